@@ -1,0 +1,66 @@
+# Everything a developer does here; `make help` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+GEN    := .venv-gen
+PIP     = $(BIN)/pip --disable-pip-version-check -q
+PROTOS := $(wildcard protos/dejavu/v1/*.proto)
+
+.PHONY: help install gen check check-gen test test-protobuf6 demo nightly format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+# Stamps make a second run free; they are renewed when what they were made from changes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt pip
+	HNSWLIB_NO_NATIVE=1 $(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
+	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
+	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
+	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen
+	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt -e .
+	@touch $@
+
+install: $(VENV)/.installed  ## make .venv with everything
+
+gen: $(GEN)/.installed  ## write the Python messages, stubs and .pyi into protos/gen
+	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
+	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
+	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
+
+format: install  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only -q .
+
+check: install check-gen  ## format, lint, strict types, contract lint and drift, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/pytest -q tests/test_imports.py
+
+check-gen: gen
+	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen is not what make gen writes: commit it"; exit 1; }
+	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has files that git does not know: commit them"; exit 1; }
+
+test: install test-protobuf6  ## all tests but the long ones
+	$(BIN)/pytest
+
+test-protobuf6: $(GEN)/.installed
+	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract
+
+nightly: install  ## what takes too long for every change
+	$(BIN)/pytest -m nightly
+
+demo: install  ## eight simulated games, forecast live, from the feed to the subscriber
+	$(BIN)/dejavu demo
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) $(GEN) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,1 @@
+"""The typed client, the poller and the command line."""

@@ -1,0 +1,182 @@
+"""The domain's errors.
+
+DejavuError
+├── InvalidInput              a field of a query is wrong: names it, what was found, what was expected
+│   ├── InvalidPattern        length, NaN, infinity, out of bounds
+│   ├── InvalidAlpha          not in (0, 1)
+│   ├── InvalidGameId         not ten digits
+│   ├── InvalidTeam           too long, or not printable
+│   ├── InvalidMargin         pregame_margin not finite or out of bounds
+│   └── InvalidHorizon        not a horizon of the contract
+├── Unsupported               well-formed, but this model can't: names the field and what the model can
+│   ├── UnsupportedHorizon
+│   ├── UnsupportedSlots      the pattern has a number of slots that the model does not know
+│   ├── UnsupportedMargin     pregame_margin, and the bundle holds no ratings
+│   └── AlphaTooSmall         fewer calibration games than the alpha needs
+├── UnknownModel              no bundle of that version is held
+└── BundleError               a bundle is refused: names the bundle and the file
+    ├── BundleNotFound        no such folder, or no manifest in it
+    ├── BundleIncomplete      a file that the manifest names is missing
+    ├── BundleCorrupt         a file's hash or form is not what the manifest says
+    └── BundleTooNew          written by a later schema than this code reads
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DejavuError(Exception):
+    """Base of all errors that this project raises on purpose.
+
+    Attributes:
+        reason: a stable name for programs, in UPPER_SNAKE_CASE.
+    """
+
+    reason: ClassVar[str] = "DEJAVU_ERROR"
+
+
+class InvalidInput(DejavuError):
+    """A field that cannot be right, whatever model is asked.
+
+    Args:
+        field: name of the field as the contract spells it, with its index where it repeats (`pattern[3]`).
+        found: what was given, short enough to print.
+        expected: what would have been accepted.
+    """
+
+    reason = "INVALID_INPUT"
+    default_field: ClassVar[str] = ""
+
+    def __init__(self, found: str, expected: str, field: str | None = None) -> None:
+        self.field = self.default_field if field is None else field
+        self.found = found
+        self.expected = expected
+        super().__init__(f"{self.field}: {found}; expected {expected}")
+
+    @property
+    def description(self) -> str:
+        """What was found and what was expected, without the field's name."""
+        return f"{self.found}; expected {self.expected}"
+
+
+class InvalidPattern(InvalidInput):
+    """The pattern is empty, too long, not finite or out of bounds."""
+
+    reason = "INVALID_PATTERN"
+    default_field = "pattern"
+
+
+class InvalidAlpha(InvalidInput):
+    """The miscoverage rate is not a number strictly between 0 and 1."""
+
+    reason = "INVALID_ALPHA"
+    default_field = "alpha"
+
+
+class InvalidGameId(InvalidInput):
+    """The game's id is not ten digits."""
+
+    reason = "INVALID_GAME_ID"
+    default_field = "game_id"
+
+
+class InvalidTeam(InvalidInput):
+    """A team's label is too long or not printable."""
+
+    reason = "INVALID_TEAM"
+    default_field = "home_team"
+
+
+class InvalidMargin(InvalidInput):
+    """The expected margin is not finite or out of bounds."""
+
+    reason = "INVALID_PREGAME_MARGIN"
+    default_field = "pregame_margin"
+
+
+class InvalidHorizon(InvalidInput):
+    """The horizon is not one of the contract's."""
+
+    reason = "INVALID_HORIZON"
+    default_field = "horizon"
+
+
+class Unsupported(InvalidInput):
+    """A field that is well-formed, but that the model asked can't honour."""
+
+    reason = "UNSUPPORTED"
+
+
+class UnsupportedHorizon(Unsupported):
+    """The model does not forecast this horizon."""
+
+    reason = "UNSUPPORTED_HORIZON"
+    default_field = "horizon"
+
+
+class UnsupportedSlots(Unsupported):
+    """The model does not know patterns with this number of slots."""
+
+    reason = "UNSUPPORTED_SLOTS"
+    default_field = "pattern"
+
+
+class UnsupportedMargin(Unsupported):
+    """The model has no use for a pregame_margin."""
+
+    reason = "UNSUPPORTED_PREGAME_MARGIN"
+    default_field = "pregame_margin"
+
+
+class AlphaTooSmall(Unsupported):
+    """The calibration has too few games for an interval with so small a miscoverage rate."""
+
+    reason = "ALPHA_TOO_SMALL"
+    default_field = "alpha"
+
+
+class UnknownModel(DejavuError):
+    """No bundle of the version asked for is held.
+
+    Args:
+        version: the version asked for.
+        held: the versions that are held, the active one first.
+    """
+
+    reason = "UNKNOWN_MODEL_VERSION"
+
+    def __init__(self, version: str, held: tuple[str, ...]) -> None:
+        self.version = version
+        self.held = held
+        super().__init__(f"model_version: {version!r} is not held; expected one of {', '.join(held)}, or empty")
+
+
+class BundleError(DejavuError):
+    """A bundle that is refused."""
+
+    reason = "BUNDLE_REFUSED"
+
+
+class BundleNotFound(BundleError):
+    """There is no bundle where one was looked for."""
+
+    reason = "BUNDLE_NOT_FOUND"
+
+
+class BundleIncomplete(BundleError):
+    """A file that the manifest names is missing."""
+
+    reason = "BUNDLE_INCOMPLETE"
+
+
+class BundleCorrupt(BundleError):
+    """A file is not what the manifest says."""
+
+    reason = "BUNDLE_CORRUPT"
+
+
+class BundleTooNew(BundleError):
+    """The bundle was written by a later schema than this code reads."""
+
+    reason = "BUNDLE_TOO_NEW"

@@ -1,0 +1,29 @@
+"""What all tests share: where real games lie, and that CI never skips them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CI = os.environ.get("DEJAVU_CI") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "nightly" not in (config.option.markexpr or ""):
+        nightly = pytest.mark.skip(reason="takes long; make nightly runs it")
+        for item in items:
+            if item.get_closest_marker("nightly"):
+                item.add_marker(nightly)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real games and feed payloads; skips where there is none, fails in CI."""
+    folder = os.environ.get("DEJAVU_DATA")
+    if folder and (Path(folder) / "nba").is_dir():
+        return Path(folder).resolve()
+    if CI:
+        pytest.fail(f"DEJAVU_DATA={folder!r} holds no nba/ folder, and CI must test on real games")
+    pytest.skip("DEJAVU_DATA names no folder with real games")

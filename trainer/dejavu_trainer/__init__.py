@@ -1,0 +1,1 @@
+"""Games in, bundles out: reading seasons, training, calibrating and evaluating."""

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is timed: machines are shared. What hypothesis finds in CI must be found again on the desk.
+settings.register_profile("dejavu", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("dejavu")
 
 CI = os.environ.get("DEJAVU_CI") == "1"
 

@@ -1,0 +1,118 @@
+"""The contract's messages: they come back as they went, in binary and in JSON, on protobuf 6 and 7."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pytest
+from google.protobuf import json_format, message_factory, timestamp_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+
+FILES = (forecast_pb2, model_service_pb2, prediction_service_pb2)
+MESSAGES: list[type[Message]] = [
+    message_factory.GetMessageClass(descriptor)
+    for file in FILES
+    for descriptor in file.DESCRIPTOR.message_types_by_name.values()
+]
+
+# Seconds of the years 1 to 9999, the range that the JSON form of a Timestamp knows.
+TIMESTAMPS = st.builds(
+    timestamp_pb2.Timestamp,
+    seconds=st.integers(-62_135_596_800, 253_402_300_799),
+    nanos=st.integers(0, 999_999_999),
+)
+SCALARS: dict[int, st.SearchStrategy[Any]] = {
+    FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: st.integers(0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
+    FieldDescriptor.CPPTYPE_DOUBLE: st.floats(allow_nan=False),
+    # The JSON parser refuses the largest float itself: it compares after rounding to eight digits.
+    FieldDescriptor.CPPTYPE_FLOAT: st.floats(-(2.0**127), 2.0**127, width=32),
+    FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
+    FieldDescriptor.CPPTYPE_STRING: st.text(),
+}
+
+
+def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+    """Values that a field can hold, unknown enum numbers included: proto3 enums are open."""
+    if field.message_type is not None:
+        if field.message_type.full_name == timestamp_pb2.Timestamp.DESCRIPTOR.full_name:
+            return TIMESTAMPS
+        return messages(message_factory.GetMessageClass(field.message_type))
+    if field.enum_type is not None:
+        return st.one_of(st.sampled_from([v.number for v in field.enum_type.values]), st.integers(0, 1000))
+    return SCALARS[field.cpp_type]
+
+
+@st.composite
+def messages(draw: st.DrawFn, cls: type[Message]) -> Message:
+    """Messages of a type; each field is set or left alone, one field of a oneof at most."""
+    message = cls()
+    taken = set[str]()
+    fields = cast("list[FieldDescriptor]", list(cls.DESCRIPTOR.fields))
+    for field in draw(st.lists(st.sampled_from(fields), unique_by=lambda f: f.name)) if fields else ():
+        oneof = field.containing_oneof
+        if oneof is not None:
+            if oneof.full_name in taken:
+                continue
+            taken.add(oneof.full_name)
+        if field.is_repeated:
+            getattr(message, field.name).extend(draw(st.lists(values(field), max_size=3)))
+        elif field.message_type is not None:
+            getattr(message, field.name).CopyFrom(draw(values(field)))
+        else:
+            setattr(message, field.name, draw(values(field)))
+    return message
+
+
+@pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.DESCRIPTOR.name)
+def test_every_message_survives_the_round_trip(cls: type[Message]) -> None:
+    @settings(max_examples=50)
+    @given(messages(cls))
+    def check(message: Message) -> None:
+        binary = cls.FromString(message.SerializeToString())
+        assert binary == message
+        assert json_format.Parse(json_format.MessageToJson(message), cls()) == message
+
+    check()
+
+
+def test_every_message_of_the_contract_is_tested() -> None:
+    assert {cls.DESCRIPTOR.name for cls in MESSAGES} >= {
+        "PredictRequest",
+        "PredictResponse",
+        "PredictBatchRequest",
+        "PredictBatchResponse",
+        "StreamPredictionsRequest",
+        "StreamPredictionsResponse",
+        "ListModelsRequest",
+        "ListModelsResponse",
+    }
+
+
+def test_json_writes_what_clients_rely_on() -> None:
+    forecast = forecast_pb2.Forecast(sequence=2**60, horizon=forecast_pb2.HORIZON_HALFTIME, alpha=0.05)
+    written = json_format.MessageToDict(forecast)
+    assert written == {"sequence": str(2**60), "horizon": "HORIZON_HALFTIME", "alpha": 0.05}
+
+
+def test_absent_and_zero_differ_where_it_matters() -> None:
+    request = prediction_service_pb2.PredictRequest()
+    assert not request.HasField("alpha")
+    assert not request.HasField("pregame_margin")
+    request.pregame_margin = 0.0
+    assert prediction_service_pb2.PredictRequest.FromString(request.SerializeToString()).HasField("pregame_margin")
+
+
+def test_a_pattern_may_hold_what_the_server_must_refuse() -> None:
+    """NaN and infinity travel: it is the server that says no, by name."""
+    request = prediction_service_pb2.PredictRequest(pattern=[math.nan, math.inf])
+    back = prediction_service_pb2.PredictRequest.FromString(request.SerializeToString())
+    assert math.isnan(back.pattern[0])
+    assert math.isinf(back.pattern[1])

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_trainer.games import DataError, game_date, load_games, parse_seasons, refuse_overlap
+from dejavu_trainer.plays import write_plays
+
+Row = tuple[str, str, str, str | None, float, int, int]
+
+
+def game(game_id: str = "202301010BOS", away: str | None = "BRK", *, final: tuple[int, int] = (8, 6)) -> list[Row]:
+    """A short game with a row in each quarter."""
+    rows = [(0.0, 0, 0), (60.0, 2, 0), (61.0, 2, 3), (1000.0, 4, 3), (1080.0, 4, 5), (1500.0, 6, 5), (2880.0, *final)]
+    return [(game_id, "RS", game_id[-3:], away, elapsed, home, visitors) for elapsed, home, visitors in rows]
+
+
+def save(folder: Path, season: int, rows: list[Row]) -> Path:
+    names = ["game_id", "type", "home", "away", "elapsed_s", "home_score", "away_score"]
+    return write_plays(folder, season, pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))))
+
+
+def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game())
+    games = load_games(tmp_path, [2023])
+    assert games.differentials.shape == (1, 48)
+    by_minute = dict(enumerate(games.differentials[0].tolist(), start=1))
+    assert [by_minute[m] for m in (1, 2, 16, 17, 18, 24, 25, 26, 47, 48)] == [2, -1, -1, 1, -1, -1, 1, 1, 1, 2]
+    assert games.final.tolist() == [2]
+
+
+def test_games_carry_names_of_the_nba_and_their_date(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game("202301010PHO"))
+    games = load_games(tmp_path, [2023])
+    assert (games.home[0], games.away[0]) == ("PHX", "BKN")
+    assert games.date.tolist() == [date(2023, 1, 1)]
+    assert games.season.tolist() == [2023]
+
+
+def test_files_are_found_in_the_folder_and_in_its_nba_folder(tmp_path: Path) -> None:
+    save(tmp_path, 2022, game("202201010BOS"))
+    save(tmp_path / "nba", 2023, game())
+    assert load_games(tmp_path, [2023, 2022]).season.tolist() == [2022, 2023]
+
+
+def test_games_come_by_date_and_id_in_whatever_order_they_lie(tmp_path: Path) -> None:
+    one, two, three = game("202301020ATL"), game("202301010LAL"), game("202301010BOS")
+    interleaved = [row for rows in zip(one, two, three, strict=True) for row in rows]
+    save(tmp_path, 2023, interleaved)
+    games = load_games(tmp_path, [2023])
+    assert games.game_id.tolist() == ["202301010BOS", "202301010LAL", "202301020ATL"]
+    assert (games.differentials == games.differentials[0]).all()
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [game(away=None), game(final=(7, 7)), [row for row in game() if not 720 < row[4] <= 1440]],
+    ids=["no away team", "tied at the end", "a quarter without a row"],
+)
+def test_a_game_outside_the_rule_is_left_out(tmp_path: Path, left_out: list[Row]) -> None:
+    save(tmp_path, 2023, left_out + game("202301020ATL"))
+    assert load_games(tmp_path, [2023]).game_id.tolist() == ["202301020ATL"]
+
+
+def test_a_correction_counts_from_its_row_on(tmp_path: Path) -> None:
+    rows = game()
+    rows.insert(3, ("202301010BOS", "RS", "BOS", "BRK", 61.0, 2, 1))
+    save(tmp_path, 2023, rows)
+    assert load_games(tmp_path, [2023]).differentials[0, :2].tolist() == [2, 1]
+
+
+def test_selected_games_keep_their_columns_together(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game("202301020ATL") + game("202301010BOS", final=(9, 6)))
+    games = load_games(tmp_path, [2023])
+    picked = games.select(games.final == 3)
+    assert picked.game_id.tolist() == ["202301010BOS"]
+    assert len(picked) == len(picked.differentials) == 1
+    assert len(games.of_seasons([2022])) == 0
+
+
+def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:
+    save(tmp_path / "a", 2023, game("202301020ATL") + game("202301010BOS"))
+    save(tmp_path / "b", 2023, game("202301010BOS") + game("202301020ATL"))
+    save(tmp_path / "c", 2023, game("202301010BOS") + game("202301020ATL", final=(9, 6)))
+    a, b, c = (load_games(tmp_path / name, [2023]).fingerprint for name in "abc")
+    assert a == b != c
+    assert len(a) == 64
+
+
+def test_a_missing_season_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"plays_2023\.parquet"):
+        load_games(tmp_path, [2023])
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "plays_2023.parquet").write_text("game_id,type\n")
+    with pytest.raises(DataError, match=r"plays_2023\.parquet: can't be read"):
+        load_games(tmp_path, [2023])
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"game_id": ["x"], "type": ["RS"]}), tmp_path / "plays_2023.parquet")
+    with pytest.raises(DataError, match="lacks the columns home, away, elapsed_s"):
+        load_games(tmp_path, [2023])
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (("202301010BOS", "RS", "BOS", "BRK", float("nan"), 2, 0), "row 2: elapsed_s is nan"),
+        (("202301010BOS", "RS", "BOS", "BRK", -1.0, 2, 0), "row 2: elapsed_s is -1"),
+        (("202301010BOS", "RS", "BOS", "BRK", 30.0, 9999, 0), "row 2: home_score is 9999"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_with_its_row(tmp_path: Path, row: Row, complaint: str) -> None:
+    rows = game()
+    rows[1] = row
+    save(tmp_path, 2023, rows)
+    with pytest.raises(DataError, match=complaint):
+        load_games(tmp_path, [2023])
+
+
+@pytest.mark.parametrize(
+    ("game_id", "away", "complaint"),
+    [("2023-01-01BOS", "BRK", "no game id"), ("202313010BOS", "BRK", "no date"), ("202301010BOS", "XYZ", "XYZ")],
+)
+def test_an_unknown_team_or_a_malformed_id_is_named(tmp_path: Path, game_id: str, away: str, complaint: str) -> None:
+    save(tmp_path, 2023, game(game_id, away))
+    with pytest.raises(DataError, match=complaint):
+        load_games(tmp_path, [2023])
+
+
+def test_a_game_in_two_seasons_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, 2022, game())
+    save(tmp_path, 2023, game())
+    with pytest.raises(DataError, match="202301010BOS occurs in more than one season"):
+        load_games(tmp_path, [2022, 2023])
+
+
+def test_progress_is_told_season_by_season(tmp_path: Path) -> None:
+    save(tmp_path, 2022, game("202201010BOS"))
+    save(tmp_path, 2023, game())
+    told = list[int]()
+    load_games(tmp_path, [2022, 2023], told.append)
+    assert told == [1, 1]
+
+
+def test_seasons_are_years_and_ranges() -> None:
+    assert parse_seasons("2015-2017") == (2015, 2016, 2017)
+    assert parse_seasons(" 2019, 2015-2016,2015 ") == (2015, 2016, 2019)
+
+
+@pytest.mark.parametrize("text", ["", "15", "2017-2015", "2015-", "2015,,2016", "2015–2016", "all"])
+def test_what_names_no_season_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_seasons(text)
+
+
+@given(st.sets(st.integers(1947, 2100), min_size=1))
+def test_listed_seasons_come_back_sorted(seasons: set[int]) -> None:
+    assert parse_seasons(",".join(map(str, seasons))) == tuple(sorted(seasons))
+
+
+def test_a_season_can_not_be_trained_and_calibrated_on() -> None:
+    refuse_overlap([2015, 2016], [2017])
+    with pytest.raises(DataError, match="2016"):
+        refuse_overlap([2015, 2016], [2016, 2017])
+
+
+def test_the_date_is_the_start_of_the_id() -> None:
+    assert game_date("202303060LAL") == date(2023, 3, 6)
+
+
+@pytest.mark.real_data
+def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> None:
+    games = load_games(data_dir, range(2015, 2024))
+    seasons, counts = np.unique(games.season, return_counts=True)
+    assert dict(zip(seasons.tolist(), counts.tolist(), strict=True)) == {
+        2015: 1310,
+        2016: 1316,
+        2017: 1309,
+        2018: 1310,
+        2019: 1312,
+        2020: 1143,
+        2021: 1171,
+        2022: 1323,
+        2023: 1314,
+    }
+    order = list(zip(games.date.tolist(), games.game_id.tolist(), strict=True))
+    assert order == sorted(order)
+    assert set(games.home) | set(games.away) == set(games.home)
+    assert len(set(games.home)) == 30
+
+
+@pytest.mark.real_data
+def test_slots_of_real_games_are_the_last_row_not_after_the_minute(data_dir: Path) -> None:
+    """The same patterns by a definition of its own: one search over the sorted times of each game."""
+    games = load_games(data_dir, [2018])
+    plays = pq.read_table(data_dir / "nba" / "plays_2018.parquet")
+    ids = np.array(plays["game_id"].to_pylist())
+    elapsed = plays["elapsed_s"].to_numpy()
+    differential = plays["home_score"].to_numpy() - plays["away_score"].to_numpy()
+    for index in range(0, len(games), 7):
+        rows = ids == games.game_id[index]
+        place = np.searchsorted(elapsed[rows], 60.0 * np.arange(1, 49), side="right") - 1
+        assert (games.differentials[index] == differential[rows][place]).all()

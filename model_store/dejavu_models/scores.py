@@ -1,0 +1,215 @@
+"""How good forecasts are: scores of each game, and what chance does to their means.
+
+A score here is an array with one value a game, lower being better; a figure is its mean over games. Keeping the games
+apart is what makes the uncertainty of a figure, and of a difference between two models on the same games, computable.
+All are negatively oriented and proper for what they score:
+
+=================  ==================================  ================================================================
+`absolute_error`   a point forecast (mean: MAE)        proper for the median
+`squared_error`    a point forecast (root mean: RMSE)  proper for the mean
+`crps`             a whole predictive distribution     Gneiting & Raftery, JASA 102 (2007), section 4.2
+`winkler`          an interval                         Winkler, JASA 67 (1972); Gneiting & Raftery, section 6.2
+`brier`            a probability of an event           Brier, Monthly Weather Review 78 (1950)
+=================  ==================================  ================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
+    """|forecast − outcome|, in points, for each game."""
+    return np.abs(_floats(forecast) - _floats(outcome))
+
+
+def squared_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
+    """(forecast − outcome)², in points squared, for each game."""
+    return np.square(_floats(forecast) - _floats(outcome))
+
+
+def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
+    """Continuous ranked probability score, in points, of forecasts that share one sample of residuals.
+
+    A game's predictive distribution is the empirical one of `point + residuals`. Its score is exactly
+    E|X − y| − ½ E|X − X′| (Gneiting & Raftery 2007, equation 21), computed from the sorted sample in
+    O((m + n) log m) for m residuals and n games.
+
+    Args:
+        point: (n,) point forecasts, in points.
+        residuals: (m,) outcome − forecast of past games, in points, in any order.
+        outcome: (n,) what came.
+
+    Raises:
+        ValueError: if there are no residuals.
+    """
+    sample = np.sort(_floats(residuals))
+    size = len(sample)
+    if size == 0:
+        raise ValueError("a predictive distribution needs at least one residual")
+    # E|X − X′| over all pairs: the i-th smallest (from 0) is the larger one of i pairs and the smaller of size − 1 − i.
+    half_spread = float(np.dot(2 * np.arange(size) - size + 1, sample)) / size**2
+    below_sum = np.concatenate(([0.0], np.cumsum(sample)))
+    error = _floats(outcome) - _floats(point)
+    below = np.searchsorted(sample, error)
+    distance: Floats = (error * (2 * below - size) - 2 * below_sum[below] + below_sum[-1]) / size
+    return distance - half_spread
+
+
+def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float) -> Floats:
+    """Interval score, in points, of intervals with miscoverage rate `alpha`.
+
+    The width, and 2/alpha for each point by which the outcome lies outside (Gneiting & Raftery 2007, equation 43).
+
+    Raises:
+        ValueError: if alpha is not in (0, 1), or a lower end lies above its upper end.
+    """
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha is {alpha}; expected a number strictly between 0 and 1")
+    low, high, came = _floats(lower), _floats(upper), _floats(outcome)
+    if np.any(low > high):
+        raise ValueError("an interval's lower end lies above its upper end")
+    outside = np.maximum(low - came, 0.0) + np.maximum(came - high, 0.0)
+    return (high - low) + (2.0 / alpha) * outside
+
+
+def covered(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each closed interval holds its outcome; the mean is the coverage."""
+    came = _floats(outcome)
+    return (_floats(lower) <= came) & (came <= _floats(upper))
+
+
+def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
+    """(probability − 1{happened})² for each game.
+
+    Raises:
+        ValueError: if a probability is not in [0, 1].
+    """
+    stated = _floats(probability)
+    if not np.all((stated >= 0.0) & (stated <= 1.0)):
+        raise ValueError("a probability lies outside of [0, 1]")
+    return np.square(stated - np.asarray(happened, dtype=np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure, and the interval that chance leaves it."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+class GameBootstrap:
+    """Percentile bootstrap over games (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+
+    One object holds one set of resamples of n games. Figures computed from it are of the same resampled games, so that
+    the figure of a difference between two models is the paired one.
+
+    Args:
+        games: how many games there are.
+        seed: of the resampling; equal seeds give equal intervals.
+        resamples: how many.
+        level: of the intervals.
+
+    Raises:
+        ValueError: if there is no game.
+    """
+
+    def __init__(self, games: int, *, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> None:
+        if games < 1:
+            raise ValueError("a bootstrap needs at least one game")
+        self._games = games
+        self._tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
+        drawn = np.random.default_rng(seed).integers(games, size=(resamples, games))
+        drawn += games * np.arange(resamples)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=resamples * games)
+        self._weights: Floats = counts.reshape(resamples, games) / games  # how often each game is in each resample
+
+    def estimate(self, figure: Callable[..., Floats], *scores: ArrayLike) -> Estimate:
+        """A figure that is made from the means of some scores, for instance the ratio of two of them.
+
+        Args:
+            figure: takes an array of means for each of `scores`, and combines them element by element.
+            scores: (n,) each, one value a game.
+        """
+        columns = np.stack([_floats(score) for score in scores], axis=1)
+        if len(columns) != self._games:
+            raise ValueError(f"scores of {len(columns)} games; expected {self._games}")
+        value = figure(*columns.mean(axis=0)[:, None])
+        low, high = np.quantile(figure(*(self._weights @ columns).T), self._tails)
+        return Estimate(float(value[0]), float(low), float(high))
+
+    def mean(self, score: ArrayLike) -> Estimate:
+        """The mean of a score."""
+        return self.estimate(lambda mean: mean, score)
+
+    def root_mean(self, score: ArrayLike) -> Estimate:
+        """The root of the mean of a score: RMSE from squared errors."""
+        return self.estimate(np.sqrt, score)
+
+    def difference(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
+        """The mean by which a score exceeds that of a baseline on the same games: paired; below 0 is better."""
+        return self.estimate(lambda one, other: one - other, score, baseline)
+
+    def ratio(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
+        """The mean of a score over that of a baseline on the same games: below 1 is better."""
+        return self.estimate(lambda one, other: one / other, score, baseline)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a rate (Wilson, JASA 22, 1927).
+
+    Raises:
+        ValueError: if there are no trials, or not 0 to `trials` successes.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes in {trials} trials are no rate")
+    z = NormalDist().inv_cdf((1.0 + level) / 2.0)
+    rate = successes / trials
+    centre = rate + z * z / (2 * trials)
+    half = z * math.sqrt(rate * (1.0 - rate) / trials + (z / (2 * trials)) ** 2)
+    scale = 1.0 + z * z / trials
+    # With none or all successes an end is the rate itself, which rounding may miss on either side.
+    return min(rate, max(0.0, (centre - half) / scale)), max(rate, min(1.0, (centre + half) / scale))
+
+
+def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
+    """The counts of successes that agree with a nominal rate: first and last, both included.
+
+    Exact and central: of `trials` independent events with probability `rate`, fewer than the first happen with
+    probability at most (1 − level)/2, and more than the last likewise.
+
+    Raises:
+        ValueError: if there are no trials, or the rate is not in (0, 1).
+    """
+    if trials < 1 or not 0.0 < rate < 1.0:
+        raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
+    log_rate, log_other, log_orders = math.log(rate), math.log1p(-rate), math.lgamma(trials + 1)
+    probability = [
+        math.exp(
+            log_orders
+            - math.lgamma(count + 1)
+            - math.lgamma(trials - count + 1)
+            + count * log_rate
+            + (trials - count) * log_other
+        )
+        for count in range(trials + 1)
+    ]
+    tail = (1.0 - level) / 2.0
+    first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
+    # The upper tail is summed from its own end: 1 minus a sum near 1 has no digits left.
+    last = trials - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
+    return first, last
+
+
+def _floats(values: ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models import scores
+
+points = st.floats(-60, 60, allow_nan=False)
+samples = st.lists(points, min_size=1, max_size=40)
+
+
+def test_errors_are_of_each_game() -> None:
+    assert scores.absolute_error([1.0, -2.0], [4, -3]).tolist() == [3.0, 1.0]
+    assert scores.squared_error([1.0, -2.0], [4, -3]).tolist() == [9.0, 1.0]
+
+
+def crps_by_definition(sample: list[float], outcome: float) -> float:
+    """The integral of (F(x) − 1{outcome ≤ x})², piece by piece between the places where it jumps."""
+    places = sorted([*sample, outcome])
+    total = 0.0
+    for left, right in itertools.pairwise(places):
+        below = sum(value <= left for value in sample) / len(sample)
+        total += (below - (outcome <= left)) ** 2 * (right - left)
+    return total
+
+
+@given(points, samples, points)
+def test_crps_is_the_integral_of_its_definition(point: float, residuals: list[float], outcome: float) -> None:
+    (found,) = scores.crps([point], residuals, [outcome])
+    assert found == pytest.approx(crps_by_definition([point + r for r in residuals], outcome), abs=1e-9)
+
+
+@given(points, points)
+def test_crps_of_a_certain_forecast_is_its_absolute_error(point: float, outcome: float) -> None:
+    (found,) = scores.crps([point], [0.0], [outcome])
+    assert found == pytest.approx(abs(point - outcome), abs=1e-9)
+
+
+@given(samples, points)
+def test_crps_is_never_negative_nor_above_the_mean_distance(residuals: list[float], outcome: float) -> None:
+    (found,) = scores.crps([0.0], residuals, [outcome])
+    assert -1e-9 <= found <= np.mean(np.abs(np.array(residuals) - outcome)) + 1e-9
+
+
+@given(samples, points, points)
+def test_crps_moves_with_forecast_and_outcome_together(residuals: list[float], outcome: float, shift: float) -> None:
+    (here,) = scores.crps([0.0], residuals, [outcome])
+    (there,) = scores.crps([shift], residuals, [outcome + shift])
+    assert here == pytest.approx(there, abs=1e-9)
+
+
+def test_crps_does_not_depend_on_the_order_of_residuals_nor_on_other_games() -> None:
+    rng = np.random.default_rng(0)
+    residuals, point, outcome = rng.normal(size=500), rng.normal(size=50), rng.normal(size=50)
+    together = scores.crps(point, residuals, outcome)
+    assert together == pytest.approx(scores.crps(point, rng.permutation(residuals), outcome))
+    assert together == pytest.approx([scores.crps([p], residuals, [o])[0] for p, o in zip(point, outcome, strict=True)])
+
+
+def test_crps_favours_the_distribution_that_outcomes_come_from() -> None:
+    rng = np.random.default_rng(0)
+    outcome, zero = rng.normal(scale=6.0, size=4000), np.zeros(4000)
+    true, narrow, wide = (scores.crps(zero, rng.normal(scale=s, size=2000), outcome).mean() for s in (6.0, 3.0, 12.0))
+    assert true < min(narrow, wide)
+    # In closed form for N(0, s²): s / √π.
+    assert true == pytest.approx(6.0 / math.sqrt(math.pi), rel=0.03)
+
+
+def test_crps_without_residuals_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one residual"):
+        scores.crps([0.0], [], [0.0])
+
+
+@given(points, st.floats(0, 40), points, st.floats(0.01, 0.99))
+def test_winkler_is_the_width_and_a_penalty_outside(lower: float, width: float, outcome: float, alpha: float) -> None:
+    upper = lower + width
+    (found,) = scores.winkler([lower], [upper], [outcome], alpha)
+    assert found >= upper - lower
+    assert (found == upper - lower) == (lower <= outcome <= upper)
+
+
+def test_winkler_of_known_intervals() -> None:
+    found = scores.winkler([-5.0, -5.0, -5.0], [5.0, 5.0, 5.0], [0.0, 8.0, -6.0], alpha=0.1)
+    assert found == pytest.approx([10.0, 10.0 + 20 * 3, 10.0 + 20 * 1])
+
+
+def test_winkler_is_least_at_the_true_quantiles() -> None:
+    outcome = np.random.default_rng(0).normal(size=20_000)
+    true, narrow, wide = (scores.winkler(np.full_like(outcome, -h), h, outcome, 0.05).mean() for h in (1.96, 1.5, 2.5))
+    assert true < min(narrow, wide)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])
+def test_winkler_refuses_what_is_no_miscoverage_rate(alpha: float) -> None:
+    with pytest.raises(ValueError, match="alpha"):
+        scores.winkler([0.0], [1.0], [0.0], alpha)
+
+
+def test_winkler_refuses_an_interval_turned_round() -> None:
+    with pytest.raises(ValueError, match="above"):
+        scores.winkler([1.0], [0.0], [0.0], 0.1)
+
+
+def test_an_interval_holds_its_ends() -> None:
+    assert scores.covered([-1, -1, -1, -1], [2, 2, 2, 2], [-1, 2, -1.01, 2.01]).tolist() == [True, True, False, False]
+
+
+def test_brier_is_of_known_probabilities() -> None:
+    assert scores.brier([1.0, 0.5, 0.2], [True, False, True]) == pytest.approx([0.0, 0.25, 0.64])
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, math.nan])
+def test_brier_refuses_what_is_no_probability(probability: float) -> None:
+    with pytest.raises(ValueError, match="probability"):
+        scores.brier([probability], [True])
+
+
+def test_bootstrap_agrees_with_the_normal_approximation_of_a_mean() -> None:
+    values = np.random.default_rng(0).exponential(5.0, size=1300)
+    found = scores.GameBootstrap(1300, resamples=4000).mean(values)
+    half = 1.96 * values.std() / math.sqrt(1300)
+    assert found.value == pytest.approx(values.mean())
+    assert found.lower == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert found.upper == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_bootstrap_intervals_hold_at_their_rate() -> None:
+    rng = np.random.default_rng(1)
+    bootstrap = scores.GameBootstrap(100, resamples=500, level=0.9)
+    estimates = [bootstrap.mean(rng.normal(3.0, size=100)) for _ in range(400)]
+    held = sum(estimate.lower <= 3.0 <= estimate.upper for estimate in estimates)
+    first, last = scores.binomial_region(400, 0.9, level=0.9999)
+    assert first <= held <= last
+
+
+def test_equal_seeds_resample_the_same_games() -> None:
+    values = np.random.default_rng(0).normal(size=200)
+    assert scores.GameBootstrap(200, seed=7).mean(values) == scores.GameBootstrap(200, seed=7).mean(values)
+    assert scores.GameBootstrap(200, seed=7).mean(values) != scores.GameBootstrap(200, seed=8).mean(values)
+
+
+def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.exponential(5.0, size=1000)
+    harder = easy + 0.1 + rng.normal(scale=0.05, size=1000)
+    bootstrap = scores.GameBootstrap(1000)
+    difference = bootstrap.difference(harder, easy)
+    assert difference.value == pytest.approx(np.mean(harder - easy))
+    assert 0 < difference.lower < 0.1 < difference.upper < 0.12
+    assert bootstrap.mean(easy).upper > bootstrap.mean(harder).lower
+    ratio = bootstrap.ratio(harder, easy)
+    assert 1 < ratio.lower < ratio.value < ratio.upper
+
+
+def test_a_root_mean_is_of_the_mean_not_of_each_game() -> None:
+    assert scores.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
+
+
+def test_a_bootstrap_needs_the_games_that_it_was_made_for() -> None:
+    with pytest.raises(ValueError, match="at least one game"):
+        scores.GameBootstrap(0)
+    with pytest.raises(ValueError, match="scores of 3 games; expected 2"):
+        scores.GameBootstrap(2).mean([1.0, 2.0, 3.0])
+
+
+@given(st.integers(1, 2000), st.data())
+def test_wilson_intervals_solve_the_score_equation(trials: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(0, trials))
+    lower, upper = scores.wilson_interval(successes, trials)
+    rate = successes / trials
+    assert 0 <= lower <= rate <= upper <= 1
+    for end in (lower, upper):
+        assert (rate - end) ** 2 == pytest.approx(1.959964**2 * end * (1 - end) / trials, abs=1e-6)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 10), (11, 10)])
+def test_what_is_no_rate_has_no_interval(successes: int, trials: int) -> None:
+    with pytest.raises(ValueError, match="no rate"):
+        scores.wilson_interval(successes, trials)
+
+
+@given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))
+def test_a_binomial_region_is_the_exact_central_one(trials: int, rate: float, level: float) -> None:
+    first, last = scores.binomial_region(trials, rate, level)
+
+    def between(low: int, high: int) -> float:
+        return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(low, high + 1))
+
+    tail = (1 - level) / 2
+    assert between(0, first - 1) <= tail < between(0, first)
+    assert between(last + 1, trials) <= tail < between(last, trials)
+
+
+def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
+    first, last = scores.binomial_region(1314, 0.95)
+    assert first / 1314 == pytest.approx(0.95 - 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
+    assert last / 1314 == pytest.approx(0.95 + 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
+
+
+@pytest.mark.parametrize(("trials", "rate"), [(0, 0.5), (10, 0.0), (10, 1.0)])
+def test_a_degenerate_rate_has_no_region(trials: int, rate: float) -> None:
+    with pytest.raises(ValueError, match="no binomial"):
+        scores.binomial_region(trials, rate)

@@ -1,0 +1,46 @@
+"""What a game's plays say at a moment: its scores, whether minutes are complete, and how the half ended.
+
+Everything is computed anew from all plays at each read, since the feed edits and inserts plays after the fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dejavu_feed.live import Play
+from dejavu_feed.pattern import HALFTIME_MINUTES, Score, slots
+
+
+def scores(plays: Iterable[Play]) -> list[Score]:
+    """The course of the score, in the order of the plays."""
+    return [Score(play.elapsed, play.home, play.away) for play in plays]
+
+
+def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
+    """The slots of the first `minutes` minutes, or None while they are not complete.
+
+    They are complete once there is a play *strictly later* than their end: at the very second another free throw may
+    follow. The scoreboard's clock says nothing here, since it may run ahead of the plays.
+    """
+    if not any(play.elapsed > 60 * minutes for play in plays):
+        return None
+    return slots(scores(plays), minutes)
+
+
+def half_is_over(plays: Iterable[Play]) -> bool:
+    """Whether the second quarter has ended: its end is among the plays, or a play of a later period."""
+    return any(play.period > 2 or (play.period == 2 and _ends_period(play)) for play in plays)
+
+
+def halftime_differential(plays: Sequence[Play]) -> int | None:
+    """The differential at the half (home − away, in points), or None while the half is not over.
+
+    Only plays of the first two quarters count: a technical foul during the break belongs to the third.
+    """
+    if not half_is_over(plays):
+        return None
+    return slots(scores(play for play in plays if play.period <= 2), HALFTIME_MINUTES)[-1]
+
+
+def _ends_period(play: Play) -> bool:
+    return play.action == "period" and play.detail == "end"

@@ -1,0 +1,27 @@
+"""The ledger: every forecast for a named game, durable, once, and in one order that streams follow."""
+
+from __future__ import annotations
+
+from dejavu_server.ledger.engine import Durability
+from dejavu_server.ledger.errors import (
+    InvalidLedgerUrl,
+    InvalidResumeToken,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    ResumeTokenExpired,
+)
+from dejavu_server.ledger.ledger import Ledger
+
+__all__ = [
+    "Durability",
+    "InvalidLedgerUrl",
+    "InvalidResumeToken",
+    "Ledger",
+    "LedgerCorrupt",
+    "LedgerError",
+    "LedgerSchemaError",
+    "LedgerUnavailable",
+    "ResumeTokenExpired",
+]

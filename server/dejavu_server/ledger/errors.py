@@ -1,0 +1,101 @@
+"""What can go wrong with the ledger.
+
+DejavuError
+├── LedgerError                  base; its text is fit to be sent to a caller: no SQL, no traceback
+│   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, closed
+│   ├── LedgerCorrupt            the file is damaged, or an entry is not what its hash says
+│   ├── LedgerSchemaError        the database was written by a later release, or is not a ledger
+│   ├── InvalidLedgerUrl         the URL names no database that can hold a ledger
+│   └── ResumeTokenExpired       this ledger's token, but what follows its place is not here any more
+└── InvalidInput
+    └── InvalidResumeToken       not a token, or that of another ledger
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from dejavu_models.errors import DejavuError, InvalidInput
+
+
+class LedgerError(DejavuError):
+    """Base of the ledger's errors."""
+
+    reason = "LEDGER_ERROR"
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be opened, read or written at present; trying again later may help."""
+
+    reason = "LEDGER_UNAVAILABLE"
+
+
+class LedgerCorrupt(LedgerError):
+    """The ledger's file is damaged, or an entry is not what its hash says."""
+
+    reason = "LEDGER_CORRUPT"
+
+
+class LedgerSchemaError(LedgerError):
+    """The database was written by a later release of the server, or holds something else than a ledger."""
+
+    reason = "LEDGER_SCHEMA"
+
+
+class InvalidLedgerUrl(LedgerError):
+    """The URL does not name a database that can hold a ledger."""
+
+    reason = "INVALID_LEDGER_URL"
+
+
+class ResumeTokenExpired(LedgerError):
+    """A token of this ledger whose place was pruned or lies past a restore: what follows it cannot be told."""
+
+    reason = "RESUME_TOKEN_EXPIRED"
+
+
+class InvalidResumeToken(InvalidInput):
+    """The resume_token is malformed, or of another ledger."""
+
+    reason = "INVALID_RESUME_TOKEN"
+    default_field = "resume_token"
+
+
+# SQLite's primary result codes (https://www.sqlite.org/rescode.html) in words for a caller.
+_CAUSES = {
+    sqlite3.SQLITE_BUSY: "locked by another process for too long",
+    sqlite3.SQLITE_LOCKED: "locked by another process for too long",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_PERM: "not accessible: permission denied",
+    sqlite3.SQLITE_AUTH: "not accessible: permission denied",
+    sqlite3.SQLITE_IOERR: "not accessible: disk I/O error",
+    sqlite3.SQLITE_FULL: "full: no space left on the disk",
+    sqlite3.SQLITE_CANTOPEN: "not to be opened: check the path and its permissions",
+}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def from_database(error: SQLAlchemyError) -> LedgerError:
+    """The ledger's error for one of the database; the original belongs into the log only."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        # The low byte of an extended code is its primary code. Errors of the Python driver itself carry none.
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGE:
+            return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+        if code in _CAUSES:
+            return LedgerUnavailable(f"the ledger is {_CAUSES[code]}")
+    return LedgerUnavailable("the ledger's database failed")
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turns the database's errors into the ledger's; the original stays attached as the cause."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise from_database(error) from error

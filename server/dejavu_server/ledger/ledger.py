@@ -1,0 +1,218 @@
+"""The ledger as the rest of the server sees it: asynchronous, whatever lies below."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from dejavu_server.ledger import canonical, engine, store, tokens, wake
+from dejavu_server.ledger.engine import Durability
+from dejavu_server.ledger.errors import (
+    InvalidResumeToken,
+    LedgerError,
+    LedgerUnavailable,
+    ResumeTokenExpired,
+    database_errors,
+)
+from dejavu_server.ledger.migrate import prepare
+from dejavu_server.ledger.store import Identity
+from dejavu_server.ledger.writer import Writer
+from dejavu_server.records import IssuedForecast
+
+_log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+READERS = 3
+"""Threads, and so connections, that read: one for the tail, the others for subscribers that catch up."""
+
+PAGE = 500
+"""How many entries a tail reads at once."""
+
+
+class Ledger:
+    """Every forecast for a named game: durable, once, and in one order over all the processes that write to it.
+
+    A forecast is kept by its game, horizon, minute, alpha, model version and pregame_margin. Recorded again with the
+    pattern of its newest revision it stays what it is; with another pattern it becomes the next revision.
+
+    Made by `open`; to be used in one event loop, and closed.
+    """
+
+    def __init__(self, path: Path, writing: Engine, identity: Identity, runtime: Path | None) -> None:
+        self._identity = identity
+        self._runtime = runtime
+        self._announcer = None if runtime is None else wake.Announcer(runtime)
+        self._writer = Writer(writing, self._announce)
+        self._reading = engine.reading(path)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str, *, durability: Durability = Durability.PROCESS) -> Ledger:
+        """Opens the ledger of a URL (`sqlite:///PATH`); makes or migrates it, with its folder, where needed.
+
+        Any number of processes may do so at once.
+
+        Raises:
+            InvalidLedgerUrl: if the URL can't name a ledger.
+            LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
+            LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
+        """
+        return await asyncio.to_thread(cls._open, engine.database_path(url), durability)
+
+    @classmethod
+    def _open(cls, path: Path, durability: Durability) -> Ledger:
+        writing = engine.writing(path, durability)
+        try:
+            with database_errors():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                prepare(writing, path)
+                with writing.begin() as connection:
+                    identity = store.identity(connection)
+        except OSError as error:
+            writing.dispose()
+            raise LedgerUnavailable(f"the ledger's folder can't be used: {error.strerror}") from error
+        except BaseException:
+            writing.dispose()
+            raise
+        try:
+            runtime = wake.runtime_folder(path)
+        except OSError as error:
+            _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
+            runtime = None
+        return cls(path, writing, identity, runtime)
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+        """Records forecasts, in one transaction with whatever else is waiting; durable when this returns.
+
+        Cancelled before its turn, it leaves no trace; later, it is recorded all the same.
+
+        Returns:
+            For each, in order, what stands in the ledger: itself with its sequence and revision, or the forecast
+            recorded earlier where the newest revision of its key has the same pattern.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt: if it could not be recorded; then none of `issued` was.
+            ValueError: if one names no game or cannot be written down.
+        """
+        if not issued:
+            return []
+        return await asyncio.wrap_future(self._writer.submit([canonical.draft(each) for each in issued]))
+
+    async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast]:
+        """The first `limit` forecasts after a place, in order of sequence."""
+        return await self._read(lambda connection: store.read_after(connection, sequence, limit))
+
+    async def current(self, game_ids: frozenset[str], since: datetime, up_to: int) -> list[IssuedForecast]:
+        """The newest forecast of each game and horizon, in order of sequence.
+
+        Args:
+            game_ids: the games; empty: all.
+            since: only forecasts made at or after this moment (UTC).
+            up_to: only forecasts up to this sequence.
+        """
+        since_us = canonical.microseconds(since)
+        return await self._read(lambda connection: store.current(connection, game_ids, since_us, up_to))
+
+    async def head(self) -> int:
+        """The sequence of the newest entry; 0 while there is none."""
+        return await self._read(lambda connection: store.head(connection).sequence)
+
+    def token(self, sequence: int) -> str:
+        """The token with which a stream goes on right after a sequence."""
+        return tokens.encode(tokens.Token(self._identity.ledger_id, self._identity.epoch, sequence))
+
+    async def place(self, token: str) -> int:
+        """The sequence after which a token's stream goes on.
+
+        Raises:
+            InvalidResumeToken: if it is not a token, or one of another ledger.
+            ResumeTokenExpired: if what follows its place was pruned, or its place lies past a restore.
+        """
+        asked = tokens.decode(token)
+        # Read anew: what is pruned by another process counts at once.
+        kept, head = await self._read(lambda connection: (store.identity(connection), store.head(connection).sequence))
+        if asked.ledger_id != kept.ledger_id:
+            raise InvalidResumeToken("a token of another ledger", "one that this server's ledger gave out")
+        if asked.epoch != kept.epoch or asked.place > head:
+            raise ResumeTokenExpired("the ledger was restored since the resume_token was given out: start anew")
+        if asked.place < kept.pruned_through:
+            raise ResumeTokenExpired("forecasts after the resume_token were removed since: start anew")
+        return asked.place
+
+    async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncIterator[list[IssuedForecast]]:
+        """Every forecast after a place, in order and without end, by pages; each as soon as it is committed.
+
+        Goes on by itself after a failure to read, once that has passed. Close it (`contextlib.aclosing`) when done.
+
+        Args:
+            after: the sequence to begin after.
+            poll_seconds: how often to look without having been woken.
+        """
+        woken = asyncio.Event()
+        listener = self._listen(woken)
+        failing = False
+        try:
+            while not self._closed:
+                woken.clear()  # before reading: whatever is announced from here on is looked for again
+                try:
+                    page = await self.read_after(after, PAGE)
+                    failing = False
+                except LedgerError as error:
+                    if not failing:
+                        _log.warning("ledger_tail_failing", error=str(error), exc_info=True)
+                    failing, page = True, []
+                if page:
+                    after = page[-1].sequence
+                    yield page
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(poll_seconds):
+                            await woken.wait()
+        finally:
+            if listener is not None:
+                listener.close()
+
+    async def close(self) -> None:
+        """Commits what is waiting and closes the ledger. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.close()
+        if self._announcer is not None:
+            self._announcer.close()
+        self._readers.shutdown(wait=True)
+        self._reading.dispose()
+
+    async def _read(self, read: Callable[[Connection], _T]) -> _T:
+        if self._closed:
+            raise LedgerUnavailable("the ledger is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_now, read)
+
+    def _read_now(self, read: Callable[[Connection], _T]) -> _T:
+        with database_errors(), self._reading.connect() as connection:
+            return read(connection)
+
+    def _announce(self) -> None:
+        if self._announcer is not None:
+            self._announcer.announce()
+
+    def _listen(self, woken: asyncio.Event) -> wake.Listener | None:
+        if self._runtime is None:
+            return None
+        try:
+            return wake.Listener(self._runtime, woken)
+        except OSError as error:
+            _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
+            return None

@@ -1,0 +1,78 @@
+"""Brings a database to the schema that this release knows, whoever else is doing the same at the moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect
+
+from dejavu_server.ledger.errors import LedgerSchemaError
+
+
+def prepare(engine: Engine, path: Path) -> None:
+    """Creates the database or migrates it to the newest schema; at once where there is nothing to do.
+
+    Args:
+        engine: an engine that writes to `path`.
+        path: the database; its folder exists.
+
+    Raises:
+        LedgerSchemaError: if the database was written by a later release, or is not a ledger.
+        sqlalchemy.exc.SQLAlchemyError: if the database fails.
+    """
+    config = _config()
+    # The first connection switches the database to WAL, which needs it alone and can't wait for that: hence the lock.
+    with _only_here(path.parent), engine.begin() as connection:
+        if _check(connection, ScriptDirectory.from_config(config)):
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def newest_revision() -> str:
+    """The schema that this release writes."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # noqa: S101 - there is at least one migration
+    return head
+
+
+def _config() -> Config:
+    config = Config()
+    # A path's % would be taken for the start of a substitution.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _check(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether the database is older than this release; raises where it is neither that nor of this release."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        if inspect(connection).get_table_names():
+            raise LedgerSchemaError("the database is not a ledger: it holds tables of something else")
+        return True
+    known = {script.revision for script in scripts.walk_revisions()}
+    if found not in known:
+        raise LedgerSchemaError(
+            f"the database has schema {found!r}, which this release does not know; "
+            f"it knows up to {scripts.get_current_head()!r}"
+        )
+    return found != scripts.get_current_head()
+
+
+@contextmanager
+def _only_here(folder: Path) -> Iterator[None]:
+    """Lets one process at a time prepare ledgers in a folder; the lock ends with the process that holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

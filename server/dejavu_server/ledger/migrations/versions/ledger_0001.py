@@ -1,0 +1,67 @@
+"""The ledger's first schema: entries in one order, chained by hashes, and an index over the forecasts among them."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+
+import sqlalchemy as sa
+from alembic import op
+
+from dejavu_server.ledger.canonical import genesis
+
+revision = "ledger_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    """Makes the tables, and the ledger's identity."""
+    ledger = op.create_table(
+        "ledger",
+        sa.Column("id", sa.Integer),
+        sa.Column("ledger_id", sa.Text, nullable=False),
+        sa.Column("epoch", sa.Text, nullable=False),
+        sa.Column("pruned_through", _SEQUENCE, nullable=False),
+        sa.Column("pruned_hash", sa.LargeBinary(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_ledger"),
+        sa.CheckConstraint("id = 1", name="ck_ledger_one_row"),
+    )
+    op.create_table(
+        "entries",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("canonical", sa.Text, nullable=False),
+        sa.Column("hash", sa.LargeBinary(32), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name="pk_entries"),
+    )
+    op.create_table(
+        "forecasts",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("pattern", sa.Text, nullable=False),
+        sa.Column("game_id", sa.Text, nullable=False),
+        sa.Column("horizon", sa.Text, nullable=False),
+        sa.Column("generated_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name="pk_forecasts"),
+        sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_forecasts_sequence"),
+        sa.UniqueConstraint("key", "revision", name="uq_forecasts_key"),
+    )
+    op.create_index("ix_forecasts_current", "forecasts", ["generated_us", "game_id", "horizon", "sequence"])
+    ledger_id = uuid.uuid4().hex
+    op.bulk_insert(
+        ledger,
+        [
+            {
+                "id": 1,
+                "ledger_id": ledger_id,
+                "epoch": secrets.token_hex(8),
+                "pruned_through": 0,
+                "pruned_hash": genesis(ledger_id),
+            }
+        ],
+    )

@@ -1,0 +1,55 @@
+"""Resume tokens: opaque to clients, URL-safe, and bound to a ledger and its epoch."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+from dejavu_server.ledger.errors import InvalidResumeToken
+
+_VERSION = 1
+_FORM = struct.Struct(">B16s8sQ")  # version, ledger id, epoch, place: 33 bytes, 44 characters without padding
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A place in a ledger.
+
+    Attributes:
+        ledger_id: 32 hexadecimal digits.
+        epoch: 16 hexadecimal digits.
+        place: the last sequence that was received; 0: none.
+    """
+
+    ledger_id: str
+    epoch: str
+    place: int
+
+
+def encode(token: Token) -> str:
+    """A token as text."""
+    packed = _FORM.pack(_VERSION, UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch), token.place)
+    return base64.urlsafe_b64encode(packed).decode()
+
+
+def decode(text: str) -> Token:
+    """Reads a token.
+
+    Raises:
+        InvalidResumeToken: if it is not one that `encode` writes.
+    """
+    try:
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+        version, ledger_id, epoch, place = _FORM.unpack(packed)
+    except (UnicodeEncodeError, binascii.Error, struct.error):
+        raise InvalidResumeToken(_short(text), "a resume_token of an earlier response") from None
+    if version != _VERSION:
+        raise InvalidResumeToken(f"a token of form {version}", f"form {_VERSION}")
+    return Token(ledger_id.hex(), epoch.hex(), place)
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}…"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from dejavu_trainer.games import DataError, load_games
+from dejavu_trainer.importing import read_and_check
+from dejavu_trainer.plays import write_plays
+from dejavu_trainer.simulate import simulate_season
+
+HEADER = "game_id,type,home,away,elapsed_s,home_score,away_score"
+GOOD = "202301010BOS,RS,BOS,BRK,60,2,0"
+
+
+def written(folder: Path, *lines: str) -> Path:
+    path = folder / "plays.csv"
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_was_exported_is_imported_unchanged(tmp_path: Path, ending: str) -> None:
+    plays = simulate_season(2023, seed=1, games=5)
+    path = tmp_path / f"mine.{ending}"
+    if ending == "csv":
+        pyarrow.csv.write_csv(plays, path)
+    else:
+        pq.write_table(plays, path)
+    checked = read_and_check(path, 2023)
+    assert checked.problems == ()
+    assert checked.plays.to_pylist() == plays.to_pylist()
+
+
+def test_columns_may_come_in_any_order_and_beside_others(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text(
+        "referee,away_score,home_score,elapsed_s,away,home,type,game_id\nJoe,0,2.0,60.5,BRK,BOS,PO,202301010BOS\n"
+    )
+    checked = read_and_check(path, 2023)
+    assert checked.plays.to_pylist() == [
+        {
+            "game_id": "202301010BOS",
+            "type": "PO",
+            "home": "BOS",
+            "away": "BRK",
+            "elapsed_s": 60.5,
+            "home_score": 2,
+            "away_score": 0,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ("20230101BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '20230101BOS' is no game id"),
+        ("202313010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '202313010BOS' begins with no date"),
+        ("202301010XYZ,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 'XYZ' is not a team's code"),
+        ("202211010BOS,RS,LAL,BRK,60,2,0", "row 2 (line 3), home: 'LAL' is not the team that the game's id"),
+        ("202401010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 2024-01-01 is not in the season"),
+        ("202301010BOS,RS,BOS,BRK,61", "row 2 (line 3), home_score: is missing"),
+        ("202301010BOS,RS,BOS,BRK,61,2,0,7", "row 2 (line 3): has more values than there are columns"),
+        ("202301010BOS,pre,BOS,BRK,60,2,0", "row 2 (line 3), type: 'pre'; expected one of RS, PI, PO"),
+        ("202301010BOS,PO,BOS,BRK,60,2,0", "row 2 (line 3), type: 'PO', but 'RS' in row 1 of the same game"),
+        ("202301010BOS,RS,,BRK,60,2,0", "row 2 (line 3), home: is missing"),
+        ("202301010BOS,RS,BOS,Nets,60,2,0", "row 2 (line 3), away: 'Nets' is not a team's code"),
+        ("202211010BOS,RS,BOS,BOS,60,2,0", "row 2 (line 3), away: 'BOS' plays against itself"),
+        ("202301010BOS,RS,BOS,ATL,60,2,0", "row 2 (line 3), away: 'ATL', but 'BRK' in row 1 of the same game"),
+        ("202301010BOS,RS,BOS,BRK,4:30,2,0", "row 2 (line 3), elapsed_s: '4:30'; expected game seconds"),
+        ("202301010BOS,RS,BOS,BRK,nan,2,0", "row 2 (line 3), elapsed_s: 'nan'; expected game seconds"),
+        ("202301010BOS,RS,BOS,BRK,-5,2,0", "row 2 (line 3), elapsed_s: '-5'; expected game seconds"),
+        ("202301010BOS,RS,BOS,BRK,59,2,0", "row 2 (line 3), elapsed_s: 59 after 60 in the same game: time runs back"),
+        ("202301010BOS,RS,BOS,BRK,60,2.5,0", "row 2 (line 3), home_score: '2.5'; expected a whole number"),
+        ("202301010BOS,RS,BOS,BRK,60,2,-1", "row 2 (line 3), away_score: '-1'; expected a whole number"),
+        ("202301010BOS,RS,BOS,BRK,60,2,x", "row 2 (line 3), away_score: 'x'; expected a whole number"),
+        ("202301010BOS,RS,BOS,BRK,60,401,0", "row 2 (line 3), home_score: '401'; expected a whole number"),
+    ],
+)
+def test_a_wrong_value_is_named_by_row_and_column(tmp_path: Path, row: str, complaint: str) -> None:
+    checked = read_and_check(written(tmp_path, GOOD, row), 2023)
+    assert str(checked.problems[0]).startswith(complaint)
+    assert len(checked.plays) == 0
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    checked = read_and_check(written(tmp_path, "x,RS,BOS,BRK,60,2,y", GOOD, "202301010BOS,RS,BOS,BRK,60,2,z"), 2023)
+    assert [(problem.row, problem.column) for problem in checked.problems] == [
+        (1, "game_id"),
+        (1, "away_score"),
+        (3, "away_score"),
+    ]
+
+
+def test_parquet_problems_have_rows_but_no_lines(tmp_path: Path) -> None:
+    plays = simulate_season(2023, games=1)
+    scores = plays["home_score"].to_pylist()
+    scores[4] = None
+    pq.write_table(plays.set_column(5, "home_score", pa.array(scores)), tmp_path / "plays.parquet")
+    (problem,) = read_and_check(tmp_path / "plays.parquet", 2023).problems
+    assert str(problem) == "row 5, home_score: is missing"
+
+
+def test_a_falling_score_is_a_correction_not_a_problem(tmp_path: Path) -> None:
+    assert read_and_check(written(tmp_path, GOOD, "202301010BOS,RS,BOS,BRK,60,1,0"), 2023).problems == ()
+
+
+def test_a_game_without_visitors_is_let_in_for_the_rule_to_leave_out(tmp_path: Path) -> None:
+    checked = read_and_check(written(tmp_path, "202301010BOS,RS,BOS,,0,0,0"), 2023)
+    assert checked.problems == ()
+    assert checked.plays["away"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "lacks the columns game_id"),
+        (HEADER.encode(), "holds no row"),
+        (b"game_id,type\nx,RS\n", "lacks the columns home, away, elapsed_s, home_score, away_score"),
+        (b"\xff\xfe\x00", "can't be read as CSV"),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_refused_as_a_whole(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=complaint):
+        read_and_check(path, 2023)
+
+
+def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plays.parquet").write_text(HEADER)
+    for path in (tmp_path / "plays.parquet", tmp_path / "none.csv"):
+        with pytest.raises(DataError, match="can't be read"):
+            read_and_check(path, 2023)
+
+
+@pytest.mark.real_data
+def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
+    checked = read_and_check(data_dir / "nba" / "plays_2018.parquet", 2018)
+    assert checked.problems == ()
+    write_plays(tmp_path, 2018, checked.plays)
+    assert load_games(tmp_path, [2018]).fingerprint == load_games(data_dir, [2018]).fingerprint

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+import pytest
+
+from dejavu_trainer.games import Games, load_games
+from dejavu_trainer.plays import write_plays
+from dejavu_trainer.simulate import GAMES_A_SEASON, simulate_season
+
+
+@pytest.fixture(scope="module")
+def season(tmp_path_factory: pytest.TempPathFactory) -> Games:
+    folder = tmp_path_factory.mktemp("season")
+    write_plays(folder, 2031, simulate_season(2031, seed=3))
+    return load_games(folder, [2031])
+
+
+def test_every_game_of_a_season_counts(season: Games) -> None:
+    assert len(season) == GAMES_A_SEASON == 1230
+
+
+def test_everybody_plays_82_games_half_of_them_at_home(season: Games) -> None:
+    assert set(collections.Counter(season.home.tolist()).values()) == {41}
+    assert set(collections.Counter(season.away.tolist()).values()) == {41}
+    assert len(set(season.home)) == 30
+
+
+def test_nobody_plays_twice_a_day(season: Games) -> None:
+    days = zip(season.date.tolist() * 2, [*season.home, *season.away], strict=True)
+    assert max(collections.Counter(days).values()) == 1
+
+
+def test_games_lie_in_their_season(season: Games) -> None:
+    assert season.date.min() >= np.datetime64("2030-10-20")
+    assert season.date.max() <= np.datetime64("2031-04-15")
+
+
+def test_scores_run_about_as_in_real_seasons(season: Games) -> None:
+    assert 12.5 < season.final.std() < 16.0
+    assert 1.0 < season.final.mean() < 4.5
+    increments = season.differentials[:, 23] - season.differentials[:, 17]
+    assert 5.2 < increments.std() < 6.6
+    assert 0.02 < (season.differentials[:, 47] == 0).mean() < 0.09
+
+
+def test_teams_differ_in_strength(season: Games) -> None:
+    """More than chance does: means of 41 equal home sides would spread by 14/√41, about 2.2 points."""
+    margins = [season.final[season.home == team].mean() for team in sorted(set(season.home))]
+    assert np.std(margins) > 3.3
+
+
+def test_the_same_seed_gives_the_same_plays_and_another_one_others() -> None:
+    one, same, other, next_season = (
+        simulate_season(season, seed=seed, games=3) for season, seed in [(2031, 0), (2031, 0), (2031, 1), (2032, 0)]
+    )
+    assert one.equals(same)
+    assert not one.equals(other)
+    assert one["home_score"].to_pylist() != next_season["home_score"].to_pylist()
+
+
+def test_progress_is_told_game_by_game() -> None:
+    told = list[int]()
+    simulate_season(2031, games=4, advance=told.append)
+    assert told == [1] * 4
+
+
+@pytest.mark.parametrize("games", [0, 1231])
+def test_a_season_has_1_to_1230_games(games: int) -> None:
+    with pytest.raises(ValueError, match="1230"):
+        simulate_season(2031, games=games)

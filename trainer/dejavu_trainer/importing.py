@@ -1,0 +1,233 @@
+"""Plays from elsewhere: a CSV or parquet file, checked row by row, becomes plays_{season}.parquet.
+
+A fault found here has a row and a name; a fault let through would be a pattern that is quietly wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dejavu_feed.names import team_code
+from dejavu_trainer.games import game_date
+from dejavu_trainer.plays import COLUMNS, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
+
+TYPES = ("RS", "PI", "PO")
+"""Regular season, play-in, playoffs."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong in one row.
+
+    Attributes:
+        row: number among the rows of data, from 1.
+        line: line of the file on which the row ends; None for parquet, which has no lines.
+        column: name of the column; empty if it is the row as a whole.
+        message: what was found and what was expected.
+    """
+
+    row: int
+    line: int | None
+    column: str
+    message: str
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f" (line {self.line})"
+        column = f", {self.column}" if self.column else ""
+        return f"row {self.row}{line}{column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An input after its check: usable if there are no problems.
+
+    Attributes:
+        plays: the rows, in the columns of dejavu_trainer.plays; none if there are problems.
+        problems: in order of row.
+    """
+
+    plays: pa.Table
+    problems: tuple[Problem, ...]
+
+
+class _Row(NamedTuple):
+    number: int
+    line: int | None
+    values: dict[str | None, Any]
+
+
+@dataclass(slots=True)
+class _Game:
+    """What the rows of a game must agree on, and how far they have come."""
+
+    labels: dict[str, Any]
+    first_row: int
+    elapsed: float
+
+
+def read_and_check(path: Path, season: int) -> Checked:
+    """Reads a file of plays and checks each row by itself and against the rows of its game before it.
+
+    A score may fall (a correction), and `away` may be empty (a game never played, which training leaves out). Time may
+    not run back within a game.
+
+    Args:
+        path: CSV if it ends in .csv, else parquet.
+        season: the year in which the season ends; all games must lie in it.
+
+    Raises:
+        DataError: if the file can't be read, lacks a column or holds no row.
+    """
+    games = dict[str, _Game]()
+    problems = list[Problem]()
+    columns: dict[str, list[Any]] = {column: [] for column in COLUMNS}
+    empty = True
+    for row in _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path):
+        empty = False
+        play, faults = _parse(row.values, season)
+        faults = faults or _follow(games, row.number, play)
+        problems += (Problem(row.number, row.line, column, message) for column, message in faults)
+        if not problems:
+            for column, values in columns.items():
+                values.append(play[column])
+    if empty:
+        raise DataError(f"{path}: holds no row")
+    return Checked(SCHEMA.empty_table() if problems else pa.table(columns, schema=SCHEMA), tuple(problems))
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            _require_columns(path, reader.fieldnames or ())
+            for number, values in enumerate(reader, start=1):
+                yield _Row(number, reader.line_num, dict(values))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: can't be read as CSV: {error}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[_Row]:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: can't be read as parquet: {error}") from error
+    _require_columns(path, table.column_names)
+    for number, values in enumerate(table.select(list(COLUMNS)).to_pylist(), start=1):
+        yield _Row(number, None, values)
+
+
+def _require_columns(path: Path, found: Any) -> None:
+    missing = [column for column in COLUMNS if column not in found]
+    if missing:
+        raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+
+
+def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The values of a row as they should be, and (column, message) for each that can't be."""
+    play, faults = dict[str, Any](), list[tuple[str, str]]()
+    if None in values:  # where DictReader puts what is beyond the last column
+        faults.append(("", "has more values than there are columns"))
+    for column, parse in _PARSERS.items():
+        try:
+            play[column] = parse(values[column])
+        except ValueError as error:
+            faults.append((column, str(error)))
+    if faults:
+        return play, faults
+    home = play["home"]
+    if team_code(play["game_id"][-3:]) != team_code(home):
+        faults.append(("home", f"{home!r} is not the team that the game's id {play['game_id']} ends in"))
+    if play["away"] is not None and team_code(play["away"]) == team_code(home):
+        faults.append(("away", f"{play['away']!r} plays against itself"))
+    # Openings lie in late October at the earliest; the season of 2020 ended on 11 October.
+    if not date(season - 1, 9, 1) <= (day := game_date(play["game_id"])) <= date(season, 10, 15):
+        faults.append(("game_id", f"{day} is not in the season that ends in {season}"))
+    return play, faults
+
+
+def _follow(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tuple[str, str]]:
+    """Holds a row against the rows of its game before it, and remembers it."""
+    labels = {column: play[column] for column in ("type", "home", "away")}
+    game = games.setdefault(play["game_id"], _Game(labels, number, 0.0))
+    faults = [
+        (column, f"{value!r}, but {game.labels[column]!r} in row {game.first_row} of the same game")
+        for column, value in labels.items()
+        if value != game.labels[column]
+    ]
+    if play["elapsed_s"] < game.elapsed:
+        faults.append(("elapsed_s", f"{play['elapsed_s']:g} after {game.elapsed:g} in the same game: time runs back"))
+    game.elapsed = max(game.elapsed, play["elapsed_s"])
+    return faults
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        raise ValueError("is missing")
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value.strip()
+
+
+def _id(value: Any) -> str:
+    text = _text(value)
+    game_date(text)
+    team_code(text[-3:])
+    return text
+
+
+def _type(value: Any) -> str:
+    text = _text(value)
+    if text not in TYPES:
+        raise ValueError(f"{text!r}; expected one of {', '.join(TYPES)}")
+    return text
+
+
+def _team(value: Any) -> str:
+    text = _text(value)
+    team_code(text)
+    return text
+
+
+def _elapsed(value: Any) -> float:
+    if value is None or value == "":
+        raise ValueError("is missing")
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_ELAPSED:
+        raise ValueError(f"{value!r}; expected game seconds since tip-off, 0 to {MAX_ELAPSED}")
+    return seconds
+
+
+def _score(value: Any) -> int:
+    if value is None or value == "":
+        raise ValueError("is missing")
+    text = str(value).strip()
+    score = int(float(text)) if _WHOLE.fullmatch(text) else -1
+    if not 0 <= score <= MAX_SCORE:
+        raise ValueError(f"{value!r}; expected a whole number of points, 0 to {MAX_SCORE}")
+    return score
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "game_id": _id,
+    "type": _type,
+    "home": _team,
+    "away": lambda value: None if value in (None, "") else _team(value),
+    "elapsed_s": _elapsed,
+    "home_score": _score,
+    "away_score": _score,
+}

@@ -1,0 +1,278 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self, TypeVar
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import ListModelsRequest, Model
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2 import (
+    PredictBatchRequest,
+    PredictBatchResult,
+    PredictRequest,
+    StreamPredictionsResponse,
+)
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import config
+from dejavu_client.errors import CallCancelledError, ClientClosedError, DejavuClientError, UnavailableError
+from dejavu_client.health import CHECK, HealthStatus
+from dejavu_client.pool import Pool
+from dejavu_client.requests import HALFTIME, predict_request
+from dejavu_client.stats import CallRecorder, CallStatistics
+from dejavu_client.subscription import Subscription
+from dejavu_client.watchdog import Watchdog
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+class _Line:
+    """One connection and its stubs."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self.prediction = PredictionServiceStub(channel)
+        self.models = ModelServiceStub(channel)
+        self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
+            CHECK,
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+
+
+class DejavuClient:
+    """Calls a Dejavu server. Safe among threads; connects when it is first needed.
+
+    ```python
+    with DejavuClient("127.0.0.1:50051") as client:
+        forecast = client.predict([0, 2, 3, 1, -2, 0, 1, 4, 6, 5, 5, 7, 8, 6, 9, 11, 8, 10], explain=True)
+        print(forecast.point_forecast, forecast.interval_lower, forecast.interval_upper)
+    ```
+
+    Args:
+        target: address of the server, as gRPC writes it.
+        timeout: deadline of a call, in seconds, its retries included.
+        channels: how many connections to use in turn.
+        credentials: for TLS; None for plain text.
+        metadata: what to send with every call.
+        silence: seconds without any message after which a stream is taken to be dead.
+        slow: a call that takes longer (seconds) is logged as a warning.
+        very_slow: a call that takes longer (seconds) is logged as an error.
+        channel_factory: makes a channel in the place of the default one; `credentials` are then its affair.
+
+    Every call raises a DejavuClientError of the tree in `dejavu_client.errors` when it gets no answer.
+    """
+
+    def __init__(
+        self,
+        target: str = config.DEFAULT_TARGET,
+        *,
+        timeout: float = config.DEFAULT_TIMEOUT,
+        channels: int = config.DEFAULT_CHANNELS,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: config.Metadata = (),
+        silence: float = config.DEFAULT_SILENCE,
+        slow: float = config.DEFAULT_SLOW,
+        very_slow: float = config.DEFAULT_VERY_SLOW,
+        channel_factory: Callable[[], grpc.Channel] | None = None,
+    ) -> None:
+        self.target = target
+        self.timeout = timeout
+        self._credentials = credentials
+        self._metadata = tuple(metadata)
+        self._silence = silence
+        self._pool = Pool(lambda: _Line((channel_factory or self._dial)()), channels)
+        self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every call and stream and gives the connections back. Closing again does nothing."""
+        self._closed.set()
+        for line in self._pool.close():
+            line.channel.close()
+
+    @property
+    def stats(self) -> CallStatistics:
+        """Figures of the calls so far."""
+        return self._calls.snapshot()
+
+    def predict(
+        self,
+        pattern: Sequence[float],
+        *,
+        game_id: str = "",
+        alpha: float | None = None,
+        horizon: Horizon.ValueType = HALFTIME,
+        home_team: str = "",
+        away_team: str = "",
+        pregame_margin: float | None = None,
+        model_version: str = "",
+        explain: bool = False,
+        timeout: float | None = None,
+    ) -> Forecast:
+        """Forecasts one game.
+
+        With a `game_id` the forecast is in the server's ledger before it is answered; without one it is a what-if.
+
+        Args:
+            pattern: score differentials (home − away, in points) at the end of each minute, from the first on.
+            game_id: the NBA's id, ten digits; empty for a what-if.
+            alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
+            horizon: `HALFTIME` or `FINAL`.
+            home_team: label of the home team.
+            away_team: label of the away team.
+            pregame_margin: expected final differential before the game, in points.
+            model_version: the model to ask; empty for the active one.
+            explain: whether the forecast shall say what it rests on.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = predict_request(
+            pattern,
+            game_id=game_id,
+            alpha=alpha,
+            horizon=horizon,
+            home_team=home_team,
+            away_team=away_team,
+            pregame_margin=pregame_margin,
+            model_version=model_version,
+            explain=explain,
+        )
+        return self._unary("Predict", lambda line: line.prediction.Predict, request, timeout).forecast
+
+    def predict_batch(
+        self, requests: Iterable[PredictRequest], *, timeout: float | None = None
+    ) -> list[PredictBatchResult]:
+        """Forecasts 1 to 1,000 games; each succeeds or fails for itself. Results are in the order of the requests.
+
+        Args:
+            requests: as `predict_request` makes them.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = PredictBatchRequest(requests=requests)
+        return list(self._unary("PredictBatch", lambda line: line.prediction.PredictBatch, request, timeout).results)
+
+    def list_models(self, *, timeout: float | None = None) -> list[Model]:
+        """The models that the server holds, the active one first.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ListModelsRequest()
+        return list(self._unary("ListModels", lambda line: line.models.ListModels, request, timeout).models)
+
+    def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
+        """What the server says about itself; it is asked once, without retries.
+
+        Args:
+            service: full name of a service, for instance dejavu.v1.PredictionService; empty for the whole server.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            NotFoundError: if the server has no such service.
+        """
+        request = HealthCheckRequest(service=service)
+        return HealthStatus.of(self._unary("Check", lambda line: line.check_health, request, timeout))
+
+    def stream_predictions(
+        self,
+        game_ids: Iterable[str] = (),
+        *,
+        resume_token: str = "",
+        include_current: bool = False,
+        heartbeats: bool = False,
+    ) -> Generator[StreamPredictionsResponse, None, None]:
+        """Every recorded forecast, once and in order of sequence, for as long as the iterator is read.
+
+        A broken connection is made again, and the stream goes on where it stood. Closing the client ends the iterator.
+
+        Args:
+            game_ids: the games wanted; none: all.
+            resume_token: `resume_token` of an earlier response: begin right after it; empty: begin now.
+            include_current: begin with the newest forecast of each game and horizon of the last 12 hours.
+            heartbeats: yield heartbeats too; the first one says that the subscription stands.
+
+        Raises:
+            OutOfRangeError: if the place of the token is gone.
+            InvalidArgumentError: if the token is another ledger's, or a game id is none.
+            UnavailableError: if the server can't be reached at first; later the stream tries on and on.
+        """
+        if self._closed.is_set():
+            raise ClientClosedError("the client is closed")
+        subscription = Subscription(
+            game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
+        )
+        return self._events(subscription)
+
+    def _dial(self) -> grpc.Channel:
+        options = config.channel_options()
+        if self._credentials is None:
+            return grpc.insecure_channel(self.target, options)
+        return grpc.secure_channel(self.target, self._credentials, options)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Tells a call that ended because this client was closed meanwhile from all others."""
+        try:
+            yield
+        except (CallCancelledError, ValueError) as error:  # ValueError: gRPC's for a call on a closed channel
+            if not self._closed.is_set():
+                raise
+            raise ClientClosedError("the client was closed during the call") from error
+
+    def _unary(
+        self,
+        method: str,
+        rpc: Callable[[_Line], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        request: RequestT,
+        timeout: float | None,
+    ) -> ResponseT:
+        seconds = self.timeout if timeout is None else timeout
+        with self._open(), self._calls.call(method, seconds):
+            response, call = rpc(self._pool.take()).with_call(request, timeout=seconds, metadata=self._metadata)
+        self._calls.answered(call.initial_metadata(), call.trailing_metadata())
+        return response
+
+    def _events(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+        while True:
+            try:
+                yield from self._connection(subscription)
+            except ClientClosedError:
+                return
+            except DejavuClientError as error:
+                self._closed.wait(subscription.lost(error))
+
+    def _connection(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+        """The events of one connection; ends with an exception, unless the reader leaves first."""
+        with self._open():
+            call = self._pool.take().prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+        watchdog = Watchdog(self._silence, call.cancel)
+        counting = self._calls.call("StreamPredictions")
+        try:
+            while True:
+                with self._open(), counting, watchdog.waiting():
+                    response = next(call, None)
+                counting = self._calls.errors()
+                if response is None:
+                    raise UnavailableError("the server ended the stream")
+                if subscription.accept(response):
+                    yield response
+        except CallCancelledError as error:
+            if watchdog.fired:
+                raise UnavailableError(f"nothing came for {self._silence:g} s") from error
+            raise
+        finally:
+            watchdog.stop()
+            call.cancel()

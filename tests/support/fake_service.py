@@ -1,0 +1,250 @@
+"""A Dejavu server of the test's own: it writes down every call and answers as it was told.
+
+```python
+with FakeServer() as server:
+    server.answers("Predict", Abort(grpc.StatusCode.UNAVAILABLE), PredictResponse(...))
+    client = DejavuClient(server.target)
+```
+
+Without an answer queued it gives a plausible one. A stream's answer is a script: messages, then what ends it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from dejavu.v1 import model_service_pb2_grpc, prediction_service_pb2_grpc
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Forecast
+from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
+from dejavu.v1.prediction_service_pb2 import (
+    Heartbeat,
+    PredictBatchResponse,
+    PredictBatchResult,
+    PredictRequest,
+    PredictResponse,
+    StreamPredictionsResponse,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as the server saw it."""
+
+    method: str
+    request: Any
+    metadata: dict[str, str | bytes]
+    time_remaining: float | None
+
+
+@dataclass(frozen=True)
+class Abort:
+    """An answer: this status, with google.rpc details if there is a reason or a violation."""
+
+    code: grpc.StatusCode
+    message: str = "as the test wants it"
+    reason: str = ""
+    violations: Sequence[tuple[str, str]] = ()
+
+    def carry_out(self, context: grpc.ServicerContext) -> None:
+        if not self.reason and not self.violations:
+            context.abort(self.code, self.message)
+        status = Status(code=self.code.value[0], message=self.message)
+        if self.reason:
+            status.details.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu")))
+        if self.violations:
+            violations = [BadRequest.FieldViolation(field=f, description=d) for f, d in self.violations]
+            status.details.append(_packed(BadRequest(field_violations=violations)))
+        context.abort_with_status(rpc_status.to_status(status))
+
+
+class Silence:
+    """An answer: nothing, until the client leaves or the server stops."""
+
+
+class Ended:
+    """A stream's last answer: the end, without an error."""
+
+
+def _packed(message: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
+    """A plausible forecast for a request; `fields` override."""
+    request = request or PredictRequest(pattern=[0.0] * 18)
+    last = request.pattern[-1] if request.pattern else 0.0
+    alpha = request.alpha if request.HasField("alpha") else 0.05
+    values: dict[str, Any] = {
+        "game_id": request.game_id,
+        "home_team": request.home_team,
+        "away_team": request.away_team,
+        "horizon": request.horizon or HORIZON_HALFTIME,
+        "elapsed_minutes": len(request.pattern),
+        "alpha": alpha,
+        "point_forecast": last,
+        "interval_lower": last - 11.5,
+        "interval_upper": last + 11.5,
+        "coverage_probability": 1 - alpha,
+        "home_lead_probability": 0.75,
+        "model_version": "fake",
+    }
+    return Forecast(**values | fields)
+
+
+def event(sequence: int, *, token: str | None = None, **fields: Any) -> StreamPredictionsResponse:
+    """A stream's forecast; its token names its sequence."""
+    return StreamPredictionsResponse(
+        forecast=forecast(sequence=sequence, **fields), resume_token=f"after-{sequence}" if token is None else token
+    )
+
+
+def heartbeat(token: str) -> StreamPredictionsResponse:
+    """A stream's heartbeat."""
+    return StreamPredictionsResponse(heartbeat=Heartbeat(), resume_token=token)
+
+
+class FakeServer:
+    """The servicer and the server around it; a context manager that stops it.
+
+    Attributes:
+        calls: every call so far, in the order of their arrival.
+        worker: what it answers in the metadata `dejavu-worker`.
+    """
+
+    def __init__(self, *, worker: str = "1") -> None:
+        self.calls = list[Call]()
+        self.worker = worker
+        self.health = health.HealthServicer()
+        self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+        self._arrivals = queue.SimpleQueue[Call]()
+        self._answers = defaultdict[str, deque[Any]](deque)
+        self._stopping = threading.Event()
+        self._server: grpc.Server | None = None
+        self.port = 0
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts; on the same port again after a stop."""
+        self._stopping.clear()
+        server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
+        fake = _Servicer(self)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Breaks every connection."""
+        self._stopping.set()
+        if self._server is not None:
+            self._server.stop(None).wait()
+            self._server = None
+
+    def answers(self, method: str, *answers: object) -> None:
+        """Queues answers for the next calls of a method.
+
+        A message, an Abort, Silence, or a function of the request that gives one of these. For StreamPredictions a
+        list of them: one call's script.
+        """
+        self._answers[method].extend(answers)
+
+    def of(self, method: str) -> list[Call]:
+        """The calls of one method so far."""
+        return [call for call in self.calls if call.method == method]
+
+    def next_call(self, timeout: float = 10.0) -> Call:
+        """The next call that was not asked for in this way yet, waited for."""
+        return self._arrivals.get(timeout=timeout)
+
+    def arrived(self, method: str, request: Message, context: grpc.ServicerContext) -> Any:
+        """Writes a call down; gives the answer queued for it, or None."""
+        metadata = dict(context.invocation_metadata())
+        call = Call(method, request, metadata, context.time_remaining())
+        self.calls.append(call)
+        self._arrivals.put(call)
+        context.send_initial_metadata((("dejavu-worker", self.worker), ("x-request-id", f"request-{len(self.calls)}")))
+        queued = self._answers[method]
+        return queued.popleft() if queued else None
+
+    def carry_out(self, answer: object, request: Message, context: grpc.ServicerContext) -> Any:
+        """Makes an answer happen: gives the message to send, or ends the call."""
+        if callable(answer):
+            answer = answer(request)
+        if isinstance(answer, Abort):
+            context.set_trailing_metadata((("x-request-id", f"request-{len(self.calls)}"),))
+            answer.carry_out(context)
+        if isinstance(answer, Silence):
+            gone = threading.Event()
+            if context.add_callback(gone.set):
+                while not (gone.wait(0.02) or self._stopping.is_set()):
+                    pass
+            context.abort(grpc.StatusCode.CANCELLED, "silence is over")
+        return answer
+
+
+class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, fake: FakeServer) -> None:
+        self._fake = fake
+
+    def _answer(self, method: str, request: Message, context: Any, default: Callable[[], Message]) -> Any:
+        answer = self._fake.arrived(method, request, context)
+        return default() if answer is None else self._fake.carry_out(answer, request, context)
+
+    def Predict(self, request: PredictRequest, context: Any) -> Any:  # noqa: N802 - the contract's name
+        return self._answer("Predict", request, context, lambda: PredictResponse(forecast=forecast(request)))
+
+    def PredictBatch(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        def answer() -> Message:
+            return PredictBatchResponse(results=[PredictBatchResult(forecast=forecast(r)) for r in request.requests])
+
+        return self._answer("PredictBatch", request, context, answer)
+
+    def ListModels(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        model = Model(
+            version="fake",
+            active=True,
+            horizons=[HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=18, max_slots=18)],
+            smallest_alpha=0.001,
+            train_seasons=[2020, 2021],
+            calibration_seasons=[2022],
+            train_games=2000,
+            calibration_games=1000,
+            database_entries=3000,
+        )
+        return self._answer("ListModels", request, context, lambda: ListModelsResponse(models=[model]))
+
+    def StreamPredictions(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802 - the contract's name
+        script = self._fake.arrived("StreamPredictions", request, context)
+        for answer in (heartbeat("start"), Silence()) if script is None else script:
+            if isinstance(answer, Ended):
+                return
+            yield self._fake.carry_out(answer, request, context)
+        self._fake.carry_out(Silence(), request, context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -148,7 +148,7 @@ class Ledger:
             raise ResumeTokenExpired("forecasts after the resume_token were removed since: start anew")
         return asked.place
 
-    async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncIterator[list[IssuedForecast]]:
+    async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncGenerator[list[IssuedForecast], None]:
         """Every forecast after a place, in order and without end, by pages; each as soon as it is committed.
 
         Goes on by itself after a failure to read, once that has passed. Close it (`contextlib.aclosing`) when done.

@@ -1,0 +1,309 @@
+"""The ledger's tail, fanned out to the subscribers of this worker.
+
+One task follows the ledger; each forecast is serialised once, whatever the number of subscribers, and goes to those
+that want its game. A subscriber gets every forecast after its starting place once and in order of sequence: until it is
+level with the tail it reads the ledger by pages, then it is attached, and between finding it level and attaching it
+nothing else runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeVar
+
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1 import forecast_pb2, prediction_service_pb2
+from dejavu_models.errors import DejavuError
+from dejavu_server.ledger import Ledger, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.records import IssuedForecast
+
+_log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+CURRENT = timedelta(hours=12)
+"""How far back `include_current` reaches: a day's games."""
+
+PAGE = 500
+"""How many entries a subscriber that catches up reads at once."""
+
+CATCHING_UP = 2
+"""How many subscribers read the ledger at the same time: fewer than it has readers, so that the tail never waits."""
+
+
+class SubscriberTooSlow(DejavuError):
+    """More is waiting for a subscriber than may wait; it can go on with the token that it received last."""
+
+    reason = "SUBSCRIBER_TOO_SLOW"
+
+    def __init__(self, message: str = "the subscriber reads too slowly; go on with the last resume_token") -> None:
+        super().__init__(message)
+
+
+class Draining(DejavuError):
+    """This worker is shutting down; another goes on."""
+
+    reason = "DRAINING"
+
+    def __init__(self, message: str = "the server is shutting down; try again") -> None:
+        super().__init__(message)
+
+
+class _Event(NamedTuple):
+    """A forecast as all its subscribers get it: their queues share the bytes."""
+
+    sequence: int
+    data: bytes
+
+
+class Hub:
+    """Sends what is recorded, by whatever worker, to every subscriber of this one.
+
+    Args:
+        ledger: the ledger to follow; stays the caller's to close, after the hub.
+        encode: the contract's message of a forecast, with its explanation.
+        heartbeat_seconds: after how long a silence a subscriber gets a heartbeat.
+        queue_size: how many forecasts may wait for a subscriber before it is cut off.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
+        heartbeat_seconds: float = 15.0,
+        queue_size: int = 2000,
+    ) -> None:
+        self._ledger = ledger
+        self._encode = encode
+        self._heartbeat_seconds = heartbeat_seconds
+        self._queue_size = queue_size
+        self._position = 0  # every forecast up to here was offered to whoever is attached
+        self._subscriptions: set[_Subscription] = set()
+        self._attached_to_all: set[_Subscription] = set()
+        self._attached_to_game: defaultdict[str, set[_Subscription]] = defaultdict(set)
+        self._reading = asyncio.Semaphore(CATCHING_UP)
+        self._ended: Callable[[], DejavuError] | None = None
+        self._tail: asyncio.Task[None] | None = None
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions stand."""
+        return len(self._subscriptions)
+
+    async def start(self) -> None:
+        """Begins to follow the ledger at its head.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        self._position = await self._ledger.head()
+        self._tail = asyncio.create_task(self._follow(), name="ledger-tail")
+
+    async def close(self) -> None:
+        """Ends every subscription at once with Draining, and refuses new ones. May be called again."""
+        self._finish(Draining)
+        if self._tail is not None:
+            self._tail.cancel()
+            await asyncio.wait([self._tail])
+
+    async def subscribe(
+        self, game_ids: frozenset[str], resume_token: str, include_current: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """The stream of one subscriber: serialised StreamPredictionsResponse messages, without end.
+
+        The first message is a heartbeat: from then on nothing after its token is missed. Only the forecasts that
+        `include_current` asks for go before it.
+
+        Args:
+            game_ids: the games wanted; empty: all.
+            resume_token: of the message to go on after; empty: from now on.
+            include_current: send first the newest forecast of each game and horizon; ignored with a token.
+
+        Raises:
+            InvalidResumeToken, ResumeTokenExpired: if the stream can't go on from that token.
+            SubscriberTooSlow: if more than `queue_size` forecasts waited for the caller.
+            Draining: when the hub is closed.
+            LedgerError: if the ledger cannot be read.
+        """
+        subscription = _Subscription(game_ids, self._queue_size)
+        with self._registered(subscription):
+            if resume_token:
+                subscription.place = await self._read(self._ledger.place(resume_token))
+            else:
+                # Not the tail's position: that may lag behind what callers were already told is recorded.
+                subscription.place = await self._read(self._ledger.head())
+                if include_current:
+                    for issued in await self._current(game_ids, subscription.place):
+                        yield self._serialize(issued)
+            attached = self._attach(subscription)
+            yield self._heartbeat(subscription)
+            while not attached:
+                for issued in await self._page(subscription.place):
+                    subscription.place = issued.sequence
+                    if subscription.wants(issued.game_id):
+                        yield self._serialize(issued)
+                        subscription.check()
+                yield self._heartbeat(subscription)  # a page may hold nothing for this subscriber
+                attached = self._attach(subscription)
+            while True:
+                event = await subscription.next(self._heartbeat_seconds)
+                if event is not None:
+                    yield event.data
+                else:
+                    # Nothing waits, so all up to the tail's position has been sent or was not wanted.
+                    subscription.place = max(subscription.place, self._position)
+                    yield self._heartbeat(subscription)
+
+    async def _follow(self) -> None:
+        failed = False
+        try:
+            async with contextlib.aclosing(self._ledger.tail(self._position)) as pages:
+                async for page in pages:
+                    for issued in page:
+                        self._publish(issued)
+                        await asyncio.sleep(0)  # a long page must not hold up the other calls
+        except Exception:
+            failed = True
+            _log.exception("stream_failed", position=self._position)
+        # Without the tail nobody would be told anything any more: better an end that clients see.
+        self._finish(_failed if failed else Draining)
+
+    def _publish(self, issued: IssuedForecast) -> None:
+        targets = self._attached_to_all | self._attached_to_game.get(issued.game_id, set())
+        if targets:
+            event = _Event(issued.sequence, self._serialize(issued))
+            for subscription in targets:
+                if not subscription.offer(event):
+                    self._detach(subscription)
+        self._position = issued.sequence
+
+    def _finish(self, error: Callable[[], DejavuError]) -> None:
+        if self._ended is None:
+            self._ended = error
+            for subscription in self._subscriptions:
+                subscription.end(error())
+
+    @contextlib.contextmanager
+    def _registered(self, subscription: _Subscription) -> Iterator[None]:
+        if self._ended is not None:
+            raise self._ended()
+        self._subscriptions.add(subscription)
+        try:
+            yield
+        finally:
+            self._subscriptions.discard(subscription)
+            self._detach(subscription)
+
+    def _attach(self, subscription: _Subscription) -> bool:
+        """Attaches a subscriber if it has everything up to the tail's position; no await in here, ever."""
+        subscription.check()
+        if subscription.place < self._position:
+            return False
+        if not subscription.game_ids:
+            self._attached_to_all.add(subscription)
+        for game_id in subscription.game_ids:
+            self._attached_to_game[game_id].add(subscription)
+        return True
+
+    def _detach(self, subscription: _Subscription) -> None:
+        self._attached_to_all.discard(subscription)
+        for game_id in subscription.game_ids:
+            if attached := self._attached_to_game.get(game_id):
+                attached.discard(subscription)
+                if not attached:
+                    del self._attached_to_game[game_id]
+
+    async def _read(self, reading: Awaitable[_T]) -> _T:
+        async with self._reading:
+            return await reading
+
+    async def _page(self, place: int) -> list[IssuedForecast]:
+        page = await self._read(self._ledger.read_after(place, PAGE))
+        if not page:  # the tail saw more than this
+            raise ResumeTokenExpired("forecasts after the resume_token were removed: start anew")
+        return page
+
+    async def _current(self, game_ids: frozenset[str], up_to: int) -> list[IssuedForecast]:
+        return await self._read(self._ledger.current(game_ids, datetime.now(UTC) - CURRENT, up_to))
+
+    def _serialize(self, issued: IssuedForecast) -> bytes:
+        return prediction_service_pb2.StreamPredictionsResponse(
+            forecast=self._encode(issued), resume_token=self._ledger.token(issued.sequence)
+        ).SerializeToString()
+
+    def _heartbeat(self, subscription: _Subscription) -> bytes:
+        now = Timestamp()
+        now.GetCurrentTime()
+        return prediction_service_pb2.StreamPredictionsResponse(
+            heartbeat=prediction_service_pb2.Heartbeat(sent_time=now),
+            resume_token=self._ledger.token(subscription.place),
+        ).SerializeToString()
+
+
+def _failed() -> DejavuError:
+    return LedgerUnavailable("this worker can't follow the ledger any more; go on with the last resume_token")
+
+
+class _Subscription:
+    """What waits for one subscriber.
+
+    Attributes:
+        game_ids: the games it wants; empty: all.
+        place: it has everything up to here that it wants.
+    """
+
+    def __init__(self, game_ids: frozenset[str], queue_size: int) -> None:
+        self.game_ids = game_ids
+        self.place = 0
+        self._queue_size = queue_size
+        self._waiting: deque[_Event] = deque()
+        self._ready = asyncio.Event()  # something waits, or it is over
+        self._end: DejavuError | None = None
+
+    def wants(self, game_id: str) -> bool:
+        """Whether it wants a game's forecasts."""
+        return not self.game_ids or game_id in self.game_ids
+
+    def offer(self, event: _Event) -> bool:
+        """Queues an event, unless the subscriber has it already; false if that is too much and ends it."""
+        if event.sequence <= self.place:
+            return True
+        if len(self._waiting) >= self._queue_size:
+            self.end(SubscriberTooSlow())
+            return False
+        self._waiting.append(event)
+        self._ready.set()
+        return True
+
+    def end(self, error: DejavuError) -> None:
+        """Drops what waits; the subscriber gets the error instead."""
+        self._end = error
+        self._waiting.clear()
+        self._ready.set()
+
+    def check(self) -> None:
+        """Raises the error with which it was ended, if it was."""
+        if self._end is not None:
+            raise self._end
+
+    async def next(self, seconds: float) -> _Event | None:
+        """The next event, or None after that many seconds without one."""
+        if not self._ready.is_set():
+            # An event may come in while the time-out is being delivered: what waits is decided after it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._ready.wait()
+        self.check()
+        if not self._waiting:
+            return None
+        event = self._waiting.popleft()
+        if not self._waiting:
+            self._ready.clear()
+        self.place = event.sequence
+        return event

@@ -1,0 +1,147 @@
+"""Queries that wait together are computed together, without waiting for company.
+
+A query is put down and the flush is scheduled for the end of the loop's present turn: whatever else arrived in that
+turn shares one pass over the models, and a query that is alone waits for nobody. What would hold the loop up for long
+is computed piece by piece on a thread instead, so that other calls are served meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from dejavu_models.errors import DejavuError
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.types import Forecast, ForecastQuery
+
+CHUNK = 64
+"""Most queries computed in one go: a few milliseconds of work."""
+
+MAX_WAITING = 8192
+"""Most queries that may wait at a time; more are refused, rather than kept waiting past their deadlines."""
+
+Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
+
+_log = structlog.get_logger(__name__)
+
+
+class Overloaded(DejavuError):
+    """More queries wait than the worker is willing to hold."""
+
+    reason = "OVERLOADED"
+
+
+class Batcher:
+    """Computes forecasts for the calls of one event loop; only to be used from that loop.
+
+    Args:
+        max_waiting: most queries that may wait for their answer at a time.
+        observe: is told the size of each group computed in one pass.
+    """
+
+    def __init__(self, *, max_waiting: int = MAX_WAITING, observe: Callable[[int], None] = lambda _: None) -> None:
+        self._max_waiting = max_waiting
+        self._observe = observe
+        self._unanswered = 0
+        self._groups: dict[Forecaster, list[Waiting]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
+        self._tasks = set[asyncio.Task[None]]()
+
+    async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
+        """Answers one query.
+
+        Raises:
+            Unsupported: if the model can't answer it.
+            Overloaded: if too many wait already.
+        """
+        forecaster.check(query)
+        self._admit(1)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Forecast] = loop.create_future()
+        if not self._groups:
+            loop.call_soon(self._flush)
+        self._groups.setdefault(forecaster, []).append((query, answer))
+        try:
+            return await answer
+        finally:
+            self._unanswered -= 1
+
+    async def forecast_many(
+        self, forecaster: Forecaster, queries: Sequence[ForecastQuery]
+    ) -> list[Forecast | Exception]:
+        """Answers many queries of one call, in order, on the thread; each fails for itself.
+
+        The queries must be such as the forecaster's `check` accepts.
+
+        Raises:
+            Overloaded: if too many wait already.
+        """
+        self._admit(len(queries))
+        loop = asyncio.get_running_loop()
+        answers: list[Forecast | Exception] = []
+        try:
+            for start in range(0, len(queries), CHUNK):
+                chunk = queries[start : start + CHUNK]
+                self._observe(len(chunk))
+                answers += await loop.run_in_executor(self._thread, compute, forecaster, chunk)
+        finally:
+            self._unanswered -= len(queries)
+        return answers
+
+    async def close(self) -> None:
+        """Lets what is being computed finish, and ends the thread."""
+        await asyncio.gather(*self._tasks)
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    def _admit(self, queries: int) -> None:
+        if self._unanswered + queries > self._max_waiting:
+            raise Overloaded(f"{self._unanswered} queries wait already; at most {self._max_waiting} may")
+        self._unanswered += queries
+
+    def _flush(self) -> None:
+        """Computes whatever was put down in the turn of the loop that ends."""
+        groups, self._groups = self._groups, {}
+        for forecaster, group in groups.items():
+            # Those whose callers have gone need no answer.
+            wanted = [(query, answer) for query, answer in group if not answer.done()]
+            if len(wanted) > CHUNK:
+                task = asyncio.get_running_loop().create_task(self._answer_on_thread(forecaster, wanted))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            elif wanted:
+                self._observe(len(wanted))
+                deliver(wanted, compute(forecaster, [query for query, _ in wanted]))
+
+    async def _answer_on_thread(self, forecaster: Forecaster, group: list[Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(group), CHUNK):
+            chunk = [waiting for waiting in group[start : start + CHUNK] if not waiting[1].done()]
+            if chunk:
+                self._observe(len(chunk))
+                queries = [query for query, _ in chunk]
+                deliver(chunk, await loop.run_in_executor(self._thread, compute, forecaster, queries))
+
+
+def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Forecast | Exception]:
+    """Answers queries in one pass; if that fails, one by one, so that only those fail that are to blame."""
+    try:
+        return list(forecaster.forecast_many(queries))
+    except Exception as error:
+        if len(queries) == 1:
+            return [error]
+        _log.warning("a group failed; answering one by one", size=len(queries), exc_info=True)
+        return [answer for query in queries for answer in compute(forecaster, [query])]
+
+
+def deliver(group: Sequence[Waiting], answers: Sequence[Forecast | Exception]) -> None:
+    """Hands the answers to those who still wait."""
+    for (_, waiting), answer in zip(group, answers, strict=True):
+        if waiting.done():
+            continue
+        if isinstance(answer, Exception):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)

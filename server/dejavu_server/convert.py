@@ -1,0 +1,199 @@
+"""Messages become domain types and back: the only place that knows both.
+
+What is read from a request is valid once it is read; a bad field raises the InvalidInput that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+from dejavu_feed.names import is_game_id
+from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam
+from dejavu_models.types import (
+    DEFAULT_ALPHA,
+    Explanation,
+    ForecastQuery,
+    Horizon,
+    ModelInfo,
+    ScorePattern,
+)
+from dejavu_server.issuing import Question
+from dejavu_server.records import IssuedForecast
+
+MAX_TEAM_LENGTH = 32
+"""Longest label of a team, in characters."""
+
+MAX_BATCH = 1000
+"""Most requests in a batch."""
+
+_HORIZONS = {
+    forecast_pb2.HORIZON_UNSPECIFIED: Horizon.HALFTIME,
+    forecast_pb2.HORIZON_HALFTIME: Horizon.HALFTIME,
+    forecast_pb2.HORIZON_FINAL: Horizon.FINAL,
+}
+_HORIZON_VALUES = {
+    Horizon.HALFTIME: forecast_pb2.HORIZON_HALFTIME,
+    Horizon.FINAL: forecast_pb2.HORIZON_FINAL,
+}
+
+
+class InvalidBatch(InvalidInput):
+    """A batch holds no request, or too many."""
+
+    reason = "INVALID_BATCH"
+    default_field = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A stream's request as the domain sees it; no game ids mean all games."""
+
+    game_ids: frozenset[str]
+    resume_token: str
+    include_current: bool
+
+
+def question(request: prediction_service_pb2.PredictRequest) -> Question:
+    """Reads a request for one forecast.
+
+    A named game is always explained: the ledger keeps the explanation whether or not this caller wants it.
+
+    Raises:
+        InvalidInput: if a field cannot be right; names it.
+    """
+    game_id = request.game_id
+    if game_id:
+        _check_game_id(game_id, "game_id")
+    horizon = _HORIZONS.get(request.horizon)
+    if horizon is None:
+        raise InvalidHorizon(f"{request.horizon}", "a value of dejavu.v1.Horizon")
+    query = ForecastQuery(
+        pattern=ScorePattern(tuple(request.pattern)),
+        horizon=horizon,
+        alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
+        home_team=_team(request.home_team, "home_team"),
+        away_team=_team(request.away_team, "away_team"),
+        pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
+        explain=request.return_explanation or game_id != "",
+    )
+    return Question(game_id, request.model_version, query)
+
+
+def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[prediction_service_pb2.PredictRequest]:
+    """The requests of a batch, not read yet: each is to fail for itself.
+
+    Raises:
+        InvalidBatch: if it holds none, or too many.
+    """
+    if not 1 <= len(request.requests) <= MAX_BATCH:
+        raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
+    return request.requests
+
+
+def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Subscription:
+    """Reads a request for a stream.
+
+    Raises:
+        InvalidGameId: if one is not ten digits.
+    """
+    for index, game_id in enumerate(request.game_ids):
+        _check_game_id(game_id, f"game_ids[{index}]")
+    return Subscription(frozenset(request.game_ids), request.resume_token, request.include_current)
+
+
+def forecast_message(issued: IssuedForecast, *, explanation: bool) -> forecast_pb2.Forecast:
+    """An issued forecast as the contract's message, with its explanation only where that is wanted."""
+    forecast = issued.forecast
+    wanted = forecast.explanation if explanation else None
+    return forecast_pb2.Forecast(
+        game_id=issued.game_id,
+        home_team=issued.home_team,
+        away_team=issued.away_team,
+        horizon=_HORIZON_VALUES[forecast.horizon],
+        elapsed_minutes=forecast.elapsed_minutes,
+        alpha=forecast.alpha,
+        point_forecast=forecast.point,
+        interval_lower=forecast.interval.lower,
+        interval_upper=forecast.interval.upper,
+        coverage_probability=1.0 - forecast.alpha,
+        home_lead_probability=forecast.home_lead_probability,
+        model_version=forecast.model_version,
+        generated_time=_timestamp(issued.generated_time),
+        expires_time=_timestamp(issued.expires_time),
+        explanation=None if wanted is None else _explanation_message(wanted),
+        sequence=issued.sequence,
+        revision=issued.revision,
+    )
+
+
+def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
+    """What a model is and can do, as the contract's message."""
+    return model_service_pb2.Model(
+        version=info.version,
+        active=active,
+        horizons=[
+            model_service_pb2.HorizonSupport(
+                horizon=_HORIZON_VALUES[support.horizon], min_slots=support.min_slots, max_slots=support.max_slots
+            )
+            for support in info.horizons
+        ],
+        smallest_alpha=info.smallest_alpha,
+        train_seasons=info.train_seasons,
+        calibration_seasons=info.calibration_seasons,
+        train_games=info.train_games,
+        calibration_games=info.calibration_games,
+        database_entries=info.database_entries,
+        created_time=_timestamp(info.created_time),
+        metrics=[
+            model_service_pb2.Metric(name=metric.name, value=metric.value, lower=metric.lower, upper=metric.upper)
+            for metric in info.metrics
+        ],
+    )
+
+
+def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
+    return forecast_pb2.Explanation(
+        dejavu_prediction=explanation.dejavu_prediction,
+        lstm_prediction=explanation.lstm_prediction,
+        ensemble_forecast=explanation.ensemble_forecast,
+        baseline_prediction=explanation.baseline_prediction,
+        dejavu_weight=explanation.dejavu_weight,
+        lstm_weight=explanation.lstm_weight,
+        similar_games=[
+            forecast_pb2.SimilarGame(
+                label=game.label,
+                home_team=game.home_team,
+                away_team=game.away_team,
+                game_date=game.date.isoformat(),
+                distance=game.distance,
+                differential_at_horizon=game.differential_at_horizon,
+                games=game.games,
+            )
+            for game in explanation.similar_games
+        ],
+    )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def _check_game_id(text: str, field: str) -> None:
+    if not is_game_id(text):
+        found = repr(text) if len(text) <= 20 else f"{len(text)} characters"
+        raise InvalidGameId(found, "the NBA's id, ten digits", field=field)
+
+
+def _team(label: str, field: str) -> str:
+    if len(label) > MAX_TEAM_LENGTH:
+        raise InvalidTeam(f"{len(label)} characters", f"at most {MAX_TEAM_LENGTH}", field=field)
+    if not label.isprintable():
+        raise InvalidTeam("a character that cannot be printed", "printable characters", field=field)
+    return label

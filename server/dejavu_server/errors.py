@@ -1,0 +1,116 @@
+"""Domain error → status code, reason and details. The one table, and how a row becomes a google.rpc.Status.
+
+    domain error                               status code           reason
+    InvalidInput and its kin                   INVALID_ARGUMENT      INVALID_…; InvalidResumeToken is one of them
+    Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL
+    UnknownModel, UnknownService               NOT_FOUND             UNKNOWN_MODEL_VERSION, UNKNOWN_SERVICE
+    ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
+    Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
+    LedgerUnavailable, Draining                UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
+    LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
+    DeadlinePassed                             DEADLINE_EXCEEDED     DEADLINE_PASSED
+    whatever else                              INTERNAL              INTERNAL, without a word of the exception
+
+The reason is the error class's own `reason`. Every status carries google.rpc.ErrorInfo; one that names a field carries
+google.rpc.BadRequest too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models.errors import DejavuError, InvalidInput, UnknownModel, Unsupported
+from dejavu_server.batcher import Overloaded
+from dejavu_server.health import UnknownService
+from dejavu_server.hub import Draining, SubscriberTooSlow
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired
+
+ERROR_DOMAIN = "dejavu"
+"""Domain of every google.rpc.ErrorInfo that the server sends."""
+
+MAX_TEXT = 500
+"""Longest message or metadata value sent, in characters: a status travels in HTTP/2 headers, which are bounded."""
+
+
+class DeadlinePassed(DejavuError):
+    """A call came too late, or without a deadline of its own and ran into the server's."""
+
+    reason = "DEADLINE_PASSED"
+
+
+CODES: dict[type[DejavuError], grpc.StatusCode] = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
+    UnknownModel: grpc.StatusCode.NOT_FOUND,
+    UnknownService: grpc.StatusCode.NOT_FOUND,
+    ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
+    Draining: grpc.StatusCode.UNAVAILABLE,
+    LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
+    DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""The table. An error that is not in it answers like the nearest of its bases that is."""
+
+
+class Failure(NamedTuple):
+    """What a caller is told about an error."""
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    field: str
+    """The offending field; empty if the error names none."""
+    description: str
+    """What is wrong with the field."""
+    metadata: dict[str, str]
+
+
+def describe(error: BaseException) -> Failure:
+    """Looks an error up in the table; what is not in it becomes a bare INTERNAL."""
+    code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
+    if code is None or not isinstance(error, DejavuError):
+        return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error", "", "", {})
+    field = description = ""
+    metadata: dict[str, str] = {}
+    if isinstance(error, InvalidInput):
+        field, description = error.field, _short(error.description)
+        metadata["field"] = field
+    elif isinstance(error, UnknownModel):
+        field, description = "model_version", _short(str(error))
+        metadata = {"model_version": _short(error.version), "held": _short(",".join(error.held))}
+    return Failure(code, error.reason, _short(str(error)), field, description, metadata)
+
+
+def status(failure: Failure) -> status_pb2.Status:
+    """A failure as google.rpc.Status, with its details."""
+    answer = status_pb2.Status(code=rpc_code(failure.code), message=failure.message)
+    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=failure.metadata)
+    answer.details.add().Pack(info)
+    if failure.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=failure.field, description=failure.description)
+        answer.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    return answer
+
+
+def batch_error(failure: Failure) -> pb.PredictError:
+    """A failure as the result of one request of a batch."""
+    error = pb.PredictError(code=rpc_code(failure.code), reason=failure.reason, message=failure.message)
+    if failure.field:
+        error.field_violations.add(field=failure.field, description=failure.description)
+    return error
+
+
+def rpc_code(code: grpc.StatusCode) -> int:
+    """The google.rpc.Code of a status code: the same number under another type."""
+    number: int = code_pb2.Code.Value(code.name)
+    return number
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -1,0 +1,83 @@
+"""What a worker counts, for Prometheus.
+
+A server of several workers keeps its figures in files of one folder (PROMETHEUS_MULTIPROC_DIR), which the supervisor
+reads and adds up when it is asked; a lone worker keeps them in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from dejavu_server.issuing import Recorder
+from dejavu_server.records import IssuedForecast
+
+LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
+"""Upper bounds of the latency histogram, in seconds."""
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The figures of one worker.
+
+    Attributes:
+        calls: finished calls, by method and status code; streams included.
+        seconds: how long unary calls took, by method.
+        in_flight: calls that run now, by method; for StreamPredictions, the subscribers.
+        messages: messages sent on streams, by method.
+        batch_size: queries computed in one pass over the models.
+        recorded: forecasts handed to the ledger, by outcome (new, known, failed).
+    """
+
+    calls: Counter
+    seconds: Histogram
+    in_flight: Gauge
+    messages: Counter
+    batch_size: Histogram
+    recorded: Counter
+
+
+def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
+    """Fresh figures, in a registry of their own unless one is given."""
+    registry = CollectorRegistry() if registry is None else registry
+    method = ["method"]
+    return Metrics(
+        calls=Counter("dejavu_calls", "Finished calls.", ["method", "code"], registry=registry),
+        seconds=Histogram(
+            "dejavu_call_seconds", "Duration of unary calls.", method, registry=registry, buckets=LATENCY_BUCKETS
+        ),
+        in_flight=Gauge(
+            "dejavu_calls_in_flight", "Calls that run now.", method, registry=registry, multiprocess_mode="livesum"
+        ),
+        messages=Counter("dejavu_stream_messages", "Messages sent on streams.", method, registry=registry),
+        batch_size=Histogram(
+            "dejavu_batch_size", "Queries computed in one pass.", registry=registry, buckets=BATCH_BUCKETS
+        ),
+        recorded=Counter(
+            "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome"], registry=registry
+        ),
+    )
+
+
+class CountedRecorder:
+    """A ledger that counts what it is given: new entries, ones it had already, and failures."""
+
+    def __init__(self, ledger: Recorder, counter: Counter) -> None:
+        self._ledger = ledger
+        self._new, self._known, self._failed = (counter.labels(outcome) for outcome in ("new", "known", "failed"))
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+        """Records forecasts."""
+        try:
+            stored = await self._ledger.commit(issued)
+        except Exception:
+            self._failed.inc(len(issued))
+            raise
+        new = sum(mine.generated_time == its.generated_time for mine, its in zip(issued, stored, strict=True))
+        self._new.inc(new)
+        self._known.inc(len(issued) - new)
+        return stored

@@ -1,0 +1,87 @@
+"""What a supervisor and its workers say to each other. Imports no gRPC.
+
+The supervisor writes a WorkerOrder to a worker's standard input; the worker answers with one WorkerReport on the pipe
+that the order names, and from then on only signals and exit codes speak.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from dejavu_server.settings import Settings
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOrder:
+    """What a worker is to do.
+
+    Attributes:
+        slot: which of the server's workers it is, from 0 on; one that dies is replaced in its slot.
+        supervisor_pid: whose worker it is.
+        report_fd: file descriptor of the pipe for its report.
+    """
+
+    settings: Settings
+    slot: int
+    supervisor_pid: int
+    report_fd: int
+
+    def to_json(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(
+            {
+                "settings": json.loads(self.settings.to_json()),
+                "slot": self.slot,
+                "supervisor_pid": self.supervisor_pid,
+                "report_fd": self.report_fd,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerOrder:
+        """The order that `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**{**fields, "settings": Settings.from_json(json.dumps(fields["settings"]))})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What became of a worker's start.
+
+    Attributes:
+        address: where it serves; empty if it does not.
+        refusal: why it does not serve and would not if tried again; empty if it does.
+    """
+
+    address: str = ""
+    refusal: str = ""
+
+    def to_json(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerReport:
+        """The report that `to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**fields)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Has the kernel send SIGTERM to this process when its parent dies, in whatever way.
+
+    Without it the workers of a supervisor killed by SIGKILL would serve on, and share the port with its successor.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent_pid:  # it died before the kernel was asked
+        raise SystemExit(1)

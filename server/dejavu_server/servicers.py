@@ -1,0 +1,124 @@
+"""The contract's services: message in, domain call, message out. Errors leave through the interceptor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+import structlog
+
+from dejavu.v1 import model_service_pb2 as models_pb
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models.errors import InvalidInput
+from dejavu_models.registry import Registry
+from dejavu_server import convert
+from dejavu_server.batcher import CHUNK
+from dejavu_server.errors import batch_error, describe
+from dejavu_server.hub import Hub
+from dejavu_server.issuing import Issuer, Question
+from dejavu_server.records import IssuedForecast
+
+PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
+MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+_log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PredictionService:
+    """Forecasts: one, many, and as they happen."""
+
+    def __init__(self, issuer: Issuer, hub: Hub) -> None:
+        self._issuer = issuer
+        self._hub = hub
+
+    async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
+        """Forecasts one game."""
+        issued = await self._issuer.issue(convert.question(request))
+        return pb.PredictResponse(forecast=convert.forecast_message(issued, explanation=request.return_explanation))
+
+    async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
+        """Forecasts many games, piece by piece, so that reading and writing messages does not hold the loop up."""
+        requests = convert.batch(request)
+        response = pb.PredictBatchResponse()
+        for start in range(0, len(requests), CHUNK):
+            response.results.extend(await self._answer(requests[start : start + CHUNK]))
+            await asyncio.sleep(0)
+        return response
+
+    def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
+        """Sends forecasts as they are recorded: messages that the hub serialised, once for all subscribers."""
+        wanted = convert.subscription(request)
+        return self._hub.subscribe(wanted.game_ids, wanted.resume_token, wanted.include_current)
+
+    async def _answer(self, requests: Sequence[pb.PredictRequest]) -> list[pb.PredictBatchResult]:
+        """Answers some requests of a batch, in order; each fails for itself."""
+        questions = [_read(request) for request in requests]
+        readable = [question for question in questions if isinstance(question, Question)]
+        answers = iter(await self._issuer.issue_many(readable))
+        outcomes = [question if isinstance(question, InvalidInput) else next(answers) for question in questions]
+        return [_result(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service's methods, for a server to be given."""
+        return grpc.method_handlers_generic_handler(
+            PREDICTION_SERVICE,
+            {
+                "Predict": grpc.unary_unary_rpc_method_handler(
+                    self.predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
+                ),
+                "PredictBatch": grpc.unary_unary_rpc_method_handler(
+                    self.predict_batch, pb.PredictBatchRequest.FromString, pb.PredictBatchResponse.SerializeToString
+                ),
+                # No serializer: the events are bytes already.
+                "StreamPredictions": grpc.unary_stream_rpc_method_handler(
+                    self.stream_predictions, pb.StreamPredictionsRequest.FromString
+                ),
+            },
+        )
+
+
+class ModelService:
+    """Tells which models the server holds; the answer is made once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._answer = models_pb.ListModelsResponse(
+            models=[convert.model_message(info, active=place == 0) for place, info in enumerate(registry.models())]
+        )
+
+    async def list_models(self, _: models_pb.ListModelsRequest, __: Context) -> models_pb.ListModelsResponse:
+        """Lists the models, the active one first."""
+        return self._answer
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service's methods, for a server to be given."""
+        return grpc.method_handlers_generic_handler(
+            MODEL_SERVICE,
+            {
+                "ListModels": grpc.unary_unary_rpc_method_handler(
+                    self.list_models,
+                    models_pb.ListModelsRequest.FromString,
+                    models_pb.ListModelsResponse.SerializeToString,
+                )
+            },
+        )
+
+
+def _read(request: pb.PredictRequest) -> Question | InvalidInput:
+    try:
+        return convert.question(request)
+    except InvalidInput as error:
+        return error
+
+
+def _result(request: pb.PredictRequest, outcome: IssuedForecast | Exception) -> pb.PredictBatchResult:
+    if isinstance(outcome, IssuedForecast):
+        message = convert.forecast_message(outcome, explanation=request.return_explanation)
+        return pb.PredictBatchResult(forecast=message)
+    failure = describe(outcome)
+    if failure.code is grpc.StatusCode.INTERNAL:
+        _log.error("an item of a batch failed", exc_info=outcome)
+    return pb.PredictBatchResult(error=batch_error(failure))

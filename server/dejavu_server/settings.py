@@ -1,0 +1,139 @@
+"""Every option of the server, documented one by one; the command line and the workers get them from here.
+
+    option                default                    meaning
+    --listen              127.0.0.1:50051            HOST:PORT to serve gRPC on; port 0 takes a free one
+    --workers             2                          worker processes that share the port
+    --bundle              the one that ships         a model bundle's folder; again and again; the first is active
+    --ledger              user's state folder        sqlite:///PATH of the ledger of issued forecasts
+    --durability          process                    what a recorded forecast survives: a killed process, or power loss
+    --metrics-listen      off                        HOST:PORT to serve Prometheus metrics on (/metrics)
+    --grace               10 s                       how long a drain waits for calls that run
+    --heartbeat-seconds   15 s                       silence after which a stream sends a heartbeat
+    --expires-seconds     300 s                      how long a forecast counts as current
+    --log-level           info                       debug, info, warning or error
+    --log-format          auto                       json, console, or auto: console on a terminal, json elsewhere
+
+Each is also an environment variable: DEJAVU_LISTEN, DEJAVU_WORKERS, DEJAVU_BUNDLE and so on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+
+MAX_WORKERS = 64
+DURABILITIES = ("process", "power")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "json", "console")
+
+
+class SettingsError(ValueError):
+    """An option has a value that it cannot have.
+
+    Attributes:
+        option: name of the setting, as the attribute of Settings is spelt.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        self.option = option
+        super().__init__(message)
+
+
+class Address(NamedTuple):
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Reads HOST:PORT; an IPv6 host stands in brackets.
+
+        Raises:
+            ValueError: if it is not of that form.
+        """
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            host = ""
+        if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError(f"{text!r} is not HOST:PORT (such as 127.0.0.1:50051 or [::1]:50051)")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def default_ledger() -> str:
+    """The URL of the ledger in the user's state folder."""
+    return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server runs by; the module's docstring tells each option's meaning.
+
+    Attributes:
+        metrics_listen: empty where metrics are not served.
+        grace_seconds, heartbeat_seconds, expires_seconds: in seconds.
+
+    Raises:
+        SettingsError: if a value cannot be; names the option.
+    """
+
+    listen: str = "127.0.0.1:50051"
+    workers: int = 2
+    bundles: tuple[Path, ...] = ()
+    ledger: str = dataclasses.field(default_factory=default_ledger)
+    durability: str = "process"
+    metrics_listen: str = ""
+    grace_seconds: float = 10.0
+    heartbeat_seconds: float = 15.0
+    expires_seconds: float = 300.0
+    log_level: str = "info"
+    log_format: str = "auto"
+
+    def __post_init__(self) -> None:
+        for option in ("listen", "metrics_listen"):
+            text = getattr(self, option)
+            if text or option == "listen":
+                try:
+                    Address.parse(text)
+                except ValueError as error:
+                    raise SettingsError(option, str(error)) from None
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise SettingsError("workers", f"{self.workers} is not from 1 to {MAX_WORKERS}")
+        if not self.ledger.startswith("sqlite:///") or self.ledger == "sqlite:///":
+            raise SettingsError("ledger", f"{self.ledger!r} is not sqlite:///PATH")
+        for option, least in (("grace_seconds", 0.0), ("heartbeat_seconds", 0.01), ("expires_seconds", 1.0)):
+            value = getattr(self, option)
+            if not (math.isfinite(value) and least <= value <= 86_400):
+                raise SettingsError(option, f"{value:g} is not from {least:g} to 86400 seconds")
+        for option, allowed in (
+            ("durability", DURABILITIES),
+            ("log_level", LOG_LEVELS),
+            ("log_format", LOG_FORMATS),
+        ):
+            value = getattr(self, option)
+            if value not in allowed:
+                raise SettingsError(option, f"{value!r} is not one of {', '.join(allowed)}")
+
+    def to_json(self) -> str:
+        """As JSON text, to hand to a worker."""
+        fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["bundles"] = [str(bundle) for bundle in self.bundles]
+        return json.dumps(fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """The settings that `to_json` wrote."""
+        fields = json.loads(text)
+        fields["bundles"] = tuple(Path(bundle) for bundle in fields["bundles"])
+        return cls(**fields)

@@ -1,0 +1,234 @@
+"""The composition root of one worker: models, ledger, stream and services behind one gRPC server.
+
+In a test's process:
+
+    async with Worker(Settings(listen="127.0.0.1:0", ledger=f"sqlite:///{path}")) as worker:
+        ...  # worker.address answers
+
+As a program (`python -m dejavu_server.worker`) it is what the supervisor starts; see `main`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import grpc
+import structlog
+import uvloop
+from grpc_reflection.v1alpha import reflection
+
+from dejavu_models.errors import BundleError, DejavuError
+from dejavu_models.registry import Registry
+from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_server import logs
+from dejavu_server.batcher import CHUNK, Batcher
+from dejavu_server.convert import forecast_message
+from dejavu_server.health import HEALTH_SERVICE, HealthService
+from dejavu_server.hub import Hub
+from dejavu_server.interceptors import CallInterceptor
+from dejavu_server.issuing import Issuer, utc_now
+from dejavu_server.ledger import Durability, Ledger, LedgerError
+from dejavu_server.metrics import CountedRecorder, Metrics, new_metrics
+from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
+from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
+from dejavu_server.settings import Settings
+
+_MEBIBYTE = 1024 * 1024
+
+CHANNEL_OPTIONS = {
+    # A full batch is about 0.3 MiB, its answer with explanations about 2 MiB.
+    "grpc.max_receive_message_length": 4 * _MEBIBYTE,
+    "grpc.max_send_message_length": 16 * _MEBIBYTE,
+    # Clients may ask every 10 s whether the connection lives, calls or not; the server asks every minute.
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+}
+
+_log = structlog.get_logger(__name__)
+
+
+class BundleTwice(BundleError):
+    """The same bundle was named twice."""
+
+    reason = "BUNDLE_TWICE"
+
+
+class CannotListen(DejavuError):
+    """The address cannot be bound."""
+
+    reason = "CANNOT_LISTEN"
+
+
+class Worker:
+    """One worker, from `async with` on until its end, which drains it.
+
+    Args:
+        settings: what it runs by; of `listen`, port 0 takes a free one.
+        name: its name, told to callers.
+        registry: the models; loaded as the settings say unless given.
+        metrics: where it counts; in memory unless given.
+        clock: tells the time.
+        reuse_port: share the port with other workers.
+
+    Raises:
+        BundleError, LedgerError, CannotListen: on entry, if it can't start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str = "0",
+        registry: Registry | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        reuse_port: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._registry = registry
+        self._metrics = new_metrics() if metrics is None else metrics
+        self._clock = clock
+        self._reuse_port = reuse_port
+        self._resources = AsyncExitStack()
+        self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE])
+        self._calls = CallInterceptor(name, self._metrics)
+        self._server = grpc.aio.server(
+            interceptors=[self._calls],
+            options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
+        )
+        self._hub: Hub
+        self.address = settings.listen
+        """HOST:PORT that it answers on."""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._resources = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        registry = self._registry
+        if registry is None:
+            registry = await asyncio.to_thread(_load, settings)
+        await asyncio.to_thread(warm_up, registry)
+
+        ledger = await Ledger.open(settings.ledger, durability=Durability(settings.durability))
+        stack.push_async_callback(ledger.close)
+        self._hub = Hub(
+            ledger,
+            encode=partial(forecast_message, explanation=True),
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        stack.push_async_callback(self._hub.close)
+        await self._hub.start()
+        batcher = Batcher(observe=self._metrics.batch_size.observe)
+        stack.push_async_callback(batcher.close)
+        issuer = Issuer(
+            registry,
+            batcher,
+            CountedRecorder(ledger, self._metrics.recorded),
+            lifetime=timedelta(seconds=settings.expires_seconds),
+            clock=self._clock,
+        )
+
+        self._server.add_generic_rpc_handlers(
+            [
+                PredictionService(issuer, self._hub).handlers(),
+                ModelService(registry).handlers(),
+                self._health.handlers(),
+            ]
+        )
+        reflection.enable_server_reflection(
+            [PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME], self._server
+        )
+        host, _, _ = settings.listen.rpartition(":")
+        try:
+            port = self._server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise CannotListen(f"cannot listen on {settings.listen}: {error}") from error
+        self.address = f"{host}:{port}"
+        await self._server.start()
+        self._health.serve()
+        _log.info("serving", address=self.address, models=[info.version for info in registry.models()])
+
+    async def drain(self) -> None:
+        """Stops taking calls, lets those that run finish within the grace time, ends the streams. Once is enough."""
+        self._health.drain()
+        stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
+        await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker
+        await self._hub.close()
+        await self._calls.end_streams()
+        await stopping
+        await self._resources.aclose()
+        _log.info("drained")
+
+
+def _load(settings: Settings) -> Registry:
+    try:
+        return Registry.load(settings.bundles)
+    except ValueError as error:
+        raise BundleTwice(str(error)) from error
+
+
+def warm_up(registry: Registry) -> None:
+    """Asks every model something, alone and in company, so that no caller pays for a first time."""
+    for info in registry.models():
+        forecaster = registry.get(info.version)
+        for support in info.horizons:
+            pattern = ScorePattern((0.0,) * support.min_slots)
+            query = ForecastQuery(pattern, support.horizon, alpha=max(0.05, info.smallest_alpha), explain=True)
+            forecaster.check(query)
+            for size in (1, 2, CHUNK):
+                forecaster.forecast_many([query] * size)
+
+
+def main() -> None:
+    """Runs a worker for a supervisor: reads a WorkerOrder from standard input, writes a WorkerReport to its pipe."""
+    order = WorkerOrder.from_json(sys.stdin.readline())
+    die_with_parent(order.supervisor_pid)
+    # The terminal's Ctrl-C goes to the whole group; it is the supervisor who says when to drain.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    name = f"{order.slot}-{os.getpid()}"
+    logs.configure(order.settings.log_level, order.settings.log_format, worker=name)
+    sys.exit(uvloop.run(_serve(order, name)))
+
+
+async def _serve(order: WorkerOrder, name: str) -> int:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    try:
+        async with Worker(order.settings, name=name, reuse_port=True) as worker:
+            _report(order, WorkerReport(address=worker.address))
+            await stop.wait()
+            _log.info("draining", grace_seconds=order.settings.grace_seconds)
+    except (BundleError, LedgerError, CannotListen) as error:
+        _report(order, WorkerReport(refusal=str(error)))
+        return 1
+    return 0
+
+
+def _report(order: WorkerOrder, report: WorkerReport) -> None:
+    with os.fdopen(order.report_fd, "w", encoding="utf-8") as pipe:
+        pipe.write(report.to_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

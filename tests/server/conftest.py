@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.support.servers import async_worker
+
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.worker import Worker
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with async_worker(tmp_path) as worker:
+        yield worker
+
+
+@pytest.fixture
+async def channel(worker: Worker) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(worker.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+def predictions(channel: grpc.aio.Channel) -> PredictionServiceAsyncStub:
+    return PredictionServiceStub(channel)

@@ -1,0 +1,88 @@
+"""Models written by hand: what they answer can be told without a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+
+from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.types import (
+    Explanation,
+    Forecast,
+    ForecastQuery,
+    Horizon,
+    HorizonSupport,
+    Interval,
+    Metric,
+    ModelInfo,
+    SimilarGame,
+)
+
+
+class PersistenceForecaster(Forecaster):
+    """Repeats the last differential, ± 10 points, for 18 slots and the half.
+
+    Attributes:
+        groups: the sizes of the groups it was asked in.
+        before: called with each group before it is answered; may block or raise.
+    """
+
+    def __init__(self, version: str = "persistence") -> None:
+        self._version = version
+        self.groups: list[int] = []
+        self.before: Callable[[Sequence[ForecastQuery]], None] = lambda _: None
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            version=self._version,
+            horizons=(HorizonSupport(Horizon.HALFTIME, 18, 18),),
+            smallest_alpha=0.01,
+            train_seasons=(2015, 2016),
+            calibration_seasons=(2017,),
+            train_games=200,
+            calibration_games=100,
+            database_entries=200,
+            created_time=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
+            metrics=(Metric("ensemble.mae", 4.97, 4.8, 5.1), Metric("ensemble.crps", 3.5)),
+        )
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def check(self, query: ForecastQuery) -> None:
+        if query.horizon is not Horizon.HALFTIME:
+            raise UnsupportedHorizon(query.horizon.value, "halftime")
+        if query.pattern.minutes != 18:
+            raise UnsupportedSlots(f"{query.pattern.minutes} slots", "18")
+        if query.alpha < self.info.smallest_alpha:
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {self.info.smallest_alpha}")
+
+    def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
+        self.groups.append(len(queries))
+        self.before(queries)
+        return [self._forecast(query) for query in queries]
+
+    def _forecast(self, query: ForecastQuery) -> Forecast:
+        last = query.pattern.last
+        explanation = Explanation(
+            dejavu_prediction=last,
+            lstm_prediction=last,
+            ensemble_forecast=last,
+            baseline_prediction=last,
+            dejavu_weight=0.4,
+            lstm_weight=0.6,
+            similar_games=(SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.5, last + 2.0, 7),),
+        )
+        return Forecast(
+            horizon=query.horizon,
+            elapsed_minutes=query.pattern.minutes,
+            alpha=query.alpha,
+            point=last,
+            interval=Interval(last - 10.0, last + 10.0),
+            home_lead_probability=0.75 if last > 0 else 0.25,
+            model_version=self._version,
+            explanation=explanation if query.explain else None,
+        )

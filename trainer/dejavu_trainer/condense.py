@@ -1,0 +1,93 @@
+"""Condenses a database of games into prototypes by k-means.
+
+Lloyd's algorithm (Least squares quantization in PCM, 1982) from k-means++ seeds (Arthur & Vassilvitskii, 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dejavu_models.arrays import Floats, Integers, Singles
+
+ROUNDS = 15
+"""Of Lloyd's algorithm at most; later ones move the means by little."""
+_CHUNK = 2048
+
+
+def cluster(vectors: Singles, count: int, seed: int, advance: Callable[[int], object]) -> Integers:
+    """Groups vectors around means.
+
+    Args:
+        vectors: (n, dimensions).
+        count: how many groups, at least 1 and at most n.
+        seed: of the first means; the same vectors and seed give the same groups.
+        advance: called with 1 after each of ROUNDS rounds, and with the rest at an early end.
+
+    Returns:
+        (n,), the group of each vector. Groups are numbered from 0 without gaps; there are fewer than `count` only where
+        vectors coincide.
+
+    Raises:
+        ValueError: if `count` is out of range.
+    """
+    if not 1 <= count <= len(vectors):
+        raise ValueError(f"{count} prototypes of {len(vectors)} games")
+    points = vectors.astype(np.float64)
+    means = _seeds(points, count, np.random.default_rng(seed))
+    groups = np.full(len(points), -1)
+    for finished in range(ROUNDS):
+        nearest, distances = _nearest(points, means)
+        _fill_empty(nearest, distances, len(means))
+        if (nearest == groups).all():
+            advance(ROUNDS - finished)
+            break
+        groups = nearest
+        means = group_means(points, groups)
+        advance(1)
+    return groups
+
+
+def group_means(values: Floats, groups: Integers) -> Floats:
+    """Means of rows or numbers by group, for groups 0 … max without gaps: (n, …) → (groups, …)."""
+    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(sums, groups, values)
+    counts = np.bincount(groups)
+    return sums / counts.reshape(-1, *([1] * (values.ndim - 1)))
+
+
+def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """First means, each drawn from the points with probability ∝ squared distance to the nearest one drawn before."""
+    chosen = [int(rng.integers(len(points)))]
+    nearest = np.square(points - points[chosen[0]]).sum(axis=1)
+    while len(chosen) < count:
+        cumulative = nearest.cumsum()
+        if cumulative[-1] <= 0:  # every point coincides with one chosen
+            break
+        # Scaling a draw below 1 may round up to the total: the last point with any weight is meant then.
+        drawn = cumulative.searchsorted(rng.random() * cumulative[-1], side="right")
+        chosen.append(int(min(drawn, np.flatnonzero(nearest)[-1])))
+        nearest = np.minimum(nearest, np.square(points - points[chosen[-1]]).sum(axis=1))
+    return points[chosen]
+
+
+def _nearest(points: Floats, means: Floats) -> tuple[Integers, Floats]:
+    """The nearest mean of each point, and the squared distance to it; in chunks, to bound the memory."""
+    half_squares = np.square(means).sum(axis=1) / 2
+    nearest = np.empty(len(points), dtype=np.int64)
+    for start in range(0, len(points), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        nearest[part] = (half_squares - points[part] @ means.T).argmin(axis=1)
+    return nearest, np.square(points - means[nearest]).sum(axis=1)
+
+
+def _fill_empty(groups: Integers, distances: Floats, count: int) -> None:
+    """Gives each empty group, in place, the point farthest from its mean whose own group keeps another."""
+    sizes = np.bincount(groups, minlength=count)
+    candidates = iter(np.argsort(-distances, kind="stable"))
+    for empty in np.flatnonzero(sizes == 0):
+        point = next(point for point in candidates if sizes[groups[point]] > 1)
+        sizes[groups[point]] -= 1
+        sizes[empty] += 1
+        groups[point] = empty

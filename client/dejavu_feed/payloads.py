@@ -1,0 +1,275 @@
+"""Played games → the NBA's live JSON, as it would read at a moment: the same keys, the same types.
+
+What the source of a game does not know (players, fouls, wins) is left out where the feed may leave it out, and empty
+or 0 elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+
+from dejavu_feed.live import GameStatus
+from dejavu_feed.names import TEAMS
+from dejavu_feed.timeline import TimedPlay, Timeline
+
+Json = dict[str, Any]
+EASTERN: Final = timezone(timedelta(hours=-5))
+"""The league's clock in winter; fixed, so that no time zone database is needed."""
+# fmt: off
+_BY_NUMBER: Final = (
+    "ATL", "BOS", "CLE", "NOP", "CHI", "DAL", "DEN", "GSW", "HOU", "LAC", "LAL", "MIA", "MIL", "MIN", "BKN",
+    "NYK", "ORL", "IND", "PHI", "PHX", "POR", "SAC", "SAS", "OKC", "TOR", "UTA", "MEM", "WAS", "DET", "CHA",
+)
+# fmt: on
+TEAM_IDS: Final = {code: 1610612737 + offset for offset, code in enumerate(_BY_NUMBER)}
+"""NBA code → the NBA's number of the team."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGame:
+    """A game at a moment of its replay.
+
+    Attributes:
+        tip_off: wall-clock time of the tip-off, aware.
+        speed: life seconds a wall-clock second.
+        at: life seconds since tip-off; negative before.
+    """
+
+    game_id: str
+    timeline: Timeline
+    tip_off: datetime
+    speed: float
+    at: float
+
+    @property
+    def plays(self) -> tuple[TimedPlay, ...]:
+        """What is published so far."""
+        return self.timeline.published(self.at)
+
+    @property
+    def status(self) -> GameStatus:
+        """Scheduled, live or final."""
+        if self.at < 0:
+            return GameStatus.SCHEDULED
+        return GameStatus.LIVE if self.at < self.timeline.length else GameStatus.FINAL
+
+    @property
+    def code(self) -> str:
+        """The date and the teams, for instance 20230420/SACGSW."""
+        return f"{self.tip_off.astimezone(EASTERN):%Y%m%d}/{self.timeline.game.away}{self.timeline.game.home}"
+
+    def wall_time(self, at: float) -> datetime:
+        """When a moment in life seconds comes."""
+        return self.tip_off + timedelta(seconds=at / self.speed)
+
+
+def scoreboard(games: Sequence[LiveGame], now: datetime) -> Json:
+    """The payload of scoreboard/todaysScoreboard_00.json."""
+    return {
+        "meta": _meta("scoreboard/todaysScoreboard_00.json", now),
+        "scoreboard": {
+            "gameDate": f"{now.astimezone(EASTERN):%Y-%m-%d}",
+            "leagueId": "00",
+            "leagueName": "National Basketball Association",
+            "games": [_scoreboard_entry(game) for game in games],
+        },
+    }
+
+
+def playbyplay(game: LiveGame, now: datetime) -> Json:
+    """The payload of playbyplay/playbyplay_{id}.json."""
+    return {
+        "meta": _meta(f"playbyplay/playbyplay_{game.game_id}.json", now),
+        "game": {
+            "gameId": game.game_id,
+            "actions": [_action(game, number, play) for number, play in enumerate(game.plays, 1)],
+        },
+    }
+
+
+def boxscore(game: LiveGame, now: datetime) -> Json:
+    """The payload of boxscore/boxscore_{id}.json. It names no player and no official."""
+    local = _second(game.tip_off.astimezone(EASTERN))
+    entry = _scoreboard_entry(game)
+    return {
+        "meta": _meta(f"boxscore/boxscore_{game.game_id}.json", now),
+        "game": {
+            "gameId": game.game_id,
+            "gameTimeLocal": local,
+            "gameTimeUTC": entry["gameTimeUTC"],
+            "gameTimeHome": local,
+            "gameTimeAway": local,
+            "gameEt": local,
+            "duration": max(0, int(game.at // 60)),
+            "gameCode": game.code,
+            "gameStatusText": entry["gameStatusText"],
+            "gameStatus": entry["gameStatus"],
+            "regulationPeriods": 4,
+            "period": entry["period"],
+            "gameClock": entry["gameClock"],
+            "attendance": 0,
+            "sellout": "0",
+            "arena": {},
+            "officials": [],
+            "homeTeam": _boxscore_team(game, home=True),
+            "awayTeam": _boxscore_team(game, home=False),
+        },
+    }
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as the feed writes a clock: 365 → "PT06M05.00S".
+
+    Hundredths are cut off, not rounded, so that a play just after the end of a minute does not slip into it.
+    """
+    hundredths = math.floor(seconds * 100 + 1e-6)
+    minutes, rest = divmod(hundredths, 6000)
+    return f"PT{minutes:02d}M{rest // 100:02d}.{rest % 100:02d}S"
+
+
+def _meta(path: str, now: datetime) -> Json:
+    time = now.astimezone(EASTERN).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return {"version": 1, "code": 200, "request": f"replay://{path}", "time": time}
+
+
+def _scoreboard_entry(game: LiveGame) -> Json:
+    moment = game.timeline.moment(game.at)
+    live = game.status is GameStatus.LIVE
+    nobody = {
+        "personId": 0,
+        "name": "",
+        "jerseyNum": "",
+        "position": "",
+        "teamTricode": "",
+        "playerSlug": "",
+        "points": 0,
+        "rebounds": 0,
+        "assists": 0,
+    }
+    return {
+        "gameId": game.game_id,
+        "gameCode": game.code,
+        "gameStatus": int(game.status),
+        "gameStatusText": _status_text(game),
+        "period": moment.period,
+        "gameClock": clock_text(moment.clock) if live else "",
+        "gameTimeUTC": f"{game.tip_off.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "gameEt": _second(game.tip_off.astimezone(EASTERN)),
+        "regulationPeriods": 4,
+        "ifNecessary": False,
+        "seriesGameNumber": "",
+        "seriesText": "",
+        "seriesConference": "",
+        "poRoundDesc": "",
+        "gameSubtype": "",
+        "homeTeam": {**_team(game, home=True), "wins": 0, "losses": 0, "seed": 0},
+        "awayTeam": {**_team(game, home=False), "wins": 0, "losses": 0, "seed": 0},
+        "gameLeaders": {"homeLeaders": nobody, "awayLeaders": nobody},
+        "pbOdds": {"team": None, "odds": 0.0, "suspended": 0},
+    }
+
+
+def _status_text(game: LiveGame) -> str:
+    moment = game.timeline.moment(game.at)
+    overtimes = moment.period - 4
+    if game.status is GameStatus.SCHEDULED:
+        local = game.tip_off.astimezone(EASTERN)
+        return f"{local.hour % 12 or 12}:{local:%M} {'am' if local.hour < 12 else 'pm'} ET"
+    if game.status is GameStatus.FINAL:
+        return "Final" if overtimes < 1 else f"Final/OT{overtimes if overtimes > 1 else ''}"
+    name = f"Q{moment.period}" if overtimes < 1 else f"OT{overtimes if overtimes > 1 else ''}"
+    if not moment.running:
+        return "Half" if moment.period == 2 else f"End {name}"
+    return f"{name} {int(moment.clock) // 60:02d}:{int(moment.clock) % 60:02d}"
+
+
+def _team(game: LiveGame, *, home: bool) -> Json:
+    code = game.timeline.game.home if home else game.timeline.game.away
+    name = TEAMS[code]
+    city = name.removesuffix(" Trail Blazers") if code == "POR" else name.rpartition(" ")[0]
+    points = _period_points(game, home=home)
+    return {
+        "teamId": TEAM_IDS[code],
+        "teamName": name.removeprefix(f"{city} "),
+        "teamCity": city,
+        "teamTricode": code,
+        "score": sum(points),
+        "inBonus": "0" if game.status is GameStatus.LIVE else None,
+        "timeoutsRemaining": 0,
+        "periods": [
+            {"period": period, "periodType": _period_type(period), "score": score}
+            for period, score in enumerate(points, 1)
+        ],
+    }
+
+
+def _period_points(game: LiveGame, *, home: bool) -> list[int]:
+    """Points of each period so far; quarters not yet played are 0."""
+    plays = game.plays
+    points = [0] * max(4, plays[-1].period if plays else 0)
+    before = 0
+    for play in plays:
+        score = play.home if home else play.away
+        points[play.period - 1] += score - before
+        before = score
+    return points
+
+
+def _boxscore_team(game: LiveGame, *, home: bool) -> Json:
+    made = [play.points for play in game.plays if play.points and play.by_home is home]
+    twos, threes, free_throws = made.count(2), made.count(3), made.count(1)
+    own, other = _team(game, home=home), _team(game, home=not home)
+    statistics = {
+        "fieldGoalsMade": twos + threes,
+        "freeThrowsMade": free_throws,
+        "points": own["score"],
+        "pointsAgainst": other["score"],
+        "threePointersMade": threes,
+        "twoPointersMade": twos,
+    }
+    return {**own, "inBonus": "0", "players": [], "statistics": statistics}
+
+
+def _action(game: LiveGame, number: int, play: TimedPlay) -> Json:
+    actual = game.wall_time(play.at).astimezone(UTC)
+    played = game.timeline.game
+    action: Json = {
+        "actionNumber": number,
+        "clock": clock_text(play.clock),
+        "timeActual": f"{actual:%Y-%m-%dT%H:%M:%S}.{actual.microsecond // 1000:03d}Z",
+        "period": play.period,
+        "periodType": _period_type(play.period),
+        "actionType": play.action,
+        "subType": play.detail,
+        "qualifiers": [],
+        "personId": 0,
+        "x": None,
+        "y": None,
+        "possession": 0,
+        "scoreHome": str(play.home),
+        "scoreAway": str(play.away),
+        "edited": f"{actual:%Y-%m-%dT%H:%M:%SZ}",
+        "orderNumber": number * 10000,
+        "xLegacy": None,
+        "yLegacy": None,
+        "isFieldGoal": int(play.points > 1),
+        "side": None,
+        "personIdsFilter": [],
+        "description": f"{play.action} {play.detail}",
+    }
+    if play.points:
+        code = played.home if play.by_home else played.away
+        action |= {"teamId": TEAM_IDS[code], "teamTricode": code, "shotResult": "Made", "possession": TEAM_IDS[code]}
+    return action
+
+
+def _period_type(period: int) -> str:
+    return "REGULAR" if period <= 4 else "OVERTIME"
+
+
+def _second(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

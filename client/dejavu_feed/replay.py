@@ -1,0 +1,110 @@
+"""A local stand-in for the NBA's live feed: its paths and its JSON, games faster than life.
+
+A replay keeps no state: what it answers follows from the clock alone, so tests step the clock instead of waiting, and
+any number of readers see the same evening. After the last game it serves the finals on and on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final
+
+from dejavu_feed import payloads
+from dejavu_feed.evening import PlayedGame
+from dejavu_feed.local_http import Response
+from dejavu_feed.names import REPLAY_PREFIX
+from dejavu_feed.nba import LIVE_PATH
+from dejavu_feed.timeline import Timeline
+
+_SCOREBOARD: Final = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
+_GAME: Final = re.compile(
+    re.escape(LIVE_PATH) + r"(?P<kind>playbyplay|boxscore)/(?P=kind)_(?P<game_id>[0-9]{10})\.json"
+)
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class Replay:
+    """The evening's games against a clock.
+
+    Args:
+        games: what was played, in the order of their tip-offs.
+        speed: how many times faster than life; 1 takes about two hours and a quarter.
+        delay: wall-clock seconds from now until the first tip-off.
+        stagger: life seconds between one tip-off and the next.
+        now: the clock, aware.
+
+    Raises:
+        ValueError: if there are no games, or speed is not positive, or a time negative.
+    """
+
+    def __init__(
+        self,
+        games: Sequence[PlayedGame],
+        *,
+        speed: float = 1.0,
+        delay: float = 0.0,
+        stagger: float = 0.0,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        if not games:
+            raise ValueError("a replay needs at least one game")
+        if not speed > 0 or delay < 0 or stagger < 0:
+            raise ValueError("speed must be positive; delay and stagger must not be negative")
+        self._now = now
+        self._speed = speed
+        first = now() + timedelta(seconds=delay)
+        # Eight digits drawn anew for each run: no two runs share an id, so no ledger takes one game for another.
+        minted = secrets.randbelow(10**8 - len(games))
+        self._games = {
+            f"{REPLAY_PREFIX}{minted + index:08d}": (
+                Timeline(game),
+                first + timedelta(seconds=index * stagger / speed),
+            )
+            for index, game in enumerate(games)
+        }
+
+    @property
+    def games(self) -> dict[str, PlayedGame]:
+        """The minted id of each game and what was played, in the order of their tip-offs."""
+        return {game_id: timeline.game for game_id, (timeline, _) in self._games.items()}
+
+    @property
+    def end(self) -> datetime:
+        """When the last game becomes final."""
+        return max(
+            tip_off + timedelta(seconds=timeline.length / self._speed) for timeline, tip_off in self._games.values()
+        )
+
+    def respond(self, path: str) -> Response:
+        """The answer to the GET of a path at this moment. What the NBA has no file for yet is 404 here."""
+        now = self._now()
+        if path == _SCOREBOARD:
+            return _json(payloads.scoreboard([self._at(game_id, now) for game_id in self._games], now))
+        match = _GAME.fullmatch(path)
+        if match is None or match["game_id"] not in self._games:
+            return Response(HTTPStatus.NOT_FOUND, b"no such file")
+        game = self._at(match["game_id"], now)
+        if match["kind"] == "boxscore":
+            return _json(payloads.boxscore(game, now))
+        if not game.plays:
+            return Response(HTTPStatus.NOT_FOUND, b"not tipped off yet")
+        return _json(payloads.playbyplay(game, now))
+
+    def _at(self, game_id: str, now: datetime) -> payloads.LiveGame:
+        timeline, tip_off = self._games[game_id]
+        at = (now - tip_off).total_seconds() * self._speed
+        return payloads.LiveGame(game_id, timeline, tip_off, self._speed, at)
+
+
+def _json(payload: payloads.Json) -> Response:
+    body = json.dumps(payload, separators=(",", ":")).encode()
+    return Response(HTTPStatus.OK, body, {"Content-Type": "application/json", "Cache-Control": "no-store"})

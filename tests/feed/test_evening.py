@@ -1,0 +1,122 @@
+"""An evening's games: simulated, or read from a file of plays."""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
+from dejavu_feed.evening import period_of, recorded_evening, simulated_evening
+
+DAY = date(2023, 3, 6)
+Row = dict[str, object]
+
+
+def rows(game_id: str = "202303060LAL", home: str = "LAL", away: str | None = "PHO") -> list[Row]:
+    moments = [(0.0, 0, 0), (100.5, 2, 0), (1080.0, 2, 3), (1500.0, 4, 3), (2880.0, 5, 3)]
+    return [
+        {"game_id": game_id, "type": "RS", "home": home, "away": away, "elapsed_s": t, "home_score": h, "away_score": a}
+        for t, h, a in moments
+    ]
+
+
+def write(path: Path, of_games: list[Row]) -> Path:
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(of_games[0]))
+            writer.writeheader()
+            writer.writerows(of_games)
+    else:
+        parquet.write_table(pa.Table.from_pylist(of_games), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["plays.parquet", "plays.csv"])
+def test_the_games_of_a_day_are_read_from_either_format(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name, [*rows(), *rows("202303070BOS", "BOS", "BRK"), *rows("202303060CHO", "CHO", "BRK")])
+
+    games, left_out = recorded_evening(path, DAY)
+
+    assert [(game.source, game.home, game.away) for game in games] == [
+        ("202303060LAL", "LAL", "PHX"),
+        ("202303060CHO", "CHA", "BKN"),
+    ]
+    assert games[0].scores[1] == (100.5, 2, 0)
+    assert left_out == ()
+
+
+@pytest.mark.parametrize("name", ["plays.parquet", "plays.csv"])
+def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp_path: Path) -> None:
+    tied = [row | {"game_id": "202303060BOS", "away_score": row["home_score"]} for row in rows()]
+    quarterless = [row | {"game_id": "202303060NYK"} for row in rows() if row["elapsed_s"] != 1500.0]
+    backwards = [row | {"game_id": "202303060MIA"} for row in [*rows(), *rows()[2:3], *rows()[4:]]]
+    path = write(
+        tmp_path / name,
+        [*rows(), *rows("202303060DEN", away=None), *rows("202303060UTA", home="XYZ"), *tied, *quarterless, *backwards],
+    )
+
+    games, left_out = recorded_evening(path, DAY)
+
+    assert [game.source for game in games] == ["202303060LAL"]
+    assert left_out == (
+        "202303060DEN: away is missing",
+        "202303060UTA: 'XYZ' is not a team's code; expected an NBA code such as BOS",
+        "202303060BOS: it ends tied",
+        "202303060NYK: quarter 3 has no row",
+        "202303060MIA: its rows run back in time",
+    )
+
+
+def test_a_day_without_games_says_which_days_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS")])
+
+    with pytest.raises(BadGamesFile, match="20230306 to 20230309"):
+        recorded_evening(path, date(2024, 1, 1))
+
+
+def test_a_day_on_which_nothing_can_be_played_again_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BadGamesFile, match="away is missing"):
+        recorded_evening(write(tmp_path / "plays.parquet", rows(away=None)), DAY)
+
+
+def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.parquet"
+    junk.write_bytes(b"not parquet")
+    lacking = write(tmp_path / "lacking.csv", [{"game_id": "202303060LAL", "home": "LAL"}])
+    odd = write(tmp_path / "odd.csv", [row | {"home_score": "many"} for row in rows()])
+
+    for path in (junk, lacking, odd, tmp_path / "missing.parquet"):
+        with pytest.raises(BadGamesFile, match=path.name):
+            recorded_evening(path, DAY)
+
+
+def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(FeedNotInstalled, match=r"dejavu-forecast\[live\]"):
+        recorded_evening(tmp_path / "plays.parquet", DAY)
+
+
+def test_no_team_plays_twice_in_a_simulated_evening() -> None:
+    games = simulated_evening(random.Random(1), 15)
+
+    assert len({team for game in games for team in (game.home, game.away)}) == 30
+    assert games == simulated_evening(random.Random(1), 15)
+    for count in (0, 16):
+        with pytest.raises(ValueError):
+            simulated_evening(random.Random(1), count)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "period"),
+    [(0, 1), (720, 1), (720.1, 2), (1440, 2), (2880, 4), (2880.01, 5), (3180, 5), (3181, 6), (3480, 6)],
+)
+def test_the_end_of_a_period_is_its_own(elapsed: float, period: int) -> None:
+    assert period_of(elapsed) == period

@@ -1,0 +1,7 @@
+"""`python -m dejavu_server` is `dejavu-server`."""
+
+from __future__ import annotations
+
+from dejavu_server.cli import main
+
+main()

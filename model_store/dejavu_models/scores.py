@@ -23,7 +23,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from dejavu_models.arrays import Floats
 
 
 def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
@@ -161,8 +161,18 @@ class GameBootstrap:
         return self.estimate(lambda one, other: one - other, score, baseline)
 
     def ratio(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
-        """The mean of a score over that of a baseline on the same games: below 1 is better."""
-        return self.estimate(lambda one, other: one / other, score, baseline)
+        """The mean of a score over that of a baseline on the same games: below 1 is better.
+
+        Raises:
+            ZeroDivisionError: if the baseline's mean is 0, be it in one resample only, as a handful of games may have it.
+        """
+
+        def divide(one: Floats, other: Floats) -> Floats:
+            if not other.all():
+                raise ZeroDivisionError("the baseline's score is 0")
+            return one / other
+
+        return self.estimate(divide, score, baseline)
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:

@@ -157,6 +157,11 @@ def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> N
     assert 1 < ratio.lower < ratio.value < ratio.upper
 
 
+def test_there_is_no_ratio_to_a_score_of_zero() -> None:
+    with pytest.raises(ZeroDivisionError):
+        scores.GameBootstrap(2).ratio([1.0, 2.0], [0.0, 1.0])  # a resample may hold the first game twice
+
+
 def test_a_root_mean_is_of_the_mean_not_of_each_game() -> None:
     assert scores.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
 

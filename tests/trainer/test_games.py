@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.games import DataError, game_date, load_games, parse_seasons, refuse_overlap
+from dejavu_trainer.games import DataError, game_date, load_games, parse_seasons
 from dejavu_trainer.plays import write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
@@ -166,12 +166,6 @@ def test_what_names_no_season_is_refused(text: str) -> None:
 @given(st.sets(st.integers(1947, 2100), min_size=1))
 def test_listed_seasons_come_back_sorted(seasons: set[int]) -> None:
     assert parse_seasons(",".join(map(str, seasons))) == tuple(sorted(seasons))
-
-
-def test_a_season_can_not_be_trained_and_calibrated_on() -> None:
-    refuse_overlap([2015, 2016], [2017])
-    with pytest.raises(DataError, match="2016"):
-        refuse_overlap([2015, 2016], [2016, 2017])
 
 
 def test_the_date_is_the_start_of_the_id() -> None:

@@ -18,7 +18,7 @@ from dejavu_feed.names import team_code
 from dejavu_feed.pattern import QUARTER_SECONDS, REGULATION_MINUTES, Score, slots
 from dejavu_trainer.plays import DataError, plays_file, read_plays
 
-__all__ = ["DataError", "Games", "game_date", "load_games", "parse_seasons", "refuse_overlap"]
+__all__ = ["DataError", "Games", "game_date", "load_games", "parse_seasons"]
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
@@ -188,14 +188,3 @@ def parse_seasons(text: str) -> tuple[int, ...]:
             raise ValueError(f"{part.strip()!r} runs backwards")
         seasons.update(range(first, last + 1))
     return tuple(sorted(seasons))
-
-
-def refuse_overlap(train: Sequence[int], calibrate: Sequence[int]) -> None:
-    """Refuses seasons that are both trained and calibrated on: residuals of games that a model saw are too small.
-
-    Raises:
-        DataError: if there are any.
-    """
-    both = sorted(set(train) & set(calibrate))
-    if both:
-        raise DataError(f"{', '.join(map(str, both))}: asked for both training and calibration; a season can be in one")

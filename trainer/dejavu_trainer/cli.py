@@ -1,0 +1,30 @@
+"""The entry point of dejavu-trainer: says what to install where the trainer's extra is missing, then runs a command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command that the arguments (those of the process by default) name, and leaves with its exit code.
+
+    Raises:
+        SystemExit: always. 0: done; 1: refused or failed, with the reason on stderr; 2: called in a wrong way.
+    """
+    try:
+        # By name and late: the commands import numpy and pyarrow, which the base installation does not bring.
+        commands = importlib.import_module("dejavu_trainer.commands")
+        commands.app(None if arguments is None else list(arguments))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("dejavu"):
+            raise
+        sys.exit(
+            f"dejavu-trainer: {error.name} is not installed; it comes with the trainer's extra:"
+            " pip install 'dejavu-forecast[trainer]'"
+        )
+
+
+if __name__ == "__main__":
+    main()

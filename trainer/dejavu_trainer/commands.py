@@ -1,0 +1,197 @@
+"""The commands of dejavu-trainer: thin, each a few calls into the modules that do the work."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dejavu_models.bundle import load_bundle
+from dejavu_models.errors import DejavuError
+from dejavu_models.registry import default_bundle
+from dejavu_trainer import report
+from dejavu_trainer.bars import Bars
+from dejavu_trainer.evaluate import evaluate as evaluate_bundle
+from dejavu_trainer.games import DataError, load_games, parse_seasons
+from dejavu_trainer.importing import read_and_check
+from dejavu_trainer.plays import write_plays
+from dejavu_trainer.simulate import GAMES_A_SEASON, simulate_season
+
+SHOWN_PROBLEMS = 20
+"""How many problems of an import people are shown; --json has them all."""
+
+app = typer.Typer(
+    name="dejavu-trainer",
+    help="Games in, bundles out: import or simulate seasons, train, calibrate and evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[
+    Path, typer.Option("--data", help="Folder with plays_{season}.parquet, there or in its subfolder nba/.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="The year in which the season ends.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a season that is already there.")]
+
+
+@contextmanager
+def _refusing(*more: type[Exception]) -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and exit code 1."""
+    refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
+    try:
+        yield
+    except refusals as error:
+        typer.echo(f"dejavu-trainer: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _seasons(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return parse_seasons(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+@app.command()
+def fit(
+    data: Data,
+    train: Annotated[str, typer.Option(help="Seasons to train on, such as 2015-2021 or 2015,2017-2019.")],
+    calibrate: Annotated[str, typer.Option(help="Later seasons, seen by no model, that intervals are made from.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    seed: Seed = 0,
+    prototypes: Annotated[
+        int | None, typer.Option(min=1, help="Condense the past games into so many prototypes; else keep every game.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train and calibrate the models, and publish them as a bundle."""
+    # Late: torch takes seconds to load, and only this command needs it.
+    from dejavu_trainer import fit_lstm, pipeline  # noqa: PLC0415
+
+    to_train, to_calibrate = _seasons("--train", train), _seasons("--calibrate", calibrate)
+    started = time.monotonic()
+    with _refusing(fit_lstm.FitError):
+        with Bars() as bars:
+            seasons = sorted({*to_train, *to_calibrate})
+            with bars.stage("Read the games", len(seasons)) as advance:
+                games = load_games(data, seasons, advance)
+            fitted = pipeline.fit(
+                games,
+                train=to_train,
+                calibrate=to_calibrate,
+                out=out,
+                seed=seed,
+                prototypes=prototypes,
+                progress=bars,
+            )
+        document = report.fit_document(fitted, seconds=time.monotonic() - started)
+        if as_json:
+            _print_json(document)
+        else:
+            report.print_fit(Console(), document)
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    season: Season,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the one that ships if not given.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Hold a bundle's forecasts of a season against what came, beside persistence on the same games.
+
+    The data must hold the seasons that the bundle was calibrated on, too: persistence is calibrated on the same games.
+    """
+    with _refusing():
+        forecaster = load_bundle(bundle or default_bundle())
+        calibrated_on = forecaster.info.calibration_seasons
+        with Bars() as bars:
+            seasons = sorted({season, *calibrated_on})
+            with bars.stage("Read the games", len(seasons)) as advance:
+                games = load_games(data, seasons, advance)
+            with bars.stage("Evaluate", 1) as advance:
+                found = evaluate_bundle(
+                    forecaster, games.of_seasons([season]), games.of_seasons(calibrated_on), seed=seed
+                )
+                advance(1)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        report.print_evaluation(Console(), found)
+
+
+@app.command("import")
+def import_plays(
+    file: Annotated[Path, typer.Argument(help="A CSV (*.csv) or parquet file with the columns of docs/data.md.")],
+    season: Season,
+    out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Check a file of plays row by row, and keep it as a season that can be trained on."""
+    with _refusing():
+        _check_free(out, season, overwrite=overwrite)
+        checked = read_and_check(file, season)
+        if checked.problems:
+            if as_json:
+                _print_json({"file": str(file), "problems": [asdict(problem) for problem in checked.problems]})
+            for problem in checked.problems[:SHOWN_PROBLEMS]:
+                typer.echo(f"{file}: {problem}", err=True)
+            raise DataError(f"{file}: {len(checked.problems)} problems; nothing was written")
+        path = write_plays(out, season, checked.plays)
+        counted = len(load_games(out, [season]))
+    document = report.season_document(path, checked.plays, counted)
+    if as_json:
+        _print_json(document)
+    else:
+        report.print_season(Console(), document)
+
+
+@app.command()
+def simulate(
+    season: Annotated[str, typer.Option(help="The year in which it ends; also a range, such as 2031-2033.")],
+    out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
+    seed: Seed = 0,
+    games: Annotated[int, typer.Option(min=1, max=GAMES_A_SEASON, help="How many games a season.")] = GAMES_A_SEASON,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write seasons of plausible games out of chance, to try the trainer without real ones."""
+    seasons = _seasons("--season", season)
+    documents = []
+    with _refusing(), Bars() as bars:
+        for year in seasons:
+            _check_free(out, year, overwrite=overwrite)
+        with bars.stage("Play the games", len(seasons) * games) as advance:
+            for year in seasons:
+                plays = simulate_season(year, seed=seed, games=games, advance=advance)
+                path = write_plays(out, year, plays)
+                documents.append(report.season_document(path, plays, len(load_games(out, [year]))))
+    if as_json:
+        _print_json({"seasons": documents})
+    else:
+        for document in documents:
+            report.print_season(Console(), document)
+
+
+def _check_free(folder: Path, season: int, *, overwrite: bool) -> None:
+    path = folder / f"plays_{season}.parquet"
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: is already there; --overwrite replaces it")

@@ -13,6 +13,7 @@ from dejavu_server.ledger.errors import (
     ResumeTokenExpired,
 )
 from dejavu_server.ledger.ledger import Ledger
+from dejavu_server.ledger.verification import Verification, verify
 
 __all__ = [
     "Durability",
@@ -24,4 +25,6 @@ __all__ = [
     "LedgerSchemaError",
     "LedgerUnavailable",
     "ResumeTokenExpired",
+    "Verification",
+    "verify",
 ]

@@ -31,16 +31,29 @@ def prepare(engine: Engine, path: Path) -> None:
     config = _config()
     # The first connection switches the database to WAL, which needs it alone and can't wait for that: hence the lock.
     with _only_here(path.parent), engine.begin() as connection:
-        if _check(connection, ScriptDirectory.from_config(config)):
+        if is_older(connection):
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
 
-def newest_revision() -> str:
-    """The schema that this release writes."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # noqa: S101 - there is at least one migration
-    return head
+def is_older(connection: Connection) -> bool:
+    """Whether the database has an older schema than this release writes, or none at all yet.
+
+    Raises:
+        LedgerSchemaError: if it is neither older nor of this release.
+    """
+    scripts = ScriptDirectory.from_config(_config())
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        if inspect(connection).get_table_names():
+            raise LedgerSchemaError("the database is not a ledger: it holds tables of something else")
+        return True
+    if found not in {script.revision for script in scripts.walk_revisions()}:
+        raise LedgerSchemaError(
+            f"the database has schema {found!r}, which this release does not know; "
+            f"it knows up to {scripts.get_current_head()!r}"
+        )
+    return found != scripts.get_current_head()
 
 
 def _config() -> Config:
@@ -49,22 +62,6 @@ def _config() -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
-
-
-def _check(connection: Connection, scripts: ScriptDirectory) -> bool:
-    """Whether the database is older than this release; raises where it is neither that nor of this release."""
-    found = MigrationContext.configure(connection).get_current_revision()
-    if found is None:
-        if inspect(connection).get_table_names():
-            raise LedgerSchemaError("the database is not a ledger: it holds tables of something else")
-        return True
-    known = {script.revision for script in scripts.walk_revisions()}
-    if found not in known:
-        raise LedgerSchemaError(
-            f"the database has schema {found!r}, which this release does not know; "
-            f"it knows up to {scripts.get_current_head()!r}"
-        )
-    return found != scripts.get_current_head()
 
 
 @contextmanager

@@ -28,6 +28,8 @@ _NAME_LENGTH = 21  # of a socket in its folder: 16 hexadecimal digits and ".sock
 def runtime_folder(ledger: Path) -> Path:
     """Where the sockets of a ledger's tails lie: the same for every process of this user on this machine.
 
+    The folder itself is there while somebody listens.
+
     Args:
         ledger: absolute path of the ledger's database, symbolic links resolved.
 
@@ -41,7 +43,6 @@ def runtime_folder(ledger: Path) -> Path:
         folder = base / f"dejavu-{os.getuid()}" / name
         if len(os.fsencode(folder)) + 1 + _NAME_LENGTH <= _LONGEST_PATH:
             _make_private(folder.parent)
-            _make_private(folder)
             return folder
     raise OSError("no folder for sockets has a path short enough")
 
@@ -66,6 +67,8 @@ class Announcer:
         """Wakes the tails; removes the sockets of those that died. Never raises and never waits."""
         try:
             peers = [entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".sock")]
+        except FileNotFoundError:
+            return  # nobody listens
         except OSError as error:
             _log.warning("ledger_announcement_failed", error=str(error))
             return
@@ -103,15 +106,24 @@ class Listener:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
-            # Appears under its name only when it answers: an announcer would take it for a dead one's otherwise.
-            unready = self._path.with_suffix(".new")
-            self._socket.bind(str(unready))
-            unready.rename(self._path)
+            self._bind()
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._socket, self._read)
         except BaseException:
             self._socket.close()
             raise
+
+    def _bind(self) -> None:
+        # It appears under its name only when it answers: an announcer would take it for a dead one's otherwise.
+        unready = self._path.with_suffix(".new")
+        while True:
+            _make_private(self._path.parent)
+            try:
+                self._socket.bind(str(unready))
+            except FileNotFoundError:
+                continue  # the last one who listened closed and removed the folder just now
+            unready.rename(self._path)
+            return
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -120,7 +132,9 @@ class Listener:
         self._woken.set()
 
     def close(self) -> None:
-        """Stops listening and removes the socket."""
+        """Stops listening and removes the socket, and the folder if nobody else listens."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
         self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.parent.rmdir()

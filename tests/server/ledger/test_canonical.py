@@ -1,0 +1,172 @@
+"""The canonical form reads back exactly, and is the same for the same forecast whoever writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.issued import issued
+
+from dejavu_models.types import Explanation, Forecast, Horizon, Interval, ScorePattern, SimilarGame
+from dejavu_server.ledger import canonical
+from dejavu_server.records import IssuedForecast
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(max_size=32)
+moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))
+similar_games = st.builds(
+    SimilarGame,
+    home_team=text,
+    away_team=text,
+    date=st.dates(),
+    distance=finite,
+    differential_at_horizon=finite,
+    games=st.integers(1, 5000),
+)
+explanations = st.builds(
+    Explanation,
+    dejavu_prediction=finite,
+    lstm_prediction=finite,
+    ensemble_forecast=finite,
+    baseline_prediction=finite,
+    dejavu_weight=finite,
+    lstm_weight=finite,
+    similar_games=st.lists(similar_games, max_size=3).map(tuple),
+)
+margins = st.floats(-200, 200)
+forecasts = st.builds(
+    Forecast,
+    horizon=st.sampled_from(Horizon),
+    elapsed_minutes=st.integers(1, 47),
+    alpha=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    point=finite,
+    interval=st.tuples(finite, finite).map(lambda ends: Interval(min(ends), max(ends))),
+    home_lead_probability=st.floats(0, 1),
+    model_version=text,
+    explanation=st.none() | explanations,
+)
+all_issued = st.builds(
+    IssuedForecast,
+    game_id=st.from_regex(r"[0-9]{10}", fullmatch=True),
+    home_team=text,
+    away_team=text,
+    pattern=st.lists(margins, min_size=1, max_size=47).map(lambda values: ScorePattern(tuple(values))),
+    pregame_margin=st.none() | margins,
+    forecast=forecasts,
+    generated_time=moments,
+    expires_time=moments,
+    sequence=st.integers(1, 2**63 - 1),
+    revision=st.integers(0, 2**31 - 1),
+)
+
+
+def written(forecast: IssuedForecast) -> str:
+    payload = canonical.draft(forecast).payload
+    return canonical.compose(canonical.FORECAST, payload, forecast.revision, forecast.sequence)
+
+
+@given(all_issued)
+def test_what_is_written_reads_back_exactly(forecast: IssuedForecast) -> None:
+    back = canonical.parse(written(forecast))
+    assert back == forecast
+    assert repr(back) == repr(forecast)  # tells −0 from 0, as == does not
+    assert written(back) == written(forecast)
+
+
+@given(all_issued)
+def test_the_form_is_json_with_sorted_keys_and_no_spaces(forecast: IssuedForecast) -> None:
+    form = written(forecast)
+    assert form == json.dumps(json.loads(form), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_the_form_is_what_it_always_was() -> None:
+    """Hashes of old ledgers depend on every character of it."""
+    now = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    form = written(replace(issued(generated_time=now, home_team="Zürich", pregame_margin=5.5), sequence=7, revision=2))
+    assert form == (
+        '{"kind":"forecast","payload":{"forecast":{"elapsed_minutes":3,"expires_us":1767323345678901,"explanation":'
+        '{"baseline_prediction":-1.0,"dejavu_prediction":0.65,"dejavu_weight":0.4,"ensemble_forecast":1.25,'
+        '"lstm_prediction":1.65,"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14",'
+        '"differential_at_horizon":3.0,"distance":1.5,"games":4,"home_team":"BOS"}]},"generated_us":1767323045678901,'
+        '"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,"model_version":"v1",'
+        '"point":1.25},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001","home_team":"Zürich",'
+        '"horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},"revision":2,"sequence":7}'
+    )
+    assert canonical.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
+
+
+def test_whole_numbers_are_written_like_floats() -> None:
+    now = datetime.now(UTC)
+    whole, fractional = (
+        canonical.draft(issued(pattern=pattern, point=point, generated_time=now))
+        for pattern, point in (((1, 2), 3), ((1.0, 2.0), 3.0))
+    )
+    assert whole.payload == fractional.payload
+    assert whole.pattern == fractional.pattern
+
+
+@given(all_issued, all_issued)
+def test_forecasts_share_a_key_exactly_where_all_its_six_parts_are_equal(a: IssuedForecast, b: IssuedForecast) -> None:
+    def parts(one: IssuedForecast) -> tuple[object, ...]:
+        made = one.forecast
+        return (
+            one.game_id,
+            made.horizon,
+            made.elapsed_minutes,
+            made.alpha,
+            made.model_version,
+            one.pregame_margin,
+        )
+
+    twin = replace(b, forecast=a.forecast, game_id=a.game_id, pregame_margin=a.pregame_margin)
+    assert canonical.draft(twin).key == canonical.draft(a).key
+    assert (canonical.draft(a).key == canonical.draft(b).key) == (parts(a) == parts(b))
+
+
+def test_a_margin_of_zero_is_not_no_margin() -> None:
+    zero, minus_zero, none = (canonical.draft(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
+    assert zero == minus_zero != none
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
+def test_alphas_are_compared_exactly(a: float, b: float) -> None:
+    nearby = math.nextafter(a, b)
+    keys = {canonical.draft(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
+    assert len(keys) == len({a, b, nearby})
+
+
+def test_patterns_are_equal_where_their_values_are() -> None:
+    assert canonical.draft(issued(pattern=(0, -0.0))).pattern == canonical.draft(issued(pattern=(-0.0, 0.0))).pattern
+    assert canonical.draft(issued(pattern=(1.0,))).pattern != canonical.draft(issued(pattern=(1.0, 1.0))).pattern
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        issued(game_id=""),
+        issued(home_team="\ud800"),
+        replace(issued(), forecast=replace(issued().forecast, home_lead_probability=math.nan)),
+        replace(issued(), expires_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+        replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - that it is naive is the point
+    ],
+    ids=["no game", "not Unicode", "NaN", "not UTC", "naive"],
+)
+def test_what_has_no_canonical_form_is_refused(unfit: IssuedForecast) -> None:
+    with pytest.raises(ValueError):
+        canonical.draft(unfit)
+
+
+@pytest.mark.parametrize("form", ["", "{}", "[]", "null", '{"kind":"other"}', '{"kind":"forecast","payload":{}}'])
+def test_what_is_no_canonical_form_is_not_read(form: str) -> None:
+    with pytest.raises(ValueError):
+        canonical.parse(form)
+
+
+def test_two_ledgers_never_share_a_chain() -> None:
+    assert canonical.genesis("a") != canonical.genesis("b")

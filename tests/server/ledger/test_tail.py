@@ -1,0 +1,219 @@
+"""The tail: everything once and in order, woken at once, by whatever process commits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+import structlog
+from tests.support.issued import game, issued
+from tests.support.ledger_writer import Writer
+
+from dejavu_server.ledger import Ledger, LedgerUnavailable, wake
+from dejavu_server.records import IssuedForecast
+
+NEVER = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the sockets lie; not in pytest's folder, whose path may be too long for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="dejavu-test-", dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
+async def collect(pages: AsyncGenerator[list[IssuedForecast], None], count: int) -> list[IssuedForecast]:
+    found: list[IssuedForecast] = []
+    while len(found) < count:
+        found += await anext(pages)
+    return found
+
+
+def sockets(runtime: Path) -> list[Path]:
+    return list(runtime.glob("dejavu-*/*/*.sock"))
+
+
+def list_all(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))
+
+
+async def asleep(*ledgers: Ledger) -> None:
+    """Waits until a tail of each, just made a task, has found nothing: only being woken makes it look again."""
+    with pytest.MonkeyPatch.context() as patched:
+        events = [finds_nothing(ledger, patched) for ledger in ledgers]
+        for event in events:
+            await event.wait()
+
+
+def finds_nothing(ledger: Ledger, patched: pytest.MonkeyPatch) -> asyncio.Event:
+    found_nothing = asyncio.Event()
+    read_after = ledger.read_after
+
+    async def watched(sequence: int, limit: int) -> list[IssuedForecast]:
+        page = await read_after(sequence, limit)
+        if not page:
+            found_nothing.set()
+        return page
+
+    patched.setattr(ledger, "read_after", watched)
+    return found_nothing
+
+
+async def test_a_tail_begins_right_after_its_place_and_goes_on(ledger: Ledger) -> None:
+    stored = await ledger.commit([issued(game(n)) for n in range(5)])
+    async with aclosing(ledger.tail(2)) as pages:
+        assert await collect(pages, 3) == stored[2:]
+        stored += await ledger.commit([issued(game(n)) for n in range(5, 8)])
+        assert await collect(pages, 3) == stored[5:]
+
+
+async def test_a_long_backlog_comes_whole_and_in_order(ledger: Ledger) -> None:
+    stored = await ledger.commit([issued(game(n)) for n in range(1201)])
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        assert await collect(pages, 1201) == stored
+
+
+async def test_a_commit_wakes_every_tail_at_once(ledger: Ledger, url: str) -> None:
+    other = await Ledger.open(url)
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as own, aclosing(other.tail(0, poll_seconds=NEVER)) as far:
+        waiting = [asyncio.create_task(collect(pages, 1)) for pages in (own, far)]
+        await asleep(ledger, other)
+        stored = await ledger.commit([issued()])
+        async with asyncio.timeout(5):
+            assert await asyncio.gather(*waiting) == [stored, stored]
+    await other.close()
+
+
+async def test_a_commit_of_another_process_wakes_at_once(ledger: Ledger, url: str) -> None:
+    with Writer(url, first=1, count=3) as writer:
+        writer.ready()
+        async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+            waiting = asyncio.create_task(collect(pages, 3))
+            await asleep(ledger)
+            writer.go()
+            async with asyncio.timeout(20):
+                assert [stored.game_id for stored in await waiting] == [game(n) for n in (1, 2, 3)]
+
+
+async def test_what_no_announcement_told_of_is_found_by_looking(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake.Announcer, "announce", lambda self: None)
+    async with aclosing(ledger.tail(0, poll_seconds=0.05)) as pages:
+        waiting = asyncio.create_task(collect(pages, 1))
+        await asleep(ledger)
+        assert await ledger.commit([issued()]) == await waiting
+
+
+async def test_a_tail_survives_a_failure_to_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = asyncio.Event()
+
+    async def failing(*_: object) -> list[IssuedForecast]:
+        failed.set()
+        raise LedgerUnavailable("for the moment")
+
+    [stored] = await ledger.commit([issued()])
+    with monkeypatch.context() as broken, structlog.testing.capture_logs() as logs:
+        broken.setattr(ledger, "read_after", failing)
+        async with aclosing(ledger.tail(0, poll_seconds=0.01)) as pages:
+            waiting = asyncio.create_task(collect(pages, 1))
+            for _ in range(3):
+                failed.clear()
+                await failed.wait()
+            broken.undo()
+            assert await waiting == [stored]
+    assert [entry["event"] for entry in logs] == ["ledger_tail_failing"]  # once, however often it failed
+
+
+async def test_a_waiting_tail_holds_no_transaction(ledger: Ledger, tmp_path: Path) -> None:
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        waiting = asyncio.create_task(collect(pages, 1))
+        await asleep(ledger)
+        await ledger.commit([issued()])
+        await waiting
+        await asyncio.to_thread(checkpoint_everything, tmp_path / "ledger.db")
+
+
+def checkpoint_everything(path: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    busy, in_log, done = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.close()
+    assert (busy, in_log, done) == (0, 0, 0)
+
+
+async def test_a_closed_tail_leaves_nothing_behind(ledger: Ledger, runtime: Path) -> None:
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        waiting = asyncio.create_task(collect(pages, 1))
+        await asleep(ledger)
+        assert sockets(runtime)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert list_all(runtime) == [runtime / f"dejavu-{os.getuid()}"]
+
+
+async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime: Path) -> None:
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        waiting = asyncio.create_task(collect(pages, 1))
+        await asleep(ledger)
+        [live] = sockets(runtime)
+        dead = live.with_name("dead.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
+            left.bind(str(dead))
+        await ledger.commit([issued()])
+        await waiting
+        assert live.exists()
+        assert not dead.exists()
+
+
+async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: Path) -> None:
+    folder = wake.runtime_folder(Path("/some/ledger.db"))
+    listener = wake.Listener(folder, asyncio.Event())
+    announcer = wake.Announcer(folder)
+    for _ in range(2000):  # far more than a socket's queue holds; the loop reads none of them meanwhile
+        announcer.announce()
+    announcer.close()
+    listener.close()
+
+
+def test_the_folder_of_the_sockets_is_private_and_follows_from_the_path(runtime: Path) -> None:
+    folder = wake.runtime_folder(Path("/a/ledger.db"))
+    assert folder == wake.runtime_folder(Path("/a/ledger.db"))
+    assert folder != wake.runtime_folder(Path("/b/ledger.db"))
+    assert folder.parent.parent == runtime
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_can_enter_is_not_used(runtime: Path) -> None:
+    (runtime / f"dejavu-{os.getuid()}").mkdir()
+    (runtime / f"dejavu-{os.getuid()}").chmod(0o755)
+    with pytest.raises(PermissionError):
+        wake.runtime_folder(Path("/a/ledger.db"))
+
+
+def test_a_runtime_folder_too_deep_for_a_socket_is_passed_over(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = runtime / ("x" * 90)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    monkeypatch.setattr(tempfile, "tempdir", str(runtime))
+    assert wake.runtime_folder(Path("/a/ledger.db")).parent.parent == runtime
+
+
+async def test_without_a_folder_for_sockets_the_ledger_works_all_the_same(
+    url: str, monkeypatch: pytest.MonkeyPatch, runtime: Path
+) -> None:
+    (runtime / f"dejavu-{os.getuid()}").write_text("not a folder")
+    ledger = await Ledger.open(url)
+    async with aclosing(ledger.tail(0, poll_seconds=0.01)) as pages:
+        waiting = asyncio.create_task(collect(pages, 1))
+        assert await ledger.commit([issued()]) == await waiting
+    await ledger.close()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from tests.support.issued import GAME, game, issued
 
 from dejavu_models.types import Horizon
@@ -189,9 +190,11 @@ async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest
         asyncio.create_task(ledger.commit([issued(game(n), home_team="BAD" if n == 3 else "BKN")])) for n in range(1, 6)
     ]
     await asyncio.sleep(0)
-    held.released.set()
-    await first
-    answers = await asyncio.gather(*calls, return_exceptions=True)
+    with structlog.testing.capture_logs() as logs:
+        held.released.set()
+        await first
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [entry["event"] for entry in logs] == ["ledger_commit_failed"]
     assert isinstance(answers[2], LedgerUnavailable)
     assert "not this one" not in str(answers[2])
     assert [answer[0].game_id for answer in answers if isinstance(answer, list)] == [game(n) for n in (1, 2, 4, 5)]

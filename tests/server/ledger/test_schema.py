@@ -1,0 +1,92 @@
+"""The ledger's database: made, migrated or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from tests.support.issued import game, issued
+
+from dejavu_server.ledger import Durability, InvalidLedgerUrl, Ledger, LedgerError, LedgerSchemaError, engine, schema
+
+
+async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
+    writing = engine.writing(tmp_path / "ledger.db", Durability.PROCESS)
+    with writing.begin() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    writing.dispose()
+
+
+def test_the_migrations_are_part_of_the_package() -> None:
+    migrations = importlib.resources.files("dejavu_server.ledger") / "migrations"
+    assert (migrations / "env.py").is_file()
+    assert (migrations / "versions" / "ledger_0001.py").is_file()
+
+
+async def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
+    ledgers = await asyncio.gather(*(Ledger.open(url) for _ in range(8)))
+    stored = [await ledger.commit([issued(game(number))]) for number, ledger in enumerate(ledgers)]
+    assert [answer[0].sequence for answer in stored] == list(range(1, 9))
+    assert len({ledger.token(0) for ledger in ledgers}) == 1
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/not/yet/100%25/ledger.db")
+    await ledger.close()
+    assert (tmp_path / "not/yet/100%/ledger.db").is_file()
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
+def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+    writing = engine.writing(tmp_path / "ledger.db", durability)
+    with writing.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    writing.dispose()
+
+
+async def test_a_reader_cannot_write(ledger: Ledger, tmp_path: Path) -> None:
+    reading = engine.reading(tmp_path / "ledger.db")
+    with reading.connect() as connection, pytest.raises(Exception, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM ledger")
+    reading.dispose()
+
+
+async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:
+    await (await Ledger.open(url)).close()
+    execute(tmp_path / "ledger.db", "UPDATE alembic_version SET version_num = 'ledger_0099'")
+    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0001'"):
+        await Ledger.open(url)
+
+
+async def test_the_database_of_something_else_is_refused_and_left_alone(url: str, tmp_path: Path) -> None:
+    execute(tmp_path / "ledger.db", "CREATE TABLE recipes (name TEXT)")
+    with pytest.raises(LedgerSchemaError, match="not a ledger"):
+        await Ledger.open(url)
+    connection = sqlite3.connect(tmp_path / "ledger.db")
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ledger.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://host/db", "sqlite:///a?mode=ro"],
+)
+async def test_a_url_that_names_no_ledger_is_refused(url: str) -> None:
+    with pytest.raises(InvalidLedgerUrl, match="expected sqlite:///PATH"):
+        await Ledger.open(url)
+    assert issubclass(InvalidLedgerUrl, LedgerError)
+
+
+def execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()

@@ -1,0 +1,100 @@
+"""Two workers, 200 subscribers, 300 forecasts: each gets each once, and all in the ledger's order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.support.servers import spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import AsyncDejavuClient
+from dejavu_server.interceptors import WORKER
+
+SUBSCRIBERS = 200
+FORECASTS = 300
+PUBLISHERS = 8
+
+Stream = grpc.aio.UnaryStreamCall[pb.StreamPredictionsRequest, pb.StreamPredictionsResponse]
+
+
+@asynccontextmanager
+async def subscriber(address: str) -> AsyncIterator[Stream]:
+    """A stream on a connection of its own that stands: its first heartbeat has come."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options) as channel:
+        stream: Stream = PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest())
+        first = await anext(aiter(stream))
+        assert first.WhichOneof("event") == "heartbeat"
+        yield stream
+        stream.cancel()
+
+
+async def receive(stream: Stream, count: int) -> list[tuple[int, str]]:
+    """The places and games of the next forecasts."""
+    received: list[tuple[int, str]] = []
+    async for response in stream:
+        if response.WhichOneof("event") == "forecast":
+            received.append((response.forecast.sequence, response.forecast.game_id))
+            if len(received) == count:
+                break
+    return received
+
+
+async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
+    """Has games forecast, one after the other; the places and games as they were answered."""
+    async with AsyncDejavuClient(address, timeout=30.0) as client:
+        published = []
+        for number in numbers:
+            pattern = [float((number * minute) % 23 - 11) for minute in range(1, 19)]
+            forecast = await client.predict(pattern, game_id=f"{number:010d}")
+            published.append((forecast.sequence, forecast.game_id))
+        return published
+
+
+async def worker_of(stream: Stream) -> str:
+    """Which worker serves a stream."""
+    return next(str(value) for key, value in await stream.initial_metadata() if key == WORKER)
+
+
+async def test_every_subscriber_of_every_worker_gets_every_forecast_once_and_in_one_order(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        async with AsyncExitStack() as stack:
+            streams = [await stack.enter_async_context(subscriber(address)) for _ in range(SUBSCRIBERS)]
+            assert len({await worker_of(stream) for stream in streams}) == 2
+
+            receiving = asyncio.gather(*(receive(stream, FORECASTS) for stream in streams))
+            published = await asyncio.gather(
+                *(publish(address, range(start, FORECASTS, PUBLISHERS)) for start in range(PUBLISHERS))
+            )
+            order = sorted(entry for part in published for entry in part)
+            assert len({sequence for sequence, _ in order}) == FORECASTS
+
+            async with asyncio.timeout(90):
+                received = await receiving
+            for events in received:
+                assert events == order
+
+
+async def test_a_stream_that_resumes_on_another_connection_misses_nothing(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        async with subscriber(address) as stream:
+            await publish(address, range(10))
+            async for response in stream:
+                if response.WhichOneof("event") == "forecast":
+                    break
+            else:
+                pytest.fail("the stream ended")
+        await publish(address, range(10, 20))
+        async with AsyncDejavuClient(address) as client:
+            later = client.stream_predictions(resume_token=response.resume_token)
+            sequences = [(await anext(later)).forecast.sequence for _ in range(19)]
+            await later.aclose()
+    assert sequences == list(range(response.forecast.sequence + 1, response.forecast.sequence + 20))

@@ -6,18 +6,25 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.worker import Worker
+from tests.support.forecasters import PersistenceForecaster
+from tests.support.servers import async_worker
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
 
 @pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
-    async with async_worker(tmp_path) as worker:
+def model() -> PersistenceForecaster:
+    """The model that `worker` answers with."""
+    return PersistenceForecaster()
+
+
+@pytest.fixture
+async def worker(tmp_path: Path, model: PersistenceForecaster) -> AsyncIterator[Worker]:
+    async with async_worker(tmp_path, model) as worker:
         yield worker
 
 
@@ -28,5 +35,5 @@ async def channel(worker: Worker) -> AsyncIterator[grpc.aio.Channel]:
 
 
 @pytest.fixture
-def predictions(channel: grpc.aio.Channel) -> PredictionServiceAsyncStub:
+def service(channel: grpc.aio.Channel) -> PredictionServiceAsyncStub:
     return PredictionServiceStub(channel)

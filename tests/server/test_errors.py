@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2
+
+from dejavu_models.errors import AlphaTooSmall, DejavuError, InvalidAlpha, UnknownModel
+from dejavu_server import errors
+from dejavu_server.errors import CODES, batch_error, describe, status
+from dejavu_server.ledger import LedgerUnavailable
+
+importlib.import_module("dejavu_server.worker")  # and with it whatever defines an error
+
+# They stop a worker from starting, so that no caller ever meets them.
+ONLY_AT_THE_START = {"BundleError", "CannotListen", "LedgerSchemaError", "InvalidLedgerUrl"}
+# Bases that nobody raises.
+ONLY_BASES = {"LedgerError"}
+
+
+def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
+    for child in base.__subclasses__():
+        if child.__module__.startswith("dejavu_"):
+            yield child
+            yield from kin(child)
+
+
+ALL = sorted(set(kin(DejavuError)), key=str)
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_every_domain_error_that_a_caller_can_meet_is_in_the_table(error: type[DejavuError]) -> None:
+    names = {base.__name__ for base in error.__mro__}
+    known = any(base in CODES for base in error.__mro__)
+    assert known != bool(names & ONLY_AT_THE_START or error.__name__ in ONLY_BASES)
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_every_domain_error_has_a_reason_in_the_form_that_google_asks_for(error: type[DejavuError]) -> None:
+    assert error.reason.replace("_", "").isalnum()
+    assert error.reason == error.reason.upper()
+    assert len(error.reason) <= 63
+
+
+def test_reasons_are_as_many_as_errors() -> None:
+    assert len({error.reason for error in ALL}) == len(ALL)
+
+
+def test_the_docstring_names_every_row_of_the_table() -> None:
+    for error, code in CODES.items():
+        line = next(line for line in (errors.__doc__ or "").splitlines() if error.__name__ in line)
+        assert code.name in line
+
+
+def test_a_bad_field_is_named_in_the_details() -> None:
+    answer = status(describe(InvalidAlpha("2.0", "a number strictly between 0 and 1")))
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    assert answer.code == code_pb2.INVALID_ARGUMENT
+    assert answer.details[0].Unpack(info)
+    assert (info.reason, info.domain, dict(info.metadata)) == ("INVALID_ALPHA", "dejavu", {"field": "alpha"})
+    assert answer.details[1].Unpack(bad)
+    assert [(v.field, v.description) for v in bad.field_violations] == [
+        ("alpha", "2.0; expected a number strictly between 0 and 1")
+    ]
+
+
+def test_an_error_without_a_field_has_no_bad_request() -> None:
+    answer = status(describe(LedgerUnavailable("the ledger is full")))
+    assert answer.code == code_pb2.UNAVAILABLE
+    assert len(answer.details) == 1
+
+
+def test_the_nearest_base_in_the_table_decides() -> None:
+    assert describe(AlphaTooSmall("0.001", "at least 0.01")).code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), KeyError("secret"), DejavuError("secret")])
+def test_what_is_not_in_the_table_leaves_as_a_bare_internal(error: Exception) -> None:
+    failure = describe(error)
+    assert failure.code is grpc.StatusCode.INTERNAL
+    assert b"secret" not in status(failure).SerializeToString()
+    assert b"secret" not in batch_error(failure).SerializeToString()
+
+
+def test_a_status_fits_into_headers_whatever_the_caller_sent() -> None:
+    answer = status(describe(UnknownModel("x" * 1_000_000, ("2fde30b09182491b",) * 1000)))
+    assert answer.code == code_pb2.NOT_FOUND
+    assert answer.ByteSize() < 4096
+
+
+def test_a_batch_s_error_says_the_same_as_a_status() -> None:
+    failure = describe(InvalidAlpha("2.0", "a number strictly between 0 and 1"))
+    error = batch_error(failure)
+    assert (error.code, error.reason, error.message) == (code_pb2.INVALID_ARGUMENT, "INVALID_ALPHA", failure.message)
+    assert [violation.field for violation in error.field_violations] == ["alpha"]

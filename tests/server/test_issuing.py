@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.calls import GAME
+from tests.support.forecasters import PersistenceForecaster
+
+from dejavu_models.errors import UnknownModel, UnsupportedSlots
+from dejavu_models.registry import Registry
+from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_server.batcher import Batcher, Overloaded
+from dejavu_server.issuing import Issuer, Question
+from dejavu_server.ledger import LedgerUnavailable
+from dejavu_server.records import IssuedForecast
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Notebook:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.commits: list[list[IssuedForecast]] = []
+        self.broken = False
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+        if self.broken:
+            raise LedgerUnavailable("the ledger is full")
+        self.commits.append(list(issued))
+        return [replace(each, sequence=100 + place) for place, each in enumerate(issued)]
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    return Notebook()
+
+
+@pytest.fixture
+async def issuer(notebook: Notebook) -> AsyncIterator[Issuer]:
+    batcher = Batcher(max_waiting=10)
+    registry = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
+    yield Issuer(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
+    await batcher.close()
+
+
+def question(last: float = 4.0, *, game_id: str = "", model: str = "", slots: int = 18) -> Question:
+    pattern = ScorePattern((*[0.0] * (slots - 1), last))
+    return Question(game_id, model, ForecastQuery(pattern, home_team="BKN", away_team="GSW", pregame_margin=None))
+
+
+async def test_a_what_if_leaves_no_trace(issuer: Issuer, notebook: Notebook) -> None:
+    issued = await issuer.issue(question())
+    assert issued.forecast.point == 4.0
+    assert issued.sequence == 0
+    assert notebook.commits == []
+
+
+async def test_a_forecast_is_stamped(issuer: Issuer) -> None:
+    issued = await issuer.issue(question())
+    assert (issued.generated_time, issued.expires_time) == (NOW, NOW + timedelta(minutes=5))
+    assert (issued.home_team, issued.away_team, issued.pattern.last) == ("BKN", "GSW", 4.0)
+
+
+async def test_a_named_game_is_answered_with_what_the_ledger_says(issuer: Issuer, notebook: Notebook) -> None:
+    issued = await issuer.issue(question(game_id=GAME))
+    assert issued.sequence == 100
+    assert [each.game_id for each in notebook.commits[0]] == [GAME]
+
+
+async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(issuer: Issuer, notebook: Notebook) -> None:
+    notebook.broken = True
+    with pytest.raises(LedgerUnavailable):
+        await issuer.issue(question(game_id=GAME))
+    assert (await issuer.issue(question())).forecast.point == 4.0
+
+
+async def test_the_model_asked_answers(issuer: Issuer) -> None:
+    assert (await issuer.issue(question())).forecast.model_version == "one"
+    assert (await issuer.issue(question(model="two"))).forecast.model_version == "two"
+    with pytest.raises(UnknownModel):
+        await issuer.issue(question(model="three"))
+
+
+async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: Issuer, notebook: Notebook) -> None:
+    results = await issuer.issue_many(
+        [
+            question(1.0, game_id=GAME),
+            question(2.0, slots=5),
+            question(3.0),
+            question(4.0, model="three"),
+            question(5.0, model="two", game_id=GAME),
+        ]
+    )
+    assert [result.forecast.point if isinstance(result, IssuedForecast) else type(result) for result in results] == [
+        1.0,
+        UnsupportedSlots,
+        3.0,
+        UnknownModel,
+        5.0,
+    ]
+    assert [result.sequence for result in results if isinstance(result, IssuedForecast)] == [100, 0, 101]
+    assert len(notebook.commits) == 1  # recorded together
+
+
+async def test_of_many_only_named_games_fail_with_the_ledger(issuer: Issuer, notebook: Notebook) -> None:
+    notebook.broken = True
+    named, what_if = await issuer.issue_many([question(game_id=GAME), question()])
+    assert isinstance(named, LedgerUnavailable)
+    assert isinstance(what_if, IssuedForecast)
+
+
+async def test_more_than_may_wait_are_refused_each(issuer: Issuer) -> None:
+    assert [type(result) for result in await issuer.issue_many([question()] * 11)] == [Overloaded] * 11

@@ -1,0 +1,176 @@
+"""The services over the wire: a real server, a real channel."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc import code_pb2
+from tests.support.calls import GAME, PATTERN, refusal
+from tests.support.forecasters import PersistenceForecaster
+
+from dejavu.v1 import forecast_pb2, model_service_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "file"),
+    [(PredictionService, PREDICTION_SERVICE, pb), (ModelService, MODEL_SERVICE, model_service_pb2)],
+)
+async def test_every_rpc_of_the_contract_is_served(
+    channel: grpc.aio.Channel, service: type, name: str, file: Any
+) -> None:
+    [descriptor] = file.DESCRIPTOR.services_by_name.values()
+    assert descriptor.full_name == name
+    for method in descriptor.methods:
+        assert not method.client_streaming
+        open_call: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+        call = open_call(f"/{name}/{method.name}")(b"\xff", timeout=5)  # not a message of any type
+        assert await call.code() not in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+async def test_a_what_if_is_answered_and_leaves_no_trace(service: PredictionServiceAsyncStub) -> None:
+    forecast = (await service.Predict(pb.PredictRequest(pattern=PATTERN, home_team="BKN"))).forecast
+    assert (forecast.point_forecast, forecast.interval_lower, forecast.interval_upper) == (11.0, 1.0, 21.0)
+    assert (forecast.alpha, forecast.coverage_probability) == (0.05, 0.95)
+    assert forecast.horizon == forecast_pb2.HORIZON_HALFTIME
+    assert (forecast.sequence, forecast.game_id, forecast.home_team) == (0, "", "BKN")
+    assert forecast.expires_time.ToNanoseconds() - forecast.generated_time.ToNanoseconds() == 300 * 10**9
+    named = (await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME))).forecast
+    assert named.sequence == 1
+
+
+async def test_asking_again_is_answered_with_what_was_recorded(service: PredictionServiceAsyncStub) -> None:
+    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, return_explanation=True)
+    first = await service.Predict(request)
+    assert await service.Predict(request) == first
+    corrected = pb.PredictRequest(pattern=(*PATTERN[:-1], 12), game_id=GAME)
+    second = (await service.Predict(corrected)).forecast
+    assert (second.revision, second.point_forecast) == (1, 12.0)
+    assert second.sequence > first.forecast.sequence
+
+
+@pytest.mark.parametrize("game_id", ["", GAME])
+async def test_an_explanation_comes_only_if_asked_for(service: PredictionServiceAsyncStub, game_id: str) -> None:
+    request = pb.PredictRequest(pattern=PATTERN, game_id=game_id)
+    assert not (await service.Predict(request)).forecast.HasField("explanation")
+    request.return_explanation = True
+    explanation = (await service.Predict(request)).forecast.explanation
+    assert explanation.baseline_prediction == 11.0
+    assert explanation.similar_games[0].home_team == "BKN"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason", "field"),
+    [
+        ({"pattern": [0, math.nan]}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PATTERN", "pattern[1]"),
+        ({"alpha": 0.0}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ALPHA", "alpha"),
+        ({"game_id": "1"}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GAME_ID", "game_id"),
+        ({"home_team": "x" * 33}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_TEAM", "home_team"),
+        ({"horizon": 7}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_HORIZON", "horizon"),
+        ({"pregame_margin": 1e9}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PREGAME_MARGIN", "pregame_margin"),
+        ({"pattern": [0.0]}, grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_SLOTS", "pattern"),
+        ({"alpha": 0.001}, grpc.StatusCode.FAILED_PRECONDITION, "ALPHA_TOO_SMALL", "alpha"),
+        ({"horizon": 2}, grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_HORIZON", "horizon"),
+        ({"model_version": "x"}, grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL_VERSION", "model_version"),
+    ],
+)
+async def test_what_is_refused_says_why_alone_and_in_a_batch(
+    service: PredictionServiceAsyncStub, fields: dict[str, Any], code: grpc.StatusCode, reason: str, field: str
+) -> None:
+    request = pb.PredictRequest(**{"pattern": PATTERN, **fields})
+    alone = await refusal(service.Predict(request))
+    assert (alone.code, alone.reason, alone.domain) == (code, reason, "dejavu")
+    assert list(alone.violations) == [field]
+
+    good = pb.PredictRequest(pattern=PATTERN)
+    batch = await service.PredictBatch(pb.PredictBatchRequest(requests=[good, request, good]))
+    assert [result.WhichOneof("result") for result in batch.results] == ["forecast", "error", "forecast"]
+    error = batch.results[1].error
+    assert (error.code, error.reason, error.message) == (code_pb2.Code.Value(code.name), reason, alone.message)
+    assert {violation.field: violation.description for violation in error.field_violations} == alone.violations
+
+
+async def test_a_batch_is_answered_in_order_and_named_games_are_recorded(service: PredictionServiceAsyncStub) -> None:
+    requests = [
+        pb.PredictRequest(pattern=(*PATTERN[:-1], last), game_id=f"{last:010d}" if last % 2 else "")
+        for last in range(200)
+    ]
+    results = (await service.PredictBatch(pb.PredictBatchRequest(requests=requests))).results
+    assert [result.forecast.point_forecast for result in results] == list(range(200))
+    assert all(bool(result.forecast.sequence) == bool(place % 2) for place, result in enumerate(results))
+
+
+async def test_one_game_twice_in_a_batch_is_recorded_once(service: PredictionServiceAsyncStub) -> None:
+    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+    first, second = (await service.PredictBatch(pb.PredictBatchRequest(requests=[request, request]))).results
+    assert first == second
+
+
+@pytest.mark.parametrize("size", [0, 1001])
+async def test_a_batch_of_none_or_too_many_is_refused(service: PredictionServiceAsyncStub, size: int) -> None:
+    requests = [pb.PredictRequest(pattern=PATTERN)] * size
+    refused = await refusal(service.PredictBatch(pb.PredictBatchRequest(requests=requests)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_BATCH")
+    assert list(refused.violations) == ["requests"]
+
+
+async def test_the_largest_batch_fits(service: PredictionServiceAsyncStub) -> None:
+    request = pb.PredictRequest(pattern=PATTERN, return_explanation=True, home_team="H" * 32, away_team="A" * 32)
+    response = await service.PredictBatch(pb.PredictBatchRequest(requests=[request] * 1000))
+    assert len(response.results) == 1000
+
+
+async def test_an_item_that_breaks_a_model_leaves_as_a_bare_internal(
+    service: PredictionServiceAsyncStub, model: PersistenceForecaster
+) -> None:
+    def break_on_zero(queries: Any) -> None:
+        for query in queries:
+            if query.pattern.last == 0.0:
+                raise ZeroDivisionError("secret")
+
+    model.before = break_on_zero
+    bad, good = pb.PredictRequest(pattern=[0.0] * 18), pb.PredictRequest(pattern=PATTERN)
+    results = (await service.PredictBatch(pb.PredictBatchRequest(requests=[bad, good]))).results
+    assert results[0].error == pb.PredictError(code=code_pb2.INTERNAL, reason="INTERNAL", message="internal error")
+    assert results[1].forecast.point_forecast == 11.0
+
+
+async def test_a_stream_sends_what_is_recorded(service: PredictionServiceAsyncStub) -> None:
+    stream = service.StreamPredictions(pb.StreamPredictionsRequest(game_ids=[GAME]), timeout=10)
+    standing = await stream.read()
+    assert isinstance(standing, pb.StreamPredictionsResponse)
+    assert standing.HasField("heartbeat")
+    await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id="0022000002"))
+    await service.Predict(pb.PredictRequest(pattern=PATTERN))
+    answer = await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME, return_explanation=True))
+    event = await stream.read()
+    assert isinstance(event, pb.StreamPredictionsResponse)
+    assert event.forecast == answer.forecast
+    stream.cancel()
+
+
+async def test_a_stream_s_bad_game_id_is_refused(service: PredictionServiceAsyncStub) -> None:
+    request = pb.StreamPredictionsRequest(game_ids=[GAME, "nope"])
+    refused = await refusal(service.StreamPredictions(request).read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GAME_ID")
+    assert list(refused.violations) == ["game_ids[1]"]
+
+
+async def test_a_stream_s_foreign_token_is_refused(service: PredictionServiceAsyncStub) -> None:
+    refused = await refusal(service.StreamPredictions(pb.StreamPredictionsRequest(resume_token="nope")).read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_RESUME_TOKEN")
+    assert list(refused.violations) == ["resume_token"]
+
+
+async def test_the_models_are_listed_the_active_one_first(channel: grpc.aio.Channel) -> None:
+    response = await ModelServiceStub(channel).ListModels(model_service_pb2.ListModelsRequest())
+    [model] = response.models
+    assert (model.version, model.active, model.smallest_alpha) == ("persistence", True, 0.01)

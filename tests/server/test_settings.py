@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_server import settings as module
+from dejavu_server.settings import DURABILITIES, LOG_FORMATS, LOG_LEVELS, Address, Settings, SettingsError
+
+seconds = st.floats(1.0, 86_400.0)
+
+
+@given(
+    st.builds(
+        Settings,
+        listen=st.sampled_from(["127.0.0.1:50051", "[::1]:0", "localhost:1"]),
+        workers=st.integers(1, 64),
+        bundles=st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1).map(Path)).map(tuple),
+        ledger=st.just("sqlite:////tmp/ä b.sqlite3"),
+        durability=st.sampled_from(DURABILITIES),
+        metrics_listen=st.sampled_from(["", "0.0.0.0:9100"]),
+        grace_seconds=seconds,
+        heartbeat_seconds=seconds,
+        expires_seconds=seconds,
+        log_level=st.sampled_from(LOG_LEVELS),
+        log_format=st.sampled_from(LOG_FORMATS),
+    )
+)
+def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
+    assert Settings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("listen", "50051"),
+        ("listen", ""),
+        ("listen", "127.0.0.1:65536"),
+        ("listen", "127.0.0.1:²"),
+        ("listen", "::1:50051"),
+        ("workers", 0),
+        ("workers", 65),
+        ("ledger", "postgresql://localhost/x"),
+        ("ledger", "sqlite:///"),
+        ("durability", "eternal"),
+        ("metrics_listen", "9100"),
+        ("grace_seconds", -0.1),
+        ("grace_seconds", float("nan")),
+        ("heartbeat_seconds", 0.0),
+        ("heartbeat_seconds", float("inf")),
+        ("expires_seconds", 0.0),
+        ("log_level", "loud"),
+        ("log_format", "xml"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(option: str, value: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings(**{option: value})
+    assert refused.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1:50051", Address("127.0.0.1", 50051)), ("[::1]:0", Address("::1", 0)), ("host:7", Address("host", 7))],
+)
+def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+    assert str(address) == text
+
+
+def test_every_setting_is_documented() -> None:
+    documentation = module.__doc__ or ""
+    names = {"bundles": "--bundle", "grace_seconds": "--grace"}
+    for field in fields(Settings):
+        assert names.get(field.name, f"--{field.name.replace('_', '-')}") + " " in documentation

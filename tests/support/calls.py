@@ -1,0 +1,49 @@
+"""Little things that tests of calls share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple, cast
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
+"""18 slots; the last one is 11."""
+
+GAME = "0022000001"
+
+
+class Refusal(NamedTuple):
+    """How a call failed."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    domain: str
+    metadata: Mapping[str, str]
+    violations: Mapping[str, str]
+    """Field → description."""
+
+
+async def refusal(call: Awaitable[Any]) -> Refusal:
+    """Waits for a call of grpc.aio that must fail with google.rpc details."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with asyncio.timeout(10):
+            await call
+    return details(caught.value)
+
+
+def details(error: grpc.aio.AioRpcError) -> Refusal:
+    """What an error of grpc.aio says, details included."""
+    status = rpc_status.from_call(cast("grpc.Call", error))  # it asks for no more than both kinds of error have
+    assert isinstance(status, status_pb2.Status), "no google.rpc details"
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        assert detail.Unpack(info) or detail.Unpack(bad), f"an unexpected detail: {detail.type_url}"
+    violations = {violation.field: violation.description for violation in bad.field_violations}
+    assert error.details() == status.message
+    return Refusal(error.code(), status.message, info.reason, info.domain, dict(info.metadata), violations)

@@ -164,7 +164,7 @@ class GameBootstrap:
         """The mean of a score over that of a baseline on the same games: below 1 is better.
 
         Raises:
-            ZeroDivisionError: if the baseline's mean is 0, be it in one resample only, as a handful of games may have it.
+            ZeroDivisionError: if the baseline's mean is 0 in a resample, as it may be with a handful of games.
         """
 
         def divide(one: Floats, other: Floats) -> Floats:

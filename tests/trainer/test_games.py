@@ -94,6 +94,12 @@ def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> No
     assert len(a) == 64
 
 
+def test_a_season_without_a_complete_game_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game(away=None))
+    with pytest.raises(DataError, match="holds no complete game"):
+        load_games(tmp_path, [2023])
+
+
 def test_a_missing_season_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"plays_2023\.parquet"):
         load_games(tmp_path, [2023])

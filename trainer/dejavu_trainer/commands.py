@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from dejavu_models.registry import default_bundle
 from dejavu_trainer import report
 from dejavu_trainer.bars import Bars
 from dejavu_trainer.evaluate import evaluate as evaluate_bundle
-from dejavu_trainer.games import DataError, load_games, parse_seasons
+from dejavu_trainer.games import DataError, count_games, load_games, parse_seasons
 from dejavu_trainer.importing import read_and_check
 from dejavu_trainer.plays import write_plays
 from dejavu_trainer.simulate import GAMES_A_SEASON, simulate_season
@@ -30,7 +31,7 @@ SHOWN_PROBLEMS = 20
 
 app = typer.Typer(
     name="dejavu-trainer",
-    help="Games in, bundles out: import or simulate seasons, train, calibrate and evaluate.",
+    epilog="Exit codes: 0 done · 1 refused or failed, with the reason on stderr · 2 wrong usage · 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,6 +55,21 @@ def _refusing(*more: type[Exception]) -> Iterator[None]:
     except refusals as error:
         typer.echo(f"dejavu-trainer: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dejavu-trainer {version('dejavu-forecast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Games in, bundles out: import or simulate seasons, train, calibrate and evaluate."""
 
 
 def _seasons(option: str, text: str) -> tuple[int, ...]:
@@ -155,8 +171,8 @@ def import_plays(
             for problem in checked.problems[:SHOWN_PROBLEMS]:
                 typer.echo(f"{file}: {problem}", err=True)
             raise DataError(f"{file}: {len(checked.problems)} problems; nothing was written")
+        counted = count_games(file, checked.plays)
         path = write_plays(out, season, checked.plays)
-        counted = len(load_games(out, [season]))
     document = report.season_document(path, checked.plays, counted)
     if as_json:
         _print_json(document)
@@ -183,7 +199,7 @@ def simulate(
             for year in seasons:
                 plays = simulate_season(year, seed=seed, games=games, advance=advance)
                 path = write_plays(out, year, plays)
-                documents.append(report.season_document(path, plays, len(load_games(out, [year]))))
+                documents.append(report.season_document(path, plays, count_games(path, plays)))
     if as_json:
         _print_json({"seasons": documents})
     else:

@@ -18,7 +18,7 @@ from dejavu_feed.names import team_code
 from dejavu_feed.pattern import QUARTER_SECONDS, REGULATION_MINUTES, Score, slots
 from dejavu_trainer.plays import DataError, plays_file, read_plays
 
-__all__ = ["DataError", "Games", "game_date", "load_games", "parse_seasons"]
+__all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
@@ -97,10 +97,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], ob
     games = list[_Game]()
     for season in seasons:
         path = plays_file(folder, season)
-        of_season = _games_of(path, read_plays(path), season)
-        if not of_season:
-            raise DataError(f"{path}: holds no complete game")
-        games += of_season
+        games += _games_of(path, read_plays(path), season)
         if advance is not None:
             advance(1)
     games.sort(key=lambda game: (game.date, game.game_id))
@@ -121,7 +118,20 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], ob
     )
 
 
-def _games_of(path: Path, plays: pa.Table, season: int) -> list[_Game]:
+def count_games(source: Path, plays: pa.Table) -> int:
+    """How many games of a table of plays `load_games` would return.
+
+    Args:
+        source: named in errors.
+        plays: in the columns of dejavu_trainer.plays.
+
+    Raises:
+        DataError: if there is none, or one is malformed.
+    """
+    return len(_games_of(source, plays, season=0))
+
+
+def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     ids = plays["game_id"].combine_chunks().dictionary_encode()
     codes = ids.indices.to_numpy()
     order = np.argsort(codes, kind="stable")  # the rows of a game together, in the order of the file
@@ -144,9 +154,11 @@ def _games_of(path: Path, plays: pa.Table, season: int) -> list[_Game]:
         try:
             day, home, away = game_date(game_id), team_code(team["home"]), team_code(team["away"])
         except ValueError as error:
-            raise DataError(f"{path}: game {game_id}: {error}") from None
+            raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots((Score(*score) for score in scores), REGULATION_MINUTES)
         games.append(_Game(game_id, season, day, home, away, differentials, final))
+    if not games:
+        raise DataError(f"{source}: holds no complete game")
     return games
 
 

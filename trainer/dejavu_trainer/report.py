@@ -63,7 +63,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             "Calibrated on",
             f"{document['calibration_games']:,} games, seasons {_ranges(document['calibration_seasons'])}",
         ),
-        ("Smallest alpha", f"{document['smallest_alpha']:.2g}"),
+        ("Smallest alpha", f"{document['smallest_alpha']:.4g}"),
         ("Dejavu", f"{dejavu['entries']:,} entries; the nearest {dejavu['neighbours']}, {dejavu['kernel']} kernel"),
         ("LSTM", f"best of {lstm['epochs']} epochs: {lstm['best_epoch']}; torch − ONNX at most {lstm['parity']:.1e}"),
     ):

@@ -1,0 +1,327 @@
+"""The live poller: watches the scoreboard, has the half of each game forecast in time, and tells how it came out.
+
+A turn starts one read of the scoreboard and one of the plays of every game under way; who is slow to answer only
+misses turns of its own. Everything is rebuilt from all plays at each read, so a correction before the half leads to a
+revision, and after it to a corrected outcome. The ledger keeps a game's forecast once for the same pattern: after a
+restart, or to a second poller, the stored one is the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final, Protocol, Self, TypeVar
+
+import structlog
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.errors import (
+    CallCancelledError,
+    DeadlineExceededError,
+    DejavuClientError,
+    InternalError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poll_state import Backoff, Summary, WatchedGame, summarize
+from dejavu_feed.course import half_is_over, halftime_differential, live_pattern
+from dejavu_feed.errors import FeedError
+from dejavu_feed.live import GameState, GameStatus, Play
+from dejavu_feed.nba import Feed
+
+T = TypeVar("T")
+EventT = TypeVar("EventT", bound=Event)
+Callback = Callable[[EventT], Awaitable[None] | None]
+
+PATTERN_MINUTES: Final = 18
+DEFAULT_INTERVAL: Final = 10.0
+_READS_AT_ONCE: Final = 16
+_SCOREBOARD: Final = "scoreboard"
+_REST_AFTER_HALF: Final = 9
+"""Turns between two reads of a game whose outcome is known: only corrections are still of interest."""
+_WORTH_ANOTHER_TRY: Final = (
+    CallCancelledError,
+    DeadlineExceededError,
+    InternalError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Predictor(Protocol):
+    """Who forecasts; an `AsyncDejavuClient`."""
+
+    async def predict(self, pattern: Sequence[float], *, game_id: str, home_team: str, away_team: str) -> Forecast:
+        """Forecasts a game's half; raises a `DejavuClientError`."""
+        ...
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class Poller:
+    """Watches an evening until it is told to stop.
+
+    Args:
+        feed: where games come from; read in threads.
+        client: who forecasts.
+        interval: seconds from the start of one turn to that of the next.
+        on_prediction: called with each forecast, once for each place in the ledger.
+        on_event: called with everything that happens, forecasts included.
+        now: the wall clock, aware.
+
+    Callbacks may be coroutine functions; one that fails is logged and harms nobody else.
+
+    Attributes:
+        games: every game seen so far by its id, in the scoreboard's order.
+        scoreboard_time: when the scoreboard was last read; None before.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        client: Predictor,
+        *,
+        interval: float = DEFAULT_INTERVAL,
+        on_prediction: Sequence[Callback[Prediction]] = (),
+        on_event: Sequence[Callback[Event]] = (),
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.games: dict[str, WatchedGame] = {}
+        self.scoreboard_time: datetime | None = None
+        self._feed = feed
+        self._client = client
+        self._interval = interval
+        self._on_prediction = tuple(on_prediction)
+        self._on_event = tuple(on_event)
+        self._now = now
+        self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="feed")
+        self._reads: dict[str, asyncio.Task[None]] = {}
+        self._backoff = Backoff()
+        self._known_faults: frozenset[str] = frozenset()
+        self._told: set[int] = set()
+        self._latencies: list[float] = []
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives up reads and calls under way. A thread that waits for the feed ends with the feed's time-out."""
+        self.stop()
+        pending = list(self._reads.values())
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        self._reads.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Ends `run` at once; to be called in the loop, for instance by a signal handler of it."""
+        self._stop.set()
+
+    def summary(self) -> Summary:
+        """The evening in figures, so far."""
+        return summarize(self.games.values(), self._latencies)
+
+    async def run(self, *, until_final: bool = False) -> None:
+        """Turn after turn, until `stop`.
+
+        Args:
+            until_final: end by itself once every game of the scoreboard is over and read to its end.
+        """
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            next_turn = loop.time() + self._interval
+            self.turn()
+            try:
+                async with asyncio.timeout_at(next_turn):
+                    await self._stop.wait()
+            except TimeoutError:
+                if until_final and self._nothing_left():
+                    return
+
+    def turn(self) -> None:
+        """Starts reading the scoreboard and the games under way, but for what is still being read."""
+        if _SCOREBOARD not in self._reads and self._backoff.due():
+            self._start(_SCOREBOARD, self._read_scoreboard)
+        for game_id, game in self.games.items():
+            if game_id not in self._reads and game.to_follow and game.backoff.due():
+                self._start(game_id, self._follow, game)
+
+    async def idle(self) -> None:
+        """Returns when nothing is being read."""
+        while self._reads:
+            await asyncio.gather(*self._reads.values(), return_exceptions=True)
+
+    def _nothing_left(self) -> bool:
+        if self._reads or self.scoreboard_time is None:
+            return False
+        return all(game.over and not game.to_follow for game in self.games.values())
+
+    def _start(self, source: str, read: Callable[..., Awaitable[None]], *arguments: WatchedGame) -> None:
+        async def watched() -> None:
+            try:
+                await read(*arguments)
+            except Exception:
+                log.exception("poll.read_failed", source=source)
+            finally:
+                self._reads.pop(source, None)
+
+        self._reads[source] = asyncio.create_task(watched(), name=f"read {source}")
+
+    async def _in_thread(self, read: Callable[..., T], *arguments: str) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read, *arguments)
+
+    async def _read_scoreboard(self) -> None:
+        try:
+            board = await self._in_thread(self._feed.scoreboard)
+        except FeedError as error:
+            await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
+            return
+        self._backoff.succeeded()
+        self.scoreboard_time = self._now()
+        for state in board.games:
+            if await self._saw(state) and state.game_id not in self._reads:
+                game = self.games[state.game_id]
+                if game.to_follow:
+                    self._start(state.game_id, self._follow, game)
+        faults = frozenset(str(fault) for fault in board.faults)
+        for fault in sorted(faults - self._known_faults):
+            await self._emit(Fault(_SCOREBOARD, fault))
+        self._known_faults = faults
+        shown = {state.game_id for state in board.games}
+        for game_id, game in self.games.items():
+            # The scoreboard turns to the next day while a long game may still run.
+            source = f"box score of {game_id}"
+            if game_id not in shown and source not in self._reads and game.state.status is GameStatus.LIVE:
+                self._start(source, self._look_up, game)
+
+    async def _look_up(self, game: WatchedGame) -> None:
+        """Reads a game that the scoreboard does not show any more."""
+        try:
+            state = await self._in_thread(self._feed.game, game.state.game_id)
+        except FeedError as error:
+            await self._emit(Fault(game.state.game_id, str(error)))
+            return
+        await self._saw(state)
+
+    async def _saw(self, state: GameState) -> bool:
+        """Notes a game's state; whether it is new or has another status."""
+        game = self.games.get(state.game_id)
+        changed = game is None or game.state.status is not state.status
+        if game is None:
+            game = self.games[state.game_id] = WatchedGame(state, self._now())
+        game.state, game.state_time = state, self._now()
+        if game.forecast is None and not game.half_over and _half_played(state) and state.game_id not in self._reads:
+            await self._miss(game)
+        if changed:
+            await self._emit(GameChanged(state))
+        return changed
+
+    async def _follow(self, game: WatchedGame) -> None:
+        """Reads a game's plays and does what they call for."""
+        status = game.state.status
+        try:
+            plays = await self._in_thread(self._feed.plays, game.state.game_id)
+        except FeedError as error:
+            await self._failed(game, error)
+            return
+        game.plays_time = self._now()
+        game.trouble = ""
+        game.backoff.succeeded()
+        if half_is_over(plays) or _half_played(game.state):
+            await self._settle(game, plays)
+        elif (pattern := live_pattern(plays, PATTERN_MINUTES)) is None:
+            game.seen_incomplete = True
+        elif pattern not in (game.pattern, game.refused):
+            await self._forecast(game, pattern, _completed_at(plays))
+        game.reads += 1
+        game.read_to_end = status is GameStatus.FINAL
+        if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
+            game.backoff.skip = 0
+
+    async def _forecast(self, game: WatchedGame, pattern: tuple[int, ...], completed: datetime | None) -> None:
+        state = game.state
+        try:
+            forecast = await self._client.predict(
+                pattern, game_id=state.game_id, home_team=state.home, away_team=state.away
+            )
+        except _WORTH_ANOTHER_TRY as error:
+            game.trouble = f"server: {error}"
+            await self._emit(Fault(state.game_id, f"no forecast, trying again: {error}"))
+            return
+        except DejavuClientError as error:
+            game.refused, game.note = pattern, f"refused: {error}"
+            await self._emit(Fault(state.game_id, f"the server refuses to forecast: {error}"))
+            return
+        latency = None
+        if game.forecast is None and game.seen_incomplete and completed is not None:
+            latency = (self._now() - completed).total_seconds()
+            self._latencies.append(latency)
+        game.pattern, game.forecast, game.note = pattern, forecast, ""
+        if forecast.sequence not in self._told:
+            self._told.update({forecast.sequence} - {0})
+            prediction = Prediction(game.state, pattern, forecast, latency)
+            await self._call(self._on_prediction, prediction)
+            await self._emit(prediction)
+
+    async def _settle(self, game: WatchedGame, plays: Sequence[Play]) -> None:
+        """Holds a forecast against the half; anew when the plays of the half are corrected later."""
+        if game.forecast is None or game.pattern is None:
+            if not game.half_over:
+                await self._miss(game)
+            return
+        differential = halftime_differential(plays)
+        if differential is None:
+            return
+        game.half_over = True
+        game.backoff.succeeded(rest=_REST_AFTER_HALF)
+        if game.outcome is None or game.outcome.differential != differential:
+            game.outcome = Outcome(game.state, differential, game.forecast, game.pattern[-1])
+            await self._emit(game.outcome)
+
+    async def _miss(self, game: WatchedGame) -> None:
+        game.half_over = True
+        game.note = game.note or ("no forecast before the half" if game.reads else "half already played")
+        await self._emit(Missed(game.state, game.note))
+
+    async def _failed(self, game: WatchedGame, error: FeedError) -> None:
+        game.reads += 1
+        game.trouble = f"feed: {error}"
+        await self._emit(Fault(game.state.game_id, str(error), game.backoff.failed()))
+
+    async def _emit(self, event: Event) -> None:
+        if isinstance(event, Fault):
+            log.warning("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
+        await self._call(self._on_event, event)
+
+    async def _call(self, callbacks: Iterable[Callback[EventT]], event: EventT) -> None:
+        for callback in callbacks:
+            try:
+                result = callback(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
+
+
+def _half_played(state: GameState) -> bool:
+    """Whether the scoreboard says that the half is over. Its clock is not asked: it may run ahead of the plays."""
+    return state.status is GameStatus.FINAL or state.period > 2
+
+
+def _completed_at(plays: Iterable[Play]) -> datetime | None:
+    """When, by the feed's wall clock, the play happened that completed the pattern."""
+    return next((play.actual for play in plays if play.elapsed > 60 * PATTERN_MINUTES), None)

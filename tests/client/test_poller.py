@@ -1,0 +1,399 @@
+"""The poller, stepped through evenings: what it asks for, when, and what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+import grpc
+import pytest
+from tests.support.evenings import Evening, StoringPredictor, game
+
+from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poller import Poller
+from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.live import GameStatus, Play, Scoreboard
+from dejavu_feed.pattern import slots
+
+EventT = TypeVar("EventT")
+SIX_MINUTES = 1080.0
+"""Of the second quarter; the next basket falls a second later."""
+HALF = 1440.0
+
+
+class Watch:
+    """A poller on an evening, and what it told."""
+
+    def __init__(self, evening: Evening, predictor: StoringPredictor, poller: Poller, events: list[Event]) -> None:
+        self.evening = evening
+        self.predictor = predictor
+        self.poller = poller
+        self.events = events
+
+    async def at(self, elapsed: float, index: int = 0) -> None:
+        """One turn at a moment of a game."""
+        self.evening.go_to(elapsed, index)
+        await self.turn()
+
+    async def turn(self) -> None:
+        self.poller.turn()
+        await self.poller.idle()
+
+    def told(self, kind: type[EventT]) -> list[EventT]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@asynccontextmanager
+async def watching(
+    evening: Evening,
+    predictor: StoringPredictor | None = None,
+    on_prediction: Sequence[Callable[[Prediction], None]] = (),
+) -> AsyncIterator[Watch]:
+    events: list[Event] = []
+    predictor = predictor or StoringPredictor()
+    async with Poller(
+        evening, predictor, on_prediction=on_prediction, on_event=[events.append], now=evening.clock
+    ) as poller:
+        yield Watch(evening, predictor, poller, events)
+    evening.release.set()
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Watch]:
+    async with watching(Evening([game()])) as watch:
+        yield watch
+
+
+async def test_a_play_strictly_past_six_minutes_of_the_second_quarter_triggers_the_forecast(watch: Watch) -> None:
+    await watch.at(SIX_MINUTES - 59)
+    watch.evening.clock.step(2.25 * 59.5)  # the scoreboard's clock runs past 6:00 before the next play
+    assert watch.evening.scoreboard().games[0].clock == pytest.approx(359.3, abs=0.1)
+    await watch.turn()
+    assert not watch.predictor.asked
+
+    await watch.at(SIX_MINUTES + 1)
+
+    (asked,) = watch.predictor.asked
+    played = watch.evening.replay.games[asked.game_id]
+    assert asked.pattern == slots(played.scores, 18)
+    assert (asked.home_team, asked.away_team) == ("BOS", "LAL")
+    (prediction,) = watch.told(Prediction)
+    assert prediction.forecast.sequence == 1
+    assert prediction.latency == pytest.approx(0.5), "from the play's own time"
+
+
+async def test_a_game_is_forecast_once_however_often_it_is_read(watch: Watch) -> None:
+    for elapsed in (SIX_MINUTES + 1, SIX_MINUTES + 61, SIX_MINUTES + 121, HALF, HALF + 1, HALF + 61):
+        await watch.at(elapsed)
+
+    assert len(watch.predictor.asked) == 1
+    assert len(watch.told(Prediction)) == 1
+
+
+async def test_at_the_half_the_outcome_is_told_once() -> None:
+    async with watching(Evening([game(lead=3, run=2)])) as watch:
+        await watch.at(SIX_MINUTES + 1)
+        await watch.at(HALF - 59)
+        assert not watch.told(Outcome)
+        await watch.at(HALF)
+        await watch.at(HALF + 61)
+
+        (outcome,) = watch.told(Outcome)
+        assert (outcome.differential, outcome.persistence) == (5, 3)
+        assert (outcome.held, outcome.error, outcome.persistence_error) == (True, 1.5, 2)
+
+
+async def test_an_interval_that_does_not_hold_is_told_as_such() -> None:
+    async with watching(Evening([game(run=4)])) as watch:
+        await watch.at(SIX_MINUTES + 1)
+        await watch.at(HALF)
+
+        (outcome,) = watch.told(Outcome)
+        assert not outcome.held
+
+
+async def test_two_pollers_and_a_restart_make_one_forecast() -> None:
+    evening, predictor = Evening([game()]), StoringPredictor()
+    async with watching(evening, predictor) as first, watching(evening, predictor) as second:
+        await first.at(SIX_MINUTES + 1)
+        await second.turn()
+    async with watching(evening, predictor) as restarted:
+        await restarted.turn()
+        await restarted.at(HALF)
+
+    assert predictor.sequence == 1
+    for watch in (first, second, restarted):
+        (prediction,) = watch.told(Prediction)
+        assert prediction.forecast.sequence == 1
+    assert restarted.told(Prediction)[0].latency is None, "it did not see the pattern complete itself"
+    assert len(restarted.told(Outcome)) == 1
+
+
+@pytest.mark.parametrize("elapsed", [HALF, HALF + 1, 2000.0, 2880.0])
+async def test_nothing_is_forecast_for_a_half_already_played(elapsed: float, watch: Watch) -> None:
+    await watch.at(elapsed)
+    await watch.turn()
+
+    assert not watch.predictor.asked
+    (missed,) = watch.told(Missed)
+    assert missed.reason == "half already played"
+    assert watch.poller.games[missed.game.game_id].note == "half already played"
+
+
+async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_plays_lag_behind(
+    watch: Watch,
+) -> None:
+    (game_id,) = watch.evening.ids
+    watch.evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed < 1300)
+    await watch.at(HALF + 61)
+
+    assert not watch.predictor.asked
+    assert len(watch.told(Missed)) == 1
+
+
+async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_does_not(watch: Watch) -> None:
+    (game_id,) = watch.evening.ids
+    await watch.at(SIX_MINUTES + 1)
+    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
+    await watch.at(SIX_MINUTES + 61)
+    await watch.turn()
+    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-2)
+    await watch.at(HALF)
+
+    assert [prediction.forecast.revision for prediction in watch.told(Prediction)] == [0, 1]
+    assert [asked.pattern[-1] for asked in watch.predictor.asked] == [3, 2]
+    assert watch.told(Prediction)[1].latency is None
+    (outcome,) = watch.told(Outcome)
+    assert (outcome.forecast.revision, outcome.persistence) == (1, 2)
+
+
+def correct(plays: tuple[Play, ...], *, until: float, by: int) -> tuple[Play, ...]:
+    """The home score of all plays from the first minute to `until` changed, as when a three becomes a two."""
+    return tuple(replace(play, home=play.home + by) if 1 <= play.elapsed <= until else play for play in plays)
+
+
+async def test_a_half_that_is_corrected_later_is_told_again(watch: Watch) -> None:
+    (game_id,) = watch.evening.ids
+    await watch.at(SIX_MINUTES + 1)
+    await watch.at(HALF)
+    watch.evening.edit[game_id] = lambda plays: correct(plays, until=HALF, by=-2)
+    for _ in range(11):  # after the half the plays are read in every tenth turn
+        await watch.turn()
+
+    assert [outcome.differential for outcome in watch.told(Outcome)] == [3, 1]
+    assert watch.evening.reads[game_id] == 3
+
+
+async def test_while_the_server_is_away_it_keeps_asking_until_the_half(watch: Watch) -> None:
+    watch.predictor.failures = [UnavailableError("away"), DeadlineExceededError("slow")]
+    await watch.at(SIX_MINUTES + 1)
+    (seen,) = watch.poller.games.values()
+    assert seen.trouble == "server: away"
+    await watch.at(SIX_MINUTES + 61)
+    await watch.at(SIX_MINUTES + 121)
+
+    assert len(watch.predictor.asked) == 3
+    assert len(watch.told(Prediction)) == 1
+    assert seen.trouble == ""
+
+
+async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None:
+    watch.predictor.failures = [UnavailableError("away")] * 9
+    await watch.at(SIX_MINUTES + 1)
+    await watch.at(HALF)
+    await watch.at(HALF + 61)
+
+    assert len(watch.predictor.asked) == 1
+    (missed,) = watch.told(Missed)
+    assert missed.reason == "no forecast before the half"
+
+
+async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_corrected_one_is(
+    watch: Watch,
+) -> None:
+    (game_id,) = watch.evening.ids
+    watch.predictor.failures = [InvalidArgumentError("odd", code=grpc.StatusCode.INVALID_ARGUMENT)]
+    await watch.at(SIX_MINUTES + 1)
+    await watch.at(SIX_MINUTES + 61)
+    assert len(watch.predictor.asked) == 1
+    assert watch.poller.games[game_id].note == "refused: odd"
+
+    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
+    await watch.at(SIX_MINUTES + 121)
+    assert len(watch.told(Prediction)) == 1
+    assert watch.poller.games[game_id].note == ""
+
+
+async def test_a_fault_in_one_games_plays_does_not_touch_the_others() -> None:
+    evening = Evening([game(), game("MIA", "NYK")])
+    faulty, sound = evening.ids
+    evening.fault[faulty] = MalformedFeed("play 7.clock is missing")
+    async with watching(evening) as watch:
+        await watch.at(SIX_MINUTES + 1)
+
+        assert [asked.game_id for asked in watch.predictor.asked] == [sound]
+        assert watch.told(Fault) == [Fault(faulty, "play 7.clock is missing", 1)]
+        assert watch.poller.games[faulty].trouble == "feed: play 7.clock is missing"
+
+        del evening.fault[faulty]
+        await watch.turn()
+        assert [asked.game_id for asked in watch.predictor.asked] == [sound, faulty]
+
+
+async def test_a_slow_game_does_not_delay_the_others() -> None:
+    evening = Evening([game(), game("MIA", "NYK")])
+    slow, quick = evening.ids
+    evening.stalled.add(slow)
+    forecast = asyncio.Event()
+    async with watching(evening, on_prediction=[lambda _: forecast.set()]) as watch:
+        evening.go_to(SIX_MINUTES + 1)
+        watch.poller.turn()
+        await forecast.wait()
+        watch.poller.turn()  # does not pile a second read on the slow one
+        assert [asked.game_id for asked in watch.predictor.asked] == [quick]
+
+        evening.release.set()
+        await watch.poller.idle()
+        assert [asked.game_id for asked in watch.predictor.asked] == [quick, slow]
+        assert evening.reads[slow] == 1
+
+
+async def test_without_the_scoreboard_known_games_are_followed(watch: Watch) -> None:
+    await watch.at(60)
+    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
+    await watch.at(SIX_MINUTES + 1)
+
+    assert len(watch.told(Prediction)) == 1
+    (seen,) = watch.poller.games.values()
+    assert (seen.age(watch.evening.clock()) or 0) > 1000, "what the table shows of it grows old"
+
+
+async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> None:
+    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
+    read_in = []
+    for turn in range(16):
+        before = watch.evening.reads["scoreboard"]
+        await watch.turn()
+        if watch.evening.reads["scoreboard"] > before:
+            read_in.append(turn)
+    assert read_in == [0, 1, 3, 7, 13]
+    assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]
+
+    watch.evening.fault.clear()
+    for _ in range(4):
+        await watch.turn()
+    assert watch.poller.games, "it comes back"
+
+
+async def test_a_game_that_the_scoreboard_drops_is_followed_to_its_end(watch: Watch) -> None:
+    (game_id,) = watch.evening.ids
+    await watch.at(SIX_MINUTES + 1)
+    watch.evening.hidden.add(game_id)
+    await watch.at(HALF)
+    assert len(watch.told(Outcome)) == 1
+
+    watch.evening.clock.now = watch.evening.replay.end
+    await watch.turn()
+    assert watch.poller.games[game_id].state.status is GameStatus.FINAL
+
+
+async def test_a_failing_callback_is_nobody_elses_problem() -> None:
+    def fail(prediction: Prediction) -> None:
+        raise RuntimeError("the callback's own fault")
+
+    told: list[Prediction] = []
+    async with watching(Evening([game()]), on_prediction=[fail, told.append]) as watch:
+        await watch.at(SIX_MINUTES + 1)
+        await watch.at(HALF)
+
+        assert len(told) == 1
+        assert len(watch.told(Outcome)) == 1
+
+
+async def test_callbacks_may_be_coroutine_functions() -> None:
+    told: list[int] = []
+
+    async def tell(prediction: Prediction) -> None:
+        await asyncio.sleep(0)
+        told.append(prediction.forecast.sequence)
+
+    evening = Evening([game()])
+    async with Poller(evening, StoringPredictor(), on_prediction=[tell], now=evening.clock) as poller:
+        evening.go_to(SIX_MINUTES + 1)
+        poller.turn()
+        await poller.idle()
+
+    assert told == [1]
+
+
+async def test_games_are_told_when_they_are_seen_tip_off_and_end(watch: Watch) -> None:
+    watch.evening.clock.step(-60)
+    await watch.turn()
+    await watch.at(60)
+    await watch.at(120)
+    watch.evening.clock.now = watch.evening.replay.end
+    await watch.turn()
+
+    statuses = [changed.game.status for changed in watch.told(GameChanged)]
+    assert statuses == [GameStatus.SCHEDULED, GameStatus.LIVE, GameStatus.FINAL]
+
+
+async def test_the_summary_counts_and_compares_on_the_same_games() -> None:
+    evening = Evening([game(run=2), game("MIA", "NYK", run=4), game("UTA", "DEN")], stagger=3600)
+    async with watching(evening) as watch:
+        for index in range(3):
+            for elapsed in (SIX_MINUTES - 59, SIX_MINUTES + 1, HALF):
+                if (index, elapsed) != (2, HALF):
+                    await watch.at(elapsed, index)
+
+        summary = watch.poller.summary()
+        assert (summary.games, summary.forecasts, summary.settled, summary.held) == (3, 3, 2, 1)
+        assert summary.error == pytest.approx((1.5 + 3.5) / 2)
+        assert summary.persistence_error == pytest.approx((2 + 4) / 2)
+        assert summary.nominal == pytest.approx(0.95)
+        assert summary.latencies == pytest.approx([0.5] * 3)
+
+
+class HurryingEvening(Evening):
+    """Every look at the scoreboard takes five minutes of life."""
+
+    def scoreboard(self) -> Scoreboard:
+        self.clock.step(300)
+        return super().scoreboard()
+
+
+async def test_run_ends_by_itself_when_every_game_is_final_and_read_to_its_end() -> None:
+    evening = HurryingEvening([game(), game("MIA", "NYK")], stagger=600)
+    events: list[Event] = []
+    async with Poller(evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock) as poller:
+        async with asyncio.timeout(20):
+            await poller.run(until_final=True)
+
+        assert len([event for event in events if isinstance(event, Outcome)]) == 2
+        assert {seen.read_to_end for seen in poller.games.values()} == {True}
+
+
+async def test_run_ends_by_itself_when_the_evening_was_over_before_it_began() -> None:
+    evening = Evening([game()])
+    evening.clock.now = evening.replay.end
+    async with Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock) as poller, asyncio.timeout(20):
+        await poller.run(until_final=True)
+
+        assert poller.summary().games == 1
+
+
+async def test_run_ends_at_once_when_it_is_told_to_stop() -> None:
+    evening = Evening([game()])
+    seen = asyncio.Event()
+    async with Poller(
+        evening, StoringPredictor(), interval=3600, on_event=[lambda _: seen.set()], now=evening.clock
+    ) as poller:
+        running = asyncio.create_task(poller.run())
+        await seen.wait()
+        poller.stop()
+        async with asyncio.timeout(5):
+            await running

@@ -104,7 +104,7 @@ class Manifest(_Record):
         files: name → SHA-256 of every file but the manifest.
     """
 
-    schema_version: int
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
     version: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
     created_time: AwareDatetime
     train: Part

@@ -165,6 +165,8 @@ def _export(network: Network, example: Tensor) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The exporter by tracing writes one small file and needs no further library; torch would rather sell the other.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # It fixes what is fixed: the number of minutes and the layers' sizes.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         # It fears LSTMs whose initial states depend on the batch; the parity check runs over other batch sizes.
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         path = Path(folder) / "lstm.onnx"

@@ -32,7 +32,7 @@ from dejavu_models.stage import PointModels, Stage
 from dejavu_models.types import DEFAULT_ALPHA, Horizon
 from dejavu_trainer.calibrate import calibrate as calibrate_models
 from dejavu_trainer.condense import ROUNDS
-from dejavu_trainer.fit_dejavu import SELECTION_STEPS, PastGames, build, choose_settings
+from dejavu_trainer.fit_dejavu import NEIGHBOURS, SELECTION_STEPS, PastGames, build, choose_settings
 from dejavu_trainer.fit_lstm import MAX_EPOCHS, Examples, LstmFit, fit_lstm
 from dejavu_trainer.games import Games
 from dejavu_trainer.progress import Progress, Silent
@@ -44,6 +44,9 @@ SELECTION_SHARE = 0.2
 """Of the training games, the last: they choose how the Dejavu database is asked."""
 EARLY_STOPPING_SHARE = 0.15
 """Of the training games, the last: they say when the LSTM has learned enough."""
+
+LEAST_PROTOTYPES = 2 * min(NEIGHBOURS)
+"""With fewer, all of them would be neighbours of every pattern."""
 
 FILES = StageFiles(lstm="lstm.onnx", index="dejavu.hnsw", entries="entries.npz", scores="conformal.npy")
 
@@ -106,8 +109,10 @@ def fit(
     progress = progress or Silent()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
     past = _past_games(to_train)
-    if prototypes is not None and not 1 <= prototypes <= len(to_train):
-        raise SplitError(f"{prototypes} prototypes can't be made of {len(to_train)} games")
+    if prototypes is not None and not LEAST_PROTOTYPES <= prototypes <= len(to_train):
+        raise SplitError(
+            f"{prototypes} prototypes; expected {LEAST_PROTOTYPES} to {len(to_train)}, the games to train on"
+        )
 
     settings, selection_mse = _choose(past, prototypes, seed, progress)
     with progress.stage("Build the Dejavu database", ROUNDS) as advance:

@@ -1,0 +1,28 @@
+"""A bundle for the tests of models: fitted once, on little, by the real pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.walks import random_walks
+
+from dejavu_models.bundle import load_bundle
+from dejavu_models.forecaster import Forecaster
+from dejavu_trainer.pipeline import fit
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 random walks, condensed into 60 prototypes, calibrated on 199 others. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    games = random_walks(300, range(2020, 2022))
+    games = games.select((games.season == 2020) | (games.game_id < "walk000499"))
+    fit(games, train=[2020], calibrate=[2021], out=folder, prototypes=60)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(small_bundle: Path) -> Forecaster:
+    """The forecaster of that bundle."""
+    return load_bundle(small_bundle)

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dejavu_models import bundle
+from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleTooNew
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest, version_of
+from dejavu_models.registry import default_bundle
+
+FILES = ("lstm.onnx", "dejavu.hnsw", "entries.npz", "conformal.npy")
+
+
+@pytest.fixture
+def copy(small_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may break."""
+    return shutil.copytree(small_bundle, tmp_path / "bundle")
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes a manifest as its author could have."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
+    """A manifest whose hashes and version fit these files."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    version = version_of(manifest.stages, hashes)
+    return manifest.model_copy(update={"files": hashes, "version": version, **fields})
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0, 9, -1])
+def test_one_flipped_bit_refuses_the_bundle_by_the_files_name(copy: Path, name: str, place: int) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[place] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(BundleCorrupt, match=f"bundle: {name} .*SHA-256"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_refuses_the_bundle(copy: Path, name: str) -> None:
+    os.truncate(copy / name, (copy / name).stat().st_size // 2)
+    with pytest.raises(BundleCorrupt, match=name):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_refuses_the_bundle(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleIncomplete, match=f"{name} is missing"):
+        load_bundle(copy)
+
+
+def test_a_folder_where_a_file_should_be_refuses_the_bundle(copy: Path) -> None:
+    (copy / "lstm.onnx").unlink()
+    (copy / "lstm.onnx").mkdir()
+    with pytest.raises(BundleCorrupt, match=r"lstm\.onnx cannot be read"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("size", [0, 1, 700])
+def test_a_half_written_manifest_refuses_the_bundle(copy: Path, size: int) -> None:
+    os.truncate(copy / MANIFEST, size)
+    with pytest.raises(BundleCorrupt, match=MANIFEST):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '"bundle"', "\xff", "[[1, 2]]"])
+def test_a_manifest_that_is_no_object_refuses_the_bundle(copy: Path, text: str) -> None:
+    (copy / MANIFEST).write_text(text, encoding="latin-1")
+    with pytest.raises(BundleCorrupt, match=MANIFEST):
+        load_bundle(copy)
+
+
+def test_without_a_manifest_there_is_no_bundle(copy: Path, tmp_path: Path) -> None:
+    (copy / MANIFEST).unlink()
+    for folder in (copy, tmp_path / "nowhere", copy / "lstm.onnx"):
+        with pytest.raises(BundleNotFound, match="no bundle"):
+            load_bundle(folder)
+
+
+def test_a_later_schema_is_refused_as_such_whatever_else_it_says(copy: Path) -> None:
+    (copy / MANIFEST).write_text('{"schema_version": 2, "all": "new"}')
+    with pytest.raises(BundleTooNew, match="schema version 2, this code reads up to 1"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda it: it.pop("seed"), "seed"),
+        (lambda it: it.update(surprise=1), "surprise"),
+        (lambda it: it.update(seed="0"), "seed"),
+        (lambda it: it.update(schema_version="1"), "schema_version"),
+        (lambda it: it.update(schema_version=0), "schema_version"),
+        (lambda it: it.update(created_time="2026-01-01T00:00:00"), "created_time"),
+        (lambda it: it.update(version="feedfacefeedface"), "version"),
+        (lambda it: it.update(stages=[]), "stages"),
+        (lambda it: it.update(stages=it["stages"] * 2), "same horizon"),
+        (lambda it: it["stages"][0].update(dejavu_weight=0.5), "sum to 1"),
+        (lambda it: it["stages"][0].update(slots=48), "slots"),
+        (lambda it: it["stages"][0]["dejavu"].update(neighbours=0), "neighbours"),
+        (lambda it: it["stages"][0]["dejavu"].update(kernel="magic"), "kernel"),
+        (lambda it: it["stages"][0]["files"].update(lstm="../lstm.onnx"), "files.lstm"),
+        (lambda it: it["stages"][0]["files"].update(lstm="/etc/passwd.txt"), "files.lstm"),
+        (lambda it: it["files"].update({"../lstm.onnx": "0" * 64}), "files"),
+        (lambda it: it["files"].update({"extra.bin": "0" * 64}), "extra.bin"),
+        (lambda it: it["files"].pop("lstm.onnx"), "lstm.onnx"),
+        (lambda it: it["files"].update({"lstm.onnx": "0" * 63}), "lstm.onnx"),
+    ],
+)
+def test_a_manifest_is_checked_strictly(copy: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
+    rewrite(copy, change)
+    with pytest.raises(BundleCorrupt, match=said):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("setting", ["neighbours", "recency", "entries"])
+def test_to_change_how_models_are_asked_is_to_break_the_version(copy: Path, setting: str) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["stages"][0]["dejavu"][setting] += 1
+
+    rewrite(copy, change)
+    with pytest.raises(BundleCorrupt, match="version is not the one"):
+        load_bundle(copy)
+
+
+def test_neither_time_nor_figures_change_the_version(small_bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(small_bundle)
+    later = manifest.model_copy(update={"created_time": datetime(2040, 1, 1, tzinfo=UTC), "metrics": (), "seed": 5})
+    assert publish(tmp_path / "again", later, contents(small_bundle)).version == manifest.version
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Path, tmp_path: Path, name: str) -> None:
+    """Hashes guard against accidents; what an honest author packed by mistake must be refused by name too."""
+    files = contents(small_bundle) | {name: b"PK\x03\x04 something else" * 10}
+    with pytest.raises(BundleCorrupt, match=name):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+def test_fewer_entries_than_the_manifest_says_are_refused(
+    small_bundle: Path, small: Forecaster, tmp_path: Path
+) -> None:
+    manifest = read_manifest(small_bundle)
+    stage = manifest.stages[0]
+    more = stage.model_copy(update={"dejavu": stage.dejavu.model_copy(update={"entries": 61})})
+    files = contents(small_bundle)
+    with pytest.raises(BundleCorrupt, match=r"entries.npz .*60 entries, the manifest says 61"):
+        publish(tmp_path / "mistaken", resealed(manifest.model_copy(update={"stages": (more,)}), files), files)
+
+
+def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+    files = contents(small_bundle) | {"conformal.npy": buffer.getvalue()}
+    with pytest.raises(BundleCorrupt, match="allow_pickle"):
+        publish(tmp_path / "pickled", resealed(read_manifest(small_bundle), files), files)
+
+
+def test_a_bundle_that_answers_otherwise_than_its_trainer_is_not_published(small_bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(small_bundle)
+    wrong = manifest.model_copy(
+        update={"golden": manifest.golden.model_copy(update={"point_forecast": manifest.golden.point_forecast + 0.01})}
+    )
+    with pytest.raises(BundleCorrupt, match="golden"):
+        publish(tmp_path / "wrong", wrong, contents(small_bundle))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_that_is_refused_leaves_the_old_one_in_place(copy: Path) -> None:
+    files = contents(copy) | {"lstm.onnx": b"no graph"}
+    version = load_bundle(copy).version
+    with pytest.raises(BundleError):
+        publish(copy, resealed(read_manifest(copy), files), files)
+    assert load_bundle(copy).version == version
+    assert [path.name for path in copy.parent.iterdir()] == ["bundle"]
+
+
+def test_publishing_replaces_the_old_bundle_whole(small_bundle: Path, tmp_path: Path) -> None:
+    target = shutil.copytree(default_bundle(), tmp_path / "bundle")
+    (target / "left-over.txt").write_text("of the old one")
+    manifest = read_manifest(small_bundle)
+    publish(target, manifest, contents(small_bundle))
+    assert load_bundle(target).version == manifest.version
+    assert {path.name for path in target.iterdir()} == {MANIFEST, *FILES}
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_if_the_new_bundle_cannot_be_moved_the_old_one_returns(
+    small_bundle: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def fails_for_the_new(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError("disk on fire")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_for_the_new)
+    with pytest.raises(OSError, match="disk on fire"):
+        publish(copy, read_manifest(small_bundle), contents(small_bundle))
+    monkeypatch.undo()
+    assert load_bundle(copy).version == read_manifest(small_bundle).version
+
+
+@pytest.mark.parametrize("kind", ["a folder of other things", "a file"])
+def test_what_is_not_a_bundle_is_never_replaced(small_bundle: Path, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "mine"
+    if kind == "a file":
+        target.write_text("mine")
+    else:
+        target.mkdir()
+        (target / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="not a bundle"):
+        publish(target, read_manifest(small_bundle), contents(small_bundle))
+    assert (target if target.is_file() else target / "thesis.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_and_missing_parents_are_fine(small_bundle: Path, tmp_path: Path) -> None:
+    for target in (tmp_path / "empty", tmp_path / "a" / "b"):
+        if target.name == "empty":
+            target.mkdir()
+        assert publish(target, read_manifest(small_bundle), contents(small_bundle)).version
+
+
+def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
+    forecaster = load_bundle(default_bundle())
+    bundle.check_golden(forecaster)
+    info = forecaster.info
+    assert info.train_seasons == tuple(range(2015, 2022))
+    assert info.calibration_seasons == (2022, 2023)
+    assert (info.train_games, info.calibration_games, info.database_entries) == (8871, 2637, 3000)
+    stage = forecaster.manifest.stages[0]
+    assert (stage.dejavu_weight, stage.lstm_weight) == (0.4, 0.6)
+    assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 3_000_000

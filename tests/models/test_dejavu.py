@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dejavu_models.arrays import Floats
+from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, build_index, kernel_regression, load_index
+from dejavu_models.features import course_vectors
+
+RECENCY = 6.0
+
+
+def walks(count: int, seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(0, 2.5, (count, 18)).cumsum(axis=1).round()
+
+
+def entries_of(increment: Floats, games: Floats | None = None) -> Entries:
+    count = len(increment)
+    return Entries(
+        home=np.array(["BOS"] * count),
+        away=np.array(["BKN"] * count),
+        date=np.array(["2021-03-14"] * count, dtype="datetime64[D]"),
+        games=np.ones(count, dtype=np.int32) if games is None else games.astype(np.int32),
+        increment=increment,
+        spread=np.zeros(count),
+    )
+
+
+def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) -> Dejavu:
+    entries = entries_of(np.random.default_rng(9).normal(0, 6, len(past)))
+    return Dejavu(build_index(course_vectors(past, RECENCY), 0), entries, DejavuSettings(RECENCY, neighbours, kernel))
+
+
+@pytest.mark.parametrize("neighbours", [25, 100, 400])
+def test_the_index_finds_what_brute_force_finds(neighbours: int) -> None:
+    past, asked = walks(3000, 1), walks(200, 2)
+    found = dejavu_of(past, neighbours).look_up(asked)
+    squares = np.square(course_vectors(asked, RECENCY)[:, None] - course_vectors(past, RECENCY)[None]).sum(axis=2)
+    nearest = np.argsort(squares, axis=1)[:, :neighbours]
+    recall = np.mean([len(set(a) & set(b)) / neighbours for a, b in zip(found.entries, nearest, strict=True)])
+    assert recall > 0.99
+    exact = np.sqrt(np.take_along_axis(squares, found.entries, axis=1))
+    assert found.distances == pytest.approx(exact, abs=1e-3)
+    assert (np.diff(found.distances) >= 0).all()
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from(Kernel))
+def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, kernel: Kernel) -> None:
+    dejavu, asked = dejavu_of(walks(500, 3), 50, kernel), walks(count, seed)
+    together = dejavu.look_up(asked)
+    for row in range(count):
+        alone = dejavu.look_up(asked[row : row + 1])
+        assert alone.increments[0] == together.increments[row]
+        assert np.array_equal(alone.entries[0], together.entries[row])
+
+
+@given(
+    st.sampled_from(Kernel),
+    hnp.arrays(float, st.tuples(st.integers(1, 4), st.integers(1, 30)), elements=st.floats(0, 40, width=32)),
+)
+def test_weights_fall_with_distance_and_never_vanish_together(kernel: Kernel, distances: Floats) -> None:
+    weights = kernel.weights(np.sort(distances, axis=1))
+    assert (np.diff(weights, axis=1) <= 0).all()
+    assert (weights >= 0).all()
+    assert (weights.sum(axis=1) > 0).all()
+
+
+def test_an_entry_counts_for_as_many_games_as_it_stands_for() -> None:
+    entries = entries_of(np.array([1.0, 4.0]), games=np.array([1, 2]))
+    forecast = kernel_regression(entries, np.array([[0, 1]]), np.array([[1.0, 1.0]]), Kernel.EPANECHNIKOV)
+    assert forecast.tolist() == [3.0]
+
+
+def test_the_kth_neighbour_fades_out_so_that_forecasts_do_not_jump() -> None:
+    entries = entries_of(np.array([1.0, 4.0, 100.0]))
+    forecast = kernel_regression(entries, np.array([[0, 1, 2]]), np.array([[1.0, 1.0, 2.0]]), Kernel.TRICUBE)
+    assert forecast.tolist() == [2.5]
+
+
+def test_the_same_vectors_and_seed_give_the_same_file() -> None:
+    assert dejavu_of(walks(800, 4), 25).index_bytes() == dejavu_of(walks(800, 4), 25).index_bytes()
+
+
+def test_an_index_comes_back_from_its_file(tmp_path: Path) -> None:
+    dejavu, asked = dejavu_of(walks(500, 5), 50), walks(20, 6)
+    (tmp_path / "index").write_bytes(dejavu.index_bytes())
+    back = Dejavu(load_index(tmp_path / "index", 18, 500), dejavu.entries, dejavu.settings)
+    assert np.array_equal(back.look_up(asked).increments, dejavu.look_up(asked).increments)
+
+
+@pytest.mark.parametrize(("minutes", "entries"), [(17, 100), (18, 99)])
+def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(
+    tmp_path: Path, minutes: int, entries: int
+) -> None:
+    (tmp_path / "index").write_bytes(dejavu_of(walks(100, 7), 25).index_bytes())
+    with pytest.raises(ValueError, match=f"100 vectors of 18, not {entries} of {minutes}"):
+        load_index(tmp_path / "index", minutes, entries)
+
+
+def test_a_file_too_short_to_be_an_index_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index").write_bytes(b"short")
+    with pytest.raises(ValueError, match="too short"):
+        load_index(tmp_path / "index", 18, 100)
+
+
+def test_no_more_neighbours_than_entries() -> None:
+    with pytest.raises(ValueError, match="101 neighbours of 100 entries"):
+        dejavu_of(walks(100, 8), 101)
+
+
+def test_entries_survive_their_file_and_give_the_same_bytes() -> None:
+    entries = entries_of(np.arange(5.0))
+    content = entries.to_bytes()
+    back = Entries.from_bytes(content)
+    assert back.to_bytes() == content
+    assert back.date[0] == np.datetime64("2021-03-14")
+
+
+def test_entries_that_do_not_fit_together_are_refused() -> None:
+    good = entries_of(np.arange(3.0))
+    with pytest.raises(ValueError, match="column spread"):
+        Entries(good.home, good.away, good.date, good.games, good.increment, good.spread[:2])
+    with pytest.raises(ValueError, match="at least one game"):
+        entries_of(np.arange(3.0), games=np.array([1, 0, 1]))
+    with pytest.raises(ValueError, match="finite"):
+        entries_of(np.array([1.0, np.nan]))

@@ -1,0 +1,49 @@
+"""Options that several commands share, so that they are called and explained the same everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from dejavu_client.cli_group import JSON_KEY
+from dejavu_client.client import DejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+
+
+def _note_json(ctx: typer.Context, wanted: bool) -> bool:
+    ctx.meta[JSON_KEY] = wanted
+    return wanted
+
+
+def _positive(seconds: float) -> float:
+    if not 0 < seconds < 1e6:
+        raise typer.BadParameter(f"{seconds:g} is not a time to wait")
+    return seconds
+
+
+Target = Annotated[
+    str, typer.Option("--target", metavar="HOST:PORT", envvar="DEJAVU_TARGET", help="Address of the dejavu-server.")
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        envvar="DEJAVU_TIMEOUT",
+        callback=_positive,
+        help="How long to wait for an answer, retries included.",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object a line, as protobuf writes it.")
+]
+
+
+def connect(target: str, timeout: float = DEFAULT_TIMEOUT) -> DejavuClient:
+    """A client for one command: of one connection, and without a word about slow calls to somebody who waits."""
+    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf)
+
+
+__all__ = ["DEFAULT_TARGET", "DEFAULT_TIMEOUT", "Json", "Target", "Timeout", "connect"]

@@ -28,7 +28,11 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         _binder(bound),
     ]
     renderer: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(sort_keys=False)]
+        [
+            # Without local variables: a batch's are long, and nobody's business.
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )

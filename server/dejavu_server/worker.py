@@ -109,6 +109,7 @@ class Worker:
             options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
         )
         self._hub: Hub
+        self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it answers on."""
 
@@ -170,7 +171,15 @@ class Worker:
         _log.info("serving", address=self.address, models=[info.version for info in registry.models()])
 
     async def drain(self) -> None:
-        """Stops taking calls, lets those that run finish within the grace time, ends the streams. Once is enough."""
+        """Stops taking calls, lets those that run finish within the grace time, ends the streams.
+
+        May be called again, also meanwhile: it returns when the drain is over.
+        """
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain(), name="drain")
+        await asyncio.shield(self._draining)
+
+    async def _drain(self) -> None:
         self._health.drain()
         stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
         await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker

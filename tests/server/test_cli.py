@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from typer.testing import CliRunner
+
+from dejavu_server import cli, logs
+from dejavu_server.processes import StartError
+from dejavu_server.settings import Settings
+
+
+class FakeSupervisor:
+    """Stands in for the real one; remembers the settings it was given."""
+
+    settings: ClassVar[list[Settings]]
+    error: ClassVar[StartError | None]
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings.append(settings)
+
+    async def run(self) -> int:
+        if self.error is not None:
+            raise self.error
+        return 0
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
+    class Supervisor(FakeSupervisor):
+        settings: ClassVar[list[Settings]] = []
+        error = None
+
+    monkeypatch.setattr(cli, "Supervisor", Supervisor)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    for name in [name for name in os.environ if name.startswith("DEJAVU_")]:
+        monkeypatch.delenv(name)
+    return Supervisor
+
+
+def run(*args: str, **environment: str) -> Any:
+    return CliRunner().invoke(cli.app, list(args), env={"COLUMNS": "200", "TERM": "dumb", **environment})
+
+
+def test_without_options_the_defaults_hold(supervisor: type[FakeSupervisor]) -> None:
+    assert run().exit_code == 0
+    assert supervisor.settings == [Settings()]
+
+
+EVERY_OPTION = {
+    "listen": ("127.0.0.1:1234", "127.0.0.1:1234"),
+    "workers": ("3", 3),
+    "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+    "durability": ("power", "power"),
+    "metrics-listen": ("127.0.0.1:9", "127.0.0.1:9"),
+    "grace": ("1.5", 1.5),
+    "heartbeat-seconds": ("2", 2.0),
+    "expires-seconds": ("60", 60.0),
+    "log-level": ("debug", "debug"),
+    "log-format": ("json", "json"),
+}
+
+
+@pytest.mark.parametrize("option", EVERY_OPTION)
+def test_every_option_is_read_from_its_flag_and_from_its_variable(
+    supervisor: type[FakeSupervisor], option: str
+) -> None:
+    given, expected = EVERY_OPTION[option]
+    field = {"grace": "grace_seconds"}.get(option, option.replace("-", "_"))
+    assert run(f"--{option}", given).exit_code == 0
+    assert run(**{f"DEJAVU_{option.replace('-', '_').upper()}": given}).exit_code == 0
+    assert [getattr(settings, field) for settings in supervisor.settings] == [expected, expected]
+
+
+def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    assert run("--bundle", str(two), "--bundle", str(one)).exit_code == 0
+    assert run(DEJAVU_BUNDLE=f"{two}{os.pathsep}{one}").exit_code == 0
+    assert [settings.bundles for settings in supervisor.settings] == [(two, one), (two, one)]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--listen", "nonsense"),
+        ("--workers", "0"),
+        ("--workers", "many"),
+        ("--bundle", "/nowhere/at/all"),
+        ("--ledger", "mysql://x"),
+        ("--durability", "eternal"),
+        ("--metrics-listen", "9100"),
+        ("--grace", "-1"),
+        ("--heartbeat-seconds", "0"),
+        ("--expires-seconds", "nan"),
+        ("--log-level", "loud"),
+        ("--log-format", "xml"),
+    ],
+)
+def test_a_bad_value_names_its_option_and_exits_with_2(
+    supervisor: type[FakeSupervisor], option: str, value: str
+) -> None:
+    result = run(option, value)
+    assert result.exit_code == 2
+    assert option in result.output
+    assert "Traceback" not in result.output
+    assert supervisor.settings == []
+
+
+@pytest.mark.parametrize("args", [["--nonsense"], ["nonsense"]])
+def test_what_is_not_there_exits_with_2(supervisor: type[FakeSupervisor], args: list[str]) -> None:
+    assert run(*args).exit_code == 2
+    assert supervisor.settings == []
+
+
+def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor]) -> None:
+    supervisor.error = StartError("the port is in use")
+    assert run().exit_code == 1
+
+
+def test_every_option_has_help_and_a_variable() -> None:
+    parameters = inspect.signature(cli.serve).parameters
+    options = [name for name in parameters if name not in {"context", "show_version"}]
+    plain = re.sub(r"\s+", " ", run("--help").output)
+    for name in options:
+        assert f"--{name.replace('_', '-')}" in plain
+        assert f"DEJAVU_{name.upper()}" in plain
+        assert parameters[name].annotation  # each is Annotated with its typer.Option
+    assert set(options) == {option.replace("-", "_") for option in EVERY_OPTION} | {"bundle"}
+
+
+def test_the_version_is_told() -> None:
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.output.startswith("dejavu-server ")
+
+
+def test_the_module_is_the_command() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "dejavu_server", "--version"], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert shown.stdout.startswith("dejavu-server ")

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.calls import refusal
+
+from dejavu_server.health import HEALTH_SERVICE
+from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE
+from dejavu_server.worker import Worker
+
+SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+NOT_SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+
+
+@pytest.fixture
+def health(channel: grpc.aio.Channel) -> Any:  # its stubs know the synchronous channel alone
+    return health_pb2_grpc.HealthStub(channel)
+
+
+@pytest.mark.parametrize("name", ["", PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE])
+async def test_the_server_and_each_of_its_services_serve(health: Any, name: str) -> None:
+    assert await health.Check(health_pb2.HealthCheckRequest(service=name)) == SERVING
+
+
+async def test_a_service_that_is_not_here_is_not_found(health: Any) -> None:
+    refused = await refusal(health.Check(health_pb2.HealthCheckRequest(service="x")))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_SERVICE")
+
+
+async def test_a_service_that_is_not_here_can_be_watched(health: Any) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest(service="x"))
+    assert await watch.read() == SERVICE_UNKNOWN
+    watch.cancel()
+
+
+async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Worker) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    assert await watch.read() == SERVING
+    async with asyncio.timeout(2):  # the grace time is 5 s
+        draining = asyncio.create_task(worker.drain())
+        assert await watch.read() == NOT_SERVING
+        refused = await refusal(watch.read())
+        await draining
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import logging, sys, warnings
+import structlog
+from dejavu_server import logs
+
+logs.configure("info", sys.argv[1], worker="0-7")
+log = structlog.get_logger("test")
+structlog.contextvars.bind_contextvars(request_id="abc")
+log.debug("unseen")
+log.info("seen", number=1)
+logging.getLogger("some.library").info("unseen")
+logging.getLogger("some.library").warning("a library's %s", "word")
+warnings.warn("careful", stacklevel=1)
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("failed")
+"""
+
+
+def logged(log_format: str) -> str:
+    run = subprocess.run([sys.executable, "-c", PROGRAM, log_format], capture_output=True, text=True, check=True)
+    assert run.stdout == ""
+    return run.stderr
+
+
+@pytest.mark.parametrize("log_format", ["json", "auto"])  # what is not a terminal gets JSON
+def test_a_log_for_machines_has_one_object_a_line(log_format: str) -> None:
+    seen, library, warning, failed = (json.loads(line) for line in logged(log_format).splitlines())
+    assert (seen["event"], seen["number"], seen["level"]) == ("seen", 1, "info")
+    assert (library["event"], library["level"]) == ("a library's word", "warning")
+    assert "careful" in warning["event"]
+    assert failed["exception"][0]["exc_type"] == "ZeroDivisionError"
+    for entry in (seen, library, warning, failed):
+        assert (entry["worker"], entry["request_id"]) == ("0-7", "abc")
+        assert entry["timestamp"].endswith("Z")
+
+
+def test_a_log_for_people_is_plain_where_there_is_no_terminal() -> None:
+    text = logged("console")
+    assert "seen" in text
+    assert "ZeroDivisionError" in text
+    assert "unseen" not in text
+    assert "\x1b" not in text

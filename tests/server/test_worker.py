@@ -1,0 +1,183 @@
+"""The worker's life: start, drain, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from tests.support.calls import GAME, PATTERN, refusal
+from tests.support.forecasters import PersistenceForecaster
+from tests.support.servers import async_worker, new_worker, running_worker, settings_in
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_models.errors import BundleNotFound
+from dejavu_models.registry import Registry, default_bundle
+from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable
+from dejavu_server.worker import BundleTwice, CannotListen, Worker, warm_up
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+
+
+class Gate:
+    """Holds a model up, in the batcher's thread, until it is opened."""
+
+    def __init__(self, model: PersistenceForecaster) -> None:
+        self.reached = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._open = threading.Event()
+        model.before = self._wait
+
+    def open(self) -> None:
+        self._open.set()
+
+    def _wait(self, _: Sequence[ForecastQuery]) -> None:
+        self._loop.call_soon_threadsafe(self.reached.set)
+        assert self._open.wait(10)
+
+
+def a_batch() -> pb.PredictBatchRequest:
+    return pb.PredictBatchRequest(requests=[NAMED, pb.PredictRequest(pattern=PATTERN)])
+
+
+async def test_a_drain_lets_calls_that_run_finish(
+    service: PredictionServiceAsyncStub, worker: Worker, model: PersistenceForecaster
+) -> None:
+    gate = Gate(model)
+    call = asyncio.ensure_future(service.PredictBatch(a_batch()))
+    await gate.reached.wait()
+    draining = asyncio.create_task(worker.drain())
+    await asyncio.sleep(0.05)
+    assert not draining.done()
+    gate.open()
+    response = await call
+    await draining
+    assert response.results[0].forecast.sequence == 1
+
+
+async def test_a_drain_takes_no_new_calls(worker: Worker, model: PersistenceForecaster) -> None:
+    gate = Gate(model)
+    async with grpc.aio.insecure_channel(worker.address) as channel, grpc.aio.insecure_channel(worker.address) as other:
+        call = asyncio.ensure_future(PredictionServiceStub(channel).PredictBatch(a_batch()))
+        await gate.reached.wait()
+        draining = asyncio.create_task(worker.drain())
+        await asyncio.sleep(0.05)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await PredictionServiceStub(other).Predict(NAMED, timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        gate.open()
+        await call
+        await draining
+
+
+async def test_a_drain_cuts_off_what_outlasts_its_grace(tmp_path: Path, model: PersistenceForecaster) -> None:
+    worker = new_worker(tmp_path, model, grace_seconds=0.1)
+    async with worker, grpc.aio.insecure_channel(worker.address) as channel:
+        gate = Gate(model)
+        call = asyncio.ensure_future(PredictionServiceStub(channel).PredictBatch(a_batch()))
+        await gate.reached.wait()
+        draining = asyncio.create_task(worker.drain())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        gate.open()
+        await draining
+
+
+async def test_a_drain_ends_streams_at_once_and_says_why(service: PredictionServiceAsyncStub, worker: Worker) -> None:
+    stream = service.StreamPredictions(pb.StreamPredictionsRequest())
+    await stream.read()
+    async with asyncio.timeout(2):  # the grace time is 5 s
+        await worker.drain()
+    refused = await refusal(stream.read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+
+
+async def test_draining_twice_is_draining_once(worker: Worker) -> None:
+    await asyncio.gather(worker.drain(), worker.drain())
+    await worker.drain()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_was_recorded_outlives_the_worker(tmp_path: Path) -> None:
+    async with async_worker(tmp_path) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        first = await PredictionServiceStub(channel).Predict(NAMED)
+    async with async_worker(tmp_path) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        assert await PredictionServiceStub(channel).Predict(NAMED) == first
+
+
+async def test_a_ledger_that_fails_stops_named_forecasts_alone(
+    service: PredictionServiceAsyncStub, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger, "commit", _unavailable)
+    refused = await refusal(service.Predict(NAMED))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
+    assert (await service.Predict(pb.PredictRequest(pattern=PATTERN))).forecast.point_forecast == 11.0
+    batch = await service.PredictBatch(a_batch())
+    assert [result.WhichOneof("result") for result in batch.results] == ["error", "forecast"]
+
+
+async def test_a_port_in_use_is_refused(worker: Worker, tmp_path: Path) -> None:
+    other = new_worker(tmp_path / "other", listen=worker.address)
+    with pytest.raises(CannotListen, match=worker.address):
+        await other.__aenter__()
+
+
+async def test_a_bundle_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFound):
+        await Worker(settings_in(tmp_path, bundles=(tmp_path / "nope",))).__aenter__()
+
+
+async def test_a_bundle_named_twice_is_refused(tmp_path: Path) -> None:
+    bundle = default_bundle()
+    with pytest.raises(BundleTwice):
+        await Worker(settings_in(tmp_path, bundles=(bundle, bundle))).__aenter__()
+
+
+async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").write_bytes(b"something else entirely" * 100)
+    with pytest.raises(LedgerError):
+        await new_worker(tmp_path).__aenter__()
+
+
+def test_the_bundle_that_ships_is_served(tmp_path: Path) -> None:
+    with running_worker(tmp_path, shipped=True) as address, grpc.insecure_channel(address) as channel:
+        request = pb.PredictRequest(pattern=PATTERN, return_explanation=True)
+        forecast = PredictionServiceStub(channel).Predict(request, timeout=10).forecast
+    expected = (
+        Registry.load([])
+        .get()
+        .forecast(
+            ForecastQuery(ScorePattern(tuple(map(float, PATTERN))), explain=True),
+        )
+    )
+    assert forecast.point_forecast == pytest.approx(expected.point, abs=1e-3)
+    assert forecast.model_version == expected.model_version
+    assert forecast.interval_lower < forecast.point_forecast < forecast.interval_upper
+
+
+def test_every_model_is_warmed_up_alone_and_in_company() -> None:
+    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
+    warm_up(Registry([one, two]))
+    assert one.groups == two.groups
+    assert {1, 64} <= set(one.groups)
+
+
+def test_the_server_does_not_import_torch() -> None:
+    program = "import sys, dejavu_server.worker, dejavu_server.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def _unavailable(*_: Any) -> Any:
+    raise LedgerUnavailable("the ledger is full: no space left on the disk")

@@ -42,12 +42,14 @@ from dejavu.v1.prediction_service_pb2 import (
 
 @dataclass(frozen=True)
 class Call:
-    """A call as the server saw it."""
+    """A call as the server saw it; `gone` is set once it is over, whichever side ended it."""
 
     method: str
     request: Any
     metadata: dict[str, str | bytes]
     time_remaining: float | None
+    peer: str
+    gone: threading.Event
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,18 @@ class Abort:
     reason: str = ""
     violations: Sequence[tuple[str, str]] = ()
 
-    def carry_out(self, context: grpc.ServicerContext) -> None:
-        if not self.reason and not self.violations:
-            context.abort(self.code, self.message)
-        status = Status(code=self.code.value[0], message=self.message)
+    def details(self) -> tuple[tuple[str, str | bytes], ...]:
+        """The trailing metadata that hold the google.rpc details; none without a reason or a violation."""
+        packed = list[AnyMessage]()
         if self.reason:
-            status.details.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu")))
+            packed.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu")))
         if self.violations:
             violations = [BadRequest.FieldViolation(field=f, description=d) for f, d in self.violations]
-            status.details.append(_packed(BadRequest(field_violations=violations)))
-        context.abort_with_status(rpc_status.to_status(status))
+            packed.append(_packed(BadRequest(field_violations=violations)))
+        if not packed:
+            return ()
+        status = Status(code=self.code.value[0], message=self.message, details=packed)
+        return tuple(rpc_status.to_status(status).trailing_metadata)
 
 
 class Silence:
@@ -187,10 +191,14 @@ class FakeServer:
     def arrived(self, method: str, request: Message, context: grpc.ServicerContext) -> Any:
         """Writes a call down; gives the answer queued for it, or None."""
         metadata = dict(context.invocation_metadata())
-        call = Call(method, request, metadata, context.time_remaining())
+        gone = threading.Event()
+        if not context.add_callback(gone.set):
+            gone.set()
+        call = Call(method, request, metadata, context.time_remaining(), context.peer(), gone)
         self.calls.append(call)
         self._arrivals.put(call)
-        context.send_initial_metadata((("dejavu-worker", self.worker), ("x-request-id", f"request-{len(self.calls)}")))
+        # Trailing, as the real server does: a call whose initial metadata have arrived is not tried again.
+        context.set_trailing_metadata(self._metadata())
         queued = self._answers[method]
         return queued.popleft() if queued else None
 
@@ -199,8 +207,8 @@ class FakeServer:
         if callable(answer):
             answer = answer(request)
         if isinstance(answer, Abort):
-            context.set_trailing_metadata((("x-request-id", f"request-{len(self.calls)}"),))
-            answer.carry_out(context)
+            context.set_trailing_metadata((*self._metadata(), *answer.details()))
+            context.abort(answer.code, answer.message)
         if isinstance(answer, Silence):
             gone = threading.Event()
             if context.add_callback(gone.set):
@@ -208,6 +216,9 @@ class FakeServer:
                     pass
             context.abort(grpc.StatusCode.CANCELLED, "silence is over")
         return answer
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("dejavu-worker", self.worker), ("x-request-id", f"request-{len(self.calls)}"))
 
 
 class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):

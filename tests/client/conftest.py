@@ -1,0 +1,31 @@
+"""A fake server, and both clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from tests.support.clients import CLIENTS, AnyClient
+from tests.support.fake_service import FakeServer
+
+MakeClient = Callable[..., AnyClient]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as fake:
+        yield fake
+
+
+@pytest.fixture(params=CLIENTS)
+async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIterator[MakeClient]:
+    """Makes clients of one kind, of the fake server unless told otherwise, and closes them."""
+    made = list[AnyClient]()
+
+    def make(target: str | None = None, **options: object) -> AnyClient:
+        made.append(CLIENTS[request.param](target or server.target, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.close()

@@ -1,0 +1,95 @@
+"""The synchronous client's call logic on grpcio-testing's channel: what it does with the very messages of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import grpc_testing
+import pytest
+
+from dejavu.v1 import model_service_pb2, prediction_service_pb2
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse, Model
+from dejavu.v1.prediction_service_pb2 import PredictBatchResponse, PredictBatchResult, PredictResponse
+from dejavu_client import DejavuClient, FailedPreconditionError, predict_request
+
+PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]
+MODELS = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+
+
+class Wire:
+    """A client on a fake channel, and the other end of the channel."""
+
+    def __init__(self) -> None:
+        clock = grpc_testing.strict_real_time()
+        self.channel = grpc_testing.channel([PREDICTION, MODELS], clock)
+        self.client = DejavuClient("fake", channels=1, channel_factory=lambda: self.channel)
+        self._threads = ThreadPoolExecutor(1)
+
+    def call(self, method: str, *args: Any) -> Future[Any]:
+        return self._threads.submit(getattr(self.client, method), *args)
+
+    def answer(
+        self,
+        rpc: Any,
+        message: Any,
+        code: grpc.StatusCode = grpc.StatusCode.OK,
+        details: str = "",
+        metadata: tuple[tuple[str, str], ...] = (),
+    ) -> Any:
+        """Answers the call that is under way; gives its request."""
+        _, request, call = self.channel.take_unary_unary(rpc)
+        call.send_initial_metadata(())
+        call.terminate(message, metadata, code, details)
+        return request
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self.client.close()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+def test_predict_unwraps_the_forecast(wire: Wire) -> None:
+    result = wire.call("predict", [1.0, 2.0])
+    answer = PredictResponse(forecast=Forecast(point_forecast=2.5))
+    assert wire.answer(PREDICTION.methods_by_name["Predict"], answer) == predict_request([1.0, 2.0])
+    assert result.result(10) == answer.forecast
+
+
+def test_predict_batch_unwraps_the_results(wire: Wire) -> None:
+    result = wire.call("predict_batch", [predict_request([1.0])])
+    answer = PredictBatchResponse(results=[PredictBatchResult(forecast=Forecast(point_forecast=2.5))])
+    request = wire.answer(PREDICTION.methods_by_name["PredictBatch"], answer)
+    assert list(request.requests) == [predict_request([1.0])]
+    assert result.result(10) == list(answer.results)
+
+
+def test_list_models_unwraps_the_models(wire: Wire) -> None:
+    result = wire.call("list_models")
+    answer = ListModelsResponse(models=[Model(version="a"), Model(version="b")])
+    assert wire.answer(MODELS.methods_by_name["ListModels"], answer) == ListModelsRequest()
+    assert [model.version for model in result.result(10)] == ["a", "b"]
+
+
+def test_a_status_becomes_the_exception_of_its_code(wire: Wire) -> None:
+    result = wire.call("predict", [1.0])
+    wire.answer(PREDICTION.methods_by_name["Predict"], None, grpc.StatusCode.FAILED_PRECONDITION, "18 slots, please")
+    with pytest.raises(FailedPreconditionError, match="18 slots, please"):
+        result.result(10)
+    assert wire.client.stats.methods["Predict"].errors == 1
+
+
+def test_the_worker_in_the_metadata_is_counted(wire: Wire) -> None:
+    result = wire.call("predict", [1.0])
+    wire.answer(PREDICTION.methods_by_name["Predict"], PredictResponse(), metadata=(("dejavu-worker", "7"),))
+    result.result(10)
+    assert wire.client.stats.workers == {"7": 1}

@@ -1,0 +1,87 @@
+"""Figures of calls: what they count, how much they remember, what they log."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_client.errors import DeadlineExceededError
+from dejavu_client.stats import WINDOW, CallRecorder
+
+SECONDS = st.floats(0, 0.1)
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=100))
+def test_figures_are_those_of_all_calls(durations: list[float]) -> None:
+    recorder = CallRecorder("here")
+    for seconds in durations:
+        recorder.record("Predict", seconds)
+    figures = recorder.snapshot().methods["Predict"]
+    assert figures.count == len(durations)
+    assert figures.mean == pytest.approx(sum(durations) / len(durations))
+    assert (figures.min, figures.max) == (min(durations), max(durations))
+    within = sum(seconds <= figures.p95 for seconds in durations)
+    assert figures.p95 in durations
+    assert within >= math.ceil(0.95 * len(durations))
+
+
+def test_the_p95_is_of_the_newest_calls_and_memory_is_bounded() -> None:
+    recorder = CallRecorder("here")
+    for seconds in [0.1] * WINDOW + [0.01] * WINDOW:
+        recorder.record("Predict", seconds)
+    figures = recorder.snapshot().methods["Predict"]
+    assert (figures.count, figures.p95, figures.max) == (2 * WINDOW, 0.01, 0.1)
+
+
+def test_a_snapshot_does_not_change() -> None:
+    recorder = CallRecorder("here")
+    recorder.record("Predict", 0.01)
+    recorder.answered([("dejavu-worker", "1")])
+    snapshot = recorder.snapshot()
+    recorder.record("Predict", 0.02, DeadlineExceededError("late"))
+    recorder.answered([("dejavu-worker", "1")])
+    assert (snapshot.methods["Predict"].count, snapshot.workers["1"]) == (1, 1)
+
+
+def test_calls_of_many_threads_are_all_counted() -> None:
+    recorder = CallRecorder("here")
+
+    def work() -> None:
+        for n in range(500):
+            recorder.record("Predict", 0.001, DeadlineExceededError("late") if n % 5 == 0 else None)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    figures = recorder.snapshot().methods["Predict"]
+    assert (figures.count, figures.errors) == (4000, 800)
+    assert figures.success_rate == pytest.approx(0.8)
+
+
+def test_the_worker_is_found_in_either_metadata_or_in_none() -> None:
+    recorder = CallRecorder("here")
+    recorder.answered([("dejavu-worker", "1")], None)
+    recorder.answered(None, [("other", "x"), ("dejavu-worker", "2")])
+    recorder.answered([], [])
+    assert recorder.snapshot().workers == {"1": 1, "2": 1}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level"), [(0.2, None), (0.201, "warning"), (1.0, "warning"), (1.001, "error"), (30.0, "error")]
+)
+def test_by_default_a_call_is_a_warning_past_200_ms_and_an_error_past_a_second(
+    seconds: float, level: str | None
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        CallRecorder("here").record("Predict", seconds, DeadlineExceededError("late"))
+    assert [entry["log_level"] for entry in logs] == ([level] if level else [])
+    if level:
+        assert logs[0]["milliseconds"] == round(seconds * 1000)
+        assert logs[0]["outcome"] == "DeadlineExceededError"

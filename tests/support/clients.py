@@ -1,0 +1,85 @@
+"""The two clients behind one face, so that one set of tests holds both to the same behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol, Self
+
+from dejavu_client import AsyncDejavuClient, CallStatistics, DejavuClient, StreamPredictionsResponse
+
+
+class AnyClient(Protocol):
+    """A client whose calls are awaited, whichever it is."""
+
+    @property
+    def stats(self) -> CallStatistics: ...
+
+    async def call(self, method: str, *args: Any, **options: Any) -> Any: ...
+
+    def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]: ...
+
+    async def close(self) -> None: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+class _Base:
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class Synchronous(_Base):
+    """A DejavuClient in threads."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.client = DejavuClient(*args, **options)
+
+    @property
+    def stats(self) -> CallStatistics:
+        return self.client.stats
+
+    async def call(self, method: str, *args: Any, **options: Any) -> Any:
+        return await asyncio.to_thread(getattr(self.client, method), *args, **options)
+
+    async def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]:
+        events = self.client.stream_predictions(*args, **options)
+        try:
+            while (event := await asyncio.to_thread(next, events, None)) is not None:
+                yield event
+        finally:
+            await asyncio.to_thread(events.close)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.client.close)
+
+
+class Asynchronous(_Base):
+    """An AsyncDejavuClient."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.client = AsyncDejavuClient(*args, **options)
+
+    @property
+    def stats(self) -> CallStatistics:
+        return self.client.stats
+
+    async def call(self, method: str, *args: Any, **options: Any) -> Any:
+        return await getattr(self.client, method)(*args, **options)
+
+    def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]:
+        return self.client.stream_predictions(*args, **options)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+CLIENTS: dict[str, type[Synchronous] | type[Asynchronous]] = {"sync": Synchronous, "async": Asynchronous}

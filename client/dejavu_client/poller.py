@@ -83,6 +83,7 @@ class Poller:
     Attributes:
         games: every game seen so far by its id, in the scoreboard's order.
         scoreboard_time: when the scoreboard was last read; None before.
+        scoreboard_trouble: why it could not be read the last time; "" if it could.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Poller:
     ) -> None:
         self.games: dict[str, WatchedGame] = {}
         self.scoreboard_time: datetime | None = None
+        self.scoreboard_trouble = ""
         self._feed = feed
         self._client = client
         self._interval = interval
@@ -188,8 +190,10 @@ class Poller:
         try:
             board = await self._in_thread(self._feed.scoreboard)
         except FeedError as error:
+            self.scoreboard_trouble = str(error)
             await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
             return
+        self.scoreboard_trouble = ""
         self._backoff.succeeded()
         self.scoreboard_time = self._now()
         for state in board.games:

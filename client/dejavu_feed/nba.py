@@ -125,8 +125,12 @@ class NbaFeed:
             answer: _Answer = http.send_api_request(
                 endpoint=path, parameters={}, headers=headers, timeout=self._timeout
             )
+        except requests.Timeout as error:
+            raise FeedUnavailable(f"{path}: no answer within {self._timeout:g} s") from error
+        except requests.ConnectionError as error:
+            raise FeedUnavailable(f"{path}: no connection to {urlsplit(self._base_url).netloc}") from error
         except requests.RequestException as error:
-            raise FeedUnavailable(f"{path}: {type(error).__name__}: {error}") from error
+            raise FeedUnavailable(f"{path}: {type(error).__name__}") from error
         if answer.status_code != requests.codes.ok:
             raise FeedUnavailable(f"{path}: status {answer.status_code}")
         try:

@@ -1,0 +1,150 @@
+"""`dejavu poll`, the program: a replay that the test steps, a server of the test's, what is printed and how it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from typing import Any
+
+import pyte
+import pytest
+from tests.support.evenings import Evening, game
+from tests.support.fake_service import FakeServer
+from typer.testing import CliRunner
+
+from dejavu_client.cli import app
+from dejavu_feed.local_http import LocalServer
+
+SIX_MINUTES, HALF = 1080.0, 1440.0
+Program = subprocess.Popen[str]
+
+
+class Stage:
+    """An evening served over HTTP and a server that forecasts."""
+
+    def __init__(self, evening: Evening, feed_url: str, server: FakeServer) -> None:
+        self.evening = evening
+        self.server = server
+        self.command = [sys.executable, "-m", "dejavu_client.cli", "poll", "--feed-url", feed_url]
+        self.command += ["--target", server.target, "--interval", "0.05"]
+
+    def start(self, *options: str, log: int = subprocess.DEVNULL) -> Program:
+        return subprocess.Popen([*self.command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    evening = Evening([game(run=2)])
+    with LocalServer(evening.replay.respond) as feed, FakeServer() as server:
+        yield Stage(evening, feed.url, server)
+
+
+def next_record(program: Program, event: str) -> Any:
+    """The next JSON line that tells such an event; those before it are skipped."""
+    assert program.stdout is not None
+    for line in program.stdout:
+        record = json.loads(line)
+        if record["event"] == event:
+            return record
+    raise AssertionError(f"the program ended without the event {event}")
+
+
+def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> None:
+    with stage.start("--json", "--until-final") as program:
+        assert next_record(program, "game")["game"]["status"] == "LIVE"
+        stage.evening.go_to(SIX_MINUTES + 1)
+        forecast = next_record(program, "forecast")
+        stage.evening.go_to(HALF)
+        outcome = next_record(program, "outcome")
+        stage.evening.clock.now = stage.evening.replay.end
+        summary = next_record(program, "summary")
+        assert program.wait(20) == 0
+
+    assert (forecast["pattern"][-1], forecast["forecast"]["pointForecast"]) == (3, 3.0)
+    assert forecast["forecast"]["gameId"] == stage.evening.ids[0]
+    assert (outcome["differential"], outcome["held"], outcome["persistenceError"]) == (5, True, 2)
+    assert (summary["forecasts"], summary["held"], summary["meanAbsoluteError"]) == (1, 1, 2.0)
+    (call,) = stage.server.of("Predict")
+    assert (call.request.home_team, call.request.away_team, len(call.request.pattern)) == ("BOS", "LAL", 18)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_with_a_summary(number: signal.Signals, stage: Stage) -> None:
+    with stage.start("--json", log=subprocess.PIPE) as program:
+        next_record(program, "game")
+        stage.evening.go_to(SIX_MINUTES + 1)
+        next_record(program, "forecast")
+        program.send_signal(number)
+        assert next_record(program, "summary")["forecasts"] == 1
+        assert program.wait(20) == 0
+        assert program.stderr is not None
+        assert "Traceback" not in program.stderr.read()
+
+
+def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
+    stage.evening.go_to(SIX_MINUTES + 1)
+    with stage.start("--until-final") as program:
+        assert program.stdout is not None
+        lines = []
+        for line in program.stdout:
+            lines.append(line)
+            if "half +3.0 [−8.5 … +14.5] at 95 %" in line:
+                stage.evening.clock.now = stage.evening.replay.end
+        assert program.wait(20) == 0
+
+    assert (
+        lines[-1]
+        == "1 game · 1 forecast · 1 of 1 interval held (nominal 95 %) · mean absolute error 2.00 (persistence 2.00)\n"
+    )
+
+
+def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:
+    with stage.start("--json", log=subprocess.PIPE) as program:
+        next_record(program, "game")
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        stage.evening.go_to(SIX_MINUTES + 1)
+        assert program.wait(20) == 0
+        assert program.stderr.read() == ""
+
+
+def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+
+    def draw_until(*texts: str) -> list[str]:
+        while not all(any(text in line for line in screen.display) for text in texts):
+            stream.feed(os.read(ours, 65536))
+        return [line.rstrip() for line in screen.display if line.strip()]
+
+    with subprocess.Popen([*stage.command], stdin=its, stdout=its, stderr=its, env=environment) as program:
+        os.close(its)
+        draw_until("LAL @ BOS", "Q1 12:00")
+        stage.evening.go_to(SIX_MINUTES + 1)
+        draw_until("+3.0", "−8.5 … +14.5", "75 %", "P(lead)")
+        stage.evening.go_to(HALF)
+        lines = draw_until("+5 held", "Half", "1 of 1 interval held")
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+    os.close(ours)
+
+    assert len([line for line in lines if "LAL @ BOS" in line]) == 1, "drawn in place"
+
+
+def test_a_feed_that_is_none_is_a_usage_error() -> None:
+    result = CliRunner().invoke(app, ["poll", "--feed-url", "nowhere"])
+
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr

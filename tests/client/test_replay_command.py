@@ -1,0 +1,78 @@
+"""`dejavu replay`, the program."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from dejavu_client.cli import app
+from dejavu_feed.live import GameStatus
+from dejavu_feed.local_http import LocalServer, Response
+from dejavu_feed.nba import NbaFeed
+
+COMMAND = [sys.executable, "-m", "dejavu_client.cli", "replay"]
+
+
+def fails_with(code: int, *options: str) -> str:
+    result = CliRunner().invoke(app, ["replay", *options])
+    assert result.exit_code == code, result.stderr
+    return " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_simulated_games_until_it_is_told_to_end(number: signal.Signals) -> None:
+    options = ["--listen", "127.0.0.1:0", "--count", "3", "--seed", "7", "--delay", "0", "--stagger", "60", "--json"]
+    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        told = json.loads(program.stdout.readline())
+        with closing(NbaFeed(told["url"])) as feed:
+            games = feed.scoreboard().games
+        program.send_signal(number)
+        assert program.wait(20) == 0
+        assert program.stderr.read() == ""
+
+    assert [game.game_id for game in games] == [game["gameId"] for game in told["games"]]
+    assert [game.status for game in games] == [GameStatus.LIVE, GameStatus.SCHEDULED, GameStatus.SCHEDULED]
+
+
+def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -> None:
+    def rows(game_id: str, away: str | None) -> list[dict[str, object]]:
+        columns = {"game_id": game_id, "type": "RS", "home": "LAL", "away": away}
+        course = [(0.0, 0, 0), (100.0, 2, 0), (800.0, 4, 0), (1500.0, 4, 3), (2200.0, 6, 3)]
+        return [columns | {"elapsed_s": t, "home_score": h, "away_score": a} for t, h, a in course]
+
+    path = tmp_path / "plays.parquet"
+    parquet.write_table(pa.Table.from_pylist(rows("202303060LAL", "PHO") + rows("202303060DEN", None)), path)
+    options = ["--listen", "127.0.0.1:0", "--games", str(path), "--date", "2023-03-06"]
+    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        lines = [program.stdout.readline().strip() for _ in range(5)]
+        program.terminate()
+        assert program.wait(20) == 0
+
+    assert lines[0].startswith("Serving 1 game at http://127.0.0.1:")
+    assert lines[1].endswith("PHX @ LAL  202303060LAL")
+    assert lines[2] == "left out: 202303060DEN: away is missing"
+    assert lines[4].startswith("dejavu poll --feed-url http://127.0.0.1:")
+
+
+def test_what_cannot_be_replayed_is_refused_by_name(tmp_path: Path) -> None:
+    assert "go together" in fails_with(2, "--games", "plays.parquet")
+    assert "not HOST:PORT" in fails_with(2, "--listen", "8008")
+    assert "missing.parquet" in fails_with(1, "--games", str(tmp_path / "missing.parquet"), "--date", "2023-03-06")
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    with LocalServer(lambda _: Response(200, b"")) as server:
+        address = server.url.removeprefix("http://")
+        assert f"cannot listen at {address}" in fails_with(1, "--listen", address)

@@ -77,11 +77,16 @@ def test_crps_without_residuals_is_refused() -> None:
 
 
 @given(points, st.floats(0, 40), points, st.floats(0.01, 0.99))
-def test_winkler_is_the_width_and_a_penalty_outside(lower: float, width: float, outcome: float, alpha: float) -> None:
+def test_winkler_is_the_quantile_losses_of_both_ends(lower: float, width: float, outcome: float, alpha: float) -> None:
+    """Gneiting & Raftery 2007, section 6.2: the interval score is 2/alpha times the sum of the ends' quantile losses."""
+
+    def loss(quantile: float, level: float) -> float:
+        return (quantile - outcome) * ((outcome <= quantile) - level)
+
     upper = lower + width
     (found,) = scores.winkler([lower], [upper], [outcome], alpha)
+    assert found == pytest.approx(2 / alpha * (loss(lower, alpha / 2) + loss(upper, 1 - alpha / 2)), rel=1e-6, abs=1e-6)
     assert found >= upper - lower
-    assert (found == upper - lower) == (lower <= outcome <= upper)
 
 
 def test_winkler_of_known_intervals() -> None:

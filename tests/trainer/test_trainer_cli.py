@@ -52,11 +52,11 @@ def test_a_fitted_bundle_answers(bundle: Path) -> None:
 
 def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
-    assert run("fit", *arguments, "--prototypes", 40, "--seed", 5, "--json") == 0
+    assert run("fit", *arguments, "--prototypes", 60, "--seed", 5, "--json") == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert document["model_version"] == load_bundle(tmp_path / "b").version
-    assert document["dejavu"]["entries"] == 40
+    assert document["dejavu"]["entries"] == 60
     assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
     assert captured.err == ""
 

@@ -78,7 +78,7 @@ def test_crps_without_residuals_is_refused() -> None:
 
 @given(points, st.floats(0, 40), points, st.floats(0.01, 0.99))
 def test_winkler_is_the_quantile_losses_of_both_ends(lower: float, width: float, outcome: float, alpha: float) -> None:
-    """Gneiting & Raftery 2007, section 6.2: the interval score is 2/alpha times the sum of the ends' quantile losses."""
+    """Gneiting & Raftery 2007, section 6.2: 2/alpha times the sum of the quantile losses."""
 
     def loss(quantile: float, level: float) -> float:
         return (quantile - outcome) * ((outcome <= quantile) - level)

@@ -202,9 +202,3 @@ def test_a_missing_extra_is_told_by_name() -> None:
 def test_commands_that_do_not_train_do_not_load_torch() -> None:
     program = "import sys, dejavu_trainer.commands; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
-
-
-@pytest.mark.real_data
-def test_a_real_season_goes_through_import_unchanged(data_dir: Path, tmp_path: Path) -> None:
-    assert run("import", data_dir / "nba" / "plays_2023.parquet", "--season", 2023, "--out", tmp_path) == 0
-    assert load_games(tmp_path, [2023]).fingerprint == load_games(data_dir, [2023]).fingerprint

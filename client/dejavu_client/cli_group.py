@@ -105,9 +105,10 @@ def _load(name: str) -> Any:
     try:
         function = getattr(import_module(f"dejavu_client.{command.module}"), command.function)
     except ModuleNotFoundError as error:
-        if not command.extra:
+        package = (error.name or "").partition(".")[0]
+        if not command.extra or package.startswith("dejavu"):
             raise
-        function = _missing(name, error.name or "", command.extra)
+        function = _missing(name, package, command.extra)
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name, context_settings={"help_option_names": ["-h", "--help"], **command.context_settings})(function)
     return typer.main.get_command(single)

@@ -36,9 +36,7 @@ Timeout = Annotated[
         help="How long to wait for an answer, retries included.",
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object a line, as protobuf writes it.")
-]
+Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object a line.")]
 
 
 def connect(target: str, timeout: float = DEFAULT_TIMEOUT) -> DejavuClient:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.conformal import ConformalScores
+from dejavu_models.dejavu import Entries
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedMargin, UnsupportedSlots
 from dejavu_models.manifest import Manifest
 from dejavu_models.stage import Stage, StagePredictions
@@ -133,6 +134,14 @@ class Forecaster:
             UnsupportedHorizon, UnsupportedSlots: if no stage knows them.
         """
         return self._stage(horizon, slots).scores
+
+    def entries(self, slots: int, horizon: Horizon = Horizon.HALFTIME) -> Entries:
+        """What the Dejavu database holds.
+
+        Raises:
+            UnsupportedHorizon, UnsupportedSlots: if no stage knows them.
+        """
+        return self._stage(horizon, slots).models.dejavu.entries
 
 
 def _explanation(stage: Stage, predictions: StagePredictions, row: int) -> Explanation:

@@ -103,7 +103,7 @@ class Poller:
         self._client = client
         self._interval = interval
         self._on_prediction = tuple(on_prediction)
-        self._on_event = tuple(on_event)
+        self._on_event = list(on_event)
         self._now = now
         self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="feed")
         self._reads: dict[str, asyncio.Task[None]] = {}
@@ -128,6 +128,10 @@ class Poller:
         await asyncio.gather(*pending, return_exceptions=True)
         self._reads.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def tell(self, callback: Callback[Event]) -> None:
+        """Has a callback called with everything that happens from now on."""
+        self._on_event.append(callback)
 
     def stop(self) -> None:
         """Ends `run` at once; to be called in the loop, for instance by a signal handler of it."""
@@ -228,10 +232,12 @@ class Poller:
         if game is None:
             game = self.games[state.game_id] = WatchedGame(state, self._now())
         game.state, game.state_time = state, self._now()
+        if changed:
+            if state.status is GameStatus.LIVE:  # tipped off, or called final too early
+                game.half_over = game.read_to_end = False
+            await self._emit(GameChanged(state))
         if game.forecast is None and not game.half_over and _half_played(state) and state.game_id not in self._reads:
             await self._miss(game)
-        if changed:
-            await self._emit(GameChanged(state))
         return changed
 
     async def _follow(self, game: WatchedGame) -> None:
@@ -271,13 +277,15 @@ class Poller:
             await self._emit(Fault(state.game_id, f"the server refuses to forecast: {error}"))
             return
         latency = None
-        if game.forecast is None and game.seen_incomplete and completed is not None:
+        if game.forecast is not None or not game.seen_incomplete:
+            completed = None  # a revision, or complete when it was first read: when that was says nothing
+        if completed is not None:
             latency = (self._now() - completed).total_seconds()
             self._latencies.append(latency)
         game.pattern, game.forecast, game.note = pattern, forecast, ""
         if forecast.sequence not in self._told:
             self._told.update({forecast.sequence} - {0})
-            prediction = Prediction(game.state, pattern, forecast, latency)
+            prediction = Prediction(game.state, pattern, forecast, latency, completed)
             await self._call(self._on_prediction, prediction)
             await self._emit(prediction)
 

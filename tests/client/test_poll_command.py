@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.support.fake_service import FakeServer
 from typer.testing import CliRunner
 
 from dejavu_client.cli import app
-from dejavu_feed.local_http import LocalServer
+from dejavu_feed.local_http import LocalServer, Response
 
 SIX_MINUTES, HALF = 1080.0, 1440.0
 Program = subprocess.Popen[str]
@@ -87,6 +88,28 @@ def test_a_signal_ends_it_cleanly_with_a_summary(number: signal.Signals, stage: 
         assert program.wait(20) == 0
         assert program.stderr is not None
         assert "Traceback" not in program.stderr.read()
+
+
+def test_a_feed_that_hangs_does_not_keep_it_from_ending() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(path: str) -> Response:
+        asked.set()
+        release.wait(60)
+        return Response(500, b"")
+
+    with (
+        LocalServer(hang) as feed,
+        FakeServer() as server,
+        Stage(Evening([game()]), feed.url, server).start("--json", log=subprocess.PIPE) as program,
+    ):
+        assert asked.wait(60)
+        program.send_signal(signal.SIGINT)
+        assert next_record(program, "summary")["games"] == 0
+        release.set()
+        assert program.wait(20) == 0
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
 
 
 def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:

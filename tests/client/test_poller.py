@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
-import grpc
 import pytest
 from tests.support.evenings import Evening, StoringPredictor, game
+from tests.support.watching import HALF, SIX_MINUTES, Watch, correct, watching
 
-from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poll_events import Event, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poller import Poller
-from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.live import GameStatus, Play, Scoreboard
+from dejavu_feed.live import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots
-
-EventT = TypeVar("EventT")
-SIX_MINUTES = 1080.0
-"""Of the second quarter; the next basket falls a second later."""
-HALF = 1440.0
-
-
-class Watch:
-    """A poller on an evening, and what it told."""
-
-    def __init__(self, evening: Evening, predictor: StoringPredictor, poller: Poller, events: list[Event]) -> None:
-        self.evening = evening
-        self.predictor = predictor
-        self.poller = poller
-        self.events = events
-
-    async def at(self, elapsed: float, index: int = 0) -> None:
-        """One turn at a moment of a game."""
-        self.evening.go_to(elapsed, index)
-        await self.turn()
-
-    async def turn(self) -> None:
-        self.poller.turn()
-        await self.poller.idle()
-
-    def told(self, kind: type[EventT]) -> list[EventT]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-
-@asynccontextmanager
-async def watching(
-    evening: Evening,
-    predictor: StoringPredictor | None = None,
-    on_prediction: Sequence[Callable[[Prediction], None]] = (),
-) -> AsyncIterator[Watch]:
-    events: list[Event] = []
-    predictor = predictor or StoringPredictor()
-    async with Poller(
-        evening, predictor, on_prediction=on_prediction, on_event=[events.append], now=evening.clock
-    ) as poller:
-        yield Watch(evening, predictor, poller, events)
-    evening.release.set()
 
 
 @pytest.fixture
@@ -171,11 +124,6 @@ async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_do
     assert (outcome.forecast.revision, outcome.persistence) == (1, 2)
 
 
-def correct(plays: tuple[Play, ...], *, until: float, by: int) -> tuple[Play, ...]:
-    """The home score of all plays from the first minute to `until` changed, as when a three becomes a two."""
-    return tuple(replace(play, home=play.home + by) if 1 <= play.elapsed <= until else play for play in plays)
-
-
 async def test_a_half_that_is_corrected_later_is_told_again(watch: Watch) -> None:
     (game_id,) = watch.evening.ids
     await watch.at(SIX_MINUTES + 1)
@@ -186,132 +134,6 @@ async def test_a_half_that_is_corrected_later_is_told_again(watch: Watch) -> Non
 
     assert [outcome.differential for outcome in watch.told(Outcome)] == [3, 1]
     assert watch.evening.reads[game_id] == 3
-
-
-async def test_while_the_server_is_away_it_keeps_asking_until_the_half(watch: Watch) -> None:
-    watch.predictor.failures = [UnavailableError("away"), DeadlineExceededError("slow")]
-    await watch.at(SIX_MINUTES + 1)
-    (seen,) = watch.poller.games.values()
-    assert seen.trouble == "server: away"
-    await watch.at(SIX_MINUTES + 61)
-    await watch.at(SIX_MINUTES + 121)
-
-    assert len(watch.predictor.asked) == 3
-    assert len(watch.told(Prediction)) == 1
-    assert seen.trouble == ""
-
-
-async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None:
-    watch.predictor.failures = [UnavailableError("away")] * 9
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(HALF)
-    await watch.at(HALF + 61)
-
-    assert len(watch.predictor.asked) == 1
-    (missed,) = watch.told(Missed)
-    assert missed.reason == "no forecast before the half"
-
-
-async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_corrected_one_is(
-    watch: Watch,
-) -> None:
-    (game_id,) = watch.evening.ids
-    watch.predictor.failures = [InvalidArgumentError("odd", code=grpc.StatusCode.INVALID_ARGUMENT)]
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(SIX_MINUTES + 61)
-    assert len(watch.predictor.asked) == 1
-    assert watch.poller.games[game_id].note == "refused: odd"
-
-    watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
-    await watch.at(SIX_MINUTES + 121)
-    assert len(watch.told(Prediction)) == 1
-    assert watch.poller.games[game_id].note == ""
-
-
-async def test_a_fault_in_one_games_plays_does_not_touch_the_others() -> None:
-    evening = Evening([game(), game("MIA", "NYK")])
-    faulty, sound = evening.ids
-    evening.fault[faulty] = MalformedFeed("play 7.clock is missing")
-    async with watching(evening) as watch:
-        await watch.at(SIX_MINUTES + 1)
-
-        assert [asked.game_id for asked in watch.predictor.asked] == [sound]
-        assert watch.told(Fault) == [Fault(faulty, "play 7.clock is missing", 1)]
-        assert watch.poller.games[faulty].trouble == "feed: play 7.clock is missing"
-
-        del evening.fault[faulty]
-        await watch.turn()
-        assert [asked.game_id for asked in watch.predictor.asked] == [sound, faulty]
-
-
-async def test_a_slow_game_does_not_delay_the_others() -> None:
-    evening = Evening([game(), game("MIA", "NYK")])
-    slow, quick = evening.ids
-    evening.stalled.add(slow)
-    forecast = asyncio.Event()
-    async with watching(evening, on_prediction=[lambda _: forecast.set()]) as watch:
-        evening.go_to(SIX_MINUTES + 1)
-        watch.poller.turn()
-        await forecast.wait()
-        watch.poller.turn()  # does not pile a second read on the slow one
-        assert [asked.game_id for asked in watch.predictor.asked] == [quick]
-
-        evening.release.set()
-        await watch.poller.idle()
-        assert [asked.game_id for asked in watch.predictor.asked] == [quick, slow]
-        assert evening.reads[slow] == 1
-
-
-async def test_without_the_scoreboard_known_games_are_followed(watch: Watch) -> None:
-    await watch.at(60)
-    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
-    await watch.at(SIX_MINUTES + 1)
-
-    assert len(watch.told(Prediction)) == 1
-    (seen,) = watch.poller.games.values()
-    assert (seen.age(watch.evening.clock()) or 0) > 1000, "what the table shows of it grows old"
-
-
-async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> None:
-    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
-    read_in = []
-    for turn in range(16):
-        before = watch.evening.reads["scoreboard"]
-        await watch.turn()
-        if watch.evening.reads["scoreboard"] > before:
-            read_in.append(turn)
-    assert read_in == [0, 1, 3, 7, 13]
-    assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]
-
-    watch.evening.fault.clear()
-    for _ in range(4):
-        await watch.turn()
-    assert watch.poller.games, "it comes back"
-
-
-async def test_a_game_that_the_scoreboard_drops_is_followed_to_its_end(watch: Watch) -> None:
-    (game_id,) = watch.evening.ids
-    await watch.at(SIX_MINUTES + 1)
-    watch.evening.hidden.add(game_id)
-    await watch.at(HALF)
-    assert len(watch.told(Outcome)) == 1
-
-    watch.evening.clock.now = watch.evening.replay.end
-    await watch.turn()
-    assert watch.poller.games[game_id].state.status is GameStatus.FINAL
-
-
-async def test_a_failing_callback_is_nobody_elses_problem() -> None:
-    def fail(prediction: Prediction) -> None:
-        raise RuntimeError("the callback's own fault")
-
-    told: list[Prediction] = []
-    async with watching(Evening([game()]), on_prediction=[fail, told.append]) as watch:
-        await watch.at(SIX_MINUTES + 1)
-        await watch.at(HALF)
-
-        assert len(told) == 1
-        assert len(watch.told(Outcome)) == 1
 
 
 async def test_callbacks_may_be_coroutine_functions() -> None:

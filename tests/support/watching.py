@@ -1,0 +1,61 @@
+"""A poller on an evening of the test's, stepped turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from tests.support.evenings import Evening, StoringPredictor
+
+from dejavu_client.poll_events import Event, Prediction
+from dejavu_client.poller import Poller
+from dejavu_feed.live import Play
+
+EventT = TypeVar("EventT")
+SIX_MINUTES: Final = 1080.0
+"""Of the second quarter; the next basket falls a second later."""
+HALF: Final = 1440.0
+
+
+class Watch:
+    """A poller on an evening, and what it told."""
+
+    def __init__(self, evening: Evening, predictor: StoringPredictor, poller: Poller, events: list[Event]) -> None:
+        self.evening = evening
+        self.predictor = predictor
+        self.poller = poller
+        self.events = events
+
+    async def at(self, elapsed: float, index: int = 0) -> None:
+        """One turn at a moment of a game."""
+        self.evening.go_to(elapsed, index)
+        await self.turn()
+
+    async def turn(self) -> None:
+        self.poller.turn()
+        await self.poller.idle()
+
+    def told(self, kind: type[EventT]) -> list[EventT]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@asynccontextmanager
+async def watching(
+    evening: Evening,
+    predictor: StoringPredictor | None = None,
+    on_prediction: Sequence[Callable[[Prediction], None]] = (),
+) -> AsyncIterator[Watch]:
+    events: list[Event] = []
+    predictor = predictor or StoringPredictor()
+    async with Poller(
+        evening, predictor, on_prediction=on_prediction, on_event=[events.append], now=evening.clock
+    ) as poller:
+        yield Watch(evening, predictor, poller, events)
+    evening.release.set()
+
+
+def correct(plays: tuple[Play, ...], *, until: float, by: int) -> tuple[Play, ...]:
+    """The home score of all plays from the first minute to `until` changed, as when a three becomes a two."""
+    return tuple(replace(play, home=play.home + by) if 1 <= play.elapsed <= until else play for play in plays)

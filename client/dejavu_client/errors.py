@@ -170,7 +170,9 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         message = f"no answer from {target} within {timeout:g} s"
     elif code is grpc.StatusCode.UNAVAILABLE and not reason:
         # Without details it is gRPC that speaks, not the server: what it says about sockets helps nobody alone.
-        message = f"cannot reach {target}: is a dejavu-server running there? ({message})"
+        never_there = "connect to" in message or "resolution" in message
+        hint = f"cannot reach {target}: is a dejavu-server running there?" if never_there else f"lost {target}"
+        message = f"{hint} ({message})"
     return EXCEPTIONS.get(code, InternalError)(
         message,
         code=code,

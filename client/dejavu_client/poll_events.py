@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_feed.live import GameState
@@ -23,12 +24,14 @@ class Prediction:
         pattern: the differentials (home − away, points) that it rests on.
         latency: seconds from the play that completed the pattern, by the feed's wall clock, until the forecast came.
             None where that says nothing: for a revision, or a pattern that was complete when the game was first read.
+        completed: the moment of that play; None where `latency` is.
     """
 
     game: GameState
     pattern: tuple[int, ...]
     forecast: Forecast
     latency: float | None = None
+    completed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,188 @@
+"""`dejavu demo`: an evening of simulated games, from the feed to a subscriber, on real parts.
+
+A two-worker server with the model that ships and a ledger of its own, a replay that serves the live feed faster than
+life, the poller, and a subscriber of the stream. Everything is gone when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.cli_group import FAILED
+from dejavu_client.cli_options import Json
+from dejavu_client.poll_events import Event, Prediction
+from dejavu_client.poll_state import Summary, percentile
+from dejavu_client.poll_text import percent, summary_record
+from dejavu_client.poll_watch import watch
+from dejavu_client.poller import Poller, utc_now
+from dejavu_client.server_process import ServerNotStarted, running_server
+from dejavu_feed.evening import MOST_SIMULATED, simulated_evening
+from dejavu_feed.local_http import LocalServer
+from dejavu_feed.nba import NbaFeed
+from dejavu_feed.replay import Replay
+
+_WORKERS: Final = 2
+_STAGGER: Final = 300.0
+"""Life seconds from one tip-off to the next."""
+_LIFE_SECONDS: Final = 8400.0 + 7 * _STAGGER
+"""About how long eight games take in life, from the first tip-off to the last buzzer."""
+_LAST_EVENTS_SECONDS: Final = 10.0
+"""How long to wait, after the last game, for what the stream still owes."""
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(min=5, max=3600, help="About how long the evening shall take.")] = 55.0,
+    count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED, help="How many games to simulate.")] = 8,
+    seed: Annotated[int | None, typer.Option(help="The same games again; by default they are new each time.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show an evening go by: server, replayed feed, poller and subscriber, in about a minute.
+
+    Needs no network. Ends by itself, with the evening's figures, and leaves nothing running.
+    """
+    try:
+        missed = asyncio.run(_demo(seconds, count, seed, as_json=as_json))
+    except ServerNotStarted as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    if missed:
+        typer.echo(f"Error: {missed}", err=True)
+        raise typer.Exit(FAILED)
+
+
+@dataclass(slots=True)
+class _Subscriber:
+    """What a subscriber received, and when.
+
+    Attributes:
+        received: moment by sequence.
+        order: the sequences as they came.
+        standing: set once the stream stands.
+        changed: set whenever something came.
+    """
+
+    received: dict[int, datetime] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
+    standing: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def follow(self, client: AsyncDejavuClient) -> None:
+        """Receives until it is cancelled."""
+        async for response in client.stream_predictions(heartbeats=True):
+            self.standing.set()
+            if response.WhichOneof("event") == "forecast":
+                self.order.append(response.forecast.sequence)
+                self.received[response.forecast.sequence] = utc_now()
+                self.changed.set()
+
+    async def until(self, sequences: set[int]) -> bool:
+        """Waits until all these were received; false if that takes too long."""
+        try:
+            async with asyncio.timeout(_LAST_EVENTS_SECONDS):
+                while not sequences <= self.received.keys():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
+    """A subscriber, on a connection of its own, whose stream stands."""
+    subscriber = _Subscriber()
+    async with AsyncDejavuClient(address, channels=1) as client:
+        following = asyncio.create_task(subscriber.follow(client))
+        standing = asyncio.create_task(subscriber.standing.wait())
+        try:
+            await asyncio.wait([following, standing], return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                await following  # raises what ended it
+            yield subscriber
+        finally:
+            standing.cancel()
+            following.cancel()
+            await asyncio.gather(following, standing, return_exceptions=True)
+
+
+async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) -> str:
+    """Runs the evening; returns what was promised and did not happen, or ""."""
+    console = Console()
+    if not as_json:
+        console.print(f"Starting a server of {_WORKERS} workers and a replay of {count} simulated games …")
+    games = simulated_evening(random.Random(seed), count)  # noqa: S311 - games, not secrets
+    predictions: list[Prediction] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Prediction):
+            predictions.append(event)
+
+    with tempfile.TemporaryDirectory(prefix="dejavu-demo-") as folder:
+        ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
+        async with (
+            running_server("--workers", str(_WORKERS), "--ledger", ledger) as address,
+            _subscribed(address) as subscriber,
+            AsyncDejavuClient(address) as client,
+        ):
+            speed = _LIFE_SECONDS / seconds
+            replay = Replay(games, speed=speed, delay=1.0, stagger=_STAGGER)
+            with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
+                # About as often, measured by the games, as every ten seconds; but not more often than is of use.
+                async with Poller(feed, client, interval=max(0.2, 60.0 / speed), on_event=[note]) as poller:
+                    await watch(poller, console, until_final=True, as_json=as_json)
+                    complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
+                    summary = poller.summary()
+            latencies = _latencies(predictions, subscriber)
+            _report(console, summary, latencies, as_json=as_json)
+    if not complete or subscriber.order != sorted(set(subscriber.order)):
+        return "the subscriber did not get every forecast once and in order"
+    return ""
+
+
+def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
+    """Seconds from the play that completed a pattern, as the feed dates it, until the subscriber had the forecast."""
+    return sorted(
+        (subscriber.received[sequence] - prediction.completed).total_seconds()
+        for prediction in predictions
+        if prediction.completed is not None and (sequence := prediction.forecast.sequence) in subscriber.received
+    )
+
+
+def _report(console: Console, summary: Summary, latencies: list[float], *, as_json: bool) -> None:
+    if as_json:
+        record: dict[str, Any] = summary_record(summary, utc_now())
+        record["event"] = "demo"
+        record["feedToSubscriberSecondsP50"] = percentile(latencies, 0.5) if latencies else None
+        record["feedToSubscriberSecondsP95"] = percentile(latencies, 0.95) if latencies else None
+        typer.echo(json.dumps(record, ensure_ascii=False))
+        return
+    console.print()
+    console.print(f"{summary.games} games went by, {summary.forecasts} were forecast at 6:00 of the second quarter.")
+    if summary.nominal is not None:
+        console.print(
+            f"Coverage: {summary.held} of {summary.settled} intervals held at the half "
+            f"(nominal {percent(summary.nominal)})."
+        )
+        console.print(
+            f"Mean absolute error: {summary.error:.2f} points; persistence, on the same games: "
+            f"{summary.persistence_error:.2f}."
+        )
+    if latencies:
+        p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
+        console.print(
+            f"From the feed to the subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
+        )
+    console.print("So few games prove nothing about the model; the README has its figures on whole seasons.")

@@ -9,7 +9,7 @@ from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import UnsupportedSlots
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
-from dejavu_server.batcher import CHUNK, MAX_WAITING, Batcher, Overloaded
+from dejavu_server.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher, Overloaded
 
 POISON = -77.0
 
@@ -44,12 +44,17 @@ async def new_batcher() -> AsyncIterator[Callable[..., Batcher]]:
 NewBatcher = Callable[..., Batcher]
 
 
-async def test_calls_of_one_turn_of_the_loop_are_computed_together(
-    new_batcher: NewBatcher, model: PersistenceForecaster
+@pytest.mark.parametrize("turns_apart", [0, 1, QUIET_TURNS])
+async def test_calls_that_come_close_together_are_computed_together(
+    new_batcher: NewBatcher, model: PersistenceForecaster, turns_apart: int
 ) -> None:
     batcher = new_batcher()
-    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(5)))
-    assert [answer.point for answer in answers] == [0, 1, 2, 3, 4]
+    calls = []
+    for last in range(5):
+        calls.append(asyncio.create_task(batcher.forecast(model, query(last))))
+        for _ in range(turns_apart):
+            await asyncio.sleep(0)
+    assert [answer.point for answer in await asyncio.gather(*calls)] == [0, 1, 2, 3, 4]
     assert model.groups == [5]
 
 
@@ -60,7 +65,7 @@ async def test_a_call_that_is_alone_waits_for_nobody(new_batcher: NewBatcher, mo
         await asyncio.sleep(0)
         turns += 1
     assert call.result().point == 3
-    assert turns <= 3  # put down, computed, picked up
+    assert turns <= QUIET_TURNS + 3  # put down, looked around, computed, picked up
 
 
 async def test_each_model_is_asked_its_own_queries(new_batcher: NewBatcher) -> None:
@@ -109,9 +114,9 @@ async def test_a_crowd_is_computed_in_chunks_off_the_loop(
     batcher = new_batcher()
     threads = set[int]()
     model.before = lambda _: threads.add(threading.get_ident())
-    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(2 * CHUNK + 1)))
-    assert [answer.point for answer in answers] == list(range(2 * CHUNK + 1))
-    assert model.groups == [CHUNK, CHUNK, 1]
+    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3 * CHUNK - 1)))
+    assert [answer.point for answer in answers] == list(range(3 * CHUNK - 1))
+    assert model.groups == [CHUNK, CHUNK, CHUNK - 1]
     assert threading.get_ident() not in threads
 
 
@@ -151,7 +156,6 @@ async def test_more_than_may_wait_are_refused_and_the_others_answered(
 async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster) -> None:
     batcher = Batcher()
     crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in range(2 * CHUNK)]
-    await asyncio.sleep(0)
     await asyncio.sleep(0)
     await batcher.close()
     assert [answer.point for answer in await asyncio.gather(*crowd)] == list(range(2 * CHUNK))

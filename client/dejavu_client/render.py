@@ -37,7 +37,7 @@ def print_forecast(forecast: Forecast, *, last: float | None = None) -> None:
     rows.add_column()
     if last is not None:
         rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(last, forecast))
-    rows.add_row(f"at the {moment(forecast)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))
+    rows.add_row(f"at the {moment(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))
     rows.add_row(
         f"{percent(forecast.coverage_probability)} interval",
         f"{forecast.interval_lower:+.1f} to {forecast.interval_upper:+.1f}  (home − away, points)",
@@ -62,7 +62,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
     if event.HasField("forecast"):
         forecast = event.forecast
         line = (
-            f"{clock(forecast.generated_time)}  {_name(forecast)}  {moment(forecast)} "
+            f"{clock(forecast.generated_time)}  {_name(forecast)}  {moment(forecast.horizon)} "
             f"{forecast.point_forecast:+.1f}  {percent(forecast.coverage_probability)} "
             f"[{forecast.interval_lower:+.1f}, {forecast.interval_upper:+.1f}]  "
             f"home leads {percent(forecast.home_lead_probability)}  #{forecast.sequence}"
@@ -84,7 +84,7 @@ def print_model(model: Model) -> None:
         slots = f"{support.min_slots}"
         if support.max_slots != support.min_slots:
             slots += f" to {support.max_slots}"
-        rows.add_row("forecasts", f"{Horizon.Name(support.horizon)} from {slots} minutes")
+        rows.add_row("forecasts", f"the {moment(support.horizon)}, from {slots} minutes")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
@@ -98,9 +98,9 @@ def print_model(model: Model) -> None:
     Console().print(Panel(rows, title=title, title_align="left", expand=False))
 
 
-def moment(forecast: Forecast) -> str:
-    """The horizon of a forecast in words."""
-    return "end" if forecast.horizon == HORIZON_FINAL else "half"
+def moment(horizon: Horizon.ValueType) -> str:
+    """A horizon in words."""
+    return "end" if horizon == HORIZON_FINAL else "half"
 
 
 def percent(share: float) -> str:
@@ -142,11 +142,11 @@ def _similar_games(forecast: Forecast) -> Table:
     games = forecast.explanation.similar_games
     shown = games[:SIMILAR_GAMES_SHOWN]
     table = Table(
-        title=f"the {len(shown)} nearest of {len(games)} similar games: the lead if the score moved as it did then",
+        title="the most similar games of the past, and the lead if the score moves as it did then",
         title_justify="left",
     )
     table.add_column("game")
-    table.add_column(f"at the {moment(forecast)}", justify="right")
+    table.add_column(f"at the {moment(forecast.horizon)}", justify="right")
     table.add_column("distance", justify="right")
     table.add_column("games", justify="right")
     for game in shown:

@@ -191,6 +191,12 @@ async def test_what_a_retry_would_not_help_is_told_at_once(
     assert len(server.calls) == 1
 
 
+async def test_with_credentials_nothing_goes_out_in_plain_text(server: FakeServer, connect: MakeClient) -> None:
+    with pytest.raises(UnavailableError):
+        await connect(credentials=grpc.ssl_channel_credentials()).call("health")
+    assert await connect().call("health") is HealthStatus.SERVING
+
+
 async def test_calls_take_turns_on_connections_of_their_own(server: FakeServer, connect: MakeClient) -> None:
     peers = set[str]()
     client = connect(channels=3)

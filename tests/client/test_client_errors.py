@@ -67,6 +67,24 @@ def test_a_server_that_says_to_come_again_is_quoted_without_the_hint_that_it_may
     assert (str(error), error.reason) == ("the disk is full", "LEDGER_UNAVAILABLE")
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "failed to connect to all addresses",
+            "cannot reach host:1: is a dejavu-server running there? (failed to connect to all addresses)",
+        ),
+        (
+            "DNS resolution failed for host:1",
+            "cannot reach host:1: is a dejavu-server running there? (DNS resolution failed for host:1)",
+        ),
+        ("Stream removed (Socket closed)", "lost host:1 (Stream removed (Socket closed))"),
+    ],
+)
+def test_a_server_that_was_never_there_is_told_from_one_that_went(said: str, told: str) -> None:
+    assert str(from_rpc_error(FakeError(grpc.StatusCode.UNAVAILABLE, said), "host:1")) == told
+
+
 def test_details_that_contradict_their_status_are_left_aside() -> None:
     others = Abort(grpc.StatusCode.NOT_FOUND, "another message", "OTHER").details()
     error = from_rpc_error(FakeError(grpc.StatusCode.INVALID_ARGUMENT, "a message", others), "host:1")

@@ -29,17 +29,23 @@ def replay(
         str, typer.Option(metavar="HOST:PORT", help="Where to serve; port 0 takes a free one.")
     ] = "127.0.0.1:8008",
     speed: Annotated[
-        float, typer.Option(min=0.01, max=1000, help="How many times faster than life; 1 takes more than two hours.")
+        float,
+        typer.Option(
+            metavar="N", min=0.01, max=1000, help="How many times faster than life; 1 takes more than two hours."
+        ),
     ] = 60.0,
     games: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Replay games of a file of plays (.parquet or .csv).")
     ] = None,
-    date: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Which day's games of the file.")] = None,
+    date: Annotated[
+        datetime | None, typer.Option(metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Which day's games of the file.")
+    ] = None,
     count: Annotated[
-        int, typer.Option(min=1, max=MOST_SIMULATED, help="How many games to simulate when there is no file.")
+        int,
+        typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="How many games to simulate when there is no file."),
     ] = 8,
     seed: Annotated[
-        int | None, typer.Option(help="Simulate the same games again; by default they are new each time.")
+        int | None, typer.Option(metavar="N", help="Simulate the same games again; by default they are new each time.")
     ] = None,
     stagger: Annotated[
         float, typer.Option(metavar="MINUTES", min=0, help="From one tip-off to the next, at life's pace.")

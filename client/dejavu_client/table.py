@@ -38,7 +38,9 @@ def evening(
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
         return Group(Text(waiting, style="dim"), *lines)
     lines.append(Text(summary_line(summary)))
-    lines.append(Text("half, interval, outcome: home − away, in points · score: away–home", style="dim"))
+    lines.append(
+        Text("half, interval, outcome: home − away, points · P(lead): home ahead then · score: away–home", style="dim")
+    )
     return Group(_table(watched, now), Padding(Group(*lines), (0, 1)))
 
 

@@ -127,6 +127,8 @@ def _rows(path: Path, day: str) -> list[dict[str, Any]]:
         table = _table(path)
         days = pc.utf8_slice_codeunits(table["game_id"].cast(pa.string()), 0, 8)
         rows: list[dict[str, Any]] = table.filter(pc.equal(days, day)).to_pylist()
+    except FileNotFoundError as error:
+        raise BadGamesFile(f"{path}: no such file") from error
     except (OSError, pa.ArrowException, KeyError) as error:
         raise BadGamesFile(f"{path}: not a file of plays: {error}") from error
     if not rows:

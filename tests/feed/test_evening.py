@@ -92,9 +92,11 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     lacking = write(tmp_path / "lacking.csv", [{"game_id": "202303060LAL", "home": "LAL"}])
     odd = write(tmp_path / "odd.csv", [row | {"home_score": "many"} for row in rows()])
 
-    for path in (junk, lacking, odd, tmp_path / "missing.parquet"):
-        with pytest.raises(BadGamesFile, match=path.name):
+    for path in (junk, lacking, odd):
+        with pytest.raises(BadGamesFile, match=f"{path.name}: not a file of plays"):
             recorded_evening(path, DAY)
+    with pytest.raises(BadGamesFile, match=r"missing.csv: no such file"):
+        recorded_evening(tmp_path / "missing.csv", DAY)
 
 
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

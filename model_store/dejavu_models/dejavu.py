@@ -28,7 +28,7 @@ CONSTRUCTION_BREADTH = 200
 
 
 class Kernel(enum.Enum):
-    """How a neighbour's weight falls with its distance, from 1 here to what it is at the K-th neighbour."""
+    """How a neighbour's weight falls with distance: from 1 to 0 at the K-th neighbour, or, if uniform, not at all."""
 
     UNIFORM = "uniform"
     EPANECHNIKOV = "epanechnikov"

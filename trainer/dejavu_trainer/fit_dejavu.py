@@ -52,7 +52,9 @@ class Choice:
 def choose_settings(
     past: PastGames, later: PastGames, prototypes: int | None, seed: int, advance: Callable[[int], object]
 ) -> Choice:
-    """The settings with which a database of `past` forecasts `later` with the least squared error.
+    """The settings with which a database of `past` forecasts `later` with the least mean squared error.
+
+    Squared, because a kernel regression estimates a mean; the first of the candidates wins a tie.
 
     Args:
         past: the earlier games of the training part.

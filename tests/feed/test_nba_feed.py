@@ -78,6 +78,28 @@ def test_nba_api_reads_a_replay(source: FaultyReplay, feed: NbaFeed) -> None:
         assert state.status is GameStatus.LIVE
 
 
+def test_nba_apis_own_endpoints_read_a_replay_by_their_base_url(
+    source: FaultyReplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import requests
+    from nba_api.live.nba.endpoints.boxscore import BoxScore
+    from nba_api.live.nba.endpoints.playbyplay import PlayByPlay
+    from nba_api.live.nba.endpoints.scoreboard import ScoreBoard
+    from nba_api.live.nba.library.http import NBALiveHTTP
+
+    monkeypatch.setattr(NBALiveHTTP, "base_url", source.url + "/static/json/liveData/{endpoint}")
+    with requests.Session() as session:
+        monkeypatch.setattr(NBALiveHTTP, "_session", session)
+        games = ScoreBoard().games.get_dict()
+        actions = PlayByPlay(source.game_id).actions.get_dict()
+        boxscore = BoxScore(source.game_id)
+
+    assert [game["gameId"] for game in games] == list(source.replay.games)
+    assert actions[0]["description"] == "period start"
+    assert boxscore.home_team.get_dict()["teamTricode"] == games[0]["homeTeam"]["teamTricode"]
+    assert boxscore.home_team_player_stats.get_dict() == []
+
+
 def test_two_feeds_in_one_process_keep_their_addresses(source: FaultyReplay, feed: NbaFeed) -> None:
     other = Replay(simulated_evening(random.Random(9), 1))
     with LocalServer(other.respond) as server, closing(NbaFeed(server.url)) as another:

@@ -108,7 +108,7 @@ async def test_a_stream_survives_a_restart_of_the_server(server: FakeServer, con
 
 async def test_a_stream_that_falls_silent_is_made_again(server: FakeServer, connect: MakeClient) -> None:
     server.answers("StreamPredictions", [event(1), Silence()], [event(2)])
-    assert await sequences(connect(silence=0.3), 2) == [1, 2]
+    assert await sequences(connect(silence=0.8), 2) == [1, 2]
     assert server.of("StreamPredictions")[0].gone.wait(10)
 
 

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from tests.support.evenings import Evening, StoringPredictor
 
 from dejavu_client.poll_events import Event, Prediction
-from dejavu_client.poller import Poller
+from dejavu_client.poller import Poller, Predictor
 from dejavu_feed.live import Play
 
 EventT = TypeVar("EventT")
@@ -46,11 +46,13 @@ async def watching(
     evening: Evening,
     predictor: StoringPredictor | None = None,
     on_prediction: Sequence[Callable[[Prediction], None]] = (),
+    client: Predictor | None = None,
 ) -> AsyncIterator[Watch]:
+    """A poller that asks `client`, or else `predictor`."""
     events: list[Event] = []
     predictor = predictor or StoringPredictor()
     async with Poller(
-        evening, predictor, on_prediction=on_prediction, on_event=[events.append], now=evening.clock
+        evening, client or predictor, on_prediction=on_prediction, on_event=[events.append], now=evening.clock
     ) as poller:
         yield Watch(evening, predictor, poller, events)
     evening.release.set()

@@ -161,7 +161,7 @@ def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Fo
     except Exception as error:
         if len(queries) == 1:
             return [error]
-        _log.warning("a group failed; answering one by one", size=len(queries), exc_info=True)
+        _log.warning("group_failed", size=len(queries), effect="answered one by one", exc_info=True)
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 

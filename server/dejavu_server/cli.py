@@ -142,7 +142,7 @@ def serve(
     try:
         sys.exit(asyncio.run(Supervisor(settings).run()))
     except StartError as error:
-        _log.error("cannot start", reason=str(error))
+        _log.error("cannot_start", reason=str(error))
         sys.exit(1)
 
 

@@ -215,9 +215,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise error
         failure = describe(error)
         if failure.code in _SERVER_FAULTS:
-            _log.error("call failed", method=method, code=failure.code.name, exc_info=error)
+            _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
         elif failure.code is grpc.StatusCode.UNAVAILABLE and not isinstance(error, Draining):
-            _log.warning("call failed", method=method, code=failure.code.name, reason=failure.reason, error=str(error))
+            _log.warning("call_failed", method=method, code=failure.code.name, reason=failure.reason, error=str(error))
         details = rpc_status.to_status(status(failure)).trailing_metadata
         await context.abort(failure.code, failure.message, (*metadata, *details))
 

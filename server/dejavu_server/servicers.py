@@ -120,5 +120,5 @@ def _result(request: pb.PredictRequest, outcome: IssuedForecast | Exception) -> 
         return pb.PredictBatchResult(forecast=message)
     failure = describe(outcome)
     if failure.code is grpc.StatusCode.INTERNAL:
-        _log.error("an item of a batch failed", exc_info=outcome)
+        _log.error("batch_item_failed", exc_info=outcome)
     return pb.PredictBatchResult(error=batch_error(failure))

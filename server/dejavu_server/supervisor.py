@@ -99,11 +99,15 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
         with held_port(Address.parse(self._settings.listen)) as address, self._exposition() as figures:
             settings = replace(self._settings, listen=str(address))
+            _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
             reports = [asyncio.Future[None]() for _ in range(settings.workers)]
             keepers = [
                 asyncio.create_task(self._keep(slot, settings, figures, report), name=f"worker-{slot}")
                 for slot, report in enumerate(reports)
             ]
+            for keeper in keepers:
+                # One that ends has failed, unless the server is stopping anyhow: it must not go on a worker short.
+                keeper.add_done_callback(lambda _: self._stopping.set())
             try:
                 if await self._all_serve(reports):
                     _log.info(
@@ -141,6 +145,8 @@ class Supervisor:
         stopping.cancel()
         if not serving.done():
             serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
             return False
         await serving
         return True
@@ -158,7 +164,7 @@ class Supervisor:
                 if not report.done():
                     report.set_exception(error)
                     return
-                _log.error("worker did not start", slot=slot, error=str(error))
+                _log.error("worker_not_started", slot=slot, error=str(error))
             wait = backoff.after(time.monotonic() - started)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
@@ -179,8 +185,8 @@ class Supervisor:
             code = await worker.wait()
             asked = self._stopping.is_set()
             figures.worker_died(worker.pid, asked=asked)
-            if not asked:
-                _log.warning("worker died", slot=slot, pid=worker.pid, ending=ending(code))
+            if not asked or code > 0:
+                _log.warning("worker_died", slot=slot, pid=worker.pid, ending=ending(code))
         finally:
             worker.kill()  # no more than a precaution where it has ended
             await worker.wait()
@@ -204,7 +210,7 @@ class Supervisor:
             self._stopping.set()
 
     def _kill(self) -> None:
-        _log.warning("killing the workers", workers=len(self._workers))
+        _log.warning("killing_workers", workers=len(self._workers))
         self._killed = True
         for worker in self._workers:
             worker.kill()

@@ -12,6 +12,7 @@ from tests.support.calls import PATTERN, details, refusal
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server import interceptors
 from dejavu_server.hub import Draining
 from dejavu_server.interceptors import CallInterceptor
 from dejavu_server.metrics import new_metrics
@@ -169,6 +170,14 @@ async def test_a_call_ends_when_its_deadline_passes(bench: Bench) -> None:
     async with asyncio.timeout(5):
         await bench.ended.wait()
     assert bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED") == 1
+
+
+async def test_a_call_that_comes_too_late_is_not_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # gRPC itself drops most such calls; what is left is the time between its look at the clock and ours.
+    monkeypatch.setattr(interceptors, "_remaining", lambda _: -0.001)
+    refused = await refusal(bench.call(b"", timeout=10))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")
+    assert not bench.begun.is_set()
 
 
 async def test_a_stream_is_closed_as_soon_as_its_subscriber_goes(bench: Bench) -> None:

@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed_is_replaced(server: SpawnedServer) -> None:
     before = serving(server)
     _, victim = ask(server.address)
     os.kill(pid_of(victim), signal.SIGKILL)
-    died = server.wait_for("worker died", lambda entry: entry["pid"] == pid_of(victim))
+    died = server.wait_for("worker_died", lambda entry: entry["pid"] == pid_of(victim))
     assert died["ending"] == "killed by SIGKILL"
     replacement = server.wait_for("serving", lambda entry: entry["worker"] not in before)["worker"]
     assert replacement.partition("-")[0] == victim.partition("-")[0]  # in the same slot
@@ -94,7 +94,7 @@ def test_a_worker_that_is_killed_is_replaced(server: SpawnedServer) -> None:
 def test_a_second_server_on_the_same_port_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
     with spawned_server("--listen", server.address, "--ledger", ledger_in(tmp_path)) as second:
         assert second.process.wait(20) == 1
-        assert "Address already in use" in second.wait_for("cannot start")["reason"]
+        assert "Address already in use" in second.wait_for("cannot_start")["reason"]
         assert not serving(second)
 
 
@@ -133,6 +133,14 @@ def test_a_drain_finishes_what_runs_ends_streams_and_exits_with_0(tmp_path: Path
         assert running.result().forecast.sequence == 1
         assert server.process.wait(20) == 0
     assert server.wait_for("stopped")["killed"] is False
+
+
+def test_a_server_that_is_stopped_before_it_serves_ends_quietly(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path)) as server:
+        server.wait_for("starting")
+        assert server.stop(signal.SIGTERM) == 0
+        assert [entry["event"] for entry in server.events] == ["starting", "draining", "stopped"]
+        assert server.other_lines == []
 
 
 def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> None:
@@ -176,7 +184,7 @@ def test_a_bundle_that_is_refused_is_named_once_and_ends_the_start(tmp_path: Pat
     (bundle / "lstm.onnx").write_bytes(b"not a model")
     with spawned_server("--workers", "2", "--bundle", str(bundle), "--ledger", ledger_in(tmp_path)) as server:
         assert server.process.wait(30) == 1
-        assert "lstm.onnx" in server.wait_for("cannot start")["reason"]
+        assert "lstm.onnx" in server.wait_for("cannot_start")["reason"]
         assert server.log().count("lstm.onnx") == 1
         assert "Traceback" not in server.log()
 

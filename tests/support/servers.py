@@ -141,6 +141,19 @@ class SpawnedServer:
         self._reader.join(5)
         return code
 
+    def close(self) -> None:
+        """Drains it if it still runs, and kills it if that takes too long."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
@@ -177,13 +190,4 @@ def spawned_server(*args: str, environment: dict[str, str] | None = None) -> Ite
     try:
         yield server
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        assert process.stderr is not None
-        server._reader.join(5)
-        process.stderr.close()
+        server.close()

@@ -21,7 +21,7 @@ def learnable(count: int, seed: int) -> Examples:
 
 @pytest.fixture(scope="module")
 def fitted() -> LstmFit:
-    return fit_lstm(learnable(512, 1), learnable(100, 2), 0, lambda _: None)
+    return fit_lstm(learnable(256, 1), learnable(100, 2), 0, lambda _: None)
 
 
 def test_it_learns_what_there_is_to_learn(fitted: LstmFit) -> None:

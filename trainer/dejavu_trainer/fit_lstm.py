@@ -81,7 +81,7 @@ class Network(nn.Module):
     def __init__(self, steps: Tensor, target: Tensor) -> None:
         super().__init__()
         self.register_buffer("step_mean", steps.mean(dim=0))
-        # The first minute's anchored start and others may hardly vary in small data: no division by next to nothing.
+        # An input that hardly varies in little data must not be divided by next to nothing.
         self.register_buffer("step_scale", steps.std(dim=0).clamp(min=0.1))
         self.register_buffer("target_mean", target.mean())
         self.register_buffer("target_scale", target.std().clamp(min=0.1))
@@ -163,10 +163,10 @@ def _mse(network: Network, steps: Tensor, increments: Tensor) -> float:
 
 def _export(network: Network, example: Tensor) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The exporter by tracing writes one small file and needs no further library; torch would rather sell the other.
+        # The exporter by tracing is deprecated, but writes one small file and needs no further library.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         # It fixes what is fixed: the number of minutes and the layers' sizes.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
         # It fears LSTMs whose initial states depend on the batch; the parity check runs over other batch sizes.
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         path = Path(folder) / "lstm.onnx"

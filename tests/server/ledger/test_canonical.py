@@ -9,13 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.issued import issued
 
 from dejavu_models.types import Explanation, Forecast, Horizon, Interval, ScorePattern, SimilarGame
 from dejavu_server.ledger import canonical
 from dejavu_server.records import IssuedForecast
+
+law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(max_size=32)
@@ -71,6 +73,7 @@ def written(forecast: IssuedForecast) -> str:
     return canonical.compose(canonical.FORECAST, payload, forecast.revision, forecast.sequence)
 
 
+@law
 @given(all_issued)
 def test_what_is_written_reads_back_exactly(forecast: IssuedForecast) -> None:
     back = canonical.parse(written(forecast))
@@ -79,6 +82,7 @@ def test_what_is_written_reads_back_exactly(forecast: IssuedForecast) -> None:
     assert written(back) == written(forecast)
 
 
+@law
 @given(all_issued)
 def test_the_form_is_json_with_sorted_keys_and_no_spaces(forecast: IssuedForecast) -> None:
     form = written(forecast)
@@ -111,6 +115,7 @@ def test_whole_numbers_are_written_like_floats() -> None:
     assert whole.pattern == fractional.pattern
 
 
+@law
 @given(all_issued, all_issued)
 def test_forecasts_share_a_key_exactly_where_all_its_six_parts_are_equal(a: IssuedForecast, b: IssuedForecast) -> None:
     def parts(one: IssuedForecast) -> tuple[object, ...]:
@@ -134,6 +139,7 @@ def test_a_margin_of_zero_is_not_no_margin() -> None:
     assert zero == minus_zero != none
 
 
+@law
 @given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
 def test_alphas_are_compared_exactly(a: float, b: float) -> None:
     nearby = math.nextafter(a, b)

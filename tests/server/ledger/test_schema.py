@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import importlib.resources
+import os
 import sqlite3
 from pathlib import Path
 
@@ -35,6 +37,16 @@ async def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
     assert len({ledger.token(0) for ledger in ledgers}) == 1
     for ledger in ledgers:
         await ledger.close()
+
+
+async def test_one_at_a_time_prepares_a_ledger(url: str, tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    opening = asyncio.create_task(Ledger.open(url))
+    await asyncio.wait([opening], timeout=0.2)
+    assert not opening.done()
+    os.close(folder)
+    await (await opening).close()
 
 
 async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:

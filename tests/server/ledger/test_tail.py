@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 import structlog
@@ -90,6 +91,20 @@ async def test_a_commit_wakes_every_tail_at_once(ledger: Ledger, url: str) -> No
         async with asyncio.timeout(5):
             assert await asyncio.gather(*waiting) == [stored, stored]
     await other.close()
+
+
+async def test_a_tail_that_was_woken_goes_back_to_sleep(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        for number in range(3):
+            waiting = asyncio.create_task(collect(pages, 1))
+            await asleep(ledger)
+            reads = AsyncMock(wraps=ledger.read_after)
+            with monkeypatch.context() as patched:
+                patched.setattr(ledger, "read_after", reads)
+                await asyncio.sleep(0.05)
+            assert not reads.await_count
+            await ledger.commit([issued(game(number))])
+            await waiting
 
 
 async def test_a_commit_of_another_process_wakes_at_once(ledger: Ledger, url: str) -> None:

@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 from tests.support.issued import game, issued
 
 from dejavu_models.errors import InvalidInput
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, engine, schema, tokens
+
+law = settings(deadline=None, max_examples=50)
 
 all_tokens = st.builds(
     tokens.Token,
@@ -22,6 +24,7 @@ all_tokens = st.builds(
 )
 
 
+@law
 @given(all_tokens)
 def test_a_token_reads_back_and_is_safe_in_a_url(token: tokens.Token) -> None:
     text = tokens.encode(token)
@@ -29,6 +32,7 @@ def test_a_token_reads_back_and_is_safe_in_a_url(token: tokens.Token) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{44}", text)
 
 
+@law
 @given(st.text())
 def test_any_other_text_is_refused_as_a_bad_field(text: str) -> None:
     with pytest.raises(InvalidResumeToken) as refused:
@@ -38,6 +42,7 @@ def test_any_other_text_is_refused_as_a_bad_field(text: str) -> None:
     assert len(str(refused.value)) < 500
 
 
+@law
 @given(all_tokens, st.integers(0, 43))
 def test_a_cut_or_lengthened_token_is_refused(token: tokens.Token, length: int) -> None:
     text = tokens.encode(token)

@@ -1,0 +1,97 @@
+"""What the ledger's two ideas are worth: commits in groups, and tails that are woken.
+
+Run with `python -m bench.ledger` from the project's folder. The figures of one run compare with each other, not with
+those of another machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from tests.support.issued import game, issued
+
+from dejavu_server.ledger import Durability, Ledger
+
+FORECASTS = 1000
+CALLERS = 64
+WAKES = 200
+POLL_SECONDS = 0.015
+
+
+async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> float:
+    """How long a forecast takes when so many callers commit one after the other."""
+    left = iter(numbers)
+
+    async def caller() -> None:
+        for number in left:
+            await ledger.commit([issued(game(number))])
+
+    start = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return (time.perf_counter() - start) / len(numbers)
+
+
+async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitable[float]]) -> list[float]:
+    """Seconds from the start of each commit until somebody else knows of it.
+
+    `arrive` waits until the ledger's head is past a place and says when that was.
+    """
+    measured = []
+    for number in numbers:
+        arriving = asyncio.ensure_future(arrive(number))
+        await asyncio.sleep(0.005 + POLL_SECONDS * (number % 17) / 17)  # not in step with the polling
+        start = time.perf_counter()
+        await writing.commit([issued(game(number))])
+        measured.append(await arriving - start)
+    return measured
+
+
+async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, float]:
+    """Median seconds until a commit is known elsewhere: to a tail, and to somebody who asks every so often."""
+    async with aclosing(reading.tail(0)) as pages:
+
+        async def woken(_: int) -> float:
+            await anext(pages)
+            return time.perf_counter()
+
+        by_wake = await lags(writing, range(WAKES), woken)
+
+    async def polling(place: int) -> float:
+        while await reading.head() <= place:  # noqa: ASYNC110 - polling is what is measured
+            await asyncio.sleep(POLL_SECONDS)
+        return time.perf_counter()
+
+    by_polling = await lags(writing, range(WAKES, 2 * WAKES), polling)
+    return statistics.median(by_wake), statistics.median(by_polling)
+
+
+async def main() -> None:
+    """Measures and prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        for durability in Durability:
+            ledger = await Ledger.open(f"sqlite:///{folder}/{durability.value}.db", durability=durability)
+            alone = await seconds_a_forecast(ledger, 1, range(FORECASTS))
+            grouped = await seconds_a_forecast(ledger, CALLERS, range(FORECASTS, 2 * FORECASTS))
+            print(
+                f"durability {durability.value}: one caller {alone * 1e3:.3f} ms a forecast, "
+                f"{CALLERS} callers {grouped * 1e3:.3f} ms: {alone / grouped:.1f} times as many a second"
+            )
+            await ledger.close()
+        writing = await Ledger.open(f"sqlite:///{folder}/wake.db")
+        reading = await Ledger.open(f"sqlite:///{folder}/wake.db")
+        woken, polling = await woken_and_polling(writing, reading)
+        print(
+            f"from a commit's start to a reader elsewhere: woken {woken * 1e3:.2f} ms, "
+            f"polling every {POLL_SECONDS * 1e3:.0f} ms {polling * 1e3:.2f} ms: {polling / woken:.1f} times as long"
+        )
+        await writing.close()
+        await reading.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

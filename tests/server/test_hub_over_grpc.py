@@ -1,0 +1,78 @@
+"""Subscribers that do not keep up, over the wire: where flow control, not the hub, decides what has been read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.support.issued import game, issued
+from tests.support.servers import async_worker
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import prediction_service_pb2_grpc as stubs
+from dejavu_server import worker as worker_module
+from dejavu_server.hub import Hub
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import IssuedForecast
+
+FORECASTS = 200
+
+
+def bulky(number: int) -> IssuedForecast:
+    """A forecast of some 50 kB, so that few of them fill the buffers between server and client."""
+    plain = issued(game(number))
+    assert plain.forecast.explanation is not None
+    many = replace(plain.forecast.explanation, similar_games=plain.forecast.explanation.similar_games * 800)
+    return replace(plain, forecast=replace(plain.forecast, explanation=many))
+
+
+@pytest.fixture
+async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    monkeypatch.setattr(worker_module, "Hub", partial(Hub, queue_size=20))
+    async with async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker:
+        yield worker.address
+
+
+def subscribe(channel: grpc.aio.Channel, token: str = "") -> AsyncIterator[pb.StreamPredictionsResponse]:
+    request = pb.StreamPredictionsRequest(resume_token=token)
+    return aiter(stubs.PredictionServiceStub(channel).StreamPredictions(request))
+
+
+async def read_to_the_end(
+    stream: AsyncIterator[pb.StreamPredictionsResponse], into: list[pb.StreamPredictionsResponse]
+) -> None:
+    async for message in stream:
+        into.append(message)  # noqa: PERF401 - what came before an error counts
+
+
+async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_a_gap(
+    address: str, tmp_path: Path
+) -> None:
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")  # as another worker would have it
+    async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(address) as other_channel:
+        slow, quick = subscribe(channel), subscribe(other_channel)
+        first = await anext(slow)
+        await anext(quick)
+        for number in range(FORECASTS):
+            await ledger.commit([bulky(number)])
+            assert (await anext(quick)).forecast.sequence == number + 1
+
+        messages: list[pb.StreamPredictionsResponse] = []
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await read_to_the_end(slow, messages)
+        assert cut.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        received = [message.forecast.sequence for message in messages]
+        assert len(received) < FORECASTS
+
+        token = messages[-1].resume_token if messages else first.resume_token
+        async for message in subscribe(channel, token):
+            if message.WhichOneof("event") == "forecast":
+                received.append(message.forecast.sequence)
+            if len(received) == FORECASTS:
+                break
+    assert received == list(range(1, FORECASTS + 1))
+    await ledger.close()

@@ -157,6 +157,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 code = _cancelled_code(context)
                 raise
+            except grpc.aio.InternalError:  # the connection broke, and the news of it is on its way
+                code = grpc.StatusCode.CANCELLED
+                raise asyncio.CancelledError from None
             except Exception as error:
                 code = describe(error).code
                 await self._fail(method, error, context, metadata)
@@ -211,15 +214,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def _fail(self, method: str, error: Exception, context: Context, metadata: Metadata) -> Never:
         """Ends a call with the status that an error stands for."""
-        if isinstance(error, grpc.aio.AbortError):  # the handler ended it itself
-            raise error
         failure = describe(error)
         if failure.code in _SERVER_FAULTS:
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
         elif failure.code is grpc.StatusCode.UNAVAILABLE and not isinstance(error, Draining):
             _log.warning("call_failed", method=method, code=failure.code.name, reason=failure.reason, error=str(error))
         details = rpc_status.to_status(status(failure)).trailing_metadata
-        await context.abort(failure.code, failure.message, (*metadata, *details))
+        try:
+            await context.abort(failure.code, failure.message, (*metadata, *details))
+        except grpc.aio.InternalError:  # nobody is there to be told
+            raise asyncio.CancelledError from None
 
     def _finish(self, method: str, code: grpc.StatusCode, elapsed: float) -> None:
         self._metrics.calls.labels(method, code.name).inc()

@@ -50,9 +50,18 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    handler.addFilter(_is_news)
     # Libraries have their say from warnings on: what they tell below is about themselves.
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for gRPC's traceback about an answer that its caller no longer waited for: callers in a hurry would fill
+    the log with them, and how calls ended is counted.
+    """
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "ExecuteBatchError"
 
 
 def _binder(bound: dict[str, str | int]) -> Processor:

@@ -25,9 +25,24 @@ except ZeroDivisionError:
     log.exception("failed")
 """
 
+LATE_ANSWERS = """
+import logging
+from dejavu_server import logs
 
-def logged(log_format: str) -> str:
-    run = subprocess.run([sys.executable, "-c", PROGRAM, log_format], capture_output=True, text=True, check=True)
+class ExecuteBatchError(Exception):
+    "What gRPC raises, and logs, when it cannot send an answer."
+
+logs.configure("debug", "json")
+for error in ExecuteBatchError("unseen"), KeyError("seen"):
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("grpc._cython.cygrpc").exception("raised")
+"""
+
+
+def logged(log_format: str, program: str = PROGRAM) -> str:
+    run = subprocess.run([sys.executable, "-c", program, log_format], capture_output=True, text=True, check=True)
     assert run.stdout == ""
     return run.stderr
 
@@ -50,3 +65,8 @@ def test_a_log_for_people_is_plain_where_there_is_no_terminal() -> None:
     assert "ZeroDivisionError" in text
     assert "unseen" not in text
     assert "\x1b" not in text
+
+
+def test_answers_that_nobody_waited_for_do_not_fill_the_log() -> None:
+    [entry] = [json.loads(line) for line in logged("json", LATE_ANSWERS).splitlines()]
+    assert entry["exception"][0]["exc_type"] == "KeyError"

@@ -93,7 +93,7 @@ def test_a_worker_that_is_killed_is_replaced(server: SpawnedServer) -> None:
 
 def test_a_second_server_on_the_same_port_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
     with spawned_server("--listen", server.address, "--ledger", ledger_in(tmp_path)) as second:
-        assert second.process.wait(20) == 1
+        assert second.exit_code() == 1, second.log()
         assert "Address already in use" in second.wait_for("cannot_start")["reason"]
         assert not serving(second)
 
@@ -131,7 +131,7 @@ def test_a_drain_finishes_what_runs_ends_streams_and_exits_with_0(tmp_path: Path
             lock.execute("ROLLBACK")
         lock.close()
         assert running.result().forecast.sequence == 1
-        assert server.process.wait(20) == 0
+        assert server.exit_code() == 0, server.log()
     assert server.wait_for("stopped")["killed"] is False
 
 
@@ -183,7 +183,7 @@ def test_a_bundle_that_is_refused_is_named_once_and_ends_the_start(tmp_path: Pat
     shutil.copytree(default_bundle(), bundle)
     (bundle / "lstm.onnx").write_bytes(b"not a model")
     with spawned_server("--workers", "2", "--bundle", str(bundle), "--ledger", ledger_in(tmp_path)) as server:
-        assert server.process.wait(30) == 1
+        assert server.exit_code() == 1, server.log()
         assert "lstm.onnx" in server.wait_for("cannot_start")["reason"]
         assert server.log().count("lstm.onnx") == 1
         assert "Traceback" not in server.log()

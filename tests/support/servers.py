@@ -137,6 +137,10 @@ class SpawnedServer:
     def stop(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
         """Sends a signal and returns the exit code."""
         self.process.send_signal(sent)
+        return self.exit_code(seconds=seconds)
+
+    def exit_code(self, *, seconds: float = 30.0) -> int:
+        """Waits for its end, reads the rest of its log, and returns the exit code."""
         code = self.process.wait(seconds)
         self._reader.join(5)
         return code

@@ -1,0 +1,60 @@
+"""What is built holds everything that an installation needs: a wheel made from the source distribution."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+CHECK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import dejavu_client.config, dejavu_models.registry, dejavu_server.worker, dejavu_trainer, dejavu_feed.replay
+from dejavu.v1 import prediction_service_pb2_grpc
+from dejavu_models.registry import Registry, default_bundle
+from dejavu_models.types import ForecastQuery, ScorePattern
+print(dejavu_models.registry.__file__, default_bundle(), dejavu_client.config.__file__, sep="\\n")
+print(Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point)
+"""
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a wheel that was built from a source distribution."""
+    built = tmp_path_factory.mktemp("built")
+    # Without isolation: the build's one requirement is installed, and nothing is fetched.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(built), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    [wheel] = built.glob("*.whl")
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_a_wheel_forecasts_with_the_bundle_that_it_brings(unpacked: Path, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", CHECK, str(unpacked)], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    *places, point = run.stdout.split()
+    assert all(Path(place).is_relative_to(unpacked) for place in places), places
+    assert -5 < float(point) < 5
+
+
+def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: Path) -> None:
+    for needed in (
+        "dejavu/py.typed",
+        "dejavu/v1/prediction_service_pb2.pyi",
+        "dejavu_client/py.typed",
+        "dejavu_client/service_config.json",
+        "dejavu_models/bundles/default/manifest.json",
+    ):
+        assert (unpacked / needed).is_file(), needed
+    assert list((unpacked / "dejavu_server/ledger/migrations").rglob("*.py"))
+    assert not list(unpacked.glob("tests*"))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from typer.testing import CliRunner
 
-from dejavu_server import cli, logs
+from dejavu_server import commands, logs
 from dejavu_server.processes import StartError
 from dejavu_server.settings import Settings
 
@@ -37,7 +37,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
         settings: ClassVar[list[Settings]] = []
         error = None
 
-    monkeypatch.setattr(cli, "Supervisor", Supervisor)
+    monkeypatch.setattr(commands, "Supervisor", Supervisor)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     for name in [name for name in os.environ if name.startswith("DEJAVU_")]:
         monkeypatch.delenv(name)
@@ -45,7 +45,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
 
 
 def run(*args: str, **environment: str) -> Any:
-    return CliRunner().invoke(cli.app, list(args), env={"COLUMNS": "200", "TERM": "dumb", **environment})
+    return CliRunner().invoke(commands.app, list(args), env={"COLUMNS": "200", "TERM": "dumb", **environment})
 
 
 def test_without_options_the_defaults_hold(supervisor: type[FakeSupervisor]) -> None:
@@ -126,7 +126,7 @@ def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor
 
 
 def test_every_option_has_help_and_a_variable() -> None:
-    parameters = inspect.signature(cli.serve).parameters
+    parameters = inspect.signature(commands.serve).parameters
     options = [name for name in parameters if name not in {"context", "show_version"}]
     plain = re.sub(r"\s+", " ", run("--help").output)
     for name in options:
@@ -147,3 +147,10 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "dejavu_server", "--version"], capture_output=True, text=True, check=True, timeout=30
     )
     assert shown.stdout.startswith("dejavu-server ")
+
+
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['prometheus_client'] = None; from dejavu_server.cli import main; main()"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert run.returncode == 1
+    assert run.stderr == "dejavu-server needs prometheus_client: pip install 'dejavu-forecast[server]'\n"

@@ -175,7 +175,7 @@ def test_every_model_is_warmed_up_alone_and_in_company() -> None:
 
 
 def test_the_server_does_not_import_torch() -> None:
-    program = "import sys, dejavu_server.worker, dejavu_server.cli; sys.exit('torch' in sys.modules)"
+    program = "import sys, dejavu_server.worker, dejavu_server.commands; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

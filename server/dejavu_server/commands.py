@@ -1,0 +1,146 @@
+"""What the command `dejavu-server` can do: options become Settings, and a supervisor runs by them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from dejavu_server import logs
+from dejavu_server.processes import StartError
+from dejavu_server.settings import DURABILITIES, LOG_FORMATS, LOG_LEVELS, Settings, SettingsError, default_ledger
+from dejavu_server.supervisor import Supervisor
+
+app = typer.Typer(
+    name="dejavu-server",
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 drained after a signal · 1 could not start, or workers had to be killed · 2 wrong usage.",
+)
+
+_DEFAULTS = Settings()
+
+# Which option a setting comes from, where the names differ.
+_OPTIONS = {"bundles": "--bundle", "grace_seconds": "--grace"}
+
+_log = structlog.get_logger(__name__)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dejavu-server {version('dejavu-forecast')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def serve(
+    context: typer.Context,
+    *,
+    listen: Annotated[
+        str, typer.Option(envvar="DEJAVU_LISTEN", metavar="HOST:PORT", help="Where to serve gRPC; port 0: a free one.")
+    ] = _DEFAULTS.listen,
+    workers: Annotated[
+        int, typer.Option(envvar="DEJAVU_WORKERS", metavar="N", help="Worker processes that share the port.")
+    ] = _DEFAULTS.workers,
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="DEJAVU_BUNDLE",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="A model bundle; again for more, the first is active.",
+            show_default="the one that ships",
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DEJAVU_LEDGER",
+            metavar="sqlite:///PATH",
+            help="Where forecasts that name a game are recorded.",
+            show_default="in the user's state folder",
+        ),
+    ] = None,
+    durability: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_DURABILITY",
+            metavar="|".join(DURABILITIES),
+            help="What a recorded forecast survives: a killed process, or power loss too.",
+        ),
+    ] = _DEFAULTS.durability,
+    metrics_listen: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_METRICS_LISTEN",
+            metavar="HOST:PORT",
+            help="Where to serve Prometheus metrics, at /metrics.",
+            show_default="off",
+        ),
+    ] = _DEFAULTS.metrics_listen,
+    grace: Annotated[
+        float,
+        typer.Option(envvar="DEJAVU_GRACE", metavar="SECONDS", help="How long a drain waits for calls that run."),
+    ] = _DEFAULTS.grace_seconds,
+    heartbeat_seconds: Annotated[
+        float,
+        typer.Option(
+            envvar="DEJAVU_HEARTBEAT_SECONDS", metavar="SECONDS", help="Silence after which a stream says it lives."
+        ),
+    ] = _DEFAULTS.heartbeat_seconds,
+    expires_seconds: Annotated[
+        float,
+        typer.Option(envvar="DEJAVU_EXPIRES_SECONDS", metavar="SECONDS", help="How long a forecast counts as current."),
+    ] = _DEFAULTS.expires_seconds,
+    log_level: Annotated[
+        str,
+        typer.Option(envvar="DEJAVU_LOG_LEVEL", metavar="|".join(LOG_LEVELS), help="The least that is logged."),
+    ] = _DEFAULTS.log_level,
+    log_format: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_LOG_FORMAT",
+            metavar="|".join(LOG_FORMATS),
+            help="For machines or for people; auto: for people on a terminal.",
+        ),
+    ] = _DEFAULTS.log_format,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Serves forecasts of NBA games over gRPC.
+
+    The first SIGTERM or SIGINT drains: calls that run are finished, streams are ended. A second one kills.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        settings = Settings(
+            listen=listen,
+            workers=workers,
+            bundles=tuple(bundle or ()),
+            ledger=ledger or default_ledger(),
+            durability=durability,
+            metrics_listen=metrics_listen,
+            grace_seconds=grace,
+            heartbeat_seconds=heartbeat_seconds,
+            expires_seconds=expires_seconds,
+            log_level=log_level,
+            log_format=log_format,
+        )
+    except SettingsError as error:
+        option = _OPTIONS.get(error.option, f"--{error.option.replace('_', '-')}")
+        raise typer.BadParameter(str(error), param_hint=option) from None
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        sys.exit(asyncio.run(Supervisor(settings).run()))
+    except StartError as error:
+        _log.error("cannot_start", reason=str(error))
+        sys.exit(1)

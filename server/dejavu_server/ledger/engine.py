@@ -17,8 +17,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from dejavu_server.ledger.errors import InvalidLedgerUrl
 
-BUSY_SECONDS = 5.0
-"""How long a write waits for another process's transaction; those last milliseconds."""
+BUSY_SECONDS = 2.0
+"""How long a write waits for another process's transaction, which lasts milliseconds; shorter than callers wait."""
 
 
 class Durability(enum.Enum):

@@ -55,8 +55,7 @@ class _Newest(NamedTuple):
 
 def identity(connection: Connection) -> Identity:
     """Which ledger this is."""
-    columns = ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash
-    row = connection.execute(select(*columns)).one_or_none()
+    row = connection.execute(_IDENTITY).one_or_none()
     if row is None:
         raise LedgerCorrupt("the ledger is damaged: it has lost its identity")
     return Identity(*row)
@@ -64,8 +63,7 @@ def identity(connection: Connection) -> Identity:
 
 def head(connection: Connection) -> Link:
     """Sequence and hash of the newest entry; of the last one pruned, or 0, where there is none."""
-    newest = select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.desc()).limit(1)
-    row = connection.execute(newest).one_or_none()
+    row = connection.execute(_HEAD).one_or_none()
     if row is None:
         kept = identity(connection)
         return Link(kept.pruned_through, kept.pruned_hash)
@@ -98,8 +96,8 @@ def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForeca
             stored = newest[draft.key] = _Newest(revision, draft.pattern, issued)
         answers.append(stored.issued)
     if entry_rows:
-        connection.execute(insert(entries), entry_rows)
-        connection.execute(insert(forecasts), forecast_rows)
+        connection.execute(_ADD_ENTRIES, entry_rows)
+        connection.execute(_ADD_FORECASTS, forecast_rows)
     return answers
 
 
@@ -132,6 +130,15 @@ def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_
         text for chunk in _chunks(sorted(places)) for text in connection.execute(_AT, {"sequences": chunk}).scalars()
     )
 
+
+# Made once: building a statement costs SQLAlchemy as much as running it.
+_IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash)
+
+_HEAD = select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.desc()).limit(1)
+
+_ADD_ENTRIES = insert(entries)
+
+_ADD_FORECASTS = insert(forecasts)
 
 _AFTER = (
     select(entries.c.canonical)

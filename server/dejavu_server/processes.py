@@ -6,6 +6,7 @@ A plain subprocess rather than a fork: nothing of the supervisor's threads and f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -108,8 +109,10 @@ class WorkerProcess:
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
+        # Not Process.send_signal: it may reap a process that has just died, and then nobody learns how it ended.
         if self._process.returncode is None:
-            self._process.send_signal(number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 def ending(code: int) -> str:

@@ -199,7 +199,7 @@ def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
     with held_port(Address(host, 0)) as address:
-        with socket.socket() as worker:
+        with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as worker:
             worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             worker.bind((address.host, address.port))
             worker.listen()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from tests.support.forecasters import PersistenceForecaster
+from tests.support.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.worker import Worker
-from tests.support.forecasters import PersistenceForecaster
-from tests.support.servers import async_worker
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub

@@ -203,14 +203,42 @@ def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int,
     """
     if trials < 1 or not 0.0 < rate < 1.0:
         raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
-    log_rate, log_other, log_orders = math.log(rate), math.log1p(-rate), math.lgamma(trials + 1)
+    log_rate, log_other = math.log(rate), math.log1p(-rate)
+    return _central_counts(trials, level, lambda count: count * log_rate + (trials - count) * log_other)
+
+
+def conformal_region(trials: int, calibration: int, alpha: float, level: float = 0.99) -> tuple[int, int]:
+    """The counts of held outcomes that agree with a split-conformal interval: first and last, both included.
+
+    As `binomial_region`, but with the calibration's own chance counted: an interval between the k-th smallest and the
+    k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, does not hold at a rate of 1 − α, but at one that is drawn with the
+    calibration from Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The
+    count of those that hold is then beta-binomial.
+
+    Args:
+        trials: test games.
+        calibration: calibration games, n.
+        alpha: miscoverage rate of the interval.
+        level: probability of the region, where games are exchangeable.
+
+    Raises:
+        ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
+    """
+    missed = 2 * math.floor((calibration + 1) * alpha / 2)
+    if trials < 1 or not 0.0 < alpha < 1.0 or missed < 2:
+        raise ValueError(f"no intervals at alpha {alpha} from {calibration} games, tested on {trials}")
+    held = calibration + 1 - missed
+    return _central_counts(
+        trials, level, lambda count: _log_beta(count + held, trials - count + missed) - _log_beta(held, missed)
+    )
+
+
+def _central_counts(trials: int, level: float, log_probability: Callable[[int], float]) -> tuple[int, int]:
+    """The central region of a count of `trials`, given the log probability of one order in which it comes about."""
+    log_orders = math.lgamma(trials + 1)
     probability = [
         math.exp(
-            log_orders
-            - math.lgamma(count + 1)
-            - math.lgamma(trials - count + 1)
-            + count * log_rate
-            + (trials - count) * log_other
+            log_orders - math.lgamma(count + 1) - math.lgamma(trials - count + 1) + log_probability(count),
         )
         for count in range(trials + 1)
     ]
@@ -219,6 +247,10 @@ def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int,
     # The upper tail is summed from its own end: 1 minus a sum near 1 has no digits left.
     last = trials - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
     return first, last
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def _floats(values: ArrayLike) -> Floats:

@@ -212,6 +212,37 @@ def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
     assert last / 1314 == pytest.approx(0.95 + 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
 
 
+@given(st.integers(1, 60), st.integers(9, 60), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.99]))
+def test_a_conformal_region_is_the_exact_central_one(trials: int, calibration: int, alpha: float, level: float) -> None:
+    """Among calibration and test games in any order, the ranks of the residuals that bound the interval are fixed."""
+    first, last = scores.conformal_region(trials, calibration, alpha, level)
+    missed = 2 * math.floor((calibration + 1) * alpha / 2)
+    held = calibration + 1 - missed
+
+    def between(low: int, high: int) -> float:
+        # Pólya's urn: `held` gaps between calibration residuals inside the interval, `missed` outside of it.
+        ways = (
+            math.comb(held + k - 1, k) * math.comb(missed + trials - k - 1, trials - k) for k in range(low, high + 1)
+        )
+        return sum(ways) / math.comb(calibration + trials, trials)
+
+    tail = (1 - level) / 2
+    assert between(0, first - 1) <= tail < between(0, first)
+    assert between(last + 1, trials) <= tail < between(last, trials)
+
+
+def test_a_conformal_region_is_wider_than_the_binomial_one_and_comes_near_it_with_many_calibration_games() -> None:
+    binomial = scores.binomial_region(1314, 0.8)
+    few, many = scores.conformal_region(1314, 2494, 0.2), scores.conformal_region(1314, 10**7 - 1, 0.2)
+    assert few[0] < binomial[0] < binomial[1] < few[1]
+    assert many == pytest.approx(binomial, abs=1)
+
+
+def test_a_calibration_that_allows_no_interval_has_no_conformal_region() -> None:
+    with pytest.raises(ValueError, match=r"no intervals at alpha 0\.01 from 50 games"):
+        scores.conformal_region(100, 50, 0.01)
+
+
 @pytest.mark.parametrize(("trials", "rate"), [(0, 0.5), (10, 0.0), (10, 1.0)])
 def test_a_degenerate_rate_has_no_region(trials: int, rate: float) -> None:
     with pytest.raises(ValueError, match="no binomial"):

@@ -150,6 +150,9 @@ def test_a_coverage_agrees_where_chance_alone_could_have_made_it(found: Evaluati
         for each in model.intervals:
             first, last = scores.binomial_region(500, each.nominal_coverage)
             assert each.region == (first / 500, last / 500)
+            least, most = scores.conformal_region(500, found.calibration_games, each.alpha)
+            assert each.conformal_region == (least / 500, most / 500)
+            assert each.agrees_conformal == (least <= round(each.coverage.value * 500) <= most)
             assert each.agrees == (first <= round(each.coverage.value * 500) <= last)
 
 

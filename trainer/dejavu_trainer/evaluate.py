@@ -52,6 +52,9 @@ class IntervalFigures:
         region: the coverages that agree with the nominal one: the central 99 % of the binomial distribution; of groups,
             the level is Bonferroni's for their number.
         agrees: whether the coverage lies in that region.
+        conformal_region: the coverages that agree with a split-conformal interval of that nominal coverage: the same
+            with the chance counted that lies in the calibration.
+        agrees_conformal: whether the coverage lies in that region.
         width: mean width, in points.
         winkler: mean interval score, in points.
         winkler_difference: from persistence, paired, below 0 is better; None for persistence.
@@ -63,6 +66,8 @@ class IntervalFigures:
     coverage_binomial: tuple[float, float]
     region: tuple[float, float]
     agrees: bool
+    conformal_region: tuple[float, float]
+    agrees_conformal: bool
     width: Estimate
     winkler: Estimate
     winkler_difference: Estimate | None
@@ -127,8 +132,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """One forecaster's scores of each game, (n,) each."""
+    """One forecaster's scores of each game, (n,) each, and how many games it was calibrated on."""
 
+    calibration_games: int
     absolute: Floats
     squared: Floats
     crps: Floats
@@ -137,7 +143,14 @@ class _Scored:
 
     def select(self, which: NDArray[np.bool_]) -> _Scored:
         intervals = {alpha: each.select(which) for alpha, each in self.intervals.items()}
-        return _Scored(self.absolute[which], self.squared[which], self.crps[which], self.brier[which], intervals)
+        return _Scored(
+            self.calibration_games,
+            self.absolute[which],
+            self.squared[which],
+            self.crps[which],
+            self.brier[which],
+            intervals,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +249,7 @@ def _score(point: Floats, outcome: Floats, calibrated: ConformalScores) -> _Scor
                 winkler=scores.winkler(lower, upper, outcome, alpha),
             )
     return _Scored(
+        calibration_games=calibrated.games,
         absolute=scores.absolute_error(point, outcome),
         squared=scores.squared_error(point, outcome),
         crps=scores.crps(point, calibrated.residuals, outcome),
@@ -274,7 +288,14 @@ def _figures(scored: _Scored, baseline: _Scored | None, bootstrap: GameBootstrap
         brier=bootstrap.mean(scored.brier),
         **compared,
         intervals=tuple(
-            _interval_figures(alpha, each, baseline.intervals[alpha] if baseline else None, bootstrap, level)
+            _interval_figures(
+                alpha,
+                each,
+                baseline.intervals[alpha] if baseline else None,
+                bootstrap,
+                level,
+                scored.calibration_games,
+            )
             for alpha, each in scored.intervals.items()
         ),
     )
@@ -288,10 +309,16 @@ def _ratio(bootstrap: GameBootstrap, score: Floats, baseline: Floats) -> Estimat
 
 
 def _interval_figures(
-    alpha: float, scored: _ScoredIntervals, baseline: _ScoredIntervals | None, bootstrap: GameBootstrap, level: float
+    alpha: float,
+    scored: _ScoredIntervals,
+    baseline: _ScoredIntervals | None,
+    bootstrap: GameBootstrap,
+    level: float,
+    calibration_games: int,
 ) -> IntervalFigures:
     games, held = len(scored.covered), int(scored.covered.sum())
     first, last = scores.binomial_region(games, 1 - alpha, level)
+    least, most = scores.conformal_region(games, calibration_games, alpha, level)
     return IntervalFigures(
         alpha=alpha,
         nominal_coverage=1 - alpha,
@@ -299,6 +326,8 @@ def _interval_figures(
         coverage_binomial=scores.wilson_interval(held, games),
         region=(first / games, last / games),
         agrees=first <= held <= last,
+        conformal_region=(least / games, most / games),
+        agrees_conformal=least <= held <= most,
         width=bootstrap.mean(scored.width),
         winkler=bootstrap.mean(scored.winkler),
         winkler_difference=None if baseline is None else bootstrap.difference(scored.winkler, baseline.winkler),

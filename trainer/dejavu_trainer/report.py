@@ -161,17 +161,13 @@ def _groups(groups: tuple[GroupFigures, ...]) -> Table:
 def _verdicts(found: Evaluation) -> list[Text]:
     """What the ensemble's figures come to, in a sentence each."""
     ensemble = found.overall.models["ensemble"]
-    lines = []
-    for each in ensemble.intervals:
-        low, high = each.region
-        place = "within" if each.agrees else "OUTSIDE OF"
-        lines.append(
-            Text(
-                f"Coverage at {_percent(each.nominal_coverage)}: {100 * each.coverage.value:.1f} %, {place} its 99 %"
-                f" binomial interval [{100 * low:.1f}, {100 * high:.1f}]",
-                style="" if each.agrees else "bold red",
-            )
-        )
+    lines = [
+        Text(f"Coverage at {_percent(each.nominal_coverage)}: {100 * each.coverage.value:.1f} %, ")
+        + _placed(each.agrees, "its 99 % binomial interval", each.region)
+        + Text("; ")
+        + _placed(each.agrees_conformal, "that with the calibration's own chance counted", each.conformal_region)
+        for each in ensemble.intervals
+    ]
     ratio, difference = ensemble.mae_ratio, ensemble.mae_difference
     if ratio is not None and difference is not None:
         lines.append(
@@ -181,6 +177,12 @@ def _verdicts(found: Evaluation) -> list[Text]:
             )
         )
     return lines
+
+
+def _placed(agrees: bool, what: str, region: tuple[float, float]) -> Text:
+    low, high = region
+    place = "within" if agrees else "OUTSIDE OF"
+    return Text(f"{place} {what} [{100 * low:.1f}, {100 * high:.1f}]", style="" if agrees else "bold red")
 
 
 def _comparison(difference: Estimate) -> str:

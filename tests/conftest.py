@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # No test is timed: machines are shared. What hypothesis finds in CI must be found again on the desk.
@@ -32,3 +34,10 @@ def data_dir() -> Path:
     if CI:
         pytest.fail(f"DEJAVU_DATA={folder!r} holds no nba/ folder, and CI must test on real games")
     pytest.skip("DEJAVU_DATA names no folder with real games")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a command configures in one test's process must not be heard in the next."""
+    yield
+    structlog.reset_defaults()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import grpc
 import pytest
-import structlog
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.fake_service import Abort, Ended, FakeServer, event, forecast, heartbeat
 from typer.testing import CliRunner, Result
@@ -43,7 +42,7 @@ EXPLAINED = forecast(
 
 
 @pytest.fixture
-def run(server: FakeServer) -> Iterator[Run]:
+def run(server: FakeServer) -> Run:
     """Runs `dejavu` with arguments, against the fake server unless they say otherwise."""
 
     def run(*arguments: str, stdin: str = "", target: str | None = None) -> Result:
@@ -52,8 +51,7 @@ def run(server: FakeServer) -> Iterator[Run]:
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    yield run
-    structlog.reset_defaults()
+    return run
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,11 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poll_state import Summary, percentile
 from dejavu_feed.live import GameState, GameStatus
 from dejavu_feed.names import is_replay
-
-
-def signed(points: float, digits: int = 1) -> str:
-    """Points with their sign, or without one if nothing is left of them: +6.3, −4.0, 0.0."""
-    text = f"{abs(points):.{digits}f}"
-    return text if not float(text) else ("−" if points < 0 else "+") + text
-
-
-def percent(share: float) -> str:
-    """A share in whole percent."""
-    return f"{100 * share:.0f} %"
 
 
 def interval(forecast: Forecast) -> str:
@@ -57,7 +47,7 @@ def event_line(event: Event) -> str:
                 f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
                 f"half {signed(forecast.point_forecast)} [{interval(forecast)}] "
                 f"at {percent(forecast.coverage_probability)}, "
-                f"{event.game.home} leads {percent(forecast.home_lead_probability)}{revision}"
+                f"{event.game.home} leads {chance(forecast.home_lead_probability)}{revision}"
             )
         case Outcome():
             return (

@@ -17,6 +17,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Explanation, Forecast, Horizon
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu_client.numerals import chance, percent
 
 SIMILAR_GAMES_SHOWN = 10
 
@@ -42,7 +43,7 @@ def print_forecast(forecast: Forecast, *, last: float | None = None) -> None:
         f"{percent(forecast.coverage_probability)} interval",
         f"{forecast.interval_lower:+.1f} to {forecast.interval_upper:+.1f}  (home − away, points)",
     )
-    rows.add_row(f"{forecast.home_team or 'home'} leads then", percent(forecast.home_lead_probability))
+    rows.add_row(f"{forecast.home_team or 'home'} leads then", chance(forecast.home_lead_probability))
     if forecast.HasField("explanation"):
         _add_parts(rows, forecast.explanation)
     rows.add_row("model", forecast.model_version)
@@ -65,7 +66,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
             f"{clock(forecast.generated_time)}  {_name(forecast)}  {moment(forecast.horizon)} "
             f"{forecast.point_forecast:+.1f}  {percent(forecast.coverage_probability)} "
             f"[{forecast.interval_lower:+.1f}, {forecast.interval_upper:+.1f}]  "
-            f"home leads {percent(forecast.home_lead_probability)}  #{forecast.sequence}"
+            f"home leads {chance(forecast.home_lead_probability)}  #{forecast.sequence}"
         )
         if forecast.revision:
             line += f" revision {forecast.revision}"
@@ -101,11 +102,6 @@ def print_model(model: Model) -> None:
 def moment(horizon: Horizon.ValueType) -> str:
     """A horizon in words."""
     return "end" if horizon == HORIZON_FINAL else "half"
-
-
-def percent(share: float) -> str:
-    """A share in percent, as precise as it makes sense: 95 %, 62.5 %, 0.4 %."""
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
 def clock(time: Timestamp) -> str:

@@ -12,8 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_state import Summary, WatchedGame
-from dejavu_client.poll_text import interval, percent, score, signed, summary_line, teams
+from dejavu_client.poll_text import interval, score, summary_line, teams
 from dejavu_feed.live import GameStatus
 
 _STALE: Final = 60.0
@@ -68,7 +69,7 @@ def _row(game: WatchedGame, now: datetime) -> list[Text]:
         Text(score(game.state)),
         Text("" if forecast is None else signed(forecast.point_forecast), style="bold"),
         Text(game.note, style="dim") if forecast is None else Text(interval(forecast)),
-        Text("" if forecast is None else percent(forecast.home_lead_probability)),
+        Text("" if forecast is None else chance(forecast.home_lead_probability)),
         _outcome(game),
         Text("" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"),
     ]

@@ -102,7 +102,7 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "BKN by 17.3",
         "95 % interval",
         "+5.1 to +29.6",
-        "96.2 %",
+        "96 %",
         "+16.2  weight 0.4",
         "+18.1  weight 0.6",
         "+20.0",

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poll_state import Summary, WatchedGame, percentile, summarize
-from dejavu_client.poll_text import event_line, event_record, signed, summary_line, summary_record
+from dejavu_client.poll_text import event_line, event_record, summary_line, summary_record
 from dejavu_client.table import evening
 from dejavu_feed.live import GameState, GameStatus
 
@@ -196,3 +197,24 @@ def test_a_percentile_is_one_of_the_values() -> None:
     ]
     with pytest.raises(ValueError):
         percentile([], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("probability", "read"),
+    [
+        (0, "0 %"),
+        (1e-6, "<1 %"),
+        (0.0099, "<1 %"),
+        (0.01, "1 %"),
+        (0.832, "83 %"),
+        (0.99, "99 %"),
+        (0.991, ">99 %"),
+        (1, "100 %"),
+    ],
+)
+def test_only_a_certainty_reads_as_one(probability: float, read: str) -> None:
+    assert chance(probability) == read
+
+
+def test_a_share_is_as_precise_as_it_needs_to_be() -> None:
+    assert [percent(share) for share in (0.95, 0.625, 0.8, 0.999)] == ["95 %", "62.5 %", "80 %", "99.9 %"]

@@ -50,13 +50,14 @@ check-gen: gen
 	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has files that git does not know: commit them"; exit 1; }
 
 test: install test-protobuf6  ## all tests but the long ones
-	$(BIN)/pytest
+	$(BIN)/pytest -p no:randomly
 
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract
 
-nightly: install  ## what takes too long for every change
+nightly: install  ## what takes too long for every change, and all tests in another order each time
 	$(BIN)/pytest -m nightly
+	$(BIN)/pytest
 
 demo: install  ## eight simulated games, forecast live, from the feed to the subscriber
 	$(BIN)/dejavu demo

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,14 +55,30 @@ def demo(
 
     Needs no network. Ends by itself, with the evening's figures, and leaves nothing running.
     """
+    received: list[signal.Signals] = []
     try:
-        missed = asyncio.run(_demo(seconds, count, seed, as_json=as_json))
+        missed = asyncio.run(_interruptible(_demo(seconds, count, seed, as_json=as_json), received))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + received[0]) from None
     except ServerNotStarted as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(FAILED) from None
     if missed:
         typer.echo(f"Error: {missed}", err=True)
         raise typer.Exit(FAILED)
+
+
+async def _interruptible(evening: Coroutine[Any, Any, str], received: list[signal.Signals]) -> str:
+    """Runs the evening; SIGINT and SIGTERM cancel it, so that everything it started is ended, and are noted."""
+    task = asyncio.create_task(evening)
+
+    def end(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    return await task
 
 
 @dataclass(slots=True)

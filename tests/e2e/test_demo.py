@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import psutil
+import pytest
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -51,13 +52,14 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         assert left(Path(folder)) == []
 
 
-def test_a_demo_that_is_interrupted_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals, code: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         process = start(Path(folder), "--seconds", "60", "--json")
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "game"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-        assert process.returncode == 130, errors
+        assert process.returncode == code, errors
         assert "Traceback" not in errors
         assert left(Path(folder)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 # No test is timed: machines are shared. What hypothesis finds in CI must be found again on the desk.
 settings.register_profile("dejavu", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("dejavu")
+
+# A shell that starts a job in the background has it ignore SIGINT, and what it starts in its turn: tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CI = os.environ.get("DEJAVU_CI") == "1"
 

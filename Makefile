@@ -7,6 +7,9 @@ GEN    := .venv-gen
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto)
 
+# What the contract must not break: the last release; before the first one, the last commit.
+BASE  ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || echo HEAD)
+
 .PHONY: help install gen check check-gen test test-protobuf6 demo nightly format clean
 
 help:  ## list the targets
@@ -43,6 +46,7 @@ check: install check-gen  ## format, lint, strict types, contract lint and drift
 	$(BIN)/mypy
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf breaking --against '.git#ref=$(BASE)'
 	$(BIN)/pytest -q tests/test_imports.py
 
 check-gen: gen

@@ -165,9 +165,20 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
                     summary = poller.summary()
             latencies = _latencies(predictions, subscriber)
             _report(console, summary, latencies, as_json=as_json)
-    if not complete or subscriber.order != sorted(set(subscriber.order)):
-        return "the subscriber did not get every forecast once and in order"
-    return ""
+    return shortfall(summary, count, complete and subscriber.order == sorted(set(subscriber.order)))
+
+
+def shortfall(summary: Summary, count: int, delivered: bool) -> str:
+    """What an evening of `count` games promised and did not do; "" if it kept its word.
+
+    Args:
+        summary: the evening.
+        count: how many games it had.
+        delivered: whether the subscriber got every forecast once and in order.
+    """
+    if not summary.forecasts == summary.settled == count:
+        return f"of {count} games {summary.forecasts} were forecast and {summary.settled} of these reached the half"
+    return "" if delivered else "the subscriber did not get every forecast once and in order"
 
 
 def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:

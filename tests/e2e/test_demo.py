@@ -13,6 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dejavu_client.demo import shortfall
+from dejavu_client.poll_state import Summary
+
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The demo as a process, with a folder of its own for temporary files."""
@@ -63,3 +66,12 @@ def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals
         assert process.returncode == code, errors
         assert "Traceback" not in errors
         assert left(Path(folder)) == []
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "settled", "delivered", "kept"),
+    [(8, 8, True, True), (0, 0, True, False), (8, 7, True, False), (7, 7, True, False), (8, 8, False, False)],
+)
+def test_a_demo_that_does_not_keep_its_word_says_so(forecasts: int, settled: int, delivered: bool, kept: bool) -> None:
+    summary = Summary(8, forecasts, settled, settled, 0.95, 5.0, 5.0, ())
+    assert (shortfall(summary, 8, delivered) == "") is kept

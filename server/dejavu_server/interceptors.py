@@ -4,8 +4,8 @@ One layer rather than one for each concern, because each costs every call some m
 when its method is called for the first time, not at every call.
 
 Metadata: a caller's `x-request-id` is taken over, or one is made. It is in every log line of the call and in the
-trailing metadata of the answer, beside `dejavu-worker`, the name of the worker that answered. A stream, which may live
-for hours, has both in its initial metadata too.
+trailing metadata of the answer, beside `dejavu-worker`, the name of the worker that answered, and `dejavu-workers`, how
+many the server was started with. A stream, which may live for hours, has all three in its initial metadata too.
 
 Log: what is the server's fault is a warning or an error. Calls that succeed, and those refused for what their caller
 sent, are only seen at level debug: the metrics count them, and no caller can fill the log.
@@ -31,6 +31,7 @@ from dejavu_server.metrics import Metrics
 
 REQUEST_ID = "x-request-id"
 WORKER = "dejavu-worker"
+WORKERS = "dejavu-workers"
 
 MAX_REQUEST_ID = 128
 """Longest request id taken over from a caller, in characters."""
@@ -59,11 +60,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         worker: name of the worker, told to callers.
         metrics: where calls are counted.
+        workers: how many workers share the port, told to callers.
         max_call_seconds: deadline of a unary call that came without one.
     """
 
-    def __init__(self, worker: str, metrics: Metrics, *, max_call_seconds: float = MAX_CALL_SECONDS) -> None:
-        self._worker = worker
+    def __init__(
+        self, worker: str, metrics: Metrics, *, workers: int = 1, max_call_seconds: float = MAX_CALL_SECONDS
+    ) -> None:
+        self._whence = ((WORKER, worker), (WORKERS, str(workers)))
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self._handlers: dict[str, Handler] = {}
@@ -208,7 +212,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         request_id = request_id or next(self._ids)
         # A call runs in a task, and so in a context, of its own: nothing needs to be unbound.
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        metadata = ((REQUEST_ID, request_id), (WORKER, self._worker))
+        metadata = ((REQUEST_ID, request_id), *self._whence)
         context.set_trailing_metadata(metadata)
         return metadata
 

@@ -76,6 +76,7 @@ class Worker:
     Args:
         settings: what it runs by; of `listen`, port 0 takes a free one.
         name: its name, told to callers.
+        workers: how many workers the server has, told to callers. Not of `settings`: this may be one run alone.
         registry: the models; loaded as the settings say unless given.
         metrics: where it counts; in memory unless given.
         clock: tells the time.
@@ -90,6 +91,7 @@ class Worker:
         settings: Settings,
         *,
         name: str = "0",
+        workers: int = 1,
         registry: Registry | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -103,7 +105,7 @@ class Worker:
         self._reuse_port = reuse_port
         self._resources = AsyncExitStack()
         self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE])
-        self._calls = CallInterceptor(name, self._metrics)
+        self._calls = CallInterceptor(name, self._metrics, workers=workers)
         self._server = grpc.aio.server(
             interceptors=[self._calls],
             options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
@@ -224,7 +226,7 @@ async def _serve(order: WorkerOrder, name: str) -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
-        async with Worker(order.settings, name=name, reuse_port=True) as worker:
+        async with Worker(order.settings, name=name, workers=order.settings.workers, reuse_port=True) as worker:
             _report(order, WorkerReport(address=worker.address))
             await stop.wait()
             _log.info("draining", grace_seconds=order.settings.grace_seconds)

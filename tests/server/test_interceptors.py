@@ -24,12 +24,13 @@ REQUEST = pb.PredictRequest(pattern=PATTERN)
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 
 
-async def test_a_caller_s_request_id_comes_back_with_the_worker_s_name(service: PredictionServiceAsyncStub) -> None:
+async def test_a_caller_s_request_id_comes_back_with_who_answered(service: PredictionServiceAsyncStub) -> None:
     call = service.Predict(REQUEST, metadata=(("x-request-id", "abc-1"),))
     await call
     metadata = await call.trailing_metadata()
     assert metadata["x-request-id"] == "abc-1"
     assert metadata["dejavu-worker"] == "0"
+    assert metadata["dejavu-workers"] == "1"
 
 
 async def test_a_call_without_an_id_gets_one_of_its_own(service: PredictionServiceAsyncStub) -> None:
@@ -53,13 +54,14 @@ async def test_a_failed_call_says_which_worker_failed(service: PredictionService
         await service.Predict(pb.PredictRequest(), metadata=(("x-request-id", "abc-2"),))
     assert caught.value.trailing_metadata()["x-request-id"] == "abc-2"
     assert caught.value.trailing_metadata()["dejavu-worker"] == "0"
+    assert caught.value.trailing_metadata()["dejavu-workers"] == "1"
     assert details(caught.value).reason == "INVALID_PATTERN"
 
 
 async def test_a_stream_says_at_its_start_which_worker_serves_it(service: PredictionServiceAsyncStub) -> None:
     stream = service.StreamPredictions(pb.StreamPredictionsRequest(), metadata=(("x-request-id", "abc-3"),))
     metadata = await stream.initial_metadata()
-    assert (metadata["x-request-id"], metadata["dejavu-worker"]) == ("abc-3", "0")
+    assert (metadata["x-request-id"], metadata["dejavu-worker"], metadata["dejavu-workers"]) == ("abc-3", "0", "1")
     stream.cancel()
 
 

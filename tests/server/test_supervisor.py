@@ -74,6 +74,16 @@ def metrics(server: SpawnedServer) -> Callable[..., float]:
     return value
 
 
+def test_every_answer_says_how_many_workers_there_are(server: SpawnedServer) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        service = PredictionServiceStub(channel)
+        _, call = service.Predict.with_call(WHAT_IF, timeout=10)
+        stream = service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
+        assert dict(call.trailing_metadata())["dejavu-workers"] == "2"
+        assert dict(stream.initial_metadata())["dejavu-workers"] == "2"
+        stream.cancel()
+
+
 def test_workers_share_the_port_and_the_ledger(server: SpawnedServer) -> None:
     answers = [ask(server.address, NAMED) for _ in range(40)]
     assert len({worker for _, worker in answers}) == 2

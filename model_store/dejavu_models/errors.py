@@ -1,23 +1,24 @@
 """The domain's errors.
 
 DejavuError
-├── InvalidInput              a field of a query is wrong: names it, what was found, what was expected
-│   ├── InvalidPattern        length, NaN, infinity, out of bounds
-│   ├── InvalidAlpha          not in (0, 1)
-│   ├── InvalidGameId         not ten digits
-│   ├── InvalidTeam           too long, or not printable
-│   ├── InvalidMargin         pregame_margin not finite or out of bounds
-│   └── InvalidHorizon        not a horizon of the contract
-├── Unsupported               well-formed, but this model can't: names the field and what the model can
-│   ├── UnsupportedHorizon
-│   ├── UnsupportedSlots      the pattern has a number of slots that the model does not know
-│   ├── UnsupportedMargin     pregame_margin, and the bundle holds no ratings
-│   └── AlphaTooSmall         fewer calibration games than the alpha needs
+├── FieldError                a field of a query: names it, what was found, what was expected
+│   ├── InvalidInput          it cannot be right, whatever model is asked
+│   │   ├── InvalidPattern    length, NaN, infinity, out of bounds
+│   │   ├── InvalidAlpha      not in (0, 1)
+│   │   ├── InvalidGameId     not ten digits
+│   │   ├── InvalidTeam       too long, or not printable
+│   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
+│   │   └── InvalidHorizon    not a horizon of the contract
+│   └── Unsupported           well-formed, but this model can't: expected is what the model can
+│       ├── UnsupportedHorizon
+│       ├── UnsupportedSlots  the pattern has a number of slots that the model does not know
+│       ├── UnsupportedMargin pregame_margin, and the bundle holds no ratings
+│       └── AlphaTooSmall     fewer calibration games than the alpha needs
 ├── UnknownModel              no bundle of that version is held
 └── BundleError               a bundle is refused: names the bundle and the file
     ├── BundleNotFound        no such folder, or no manifest in it
     ├── BundleIncomplete      a file that the manifest names is missing
-    ├── BundleCorrupt         a file's hash or form is not what the manifest says
+    ├── BundleCorrupt         a file's hash or form is not what the manifest says, or it can't be read
     └── BundleTooNew          written by a later schema than this code reads
 """
 
@@ -36,8 +37,8 @@ class DejavuError(Exception):
     reason: ClassVar[str] = "DEJAVU_ERROR"
 
 
-class InvalidInput(DejavuError):
-    """A field that cannot be right, whatever model is asked.
+class FieldError(DejavuError):
+    """A field of a query that is refused.
 
     Args:
         field: name of the field as the contract spells it, with its index where it repeats (`pattern[3]`).
@@ -45,7 +46,7 @@ class InvalidInput(DejavuError):
         expected: what would have been accepted.
     """
 
-    reason = "INVALID_INPUT"
+    reason = "FIELD_REFUSED"
     default_field: ClassVar[str] = ""
 
     def __init__(self, found: str, expected: str, field: str | None = None) -> None:
@@ -58,6 +59,12 @@ class InvalidInput(DejavuError):
     def description(self) -> str:
         """What was found and what was expected, without the field's name."""
         return f"{self.found}; expected {self.expected}"
+
+
+class InvalidInput(FieldError):
+    """A field that cannot be right, whatever model is asked."""
+
+    reason = "INVALID_INPUT"
 
 
 class InvalidPattern(InvalidInput):
@@ -102,7 +109,7 @@ class InvalidHorizon(InvalidInput):
     default_field = "horizon"
 
 
-class Unsupported(InvalidInput):
+class Unsupported(FieldError):
     """A field that is well-formed, but that the model asked can't honour."""
 
     reason = "UNSUPPORTED"
@@ -171,7 +178,7 @@ class BundleIncomplete(BundleError):
 
 
 class BundleCorrupt(BundleError):
-    """A file is not what the manifest says."""
+    """A file is not what the manifest says, or can't be read."""
 
     reason = "BUNDLE_CORRUPT"
 

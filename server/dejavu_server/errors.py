@@ -23,7 +23,7 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_models.errors import DejavuError, InvalidInput, UnknownModel, Unsupported
+from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
 from dejavu_server.batcher import Overloaded
 from dejavu_server.health import UnknownService
 from dejavu_server.hub import Draining, SubscriberTooSlow
@@ -78,7 +78,7 @@ def describe(error: BaseException) -> Failure:
         return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error", "", "", {})
     field = description = ""
     metadata: dict[str, str] = {}
-    if isinstance(error, InvalidInput):
+    if isinstance(error, FieldError):
         field, description = error.field, _short(error.description)
         metadata["field"] = field
     elif isinstance(error, UnknownModel):

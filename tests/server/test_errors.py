@@ -17,7 +17,7 @@ importlib.import_module("dejavu_server.worker")  # and with it whatever defines 
 # They stop a worker from starting, so that no caller ever meets them.
 ONLY_AT_THE_START = {"BundleError", "CannotListen", "LedgerSchemaError", "InvalidLedgerUrl"}
 # Bases that nobody raises.
-ONLY_BASES = {"LedgerError"}
+ONLY_BASES = {"FieldError", "LedgerError"}
 
 
 def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:

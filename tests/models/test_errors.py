@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import re
+
+from dejavu_models import errors
+from dejavu_models.errors import DejavuError, FieldError, InvalidInput, Unsupported, UnsupportedSlots
+
+OWN = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DejavuError)]
+
+
+def drawn_parents() -> dict[str, str]:
+    """Child → parent, by the indentation of the tree in the module's docstring."""
+    parents, path = dict[str, str](), ["DejavuError"]
+    for branches, name in re.findall(r"^([│├└─ ]+)(\w+)", errors.__doc__ or "", re.MULTILINE):
+        depth = len(branches) // 4
+        path[depth:] = [name]
+        parents[name] = path[depth - 1]
+    return parents
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    parents = {kind.__name__: kind.__bases__[0].__name__ for kind in OWN if kind is not DejavuError}
+    assert drawn_parents() == parents
+
+
+def test_what_one_model_cannot_do_is_not_taken_for_what_nobody_may_ask() -> None:
+    error = UnsupportedSlots("17 slots", "18")
+    assert isinstance(error, Unsupported)
+    assert isinstance(error, FieldError)
+    assert not isinstance(error, InvalidInput)
+    assert (error.field, error.description) == ("pattern", "17 slots; expected 18")

@@ -1,8 +1,8 @@
 """Bundles on disk: a folder with manifest.json and the files that it names.
 
-Loading verifies the hash of every file before a library reads it, and takes nothing on trust: what is missing,
-altered or written by later code is refused by name. Publishing writes beside the target, loads that back, holds it
-against a golden query and only then moves it into place. Nothing is pickled.
+Loading verifies the hash of every file and hands libraries the very bytes that it verified. It takes nothing on trust:
+what is missing, altered or written by later code is refused by name. Publishing writes beside the target, loads that
+back, holds it against a golden query and only then moves it into place. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -36,13 +36,20 @@ GOLDEN_TOLERANCE = 1e-6
 
 
 def load_bundle(folder: Path) -> Forecaster:
-    """A forecaster from a bundle's folder.
+    """A forecaster from a bundle's folder; if that is replaced meanwhile, from the old or the new one, never from both.
 
     Raises:
         BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew: if it is refused; the message names the file.
     """
     manifest = read_manifest(folder)
-    contents = {name: _verified(folder, name, sha256) for name, sha256 in manifest.files.items()}
+    try:
+        contents = _read_files(folder, manifest)
+    except (BundleIncomplete, BundleCorrupt):
+        newer = read_manifest(folder)
+        if newer == manifest:
+            raise
+        # Published between the reading of the manifest and of its files.
+        manifest, contents = newer, _read_files(folder, newer)
     stages = [_load_stage(folder, record, contents) for record in manifest.stages]
     return Forecaster(manifest, stages)
 
@@ -57,6 +64,8 @@ def read_manifest(folder: Path) -> Manifest:
         text = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise BundleNotFound(f"{folder}: there is no bundle: no {MANIFEST}") from None
+    except OSError as error:
+        raise BundleCorrupt(f"{folder}: {MANIFEST} cannot be read: {error.strerror}") from error
     try:
         # Asked first: a later schema may have another form altogether.
         schema = dict(json.loads(text)).get("schema_version")
@@ -71,6 +80,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleCorrupt(f"{folder}: {MANIFEST} is not a manifest: {place}: {first['msg']}") from error
     except (ValueError, TypeError) as error:
         raise BundleCorrupt(f"{folder}: {MANIFEST} is not a JSON object: {error}") from error
+
+
+def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    return {name: _verified(folder, name, sha256) for name, sha256 in manifest.files.items()}
 
 
 def _verified(folder: Path, name: str, sha256: str) -> bytes:
@@ -96,7 +109,7 @@ def _load_stage(folder: Path, record: StageRecord, contents: Mapping[str, bytes]
         if len(entries) != settings.entries:
             raise ValueError(f"it holds {len(entries)} entries, the manifest says {settings.entries}")
     with _refusing(folder, files.index):
-        index = load_index(folder / files.index, record.slots, settings.entries)
+        index = load_index(contents[files.index], record.slots, settings.entries)
         dejavu = Dejavu(index, entries, DejavuSettings(settings.recency, settings.neighbours, settings.kernel))
     models = PointModels(record.horizon, record.slots, dejavu, lstm, record.dejavu_weight)
     return Stage(models, scores)
@@ -131,8 +144,8 @@ def scores_from_bytes(content: bytes) -> ConformalScores:
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
     """Writes a bundle and moves it into place once it has proved itself.
 
-    An older bundle at `folder` is replaced. For an instant between two renames there is none; a reader that comes
-    then gets BundleNotFound, never half a bundle.
+    An older bundle at `folder` is replaced. For an instant between two renames there is none: a reader then gets a
+    BundleError, never half a bundle.
 
     Args:
         folder: where it shall lie.

@@ -212,20 +212,22 @@ def build_index(vectors: Singles, seed: int) -> Any:
     return index
 
 
-def load_index(path: Path, minutes: int, entries: int) -> Any:
-    """An index from a file whose hash was verified: hnswlib trusts what it reads.
+def load_index(content: bytes, minutes: int, entries: int) -> Any:
+    """An index from the bytes of its file, whose hash was verified: hnswlib trusts what it reads.
 
     Raises:
         ValueError: if its dimension or size is not what is expected. hnswlib would take the file's word for neither.
     """
     header = struct.Struct("=6Q")
-    with path.open("rb") as file:
-        start = file.read(header.size)
-    if len(start) < header.size:
+    if len(content) < header.size:
         raise ValueError("the index is too short to be one")
-    _, _, count, _, label_offset, data_offset = header.unpack(start)
+    _, _, count, _, label_offset, data_offset = header.unpack_from(content)
     if (found := (label_offset - data_offset) // 4) != minutes or count != entries:
         raise ValueError(f"the index holds {count} vectors of {found}, not {entries} of {minutes}")
     index = hnswlib.Index(space="l2", dim=minutes)
-    index.load_index(str(path))
+    # hnswlib reads files only. It gets one of its own: whatever now lies where the bytes came from was not verified.
+    with tempfile.NamedTemporaryFile(prefix="dejavu-index.") as file:
+        file.write(content)
+        file.flush()
+        index.load_index(file.name)
     return index

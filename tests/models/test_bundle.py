@@ -13,6 +13,7 @@ import pytest
 
 from dejavu_models import bundle
 from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_models.dejavu import build_index, load_index
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleTooNew
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest, version_of
@@ -69,10 +70,19 @@ def test_a_missing_file_refuses_the_bundle(copy: Path, name: str) -> None:
         load_bundle(copy)
 
 
-def test_a_folder_where_a_file_should_be_refuses_the_bundle(copy: Path) -> None:
-    (copy / "lstm.onnx").unlink()
-    (copy / "lstm.onnx").mkdir()
-    with pytest.raises(BundleCorrupt, match=r"lstm\.onnx cannot be read"):
+@pytest.mark.parametrize("name", [MANIFEST, "lstm.onnx"])
+def test_a_folder_where_a_file_should_be_refuses_the_bundle(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    (copy / name).mkdir()
+    with pytest.raises(BundleCorrupt, match=f"bundle: {name} cannot be read"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, *FILES])
+def test_a_file_that_the_system_does_not_give_out_refuses_the_bundle_by_its_name(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    (copy / name).symlink_to(name)  # a loop: nobody can read it, not even root
+    with pytest.raises(BundleCorrupt, match=f"bundle: {name} cannot be read"):
         load_bundle(copy)
 
 
@@ -224,6 +234,56 @@ def test_if_the_new_bundle_cannot_be_moved_the_old_one_returns(
         publish(copy, read_manifest(small_bundle), contents(small_bundle))
     monkeypatch.undo()
     assert load_bundle(copy).version == read_manifest(small_bundle).version
+
+
+def before_read(number: int, meddle: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has something happen just before the reading of the file of that number, from 0, the manifest, on."""
+    read_bytes, left = Path.read_bytes, iter(range(number))
+
+    def read(self: Path) -> bytes:
+        if next(left, None) is None:
+            monkeypatch.setattr(Path, "read_bytes", read_bytes)
+            meddle()
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+
+
+@pytest.mark.parametrize("number", range(1 + len(FILES)))
+def test_a_bundle_replaced_while_it_is_read_is_loaded_whole(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    target = shutil.copytree(default_bundle(), tmp_path / "bundle")
+    manifest, files = read_manifest(small_bundle), contents(small_bundle)
+    before_read(number, lambda: publish(target, manifest, files), monkeypatch)
+    forecaster = load_bundle(target)
+    assert forecaster.version == manifest.version
+    bundle.check_golden(forecaster)
+
+
+@pytest.mark.parametrize("number", range(1 + len(FILES)))
+def test_a_bundle_that_vanishes_while_it_is_read_is_refused(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before_read(number, lambda: shutil.rmtree(copy), monkeypatch)
+    with pytest.raises(BundleNotFound, match="no bundle"):
+        load_bundle(copy)
+
+
+def test_the_index_is_made_of_the_bytes_that_were_verified(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hnswlib wants a file: it must not be the bundle's, which may be another one by then."""
+    import numpy as np
+
+    other = build_index(np.zeros((60, 18), dtype=np.float32), seed=0)
+
+    def load(content: bytes, minutes: int, entries: int) -> Any:
+        other.save_index(str(copy / "dejavu.hnsw"))
+        return load_index(content, minutes, entries)
+
+    monkeypatch.setattr(bundle, "load_index", load)
+    bundle.check_golden(load_bundle(copy))
+    with pytest.raises(BundleCorrupt, match=r"dejavu\.hnsw .*SHA-256"):
+        load_bundle(copy)
 
 
 @pytest.mark.parametrize("kind", ["a folder of other things", "a file"])

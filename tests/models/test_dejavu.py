@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,26 +85,22 @@ def test_the_same_vectors_and_seed_give_the_same_file() -> None:
     assert dejavu_of(walks(800, 4), 25).index_bytes() == dejavu_of(walks(800, 4), 25).index_bytes()
 
 
-def test_an_index_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_an_index_comes_back_from_its_bytes() -> None:
     dejavu, asked = dejavu_of(walks(500, 5), 50), walks(20, 6)
-    (tmp_path / "index").write_bytes(dejavu.index_bytes())
-    back = Dejavu(load_index(tmp_path / "index", 18, 500), dejavu.entries, dejavu.settings)
+    back = Dejavu(load_index(dejavu.index_bytes(), 18, 500), dejavu.entries, dejavu.settings)
     assert np.array_equal(back.look_up(asked).increments, dejavu.look_up(asked).increments)
 
 
 @pytest.mark.parametrize(("minutes", "entries"), [(17, 100), (18, 99)])
-def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(
-    tmp_path: Path, minutes: int, entries: int
-) -> None:
-    (tmp_path / "index").write_bytes(dejavu_of(walks(100, 7), 25).index_bytes())
+def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(minutes: int, entries: int) -> None:
+    content = dejavu_of(walks(100, 7), 25).index_bytes()
     with pytest.raises(ValueError, match=f"100 vectors of 18, not {entries} of {minutes}"):
-        load_index(tmp_path / "index", minutes, entries)
+        load_index(content, minutes, entries)
 
 
-def test_a_file_too_short_to_be_an_index_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "index").write_bytes(b"short")
+def test_bytes_too_few_to_be_an_index_are_refused() -> None:
     with pytest.raises(ValueError, match="too short"):
-        load_index(tmp_path / "index", 18, 100)
+        load_index(b"short", 18, 100)
 
 
 def test_no_more_neighbours_than_entries() -> None:

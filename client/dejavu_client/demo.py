@@ -214,4 +214,6 @@ def _report(console: Console, summary: Summary, latencies: list[float], *, as_js
         console.print(
             f"From the feed to the subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
         )
-    console.print("So few games prove nothing about the model; the README has its figures on whole seasons.")
+    console.print(
+        "The games are simulated: figures on real seasons, which say what the model is worth, are in the README."
+    )

@@ -32,8 +32,15 @@ from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable, Resume
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
 
-MAX_TEXT = 500
-"""Longest message or metadata value sent, in characters: a status travels in HTTP/2 headers, which are bounded."""
+MAX_TEXT = 256
+"""Longest message or description sent, in bytes of UTF-8.
+
+A status travels in HTTP/2 trailers, of which clients take 8 kB in all: the message percent-encoded, which triples what
+is not ASCII, and once more with its description in the details, in Base64.
+"""
+
+MAX_QUOTED = 32
+"""Longest text of a caller's that is sent back, in characters; of a longer one only its length is told."""
 
 
 class DeadlinePassed(DejavuError):
@@ -68,29 +75,28 @@ class Failure(NamedTuple):
     """The offending field; empty if the error names none."""
     description: str
     """What is wrong with the field."""
-    metadata: dict[str, str]
 
 
 def describe(error: BaseException) -> Failure:
     """Looks an error up in the table; what is not in it becomes a bare INTERNAL."""
     code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
     if code is None or not isinstance(error, DejavuError):
-        return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error", "", "", {})
-    field = description = ""
-    metadata: dict[str, str] = {}
+        return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error", "", "")
     if isinstance(error, FieldError):
-        field, description = error.field, _short(error.description)
-        metadata["field"] = field
+        field, description = error.field, error.description
     elif isinstance(error, UnknownModel):
-        field, description = "model_version", _short(str(error))
-        metadata = {"model_version": _short(error.version), "held": _short(",".join(error.held))}
-    return Failure(code, error.reason, _short(str(error)), field, description, metadata)
+        held = ", ".join(error.held)
+        field, description = "model_version", f"{_quoted(error.version)} is not held; expected one of {held}, or empty"
+    else:
+        return Failure(code, error.reason, _short(str(error)), "", "")
+    return Failure(code, error.reason, _short(f"{field}: {description}"), field, _short(description))
 
 
 def status(failure: Failure) -> status_pb2.Status:
     """A failure as google.rpc.Status, with its details."""
     answer = status_pb2.Status(code=rpc_code(failure.code), message=failure.message)
-    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=failure.metadata)
+    metadata = {"field": failure.field} if failure.field else {}
+    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=metadata)
     answer.details.add().Pack(info)
     if failure.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=failure.field, description=failure.description)
@@ -112,5 +118,10 @@ def rpc_code(code: grpc.StatusCode) -> int:
     return number
 
 
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= MAX_QUOTED else f"a text of {len(text)} characters"
+
+
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    data = text.encode(errors="replace")
+    return data.decode() if len(data) <= MAX_TEXT else data[: MAX_TEXT - 3].decode(errors="ignore") + "…"

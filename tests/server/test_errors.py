@@ -84,10 +84,17 @@ def test_what_is_not_in_the_table_leaves_as_a_bare_internal(error: Exception) ->
     assert b"secret" not in batch_error(failure).SerializeToString()
 
 
-def test_a_status_fits_into_headers_whatever_the_caller_sent() -> None:
-    answer = status(describe(UnknownModel("x" * 1_000_000, ("2fde30b09182491b",) * 1000)))
-    assert answer.code == code_pb2.NOT_FOUND
-    assert answer.ByteSize() < 4096
+@pytest.mark.parametrize("text", ["x", "😀", "\0", "%", "\U000e0001", "\ud800"])
+def test_a_status_fits_into_trailers_whatever_it_tells_of(text: str) -> None:
+    long = text * 1_000_000
+    for error in (UnknownModel(long, (long,) * 2), InvalidAlpha(long, long), LedgerUnavailable(long)):
+        assert status(describe(error)).ByteSize() < 1024
+
+
+def test_a_model_that_is_not_held_is_answered_with_those_that_are() -> None:
+    failure = describe(UnknownModel("x" * 1000, ("2fde30b09182491b",)))
+    assert failure.message == f"model_version: {failure.description}"
+    assert failure.description == "a text of 1000 characters is not held; expected one of 2fde30b09182491b, or empty"
 
 
 def test_a_batch_s_error_says_the_same_as_a_status() -> None:

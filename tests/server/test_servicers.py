@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -96,6 +98,34 @@ async def test_what_is_refused_says_why_alone_and_in_a_batch(
     error = batch.results[1].error
     assert (error.code, error.reason, error.message) == (code_pb2.Code.Value(code.name), reason, alone.message)
     assert {violation.field: violation.description for violation in error.field_violations} == alone.violations
+
+
+HOSTILE = ["x" * 100_000, "%" * 600, "😀" * 600, "\0" * 600, *(text * 20 for text in ("😀", "\U000e0001"))]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("field", ["game_id", "home_team", "away_team", "model_version", "game_ids", "resume_token"])
+async def test_no_text_of_a_caller_s_outgrows_the_trailers(
+    service: PredictionServiceAsyncStub, field: str, text: str
+) -> None:
+    fields: dict[str, Any] = {field: [text] if field == "game_ids" else text}
+    call: Any
+    if field in {"game_ids", "resume_token"}:
+        call = service.StreamPredictions(pb.StreamPredictionsRequest(**fields))
+        answer = call.read()
+    else:
+        answer = call = service.Predict(pb.PredictRequest(pattern=PATTERN, **fields))
+    if field in {"home_team", "away_team"} and text == "😀" * 20:
+        assert (await answer).forecast  # a fine name for a team
+        return
+    refused = await refusal(answer)
+    expected = grpc.StatusCode.NOT_FOUND if field == "model_version" else grpc.StatusCode.INVALID_ARGUMENT
+    assert (refused.code, list(refused.violations)) == (expected, ["game_ids[0]" if field == "game_ids" else field])
+    trailers = await call.trailing_metadata()
+    encoded = sum(
+        len(key) + len(base64.b64encode(value) if isinstance(value, bytes) else value) for key, value in trailers
+    )
+    assert encoded + len(quote(refused.message)) < 4096  # as the message is escaped in grpc-message
 
 
 async def test_a_batch_is_answered_in_order_and_named_games_are_recorded(service: PredictionServiceAsyncStub) -> None:

@@ -23,7 +23,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
 from dejavu_client.health import CHECK, HealthStatus
-from dejavu_client.pool import Pool
+from dejavu_client.origin import origin
+from dejavu_client.pool import Place, Pool
 from dejavu_client.requests import HALFTIME, predict_request
 from dejavu_client.stats import CallRecorder, CallStatistics
 from dejavu_client.subscription import Subscription
@@ -60,13 +61,14 @@ class AsyncDejavuClient:
     Args:
         target: address of the server, as gRPC writes it.
         timeout: deadline of a call, in seconds, its retries included.
-        channels: how many connections to use in turn.
+        channels: how many connections to use in turn; as many workers of the server can be reached at once.
         credentials: for TLS; None for plain text.
         metadata: what to send with every call.
         silence: seconds without any message after which a stream is taken to be dead.
         slow: a call that takes longer (seconds) is logged as a warning.
         very_slow: a call that takes longer (seconds) is logged as an error.
-        channel_factory: makes a channel in the place of the default one; `credentials` are then its affair.
+        channel_factory: makes a new channel, in the place of the default one, whenever it is called; `credentials`
+            are then its affair.
 
     Every call raises a DejavuClientError of the tree in `dejavu_client.errors` when it gets no answer. Cancelling the
     task that awaits a call cancels the call.
@@ -256,11 +258,21 @@ class AsyncDejavuClient:
         timeout: float | None,  # noqa: ASYNC109 - as in predict
     ) -> ResponseT:
         seconds = self.timeout if timeout is None else timeout
-        with self._open(), self._calls.call(method, seconds):
-            call = rpc(self._pool.take())(request, timeout=seconds, metadata=self._metadata)
-            response = await call
-            self._calls.answered(await call.initial_metadata(), await call.trailing_metadata())
+        place = self._pool.take()
+        try:
+            with self._open(), self._calls.call(method, seconds):
+                call = rpc(place.line)(request, timeout=seconds, metadata=self._metadata)
+                response = await call
+            whence = origin(await call.initial_metadata(), await call.trailing_metadata())
+            self._calls.answered(whence.worker)
+            self._pool.answered(place, whence)
+        finally:
+            await self._give_back(place)
         return response
+
+    async def _give_back(self, place: Place[_Line]) -> None:
+        for line in self._pool.give_back(place):
+            await line.channel.close()
 
     async def _events(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
         while True:
@@ -279,8 +291,19 @@ class AsyncDejavuClient:
 
     async def _connection(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """The events of one connection; ends with an exception, unless the reader leaves first."""
+        place = self._pool.take()
+        try:
+            async with aclosing(self._responses(place.line, subscription)) as responses:
+                async for response in responses:
+                    yield response
+        finally:
+            await self._give_back(place)
+
+    async def _responses(
+        self, line: _Line, subscription: Subscription
+    ) -> AsyncGenerator[StreamPredictionsResponse, None]:
         with self._open():
-            call = self._pool.take().prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
         counting = self._calls.call("StreamPredictions")
         try:
             while True:

@@ -23,7 +23,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError, DejavuClientError, UnavailableError
 from dejavu_client.health import CHECK, HealthStatus
-from dejavu_client.pool import Pool
+from dejavu_client.origin import origin
+from dejavu_client.pool import Place, Pool
 from dejavu_client.requests import HALFTIME, predict_request
 from dejavu_client.stats import CallRecorder, CallStatistics
 from dejavu_client.subscription import Subscription
@@ -59,13 +60,14 @@ class DejavuClient:
     Args:
         target: address of the server, as gRPC writes it.
         timeout: deadline of a call, in seconds, its retries included.
-        channels: how many connections to use in turn.
+        channels: how many connections to use in turn; as many workers of the server can be reached at once.
         credentials: for TLS; None for plain text.
         metadata: what to send with every call.
         silence: seconds without any message after which a stream is taken to be dead.
         slow: a call that takes longer (seconds) is logged as a warning.
         very_slow: a call that takes longer (seconds) is logged as an error.
-        channel_factory: makes a channel in the place of the default one; `credentials` are then its affair.
+        channel_factory: makes a new channel, in the place of the default one, whenever it is called; `credentials`
+            are then its affair.
 
     Every call raises a DejavuClientError of the tree in `dejavu_client.errors` when it gets no answer.
     """
@@ -240,10 +242,20 @@ class DejavuClient:
         timeout: float | None,
     ) -> ResponseT:
         seconds = self.timeout if timeout is None else timeout
-        with self._open(), self._calls.call(method, seconds):
-            response, call = rpc(self._pool.take()).with_call(request, timeout=seconds, metadata=self._metadata)
-        self._calls.answered(call.initial_metadata(), call.trailing_metadata())
+        place = self._pool.take()
+        try:
+            with self._open(), self._calls.call(method, seconds):
+                response, call = rpc(place.line).with_call(request, timeout=seconds, metadata=self._metadata)
+            whence = origin(call.initial_metadata(), call.trailing_metadata())
+            self._calls.answered(whence.worker)
+            self._pool.answered(place, whence)
+        finally:
+            self._give_back(place)
         return response
+
+    def _give_back(self, place: Place[_Line]) -> None:
+        for line in self._pool.give_back(place):
+            line.channel.close()
 
     def _events(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
         while True:
@@ -256,8 +268,15 @@ class DejavuClient:
 
     def _connection(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
         """The events of one connection; ends with an exception, unless the reader leaves first."""
+        place = self._pool.take()
+        try:
+            yield from self._responses(place.line, subscription)
+        finally:
+            self._give_back(place)
+
+    def _responses(self, line: _Line, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
         with self._open():
-            call = self._pool.take().prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
         watchdog = Watchdog(self._silence, call.cancel)
         counting = self._calls.call("StreamPredictions")
         try:

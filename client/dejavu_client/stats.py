@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,13 +14,10 @@ import grpc
 import structlog
 
 from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
-from dejavu_client.errors import DejavuClientError, from_rpc_error, metadata_value
+from dejavu_client.errors import DejavuClientError, from_rpc_error
 
 WINDOW = 1024
 """How many of the newest calls of a method the p95 is taken from."""
-
-WORKER_KEY = "dejavu-worker"
-"""Where an answer's metadata say which worker it came from."""
 
 log = structlog.get_logger("dejavu_client")
 
@@ -104,6 +101,8 @@ class CallRecorder:
     def call(self, method: str, timeout: float | None = None) -> Iterator[None]:
         """Runs one call, synchronous or awaited, that is given `timeout` seconds.
 
+        Whatever else ends it, silence or the caller's leaving, is a call without an answer too, and goes its way.
+
         Raises:
             DejavuClientError: in the place of a grpc.RpcError.
         """
@@ -114,15 +113,18 @@ class CallRecorder:
             ours = from_rpc_error(error, self._target, timeout)
             self.record(method, time.perf_counter() - start, ours)
             raise ours from error
+        except BaseException as error:
+            self.record(method, time.perf_counter() - start, error)
+            raise
         self.record(method, time.perf_counter() - start)
 
-    def record(self, method: str, seconds: float, error: DejavuClientError | None = None) -> None:
+    def record(self, method: str, seconds: float, error: BaseException | None = None) -> None:
         """Counts one call that ended, and logs it if it was slow."""
         with self._lock:
             self._tallies.setdefault(method, _Tally()).add(seconds, error is not None)
         if seconds > self._slow:
             report = log.error if seconds > self._very_slow else log.warning
-            outcome = "OK" if error is None else error.code.name if error.code else type(error).__name__
+            outcome = _outcome(error)
             report("slow_call", method=method, milliseconds=round(seconds * 1e3), outcome=outcome, target=self._target)
 
     @contextmanager
@@ -137,9 +139,8 @@ class CallRecorder:
         except grpc.RpcError as error:
             raise from_rpc_error(error, self._target) from error
 
-    def answered(self, *metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-        """Counts an answer of the worker that the answer's metadata (initial, trailing) name."""
-        worker = next(filter(None, (metadata_value(part, WORKER_KEY) for part in metadata)), "")
+    def answered(self, worker: str) -> None:
+        """Counts an answer of a worker; an empty name is nobody's."""
         if worker:
             with self._lock:
                 self._workers[worker] += 1
@@ -149,3 +150,11 @@ class CallRecorder:
         with self._lock:
             methods = {method: tally.statistics() for method, tally in self._tallies.items()}
             return CallStatistics(methods, dict(self._workers))
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "OK"
+    if isinstance(error, DejavuClientError) and error.code is not None:
+        return error.code.name
+    return type(error).__name__

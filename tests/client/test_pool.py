@@ -1,27 +1,95 @@
-"""Connections in turn."""
+"""The pool's lines: whose turn it is, when one is given up for a fresh one, and when it is hung up."""
 
 from __future__ import annotations
 
 import itertools
+import random
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.pool import Pool
+from dejavu_client.origin import Origin, origin
+from dejavu_client.pool import FIRST_PAUSE, LONGEST_PAUSE, Place, Pool
+
+
+class Service:
+    """Workers behind one port, as a pool sees them: each new line is given to one of them, and stays there.
+
+    Attributes:
+        workers: the living workers.
+        told: how many workers the answers speak of.
+        lines: the worker of each line ever dialled.
+        hung_up: the lines that were hung up, in that order.
+        now: seconds by the pool's clock.
+    """
+
+    def __init__(self, workers: int, size: int, choose: Callable[[list[str]], str], *, told: int | None = None) -> None:
+        self.workers = [str(number) for number in range(workers)]
+        self.told = workers if told is None else told
+        self.lines = list[str]()
+        self.hung_up = list[int]()
+        self.now = 0.0
+        self._choose = choose
+        self.pool = Pool(self._dial, size, now=lambda: self.now)
+
+    def _dial(self) -> int:
+        self.lines.append(self._choose(self.workers))
+        return len(self.lines) - 1
+
+    def answer(self, place: Place[int]) -> str:
+        """Ends a call with an answer; its worker. A line to a dead worker goes to one that lives."""
+        if self.lines[place.line] not in self.workers:
+            self.lines[place.line] = self._choose(self.workers)
+        worker = self.lines[place.line]
+        self.pool.answered(place, Origin(worker, self.told))
+        self.give_back(place)
+        return worker
+
+    def give_back(self, place: Place[int]) -> None:
+        self.hung_up += self.pool.give_back(place)
+
+    def call(self, seconds: float = 1.0) -> str:
+        place = self.pool.take()
+        self.now += seconds
+        return self.answer(place)
+
+    def calls_until_all_are_reached(self) -> int:
+        """Calls until the newest ones, as many as there are workers, were answered by all of them."""
+        newest = list[str]()
+        for count in range(1, 10_000):
+            newest = [*newest, self.call()][-len(self.workers) :]
+            if set(newest) == set(self.workers):
+                return count
+        raise AssertionError(f"not all are reached: {Counter(newest)}")
+
+
+def taken(pool: Pool[int]) -> int:
+    place = pool.take()
+    assert pool.give_back(place) == []
+    return place.line
+
+
+def first(workers: list[str]) -> str:
+    return workers[0]
 
 
 def test_lines_are_dialled_one_by_one_and_then_used_in_turn() -> None:
     numbers = itertools.count()
     pool = Pool(lambda: next(numbers), 3)
-    assert [pool.take() for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+    assert [taken(pool) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
     assert pool.close() == [0, 1, 2]
 
 
 def test_a_closed_pool_dials_no_more() -> None:
     pool = Pool(object, 2)
-    line = pool.take()
-    assert pool.close() == [line]
+    place = pool.take()
+    assert pool.close() == [place.line]
     assert pool.close() == []
+    assert pool.give_back(place) == []
     with pytest.raises(ClientClosedError):
         pool.take()
 
@@ -30,3 +98,152 @@ def test_a_closed_pool_dials_no_more() -> None:
 def test_a_pool_needs_a_line(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Pool(object, size)
+
+
+@given(
+    seed=st.integers(0, 2**32), workers=st.integers(1, 8), size=st.integers(1, 8), deaths=st.lists(st.integers(0, 7))
+)
+@settings(max_examples=60)
+def test_every_worker_is_reached_and_so_is_every_successor(
+    seed: int, workers: int, size: int, deaths: list[int]
+) -> None:
+    service = Service(min(workers, size), size, random.Random(seed).choice)
+    service.calls_until_all_are_reached()
+    for number, death in enumerate(deaths):
+        service.workers[death % len(service.workers)] = f"successor {number}"
+        service.calls_until_all_are_reached()
+    assert len(service.pool.close()) <= size
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    workers=st.integers(1, 5),
+    size=st.integers(1, 5),
+    steps=st.lists(st.sampled_from(["take", "answer", "fail", "die", "wait"]), max_size=120),
+)
+def test_no_call_loses_its_line_and_no_line_is_left_open(seed: int, workers: int, size: int, steps: list[str]) -> None:
+    draw = random.Random(seed)
+    service = Service(workers, size, draw.choice)
+    under_way = list[Place[int]]()
+    for number, step in enumerate(steps):
+        if step == "take":
+            under_way.append(service.pool.take())
+        elif step == "die":
+            service.workers[draw.randrange(workers)] = f"successor {number}"
+        elif step == "wait":
+            service.now += 10.0
+        elif under_way:
+            place = under_way.pop(draw.randrange(len(under_way)))
+            assert place.line not in service.hung_up
+            (service.answer if step == "answer" else service.give_back)(place)
+        busy = {place.line for place in under_way}
+        assert not busy & set(service.hung_up)
+        assert len(service.lines) - len(service.hung_up) <= size + len(under_way) + 1
+    assert sorted(service.hung_up + service.pool.close()) == list(range(len(service.lines)))
+
+
+def test_only_a_line_to_a_worker_that_is_reached_twice_is_given_up() -> None:
+    workers = iter(["0", "1", "0", "2"])
+    service = Service(3, 3, lambda _: next(workers))
+    assert [service.call() for _ in range(3)] == ["0", "1", "0"]
+    assert service.call() == "2"
+    assert service.hung_up == [0]
+    assert [service.call() for _ in range(3)] == ["1", "0", "2"]
+    assert len(service.lines) == 4
+
+
+def test_the_line_given_up_is_hung_up_when_its_last_call_has_ended() -> None:
+    service = Service(2, 2, first)
+    streams = [service.pool.take() for _ in range(2)]
+    for place in streams:
+        service.pool.answered(place, Origin("0", 2))
+    service.call()
+    assert len(service.lines) == 3
+    assert service.hung_up == []
+    for place in streams:
+        service.give_back(place)
+    assert len(service.hung_up) == 1
+    assert streams[[place.line for place in streams].index(service.hung_up[0])].given_up
+
+
+def test_redials_go_one_by_one() -> None:
+    service = Service(2, 2, first)
+    for _ in range(2):
+        service.call()
+    fresh = service.pool.take()
+    service.now += 1000
+    others = [service.pool.take() for _ in range(5)]
+    assert len(service.lines) == 3, "the fresh line may reach the worker that is missing"
+    service.answer(fresh)
+    service.pool.take()
+    assert len(service.lines) == 4
+    assert {place.line for place in others} <= {0, 1, 2}
+
+
+def test_redials_in_vain_become_rare_and_a_successor_is_looked_for_at_once() -> None:
+    service = Service(1, 2, first, told=2)
+    dials = list[float]()
+    while service.now < 1200:
+        known = len(service.lines)
+        service.call(FIRST_PAUSE / 2)
+        if len(service.lines) > known:
+            dials.append(service.now)
+    pauses = [after - before for before, after in itertools.pairwise(dials[2:])]
+    assert pauses[0] == pytest.approx(FIRST_PAUSE, abs=FIRST_PAUSE)
+    assert all(after >= before - FIRST_PAUSE for before, after in itertools.pairwise(pauses))
+    assert pauses[-1] == pytest.approx(LONGEST_PAUSE, abs=2 * FIRST_PAUSE)
+
+    service.workers = ["successor"]
+    known = len(service.lines)
+    for _ in range(10):
+        service.call(LONGEST_PAUSE)
+    assert len(service.lines) > known
+
+
+def test_calls_are_spread_over_workers_however_many_lines_each_has() -> None:
+    workers = iter(["0", "0", "0", "1"])
+    service = Service(2, 4, lambda _: next(workers))
+    for _ in range(4):
+        service.call()
+    lines = Counter[int]()
+    for _ in range(60):
+        place = service.pool.take()
+        lines[place.line] += 1
+        service.answer(place)
+    assert lines == {0: 10, 1: 10, 2: 10, 3: 30}
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_nothing_is_redialled_where_nobody_tells_of_more_workers(told: int) -> None:
+    service = Service(1, 4, first, told=told)
+    for _ in range(100):
+        service.call(60.0)
+    assert len(service.lines) == 4
+
+
+def test_answers_that_do_not_tell_change_nothing() -> None:
+    service = Service(2, 2, first)
+    for _ in range(100):
+        place = service.pool.take()
+        service.pool.answered(place, Origin())
+        service.give_back(place)
+        service.now += 60
+    assert len(service.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ((None, None), Origin("", 0)),
+        (([("x", "y")], []), Origin("", 0)),
+        (([("dejavu-worker", "0-7")], None), Origin("0-7", 0)),
+        ((None, [("other", "x"), ("dejavu-worker", "1-8"), ("dejavu-workers", "4")]), Origin("1-8", 4)),
+        (([("dejavu-worker", "0-7"), ("dejavu-workers", "many")],), Origin("0-7", 0)),
+        (([("dejavu-worker", "0-7"), ("dejavu-workers", "-2")],), Origin("0-7", 0)),
+        (([("dejavu-worker", "0-7"), ("dejavu-workers", "²")],), Origin("0-7", 0)),
+    ],
+)
+def test_the_origin_is_found_in_either_metadata_or_in_none(
+    metadata: tuple[list[tuple[str, str | bytes]] | None, ...], expected: Origin
+) -> None:
+    assert origin(*metadata) == expected

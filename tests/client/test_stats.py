@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 
@@ -41,10 +42,10 @@ def test_the_p95_is_of_the_newest_calls_and_memory_is_bounded() -> None:
 def test_a_snapshot_does_not_change() -> None:
     recorder = CallRecorder("here")
     recorder.record("Predict", 0.01)
-    recorder.answered([("dejavu-worker", "1")])
+    recorder.answered("1")
     snapshot = recorder.snapshot()
     recorder.record("Predict", 0.02, DeadlineExceededError("late"))
-    recorder.answered([("dejavu-worker", "1")])
+    recorder.answered("1")
     assert (snapshot.methods["Predict"].count, snapshot.workers["1"]) == (1, 1)
 
 
@@ -65,12 +66,20 @@ def test_calls_of_many_threads_are_all_counted() -> None:
     assert figures.success_rate == pytest.approx(0.8)
 
 
-def test_the_worker_is_found_in_either_metadata_or_in_none() -> None:
+def test_an_answer_of_nobody_is_not_counted() -> None:
     recorder = CallRecorder("here")
-    recorder.answered([("dejavu-worker", "1")], None)
-    recorder.answered(None, [("other", "x"), ("dejavu-worker", "2")])
-    recorder.answered([], [])
-    assert recorder.snapshot().workers == {"1": 1, "2": 1}
+    for worker in ("1", "", "2", "1"):
+        recorder.answered(worker)
+    assert recorder.snapshot().workers == {"1": 2, "2": 1}
+
+
+@pytest.mark.parametrize("error", [TimeoutError, asyncio.CancelledError, KeyboardInterrupt, ValueError])
+def test_whatever_ends_a_call_without_an_answer_is_an_error(error: type[BaseException]) -> None:
+    recorder = CallRecorder("here")
+    with pytest.raises(error), recorder.call("Predict"):
+        raise error
+    figures = recorder.snapshot().methods["Predict"]
+    assert (figures.count, figures.errors) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,16 @@ async def test_a_stream_that_falls_silent_is_made_again(server: FakeServer, conn
     assert server.of("StreamPredictions")[0].gone.wait(10)
 
 
+async def test_a_stream_that_never_speaks_counts_as_a_call_without_an_answer(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    server.answers("StreamPredictions", [Silence()], [event(1)])
+    client = connect(silence=0.4)
+    assert await sequences(client, 1) == [1]
+    figures = client.stats.methods["StreamPredictions"]
+    assert (figures.count, figures.errors) == (2, 1)
+
+
 async def test_closing_the_client_ends_its_streams(server: FakeServer, connect: MakeClient) -> None:
     client = connect()
     stream = client.stream(heartbeats=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.names import TEAMS, team_code
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score
+from dejavu_feed.pattern import Score
+from dejavu_feed.rule import why_left_out
 from dejavu_feed.simulate import simulate_game
 
 if TYPE_CHECKING:
@@ -40,14 +41,6 @@ class PlayedGame:
     scores: tuple[Score, ...]
 
 
-def period_of(elapsed: float) -> int:
-    """The period (1–4, overtimes from 5 on) of a moment; the moment at which one ends is its own."""
-    regulation = 4 * QUARTER_SECONDS
-    if elapsed <= regulation:
-        return max(1, -int(-elapsed // QUARTER_SECONDS))
-    return 4 - int(-(elapsed - regulation) // OVERTIME_SECONDS)
-
-
 def simulated_evening(rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
     """`count` simulated games in which no team plays twice.
 
@@ -72,8 +65,8 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[PlayedGame, ...], tup
     """The games of a day in a file of plays (.parquet or .csv; docs/data.md gives the format), in the file's order.
 
     Returns:
-        The games, and why others of that day are left out: no away team or an unknown one, tied at the end, a quarter
-        without a row, rows that run back in time.
+        The games, and why others of that day are left out: by the rule (dejavu_feed.rule), for an unknown team, a value
+        that is missing, or rows that run back in time.
 
     Raises:
         BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be played again.
@@ -83,35 +76,31 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[PlayedGame, ...], tup
     left_out: list[str] = []
     rows = _rows(path, f"{day:%Y%m%d}")
     for source, of_game in itertools.groupby(rows, key=lambda row: str(row["game_id"])):
-        played = list(of_game)
-        why = _not_playable(played)
-        if why:
-            left_out.append(f"{source}: {why}")
-            continue
-        scores = tuple(Score(float(row["elapsed_s"]), row["home_score"], row["away_score"]) for row in played)
-        games.append(PlayedGame(source, team_code(played[0]["home"]), team_code(played[0]["away"]), scores))
+        try:
+            games.append(_played(source, list(of_game)))
+        except ValueError as error:
+            left_out.append(f"{source}: {error}")
     if not games:
         raise BadGamesFile(f"{path}: no game of {day} to play again" + "".join(f"; {reason}" for reason in left_out))
     return tuple(games), tuple(left_out)
 
 
-def _not_playable(rows: Sequence[dict[str, Any]]) -> str:
-    """Why a game is left out; "" if it is not."""
+def _played(source: str, rows: Sequence[dict[str, Any]]) -> PlayedGame:
+    """The game that its rows tell of.
+
+    Raises:
+        ValueError: if it can't be played again; says why.
+    """
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
-        return f"{', '.join(sorted(missing))} is missing"
-    for code in (rows[0]["home"], rows[0]["away"]):
-        try:
-            team_code(code)
-        except ValueError as error:
-            return str(error)
-    moments = [row["elapsed_s"] for row in rows]
+        raise ValueError(f"{', '.join(sorted(missing))} is missing")
+    home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
+    scores = tuple(Score(float(row["elapsed_s"]), row["home_score"], row["away_score"]) for row in rows)
+    moments = [score.elapsed for score in scores]
     if moments != sorted(moments) or moments[0] < 0:
-        return "its rows run back in time"
-    if empty := {1, 2, 3, 4} - {period_of(moment) for moment in moments if moment > 0}:
-        return f"quarter {min(empty)} has no row"
-    if rows[-1]["home_score"] == rows[-1]["away_score"]:
-        return "it ends tied"
-    return ""
+        raise ValueError("its rows run back in time")
+    if why := why_left_out(away, scores):
+        raise ValueError(why)
+    return PlayedGame(source, home, away, scores)
 
 
 def _rows(path: Path, day: str) -> list[dict[str, Any]]:

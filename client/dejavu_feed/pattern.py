@@ -42,6 +42,14 @@ def slots(scores: Iterable[Score], minutes: int) -> tuple[int, ...]:
     return tuple(result)
 
 
+def period_of(elapsed: float) -> int:
+    """The period (1–4, overtimes from 5 on) of a moment: one ends with its last moment; tip-off is in the first."""
+    regulation = 4 * QUARTER_SECONDS
+    if elapsed <= regulation:
+        return max(1, -int(-elapsed // QUARTER_SECONDS))
+    return 4 - int(-(elapsed - regulation) // OVERTIME_SECONDS)
+
+
 def elapsed_seconds(period: int, clock_seconds: float) -> float:
     """Game seconds since tip-off when `clock_seconds` are left in a period (1–4 the quarters, 5 and on overtime)."""
     if period <= 4:

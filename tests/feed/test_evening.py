@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
-from dejavu_feed.evening import period_of, recorded_evening, simulated_evening
+from dejavu_feed.evening import recorded_evening, simulated_evening
 
 DAY = date(2023, 3, 6)
 Row = dict[str, object]
@@ -114,11 +114,3 @@ def test_no_team_plays_twice_in_a_simulated_evening() -> None:
     for count in (0, 16):
         with pytest.raises(ValueError):
             simulated_evening(random.Random(1), count)
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "period"),
-    [(0, 1), (720, 1), (720.1, 2), (1440, 2), (2880, 4), (2880.01, 5), (3180, 5), (3181, 6), (3480, 6)],
-)
-def test_the_end_of_a_period_is_its_own(elapsed: float, period: int) -> None:
-    assert period_of(elapsed) == period

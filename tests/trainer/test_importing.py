@@ -73,10 +73,16 @@ def test_columns_may_come_in_any_order_and_beside_others(tmp_path: Path) -> None
         ("202301010BOS,RS,BOS,BRK,4:30,2,0", "row 2 (line 3), elapsed_s: '4:30'; expected game seconds"),
         ("202301010BOS,RS,BOS,BRK,nan,2,0", "row 2 (line 3), elapsed_s: 'nan'; expected game seconds"),
         ("202301010BOS,RS,BOS,BRK,-5,2,0", "row 2 (line 3), elapsed_s: '-5'; expected game seconds"),
+        ("202301010BOS,RS,BOS,BRK,1_000,2,0", "row 2 (line 3), elapsed_s: '1_000'; expected game seconds"),
+        ("202301010BOS,RS,BOS,BRK,٦٠,2,0", "row 2 (line 3), elapsed_s: '٦٠'; expected game seconds"),
+        ("202301010BOS,RS,BOS,BRK,1e999,2,0", "row 2 (line 3), elapsed_s: '1e999'; expected game seconds"),
         ("202301010BOS,RS,BOS,BRK,59,2,0", "row 2 (line 3), elapsed_s: 59 after 60 in the same game: time runs back"),
         ("202301010BOS,RS,BOS,BRK,60,2.5,0", "row 2 (line 3), home_score: '2.5'; expected a whole number"),
         ("202301010BOS,RS,BOS,BRK,60,2,-1", "row 2 (line 3), away_score: '-1'; expected a whole number"),
         ("202301010BOS,RS,BOS,BRK,60,2,x", "row 2 (line 3), away_score: 'x'; expected a whole number"),
+        pytest.param(
+            f"202301010BOS,RS,BOS,BRK,60,{'9' * 400},0", "row 2 (line 3), home_score: '999", id="a score beyond floats"
+        ),
         ("202301010BOS,RS,BOS,BRK,60,401,0", "row 2 (line 3), home_score: '401'; expected a whole number"),
     ],
 )
@@ -102,6 +108,22 @@ def test_parquet_problems_have_rows_but_no_lines(tmp_path: Path) -> None:
     pq.write_table(plays.set_column(5, "home_score", pa.array(scores)), tmp_path / "plays.parquet")
     (problem,) = read_and_check(tmp_path / "plays.parquet", 2023).problems
     assert str(problem) == "row 5, home_score: is missing"
+
+
+@pytest.mark.parametrize("column", ["elapsed_s", "home_score"])
+def test_true_is_no_number(tmp_path: Path, column: str) -> None:
+    plays = simulate_season(2023, games=1)
+    place = plays.column_names.index(column)
+    pq.write_table(plays.set_column(place, column, pa.array([True] * len(plays))), tmp_path / "plays.parquet")
+    first = read_and_check(tmp_path / "plays.parquet", 2023).problems[0]
+    assert str(first).startswith(f"row 1, {column}: True; expected")
+
+
+def test_small_numbers_of_parquet_are_read_as_they_are(tmp_path: Path) -> None:
+    plays = simulate_season(2023, games=1)
+    elapsed = [0.00001, *plays["elapsed_s"].to_pylist()[1:]]
+    pq.write_table(plays.set_column(4, "elapsed_s", pa.array(elapsed)), tmp_path / "plays.parquet")
+    assert read_and_check(tmp_path / "plays.parquet", 2023).plays["elapsed_s"].to_pylist() == elapsed
 
 
 def test_a_falling_score_is_a_correction_not_a_problem(tmp_path: Path) -> None:

@@ -13,17 +13,13 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.pattern import HALFTIME_MINUTES
 from dejavu_models import scores
 from dejavu_models.arrays import Floats
 from dejavu_models.conformal import ConformalScores
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.scores import Estimate, GameBootstrap
 from dejavu_models.types import Horizon
-from dejavu_trainer.games import DataError, Games
-
-SLOTS: Final = 18
-"""Minutes that the patterns cover."""
+from dejavu_trainer.games import SLOTS, DataError, Games
 
 BASELINE: Final = "persistence"
 MODELS: Final = ("ensemble", "dejavu", "lstm", BASELINE)
@@ -178,7 +174,7 @@ def evaluate(
     Raises:
         DataError: if `calibration` does not leave the residuals that are in the bundle.
     """
-    patterns, outcome = _patterns(games), _halftime(games)
+    patterns, outcome = games.patterns, games.halftime
     predicted = forecaster.predict_arrays(patterns)
     calibrated = calibrations(forecaster, calibration)
     scored = {name: _score(getattr(predicted, name), outcome, calibrated[name]) for name in MODELS}
@@ -216,7 +212,7 @@ def calibrations(forecaster: Forecaster, calibration: Games) -> dict[str, Confor
         DataError: if the games are not those that the bundle was calibrated on.
     """
     served = forecaster.scores(SLOTS)
-    predicted, outcome = forecaster.predict_arrays(_patterns(calibration)), _halftime(calibration)
+    predicted, outcome = forecaster.predict_arrays(calibration.patterns), calibration.halftime
     anew = {name: ConformalScores.of(outcome, getattr(predicted, name)) for name in MODELS}
     if anew["ensemble"].games != served.games or not np.allclose(
         anew["ensemble"].residuals, served.residuals, rtol=0, atol=RESIDUAL_TOLERANCE
@@ -227,14 +223,6 @@ def calibrations(forecaster: Forecaster, calibration: Games) -> dict[str, Confor
             " residuals; without them there is nothing to calibrate persistence on"
         )
     return anew | {"ensemble": served}
-
-
-def _patterns(games: Games) -> Floats:
-    return games.differentials[:, :SLOTS].astype(np.float64)
-
-
-def _halftime(games: Games) -> Floats:
-    return games.differentials[:, HALFTIME_MINUTES - 1].astype(np.float64)
 
 
 def _score(point: Floats, outcome: Floats, calibrated: ConformalScores) -> _Scored:

@@ -15,10 +15,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dejavu_feed.names import team_code
-from dejavu_feed.pattern import QUARTER_SECONDS, REGULATION_MINUTES, Score, slots
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
+from dejavu_feed.rule import why_left_out
+from dejavu_models.arrays import Floats
 from dejavu_trainer.plays import DataError, plays_file, read_plays
 
-__all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
+__all__ = ["SLOTS", "DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
+
+SLOTS = 18
+"""Minutes that a pattern covers: to 6:00 of the second quarter."""
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
@@ -57,6 +62,16 @@ class Games:
         return self.select(np.isin(self.season, seasons))
 
     @property
+    def patterns(self) -> Floats:
+        """(n, SLOTS), what the models are asked, in points."""
+        return self.differentials[:, :SLOTS].astype(np.float64)
+
+    @property
+    def halftime(self) -> Floats:
+        """(n,), the differential at the half, in points: what the models forecast."""
+        return self.differentials[:, HALFTIME_MINUTES - 1].astype(np.float64)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the content: equal for the same games, whatever file and machine they came from."""
         digest = hashlib.sha256()
@@ -84,7 +99,7 @@ class _Game(NamedTuple):
 def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], object] | None = None) -> Games:
     """Reads plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
 
-    Left out is a game whose `away` is null, that ends tied, or that has a quarter without a row.
+    Games are left out by the rule of dejavu_feed.rule.
 
     Args:
         folder: where the files lie.
@@ -147,25 +162,20 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
         ids.dictionary.to_pylist(), names, starts, [*starts[1:], len(order)], strict=True
     ):
         rows = slice(start, end)
-        final = int(home_score[end - 1] - away_score[end - 1])
-        if no_away[rows].any() or final == 0 or not _covers_four_quarters(elapsed[rows]):
+        columns = (elapsed[rows].tolist(), home_score[rows].tolist(), away_score[rows].tolist())
+        scores = [Score(*row) for row in zip(*columns, strict=True)]
+        if why_left_out(None if no_away[rows].any() else team["away"], scores):
             continue
-        scores = zip(elapsed[rows].tolist(), home_score[rows].tolist(), away_score[rows].tolist(), strict=True)
         try:
             day, home, away = game_date(game_id), team_code(team["home"]), team_code(team["away"])
         except ValueError as error:
             raise DataError(f"{source}: game {game_id}: {error}") from None
-        differentials = slots((Score(*score) for score in scores), REGULATION_MINUTES)
+        differentials = slots(scores, REGULATION_MINUTES)
+        final = scores[-1].home - scores[-1].away
         games.append(_Game(game_id, season, day, home, away, differentials, final))
     if not games:
         raise DataError(f"{source}: holds no complete game")
     return games
-
-
-def _covers_four_quarters(elapsed: NDArray[np.float64]) -> bool:
-    """Whether each quarter has a row; a row at the very end of a quarter belongs to it, one at 0 to the first."""
-    quarters = np.maximum(np.ceil(elapsed / QUARTER_SECONDS), 1)
-    return bool(np.isin((1, 2, 3, 4), quarters).all())
 
 
 def game_date(game_id: str) -> date:

@@ -6,7 +6,6 @@ A fault found here has a row and a name; a fault let through would be a pattern 
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from dejavu_trainer.plays import COLUMNS, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataEr
 TYPES = ("RS", "PI", "PO")
 """Regular season, play-in, playoffs."""
 
+# What int() and float() take for numbers is more: True, 1_000, Arabic digits.
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
+_REAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,25 +202,21 @@ def _team(value: Any) -> str:
 
 
 def _elapsed(value: Any) -> float:
-    if value is None or value == "":
-        raise ValueError("is missing")
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 <= seconds <= MAX_ELAPSED:
-        raise ValueError(f"{value!r}; expected game seconds since tip-off, 0 to {MAX_ELAPSED}")
-    return seconds
+    return _number(value, _REAL, MAX_ELAPSED, "game seconds since tip-off")
 
 
 def _score(value: Any) -> int:
+    return int(_number(value, _WHOLE, MAX_SCORE, "a whole number of points"))
+
+
+def _number(value: Any, form: re.Pattern[str], most: float, expected: str) -> float:
     if value is None or value == "":
         raise ValueError("is missing")
     text = str(value).strip()
-    score = int(float(text)) if _WHOLE.fullmatch(text) else -1
-    if not 0 <= score <= MAX_SCORE:
-        raise ValueError(f"{value!r}; expected a whole number of points, 0 to {MAX_SCORE}")
-    return score
+    number = float(text) if form.fullmatch(text) else -1.0
+    if not 0 <= number <= most:
+        raise ValueError(f"{value!r}; expected {expected}, 0 to {most}")
+    return number
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {

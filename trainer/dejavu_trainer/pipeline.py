@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dejavu_feed.pattern import HALFTIME_MINUTES
 from dejavu_models.bundle import check_target, publish, scores_to_bytes
 from dejavu_models.dejavu import Dejavu, DejavuSettings
 from dejavu_models.forecaster import Forecaster
@@ -34,11 +33,10 @@ from dejavu_trainer.calibrate import calibrate as calibrate_models
 from dejavu_trainer.condense import ROUNDS
 from dejavu_trainer.fit_dejavu import NEIGHBOURS, SELECTION_STEPS, PastGames, build, choose_settings
 from dejavu_trainer.fit_lstm import MAX_EPOCHS, Examples, LstmFit, fit_lstm
-from dejavu_trainer.games import Games
+from dejavu_trainer.games import SLOTS, Games
 from dejavu_trainer.progress import Progress, Silent
 from dejavu_trainer.split import SplitError, hold_out_last, split_seasons
 
-SLOTS = 18
 DEJAVU_WEIGHT = 0.4
 SELECTION_SHARE = 0.2
 """Of the training games, the last: they choose how the Dejavu database is asked."""
@@ -108,7 +106,7 @@ def fit(
     check_target(out)
     progress = progress or Silent()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
-    past = _past_games(to_train)
+    past = PastGames(to_train, to_train.patterns, to_train.halftime - to_train.patterns[:, -1])
     if prototypes is not None and not LEAST_PROTOTYPES <= prototypes <= len(to_train):
         raise SplitError(
             f"{prototypes} prototypes; expected {LEAST_PROTOTYPES} to {len(to_train)}, the games to train on"
@@ -121,9 +119,7 @@ def fit(
     models = PointModels(Horizon.HALFTIME, SLOTS, dejavu, Lstm(lstm.graph, SLOTS), DEJAVU_WEIGHT)
 
     with progress.stage("Calibrate and publish", 2) as advance:
-        unseen = _past_games(to_calibrate)
-        outcomes = unseen.patterns[:, -1] + unseen.increments
-        stage, metrics = calibrate_models(models, unseen.patterns, outcomes, seed)
+        stage, metrics = calibrate_models(models, to_calibrate.patterns, to_calibrate.halftime, seed)
         advance(1)
         contents = {
             FILES.lstm: lstm.graph,
@@ -144,17 +140,12 @@ def fit(
             libraries=_libraries(),
             stages=(record,),
             metrics=tuple(metrics),
-            golden=_golden(stage, unseen.patterns[-1]),
+            golden=_golden(stage, to_calibrate.patterns[-1]),
             files=hashes,
         )
         forecaster = publish(out, manifest, contents)
         advance(1)
     return FitReport(forecaster, out, settings, selection_mse, lstm, manifest.metrics)
-
-
-def _past_games(games: Games) -> PastGames:
-    levels = games.differentials.astype(float)
-    return PastGames(games, levels[:, :SLOTS].copy(), levels[:, HALFTIME_MINUTES - 1] - levels[:, SLOTS - 1])
 
 
 def _choose(past: PastGames, prototypes: int | None, seed: int, progress: Progress) -> tuple[DejavuSettings, float]:

@@ -18,7 +18,8 @@ def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) 
     """The games to train and to calibrate on.
 
     Raises:
-        DataError: if the parts share a season, one of them is empty, or a season has no game.
+        SplitError: if the parts share a season, one of them is empty, a season has no game, or a game to calibrate on
+            was not after all those to train on.
     """
     if shared := sorted(set(train) & set(calibrate)):
         seasons = ", ".join(map(str, shared))
@@ -28,7 +29,13 @@ def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) 
     for season in (*train, *calibrate):
         if not (games.season == season).any():
             raise SplitError(f"there is no game of season {season}")
-    return games.select(np.isin(games.season, train)), games.select(np.isin(games.season, calibrate))
+    to_train, to_calibrate = games.of_seasons(train), games.of_seasons(calibrate)
+    if (first := to_calibrate.date.min()) <= (last := to_train.date.max()):
+        raise SplitError(
+            f"the games to calibrate on begin on {first}, those to train on end on {last}: calibrate on later games, as"
+            " those to forecast will be"
+        )
+    return to_train, to_calibrate
 
 
 def hold_out_last(dates: NDArray[np.datetime64], share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -4,8 +4,9 @@ Deterministic JSON (keys sorted, no spaces, UTF-8 as it is, floats by their shor
 
     {"kind":"forecast","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":1}
 
-Reading it gives exactly what was written. An entry's hash covers the hash of the entry before it, so that nothing can
-be changed, removed or put in between later without changing every hash that follows.
+Reading it gives exactly what was written; keys that only a later release knows are passed over, for while workers are
+replaced one by one, two releases share a ledger. An entry's hash covers the hash of the entry before it, so that
+nothing can be changed, removed or put in between later without changing every hash that follows.
 """
 
 from __future__ import annotations
@@ -196,5 +197,22 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
 def _read_explanation(value: dict[str, Any] | None) -> Explanation | None:
     if value is None:
         return None
-    games = tuple(SimilarGame(**{**game, "date": date.fromisoformat(game["date"])}) for game in value["similar_games"])
-    return Explanation(**{**value, "similar_games": games})
+    return Explanation(
+        dejavu_prediction=value["dejavu_prediction"],
+        lstm_prediction=value["lstm_prediction"],
+        ensemble_forecast=value["ensemble_forecast"],
+        baseline_prediction=value["baseline_prediction"],
+        dejavu_weight=value["dejavu_weight"],
+        lstm_weight=value["lstm_weight"],
+        similar_games=tuple(
+            SimilarGame(
+                home_team=game["home_team"],
+                away_team=game["away_team"],
+                date=date.fromisoformat(game["date"]),
+                distance=game["distance"],
+                differential_at_horizon=game["differential_at_horizon"],
+                games=game["games"],
+            )
+            for game in value["similar_games"]
+        ),
+    )

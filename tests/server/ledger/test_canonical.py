@@ -105,6 +105,19 @@ def test_the_form_is_what_it_always_was() -> None:
     assert canonical.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
 
 
+def test_what_a_later_release_adds_is_passed_over() -> None:
+    forecast = replace(issued(), sequence=7, revision=2)
+
+    def with_more(value: object) -> object:
+        if isinstance(value, dict):
+            return {**{key: with_more(inner) for key, inner in value.items()}, "added_later": {"by": [1, "x", None]}}
+        return [with_more(inner) for inner in value] if isinstance(value, list) else value
+
+    later = canonical.dumps(with_more(json.loads(written(forecast))))
+    assert later.count("added_later") == 6  # the entry, its payload and the objects in that
+    assert canonical.parse(later) == forecast
+
+
 def test_whole_numbers_are_written_like_floats() -> None:
     now = datetime.now(UTC)
     whole, fractional = (

@@ -9,6 +9,7 @@
     LedgerUnavailable, Draining                UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     DeadlinePassed                             DEADLINE_EXCEEDED     DEADLINE_PASSED
+    StreamFailed                               INTERNAL              STREAM_FAILED
     whatever else                              INTERNAL              INTERNAL, without a word of the exception
 
 The reason is the error class's own `reason`. Every status carries google.rpc.ErrorInfo; one that names a field carries
@@ -26,7 +27,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
 from dejavu_server.batcher import Overloaded
 from dejavu_server.health import UnknownService
-from dejavu_server.hub import Draining, SubscriberTooSlow
+from dejavu_server.hub import Draining, StreamFailed, SubscriberTooSlow
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired
 
 ERROR_DOMAIN = "dejavu"
@@ -61,8 +62,13 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     Draining: grpc.StatusCode.UNAVAILABLE,
     LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    StreamFailed: grpc.StatusCode.INTERNAL,
 }
 """The table. An error that is not in it answers like the nearest of its bases that is."""
+
+
+INTERNAL = "INTERNAL"
+"""The reason of what is not in the table."""
 
 
 class Failure(NamedTuple):
@@ -81,7 +87,7 @@ def describe(error: BaseException) -> Failure:
     """Looks an error up in the table; what is not in it becomes a bare INTERNAL."""
     code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
     if code is None or not isinstance(error, DejavuError):
-        return Failure(grpc.StatusCode.INTERNAL, "INTERNAL", "internal error", "", "")
+        return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error", "", "")
     if isinstance(error, FieldError):
         field, description = error.field, error.description
     elif isinstance(error, UnknownModel):

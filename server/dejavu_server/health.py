@@ -2,6 +2,10 @@
 
 The servicer of grpcio-health-checking keeps a Watch open after it said NOT_SERVING for good; a draining server then
 waits for its watchers until the grace time is over. This one tells them and ends.
+
+Health answers whether requests may be sent here, and so stays SERVING when the streams of a worker have ended for good
+(`hub.Hub`): forecasts are still made and recorded, and whoever acts on NOT_SERVING would end those too, on every worker
+that shares the ledger. The log, the metric dejavu_workers_without_streams and the streams' status tell that.
 """
 
 from __future__ import annotations

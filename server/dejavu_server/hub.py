@@ -13,6 +13,7 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -20,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger import Ledger, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +55,15 @@ class Draining(DejavuError):
         super().__init__(message)
 
 
+class StreamFailed(DejavuError):
+    """A fault of the program, logged when it happened, ended the streams of this worker."""
+
+    reason = "STREAM_FAILED"
+
+    def __init__(self, message: str = "this worker can't send streams any more") -> None:
+        super().__init__(message)
+
+
 class _Event(NamedTuple):
     """A forecast as all its subscribers get it: their queues share the bytes."""
 
@@ -69,6 +79,7 @@ class Hub:
         encode: the contract's message of a forecast, with its explanation.
         heartbeat_seconds: after how long a silence a subscriber gets a heartbeat.
         queue_size: how many forecasts may wait for a subscriber before it is cut off.
+        on_failure: called once if the ledger can't be followed any more; every stream has then ended for good.
     """
 
     def __init__(
@@ -78,11 +89,13 @@ class Hub:
         encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
         heartbeat_seconds: float = 15.0,
         queue_size: int = 2000,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._encode = encode
         self._heartbeat_seconds = heartbeat_seconds
         self._queue_size = queue_size
+        self._on_failure = on_failure
         self._position = 0  # every forecast up to here was offered to whoever is attached
         self._subscriptions: set[_Subscription] = set()
         self._attached_to_all: set[_Subscription] = set()
@@ -129,7 +142,8 @@ class Hub:
             InvalidResumeToken, ResumeTokenExpired: if the stream can't go on from that token.
             SubscriberTooSlow: if more than `queue_size` forecasts waited for the caller.
             Draining: when the hub is closed.
-            LedgerError: if the ledger cannot be read.
+            LedgerError: if the ledger cannot be read, or not be followed any more.
+            StreamFailed: if a fault of the program keeps it from being followed.
         """
         subscription = _Subscription(game_ids, self._queue_size)
         with self._registered(subscription):
@@ -161,18 +175,20 @@ class Hub:
                     yield self._heartbeat(subscription)
 
     async def _follow(self) -> None:
-        failed = False
         try:
             async with contextlib.aclosing(self._ledger.tail(self._position)) as pages:
                 async for page in pages:
                     for issued in page:
                         self._publish(issued)
                         await asyncio.sleep(0)  # a long page must not hold up the other calls
-        except Exception:
-            failed = True
-            _log.exception("stream_failed", position=self._position)
-        # Without the tail nobody would be told anything any more: better an end that clients see.
-        self._finish(_failed if failed else Draining)
+        except Exception as error:
+            # Without the tail nobody would be told anything any more: better an end that clients see. Not one that
+            # they try again upon, though: what comes next in the ledger will not be readable the next time either.
+            _log.exception("stream_failed", position=self._position, effect="no more streams until a restart")
+            self._on_failure()
+            self._finish(partial(type(error), str(error)) if isinstance(error, LedgerError) else StreamFailed)
+        else:
+            self._finish(Draining)
 
     def _publish(self, issued: IssuedForecast) -> None:
         targets = self._attached_to_all | self._attached_to_game.get(issued.game_id, set())
@@ -244,10 +260,6 @@ class Hub:
             heartbeat=prediction_service_pb2.Heartbeat(sent_time=now),
             resume_token=self._ledger.token(subscription.place),
         ).SerializeToString()
-
-
-def _failed() -> DejavuError:
-    return LedgerUnavailable("this worker can't follow the ledger any more; go on with the last resume_token")
 
 
 class _Subscription:

@@ -7,8 +7,9 @@ Metadata: a caller's `x-request-id` is taken over, or one is made. It is in ever
 trailing metadata of the answer, beside `dejavu-worker`, the name of the worker that answered, and `dejavu-workers`, how
 many the server was started with. A stream, which may live for hours, has all three in its initial metadata too.
 
-Log: what is the server's fault is a warning or an error. Calls that succeed, and those refused for what their caller
-sent, are only seen at level debug: the metrics count them, and no caller can fill the log.
+Log: what is the server's fault is an error; one that is in the table of errors is logged as a trouble, however many
+calls it fails. Calls that succeed, and those refused for what their caller sent, are only seen at level debug: the
+metrics count them, and no caller can fill the log.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any, Never, TypeAlias
 
 import grpc
 import structlog
 from grpc_status import rpc_status
 
-from dejavu_server.errors import DeadlinePassed, describe, status
+from dejavu_server.errors import INTERNAL, DeadlinePassed, describe, status
 from dejavu_server.hub import Draining
 from dejavu_server.metrics import Metrics
+from dejavu_server.trouble import Trouble
 
 REQUEST_ID = "x-request-id"
 WORKER = "dejavu-worker"
@@ -47,7 +51,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 # The stubs give handlers the context of the synchronous server.
 Behaviour = Callable[..., Any]
 
-_SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
+_SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -74,6 +78,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._streams = set[asyncio.Task[Any]]()
         self._ended = set[asyncio.Task[Any]]()
         self._draining = False
+        self._troubles: defaultdict[tuple[str, str], Trouble] = defaultdict(
+            partial(Trouble, _log, failed="call_failed")
+        )
         boot = secrets.token_hex(4)
         self._ids = (f"{boot}-{number:x}" for number in itertools.count(1))
 
@@ -219,10 +226,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _fail(self, method: str, error: Exception, context: Context, metadata: Metadata) -> Never:
         """Ends a call with the status that an error stands for."""
         failure = describe(error)
-        if failure.code in _SERVER_FAULTS:
+        if failure.reason == INTERNAL:  # each may be another
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
-        elif failure.code is grpc.StatusCode.UNAVAILABLE and not isinstance(error, Draining):
-            _log.warning("call_failed", method=method, code=failure.code.name, reason=failure.reason, error=str(error))
+        elif failure.code in _SERVER_FAULTS and not isinstance(error, Draining):
+            trouble = self._troubles[method, failure.reason]
+            trouble.failed(error, method=method, code=failure.code.name, reason=failure.reason)
         details = rpc_status.to_status(status(failure)).trailing_metadata
         try:
             await context.abort(failure.code, failure.message, (*metadata, *details))

@@ -31,6 +31,7 @@ class Metrics:
         messages: messages sent on streams, by method.
         batch_size: queries computed in one pass over the models.
         recorded: forecasts handed to the ledger, by outcome (new, known, failed).
+        streams_failed: 1 once the worker can't follow the ledger any more, and has no streams until it is restarted.
     """
 
     calls: Counter
@@ -39,6 +40,7 @@ class Metrics:
     messages: Counter
     batch_size: Histogram
     recorded: Counter
+    streams_failed: Gauge
 
 
 def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
@@ -59,6 +61,12 @@ def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
         ),
         recorded=Counter(
             "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome"], registry=registry
+        ),
+        streams_failed=Gauge(
+            "dejavu_workers_without_streams",
+            "Workers that can't follow the ledger any more.",
+            registry=registry,
+            multiprocess_mode="livesum",
         ),
     )
 

@@ -15,7 +15,7 @@ from dejavu_models.errors import InvalidInput
 from dejavu_models.registry import Registry
 from dejavu_server import convert
 from dejavu_server.batcher import CHUNK
-from dejavu_server.errors import batch_error, describe
+from dejavu_server.errors import INTERNAL, batch_error, describe
 from dejavu_server.hub import Hub
 from dejavu_server.issuing import Issuer, Question
 from dejavu_server.records import IssuedForecast
@@ -119,6 +119,6 @@ def _result(request: pb.PredictRequest, outcome: IssuedForecast | Exception) -> 
         message = convert.forecast_message(outcome, explanation=request.return_explanation)
         return pb.PredictBatchResult(forecast=message)
     failure = describe(outcome)
-    if failure.code is grpc.StatusCode.INTERNAL:
+    if failure.reason == INTERNAL:
         _log.error("batch_item_failed", exc_info=outcome)
     return pb.PredictBatchResult(error=batch_error(failure))

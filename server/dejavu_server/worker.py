@@ -139,6 +139,7 @@ class Worker:
             ledger,
             encode=partial(forecast_message, explanation=True),
             heartbeat_seconds=settings.heartbeat_seconds,
+            on_failure=self._metrics.streams_failed.inc,
         )
         stack.push_async_callback(self._hub.close)
         await self._hub.start()

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import structlog
 from tests.support.issued import game, issued
+from tests.support.ledger_faults import add_unreadable_entry
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.types import Horizon
 from dejavu_server import hub as hub_module
-from dejavu_server.hub import Draining, Hub, SubscriberTooSlow
-from dejavu_server.ledger import InvalidResumeToken, Ledger, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.hub import Draining, Hub, StreamFailed, SubscriberTooSlow
+from dejavu_server.ledger import InvalidResumeToken, Ledger, LedgerCorrupt, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast
 
 ALL = frozenset[str]()
@@ -365,11 +366,33 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
         async with Subscriber(hub) as subscriber:
             await subscriber.heartbeat()
             await ledger.commit([issued()])
-            with pytest.raises(LedgerUnavailable):
+            with pytest.raises(StreamFailed):
                 await subscriber.next()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("stream_failed", "error")]
-    with pytest.raises(LedgerUnavailable):
+    with pytest.raises(StreamFailed):
         await Subscriber(hub).next()
+    await hub.close()
+
+
+async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
+    failures: list[str] = []
+    hub = Hub(ledger, encode=encode, on_failure=lambda: failures.append("failed"))
+    await hub.start()
+    with structlog.testing.capture_logs() as logs:
+        async with Subscriber(hub) as one, Subscriber(hub, frozenset({game(9)})) as another:
+            for subscriber in (one, another):
+                await subscriber.heartbeat()
+            await ledger.commit([issued(game(1))])
+            assert await one.forecasts(1) == [1]
+            add_unreadable_entry(tmp_path / "ledger.db")
+            for subscriber in (one, another):
+                with pytest.raises(LedgerCorrupt):
+                    await subscriber.next()
+    assert failures == ["failed"]
+    assert [entry["event"] for entry in logs] == ["stream_failed"]
+    for token in ("", ledger.token(1)):
+        with pytest.raises(LedgerCorrupt):
+            await Subscriber(hub, token=token).next()
     await hub.close()
 
 

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 from tests.support.calls import GAME, PATTERN, refusal
 from tests.support.forecasters import PersistenceForecaster
+from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.servers import async_worker, new_worker, running_worker, settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -22,6 +26,7 @@ from dejavu_models.errors import BundleNotFound
 from dejavu_models.registry import Registry, default_bundle
 from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable
+from dejavu_server.metrics import new_metrics
 from dejavu_server.worker import BundleTwice, CannotListen, Worker, warm_up
 
 if TYPE_CHECKING:
@@ -51,14 +56,25 @@ def a_batch() -> pb.PredictBatchRequest:
     return pb.PredictBatchRequest(requests=[NAMED, pb.PredictRequest(pattern=PATTERN)])
 
 
+async def begin_to_drain(worker: Worker) -> asyncio.Task[None]:
+    """Has a worker drain; returns once it takes no calls any more."""
+    async with grpc.aio.insecure_channel(worker.address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+        draining = asyncio.create_task(worker.drain())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await refusal(watch.read())
+    return draining
+
+
 async def test_a_drain_lets_calls_that_run_finish(
     service: PredictionServiceAsyncStub, worker: Worker, model: PersistenceForecaster
 ) -> None:
     gate = Gate(model)
     call = asyncio.ensure_future(service.PredictBatch(a_batch()))
     await gate.reached.wait()
-    draining = asyncio.create_task(worker.drain())
-    await asyncio.sleep(0.05)
+    draining = await begin_to_drain(worker)
     assert not draining.done()
     gate.open()
     response = await call
@@ -71,8 +87,7 @@ async def test_a_drain_takes_no_new_calls(worker: Worker, model: PersistenceFore
     async with grpc.aio.insecure_channel(worker.address) as channel, grpc.aio.insecure_channel(worker.address) as other:
         call = asyncio.ensure_future(PredictionServiceStub(channel).PredictBatch(a_batch()))
         await gate.reached.wait()
-        draining = asyncio.create_task(worker.drain())
-        await asyncio.sleep(0.05)
+        draining = await begin_to_drain(worker)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await PredictionServiceStub(other).Predict(NAMED, timeout=5)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -126,6 +141,40 @@ async def test_a_ledger_that_fails_stops_named_forecasts_alone(
     assert (await service.Predict(pb.PredictRequest(pattern=PATTERN))).forecast.point_forecast == 11.0
     batch = await service.PredictBatch(a_batch())
     assert [result.WhichOneof("result") for result in batch.results] == ["error", "forecast"]
+
+
+async def test_calls_that_fail_for_one_cause_are_told_of_once(
+    service: PredictionServiceAsyncStub, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger, "commit", _unavailable)
+    with capture_logs() as log:
+        for _ in range(10):
+            await refusal(service.Predict(NAMED))
+            await service.Predict(pb.PredictRequest(pattern=PATTERN))
+    [entry] = [entry for entry in log if entry["log_level"] != "debug"]
+    assert (entry["event"], entry["log_level"], entry["reason"]) == ("call_failed", "error", "LEDGER_UNAVAILABLE")
+
+
+async def test_a_damaged_entry_ends_the_streams_and_nothing_else(tmp_path: Path) -> None:
+    figures = CollectorRegistry()
+    async with (
+        Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), metrics=new_metrics(figures)) as it,
+        grpc.aio.insecure_channel(it.address) as channel,
+    ):
+        service: PredictionServiceAsyncStub = PredictionServiceStub(channel)
+        stream = service.StreamPredictions(pb.StreamPredictionsRequest())
+        await stream.read()
+        assert figures.get_sample_value("dejavu_workers_without_streams") == 0
+        add_unreadable_entry(tmp_path / "ledger.sqlite3")
+        for _ in range(2):  # the stream that stood, and one that comes later
+            refused = await refusal(stream.read())
+            assert (refused.code, refused.reason) == (grpc.StatusCode.DATA_LOSS, "LEDGER_CORRUPT")
+            stream = service.StreamPredictions(pb.StreamPredictionsRequest())
+        assert figures.get_sample_value("dejavu_workers_without_streams") == 1
+        assert (await service.Predict(NAMED)).forecast.sequence == 2
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_port_in_use_is_refused(worker: Worker, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from dejavu_server.ledger import canonical, engine, store, tokens, wake
 from dejavu_server.ledger.engine import Durability
 from dejavu_server.ledger.errors import (
     InvalidResumeToken,
-    LedgerError,
     LedgerUnavailable,
     ResumeTokenExpired,
     database_errors,
@@ -26,6 +25,7 @@ from dejavu_server.ledger.migrate import prepare
 from dejavu_server.ledger.store import Identity
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.records import IssuedForecast
+from dejavu_server.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -151,25 +151,28 @@ class Ledger:
     async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncGenerator[list[IssuedForecast], None]:
         """Every forecast after a place, in order and without end, by pages; each as soon as it is committed.
 
-        Goes on by itself after a failure to read, once that has passed. Close it (`contextlib.aclosing`) when done.
+        Goes on by itself once a ledger that was unavailable can be read again. Close it (`contextlib.aclosing`) when
+        done.
 
         Args:
             after: the sequence to begin after.
             poll_seconds: how often to look without having been woken.
+
+        Raises:
+            LedgerCorrupt: if an entry cannot be read back: what comes after it can't be told in order any more.
         """
         woken = asyncio.Event()
         listener = self._listen(woken)
-        failing = False
+        trouble = Trouble(_log, failed="ledger_tail_failing", recovered="ledger_tail_recovered")
         try:
             while not self._closed:
                 woken.clear()  # before reading: whatever is announced from here on is looked for again
                 try:
                     page = await self.read_after(after, PAGE)
-                    failing = False
-                except LedgerError as error:
-                    if not failing:
-                        _log.warning("ledger_tail_failing", error=str(error), exc_info=True)
-                    failing, page = True, []
+                    trouble.succeeded()
+                except LedgerUnavailable as error:
+                    trouble.failed(error)
+                    page = []
                 if page:
                     after = page[-1].sequence
                     yield page

@@ -18,6 +18,7 @@ from dejavu_server.ledger import store
 from dejavu_server.ledger.canonical import Draft
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, database_errors
 from dejavu_server.records import IssuedForecast
+from dejavu_server.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class Writer:
     def __init__(self, engine: Engine, announce: Callable[[], None]) -> None:
         self._engine = engine
         self._announce = announce
+        self._trouble = Trouble(_log, failed="ledger_commit_failed", recovered="ledger_commit_recovered")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # so that nothing is queued behind the end
         self._closed = False
@@ -106,11 +108,12 @@ class Writer:
                 for call in group:
                     self._commit([call])
                 return
-            _log.exception("ledger_commit_failed", forecasts=sum(len(call.drafts) for call in group))
+            self._trouble.failed(error, forecasts=sum(len(call.drafts) for call in group))
             known = error if isinstance(error, LedgerError) else LedgerUnavailable("the ledger could not be written")
             for call in group:
                 call.answer.set_exception(type(known)(str(known)))  # each its own: raising adds to a traceback
             return
+        self._trouble.succeeded()
         self._announce()
         end = 0
         for call in group:

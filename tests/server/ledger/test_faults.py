@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 from tests.support.issued import game, issued
 
+from dejavu_server import trouble
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable, engine, errors
 
 
@@ -57,6 +58,24 @@ async def test_a_full_disk_fails_a_commit_and_nothing_else(
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("ledger_commit_failed", "error")]
     assert await ledger.commit([issued(game(1))]) == [stored]
     assert await ledger.head() == 1
+
+
+async def test_a_ledger_that_stays_locked_is_told_of_once(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[MutableMapping[str, Any]]
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(trouble, "SETTLED_SECONDS", 0.0)
+    ledger = await Ledger.open(url)
+    with locked(tmp_path / "ledger.db"):
+        for number in range(20):
+            with pytest.raises(LedgerUnavailable):
+                await ledger.commit([issued(game(number))])
+    for number in range(2):
+        await ledger.commit([issued(game(number))])
+    assert [entry["event"] for entry in logs] == ["ledger_commit_failed", "ledger_commit_recovered"]
+    assert isinstance(logs[0]["exc_info"], LedgerUnavailable)
+    assert logs[1]["failures"] == 20
+    await ledger.close()
 
 
 def limit_size(ledger: Ledger) -> None:

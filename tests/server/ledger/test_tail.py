@@ -15,9 +15,10 @@ from unittest.mock import AsyncMock
 import pytest
 import structlog
 from tests.support.issued import game, issued
+from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.ledger_writer import Writer
 
-from dejavu_server.ledger import Ledger, LedgerUnavailable, wake
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, wake
 from dejavu_server.records import IssuedForecast
 
 NEVER = 3600.0
@@ -101,7 +102,8 @@ async def test_a_tail_that_was_woken_goes_back_to_sleep(ledger: Ledger, monkeypa
             reads = AsyncMock(wraps=ledger.read_after)
             with monkeypatch.context() as patched:
                 patched.setattr(ledger, "read_after", reads)
-                await asyncio.sleep(0.05)
+                for _ in range(5):  # a tail that is awake would read as often meanwhile
+                    await ledger.head()
             assert not reads.await_count
             await ledger.commit([issued(game(number))])
             await waiting
@@ -146,6 +148,16 @@ async def test_a_tail_survives_a_failure_to_read(ledger: Ledger, monkeypatch: py
             broken.undo()
             assert await waiting == [stored]
     assert [entry["event"] for entry in logs] == ["ledger_tail_failing"]  # once, however often it failed
+
+
+async def test_a_tail_ends_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
+    await ledger.commit([issued()])
+    async with aclosing(ledger.tail(1, poll_seconds=0.01)) as pages:
+        waiting = asyncio.create_task(collect(pages, 1))
+        await asleep(ledger)
+        add_unreadable_entry(tmp_path / "ledger.db")
+        with pytest.raises(LedgerCorrupt):
+            await waiting
 
 
 async def test_a_waiting_tail_holds_no_transaction(ledger: Ledger, tmp_path: Path) -> None:

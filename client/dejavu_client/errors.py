@@ -140,6 +140,9 @@ EXCEPTIONS: dict[grpc.StatusCode, type[DejavuClientError]] = {
 }
 """Status code → exception; any other code is an InternalError."""
 
+PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, UnavailableError)
+"""No answer for a reason that may pass: the same call may have one later."""
+
 
 class FailedCall(Protocol):
     """What the synchronous and the asynchronous gRPC errors have in common; grpc.RpcError itself promises nothing."""

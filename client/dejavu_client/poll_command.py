@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -43,7 +42,7 @@ def poll(
     except FeedNotInstalled as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(FAILED) from error
-    with closing(feed):
+    with feed:
         asyncio.run(_poll(feed, target, timeout, interval, until_final=until_final, as_json=as_json))
 
 

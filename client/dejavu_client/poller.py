@@ -11,25 +11,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final, Protocol, Self, TypeVar
 
 import structlog
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu_client.errors import (
-    CallCancelledError,
-    DeadlineExceededError,
-    DejavuClientError,
-    InternalError,
-    ResourceExhaustedError,
-    UnavailableError,
-)
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poll_state import Backoff, Summary, WatchedGame, summarize
+from dejavu_client.threads import in_daemon_thread
 from dejavu_feed.course import half_is_over, halftime_differential, live_pattern
-from dejavu_feed.errors import FeedError
+from dejavu_feed.errors import FeedError, FeedUnavailable
 from dejavu_feed.live import GameState, GameStatus, Play
 from dejavu_feed.nba import Feed
 
@@ -39,18 +32,11 @@ Callback = Callable[[EventT], Awaitable[None] | None]
 
 PATTERN_MINUTES: Final = 18
 DEFAULT_INTERVAL: Final = 10.0
-_READS_AT_ONCE: Final = 16
+_LONGEST_READ: Final = 30.0
+"""Seconds after which a read of the feed is given up, whatever its thread may still wait for."""
 _SCOREBOARD: Final = "scoreboard"
 _REST_AFTER_HALF: Final = 9
 """Turns between two reads of a game whose outcome is known: only corrections are still of interest."""
-_WORTH_ANOTHER_TRY: Final = (
-    CallCancelledError,
-    DeadlineExceededError,
-    InternalError,
-    ResourceExhaustedError,
-    UnavailableError,
-)
-
 log = structlog.get_logger(__name__)
 
 
@@ -71,7 +57,7 @@ class Poller:
     """Watches an evening until it is told to stop.
 
     Args:
-        feed: where games come from; read in threads.
+        feed: where games come from; read in threads, each source by one at a time.
         client: who forecasts.
         interval: seconds from the start of one turn to that of the next.
         on_prediction: called with each forecast, once for each place in the ledger.
@@ -105,7 +91,6 @@ class Poller:
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
         self._now = now
-        self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="feed")
         self._reads: dict[str, asyncio.Task[None]] = {}
         self._backoff = Backoff()
         self._known_faults: frozenset[str] = frozenset()
@@ -120,14 +105,13 @@ class Poller:
         await self.close()
 
     async def close(self) -> None:
-        """Gives up reads and calls under way. A thread that waits for the feed ends with the feed's time-out."""
+        """Gives up reads and calls under way. A thread that waits for the feed is left to itself."""
         self.stop()
         pending = list(self._reads.values())
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         self._reads.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def tell(self, callback: Callback[Event]) -> None:
         """Has a callback called with everything that happens from now on."""
@@ -187,12 +171,16 @@ class Poller:
 
         self._reads[source] = asyncio.create_task(watched(), name=f"read {source}")
 
-    async def _in_thread(self, read: Callable[..., T], *arguments: str) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, read, *arguments)
+    async def _ask(self, read: Callable[..., T], *arguments: str) -> T:
+        try:
+            async with asyncio.timeout(_LONGEST_READ):
+                return await in_daemon_thread(read, *arguments)
+        except TimeoutError as error:
+            raise FeedUnavailable(f"no answer within {_LONGEST_READ:g} s") from error
 
     async def _read_scoreboard(self) -> None:
         try:
-            board = await self._in_thread(self._feed.scoreboard)
+            board = await self._ask(self._feed.scoreboard)
         except FeedError as error:
             self.scoreboard_trouble = str(error)
             await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
@@ -219,7 +207,7 @@ class Poller:
     async def _look_up(self, game: WatchedGame) -> None:
         """Reads a game that the scoreboard does not show any more."""
         try:
-            state = await self._in_thread(self._feed.game, game.state.game_id)
+            state = await self._ask(self._feed.game, game.state.game_id)
         except FeedError as error:
             await self._emit(Fault(game.state.game_id, str(error)))
             return
@@ -244,7 +232,7 @@ class Poller:
         """Reads a game's plays and does what they call for."""
         status = game.state.status
         try:
-            plays = await self._in_thread(self._feed.plays, game.state.game_id)
+            plays = await self._ask(self._feed.plays, game.state.game_id)
         except FeedError as error:
             await self._failed(game, error)
             return
@@ -268,7 +256,7 @@ class Poller:
             forecast = await self._client.predict(
                 pattern, game_id=state.game_id, home_team=state.home, away_team=state.away
             )
-        except _WORTH_ANOTHER_TRY as error:
+        except (*PASSING, InternalError) as error:  # a fault of the server's may be gone when it is asked again
             game.trouble = f"server: {error}"
             await self._emit(Fault(state.game_id, f"no forecast, trying again: {error}"))
             return

@@ -1,15 +1,18 @@
 """The NBA's live feed, asked through nba_api; every fault leaves as a `FeedError`.
 
 nba_api (extra `live`) brings pandas, so it is imported on first use. It keeps its base address and its session for the
-whole process; here each feed has an address of its own, and each thread a connection of its own.
+whole process; here each feed has an address of its own, and each read under way a connection of its own.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 NBA_URL: Final = "https://cdn.nba.com"
 LIVE_PATH: Final = "/static/json/liveData/"
+_PIECE: Final = 65_536
+"""Bytes that are read at once; what has arrived is read without waiting for more."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -48,19 +53,59 @@ class _Answer:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What nba_api asks of a response."""
+
+    text: str
+    status_code: int
+    url: str
+
+
+class _Reader:
+    """What nba_api takes for a session: reads one page, and no longer than `seconds`.
+
+    The time-out of requests is one of silence; a page that drips would never end.
+    """
+
+    def __init__(self, session: requests.Session, seconds: float) -> None:
+        self._session = session
+        self._seconds = seconds
+
+    def get(self, url: str, **options: Any) -> _Page:
+        """GETs a page.
+
+        Raises:
+            requests.RequestException, urllib3.exceptions.HTTPError: as requests and urllib3 do.
+            TimeoutError: if the page was not complete in time.
+        """
+        deadline = time.monotonic() + self._seconds
+        body = bytearray()
+        with self._session.get(url, stream=True, **options) as response:
+            while piece := response.raw.read1(_PIECE, decode_content=True):
+                body += piece
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no whole answer within {self._seconds:g} s")
+            # JSON is UTF-8, whatever the headers say.
+            return _Page(body.decode("utf-8", errors="replace"), response.status_code, response.url)
+
+
 class NbaFeed:
     """The NBA's live scoreboard, play-by-play and box scores, or a replay's.
+
+    Safe among threads. Once it is closed no read begins, and one under way gives its connection back when it ends.
 
     Args:
         url: scheme, host and port of the feed.
         timeout: seconds to wait for a connection, and for each piece of an answer.
+        limit: seconds that the whole of an answer may take, give or take `timeout`.
 
     Raises:
         ValueError: if the address is not one of http or https.
         FeedNotInstalled: if nba_api is missing.
     """
 
-    def __init__(self, url: str = NBA_URL, *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str = NBA_URL, *, timeout: float = 5.0, limit: float = 15.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{url!r} is not the address of a feed; expected something like {NBA_URL}")
@@ -75,10 +120,17 @@ class NbaFeed:
         self._boxscore_path: str = boxscore.BoxScore.endpoint_url
         self._base_url = url.rstrip("/") + LIVE_PATH + "{endpoint}"
         self._timeout = timeout
+        self._limit = limit
         self._through_proxy = parts.hostname not in _LOOPBACK
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._idle: list[requests.Session] = []
+        self._closed = False
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def scoreboard(self) -> Scoreboard:
         """Today's games.
@@ -105,31 +157,36 @@ class NbaFeed:
         return read_plays(self._read(self._plays_path.format(game_id=game_id)), game_id)
 
     def close(self) -> None:
-        """Closes every connection; call it when no other thread reads any more."""
+        """Closes every connection that is not in use, and waits for none that is."""
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
 
     def _read(self, path: str) -> Any:
         import requests  # noqa: PLC0415 - comes with nba_api
+        import urllib3.exceptions  # noqa: PLC0415 - comes with requests
         from nba_api.live.nba.library.http import NBALiveHTTP  # noqa: PLC0415 - pulls in pandas
 
         http = NBALiveHTTP()
         http.base_url = self._base_url
         http.nba_response = _Answer
-        http.get_session = self._session
         # The Host of nba_api's headers is cdn.nba.com; without it requests names the host that is asked.
         headers = {name: value for name, value in NBALiveHTTP.headers.items() if name.lower() != "host"}
         try:
-            answer: _Answer = http.send_api_request(
-                endpoint=path, parameters={}, headers=headers, timeout=self._timeout
-            )
-        except requests.Timeout as error:
+            with self._session() as session:
+                http.get_session = lambda: _Reader(session, self._limit)
+                answer: _Answer = http.send_api_request(
+                    endpoint=path, parameters={}, headers=headers, timeout=self._timeout
+                )
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise FeedUnavailable(f"{path}: no answer within {self._timeout:g} s") from error
+        except TimeoutError as error:
+            raise FeedUnavailable(f"{path}: {error}") from error
         except requests.ConnectionError as error:
             raise FeedUnavailable(f"{path}: no connection to {urlsplit(self._base_url).netloc}") from error
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise FeedUnavailable(f"{path}: {type(error).__name__}") from error
         if answer.status_code != requests.codes.ok:
             raise FeedUnavailable(f"{path}: status {answer.status_code}")
@@ -139,21 +196,24 @@ class NbaFeed:
             start = answer.response[:40].strip()
             raise MalformedFeed(f"{path}: not JSON ({error}): begins with {start!r}") from error
 
-    def _session(self) -> requests.Session:
-        """The session of the calling thread: requests does not promise that one can be shared."""
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session for one read, with a connection that stands if there is one: requests lets no two threads share."""
         import requests  # noqa: PLC0415 - comes with nba_api
 
-        session: requests.Session | None = getattr(self._local, "session", None)
+        with self._lock:
+            if self._closed:
+                raise FeedUnavailable("the feed is closed")
+            session = self._idle.pop() if self._idle else None
         if session is None:
             session = requests.Session()
             session.trust_env = self._through_proxy
-            session.hooks["response"].append(_is_utf8)
-            self._local.session = session
+        try:
+            yield session
+        finally:
             with self._lock:
-                self._sessions.append(session)
-        return session
-
-
-def _is_utf8(response: requests.Response, *_: object, **__: object) -> None:
-    """JSON is UTF-8; left to itself, requests guesses, which takes longer than parsing."""
-    response.encoding = "utf-8"
+                kept = not self._closed
+                if kept:
+                    self._idle.append(session)
+            if not kept:
+                session.close()

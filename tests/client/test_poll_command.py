@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,10 +107,12 @@ def test_a_feed_that_hangs_does_not_keep_it_from_ending() -> None:
         assert asked.wait(60)
         program.send_signal(signal.SIGINT)
         assert next_record(program, "summary")["games"] == 0
-        release.set()
+        told = time.monotonic()
         assert program.wait(20) == 0
+        assert time.monotonic() - told < 4, "it waited for the time-out of the feed, 5 s"
         assert program.stderr is not None
         assert program.stderr.read() == ""
+        release.set()
 
 
 def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:

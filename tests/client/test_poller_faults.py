@@ -97,6 +97,22 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
         assert evening.reads[slow] == 1
 
 
+async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dejavu_client.poller._LONGEST_READ", 0.1)
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    evening.stalled.add(game_id)
+    async with watching(evening) as watch:
+        await watch.at(60)
+        assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1)]
+
+        evening.stalled.clear()
+        monkeypatch.setattr("dejavu_client.poller._LONGEST_READ", 30.0)
+        await watch.at(SIX_MINUTES + 1)
+        assert len(watch.told(Prediction)) == 1
+        evening.release.set()
+
+
 async def test_without_the_scoreboard_known_games_are_followed(watch: Watch) -> None:
     await watch.at(60)
     watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")

@@ -109,8 +109,11 @@ class Issuer:
 
     async def _record(self, results: dict[int, IssuedForecast | Exception]) -> None:
         """Puts what the ledger says in the place of each answer that names a game."""
+        # In the order of the questions, whatever models were asked: it is the order of the ledger.
         named = {
-            place: issued for place, issued in results.items() if isinstance(issued, IssuedForecast) and issued.game_id
+            place: issued
+            for place, issued in sorted(results.items())
+            if isinstance(issued, IssuedForecast) and issued.game_id
         }
         if not named:
             return

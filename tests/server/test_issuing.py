@@ -105,6 +105,12 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: Issuer, no
     assert len(notebook.commits) == 1  # recorded together
 
 
+async def test_of_many_all_are_recorded_in_the_order_of_the_questions(issuer: Issuer, notebook: Notebook) -> None:
+    models = ["one", "two", "one", "", "two"]
+    await issuer.issue_many([question(float(n), game_id=GAME, model=model) for n, model in enumerate(models)])
+    assert [[issued.forecast.point for issued in commit] for commit in notebook.commits] == [[0.0, 1.0, 2.0, 3.0, 4.0]]
+
+
 async def test_of_many_only_named_games_fail_with_the_ledger(issuer: Issuer, notebook: Notebook) -> None:
     notebook.broken = True
     named, what_if = await issuer.issue_many([question(game_id=GAME), question()])

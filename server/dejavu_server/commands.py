@@ -92,7 +92,9 @@ def serve(
     heartbeat_seconds: Annotated[
         float,
         typer.Option(
-            envvar="DEJAVU_HEARTBEAT_SECONDS", metavar="SECONDS", help="Silence after which a stream says it lives."
+            envvar="DEJAVU_HEARTBEAT_SECONDS",
+            metavar="SECONDS",
+            help="Silence after which a stream says it lives; at most 30.",
         ),
     ] = _DEFAULTS.heartbeat_seconds,
     expires_seconds: Annotated[

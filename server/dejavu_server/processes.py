@@ -49,7 +49,10 @@ class WorkerProcess:
         Raises:
             StartError: if no process can be started.
         """
-        report, write_end = os.pipe()
+        try:
+            report, write_end = os.pipe()
+        except OSError as error:
+            raise StartError(f"cannot start a process: {error.strerror}") from error
         order = WorkerOrder(settings, slot, os.getpid(), write_end)
         try:
             process = await asyncio.create_subprocess_exec(

@@ -8,7 +8,8 @@
     --durability          process                    what a recorded forecast survives: a killed process, or power loss
     --metrics-listen      off                        HOST:PORT to serve Prometheus metrics on (/metrics)
     --grace               10 s                       how long a drain waits for calls that run
-    --heartbeat-seconds   15 s                       silence after which a stream sends a heartbeat
+    --heartbeat-seconds   15 s                       silence after which a stream sends a heartbeat; at most 30 s,
+                                                     for clients take a stream that is silent for a minute to be dead
     --expires-seconds     300 s                      how long a forecast counts as current
     --log-level           info                       debug, info, warning or error
     --log-format          auto                       json, console, or auto: console on a terminal, json elsewhere
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +65,10 @@ class Address(NamedTuple):
             host = ""
         if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError(f"{text!r} is not HOST:PORT (such as 127.0.0.1:50051 or [::1]:50051)")
+        try:
+            host.encode("idna")  # as it is looked up
+        except UnicodeError:
+            raise ValueError(f"{host!r} can't be the name of a host") from None
         return cls(host, int(port))
 
     def __str__(self) -> str:
@@ -112,10 +116,14 @@ class Settings:
             raise SettingsError("workers", f"{self.workers} is not from 1 to {MAX_WORKERS}")
         if not self.ledger.startswith("sqlite:///") or self.ledger == "sqlite:///":
             raise SettingsError("ledger", f"{self.ledger!r} is not sqlite:///PATH")
-        for option, least in (("grace_seconds", 0.0), ("heartbeat_seconds", 0.01), ("expires_seconds", 1.0)):
+        for option, least, most in (
+            ("grace_seconds", 0.0, 86_400.0),
+            ("heartbeat_seconds", 0.01, 30.0),
+            ("expires_seconds", 1.0, 86_400.0),
+        ):
             value = getattr(self, option)
-            if not (math.isfinite(value) and least <= value <= 86_400):
-                raise SettingsError(option, f"{value:g} is not from {least:g} to 86400 seconds")
+            if not least <= value <= most:  # false for NaN too
+                raise SettingsError(option, f"{value:g} is not from {least:g} to {most:g} seconds")
         for option, allowed in (
             ("durability", DURABILITIES),
             ("log_level", LOG_LEVELS),

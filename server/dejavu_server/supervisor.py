@@ -49,8 +49,9 @@ def held_port(address: Address) -> Iterator[Address]:
         )[0]
     except OSError as error:
         raise StartError(f"{address.host}: {error.strerror}") from error
-    with socket.socket(family, kind, protocol) as holder:
+    with contextlib.ExitStack() as stack:
         try:
+            holder = stack.enter_context(socket.socket(family, kind, protocol))
             if address.port:
                 # Without SO_REUSEPORT this fails where anybody listens, our own kind included. SO_REUSEADDR lets
                 # connections of a server that is gone be: they are no hindrance.

@@ -36,7 +36,7 @@ from dejavu_server.health import HEALTH_SERVICE, HealthService
 from dejavu_server.hub import Hub
 from dejavu_server.interceptors import CallInterceptor
 from dejavu_server.issuing import Issuer, utc_now
-from dejavu_server.ledger import Durability, Ledger, LedgerError
+from dejavu_server.ledger import Durability, Ledger
 from dejavu_server.metrics import CountedRecorder, Metrics, new_metrics
 from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
 from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
@@ -83,7 +83,7 @@ class Worker:
         reuse_port: share the port with other workers.
 
     Raises:
-        BundleError, LedgerError, CannotListen: on entry, if it can't start.
+        BundleError, LedgerError, CannotListen, OSError: on entry, if it can't start.
     """
 
     def __init__(
@@ -226,14 +226,21 @@ def main() -> None:
 async def _serve(order: WorkerOrder, name: str) -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    try:
-        async with Worker(order.settings, name=name, workers=order.settings.workers, reuse_port=True) as worker:
-            _report(order, WorkerReport(address=worker.address))
-            await stop.wait()
-            _log.info("draining", grace_seconds=order.settings.grace_seconds)
-    except (BundleError, LedgerError, CannotListen) as error:
-        _report(order, WorkerReport(refusal=str(error)))
-        return 1
+    worker = Worker(order.settings, name=name, workers=order.settings.workers, reuse_port=True)
+    async with AsyncExitStack() as serving:
+        try:
+            await serving.enter_async_context(worker)
+        except (DejavuError, OSError) as error:
+            _report(order, WorkerReport(refusal=str(error)))
+            return 1
+        except Exception as error:
+            _log.exception("start_failed")
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            _report(order, WorkerReport(refusal=f"a fault of the program, told of in the log: {told}"))
+            return 1
+        _report(order, WorkerReport(address=worker.address))
+        await stop.wait()
+        _log.info("draining", grace_seconds=order.settings.grace_seconds)
     return 0
 
 

@@ -199,6 +199,18 @@ def test_a_bundle_that_is_refused_is_named_once_and_ends_the_start(tmp_path: Pat
         assert "Traceback" not in server.log()
 
 
+@pytest.mark.parametrize("ledger", ["circle/ledger.sqlite3", "file/ledger.sqlite3", "folder"])
+def test_a_ledger_that_cannot_be_opened_ends_the_start_with_a_reason(tmp_path: Path, ledger: str) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path / ledger}") as server:
+        assert server.exit_code() == 1, server.log()
+        assert "ledger" in server.wait_for("cannot_start")["reason"]
+        assert "Traceback" not in server.log()
+        assert server.other_lines == []
+
+
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
     backoff = Backoff()
     assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_BACKOFF_SECONDS * 2**n for n in range(3))]

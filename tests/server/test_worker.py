@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -25,8 +26,10 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.errors import BundleNotFound
 from dejavu_models.registry import Registry, default_bundle
 from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_server import worker as worker_module
 from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable
 from dejavu_server.metrics import new_metrics
+from dejavu_server.orders import WorkerOrder, WorkerReport
 from dejavu_server.worker import BundleTwice, CannotListen, Worker, warm_up
 
 if TYPE_CHECKING:
@@ -198,6 +201,29 @@ async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite3").write_bytes(b"something else entirely" * 100)
     with pytest.raises(LedgerError):
         await new_worker(tmp_path).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LedgerUnavailable("the ledger is read-only"), "the ledger is read-only"),
+        (PermissionError(13, "Permission denied", "/x"), "[Errno 13] Permission denied: '/x'"),
+        (RuntimeError("a\nb"), "a fault of the program, told of in the log: RuntimeError: a b"),
+    ],
+)
+async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Worker, "__aenter__", refuse)
+    report, write_end = os.pipe()
+    with capture_logs() as log:
+        assert await worker_module._serve(WorkerOrder(settings_in(tmp_path), 0, os.getpid(), write_end), "0") == 1
+    with os.fdopen(report) as pipe:
+        assert WorkerReport.from_json(pipe.read()) == WorkerReport(refusal=reason)
+    assert [entry["event"] for entry in log] == (["start_failed"] if "fault" in reason else [])
 
 
 def test_the_bundle_that_ships_is_served(tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ def database_path(url: str) -> Path:
     name = parsed.database or ""
     if parsed.get_backend_name() != "sqlite" or parsed.query or not name or name == ":memory:":
         raise InvalidLedgerUrl(f"{url!r} can't hold a ledger; expected sqlite:///PATH")
-    return Path(name).expanduser().resolve()
+    try:
+        return Path(name).expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # there is no such home, or links lead in a circle
+        raise InvalidLedgerUrl(f"{url!r} can't hold a ledger: {error}") from error
 
 
 def writing(path: Path, durability: Durability) -> Engine:

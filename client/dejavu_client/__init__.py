@@ -1,6 +1,8 @@
 """The typed client, the poller and the command line.
 
-What is listed in `__all__` is the public surface; modules are an implementation detail, but for `errors`.
+What is listed in `__all__` is the public surface, and that of two modules: `errors`, and `poller`, which watches an
+evening of games and tells callbacks of yours (extra `live`, for `dejavu_feed.nba.NbaFeed`). Other modules are an
+implementation detail.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ import sys
 from importlib.metadata import version
 from typing import Annotated
 
-import structlog
 import typer
 
 from dejavu_client.cli_group import FAILED, CommandGroup, report_bug
+from dejavu_client.log import log_to_stderr
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -53,17 +53,7 @@ def root(
     ] = False,
 ) -> None:
     """Forecasts of NBA games while they are played: ask a dejavu-server, follow it, replay an evening."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(log_level),
-        # Standard output belongs to results. Looked up at every call, since it may be replaced.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+    log_to_stderr(log_level)
 
 
 def main() -> None:

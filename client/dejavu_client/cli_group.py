@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import traceback
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 import typer.core
 
-from dejavu_client.errors import (
-    CallCancelledError,
-    DeadlineExceededError,
-    DejavuClientError,
-    InternalError,
-    ResourceExhaustedError,
-    UnavailableError,
-)
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 
 FAILED, NO_ANSWER, REFUSED = 1, 3, 4
 """Exit codes beside 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
@@ -31,12 +26,36 @@ JSON_KEY = "dejavu_client.json"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a command's function lies, and the extra that it needs."""
+    """Where a command's function lies, and what it needs.
+
+    Attributes:
+        needs: for each extra, the modules that it brings and the command can't do without.
+    """
 
     module: str
     function: str
-    extra: str = ""
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     context_settings: dict[str, Any] = field(default_factory=dict)
+
+    def missing(self) -> dict[str, list[str]]:
+        """The modules that are not installed, by extra. None is imported: that takes long."""
+        absent = {extra: [name for name in names if find_spec(name) is None] for extra, names in self.needs.items()}
+        return {extra: names for extra, names in absent.items() if names}
+
+
+_LIVE = ("nba_api",)
+_SERVER = (
+    "alembic",
+    "grpc_reflection",
+    "hnswlib",
+    "numpy",
+    "onnxruntime",
+    "platformdirs",
+    "prometheus_client",
+    "pydantic",
+    "sqlalchemy",
+    "uvloop",
+)
 
 
 COMMANDS: dict[str, Command] = {
@@ -45,9 +64,9 @@ COMMANDS: dict[str, Command] = {
     "stream": Command("cli_stream", "stream"),
     "models": Command("cli_server", "models"),
     "health": Command("cli_server", "health"),
-    "poll": Command("poll_command", "poll", extra="live"),
-    "replay": Command("replay_command", "replay", extra="live"),
-    "demo": Command("demo", "demo", extra="live,server"),
+    "poll": Command("poll_command", "poll", needs={"live": _LIVE}),
+    "replay": Command("replay_command", "replay"),
+    "demo": Command("demo", "demo", needs={"live": _LIVE, "server": _SERVER}),
 }
 
 
@@ -83,13 +102,9 @@ class CommandGroup(typer.core.TyperGroup):
 
 def exit_code(error: DejavuClientError) -> int:
     """The exit code of a command that ended with an error."""
-    match error:
-        case UnavailableError() | DeadlineExceededError() | ResourceExhaustedError() | CallCancelledError():
-            return NO_ANSWER
-        case InternalError():
-            return FAILED
-        case _:
-            return REFUSED
+    if isinstance(error, PASSING):
+        return NO_ANSWER
+    return FAILED if isinstance(error, InternalError) else REFUSED
 
 
 def report_bug(error: Exception) -> None:
@@ -100,30 +115,29 @@ def report_bug(error: Exception) -> None:
     typer.echo(f"Error: {message}\n  This is a fault of dejavu's; DEJAVU_DEBUG=1 shows where.", err=True)
 
 
+class _Command(typer.core.TyperCommand):
+    """A command that says which extra to install where one is missing; its help is there without."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command, if what it needs is there."""
+        missing = COMMANDS[str(self.name)].missing()
+        if missing:
+            modules = list(itertools.chain(*missing.values()))
+            needs = (
+                f"{self.name} needs {', '.join(modules)}, which {'is' if len(modules) == 1 else 'are'} not installed"
+            )
+            typer.echo(f"Error: {needs}: pip install 'dejavu-forecast[{','.join(missing)}]'", err=True)
+            raise typer.Exit(FAILED)
+        return super().invoke(ctx)
+
+
 def _load(name: str) -> Any:
     command = COMMANDS[name]
-    try:
-        function = getattr(import_module(f"dejavu_client.{command.module}"), command.function)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if not command.extra or package.startswith("dejavu"):
-            raise
-        function = _missing(name, package, command.extra)
+    function = getattr(import_module(f"dejavu_client.{command.module}"), command.function)
+    settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, context_settings={"help_option_names": ["-h", "--help"], **command.context_settings})(function)
+    single.command(name, cls=_Command, context_settings=settings)(function)
     return typer.main.get_command(single)
-
-
-def _missing(name: str, package: str, extra: str) -> Any:
-    """Stands in for a command whose extra is not installed."""
-    needs = f"{name} needs {package}, which is not installed: pip install 'dejavu-forecast[{extra}]'"
-
-    def stand_in() -> None:
-        typer.echo(f"Error: {needs}", err=True)
-        raise typer.Exit(FAILED)
-
-    stand_in.__doc__ = f"Not installed: pip install 'dejavu-forecast\\[{extra}]'."
-    return stand_in
 
 
 def _as_text(error: DejavuClientError) -> str:

@@ -9,11 +9,9 @@ import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout
 from dejavu_client.poll_watch import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
-from dejavu_feed.errors import FeedNotInstalled
 from dejavu_feed.nba import NBA_URL, Feed, NbaFeed
 
 
@@ -39,9 +37,6 @@ def poll(
         feed = NbaFeed(feed_url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
-    except FeedNotInstalled as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(FAILED) from error
     with feed:
         asyncio.run(_poll(feed, target, timeout, interval, until_final=until_final, as_json=as_json))
 

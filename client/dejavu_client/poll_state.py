@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.figures import percentile
 from dejavu_client.poll_events import Outcome
 from dejavu_feed.live import GameState, GameStatus
+
+__all__ = ["Backoff", "Summary", "WatchedGame", "percentile", "summarize"]
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MOST_TURNS_SKIPPED = 5
@@ -132,17 +134,6 @@ def summarize(games: Iterable[WatchedGame], latencies: Iterable[float]) -> Summa
         persistence_error=_mean([outcome.persistence_error for outcome in outcomes]),
         latencies=tuple(sorted(latencies)),
     )
-
-
-def percentile(ascending: Sequence[float], share: float) -> float:
-    """The smallest of the values that at least `share` of them do not exceed (nearest rank).
-
-    Raises:
-        ValueError: if there are no values.
-    """
-    if not ascending:
-        raise ValueError("no values")
-    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -8,9 +8,10 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.figures import percentile
 from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
-from dejavu_client.poll_state import Summary, percentile
+from dejavu_client.poll_state import Summary
 from dejavu_feed.live import GameState, GameStatus
 from dejavu_feed.names import is_replay
 

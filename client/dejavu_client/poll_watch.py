@@ -15,8 +15,9 @@ from rich.live import Live
 from dejavu_client.poll_events import Event
 from dejavu_client.poll_state import Summary
 from dejavu_client.poll_text import event_line, event_record, summary_line, summary_record
-from dejavu_client.poller import Poller, utc_now
+from dejavu_client.poller import Poller
 from dejavu_client.table import evening
+from dejavu_feed.clock import utc_now
 
 _REDRAW_SECONDS: Final = 0.25
 

@@ -4,6 +4,31 @@ A turn starts one read of the scoreboard and one of the plays of every game unde
 misses turns of its own. Everything is rebuilt from all plays at each read, so a correction before the half leads to a
 revision, and after it to a corrected outcome. The ledger keeps a game's forecast once for the same pattern: after a
 restart, or to a second poller, the stored one is the answer.
+
+The module is public: a program of yours can watch an evening as `dejavu poll` does.
+
+```python
+import asyncio
+
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.poller import Poller, Prediction
+from dejavu_feed.nba import NbaFeed
+
+
+def announce(prediction: Prediction) -> None:
+    game, forecast = prediction.game, prediction.forecast
+    print(f"{game.away} @ {game.home}: {forecast.point_forecast:+.1f} at the half, sequence {forecast.sequence}")
+
+
+async def main() -> None:
+    with NbaFeed() as feed:
+        async with AsyncDejavuClient("127.0.0.1:50051") as client:
+            async with Poller(feed, client, on_prediction=[announce]) as poller:
+                await poller.run(until_final=True)
+
+
+asyncio.run(main())
+```
 """
 
 from __future__ import annotations
@@ -11,20 +36,37 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Protocol, Self, TypeVar
-
-import structlog
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError
+from dejavu_client.log import get_logger
 from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poll_state import Backoff, Summary, WatchedGame, summarize
 from dejavu_client.threads import in_daemon_thread
+from dejavu_feed.clock import utc_now
 from dejavu_feed.course import half_is_over, halftime_differential, live_pattern
 from dejavu_feed.errors import FeedError, FeedUnavailable
 from dejavu_feed.live import GameState, GameStatus, Play
 from dejavu_feed.nba import Feed
+
+__all__ = [
+    "DEFAULT_INTERVAL",
+    "Callback",
+    "Event",
+    "Fault",
+    "Feed",
+    "GameChanged",
+    "Missed",
+    "Outcome",
+    "Poller",
+    "Prediction",
+    "Predictor",
+    "Summary",
+    "WatchedGame",
+    "utc_now",
+]
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
@@ -37,7 +79,8 @@ _LONGEST_READ: Final = 30.0
 _SCOREBOARD: Final = "scoreboard"
 _REST_AFTER_HALF: Final = 9
 """Turns between two reads of a game whose outcome is known: only corrections are still of interest."""
-log = structlog.get_logger(__name__)
+
+log = get_logger()
 
 
 class Predictor(Protocol):
@@ -46,11 +89,6 @@ class Predictor(Protocol):
     async def predict(self, pattern: Sequence[float], *, game_id: str, home_team: str, away_team: str) -> Forecast:
         """Forecasts a game's half; raises a `DejavuClientError`."""
         ...
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 class Poller:

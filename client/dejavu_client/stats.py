@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
-import structlog
 
 from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
 from dejavu_client.errors import DejavuClientError, from_rpc_error
+from dejavu_client.figures import percentile
+from dejavu_client.log import get_logger
 
 WINDOW = 1024
 """How many of the newest calls of a method the p95 is taken from."""
 
-log = structlog.get_logger("dejavu_client")
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,8 @@ class _Tally:
         self.newest.append(seconds)
 
     def statistics(self) -> MethodStatistics:
-        rank = math.ceil(0.95 * len(self.newest))
-        return MethodStatistics(
-            self.count, self.errors, self.total / self.count, self.min, self.max, sorted(self.newest)[rank - 1]
-        )
+        p95 = percentile(sorted(self.newest), 0.95)
+        return MethodStatistics(self.count, self.errors, self.total / self.count, self.min, self.max, p95)
 
 
 class CallRecorder:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-import structlog
-
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
 from dejavu_client.errors import (
+    PASSING,
     SUBSCRIBER_TOO_SLOW,
-    CallCancelledError,
     DejavuClientError,
     InternalError,
     ResourceExhaustedError,
-    UnavailableError,
 )
+from dejavu_client.log import get_logger
 
 FIRST_ATTEMPTS = 3
 """How often a stream tries to connect before it ever stood; afterwards it goes on for as long as its reader does."""
@@ -28,7 +26,7 @@ FIRST_ATTEMPTS = 3
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 10.0
 
-log = structlog.get_logger("dejavu_client")
+log = get_logger()
 
 
 class Subscription:
@@ -103,12 +101,10 @@ class Subscription:
 def _passes(error: DejavuClientError) -> bool:
     """Whether what ended a stream is a matter of the connection or the moment, not of the request."""
     match error:
-        case UnavailableError() | CallCancelledError():
-            return True
         case ResourceExhaustedError():
             return error.reason == SUBSCRIBER_TOO_SLOW
         case InternalError():
             # A connection that breaks in mid-frame: written by gRPC's transport, not by a server's handler.
             return not error.reason and ("RST_STREAM" in error.message or "HTTP2" in error.message.upper())
         case _:
-            return False
+            return isinstance(error, PASSING)

@@ -10,11 +10,12 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
 from dejavu_feed import payloads
+from dejavu_feed.clock import utc_now
 from dejavu_feed.evening import PlayedGame
 from dejavu_feed.local_http import Response
 from dejavu_feed.names import REPLAY_PREFIX
@@ -25,11 +26,6 @@ _SCOREBOARD: Final = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 _GAME: Final = re.compile(
     re.escape(LIVE_PATH) + r"(?P<kind>playbyplay|boxscore)/(?P=kind)_(?P<game_id>[0-9]{10})\.json"
 )
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 class Replay:

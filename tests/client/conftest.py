@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -29,3 +30,12 @@ async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIt
     yield make
     for client in made:
         await client.close()
+
+
+@pytest.fixture(autouse=True)
+def client_log_as_it_was() -> Iterator[None]:
+    """What a command set up in one test's process must not be heard, or unheard, in the next."""
+    yield
+    logger = logging.getLogger("dejavu_client")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
-import dejavu_client
 from dejavu_client.cli import app
-from dejavu_client.cli_group import COMMANDS, Command
+from dejavu_client.cli_group import COMMANDS
 
 ROOT: Any = typer.main.get_command(app)
 
@@ -35,9 +38,7 @@ def test_every_option_and_argument_has_help(command: str, parameter: Any) -> Non
 def test_every_command_is_there_and_has_help(name: str) -> None:
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0
-    command = ROOT.get_command(None, name)
-    assert command.help
-    assert "Not installed" not in command.help
+    assert ROOT.get_command(None, name).help
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -52,15 +53,80 @@ def test_completion_of_commands_is_offered(shell: str, monkeypatch: pytest.Monke
     assert "stream" not in result.stdout
 
 
-def test_a_command_whose_extra_is_missing_says_which_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+
+hidden = set(sys.argv.pop(1).split(","))
+
+
+class WithoutSome(PathFinder):
+    @classmethod
+    def find_spec(cls, fullname, path=None, target=None):
+        return None if fullname.partition(".")[0] in hidden else super().find_spec(fullname, path, target)
+
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutSome
+
+from dejavu_client.cli import main
+
+main()
+"""
+"""The program where some packages are not installed; the first argument names them."""
+
+
+def run_without(hidden: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, hidden, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "command", "message"),
+    [
+        ("nba_api", ["poll"], "poll needs nba_api, which is not installed: pip install 'dejavu-forecast[live]'"),
+        ("nba_api", ["demo"], "demo needs nba_api, which is not installed: pip install 'dejavu-forecast[live]'"),
+        (
+            "uvloop,hnswlib",
+            ["demo"],
+            "demo needs hnswlib, uvloop, which are not installed: pip install 'dejavu-forecast[server]'",
+        ),
+        (
+            "nba_api,sqlalchemy",
+            ["demo", "--json"],
+            "demo needs nba_api, sqlalchemy, which are not installed: pip install 'dejavu-forecast[live,server]'",
+        ),
+    ],
+)
+def test_a_command_without_what_it_needs_says_which_extra_to_install(
+    hidden: str, command: list[str], message: str
 ) -> None:
-    (tmp_path / "cli_extra.py").write_text("import heavy_library\n")
-    monkeypatch.setattr(dejavu_client, "__path__", [*dejavu_client.__path__, str(tmp_path)])
-    monkeypatch.setitem(COMMANDS, "extra", Command("cli_extra", "extra", extra="live"))
-    result = CliRunner().invoke(app, ["extra"])
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "Error: extra needs heavy_library, which is not installed: pip install 'dejavu-forecast[live]'\n"
-    )
-    assert "Not installed: pip install 'dejavu-forecast[live]'" in CliRunner().invoke(app, ["--help"]).stdout
+    ended = run_without(hidden, *command)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"Error: {message}\n")
+
+
+def test_replaying_a_file_says_which_extra_to_install(tmp_path: Path) -> None:
+    ended = run_without("pyarrow", "replay", "--games", str(tmp_path / "plays.parquet"), "--date", "2021-05-16")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "pip install 'dejavu-forecast[live]'" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["poll", "demo"])
+def test_help_needs_no_extra(name: str) -> None:
+    ended = run_without("nba_api,uvloop", name, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "--json" in ended.stdout
+
+
+def test_every_extra_a_command_needs_brings_what_it_needs() -> None:
+    """The modules of the table are those of packages that the extra lists, so that the advice helps."""
+    brought = dict[str, set[str]]()
+    for requirement in (Requirement(line) for line in requires("dejavu-forecast") or ()):
+        for extra in ("live", "server"):
+            if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
+                brought.setdefault(extra, set()).add(requirement.name.lower().replace("_", "-"))
+    providers = packages_distributions()
+    for name, command in COMMANDS.items():
+        assert command.missing() == {}, name
+        for extra, modules in command.needs.items():
+            for module in modules:
+                assert {each.lower().replace("_", "-") for each in providers[module]} & brought[extra], module

@@ -169,14 +169,6 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
     assert len([line for line in lines if "LAL @ BOS" in line]) == 1, "drawn in place"
 
 
-def test_without_the_extra_it_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nba_api.live.nba.endpoints", None)
-    result = CliRunner().invoke(app, ["poll"])
-
-    assert result.exit_code == 1
-    assert "pip install 'dejavu-forecast[live]'" in result.stderr
-
-
 def test_a_feed_that_is_none_is_a_usage_error() -> None:
     result = CliRunner().invoke(app, ["poll", "--feed-url", "nowhere"])
 

@@ -7,7 +7,6 @@ import math
 import threading
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,14 +82,15 @@ def test_whatever_ends_a_call_without_an_answer_is_an_error(error: type[BaseExce
 
 
 @pytest.mark.parametrize(
-    ("seconds", "level"), [(0.2, None), (0.201, "warning"), (1.0, "warning"), (1.001, "error"), (30.0, "error")]
+    ("seconds", "level"), [(0.2, None), (0.201, "WARNING"), (1.0, "WARNING"), (1.001, "ERROR"), (30.0, "ERROR")]
 )
 def test_by_default_a_call_is_a_warning_past_200_ms_and_an_error_past_a_second(
-    seconds: float, level: str | None
+    seconds: float, level: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with structlog.testing.capture_logs() as logs:
-        CallRecorder("here").record("Predict", seconds, DeadlineExceededError("late"))
-    assert [entry["log_level"] for entry in logs] == ([level] if level else [])
+    CallRecorder("here").record("Predict", seconds, DeadlineExceededError("late"))
+    assert [record.levelname for record in caplog.records] == ([level] if level else [])
     if level:
-        assert logs[0]["milliseconds"] == round(seconds * 1000)
-        assert logs[0]["outcome"] == "DeadlineExceededError"
+        milliseconds = round(seconds * 1000)
+        assert caplog.messages == [
+            f"slow_call method='Predict' {milliseconds=} outcome='DeadlineExceededError' target='here'"
+        ]

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client.figures import percentile
 from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
-from dejavu_client.poll_state import Summary, WatchedGame, percentile, summarize
+from dejavu_client.poll_state import Summary, WatchedGame, summarize
 from dejavu_client.poll_text import event_line, event_record, summary_line, summary_record
 from dejavu_client.table import evening
 from dejavu_feed.live import GameState, GameStatus

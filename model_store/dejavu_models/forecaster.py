@@ -147,19 +147,16 @@ class Forecaster:
 def _explanation(stage: Stage, predictions: StagePredictions, row: int) -> Explanation:
     entries, nearest = stage.models.dejavu.entries, predictions.neighbourhoods
     last = float(predictions.persistence[row])
-    similar = [
-        SimilarGame(
-            home_team=str(entries.home[entry]),
-            away_team=str(entries.away[entry]),
-            date=entries.date[entry].item(),
-            distance=float(distance),
-            differential_at_horizon=last + float(entries.increment[entry]),
-            games=int(entries.games[entry]),
-        )
-        for entry, distance in zip(
-            nearest.entries[row, :SIMILAR_GAMES], nearest.distances[row, :SIMILAR_GAMES], strict=True
-        )
-    ]
+    shown = nearest.entries[row, :SIMILAR_GAMES]
+    # Column by column: to take single values out of arrays costs more than the rest of the explanation.
+    columns = (  # in the order of SimilarGame's fields
+        entries.home[shown].tolist(),
+        entries.away[shown].tolist(),
+        entries.date[shown].tolist(),
+        nearest.distances[row, :SIMILAR_GAMES].tolist(),
+        (last + entries.increment[shown]).tolist(),
+        entries.games[shown].tolist(),
+    )
     return Explanation(
         dejavu_prediction=float(predictions.dejavu[row]),
         lstm_prediction=float(predictions.lstm[row]),
@@ -167,7 +164,7 @@ def _explanation(stage: Stage, predictions: StagePredictions, row: int) -> Expla
         baseline_prediction=last,
         dejavu_weight=stage.models.dejavu_weight,
         lstm_weight=stage.models.lstm_weight,
-        similar_games=tuple(similar),
+        similar_games=tuple(SimilarGame(*values) for values in zip(*columns, strict=True)),
     )
 
 

@@ -4,7 +4,8 @@
 |------------|-----------------|--------------------------------------------------------------------------------------|
 | target     | 127.0.0.1:50051 | address of the server, as gRPC writes it                                              |
 | timeout    | 3 s             | deadline of a call, its retries included; not of a stream                             |
-| channels   | 4               | connections; each lands on one worker of the server, so that one is not enough        |
+| channels   | 4               | connections; each lands on one worker of the server, and the pool sees to it that all |
+|            |                 | workers are reached, or as many as there are connections                              |
 | silence    | 60 s            | a stream without any message, heartbeats included, for so long is taken to be dead    |
 | slow       | 0.2 s           | a call that takes longer is logged as a warning …                                     |
 | very_slow  | 1 s             | … and one that takes this long as an error                                            |

@@ -39,17 +39,15 @@ class Place(Generic[LineT]):
         worker: who answered on it last; empty before.
         turn: when it was last taken, in turns of the pool.
         calls: how many calls it carries.
-        given_up: whether the pool gives it out no more.
     """
 
-    __slots__ = ("calls", "given_up", "line", "turn", "worker")
+    __slots__ = ("calls", "line", "turn", "worker")
 
     def __init__(self, line: LineT) -> None:
         self.line = line
         self.worker = ""
         self.turn = 0
         self.calls = 0
-        self.given_up = False
 
 
 class Pool(Generic[LineT]):
@@ -150,7 +148,6 @@ class Pool(Generic[LineT]):
         """Gives up the least busy line among those to the worker with the most, for a fresh one."""
         lines = Counter(place.worker for place in self._places)
         spare = min(self._places, key=lambda place: (-lines[place.worker], place.calls))
-        spare.given_up = True
         self._given_up.append(spare)
         self._places[self._places.index(spare)] = Place(self._dial())
         self._redialling = False

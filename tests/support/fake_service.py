@@ -129,11 +129,13 @@ class FakeServer:
     Attributes:
         calls: every call so far, in the order of their arrival.
         worker: what it answers in the metadata `dejavu-worker`.
+        workers: what it answers in `dejavu-workers`; 0: nothing.
     """
 
     def __init__(self, *, worker: str = "1") -> None:
         self.calls = list[Call]()
         self.worker = worker
+        self.workers = 0
         self.health = health.HealthServicer()
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         self._arrivals = queue.SimpleQueue[Call]()
@@ -218,7 +220,8 @@ class FakeServer:
         return answer
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("dejavu-worker", self.worker), ("x-request-id", f"request-{len(self.calls)}"))
+        workers = (("dejavu-workers", str(self.workers)),) if self.workers else ()
+        return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
 
 
 class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):

@@ -13,4 +13,6 @@ def main() -> None:
         if error.name is None or error.name.startswith("dejavu"):
             raise
         sys.exit(f"dejavu-server needs {error.name}: pip install 'dejavu-forecast[server]'")
+    except KeyboardInterrupt:  # while it loads
+        sys.exit(130)
     app()

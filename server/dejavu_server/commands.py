@@ -19,6 +19,7 @@ from dejavu_server.supervisor import Supervisor
 app = typer.Typer(
     name="dejavu-server",
     add_completion=True,
+    subcommand_metavar="",  # it has no subcommands yet
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 drained after a signal · 1 could not start, or workers had to be killed · 2 wrong usage.",

@@ -2,6 +2,7 @@
 
     domain error                               status code           reason
     InvalidInput and its kin                   INVALID_ARGUMENT      INVALID_…; InvalidResumeToken is one of them
+    InvalidMessage                             INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL
     UnknownModel, UnknownService               NOT_FOUND             UNKNOWN_MODEL_VERSION, UNKNOWN_SERVICE
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
@@ -44,6 +45,12 @@ MAX_QUOTED = 32
 """Longest text of a caller's that is sent back, in characters; of a longer one only its length is told."""
 
 
+class InvalidMessage(DejavuError):
+    """What came is no message of the method that was called."""
+
+    reason = "INVALID_MESSAGE"
+
+
 class DeadlinePassed(DejavuError):
     """A call came too late, or without a deadline of its own and ran into the server's."""
 
@@ -52,6 +59,7 @@ class DeadlinePassed(DejavuError):
 
 CODES: dict[type[DejavuError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    InvalidMessage: grpc.StatusCode.INVALID_ARGUMENT,
     Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,

@@ -26,9 +26,10 @@ from typing import Any, Never, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from dejavu_server.errors import INTERNAL, DeadlinePassed, describe, status
+from dejavu_server.errors import INTERNAL, DeadlinePassed, InvalidMessage, describe, status
 from dejavu_server.hub import Draining
 from dejavu_server.metrics import Metrics
 from dejavu_server.trouble import Trouble
@@ -109,13 +110,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        serde = handler.request_deserializer, handler.response_serializer
+        read, write = handler.request_deserializer, handler.response_serializer
+        # One request is read in here rather than by gRPC, whose answer to bytes that are no message is UNKNOWN with the
+        # text of an exception.
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *serde)
+            reading = _reading(read, handler.unary_unary)
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, reading), None, write)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *serde)
+            reading = _reading(read, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, reading), None, write)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *serde)
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), read, write)
         raise NotImplementedError(f"{method}: no service of this server takes a stream and answers once")
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
@@ -240,6 +245,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _finish(self, method: str, code: grpc.StatusCode, elapsed: float) -> None:
         self._metrics.calls.labels(method, code.name).inc()
         _log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
+
+
+def _reading(read: Callable[[bytes], Any] | None, behaviour: Behaviour) -> Behaviour:
+    """A behaviour that reads its request itself."""
+    if read is None:
+        return behaviour
+
+    def reading(data: bytes, context: Context) -> Any:
+        try:
+            request = read(data)
+        except DecodeError:
+            raise InvalidMessage("the request's bytes are not a message of this method") from None
+        return behaviour(request, context)
+
+    return reading
 
 
 def _remaining(context: Context) -> float | None:

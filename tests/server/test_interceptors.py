@@ -226,3 +226,29 @@ async def test_calls_are_counted(bench: Bench) -> None:
     assert bench.value("dejavu_calls_total", method="/test/Stream", code="OK") == 1
     assert bench.value("dejavu_call_seconds_count", method="/test/Call") == 1
     assert bench.value("dejavu_stream_messages_total", method="/test/Stream") == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xff\xff\xff", REQUEST.SerializeToString()[:-1], b"\x0a\x02\xff\xfe"],
+    ids=["noise", "cut off", "not UTF-8"],
+)
+@pytest.mark.parametrize("method", ["Predict", "PredictBatch"])
+async def test_bytes_that_are_no_message_are_the_caller_s_mistake(
+    channel: grpc.aio.Channel, method: str, data: bytes
+) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/dejavu.v1.PredictionService/{method}")
+    with capture_logs() as log:
+        refused = await refusal(call(data))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_MESSAGE")
+    assert "protobuf" not in refused.message
+    assert {entry["log_level"] for entry in log} <= {"debug"}
+
+
+async def test_a_stream_asked_for_with_no_message_is_refused_by_name(channel: grpc.aio.Channel) -> None:
+    call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+        "/dejavu.v1.PredictionService/StreamPredictions"
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff\xff\xff").read()
+    assert (caught.value.code(), details(caught.value).reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_MESSAGE")

@@ -11,7 +11,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command that the arguments (those of the process by default) name, and leaves with its exit code.
 
     Raises:
-        SystemExit: always. 0: done; 1: refused or failed, with the reason on stderr; 2: called in a wrong way.
+        SystemExit: always. 0: done; 1: refused or failed, with the reason on stderr; 2: called in a wrong way; 130:
+            interrupted.
     """
     try:
         # By name and late: the commands import numpy and pyarrow, which the base installation does not bring.
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"dejavu-trainer: {error.name} is not installed; it comes with the trainer's extra:"
             " pip install 'dejavu-forecast[trainer]'"
         )
+    except KeyboardInterrupt:  # while it loads; a command that runs sees to it itself
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from dejavu_trainer.evaluate import BASELINE, Evaluation, GroupFigures, Interval
 if TYPE_CHECKING:
     from dejavu_trainer.pipeline import FitReport  # it imports torch, which no report needs
 
-METRICS = ("mae", "rmse", "crps", "brier")
+METRICS = {"mae": ("MAE", 3), "rmse": ("RMSE", 3), "crps": ("CRPS", 3), "brier": ("Brier", 4)}
+"""Their names for people, and digits: a Brier score is a probability squared."""
 NAMES = {"ensemble": "Ensemble", "dejavu": "Dejavu", "lstm": "LSTM", BASELINE: "Persistence"}
 
 
@@ -96,7 +97,8 @@ def print_evaluation(console: Console, found: Evaluation) -> None:
     overall = found.overall
     console.print(
         f"Model {found.model_version} on the season of {found.season}: {overall.games:,} games,"
-        f" minute {found.slots} to {found.horizon}. In brackets: 95 % bootstrap intervals over games.",
+        f" minute {found.slots} to {found.horizon}. In brackets: 95 % bootstrap intervals over games."
+        " ✓ ✗: a coverage within or outside of its 99 % binomial interval.",
         highlight=False,
     )
     if found.seen is not None:
@@ -111,16 +113,15 @@ def print_evaluation(console: Console, found: Evaluation) -> None:
 def _errors(group: GroupFigures) -> Table:
     table = _table("Errors, in points (Brier: of the probability that the home team leads)", "", *_names(group))
     figures = group.models.values()
-    for metric in METRICS:
-        table.add_row(metric.upper() if metric != "brier" else "Brier", *(_cell(getattr(it, metric)) for it in figures))
+    for metric, (label, digits) in METRICS.items():
+        table.add_row(label, *(_cell(getattr(it, metric), digits) for it in figures))
     return table
 
 
 def _differences(group: GroupFigures) -> Table:
     table = _table("The same less persistence's, paired (below 0 is better)", "", *_names(group)[:-1])
     figures = [it for name, it in group.models.items() if name != BASELINE]
-    for metric in METRICS:
-        digits, label = (4, "Brier") if metric == "brier" else (3, metric.upper())
+    for metric, (label, digits) in METRICS.items():
         table.add_row(label, *(_signed(getattr(it, f"{metric}_difference"), digits) for it in figures))
     return table
 

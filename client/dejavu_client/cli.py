@@ -15,7 +15,8 @@ LEVELS = ("debug", "info", "warning", "error")
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, or health is not SERVING · 2 wrong usage · 3 no answer: the server can't be "
-    "reached, has too much to do, or took too long · 4 the server refused the request · 130 interrupted."
+    "reached, has too much to do, or took too long · 4 the server refused the request · 130 interrupted "
+    "(poll and replay: 0, for that is how they end)."
 )
 
 app = typer.Typer(

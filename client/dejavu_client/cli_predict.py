@@ -101,7 +101,7 @@ def _pattern(arguments: list[str], text: str | None) -> list[float]:
 def _number(text: str) -> float:
     try:
         return float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         # Options that are not known end up here, since negative numbers have to.
         known = "is no option and no number" if text.startswith("-") else "is not a number"
         raise typer.BadParameter(f"{text!r} {known}", param_hint=HINT) from None
@@ -110,8 +110,13 @@ def _number(text: str) -> float:
 def _from_json(text: str) -> list[float]:
     try:
         values = json.loads(text)
+    except RecursionError:
+        raise typer.BadParameter("not an array of numbers", param_hint="--pattern-json") from None
     except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--pattern-json") from None
     if not isinstance(values, list) or not values or not all(type(value) in (int, float) for value in values):
         raise typer.BadParameter("expected an array of numbers, for instance [0, 2, -3]", param_hint="--pattern-json")
-    return [float(value) for value in values]
+    try:
+        return [float(value) for value in values]
+    except OverflowError:
+        raise typer.BadParameter("a number is too large", param_hint="--pattern-json") from None

@@ -24,13 +24,15 @@ from rich.console import Console
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import Json
+from dejavu_client.figures import percentile
 from dejavu_client.numerals import percent
 from dejavu_client.poll_events import Event, Prediction
-from dejavu_client.poll_state import Summary, percentile
+from dejavu_client.poll_state import Summary
 from dejavu_client.poll_text import summary_record
 from dejavu_client.poll_watch import watch
-from dejavu_client.poller import Poller, utc_now
+from dejavu_client.poller import Poller
 from dejavu_client.server_process import ServerNotStarted, running_server
+from dejavu_feed.clock import utc_now
 from dejavu_feed.evening import MOST_SIMULATED, simulated_evening
 from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout
+from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
 from dejavu_client.poll_watch import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_feed.nba import NBA_URL, Feed, NbaFeed
@@ -42,11 +44,14 @@ def poll(
 
 
 async def _poll(feed: Feed, target: str, seconds: float, interval: float, *, until_final: bool, as_json: bool) -> None:
+    console = Console()
+    # Log lines about slow calls would tear the table, which shows what is going wrong itself.
+    slow, very_slow = (math.inf, math.inf) if console.is_terminal and not as_json else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
     async with (
-        AsyncDejavuClient(target, timeout=seconds) as client,
+        AsyncDejavuClient(target, timeout=seconds, slow=slow, very_slow=very_slow) as client,
         Poller(feed, client, interval=interval) as poller,
     ):
         end_on_signals(poller.stop)
-        printed = await watch(poller, Console(), until_final=until_final, as_json=as_json)
+        printed = await watch(poller, console, until_final=until_final, as_json=as_json)
         if printed is not None:
             printed.summary(poller.summary())

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu_client.figures import percentile
 from dejavu_client.poll_events import Outcome
 from dejavu_feed.live import GameState, GameStatus
-
-__all__ = ["Backoff", "Summary", "WatchedGame", "percentile", "summarize"]
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MOST_TURNS_SKIPPED = 5
@@ -56,6 +53,7 @@ class WatchedGame:
         note: what lastingly stands in the way of a forecast.
         trouble: what went wrong last, until it goes right again.
         reads: how often its plays were read or could not be.
+        unanswered: how many times in a row the server gave no forecast.
         seen_incomplete: whether the plays were read before the pattern was complete.
         half_over: whether the half is known to be played.
         read_to_end: whether the plays were read after the game had become final.
@@ -71,6 +69,7 @@ class WatchedGame:
     note: str = ""
     trouble: str = ""
     reads: int = 0
+    unanswered: int = 0
     seen_incomplete: bool = False
     half_over: bool = False
     read_to_end: bool = False

@@ -21,6 +21,10 @@ def interval(forecast: Forecast) -> str:
     return f"{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}"
 
 
+LEGEND = "half, interval, outcome: home − away, in points · score: away–home"
+"""What the lines and the table do not say of themselves."""
+
+
 def teams(game: GameState) -> str:
     """Who plays whom: away @ home."""
     return f"{game.away} @ {game.home}"

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from dejavu_client.poll_events import Event
 from dejavu_client.poll_state import Summary
-from dejavu_client.poll_text import event_line, event_record, summary_line, summary_record
+from dejavu_client.poll_text import LEGEND, event_line, event_record, summary_line, summary_record
 from dejavu_client.poller import Poller
 from dejavu_client.table import evening
 from dejavu_feed.clock import utc_now
@@ -32,6 +32,7 @@ async def watch(poller: Poller, console: Console, *, until_final: bool, as_json:
         await _draw(console, poller, until_final=until_final)
         return None
     printer = Printer(poller.stop, as_json=as_json)
+    printer.legend()
     poller.tell(printer)
     await poller.run(until_final=until_final)
     return printer
@@ -51,6 +52,11 @@ class Printer:
             self._line(json.dumps(event_record(event, utc_now()), ensure_ascii=False))
         else:
             self._line(f"{utc_now().astimezone():%H:%M:%S}  {event_line(event)}")
+
+    def legend(self) -> None:
+        """Says how to read the lines; JSON needs no such word."""
+        if not self._as_json:
+            self._line(LEGEND)
 
     def summary(self, summary: Summary) -> None:
         """Prints the evening's figures.

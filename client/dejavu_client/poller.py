@@ -36,6 +36,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol, Self, TypeVar
 
@@ -46,7 +47,7 @@ from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome
 from dejavu_client.poll_state import Backoff, Summary, WatchedGame, summarize
 from dejavu_client.threads import in_daemon_thread
 from dejavu_feed.clock import utc_now
-from dejavu_feed.course import half_is_over, halftime_differential, live_pattern
+from dejavu_feed.course import half_is_over, halftime_score, live_pattern
 from dejavu_feed.errors import FeedError, FeedUnavailable
 from dejavu_feed.live import GameState, GameStatus, Play
 from dejavu_feed.nba import Feed
@@ -65,7 +66,6 @@ __all__ = [
     "Predictor",
     "Summary",
     "WatchedGame",
-    "utc_now",
 ]
 
 T = TypeVar("T")
@@ -202,8 +202,9 @@ class Poller:
         async def watched() -> None:
             try:
                 await read(*arguments)
-            except Exception:
+            except Exception as error:  # a fault of ours: the evening goes on, and it is told like one of the feed's
                 log.exception("poll.read_failed", source=source)
+                await self._broke(source, FeedError(f"{type(error).__name__}: {error}"))
             finally:
                 self._reads.pop(source, None)
 
@@ -220,8 +221,7 @@ class Poller:
         try:
             board = await self._ask(self._feed.scoreboard)
         except FeedError as error:
-            self.scoreboard_trouble = str(error)
-            await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
+            await self._broke(_SCOREBOARD, error)
             return
         self.scoreboard_trouble = ""
         self._backoff.succeeded()
@@ -296,7 +296,8 @@ class Poller:
             )
         except (*PASSING, InternalError) as error:  # a fault of the server's may be gone when it is asked again
             game.trouble = f"server: {error}"
-            await self._emit(Fault(state.game_id, f"no forecast, trying again: {error}"))
+            game.unanswered += 1
+            await self._emit(Fault(state.game_id, f"no forecast, trying again: {error}", game.unanswered))
             return
         except DejavuClientError as error:
             game.refused, game.note = pattern, f"refused: {error}"
@@ -308,7 +309,7 @@ class Poller:
         if completed is not None:
             latency = (self._now() - completed).total_seconds()
             self._latencies.append(latency)
-        game.pattern, game.forecast, game.note = pattern, forecast, ""
+        game.pattern, game.forecast, game.note, game.unanswered = pattern, forecast, "", 0
         if forecast.sequence not in self._told:
             self._told.update({forecast.sequence} - {0})
             prediction = Prediction(game.state, pattern, forecast, latency, completed)
@@ -321,19 +322,32 @@ class Poller:
             if not game.half_over:
                 await self._miss(game)
             return
-        differential = halftime_differential(plays)
-        if differential is None:
+        score = halftime_score(plays)
+        if score is None:
             return
         game.half_over = True
         game.backoff.succeeded(rest=_REST_AFTER_HALF)
+        differential = score.home - score.away
         if game.outcome is None or game.outcome.differential != differential:
-            game.outcome = Outcome(game.state, differential, game.forecast, game.pattern[-1])
+            # As the plays have it: what the scoreboard showed last is older, or newer.
+            half = replace(game.state, period=2, clock=0.0, home_score=score.home, away_score=score.away, text="Half")
+            game.outcome = Outcome(half, differential, game.forecast, game.pattern[-1])
             await self._emit(game.outcome)
 
     async def _miss(self, game: WatchedGame) -> None:
         game.half_over = True
-        game.note = game.note or ("no forecast before the half" if game.reads else "half already played")
+        game.note = game.note or ("no forecast before the half" if game.reads else "polled too late")
         await self._emit(Missed(game.state, game.note))
+
+    async def _broke(self, source: str, error: FeedError) -> None:
+        """Notes that a source could not be read, and reads it less often."""
+        if source == _SCOREBOARD:
+            self.scoreboard_trouble = str(error)
+            await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
+        elif source in self.games:
+            await self._failed(self.games[source], error)
+        else:
+            await self._emit(Fault(source, str(error)))
 
     async def _failed(self, game: WatchedGame, error: FeedError) -> None:
         game.reads += 1
@@ -341,8 +355,8 @@ class Poller:
         await self._emit(Fault(game.state.game_id, str(error), game.backoff.failed()))
 
     async def _emit(self, event: Event) -> None:
-        if isinstance(event, Fault):
-            log.warning("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
+        if isinstance(event, Fault):  # at level info: who watches is told by the event
+            log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
         await self._call(self._on_event, event)
 
     async def _call(self, callbacks: Iterable[Callback[EventT]], event: EventT) -> None:

@@ -33,7 +33,7 @@ class Subscription:
     """One reader's stream of forecasts, across as many connections as it takes.
 
     Args:
-        game_ids: the games wanted; none: all.
+        game_ids: the games wanted, or the one; none: all.
         resume_token: where to go on; empty: now.
         include_current: whether to begin with the newest forecasts of the last 12 hours.
         heartbeats: whether the reader wants to see them.
@@ -49,7 +49,7 @@ class Subscription:
         heartbeats: bool = False,
         jitter: random.Random | None = None,
     ) -> None:
-        self._game_ids = tuple(game_ids)
+        self._game_ids = (game_ids,) if isinstance(game_ids, str) else tuple(game_ids)
         self._token = resume_token
         self._include_current = include_current
         self._heartbeats = heartbeats

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_state import Summary, WatchedGame
-from dejavu_client.poll_text import interval, score, summary_line, teams
+from dejavu_client.poll_text import LEGEND, interval, score, summary_line, teams
 from dejavu_feed.live import GameStatus
 
 _STALE: Final = 60.0
@@ -39,9 +39,7 @@ def evening(
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
         return Group(Text(waiting, style="dim"), *lines)
     lines.append(Text(summary_line(summary)))
-    lines.append(
-        Text("half, interval, outcome: home − away, points · P(lead): home ahead then · score: away–home", style="dim")
-    )
+    lines.append(Text(f"{LEGEND} · P(lead): home ahead at the half · age: of a live game's data", style="dim"))
     return Group(_table(watched, now), Padding(Group(*lines), (0, 1)))
 
 

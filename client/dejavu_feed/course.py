@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dejavu_feed.live import Play
-from dejavu_feed.pattern import HALFTIME_MINUTES, Score, slots
+from dejavu_feed.pattern import Score, slots
 
 
 def scores(plays: Iterable[Play]) -> list[Score]:
@@ -37,9 +37,16 @@ def halftime_differential(plays: Sequence[Play]) -> int | None:
 
     Only plays of the first two quarters count: a technical foul during the break belongs to the third.
     """
+    score = halftime_score(plays)
+    return None if score is None else score.home - score.away
+
+
+def halftime_score(plays: Sequence[Play]) -> Score | None:
+    """The score at the half, or None while the half is not over; the same plays count, and the last of them wins."""
     if not half_is_over(plays):
         return None
-    return slots(scores(play for play in plays if play.period <= 2), HALFTIME_MINUTES)[-1]
+    of_half = scores(play for play in plays if play.period <= 2)
+    return of_half[-1] if of_half else Score(0.0, 0, 0)
 
 
 def _ends_period(play: Play) -> bool:

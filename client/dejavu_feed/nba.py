@@ -186,13 +186,14 @@ class NbaFeed:
             raise FeedUnavailable(f"{path}: {error}") from error
         except requests.ConnectionError as error:
             raise FeedUnavailable(f"{path}: no connection to {urlsplit(self._base_url).netloc}") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            # A ValueError is what a redirect to something that is no address makes.
             raise FeedUnavailable(f"{path}: {type(error).__name__}") from error
         if answer.status_code != requests.codes.ok:
             raise FeedUnavailable(f"{path}: status {answer.status_code}")
         try:
             return json.loads(answer.response)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             start = answer.response[:40].strip()
             raise MalformedFeed(f"{path}: not JSON ({error}): begins with {start!r}") from error
 

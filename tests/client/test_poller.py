@@ -60,6 +60,14 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
         assert (outcome.held, outcome.error, outcome.persistence_error) == (True, 1.5, 2)
 
 
+async def test_an_outcome_is_told_with_the_score_of_the_half_whatever_the_scoreboard_shows(watch: Watch) -> None:
+    await watch.at(SIX_MINUTES + 1)
+    await watch.at(HALF)  # the scoreboard lags behind the plays, or is ahead of them
+    (outcome,) = watch.told(Outcome)
+    assert outcome.game.home_score - outcome.game.away_score == outcome.differential
+    assert (outcome.game.text, outcome.game.period) == ("Half", 2)
+
+
 async def test_an_interval_that_does_not_hold_is_told_as_such() -> None:
     async with watching(Evening([game(run=4)])) as watch:
         await watch.at(SIX_MINUTES + 1)
@@ -93,8 +101,8 @@ async def test_nothing_is_forecast_for_a_half_already_played(elapsed: float, wat
 
     assert not watch.predictor.asked
     (missed,) = watch.told(Missed)
-    assert missed.reason == "half already played"
-    assert watch.poller.games[missed.game.game_id].note == "half already played"
+    assert missed.reason == "polled too late"
+    assert watch.poller.games[missed.game.game_id].note == "polled too late"
 
 
 async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_plays_lag_behind(

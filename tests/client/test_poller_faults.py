@@ -34,6 +34,7 @@ async def test_while_the_server_is_away_it_keeps_asking_until_the_half(watch: Wa
     assert len(watch.predictor.asked) == 3
     assert len(watch.told(Prediction)) == 1
     assert seen.trouble == ""
+    assert [fault.failures for fault in watch.told(Fault)] == [1, 2], "in a row"
 
 
 async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None:
@@ -210,6 +211,7 @@ async def test_a_fault_of_its_own_ends_one_read_and_not_the_evening() -> None:
     async with watching(evening) as watch:
         await watch.at(SIX_MINUTES + 1)
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
+        assert watch.told(Fault) == [Fault(odd, "RuntimeError: nobody foresaw this", 1)]
 
         del evening.edit[odd]
         await watch.turn()

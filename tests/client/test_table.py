@@ -82,7 +82,7 @@ def test_at_the_half_the_outcome_and_whether_the_interval_held_stand_in_the_row(
 
 
 def test_a_game_without_a_forecast_says_why() -> None:
-    assert "half already played" in drawn(WatchedGame(state(), NOW, note="half already played"))[2]
+    assert "polled too late" in drawn(WatchedGame(state(), NOW, note="polled too late"))[2]
 
 
 def test_a_scheduled_game_shows_when_it_begins_and_no_score() -> None:
@@ -155,9 +155,9 @@ EVENTS: list[tuple[Event, str, str]] = [
         "LAL @ BOS  Q2 05:44  48–52  half −8, forecast +6.3: interval missed, error 14.3, persistence 12",
     ),
     (
-        Missed(state(), "half already played"),
+        Missed(state(), "polled too late"),
         "missed",
-        "LAL @ BOS  Q2 05:44  48–52  not forecast: half already played",
+        "LAL @ BOS  Q2 05:44  48–52  not forecast: polled too late",
     ),
     (Fault("scoreboard", "status 500", 3), "fault", "scoreboard: status 500 (failure 3 in a row)"),
 ]

@@ -43,7 +43,7 @@ def left(folder: Path) -> list[str]:
 def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
     # A short path: a Unix socket's has at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:
-        process = start(Path(folder), "--seconds", "20", "--count", "8", "--seed", "7", "--json")
+        process = start(Path(folder), "--seconds", "30", "--count", "8", "--seed", "7", "--json")
         output, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
         events = [json.loads(line) for line in output.splitlines()]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -34,6 +35,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 """Key–value pairs that go out with every call."""
 
 
+@cache
 def service_config() -> str:
     """The retry policy: a gRPC service config in JSON."""
     text = files("dejavu_client").joinpath("service_config.json").read_text(encoding="utf-8")

@@ -38,6 +38,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Forecast
@@ -183,10 +184,10 @@ class Poller:
     def turn(self) -> None:
         """Starts reading the scoreboard and the games under way, but for what is still being read."""
         if _SCOREBOARD not in self._reads and self._backoff.due():
-            self._start(_SCOREBOARD, self._read_scoreboard)
+            self._start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
         for game_id, game in self.games.items():
             if game_id not in self._reads and game.to_follow and game.backoff.due():
-                self._start(game_id, self._follow, game)
+                self._start_following(game)
 
     async def idle(self) -> None:
         """Returns when nothing is being read."""
@@ -198,13 +199,22 @@ class Poller:
             return False
         return all(game.over and not game.to_follow for game in self.games.values())
 
-    def _start(self, source: str, read: Callable[..., Awaitable[None]], *arguments: WatchedGame) -> None:
+    def _start_following(self, game: WatchedGame) -> None:
+        self._start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
+
+    def _start(
+        self, source: str, read: Callable[[], Awaitable[None]], failed: Callable[[FeedError], Awaitable[None]]
+    ) -> None:
+        """Reads a source beside everything else; `failed` is told what the feed, or a fault of ours, made of it."""
+
         async def watched() -> None:
             try:
-                await read(*arguments)
-            except Exception as error:  # a fault of ours: the evening goes on, and it is told like one of the feed's
+                await read()
+            except FeedError as error:
+                await failed(error)
+            except Exception as error:  # the evening goes on
                 log.exception("poll.read_failed", source=source)
-                await self._broke(source, FeedError(f"{type(error).__name__}: {error}"))
+                await failed(FeedError(f"{type(error).__name__}: {error}"))
             finally:
                 self._reads.pop(source, None)
 
@@ -218,11 +228,7 @@ class Poller:
             raise FeedUnavailable(f"no answer within {_LONGEST_READ:g} s") from error
 
     async def _read_scoreboard(self) -> None:
-        try:
-            board = await self._ask(self._feed.scoreboard)
-        except FeedError as error:
-            await self._broke(_SCOREBOARD, error)
-            return
+        board = await self._ask(self._feed.scoreboard)
         self.scoreboard_trouble = ""
         self._backoff.succeeded()
         self.scoreboard_time = self._now()
@@ -230,7 +236,7 @@ class Poller:
             if await self._saw(state) and state.game_id not in self._reads:
                 game = self.games[state.game_id]
                 if game.to_follow:
-                    self._start(state.game_id, self._follow, game)
+                    self._start_following(game)
         faults = frozenset(str(fault) for fault in board.faults)
         for fault in sorted(faults - self._known_faults):
             await self._emit(Fault(_SCOREBOARD, fault))
@@ -240,16 +246,11 @@ class Poller:
             # The scoreboard turns to the next day while a long game may still run.
             source = f"box score of {game_id}"
             if game_id not in shown and source not in self._reads and game.state.status is GameStatus.LIVE:
-                self._start(source, self._look_up, game)
+                self._start(source, partial(self._look_up, game), partial(self._look_up_failed, game))
 
     async def _look_up(self, game: WatchedGame) -> None:
         """Reads a game that the scoreboard does not show any more."""
-        try:
-            state = await self._ask(self._feed.game, game.state.game_id)
-        except FeedError as error:
-            await self._emit(Fault(game.state.game_id, str(error)))
-            return
-        await self._saw(state)
+        await self._saw(await self._ask(self._feed.game, game.state.game_id))
 
     async def _saw(self, state: GameState) -> bool:
         """Notes a game's state; whether it is new or has another status."""
@@ -269,11 +270,7 @@ class Poller:
     async def _follow(self, game: WatchedGame) -> None:
         """Reads a game's plays and does what they call for."""
         status = game.state.status
-        try:
-            plays = await self._ask(self._feed.plays, game.state.game_id)
-        except FeedError as error:
-            await self._failed(game, error)
-            return
+        plays = await self._ask(self._feed.plays, game.state.game_id)
         game.plays_time = self._now()
         game.trouble = ""
         game.backoff.succeeded()
@@ -339,17 +336,14 @@ class Poller:
         game.note = game.note or ("no forecast before the half" if game.reads else "polled too late")
         await self._emit(Missed(game.state, game.note))
 
-    async def _broke(self, source: str, error: FeedError) -> None:
-        """Notes that a source could not be read, and reads it less often."""
-        if source == _SCOREBOARD:
-            self.scoreboard_trouble = str(error)
-            await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
-        elif source in self.games:
-            await self._failed(self.games[source], error)
-        else:
-            await self._emit(Fault(source, str(error)))
+    async def _scoreboard_failed(self, error: FeedError) -> None:
+        self.scoreboard_trouble = str(error)
+        await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
 
-    async def _failed(self, game: WatchedGame, error: FeedError) -> None:
+    async def _look_up_failed(self, game: WatchedGame, error: FeedError) -> None:
+        await self._emit(Fault(game.state.game_id, str(error)))
+
+    async def _plays_failed(self, game: WatchedGame, error: FeedError) -> None:
         game.reads += 1
         game.trouble = f"feed: {error}"
         await self._emit(Fault(game.state.game_id, str(error), game.backoff.failed()))

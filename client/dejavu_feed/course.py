@@ -32,17 +32,12 @@ def half_is_over(plays: Iterable[Play]) -> bool:
     return any(play.period > 2 or (play.period == 2 and _ends_period(play)) for play in plays)
 
 
-def halftime_differential(plays: Sequence[Play]) -> int | None:
-    """The differential at the half (home − away, in points), or None while the half is not over.
-
-    Only plays of the first two quarters count: a technical foul during the break belongs to the third.
-    """
-    score = halftime_score(plays)
-    return None if score is None else score.home - score.away
-
-
 def halftime_score(plays: Sequence[Play]) -> Score | None:
-    """The score at the half, or None while the half is not over; the same plays count, and the last of them wins."""
+    """The score at the half, or None while the half is not over.
+
+    Only plays of the first two quarters count, the last of them wins: a technical foul during the break belongs to the
+    third. Its differential is slot 24 of the game's pattern.
+    """
     if not half_is_over(plays):
         return None
     of_half = scores(play for play in plays if play.period <= 2)

@@ -102,7 +102,6 @@ class Worker:
         self._registry = registry
         self._metrics = new_metrics() if metrics is None else metrics
         self._clock = clock
-        self._reuse_port = reuse_port
         self._resources = AsyncExitStack()
         self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)

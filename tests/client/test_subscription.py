@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import grpc
 import pytest
@@ -117,3 +118,14 @@ def test_the_reader_sees_rising_sequences_whatever_comes(sent: list[int]) -> Non
     seen = [sequence for sequence in sent if subscription.accept(event(sequence))]
     assert seen == sorted(set(seen))
     assert seen[-1:] == [max(sent)][-1:] if sent else not seen
+
+
+@pytest.mark.parametrize(
+    "games",
+    ["0022300001", ["0022300001"], ("0022300001",), iter(["0022300001"])],
+    ids=["text", "list", "tuple", "iterator"],
+)
+def test_one_game_may_be_named_by_itself(games: Iterable[str]) -> None:
+    subscription = Subscription(games)
+    assert list(subscription.request().game_ids) == ["0022300001"]
+    assert list(subscription.request().game_ids) == ["0022300001"], "again, when it resumes"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import half_is_over, halftime_differential, live_pattern, scores
+from dejavu_feed.course import half_is_over, live_pattern, scores
 from dejavu_feed.live import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
 
 pytestmark = pytest.mark.real_data

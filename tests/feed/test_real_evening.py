@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.clock import SteppedClock
+from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import halftime_differential, live_pattern
+from dejavu_feed.course import live_pattern
 from dejavu_feed.errors import BadGamesFile
 from dejavu_feed.evening import recorded_evening
 from dejavu_feed.local_http import LocalServer

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.clock import SteppedClock
+from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import half_is_over, halftime_differential, live_pattern
+from dejavu_feed.course import half_is_over, live_pattern
 from dejavu_feed.evening import PlayedGame, simulated_evening
 from dejavu_feed.live import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.names import is_game_id, is_replay

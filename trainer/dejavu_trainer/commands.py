@@ -23,7 +23,7 @@ from dejavu_trainer.bars import Bars
 from dejavu_trainer.evaluate import evaluate as evaluate_bundle
 from dejavu_trainer.games import DataError, count_games, load_games, parse_seasons
 from dejavu_trainer.importing import read_and_check
-from dejavu_trainer.plays import write_plays
+from dejavu_trainer.plays import season_path, write_plays
 from dejavu_trainer.simulate import GAMES_A_SEASON, simulate_season
 
 SHOWN_PROBLEMS = 20
@@ -208,6 +208,6 @@ def simulate(
 
 
 def _check_free(folder: Path, season: int, *, overwrite: bool) -> None:
-    path = folder / f"plays_{season}.parquet"
+    path = season_path(folder, season)
     if path.exists() and not overwrite:
         raise DataError(f"{path}: is already there; --overwrite replaces it")

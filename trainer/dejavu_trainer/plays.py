@@ -42,17 +42,22 @@ class DataError(ValueError):
     """A file of plays that can't be used: the message names the file and what is wrong in it."""
 
 
+def season_path(folder: Path, season: int) -> Path:
+    """Where a season lies in its folder."""
+    return folder / f"plays_{season}.parquet"
+
+
 def plays_file(folder: Path, season: int) -> Path:
     """The file of a season in `folder` or in its subfolder nba/.
 
     Raises:
         DataError: if neither holds it.
     """
-    name = f"plays_{season}.parquet"
-    for path in (folder / name, folder / "nba" / name):
-        if path.is_file():
-            return path
-    raise DataError(f"{folder}: holds no {name}, nor does {folder / 'nba'}")
+    path = season_path(folder, season)
+    for found in (path, season_path(folder / "nba", season)):
+        if found.is_file():
+            return found
+    raise DataError(f"{folder}: holds no {path.name}, nor does {folder / 'nba'}")
 
 
 def read_plays(path: Path) -> pa.Table:
@@ -92,7 +97,7 @@ def _check_bounds(path: Path, table: pa.Table, column: str, most: float) -> None
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     """Writes plays_{season}.parquet into `folder`, which is made if need be; a reader never sees half a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"plays_{season}.parquet"
+    target = season_path(folder, season)
     write_whole(target, lambda path: pq.write_table(table.cast(SCHEMA), path, compression="zstd"))
     return target
 

@@ -79,9 +79,8 @@ def _engine(path: Path, pragmas: list[str]) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        connection.isolation_level = (
-            None  # sqlite3 begins no transactions of its own: there are those of BEGIN, or none
-        )
+        # sqlite3 begins no transactions of its own: there are those of BEGIN, or none.
+        connection.isolation_level = None
         for pragma in pragmas:
             connection.execute(pragma).close()
 

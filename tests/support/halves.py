@@ -1,0 +1,14 @@
+"""How a half ended, for tests that hold plays against patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dejavu_feed.course import halftime_score
+from dejavu_feed.live import Play
+
+
+def halftime_differential(plays: Sequence[Play]) -> int | None:
+    """Home − away at the half, in points; None while it is not over."""
+    score = halftime_score(plays)
+    return None if score is None else score.home - score.away

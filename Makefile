@@ -7,10 +7,12 @@ GEN    := .venv-gen
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto)
 
-# What the contract must not break: the last release; before the first one, the last commit.
-BASE  ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || echo HEAD)
+# What the contract must not break: the last release, by its tag, or by its image where the clone has no tags.
+RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
+BASE    ?= $(if $(RELEASE),.git#ref=$(RELEASE),$(wildcard protos/released/v*.binpb))
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install gen check check-gen test test-protobuf6 demo nightly format clean
+.PHONY: help install gen check check-gen release-image test test-protobuf6 demo nightly format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -46,12 +48,16 @@ check: install check-gen  ## format, lint, strict types, contract lint and drift
 	$(BIN)/mypy
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
-	$(BIN)/buf breaking --against '.git#ref=$(BASE)'
+	$(BIN)/buf breaking --against '$(BASE)'
 	$(BIN)/pytest -q tests/test_imports.py
 
 check-gen: gen
 	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen is not what make gen writes: commit it"; exit 1; }
 	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has files that git does not know: commit them"; exit 1; }
+
+release-image: install  ## write the contract as it is released, for those to come to be held against
+	rm -f protos/released/v*.binpb
+	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
 
 test: install test-protobuf6  ## all tests but the long ones
 	$(BIN)/pytest -p no:randomly

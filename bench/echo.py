@@ -1,0 +1,41 @@
+"""What grpc.aio on uvloop costs by itself: a server that reads a PredictRequest and answers with one fixed response.
+
+Run with `python -m bench.echo`, which `bench.latency` does: the response comes in on standard input, in hex, the
+address goes out on standard output, and it serves until standard input ends. No interceptor, no metrics, no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import grpc
+import uvloop
+
+from dejavu.v1 import prediction_service_pb2 as pb
+
+
+async def serve() -> None:
+    """Serves on a free port of 127.0.0.1 until standard input ends."""
+    answer = pb.PredictResponse.FromString(bytes.fromhex(sys.stdin.readline()))
+
+    async def predict(_: pb.PredictRequest, __: grpc.aio.ServicerContext[Any, Any]) -> pb.PredictResponse:
+        return answer
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("dejavu.v1.PredictionService", {"Predict": handler})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await server.stop(None)
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())

@@ -1,0 +1,250 @@
+"""What a Predict costs beside a bare grpc.aio echo with the same messages: latency, calls a second, CPU, memory.
+
+Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server are
+processes of their own, kept on one CPU; the callers are a third, kept on another. Everything is measured in turn, round
+after round, so that a busy machine slows all alike: the ratios of one run compare with those of another, the
+milliseconds don't. With `--most-cpu 2`, the exit code is 1 if a what-if's CPU is more than 2 × the echo's where callers
+are most; it is 1 too if any call fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import grpc
+import psutil
+from bench.load import METHOD, Order, Taken, request
+from tests.support.servers import spawned_server
+
+ECHO, WHAT_IF, NAMED, RETRY = "echo", "what-if", "named", "named, a retry"
+KINDS = (ECHO, WHAT_IF, NAMED, RETRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One kind of call in one round; all per call but the rate.
+
+    Attributes:
+        p50_ms, p99_ms: latency as the caller sees it.
+        calls_a_second: over all callers.
+        cpu_us: what the server's process used, user and system, in microseconds.
+        failed: how many calls got no answer.
+    """
+
+    callers: int
+    kind: str
+    p50_ms: float
+    p99_ms: float
+    calls_a_second: float
+    cpu_us: float
+    failed: int
+
+
+COLUMNS = {
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "calls_a_second": "calls a second",
+    "cpu_us": "server CPU, µs a call",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under test: where it answers, and the process that does."""
+
+    address: str
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """What the process has used so far; whole hundredths of a second."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def pss_mib(self) -> float:
+        """Its memory, with its share of what others hold too, in MiB."""
+        return float(self.process.memory_full_info().pss) / 2**20
+
+
+class Callers:
+    """The process that asks (see `bench.load`)."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, order: Order) -> Taken:
+        """Has an order carried out."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the callers were started without pipes")
+        print(json.dumps(asdict(order)), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the callers ended; what they died of is above")
+        return Taken(**json.loads(line))
+
+
+@contextmanager
+def helper(module: str, cpus: set[int]) -> Iterator[subprocess.Popen[str]]:
+    """A module of this folder as a process that lives until its standard input is closed."""
+    command = [sys.executable, "-m", module]
+    with kept_on(cpus):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:  # on leaving, its pipes are closed, and its end is waited for
+        yield process
+
+
+@contextmanager
+def kept_on(cpus: set[int]) -> Iterator[None]:
+    """What is started inside stays on these CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def dejavu_server(cpus: set[int]) -> Iterator[Server]:
+    """A server with one worker and a ledger of its own."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        with kept_on(cpus):
+            server = stack.enter_context(
+                spawned_server("--workers", "1", "--ledger", f"sqlite:///{folder}/ledger.sqlite3")
+            )
+        address = server.address
+        [worker] = psutil.Process(server.process.pid).children()
+        yield Server(address, worker)
+
+
+@contextmanager
+def echo_server(cpus: set[int], answer: bytes) -> Iterator[Server]:
+    """An echo that answers with these bytes."""
+    with helper("bench.echo", cpus) as process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the echo was started without pipes")
+        print(answer.hex(), file=process.stdin, flush=True)
+        yield Server(process.stdout.readline().strip(), psutil.Process(process.pid))
+
+
+def one_answer(address: str, seed: int) -> bytes:
+    """What a server answers to a what-if, as it is on the wire."""
+    with grpc.insecure_channel(address) as channel:
+        body = request(0, named=False, seed=seed).SerializeToString()
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        return call(body, timeout=30.0, wait_for_ready=True)
+
+
+def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
+    """Measures one kind of call, once."""
+    before = server.cpu_seconds()
+    taken = callers.ask(order)
+    used = server.cpu_seconds() - before
+    hundredths = statistics.quantiles(taken.each, n=100, method="inclusive") if len(taken.each) > 1 else [0.0] * 99
+    return Sample(
+        callers=order.callers,
+        kind=kind,
+        p50_ms=1e3 * hundredths[49],
+        p99_ms=1e3 * hundredths[98],
+        calls_a_second=len(taken.each) / taken.seconds,
+        cpu_us=1e6 * used / order.calls,
+        failed=taken.failed,
+    )
+
+
+def measure(callers: Callers, servers: dict[str, Server], options: argparse.Namespace) -> list[list[Sample]]:
+    """The samples of each round; a round that warms everything up, and records what is retried, is not among them."""
+    rounds = []
+    first = 0
+    for number in range(options.rounds + 1):
+        samples = []
+        # There and back again: what drifts over a round helps each as often as it harms it.
+        for kind in KINDS if number % 2 == 0 else reversed(KINDS):
+            for count in options.callers:
+                # Every round names new games, but for the retries: they are of those that were named first.
+                start = 0 if kind == RETRY else first
+                named = kind in (NAMED, RETRY)
+                order = Order(servers[kind].address, count, options.calls, start, named, options.seed)
+                samples.append(sample(callers, servers[kind], kind, order))
+                if kind == NAMED:
+                    first += options.calls
+        if number:
+            rounds.append(samples)
+    return rounds
+
+
+def ratios(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> list[float]:
+    """A kind's figure over the echo's, of each round in which the echo's is not 0."""
+    found = []
+    for samples in rounds:
+        of = {each.kind: float(getattr(each, figure)) for each in samples if each.callers == count}
+        if of[ECHO]:
+            found.append(of[kind] / of[ECHO])
+    return found
+
+
+def cell(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> str:
+    """A figure's median over the rounds; beside it its ratio to the echo's, with the least and the most."""
+    value = statistics.median(
+        getattr(each, figure) for samples in rounds for each in samples if (each.callers, each.kind) == (count, kind)
+    )
+    text = f"{value:.2f}" if value < 100 else f"{value:.0f}"
+    over = ratios(rounds, count, kind, figure)
+    if kind == ECHO or not over:
+        return text
+    return f"{text} × {statistics.median(over):.2f} [{min(over):.2f}, {max(over):.2f}]"
+
+
+def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]) -> None:
+    """Prints the tables."""
+    print("medians of rounds; × the echo's of the same round: median [least, most]")
+    for count in counts:
+        print(f"\n{f'{count} callers' if count > 1 else '1 caller':16}", *(f"{each:>30}" for each in COLUMNS.values()))
+        for kind in KINDS:
+            print(f"{kind:16}", *(f"{cell(rounds, count, kind, figure):>30}" for figure in COLUMNS))
+    print(f"\nmemory (PSS): worker {memory['worker']:.0f} MiB, echo {memory['echo']:.0f} MiB")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="numbers of callers")
+    parser.add_argument("--calls", type=int, default=2000, help="calls of each kind in each round")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds that count, after one that does not")
+    parser.add_argument("--seed", type=int, default=0, help="of the patterns asked about")
+    parser.add_argument("--most-cpu", type=float, metavar="RATIO", help="the most a what-if's CPU may be × the echo's")
+    parser.add_argument("--json", action="store_true", help="print every sample, for machines")
+    options = parser.parse_args(arguments)
+
+    available = sorted(os.sched_getaffinity(0))
+    serving, asking = {available[0]}, {available[-1]}
+    with ExitStack() as stack:
+        callers = Callers(stack.enter_context(helper("bench.load", asking)))
+        server = stack.enter_context(dejavu_server(serving))
+        echo = stack.enter_context(echo_server(serving, one_answer(server.address, options.seed)))
+        rounds = measure(callers, {ECHO: echo, WHAT_IF: server, NAMED: server, RETRY: server}, options)
+        memory = {"worker": server.pss_mib(), "echo": echo.pss_mib()}
+
+    failed = sum(each.failed for samples in rounds for each in samples)
+    cpu = ratios(rounds, max(options.callers), WHAT_IF, "cpu_us")
+    if options.json:
+        report: dict[str, Any] = {"rounds": [[asdict(each) for each in samples] for samples in rounds]}
+        print(json.dumps({**report, "pss_mib": memory, "failed": failed}))
+    else:
+        show(rounds, memory, options.callers)
+        print(f"calls that failed: {failed}")
+    return int(failed > 0 or (options.most_cpu is not None and statistics.median(cpu) > options.most_cpu))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

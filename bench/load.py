@@ -1,0 +1,111 @@
+"""Callers of Predict, each of whom asks again as soon as he is answered, in a process of their own.
+
+Run with `python -m bench.load`, which `bench.latency` does: every line of standard input is an Order, every line of
+standard output the Taken that came of it. Whatever server is asked, the same code asks it, with bytes made beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+
+import grpc
+import uvloop
+
+from dejavu.v1 import prediction_service_pb2 as pb
+
+METHOD = "/dejavu.v1.PredictionService/Predict"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be asked.
+
+    Attributes:
+        address: HOST:PORT of the server.
+        callers: how many ask at a time, each on a connection of his own.
+        calls: how many calls they share.
+        first: number of the first request; each number is another pattern and, where named, another game.
+        named: whether the requests name a game.
+        seed: of the patterns.
+    """
+
+    address: str
+    callers: int
+    calls: int
+    first: int
+    named: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How long it took.
+
+    Attributes:
+        seconds: from the first call to the last answer.
+        each: of every call that was answered, in seconds.
+        failed: how many calls were not answered.
+    """
+
+    seconds: float
+    each: list[float]
+    failed: int
+
+
+def request(number: int, *, named: bool, seed: int) -> pb.PredictRequest:
+    """The request of a number: always the same."""
+    rng = random.Random(f"{seed}-{number}")
+    walk = accumulate(rng.choice((-3, -2, 0, 0, 2, 3)) for _ in range(18))
+    game_id = f"99{number:08d}" if named else ""  # 99: no game of the NBA's
+    return pb.PredictRequest(game_id=game_id, pattern=walk, home_team="BOS", away_team="LAL")
+
+
+async def ask(order: Order) -> Taken:
+    """Carries out an order; the connections stand before the clock runs."""
+    numbers = range(order.first, order.first + order.calls)
+    requests = iter([request(n, named=order.named, seed=order.seed).SerializeToString() for n in numbers])
+    each: list[float] = []
+    failed = 0
+
+    async def caller(channel: grpc.aio.Channel, left: Iterator[bytes]) -> None:
+        nonlocal failed
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        for body in left:
+            began = time.perf_counter()
+            try:
+                await call(body, timeout=30.0)
+            except grpc.aio.AioRpcError:
+                failed += 1
+            else:
+                each.append(time.perf_counter() - began)
+
+    async with AsyncExitStack() as stack:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(order.address, options))
+            for _ in range(order.callers)
+        ]
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(channel.channel_ready() for channel in channels))
+        began = time.perf_counter()
+        await asyncio.gather(*(caller(channel, requests) for channel in channels))
+        return Taken(time.perf_counter() - began, each, failed)
+
+
+async def main() -> None:
+    """Carries out the orders of standard input, one after the other."""
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(asdict(await ask(Order(**json.loads(line))))), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -54,10 +54,10 @@ def channel_options() -> list[tuple[str, str | int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # A server that comes back is found again while a call's retries last.
+        # A server that comes back is found again while a call's retries last, which is for 1.2 s at the least.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 2_000),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.max_reconnect_backoff_ms", 800),
         # A thousand explained forecasts are larger than gRPC's default of 4 MiB.
         ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ]

@@ -1,0 +1,392 @@
+"""kill -9, again and again, of workers and of the supervisor, under publishing clients and subscribers.
+
+Run with `python -m bench.kills` from the project's folder; `--rounds 50` is what `make nightly` runs. Each round ends a
+worker, or (one in five) the supervisor, of a real server, while clients have games forecast and others follow the
+stream, half of them by the Python client, half by bare stubs that hide nothing. At the end the ledger is the judge:
+
+- no forecast that was acknowledged is missing, and none is there twice;
+- every stream had every forecast once and in the ledger's order;
+- a client with the documented retries saw no error when a worker died. While there is no server at all, between the
+  death of a supervisor and its successor's start, calls do fail: they are counted apart, and asked again;
+- the chain of hashes is intact, and no worker outlived its supervisor.
+
+The exit code is 1 if any of this does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import psutil
+import uvloop
+from tests.support.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.errors import DejavuClientError
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.verification import verify
+
+THINKING_SECONDS = 0.05
+"""How long a publisher pauses after each answer: what it publishes goes to every subscriber."""
+
+CALLS_BETWEEN_KILLS = 80
+CATCH_UP_SECONDS = 120.0
+PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Result:
+    """What a run showed: figures that tell how much was tried, then those that must be 0 or empty."""
+
+    rounds: dict[str, int] = field(default_factory=dict)
+    calls: int = 0
+    errors_without_server: dict[str, int] = field(default_factory=dict)
+    acknowledged: int = 0
+    entries: int = 0
+    messages: int = 0
+    resumed: int = 0
+    back_seconds: list[float] = field(default_factory=list)
+    missing: int = 0
+    twice: int = 0
+    changed_on_retry: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    streams_lost: int = 0
+    streams_twice: int = 0
+    streams_out_of_order: int = 0
+    orphans: int = 0
+    broken_chain: str = ""
+
+    def breaches(self) -> list[str]:
+        """The promises that did not hold."""
+        checked = ("missing", "twice", "changed_on_retry", "errors", "streams_lost", "streams_twice")
+        return [name for name in (*checked, "streams_out_of_order", "orphans", "broken_chain") if getattr(self, name)]
+
+
+class Publishers:
+    """Clients that have games forecast, ask for some again, and ask what-ifs in between.
+
+    Attributes:
+        acknowledged: the sequence that was answered for each game.
+        errors: those that calls ended with although there was a server.
+        without_server: kinds of those that calls ended with while there was none.
+    """
+
+    def __init__(self, address: str, seed: int) -> None:
+        self._address = address
+        self._seed = seed
+        self.acknowledged: dict[str, int] = {}
+        self.calls = 0
+        self.changed = 0
+        self.errors = Counter[str]()
+        self.without_server = Counter[str]()
+        self._outage = False
+        self._outages = 0
+        self._stop = asyncio.Event()
+        self._answered = asyncio.Event()
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """While the block runs there is no server."""
+        self._outages += 1
+        self._outage = True
+        try:
+            yield
+        finally:
+            self._outage = False
+
+    async def answers(self, number: int) -> None:
+        """Waits for so many more answers."""
+        wanted = self.calls + number
+        async with asyncio.timeout(CATCH_UP_SECONDS):
+            while self.calls < wanted:
+                self._answered.clear()
+                await self._answered.wait()
+
+    def stop(self) -> None:
+        """Lets every publisher finish the call that it is at."""
+        self._stop.set()
+
+    async def publish(self, number: int) -> None:
+        """One publisher, until it is stopped."""
+        choose = random.Random(f"{self._seed}-{number}")
+        mine: list[tuple[str, list[float]]] = []
+        async with AsyncDejavuClient(self._address) as client:
+            while not self._stop.is_set():
+                kind = choose.random()
+                if kind < 0.6 or not mine:
+                    game = f"{number:02d}{len(mine):08d}", [float(choose.randint(-20, 20)) for _ in range(18)]
+                    mine.append(game)
+                elif kind < 0.8:
+                    game = choose.choice(mine)
+                else:
+                    game = "", [float(choose.randint(-20, 20)) for _ in range(18)]
+                await self._ask(client, *game)
+                await asyncio.sleep(THINKING_SECONDS * 2 * choose.random())
+
+    async def _ask(self, client: AsyncDejavuClient, game_id: str, pattern: Sequence[float]) -> None:
+        """Asks until there is an answer: what is not acknowledged may be asked again."""
+        while True:
+            before = self._outage, self._outages
+            try:
+                forecast = await client.predict(pattern, game_id=game_id)
+            except DejavuClientError as error:
+                if self._outage or before != (False, self._outages):
+                    self.without_server[type(error).__name__] += 1
+                else:
+                    self.errors[repr(error)] += 1
+                await asyncio.sleep(THINKING_SECONDS)
+                continue
+            self.calls += 1
+            self._answered.set()
+            if game_id and self.acknowledged.setdefault(game_id, forecast.sequence) != forecast.sequence:
+                self.changed += 1
+            return
+
+
+class Subscriber:
+    """Follows the stream from its start on, through whatever ends a connection.
+
+    Attributes:
+        sequences: the place of every forecast received, as they came.
+        connections: how often it had to connect.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.sequences: list[int] = []
+        self.connections = 0
+        self.stands = asyncio.Event()
+        self._more = asyncio.Event()
+
+    async def reaches(self, sequence: int) -> None:
+        """Waits until a place was received."""
+        while not self.sequences or self.sequences[-1] < sequence:
+            self._more.clear()
+            await self._more.wait()
+
+    async def follow_by_client(self) -> None:
+        """Lets the Python client resume."""
+        async with AsyncDejavuClient(self._address, channels=1) as client:
+            async with aclosing(client.stream_predictions(heartbeats=True)) as events:
+                async for event in events:
+                    self._take(event)
+            self.connections = client.stats.methods["StreamPredictions"].count
+
+    async def follow_by_stub(self) -> None:
+        """Resumes by itself, and sees all that the server sends."""
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 1000)]
+        token = ""
+        async with grpc.aio.insecure_channel(self._address, options) as channel:
+            stub = PredictionServiceStub(channel)
+            while True:
+                self.connections += 1
+                stream = stub.StreamPredictions(pb.StreamPredictionsRequest(resume_token=token))
+                try:
+                    async for event in stream:
+                        token = event.resume_token
+                        self._take(event)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() not in PASSING:
+                        raise
+                finally:
+                    stream.cancel()
+                await asyncio.sleep(THINKING_SECONDS)
+
+    def _take(self, event: pb.StreamPredictionsResponse) -> None:
+        self.stands.set()
+        if event.WhichOneof("event") == "forecast":
+            self.sequences.append(event.forecast.sequence)
+            self._more.set()
+
+
+class Victim:
+    """A server that is killed piece by piece, always on the same port and ledger."""
+
+    def __init__(self, stack: ExitStack, ledger: str, workers: int) -> None:
+        self._stack = stack
+        self._arguments = ("--workers", str(workers), "--ledger", ledger)
+        self._server = stack.enter_context(spawned_server(*self._arguments))
+        self.address = self._server.address
+        self.orphans = 0
+        self.logs = [self._server]
+
+    def kill_worker(self, choose: random.Random) -> float:
+        """Ends a worker; returns after how many seconds its successor served."""
+        worker = choose.choice(self._workers(self._server))
+        known = {entry["worker"] for entry in self._server.events if entry["event"] == "serving"}
+        start = time.monotonic()
+        os.kill(worker.pid, signal.SIGKILL)
+        self._server.wait_for("serving", lambda entry: entry["worker"] not in known)
+        return time.monotonic() - start
+
+    def kill_supervisor(self) -> None:
+        """Ends the supervisor, sees its workers end, and starts another server in its place."""
+        workers = self._workers(self._server)
+        self._server.process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=20)
+        self.orphans += sum(worker.status() != psutil.STATUS_ZOMBIE for worker in alive)
+        self._server = self._stack.enter_context(spawned_server("--listen", self.address, *self._arguments))
+        self.logs.append(self._server)
+        _ = self._server.address
+
+    @staticmethod
+    def _workers(server: SpawnedServer) -> list[psutil.Process]:
+        return psutil.Process(server.process.pid).children()
+
+
+async def run(options: argparse.Namespace, folder: Path) -> Result:
+    """The rounds, and the judgement."""
+    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    choose = random.Random(options.seed)
+    with ExitStack() as stack:
+        victim = await asyncio.to_thread(Victim, stack, url, options.workers)
+        publishers = Publishers(victim.address, options.seed)
+        subscribers = [Subscriber(victim.address) for _ in range(options.subscribers)]
+        following = [
+            asyncio.create_task(each.follow_by_client() if number % 2 else each.follow_by_stub())
+            for number, each in enumerate(subscribers)
+        ]
+        await _unless_failed(following, asyncio.gather(*(each.stands.wait() for each in subscribers)))
+        publishing = [asyncio.create_task(publishers.publish(number)) for number in range(options.publishers)]
+        result = Result()
+        rounds = Counter[str]()
+        for number in range(options.rounds):
+            await _unless_failed([*following, *publishing], publishers.answers(CALLS_BETWEEN_KILLS))
+            if number % 5 == 4:
+                rounds["supervisor"] += 1
+                with publishers.outage():
+                    await asyncio.to_thread(victim.kill_supervisor)
+            else:
+                rounds["worker"] += 1
+                result.back_seconds.append(await asyncio.to_thread(victim.kill_worker, choose))
+            if not options.json:
+                print(f"\rround {number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
+        await publishers.answers(CALLS_BETWEEN_KILLS)
+        publishers.stop()
+        await asyncio.gather(*publishing)
+        async with asyncio.timeout(CATCH_UP_SECONDS):
+            last = max(publishers.acknowledged.values())
+            await _unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
+        await judge(result, url, publishers, subscribers)
+        result.rounds = dict(rounds)
+        result.orphans = victim.orphans
+    return result
+
+
+async def _unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitable[_T]) -> _T:
+    """Waits for something, or raises what ended one of the tasks before."""
+    waiting = asyncio.ensure_future(awaitable)
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            waiting.cancel()
+            task.result()
+            raise RuntimeError(f"{task.get_name()} ended before its time")
+    return await waiting
+
+
+async def judge(result: Result, url: str, publishers: Publishers, subscribers: Sequence[Subscriber]) -> None:
+    """Holds what was answered and what was streamed against the ledger."""
+    ledger = await Ledger.open(url)
+    order: list[tuple[int, str]] = []
+    try:
+        while page := await ledger.read_after(order[-1][0] if order else 0, 1000):
+            order.extend((entry.sequence, entry.game_id) for entry in page)
+    finally:
+        await ledger.close()
+    recorded = dict(order)
+    counts = Counter(game_id for _, game_id in order)
+    result.entries = len(order)
+    result.calls = publishers.calls
+    result.acknowledged = len(publishers.acknowledged)
+    result.missing = sum(recorded.get(place) != game for game, place in publishers.acknowledged.items())
+    result.twice = sum(count - 1 for count in counts.values())
+    result.changed_on_retry = publishers.changed
+    result.errors = dict(publishers.errors)
+    result.errors_without_server = dict(publishers.without_server)
+    wanted = [sequence for sequence, _ in order]
+    for each in subscribers:
+        got = each.sequences
+        result.messages += len(got)
+        result.resumed += each.connections - 1
+        result.streams_lost += len(set(wanted) - set(got))
+        result.streams_twice += len(got) - len(set(got))
+        result.streams_out_of_order += sum(later < earlier for earlier, later in pairwise(got))
+    try:
+        verify(url)
+    except Exception as error:
+        result.broken_chain = str(error)
+
+
+def report(result: Result, seconds: float) -> str:
+    """The figures, for people."""
+    back = sorted(result.back_seconds)
+    rounds = ", ".join(f"{count} of a {whom}" for whom, count in result.rounds.items())
+    lines = [
+        ("kills", f"{sum(result.rounds.values())}: {rounds}; {seconds:.0f} s in all"),
+        ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
+        ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
+        ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),
+        ("  asked again", f"answered otherwise: {result.changed_on_retry}"),
+        ("streamed", f"{result.messages} forecasts, {result.resumed} times resumed"),
+        (
+            "  of each stream",
+            f"lost: {result.streams_lost}; twice: {result.streams_twice}; out of order: {result.streams_out_of_order}",
+        ),
+        ("ledger", f"{result.entries} entries; chain: {result.broken_chain or 'intact'}"),
+        ("orphaned workers", f"{result.orphans}"),
+    ]
+    if back:
+        lines.append(("worker back after", f"{statistics.median(back):.2f} s (median), {back[-1]:.2f} s (longest)"))
+    return "\n".join(f"{name:20} {text}" for name, text in lines)
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """The program; returns its exit code."""
+    parser = argparse.ArgumentParser(description="kill -9 under load, and what it cost")
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--publishers", type=int, default=8)
+    parser.add_argument("--subscribers", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="of the games and of who is killed")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(arguments)
+    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it tells of every lost stream
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        result = uvloop.run(run(options, Path(folder)))
+    if not options.json:
+        print(file=sys.stderr)
+    show(json.dumps(asdict(result)) if options.json else report(result, time.monotonic() - start))
+    for name in result.breaches():
+        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
+    return 1 if result.breaches() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""kill -9 of workers and supervisors under publishers and subscribers, with the ledger as the judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from bench.kills import Publishers, Result, Subscriber, judge, main
+from tests.support.issued import game, issued
+
+from dejavu_server.ledger import Ledger
+
+
+def rounds(*options: str) -> Result:
+    shown: list[str] = []
+    code = main([*options, "--json"], show=shown.append)
+    result = Result(**json.loads(shown[0]))
+    assert (code, result.breaches()) == (0, [])
+    return result
+
+
+@pytest.mark.timeout(300)
+def test_what_is_acknowledged_survives_kills_once_and_streams_in_one_order() -> None:
+    result = rounds("--rounds", "5", "--publishers", "4", "--subscribers", "10")
+    assert result.rounds == {"worker": 4, "supervisor": 1}
+    assert result.acknowledged == result.entries > 100
+    assert result.messages == 10 * result.entries
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_fifty_rounds_of_kills_lose_nothing() -> None:
+    result = rounds("--rounds", "50", "--publishers", "8", "--subscribers", "100")
+    assert result.rounds == {"worker": 40, "supervisor": 10}
+    assert result.messages == 100 * result.entries
+
+
+async def test_whatever_is_lost_or_doubled_is_found(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    ledger = await Ledger.open(url)
+    await ledger.commit([issued(game(number)) for number in range(4)])
+    await ledger.commit([issued(game(0), (1.0, 2.0, 3.0))])  # the same game again: a revision
+    await ledger.close()
+    publishers = Publishers("nowhere", 1)
+    publishers.acknowledged = {game(0): 1, game(1): 2, game(7): 9}
+    sound, broken = Subscriber("nowhere"), Subscriber("nowhere")
+    sound.sequences = [1, 2, 3, 4, 5]
+    broken.sequences = [1, 2, 2, 5, 3]
+    result = Result()
+    await judge(result, url, publishers, [sound, broken])
+    assert result.missing == 1
+    assert result.twice == 1
+    assert (result.streams_lost, result.streams_twice, result.streams_out_of_order) == (1, 1, 1)
+    assert result.broken_chain == ""
+    assert result.breaches() == ["missing", "twice", "streams_lost", "streams_twice", "streams_out_of_order"]

@@ -1,7 +1,7 @@
 """The domain's errors.
 
 DejavuError
-├── FieldError                a field of a query: names it, what was found, what was expected
+├── FieldError                a field of a request: names it, what was found, what was expected
 │   ├── InvalidInput          it cannot be right, whatever model is asked
 │   │   ├── InvalidPattern    length, NaN, infinity, out of bounds
 │   │   ├── InvalidAlpha      not in (0, 1)
@@ -9,12 +9,12 @@ DejavuError
 │   │   ├── InvalidTeam       too long, or not printable
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
 │   │   └── InvalidHorizon    not a horizon of the contract
-│   └── Unsupported           well-formed, but this model can't: expected is what the model can
-│       ├── UnsupportedHorizon
-│       ├── UnsupportedSlots  the pattern has a number of slots that the model does not know
-│       ├── UnsupportedMargin pregame_margin, and the bundle holds no ratings
-│       └── AlphaTooSmall     fewer calibration games than the alpha needs
-├── UnknownModel              no bundle of that version is held
+│   ├── Unsupported           well-formed, but this model can't: expected is what the model can
+│   │   ├── UnsupportedHorizon
+│   │   ├── UnsupportedSlots  the pattern has a number of slots that the model does not know
+│   │   ├── UnsupportedMargin pregame_margin, and the bundle holds no ratings
+│   │   └── AlphaTooSmall     fewer calibration games than the alpha needs
+│   └── UnknownModel          no bundle of that version is held
 └── BundleError               a bundle is refused: names the bundle and the file
     ├── BundleNotFound        no such folder, or no manifest in it
     ├── BundleIncomplete      a file that the manifest names is missing
@@ -25,6 +25,18 @@ DejavuError
 from __future__ import annotations
 
 from typing import ClassVar
+
+MAX_QUOTED = 64
+"""Longest text of a caller's that an error repeats, in bytes of UTF-8 once it is quoted."""
+
+
+def quoted(text: str) -> str:
+    """A caller's text as an error may repeat it: quoted, with what cannot be printed escaped; if long, its length."""
+    # Looked at only as far as it may be long: it may have megabytes.
+    repeated = repr(text[: MAX_QUOTED + 1])
+    if len(repeated.encode(errors="replace")) <= MAX_QUOTED:
+        return repeated
+    return f"a text of {len(text)} characters"
 
 
 class DejavuError(Exception):
@@ -143,7 +155,7 @@ class AlphaTooSmall(Unsupported):
     default_field = "alpha"
 
 
-class UnknownModel(DejavuError):
+class UnknownModel(FieldError):
     """No bundle of the version asked for is held.
 
     Args:
@@ -152,11 +164,12 @@ class UnknownModel(DejavuError):
     """
 
     reason = "UNKNOWN_MODEL_VERSION"
+    default_field = "model_version"
 
     def __init__(self, version: str, held: tuple[str, ...]) -> None:
         self.version = version
         self.held = held
-        super().__init__(f"model_version: {version!r} is not held; expected one of {', '.join(held)}, or empty")
+        super().__init__(f"{quoted(version)} is not held", f"one of {', '.join(held)}, or empty")
 
 
 class BundleError(DejavuError):

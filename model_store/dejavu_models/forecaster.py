@@ -58,7 +58,7 @@ class Forecaster:
         """
         stage = self._stage(query.horizon, query.pattern.minutes)
         if query.pregame_margin is not None:
-            raise UnsupportedMargin("a margin", "none: this model holds no ratings to weigh it with")
+            raise UnsupportedMargin(f"{query.pregame_margin:g}", "none: this model holds no ratings to weigh it with")
         if query.alpha < stage.scores.smallest_alpha:
             smallest = stage.scores.smallest_alpha
             raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, from {stage.scores.games} calibration games")

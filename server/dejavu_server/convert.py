@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
 from dejavu_feed.names import is_game_id
-from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam
+from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam, quoted
 from dejavu_models.types import (
     DEFAULT_ALPHA,
     Explanation,
@@ -31,6 +31,9 @@ MAX_TEAM_LENGTH = 32
 MAX_BATCH = 1000
 """Most requests in a batch."""
 
+MAX_GAMES = 2000
+"""Most games that a stream can be asked for: more than a season has, few enough to be read while others wait."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HORIZONS = {
@@ -38,6 +41,7 @@ _HORIZONS = {
     forecast_pb2.HORIZON_HALFTIME: Horizon.HALFTIME,
     forecast_pb2.HORIZON_FINAL: Horizon.FINAL,
 }
+_HORIZON_NUMBERS = ", ".join(map(str, _HORIZONS))
 _HORIZON_VALUES = {
     Horizon.HALFTIME: forecast_pb2.HORIZON_HALFTIME,
     Horizon.FINAL: forecast_pb2.HORIZON_FINAL,
@@ -49,6 +53,13 @@ class InvalidBatch(InvalidInput):
 
     reason = "INVALID_BATCH"
     default_field = "requests"
+
+
+class TooManyGames(InvalidInput):
+    """A stream was asked for more games than it can name one by one."""
+
+    reason = "INVALID_GAME_IDS"
+    default_field = "game_ids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ def question(request: prediction_service_pb2.PredictRequest) -> Question:
         _check_game_id(game_id, "game_id")
     horizon = _HORIZONS.get(request.horizon)
     if horizon is None:
-        raise InvalidHorizon(f"{request.horizon}", "a value of dejavu.v1.Horizon")
+        raise InvalidHorizon(f"{request.horizon}", f"a value of dejavu.v1.Horizon: {_HORIZON_NUMBERS}")
     query = ForecastQuery(
         pattern=ScorePattern(tuple(request.pattern)),
         horizon=horizon,
@@ -101,8 +112,11 @@ def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Su
     """Reads a request for a stream.
 
     Raises:
+        TooManyGames: if they are too many.
         InvalidGameId: if one is not ten digits.
     """
+    if len(request.game_ids) > MAX_GAMES:
+        raise TooManyGames(f"{len(request.game_ids)} game ids", f"at most {MAX_GAMES}, or none for all games")
     for index, game_id in enumerate(request.game_ids):
         _check_game_id(game_id, f"game_ids[{index}]")
     return Subscription(frozenset(request.game_ids), request.resume_token, request.include_current)
@@ -189,13 +203,12 @@ def _timestamp(moment: datetime) -> Timestamp:
 
 def _check_game_id(text: str, field: str) -> None:
     if not is_game_id(text):
-        found = repr(text) if len(text) <= 20 else f"{len(text)} characters"
-        raise InvalidGameId(found, "the NBA's id, ten digits", field=field)
+        raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
 
 
 def _team(label: str, field: str) -> str:
     if len(label) > MAX_TEAM_LENGTH:
         raise InvalidTeam(f"{len(label)} characters", f"at most {MAX_TEAM_LENGTH}", field=field)
     if not label.isprintable():
-        raise InvalidTeam("a character that cannot be printed", "printable characters", field=field)
+        raise InvalidTeam(quoted(label), "printable characters", field=field)
     return label

@@ -41,9 +41,6 @@ A status travels in HTTP/2 trailers, of which clients take 8 kB in all: the mess
 is not ASCII, and once more with its description in the details, in Base64.
 """
 
-MAX_QUOTED = 32
-"""Longest text of a caller's that is sent back, in characters; of a longer one only its length is told."""
-
 
 class InvalidMessage(DejavuError):
     """What came is no message of the method that was called."""
@@ -97,13 +94,8 @@ def describe(error: BaseException) -> Failure:
     if code is None or not isinstance(error, DejavuError):
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error", "", "")
     if isinstance(error, FieldError):
-        field, description = error.field, error.description
-    elif isinstance(error, UnknownModel):
-        held = ", ".join(error.held)
-        field, description = "model_version", f"{_quoted(error.version)} is not held; expected one of {held}, or empty"
-    else:
-        return Failure(code, error.reason, _short(str(error)), "", "")
-    return Failure(code, error.reason, _short(f"{field}: {description}"), field, _short(description))
+        return Failure(code, error.reason, _short(str(error)), error.field, _short(error.description))
+    return Failure(code, error.reason, _short(str(error)), "", "")
 
 
 def status(failure: Failure) -> status_pb2.Status:
@@ -130,10 +122,6 @@ def rpc_code(code: grpc.StatusCode) -> int:
     """The google.rpc.Code of a status code: the same number under another type."""
     number: int = code_pb2.Code.Value(code.name)
     return number
-
-
-def _quoted(text: str) -> str:
-    return repr(text) if len(text) <= MAX_QUOTED else f"a text of {len(text)} characters"
 
 
 def _short(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2 as pb
 
-from dejavu_models.errors import DejavuError
+from dejavu_models.errors import FieldError, quoted
 from dejavu_server.hub import Draining
 
 HEALTH_SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
@@ -27,10 +27,11 @@ OVERALL = ""
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class UnknownService(DejavuError):
+class UnknownService(FieldError):
     """Health was asked of a service that this server does not have."""
 
     reason = "UNKNOWN_SERVICE"
+    default_field = "service"
 
 
 class HealthService:
@@ -59,7 +60,8 @@ class HealthService:
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
         """Tells the health of a service now."""
         if request.service not in self._services:
-            raise UnknownService(f"service: {request.service[:100]!r} is not one of this server's")
+            held = ", ".join(sorted(self._services - {OVERALL}))
+            raise UnknownService(quoted(request.service), f"one of {held}, or empty for the whole server")
         return self._response(request.service)
 
     async def watch(self, request: pb.HealthCheckRequest, _: Context) -> AsyncIterator[pb.HealthCheckResponse]:

@@ -242,7 +242,7 @@ class Hub:
     async def _page(self, place: int) -> list[IssuedForecast]:
         page = await self._read(self._ledger.read_after(place, PAGE))
         if not page:  # the tail saw more than this
-            raise ResumeTokenExpired("forecasts after the resume_token were removed: start anew")
+            raise ResumeTokenExpired("one after which forecasts were removed meanwhile")
         return page
 
     async def _current(self, game_ids: frozenset[str], up_to: int) -> list[IssuedForecast]:

@@ -3,9 +3,10 @@
 One layer rather than one for each concern, because each costs every call some microseconds; and a handler is wrapped
 when its method is called for the first time, not at every call.
 
-Metadata: a caller's `x-request-id` is taken over, or one is made. It is in every log line of the call and in the
-trailing metadata of the answer, beside `dejavu-worker`, the name of the worker that answered, and `dejavu-workers`, how
-many the server was started with. A stream, which may live for hours, has all three in its initial metadata too.
+Metadata: a caller's `x-request-id` is taken over if it can be sent back, else one is made. It is in every log line of
+the call and in the trailing metadata of the answer, beside `dejavu-worker`, the name of the worker that answered, and
+`dejavu-workers`, how many the server was started with. A stream, which may live for hours, has all three in its initial
+metadata too.
 
 Log: what is the server's fault is an error; one that is in the table of errors is logged as a trouble, however many
 calls it fails. Calls that succeed, and those refused for what their caller sent, are only seen at level debug: the
@@ -120,7 +121,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             reading = _reading(read, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(self._stream(method, reading), None, write)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), read, write)
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler.stream_stream), _checked(read), write
+            )
         raise NotImplementedError(f"{method}: no service of this server takes a stream and answers once")
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
@@ -218,7 +221,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Gives the call its id, in the log and in the answer."""
         request_id = ""
         for key, value in context.invocation_metadata() or ():
-            if key == REQUEST_ID and isinstance(value, str):
+            # gRPC reads values that it would refuse to send, and then fails the call.
+            if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
                 request_id = value[:MAX_REQUEST_ID]
                 break
         request_id = request_id or next(self._ids)
@@ -249,17 +253,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _reading(read: Callable[[bytes], Any] | None, behaviour: Behaviour) -> Behaviour:
     """A behaviour that reads its request itself."""
-    if read is None:
+    checked = _checked(read)
+    if checked is None:
         return behaviour
 
     def reading(data: bytes, context: Context) -> Any:
-        try:
-            request = read(data)
-        except DecodeError:
-            raise InvalidMessage("the request's bytes are not a message of this method") from None
-        return behaviour(request, context)
+        return behaviour(checked(data), context)
 
     return reading
+
+
+def _checked(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that names the caller's mistake; None for none."""
+    if read is None:
+        return None
+
+    def checked(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError:
+            raise InvalidMessage(f"the request's {len(data)} bytes are not a message of this method") from None
+
+    return checked
 
 
 def _remaining(context: Context) -> float | None:

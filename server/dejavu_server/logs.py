@@ -57,11 +57,15 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for gRPC's traceback about an answer that its caller no longer waited for: callers in a hurry would fill
-    the log with them, and how calls ended is counted.
+    """False for gRPC's tracebacks about what callers did, who could fill the log with them: no longer waited for an
+    answer (how calls ended is counted), or sent metadata that is no text.
     """
     kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or kind.__name__ != "ExecuteBatchError"
+    if kind is None:
+        return True
+    return kind.__name__ != "ExecuteBatchError" and not (
+        kind is UnicodeDecodeError and str(record.msg).startswith("Invalid encoding on")
+    )
 
 
 def _binder(bound: dict[str, str | int]) -> Processor:

@@ -6,7 +6,7 @@ DejavuError
 │   ├── LedgerCorrupt            the file is damaged, or an entry is not what its hash says
 │   ├── LedgerSchemaError        the database was written by a later release, or is not a ledger
 │   ├── InvalidLedgerUrl         the URL names no database that can hold a ledger
-│   └── ResumeTokenExpired       this ledger's token, but what follows its place is not here any more
+│   └── ResumeTokenExpired       this ledger's token, but what follows its place is not here any more (a FieldError too)
 └── InvalidInput
     └── InvalidResumeToken       not a token, or that of another ledger
 """
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dejavu_models.errors import DejavuError, InvalidInput
+from dejavu_models.errors import DejavuError, FieldError, InvalidInput
 
 
 class LedgerError(DejavuError):
@@ -52,10 +52,18 @@ class InvalidLedgerUrl(LedgerError):
     reason = "INVALID_LEDGER_URL"
 
 
-class ResumeTokenExpired(LedgerError):
-    """A token of this ledger whose place was pruned or lies past a restore: what follows it cannot be told."""
+class ResumeTokenExpired(LedgerError, FieldError):
+    """A token of this ledger whose place was pruned or lies past a restore: what follows it cannot be told.
+
+    Args:
+        found: the token, and what became of its place.
+    """
 
     reason = "RESUME_TOKEN_EXPIRED"
+    default_field = "resume_token"
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found, "none, to start anew")
 
 
 class InvalidResumeToken(InvalidInput):

@@ -13,6 +13,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 
+from dejavu_models.errors import quoted
 from dejavu_server.ledger import canonical, engine, store, tokens, wake
 from dejavu_server.ledger.engine import Durability
 from dejavu_server.ledger.errors import (
@@ -141,11 +142,13 @@ class Ledger:
         # Read anew: what is pruned by another process counts at once.
         kept, head = await self._read(lambda connection: (store.identity(connection), store.head(connection).sequence))
         if asked.ledger_id != kept.ledger_id:
-            raise InvalidResumeToken("a token of another ledger", "one that this server's ledger gave out")
+            raise InvalidResumeToken(
+                f"{quoted(token)}, of another ledger", "a resume_token that this server's ledger gave out"
+            )
         if asked.epoch != kept.epoch or asked.place > head:
-            raise ResumeTokenExpired("the ledger was restored since the resume_token was given out: start anew")
+            raise ResumeTokenExpired(f"{quoted(token)}, since which the ledger was restored")
         if asked.place < kept.pruned_through:
-            raise ResumeTokenExpired("forecasts after the resume_token were removed since: start anew")
+            raise ResumeTokenExpired(f"{quoted(token)}, after which forecasts were removed")
         return asked.place
 
     async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncGenerator[list[IssuedForecast], None]:

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 from uuid import UUID
 
+from dejavu_models.errors import quoted
 from dejavu_server.ledger.errors import InvalidResumeToken
 
 _VERSION = 1
@@ -45,11 +46,7 @@ def decode(text: str) -> Token:
         packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         version, ledger_id, epoch, place = _FORM.unpack(packed)
     except (UnicodeEncodeError, binascii.Error, struct.error):
-        raise InvalidResumeToken(_short(text), "a resume_token of an earlier response") from None
+        raise InvalidResumeToken(quoted(text), "a resume_token of an earlier response") from None
     if version != _VERSION:
         raise InvalidResumeToken(f"a token of form {version}", f"form {_VERSION}")
     return Token(ledger_id.hex(), epoch.hex(), place)
-
-
-def _short(text: str) -> str:
-    return repr(text) if len(text) <= 60 else f"{text[:57]!r}…"

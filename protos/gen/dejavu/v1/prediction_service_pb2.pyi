@@ -266,7 +266,7 @@ class StreamPredictionsRequest(_message.Message):
     """Send first the newest forecast of each matching game and horizon of the last 12 hours. Ignored with a resume_token."""
     @_builtins.property
     def game_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """NBA ids of the games wanted; empty: all."""
+        """NBA ids of the games wanted, at most 2000; empty: all."""
 
     def __init__(
         self,

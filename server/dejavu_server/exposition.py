@@ -7,9 +7,13 @@ worker that died stay, so that no total ever falls; what it was doing when it di
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -18,6 +22,8 @@ from dejavu_server.settings import Address
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Tells prometheus_client in a worker where the files are to lie."""
+
+_PREFIX = "dejavu-metrics-"
 
 
 class Exposition:
@@ -34,6 +40,14 @@ class Exposition:
         self.registry = CollectorRegistry()
         self._serving = Gauge("dejavu_workers", "Workers that serve.", registry=self.registry)
         self._deaths = Counter("dejavu_worker_deaths", "Workers that died unasked.", registry=self.registry)
+        self._failed_starts = Counter(
+            "dejavu_worker_starts_failed", "Workers that did not come to serve.", registry=self.registry
+        )
+        self._reloads = Counter(
+            "dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"], registry=self.registry
+        )
+        for outcome in ("done", "failed"):  # a counter that is there from the start shows its first step
+            self._reloads.labels(outcome)
         if folder is not None:
             MultiProcessCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
 
@@ -41,13 +55,28 @@ class Exposition:
         """Counts a worker that began to serve."""
         self._serving.inc()
 
-    def worker_died(self, pid: int, *, asked: bool) -> None:
-        """Counts a worker that had served and is gone, whether or not it was asked to go."""
-        self._serving.dec()
-        if not asked:
-            self._deaths.inc()
+    def worker_ended(self, pid: int, *, served: bool, asked: bool) -> None:
+        """Counts a worker that is gone.
+
+        Args:
+            pid: its process id.
+            served: whether it had come to serve.
+            asked: whether it was asked to go.
+        """
+        if served:
+            self._serving.dec()
+            if not asked:
+                self._deaths.inc()
         if self.folder is not None:
             mark_process_dead(pid, path=str(self.folder))  # type: ignore[no-untyped-call]  # no types there
+
+    def start_failed(self) -> None:
+        """Counts a worker that did not come to serve."""
+        self._failed_starts.inc()
+
+    def reloaded(self, outcome: Literal["done", "failed"]) -> None:
+        """Counts a rolling restart."""
+        self._reloads.labels(outcome).inc()
 
 
 @contextlib.contextmanager
@@ -60,8 +89,8 @@ def exposition(listen: Address | None) -> Iterator[Exposition]:
     if listen is None:
         yield Exposition()
         return
-    with tempfile.TemporaryDirectory(prefix="dejavu-metrics-") as folder:
-        figures = Exposition(Path(folder))
+    with _folder() as folder:
+        figures = Exposition(folder)
         server, thread = start_http_server(listen.port, listen.host, figures.registry)
         try:
             figures.address = Address(listen.host, server.server_port)
@@ -70,3 +99,34 @@ def exposition(listen: Address | None) -> Iterator[Exposition]:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for the workers' files, locked while it is in use; removes those of supervisors that were killed."""
+    home = Path(tempfile.gettempdir())
+    for left in home.glob(f"{_PREFIX}*"):
+        _remove_if_left(left)
+    # Under another name until it is locked: nobody must take it for one that was left.
+    fresh = Path(tempfile.mkdtemp(prefix=".dejavu-", dir=home))
+    lock = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = fresh.rename(home / f"{_PREFIX}{fresh.name.removeprefix('.dejavu-')}")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+    finally:
+        os.close(lock)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another user's, in use, or being removed by somebody else
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(lock).st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+        finally:
+            os.close(lock)

@@ -1,7 +1,8 @@
 """What a supervisor and its workers say to each other. Imports no gRPC.
 
 The supervisor writes a WorkerOrder to a worker's standard input; the worker answers with one WorkerReport on the pipe
-that the order names, and from then on only signals and exit codes speak.
+that the order names, and from then on only signals and exit codes speak. Each is one line of JSON, and between releases
+it may gain fields that have defaults, and lose none: a rolling restart starts new workers under an old supervisor.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import json
 import os
 import signal
 from dataclasses import dataclass
-from typing import Any
 
-from dejavu_server.settings import Settings
+from dejavu_server.settings import Settings, known_fields
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,30 +25,22 @@ class WorkerOrder:
 
     Attributes:
         slot: which of the server's workers it is, from 0 on; one that dies is replaced in its slot.
-        supervisor_pid: whose worker it is.
         report_fd: file descriptor of the pipe for its report.
     """
 
     settings: Settings
     slot: int
-    supervisor_pid: int
     report_fd: int
 
     def to_json(self) -> str:
         """As one line of JSON."""
-        return json.dumps(
-            {
-                "settings": json.loads(self.settings.to_json()),
-                "slot": self.slot,
-                "supervisor_pid": self.supervisor_pid,
-                "report_fd": self.report_fd,
-            }
-        )
+        fields = {"settings": json.loads(self.settings.to_json()), "slot": self.slot, "report_fd": self.report_fd}
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> WorkerOrder:
-        """The order that `to_json` wrote."""
-        fields = json.loads(text)
+        """The order that `to_json` wrote, in whatever release."""
+        fields = known_fields(cls, json.loads(text))
         return cls(**{**fields, "settings": Settings.from_json(json.dumps(fields["settings"]))})
 
 
@@ -58,11 +50,13 @@ class WorkerReport:
 
     Attributes:
         address: where it serves; empty if it does not.
-        refusal: why it does not serve and would not if tried again; empty if it does.
+        refusal: why it does not serve; empty if it does.
+        models: versions of the models that it holds, the active one first.
     """
 
     address: str = ""
     refusal: str = ""
+    models: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As one line of JSON."""
@@ -70,9 +64,9 @@ class WorkerReport:
 
     @classmethod
     def from_json(cls, text: str) -> WorkerReport:
-        """The report that `to_json` wrote."""
-        fields: dict[str, Any] = json.loads(text)
-        return cls(**fields)
+        """The report that `to_json` wrote, in whatever release."""
+        fields = known_fields(cls, json.loads(text))
+        return cls(**{**fields, "models": tuple(fields.get("models", ()))})
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +142,17 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """The settings that `to_json` wrote."""
-        fields = json.loads(text)
-        fields["bundles"] = tuple(Path(bundle) for bundle in fields["bundles"])
+        """The settings that `to_json` wrote, in whatever release: see `known_fields`."""
+        fields = known_fields(cls, json.loads(text))
+        if "bundles" in fields:
+            fields["bundles"] = tuple(Path(bundle) for bundle in fields["bundles"])
         return cls(**fields)
+
+
+def known_fields(kind: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what another release wrote of a dataclass, the fields that this one has; it gives the others their defaults.
+
+    A server's workers may be of a later release than its supervisor, or of an earlier one after a step back.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in fields.items() if name in names}

@@ -1,94 +1,47 @@
-"""Starts the workers, watches them, restarts one that dies, and drains them. Imports no gRPC.
+"""Starts the workers, replaces those that die, renews all of them on SIGHUP, and drains them. Imports no gRPC.
 
-The port: a probe finds out whether somebody listens already, which SO_REUSEPORT alone would hide; then a socket that is
-bound but never listens holds the port, so that it stays this server's between two workers' lives.
-
-The first signal (SIGTERM or SIGINT) drains, a second one kills.
+The first SIGTERM or SIGINT drains, a second one kills. SIGHUP replaces the workers one by one, each when its successor
+serves: that one loads the bundles anew from their paths and runs the code that is installed by then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from dejavu_server.exposition import FOLDER_VARIABLE, Exposition, exposition
-from dejavu_server.processes import StartError, WorkerProcess, ending
+from dejavu_server.backoff import Backoff
+from dejavu_server.crew import Crew
+from dejavu_server.exposition import Exposition, exposition
+from dejavu_server.ports import held_port
+from dejavu_server.processes import StartError
 from dejavu_server.settings import Address, Settings
+from dejavu_server.slots import Slot
+from dejavu_server.terminal import Terminal
 
-STEADY_SECONDS = 30.0
-"""A worker that lived this long is restarted at once; one that dies sooner waits longer each time."""
-
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
-
-KILL_AFTER_SECONDS = 5.0
-"""How long after the grace time a draining worker may still live."""
+STARTS_IN_VAIN = 5
+"""How many starts of every worker may fail in a row, while none serves, before the server gives up."""
 
 _log = structlog.get_logger(__name__)
 
 
-@contextlib.contextmanager
-def held_port(address: Address) -> Iterator[Address]:
-    """Holds a port for workers to share; yields the address that they are to listen on, with a numeric host.
-
-    Raises:
-        StartError: if the host can't be resolved, or the port is in use or can't be bound.
-    """
-    try:
-        family, kind, protocol, _, numeric = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise StartError(f"{address.host}: {error.strerror}") from error
-    with contextlib.ExitStack() as stack:
-        try:
-            holder = stack.enter_context(socket.socket(family, kind, protocol))
-            if address.port:
-                # Without SO_REUSEPORT this fails where anybody listens, our own kind included. SO_REUSEADDR lets
-                # connections of a server that is gone be: they are no hindrance.
-                with socket.socket(family, kind, protocol) as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(numeric)
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(numeric)
-        except OSError as error:
-            raise StartError(f"cannot listen on {address}: {error.strerror}") from error
-        host, port = holder.getsockname()[:2]
-        yield Address(host, port)
-
-
-class Backoff:
-    """How long to wait before a worker is started again: not at all, unless it keeps dying young."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def after(self, lived: float) -> float:
-        """Seconds to wait, given how many seconds the worker lived."""
-        if lived >= STEADY_SECONDS:
-            self._next = 0.0
-        wait = self._next
-        self._next = min(max(2 * wait, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
-        return wait
-
-
 class Supervisor:
-    """Runs a server, its workers and its port, until a signal ends it."""
+    """Runs a server, its workers and its port, until a signal ends it or no worker comes to serve any more."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._workers = set[WorkerProcess]()
+        self._crew: Crew | None = None
+        self._terminal = Terminal()
         self._stopping = asyncio.Event()
-        self._killed = False
+        self._reload_asked = asyncio.Event()
+        self._reloading = False
+        self._gave_up = False
 
     async def run(self) -> int:
         """Serves until SIGTERM or SIGINT; returns the exit code: 0 if every worker ended by itself, in time.
@@ -96,32 +49,31 @@ class Supervisor:
         Raises:
             StartError: if the server can't start.
         """
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
-        with held_port(Address.parse(self._settings.listen)) as address, self._exposition() as figures:
-            settings = replace(self._settings, listen=str(address))
-            _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
-            reports = [asyncio.Future[None]() for _ in range(settings.workers)]
-            keepers = [
-                asyncio.create_task(self._keep(slot, settings, figures, report), name=f"worker-{slot}")
-                for slot, report in enumerate(reports)
-            ]
-            for keeper in keepers:
-                # One that ends has failed, unless the server is stopping anyhow: it must not go on a worker short.
-                keeper.add_done_callback(lambda _: self._stopping.set())
-            try:
-                if await self._all_serve(reports):
-                    _log.info(
-                        "listening",
-                        address=str(address),
-                        workers=settings.workers,
-                        metrics=figures.address and str(figures.address),
-                    )
-                    await self._stopping.wait()
-            finally:
-                await self._drain(keepers)
-        _log.info("stopped", killed=self._killed)
-        return int(self._killed)
+            loop.add_signal_handler(number, self._on_end_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        async with held_port(Address.parse(self._settings.listen)) as address:
+            with self._exposition() as figures:
+                killed = await self._serve(replace(self._settings, listen=str(address)), figures)
+        _log.info("stopped", killed=killed)
+        return int(killed or self._gave_up)
+
+    async def _serve(self, settings: Settings, figures: Exposition) -> bool:
+        """Serves until the server is to stop; says whether a worker had to be killed then."""
+        crew = self._crew = Crew(settings, figures)
+        slots = [Slot(number, crew) for number in range(settings.workers)]
+        metrics = figures.address and str(figures.address)
+        _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
+        try:
+            if await self._unless_stopped(*(slot.fill() for slot in slots)):
+                _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)
+                keeping = (self._keep(slot, crew) for slot in slots)
+                await self._unless_stopped(*keeping, self._reload_when_asked(slots, crew, figures))
+        finally:
+            self._stopping.set()
+            await crew.end()
+        return crew.killed
 
     @contextlib.contextmanager
     def _exposition(self) -> Iterator[Exposition]:
@@ -133,92 +85,101 @@ class Supervisor:
                 raise StartError(f"cannot serve metrics on {listen}: {error.strerror}") from error
             yield figures
 
-    async def _all_serve(self, reports: list[asyncio.Future[None]]) -> bool:
-        """Waits until every worker serves; false if the server is stopped before that.
+    async def _unless_stopped(self, *work: Coroutine[Any, Any, None]) -> bool:
+        """Does some work at once; false if the server is to stop before it is done. Leaves nothing of it running.
 
         Raises:
-            StartError: if one can't; the others would fare no better.
+            Exception: the first that fails some of the work; the rest is then cancelled.
         """
-        serving = asyncio.gather(*reports)
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        either: list[asyncio.Future[Any]] = [serving, stopping]
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks = [asyncio.create_task(each) for each in work]
+        together = asyncio.gather(*tasks)
+        either: list[asyncio.Future[Any]] = [stopping, together]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not serving.done():
-            serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
-            return False
-        await serving
-        return True
-
-    async def _keep(self, slot: int, settings: Settings, figures: Exposition, report: asyncio.Future[None]) -> None:
-        """Keeps a slot filled with a worker; reports the first one's start, and gives up if that fails."""
-        backoff = Backoff()
-        while not self._stopping.is_set():
-            started = time.monotonic()
-            try:
-                await self._run_worker(slot, settings, figures, report)
-            except StartError as error:
-                if self._stopping.is_set():
-                    return
-                if not report.done():
-                    report.set_exception(error)
-                    return
-                _log.error("worker_not_started", slot=slot, error=str(error))
-            wait = backoff.after(time.monotonic() - started)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), wait)
-
-    async def _run_worker(
-        self, slot: int, settings: Settings, figures: Exposition, report: asyncio.Future[None]
-    ) -> None:
-        """One worker's life."""
-        worker = await WorkerProcess.start(slot, settings, _environment(figures))
-        self._workers.add(worker)
+        done = together.done()
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.wait(tasks)
         try:
-            if self._stopping.is_set():
-                worker.drain()
-            await worker.serving()
-            figures.worker_serves()
-            if not report.done():
-                report.set_result(None)
-            code = await worker.wait()
-            asked = self._stopping.is_set()
-            figures.worker_died(worker.pid, asked=asked)
-            if not asked or code > 0:
-                _log.warning("worker_died", slot=slot, pid=worker.pid, ending=ending(code))
-        finally:
-            worker.kill()  # no more than a precaution where it has ended
-            await worker.wait()
-            self._workers.discard(worker)
+            await together
+        except asyncio.CancelledError:
+            return False
+        return done
 
-    async def _drain(self, keepers: list[asyncio.Task[None]]) -> None:
-        """Ends all workers: those that run calls get the grace time, and a little more for the rest of their end."""
-        self._stopping.set()
-        for worker in self._workers:
-            worker.drain()
-        _, late = await asyncio.wait(keepers, timeout=self._settings.grace_seconds + KILL_AFTER_SECONDS)
-        if late:
-            self._kill()
-        await asyncio.gather(*keepers)
+    async def _keep(self, slot: Slot, crew: Crew) -> None:
+        """Has every worker of a slot that dies succeeded by another."""
+        backoff = Backoff()
+        while True:
+            wait = backoff.after(await slot.vacated())
+            filled = False
+            while not filled:
+                await asyncio.sleep(wait)
+                try:
+                    await slot.fill()
+                    filled = True
+                except StartError as error:
+                    wait = backoff.after(0.0)
+                    _log.error("worker_not_started", slot=slot.number, reason=str(error), retry_seconds=wait)
+                    self._give_up_if_in_vain(crew, error)
+            if not self._reloading:
+                _warn_if_models_differ(crew)
 
-    def _on_signal(self, number: int) -> None:
-        if self._stopping.is_set():
-            self._kill()
-        else:
-            _log.info("draining", signal=signal.Signals(number).name, grace_seconds=self._settings.grace_seconds)
+    def _give_up_if_in_vain(self, crew: Crew, error: StartError) -> None:
+        # As long as one worker serves, a server a worker short is better than none.
+        if crew.in_vain >= STARTS_IN_VAIN * self._settings.workers and not self._stopping.is_set():
+            _log.error("cannot_go_on", reason=str(error), starts_failed=crew.in_vain)
+            self._gave_up = True
             self._stopping.set()
 
-    def _kill(self) -> None:
-        _log.warning("killing_workers", workers=len(self._workers))
-        self._killed = True
-        for worker in self._workers:
-            worker.kill()
+    async def _reload_when_asked(self, slots: Sequence[Slot], crew: Crew, figures: Exposition) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()  # asked again from here on, there will be another round
+            self._reloading = True
+            try:
+                await self._reload(slots, crew)
+                figures.reloaded("done")
+            except StartError:
+                figures.reloaded("failed")
+            finally:
+                self._reloading = False
+
+    async def _reload(self, slots: Sequence[Slot], crew: Crew) -> None:
+        """Renews one slot after the other.
+
+        Raises:
+            StartError: if a worker does not come to serve; it and those that come after it are left as they are.
+        """
+        started = time.monotonic()
+        _log.info("reloading", workers=len(slots))
+        await crew.forget_code()
+        for slot in slots:
+            try:
+                await slot.renew()
+            except StartError as error:
+                told = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
+                _log.error("reload_failed", reason=str(error), **told)
+                raise
+        models = sorted({version for worker in crew.serving() for version in worker.models})
+        _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
+
+    def _on_end_signal(self, number: int) -> None:
+        if not self._stopping.is_set():
+            self._stopping.set()
+            _log.info("draining", signal=signal.Signals(number).name, grace_seconds=self._settings.grace_seconds)
+        elif self._crew is not None:
+            self._crew.kill()
+
+    def _on_hangup(self) -> None:
+        if self._terminal.has_gone():
+            self._on_end_signal(signal.SIGHUP)
+        else:
+            self._reload_asked.set()
 
 
-def _environment(figures: Exposition) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
-    if figures.folder is not None:
-        environment[FOLDER_VARIABLE] = str(figures.folder)
-    return environment
+def _warn_if_models_differ(crew: Crew) -> None:
+    """A worker that was started anew loads what lies at the bundles' paths by then."""
+    held = {worker.models for worker in crew.serving()}
+    if len(held) > 1:
+        advice = "the bundles were changed: SIGHUP has all workers load them"
+        _log.warning("models_differ", models=sorted(held), advice=advice)

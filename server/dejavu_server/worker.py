@@ -5,15 +5,12 @@ In a test's process:
     async with Worker(Settings(listen="127.0.0.1:0", ledger=f"sqlite:///{path}")) as worker:
         ...  # worker.address answers
 
-As a program (`python -m dejavu_server.worker`) it is what the supervisor starts; see `main`.
+What the supervisor starts is worker_main.py, which runs one of these.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -23,13 +20,11 @@ from typing import Self
 
 import grpc
 import structlog
-import uvloop
 from grpc_reflection.v1alpha import reflection
 
 from dejavu_models.errors import BundleError, DejavuError
 from dejavu_models.registry import Registry
 from dejavu_models.types import ForecastQuery, ScorePattern
-from dejavu_server import logs
 from dejavu_server.batcher import CHUNK, Batcher
 from dejavu_server.convert import forecast_message
 from dejavu_server.health import HEALTH_SERVICE, HealthService
@@ -38,7 +33,6 @@ from dejavu_server.interceptors import CallInterceptor
 from dejavu_server.issuing import Issuer, utc_now
 from dejavu_server.ledger import Durability, Ledger
 from dejavu_server.metrics import CountedRecorder, Metrics, new_metrics
-from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
 from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
 from dejavu_server.settings import Settings
 
@@ -113,6 +107,8 @@ class Worker:
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it answers on."""
+        self.models: tuple[str, ...] = ()
+        """Versions of the models that it holds, the active one first; empty before it starts."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -131,6 +127,7 @@ class Worker:
         if registry is None:
             registry = await asyncio.to_thread(_load, settings)
         await asyncio.to_thread(warm_up, registry)
+        self.models = tuple(info.version for info in registry.models())
 
         ledger = await Ledger.open(settings.ledger, durability=Durability(settings.durability))
         stack.push_async_callback(ledger.close)
@@ -170,7 +167,7 @@ class Worker:
         self.address = f"{host}:{port}"
         await self._server.start()
         self._health.serve()
-        _log.info("serving", address=self.address, models=[info.version for info in registry.models()])
+        _log.info("serving", address=self.address, models=list(self.models))
 
     async def drain(self) -> None:
         """Stops taking calls, lets those that run finish within the grace time, ends the streams.
@@ -209,44 +206,3 @@ def warm_up(registry: Registry) -> None:
             forecaster.check(query)
             for size in (1, 2, CHUNK):
                 forecaster.forecast_many([query] * size)
-
-
-def main() -> None:
-    """Runs a worker for a supervisor: reads a WorkerOrder from standard input, writes a WorkerReport to its pipe."""
-    order = WorkerOrder.from_json(sys.stdin.readline())
-    die_with_parent(order.supervisor_pid)
-    # The terminal's Ctrl-C goes to the whole group; it is the supervisor who says when to drain.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    name = f"{order.slot}-{os.getpid()}"
-    logs.configure(order.settings.log_level, order.settings.log_format, worker=name)
-    sys.exit(uvloop.run(_serve(order, name)))
-
-
-async def _serve(order: WorkerOrder, name: str) -> int:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    worker = Worker(order.settings, name=name, workers=order.settings.workers, reuse_port=True)
-    async with AsyncExitStack() as serving:
-        try:
-            await serving.enter_async_context(worker)
-        except (DejavuError, OSError) as error:
-            _report(order, WorkerReport(refusal=str(error)))
-            return 1
-        except Exception as error:
-            _log.exception("start_failed")
-            told = " ".join(f"{type(error).__name__}: {error}".split())
-            _report(order, WorkerReport(refusal=f"a fault of the program, told of in the log: {told}"))
-            return 1
-        _report(order, WorkerReport(address=worker.address))
-        await stop.wait()
-        _log.info("draining", grace_seconds=order.settings.grace_seconds)
-    return 0
-
-
-def _report(order: WorkerOrder, report: WorkerReport) -> None:
-    with os.fdopen(order.report_fd, "w", encoding="utf-8") as pipe:
-        pipe.write(report.to_json() + "\n")
-
-
-if __name__ == "__main__":
-    main()

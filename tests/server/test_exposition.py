@@ -44,7 +44,7 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
         dead, _ = work(figures), work(figures)
         figures.worker_serves()
         figures.worker_serves()
-        figures.worker_died(dead, asked=False)
+        figures.worker_ended(dead, served=True, asked=False)
         with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
             lines = response.read().decode().splitlines()
         folder = figures.folder
@@ -60,7 +60,7 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
 def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
     with exposition(None) as figures:
         figures.worker_serves()
-        figures.worker_died(1, asked=True)
+        figures.worker_ended(1, served=True, asked=True)
     assert figures.address is None
     assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 0
     assert figures.registry.get_sample_value("dejavu_workers") == 0

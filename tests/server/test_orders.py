@@ -1,21 +1,53 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from dejavu_server.orders import WorkerOrder, WorkerReport
 from dejavu_server.settings import Settings
 
+ORDER = WorkerOrder(Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), slot=2, report_fd=5)
+REPORT = WorkerReport(address="127.0.0.1:1", models=("v1", "v2"))
+
 
 def test_an_order_and_a_report_survive_the_way() -> None:
-    order = WorkerOrder(Settings(bundles=(Path("/a b"),), workers=3), slot=2, supervisor_pid=17, report_fd=5)
-    assert WorkerOrder.from_json(order.to_json()) == order
-    assert "\n" not in order.to_json()
-    for report in (WorkerReport(address="127.0.0.1:1"), WorkerReport(refusal='no "bundle"\n')):
+    assert WorkerOrder.from_json(ORDER.to_json()) == ORDER
+    assert "\n" not in ORDER.to_json()
+    for report in (REPORT, WorkerReport(refusal='no "bundle"\n')):
         assert WorkerReport.from_json(report.to_json()) == report
         assert "\n" not in report.to_json()
+
+
+def changed(text: str, **fields: Any) -> str:
+    return json.dumps({**json.loads(text), **fields})
+
+
+def test_what_a_later_release_says_beyond_this_one_is_passed_over() -> None:
+    settings = {**json.loads(ORDER.settings.to_json()), "shadow_bundle": "/c"}
+    assert WorkerOrder.from_json(changed(ORDER.to_json(), settings=settings, priority=7)) == ORDER
+    assert WorkerReport.from_json(changed(REPORT.to_json(), warmed_seconds=0.1)) == REPORT
+
+
+@pytest.mark.parametrize("missing", sorted(json.loads(Settings().to_json())))
+def test_a_setting_that_an_earlier_release_did_not_have_takes_its_default(missing: str) -> None:
+    order = json.loads(ORDER.to_json())
+    del order["settings"][missing]
+    told = WorkerOrder.from_json(json.dumps(order))
+    assert getattr(told.settings, missing) == getattr(Settings(), missing)
+    assert told.slot == ORDER.slot
+
+
+@pytest.mark.parametrize("missing", sorted(json.loads(REPORT.to_json())))
+def test_what_a_worker_of_an_earlier_release_does_not_report_takes_its_default(missing: str) -> None:
+    report = json.loads(REPORT.to_json())
+    del report[missing]
+    assert getattr(WorkerReport.from_json(json.dumps(report)), missing) == getattr(WorkerReport(), missing)
 
 
 def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:

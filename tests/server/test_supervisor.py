@@ -23,9 +23,10 @@ from tests.support.servers import SpawnedServer, spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry import default_bundle
+from dejavu_server.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, Backoff
+from dejavu_server.ports import held_port
 from dejavu_server.processes import StartError
 from dejavu_server.settings import Address
-from dejavu_server.supervisor import FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS, STEADY_SECONDS, Backoff, held_port
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
@@ -213,27 +214,27 @@ def test_a_ledger_that_cannot_be_opened_ends_the_start_with_a_reason(tmp_path: P
 
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
     backoff = Backoff()
-    assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_BACKOFF_SECONDS * 2**n for n in range(3))]
-    assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_BACKOFF_SECONDS
+    assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_SECONDS * 2**n for n in range(3))]
+    assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_SECONDS
     assert backoff.after(STEADY_SECONDS) == 0.0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
-def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
-    with held_port(Address(host, 0)) as address:
+async def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
+    async with held_port(Address(host, 0)) as address:
         with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as worker:
             worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             worker.bind((address.host, address.port))
             worker.listen()
-        with pytest.raises(StartError, match=str(address.port)), held_port(Address(host, address.port)):
-            pass
-    with held_port(Address(host, address.port)) as again:
+        with pytest.raises(StartError, match=str(address.port)):
+            await held_port(Address(host, address.port), patience=0.1).__aenter__()
+    async with held_port(Address(host, address.port)) as again:
         assert again.port == address.port
 
 
-def test_a_host_that_is_not_there_is_refused() -> None:
-    with pytest.raises(StartError, match=r"nowhere\.invalid"), held_port(Address("nowhere.invalid", 0)):
-        pass
+async def test_a_host_that_is_not_there_is_refused() -> None:
+    with pytest.raises(StartError, match=r"nowhere\.invalid"):
+        await held_port(Address("nowhere.invalid", 0)).__aenter__()
 
 
 def test_the_log_is_json_line_by_line(server: SpawnedServer) -> None:

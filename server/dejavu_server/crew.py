@@ -1,0 +1,125 @@
+"""All processes of a server that serve, come to serve or end: started, watched, counted, drained, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from dejavu_server.exposition import FOLDER_VARIABLE, Exposition
+from dejavu_server.processes import StartError, WorkerProcess, ending
+from dejavu_server.settings import Settings
+from dejavu_server.spare import Spare
+
+KILL_AFTER_SECONDS = 5.0
+"""How long after the grace time a draining worker may still live."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Crew:
+    """The workers of a server, in whatever slot.
+
+    Attributes:
+        killed: whether a worker had to be killed.
+        in_vain: how many starts in a row have failed while no worker served.
+
+    Args:
+        settings: what all of them run by.
+        figures: where they are counted.
+    """
+
+    def __init__(self, settings: Settings, figures: Exposition) -> None:
+        self._settings = settings
+        self._figures = figures
+        self._spare = Spare(_environment(figures))
+        self._watches = dict[WorkerProcess, asyncio.Task[None]]()
+        self.killed = False
+        self.in_vain = 0
+
+    async def start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
+        """Starts a worker; returns it once it serves.
+
+        Args:
+            slot: which of the server's workers it is to be.
+            on_end: called when it has ended, with how many seconds it had served.
+
+        Raises:
+            StartError: if it does not come to serve.
+        """
+        worker = None
+        try:
+            worker = await self._spare.take()
+            self._watches[worker] = asyncio.create_task(self._watch(worker, on_end), name=f"watch-{worker.pid}")
+            await worker.serve(slot, self._settings)
+        except StartError:
+            self._figures.start_failed()
+            self.in_vain = 0 if self.serving() else self.in_vain + 1
+            if worker is not None:
+                worker.kill()  # no more than a precaution, unless it took too long
+            raise
+        finally:
+            self._spare.want()  # only now: it would compete with this one
+        self.in_vain = 0
+        self._figures.worker_serves()
+        return worker
+
+    def serving(self) -> list[WorkerProcess]:
+        """The workers that serve and were not asked to end."""
+        return [worker for worker in self._watches if worker.serves and not worker.asked and not worker.ended]
+
+    async def forget_code(self) -> None:
+        """Has workers to come load the code that is installed now: a spare has loaded it already, when it was older."""
+        await self._spare.dismiss()
+
+    async def retire(self, worker: WorkerProcess) -> None:
+        """Drains one worker; returns when it has ended."""
+        worker.drain()
+        await self._ended([worker])
+
+    async def end(self) -> None:
+        """Drains all workers; returns when they have ended."""
+        await self._spare.dismiss()
+        workers = list(self._watches)
+        for worker in workers:
+            worker.drain()
+        await self._ended(workers)
+
+    def kill(self) -> None:
+        """Ends all workers at once."""
+        self._kill(self._watches)
+
+    async def _ended(self, workers: list[WorkerProcess]) -> None:
+        """Waits for drained workers; kills those that take longer than the grace time and the rest of their end."""
+        watches = [self._watches[worker] for worker in workers if worker in self._watches]
+        if watches:
+            _, late = await asyncio.wait(watches, timeout=self._settings.grace_seconds + KILL_AFTER_SECONDS)
+            if late:
+                self._kill(workers)
+                await asyncio.wait(late)
+
+    def _kill(self, workers: Iterable[WorkerProcess]) -> None:
+        living = [worker for worker in workers if not worker.ended]
+        _log.warning("killing_workers", pids=[worker.pid for worker in living])
+        self.killed = True
+        for worker in living:
+            worker.kill()
+
+    async def _watch(self, worker: WorkerProcess, on_end: Callable[[WorkerProcess, float], None]) -> None:
+        code = await worker.wait()
+        del self._watches[worker]
+        self._figures.worker_ended(worker.pid, served=worker.serves, asked=worker.asked)
+        if worker.serves:
+            if code > 0 or not worker.asked:
+                _log.warning("worker_died", slot=worker.slot, pid=worker.pid, ending=ending(code))
+            on_end(worker, time.monotonic() - worker.serves_since)
+
+
+def _environment(figures: Exposition) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
+    if figures.folder is not None:
+        environment[FOLDER_VARIABLE] = str(figures.folder)
+    return environment

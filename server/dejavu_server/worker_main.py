@@ -1,0 +1,93 @@
+"""What runs in a worker's process: `python -m dejavu_server.worker_main SUPERVISOR_PID`, started by the supervisor.
+
+It imports what takes long and then waits for its WorkerOrder on standard input. A process that has come that far is a
+spare: it serves a tenth of a second after it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+import structlog
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
+
+END_SECONDS = 15.0
+"""How long after the grace time a worker that was told to end may live, even if nobody is left to see to it."""
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    """Runs a worker for a supervisor: reads a WorkerOrder, answers with a WorkerReport, serves until SIGTERM."""
+    # What a terminal sends goes to whole groups of processes; it is the supervisor who says when to drain.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent(int(sys.argv[1]))
+
+    # A second's work, and only now: a supervisor that dies meanwhile takes this process with it.
+    import uvloop  # noqa: PLC0415
+
+    import dejavu_server.worker  # noqa: F401, PLC0415
+    from dejavu_server import logs  # noqa: PLC0415
+
+    line = sys.stdin.readline()
+    if not line:  # a spare that is not needed any more
+        return
+    order = WorkerOrder.from_json(line)
+    name = f"{order.slot}-{os.getpid()}"
+    logs.configure(order.settings.log_level, order.settings.log_format, worker=name)
+    sys.exit(uvloop.run(_serve(order, name)))
+
+
+async def _serve(order: WorkerOrder, name: str) -> int:
+    """Starts a worker, tells the supervisor, and drains it when that says so; returns the exit code."""
+    from dejavu_server.worker import Worker  # noqa: PLC0415 - loaded by now
+
+    settings = order.settings
+    stop = asyncio.Event()
+
+    def end() -> None:
+        # Should the end itself hang, in a thread or on a disk, then the kernel makes one.
+        signal.setitimer(signal.ITIMER_REAL, settings.grace_seconds + END_SECONDS)
+        stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    worker = Worker(settings, name=name, workers=settings.workers, reuse_port=True)
+    async with contextlib.AsyncExitStack() as serving:
+        starting = asyncio.create_task(serving.enter_async_context(worker))
+        told_to_end = asyncio.create_task(stop.wait())
+        await asyncio.wait([starting, told_to_end], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+        try:
+            await starting
+        except asyncio.CancelledError:
+            return 0
+        except (DejavuError, OSError) as error:
+            _report(order, WorkerReport(refusal=str(error)))
+            return 1
+        except Exception as error:
+            _log.exception("start_failed")
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            _report(order, WorkerReport(refusal=f"a fault of the program, told of in the log: {told}"))
+            return 1
+        _report(order, WorkerReport(address=worker.address, models=worker.models))
+        await told_to_end
+        _log.info("draining", grace_seconds=settings.grace_seconds)
+    return 0
+
+
+def _report(order: WorkerOrder, report: WorkerReport) -> None:
+    # The pipe breaks where the supervisor is gone: the kernel's signal is then on its way.
+    with contextlib.suppress(BrokenPipeError), os.fdopen(order.report_fd, "w", encoding="utf-8") as pipe:
+        pipe.write(report.to_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import signal
 import threading
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -16,6 +17,9 @@ from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import Json
 from dejavu_feed.errors import FeedError
 from dejavu_feed.evening import MOST_SIMULATED, PlayedGame, recorded_evening, simulated_evening
+from dejavu_feed.faults.games import into_overtime
+from dejavu_feed.faults.kinds import ABOUT, Kind, parse_kinds
+from dejavu_feed.faults.layer import FaultyReplay
 from dejavu_feed.local_http import LocalServer
 from dejavu_feed.replay import Replay
 from dejavu_feed.timeline import PACE
@@ -45,12 +49,25 @@ def replay(
         typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="How many games to simulate when there is no file."),
     ] = 8,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Simulate the same games again; by default they are new each time.")
+        int | None,
+        typer.Option(metavar="N", help="Simulate the same games, and the same faults, again; by default they are new."),
     ] = None,
     stagger: Annotated[
         float, typer.Option(metavar="MINUTES", min=0, help="From one tip-off to the next, at life's pace.")
     ] = 5.0,
     delay: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="From now to the first tip-off.")] = 5.0,
+    faults: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS", help=f"What shall go wrong with the feed: all, or some of {', '.join(Kind)}; with commas."
+        ),
+    ] = "",
+    fault_rate: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="Of each file's stretches of five minutes, those with a fault."
+        ),
+    ] = 0.5,
     as_json: Json = False,
 ) -> None:
     """Serve an evening of games as the NBA's live feed does, faster than life; `dejavu poll --feed-url` reads it.
@@ -58,14 +75,19 @@ def replay(
     Games are simulated, or those of a day in a file. When all are final it goes on serving them. Ends with Ctrl-C.
     """
     host, port = _address(listen)
+    kinds = _kinds(faults)
     try:
         evening, left_out = _games(games, date, count, seed)
     except FeedError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(FAILED) from error
+    if Kind.OVERTIME in kinds:
+        evening = (into_overtime(evening[0]), *evening[1:])
     source = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
+    fault_seed = secrets.randbelow(10**6) if seed is None else seed
+    respond = FaultyReplay(source, kinds, seed=fault_seed, rate=fault_rate).respond if kinds else source.respond
     try:
-        server = LocalServer(source.respond, host, port)
+        server = LocalServer(respond, host, port)
     except OSError as error:
         typer.echo(f"Error: cannot listen at {listen}: {error.strerror or error}", err=True)
         raise typer.Exit(FAILED) from error
@@ -73,7 +95,8 @@ def replay(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with server:
-        _announce(source, server.url, speed, left_out, as_json=as_json)
+        bad_day = {"kinds": sorted(kinds), "seed": fault_seed, "rate": fault_rate} if kinds else None
+        _announce(source, server.url, left_out, bad_day, as_json=as_json)
         stop.wait()
 
 
@@ -82,6 +105,13 @@ def _address(listen: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise typer.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
     return host, int(port)
+
+
+def _kinds(faults: str) -> frozenset[Kind]:
+    try:
+        return parse_kinds(faults) if faults else frozenset()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from error
 
 
 def _games(
@@ -95,14 +125,18 @@ def _games(
     return recorded_evening(file, date.date())
 
 
-def _announce(source: Replay, url: str, speed: float, left_out: tuple[str, ...], *, as_json: bool) -> None:
+def _announce(
+    source: Replay, url: str, left_out: tuple[str, ...], bad_day: dict[str, Any] | None, *, as_json: bool
+) -> None:
+    speed = source.speed
     if as_json:
         games = [
             {"gameId": game_id, "homeTeam": game.home, "awayTeam": game.away, "source": game.source}
             for game_id, game in source.games.items()
         ]
         end = source.end.isoformat(timespec="seconds")
-        typer.echo(json.dumps({"url": url, "speed": speed, "end": end, "games": games, "leftOut": left_out}))
+        record = {"url": url, "speed": speed, "end": end, "games": games, "leftOut": left_out, "faults": bad_day}
+        typer.echo(json.dumps(record))
         return
     typer.echo(
         f"Serving {len(source.games)} game{'s' * (len(source.games) != 1)} at {url}, {speed:g} times faster than life."
@@ -111,7 +145,12 @@ def _announce(source: Replay, url: str, speed: float, left_out: tuple[str, ...],
         typer.echo(f"  {game_id}  {game.away} @ {game.home}  {game.source}")
     for reason in left_out:
         typer.echo(f"  left out: {reason}")
-    # Six looks at each game while its half can be forecast.
-    interval = min(10.0, max(0.05, round(_FORECAST_WINDOW / speed / 6, 2)))
+    if bad_day is not None:
+        typer.echo(f"Faults, the same again with --seed {bad_day['seed']}:")
+        for kind in bad_day["kinds"]:
+            typer.echo(f"  {kind}: {ABOUT[kind]}")
+    # Six looks at each game while its half can be forecast; on a bad day as often as in life, for many are in vain.
+    between = _FORECAST_WINDOW / 6 if bad_day is None else 10.0
+    interval = min(10.0, max(0.05, round(between / speed, 2)))
     typer.echo(f"The last one ends at {source.end.astimezone():%H:%M:%S}; Ctrl-C ends the replay. To watch it:")
     typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g}")

@@ -77,6 +77,7 @@ class Play:
         action, detail: the feed's `actionType` and `subType`, for instance "period" and "end".
         scoring: whether a shot or a free throw was made.
         actual: when it happened by the feed's wall clock, aware; it may run back from play to play; None if not told.
+        edited: when it was last written or corrected, aware; None if not told.
     """
 
     order: int
@@ -89,6 +90,7 @@ class Play:
     detail: str = ""
     scoring: bool = False
     actual: datetime | None = None
+    edited: datetime | None = None
 
 
 def clock_seconds(text: str) -> float | None:
@@ -126,6 +128,8 @@ def read_boxscore(payload: object, game_id: str) -> GameState:
 def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
     """A game's plays in their order (`orderNumber`: neither `actionNumber` nor `timeActual` is monotone).
 
+    Of a play that is listed twice the version that was edited last counts.
+
     Raises:
         MalformedFeed: if the payload is not the play-by-play of this game, or one of its plays lacks its place, clock
             or score: a pattern is not guessed from what is left.
@@ -134,9 +138,19 @@ def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
     found = _get(game, "gameId", str, "game")
     if found != game_id:
         raise MalformedFeed(f"asked for the plays of {game_id}, got those of {found[:20]!r}")
-    actions = _get(game, "actions", list, "game")
-    plays = [_play(action, f"actions[{index}]") for index, action in enumerate(actions)]
-    return tuple(sorted(plays, key=lambda play: play.order))
+    plays: dict[tuple[int, object], Play] = {}
+    for index, action in enumerate(_get(game, "actions", list, "game")):
+        play = _play(action, f"actions[{index}]")
+        number = action.get("actionNumber")
+        key = (play.order, number if isinstance(number, int) else None)
+        listed = plays.get(key)
+        if listed is None or _edited(listed) <= _edited(play):
+            plays[key] = play
+    return tuple(sorted(plays.values(), key=lambda play: play.order))
+
+
+def _edited(play: Play) -> datetime:
+    return play.edited or datetime.min.replace(tzinfo=UTC)
 
 
 def _own(state: GameState, game_id: str) -> GameState:
@@ -190,6 +204,7 @@ def _play(record: object, where: str) -> Play:
         detail=_text(record, "subType"),
         scoring=_text(record, "shotResult") == "Made",
         actual=_time(_text(record, "timeActual")),
+        edited=_time(_text(record, "edited")),
     )
 
 

@@ -17,11 +17,15 @@ class Response:
     """An HTTP answer, before it is sent: a layer of faults may put another in its place.
 
     Content-Length is that of the body unless the headers give another.
+
+    Attributes:
+        hold: if not 0, there is no answer: the connection is held for so many seconds, then closed without a word.
     """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    hold: float = 0.0
 
 
 Responder = Callable[[str], Response]
@@ -54,6 +58,7 @@ class LocalServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._server.ending.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -65,6 +70,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], respond: Responder) -> None:
         self.respond = respond
+        self.ending = threading.Event()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -87,6 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         response = self.server.respond(self.path.partition("?")[0])
+        if response.hold:
+            self.server.ending.wait(response.hold)
+            self.close_connection = True
+            return
         self.send_response(response.status)
         for name, value in {"Content-Length": str(len(response.body)), **response.headers}.items():
             self.send_header(name, value)

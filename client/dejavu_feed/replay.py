@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from dejavu_feed import payloads
 from dejavu_feed.clock import utc_now
@@ -28,6 +28,24 @@ _GAME: Final = re.compile(
 )
 
 
+class File(NamedTuple):
+    """A file of the feed."""
+
+    kind: Literal["scoreboard", "playbyplay", "boxscore"]
+    game_id: str = ""
+    """Whose plays or box score it is; "" for the scoreboard."""
+
+
+def file_at(path: str) -> File | None:
+    """The file that a path names; None if the feed has none of that form."""
+    if path == _SCOREBOARD:
+        return File("scoreboard")
+    match = _GAME.fullmatch(path)
+    if match is None:
+        return None
+    return File("boxscore" if match["kind"] == "boxscore" else "playbyplay", match["game_id"])
+
+
 class Replay:
     """The evening's games against a clock.
 
@@ -37,6 +55,10 @@ class Replay:
         delay: wall-clock seconds from now until the first tip-off.
         stagger: life seconds between one tip-off and the next.
         now: the clock, aware.
+
+    Attributes:
+        start: when the first game tips off.
+        speed: as given.
 
     Raises:
         ValueError: if there are no games, or speed is not positive, or a time negative.
@@ -56,8 +78,8 @@ class Replay:
         if not speed > 0 or delay < 0 or stagger < 0:
             raise ValueError("speed must be positive; delay and stagger must not be negative")
         self._now = now
-        self._speed = speed
-        first = now() + timedelta(seconds=delay)
+        self.speed = speed
+        self.start = first = now() + timedelta(seconds=delay)
         # Eight digits drawn anew for each run: no two runs share an id, so no ledger takes one game for another.
         minted = secrets.randbelow(10**8 - len(games))
         self._games = {
@@ -77,30 +99,43 @@ class Replay:
     def end(self) -> datetime:
         """When the last game becomes final."""
         return max(
-            tip_off + timedelta(seconds=timeline.length / self._speed) for timeline, tip_off in self._games.values()
+            tip_off + timedelta(seconds=timeline.length / self.speed) for timeline, tip_off in self._games.values()
         )
+
+    def now(self) -> datetime:
+        """What its clock shows."""
+        return self._now()
 
     def respond(self, path: str) -> Response:
         """The answer to the GET of a path at this moment. What the NBA has no file for yet is 404 here."""
-        now = self._now()
-        if path == _SCOREBOARD:
-            return _json(payloads.scoreboard([self._at(game_id, now) for game_id in self._games], now))
-        match = _GAME.fullmatch(path)
-        if match is None or match["game_id"] not in self._games:
+        return self.respond_at(path, self._now())
+
+    def respond_at(self, path: str, now: datetime) -> Response:
+        """The answer to the GET of a path at any moment."""
+        file = file_at(path)
+        if file is None or (file.game_id and file.game_id not in self._games):
             return Response(HTTPStatus.NOT_FOUND, b"no such file")
-        game = self._at(match["game_id"], now)
-        if match["kind"] == "boxscore":
-            return _json(payloads.boxscore(game, now))
+        if file.kind == "scoreboard":
+            return json_response(payloads.scoreboard([self.game_at(game_id, now) for game_id in self._games], now))
+        game = self.game_at(file.game_id, now)
+        if file.kind == "boxscore":
+            return json_response(payloads.boxscore(game, now))
         if not game.plays:
             return Response(HTTPStatus.NOT_FOUND, b"not tipped off yet")
-        return _json(payloads.playbyplay(game, now))
+        return json_response(payloads.playbyplay(game, now))
 
-    def _at(self, game_id: str, now: datetime) -> payloads.LiveGame:
+    def game_at(self, game_id: str, now: datetime) -> payloads.LiveGame:
+        """A game as it stands at a moment.
+
+        Raises:
+            KeyError: if it is not one of the evening.
+        """
         timeline, tip_off = self._games[game_id]
-        at = (now - tip_off).total_seconds() * self._speed
-        return payloads.LiveGame(game_id, timeline, tip_off, self._speed, at)
+        at = (now - tip_off).total_seconds() * self.speed
+        return payloads.LiveGame(game_id, timeline, tip_off, self.speed, at)
 
 
-def _json(payload: payloads.Json) -> Response:
+def json_response(payload: payloads.Json) -> Response:
+    """A payload as the feed sends it."""
     body = json.dumps(payload, separators=(",", ":")).encode()
     return Response(HTTPStatus.OK, body, {"Content-Type": "application/json", "Cache-Control": "no-store"})

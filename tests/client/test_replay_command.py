@@ -15,6 +15,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from dejavu_client.cli import app
+from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.live import GameStatus
 from dejavu_feed.local_http import LocalServer, Response
 from dejavu_feed.nba import NbaFeed
@@ -76,3 +77,25 @@ def test_an_address_that_is_taken_is_told() -> None:
     with LocalServer(lambda _: Response(200, b"")) as server:
         address = server.url.removeprefix("http://")
         assert f"cannot listen at {address}" in fails_with(1, "--listen", address)
+
+
+def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
+    options = ["--listen", "127.0.0.1:0", "--count", "2", "--delay", "0", "--faults", "403-json,overtime", "--json"]
+    options += ["--fault-rate", "1", "--speed", "60"]
+    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        told = json.loads(program.stdout.readline())
+        with closing(NbaFeed(told["url"])) as feed, pytest.raises(FeedUnavailable, match="status 403"):
+            while True:  # at this speed each file has its fault within five seconds
+                feed.scoreboard()
+        program.terminate()
+        assert program.wait(20) == 0
+
+    assert told["faults"]["kinds"] == ["403-json", "overtime"]
+    assert (told["faults"]["rate"], type(told["faults"]["seed"])) == (1.0, int)
+
+
+def test_an_unknown_fault_is_a_usage_error_that_names_those_there_are() -> None:
+    message = fails_with(2, "--faults", "gremlins")
+    assert "gremlins is no kind of fault" in message
+    assert "withdrawn" in message

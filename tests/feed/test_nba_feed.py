@@ -385,3 +385,18 @@ def test_all_faults_share_one_tree() -> None:
         "FeedNotInstalled",
         "BadGamesFile",
     }
+
+
+def test_of_a_play_that_is_listed_twice_the_version_edited_last_counts(source: FaultyReplay, feed: NbaFeed) -> None:
+    true = feed.plays(source.game_id)
+
+    def list_again(payload: Any) -> None:
+        actions = payload["game"]["actions"]
+        actions.append(actions[5] | {"scoreHome": "99", "edited": "2020-01-01T00:00:00Z"})
+        actions.insert(0, actions[7] | {"scoreHome": "98", "edited": "2030-01-01T00:00:00Z"})
+
+    source.edit(list_again)
+    plays = feed.plays(source.game_id)
+
+    assert [play.order for play in plays] == [play.order for play in true]
+    assert (plays[5], plays[7].home) == (true[5], 98)

@@ -1,0 +1,80 @@
+"""Faults of one answer: what takes its place, and what is wrong inside of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from dejavu_feed.faults.kinds import Kind
+from dejavu_feed.local_http import Response
+from dejavu_feed.payloads import Json
+
+_PAGE: Final = (
+    b"<HTML><HEAD>\n<TITLE>Access Denied</TITLE>\n</HEAD><BODY>\n<H1>Access Denied</H1>\n"
+    b"You don't have permission to access this file on this server.\n</BODY>\n</HTML>\n"
+)
+_OF_A_PLAY: Final = ("actionType", "clock", "orderNumber", "period", "scoreAway", "scoreHome", "subType", "timeActual")
+_OF_A_GAME: Final = (
+    "awayTeam",
+    "gameClock",
+    "gameId",
+    "gameStatus",
+    "gameStatusText",
+    "gameTimeUTC",
+    "homeTeam",
+    "period",
+)
+
+
+def _truncated(response: Response, rng: random.Random) -> Response:
+    body = response.body[: rng.randrange(1, max(2, len(response.body)))]
+    told = {} if rng.random() < 0.5 else {"Content-Length": str(len(response.body)), "Connection": "close"}
+    return Response(response.status, body, {**response.headers, **told})
+
+
+IN_PLACE: Final[dict[Kind, Callable[[Response, random.Random], Response]]] = {
+    Kind.FORBIDDEN_PAGE: lambda response, rng: Response(HTTPStatus.FORBIDDEN, _PAGE, {"Content-Type": "text/html"}),
+    Kind.FORBIDDEN_JSON: lambda response, rng: Response(HTTPStatus.FORBIDDEN, response.body, response.headers),
+    Kind.SERVER_ERROR: lambda response, rng: Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"Internal Server Error"),
+    Kind.TRUNCATED: _truncated,
+    Kind.EMPTY: lambda response, rng: Response(response.status, b"", response.headers),
+    Kind.HOLLOW: lambda response, rng: Response(response.status, rng.choice([b"{}", b"[]"]), response.headers),
+}
+"""What comes in place of an answer."""
+
+
+def _duplicated(payload: Json, rng: random.Random) -> None:
+    actions = payload["game"]["actions"]
+    for action in rng.sample(actions, min(len(actions), 10)):
+        actions.insert(rng.randrange(len(actions) + 1), dict(action))
+
+
+def _disordered(payload: Json, rng: random.Random) -> None:
+    actions = payload["game"]["actions"]
+    numbers = [action["actionNumber"] for action in actions]
+    rng.shuffle(numbers)
+    for action, number in zip(actions, numbers, strict=True):
+        action["actionNumber"] = number
+    rng.shuffle(actions)
+
+
+def _incomplete(payload: Json, rng: random.Random) -> None:
+    """Takes a field from a play, or from a game of the scoreboard or of a box score."""
+    if "scoreboard" in payload:
+        games = payload["scoreboard"]["games"]
+        if games:
+            rng.choice(games).pop(rng.choice(_OF_A_GAME), None)
+    elif "actions" in payload["game"]:
+        rng.choice(payload["game"]["actions"]).pop(rng.choice(_OF_A_PLAY), None)
+    else:
+        payload["game"].pop(rng.choice(_OF_A_GAME), None)
+
+
+INSIDE: Final[dict[Kind, Callable[[Json, random.Random], None]]] = {
+    Kind.INCOMPLETE: _incomplete,
+    Kind.DUPLICATED: _duplicated,
+    Kind.DISORDERED: _disordered,
+}
+"""What alters a payload in place; duplicates and disorder are of plays alone."""

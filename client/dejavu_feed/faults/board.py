@@ -1,0 +1,57 @@
+"""Faults of a scoreboard: a game that never begins, and a day that ends before its games do."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from dejavu_feed.live import GameStatus
+from dejavu_feed.names import REPLAY_PREFIX, TEAMS
+from dejavu_feed.payloads import TEAM_IDS, Json
+
+
+def add_postponed(board: Json) -> None:
+    """Adds a game of teams that do not play tonight, postponed, in place."""
+    board["scoreboard"]["games"].append(_scheduled(board, 1, "PPD", timedelta(0)))
+
+
+def add_point(team: Json) -> None:
+    """Counts a point more for a team, in its first period, in place."""
+    team["score"] += 1
+    team["periods"][0]["score"] += 1
+
+
+def turn_day(board: Json, at: datetime) -> None:
+    """Turns a scoreboard to the next day, in place: games that had begun before `at` are gone, tomorrow's is there."""
+    inner = board["scoreboard"]
+    tomorrow = _scheduled(board, 2, "7:30 pm ET", timedelta(days=1))
+    inner["gameDate"] = f"{date.fromisoformat(inner['gameDate']) + timedelta(days=1)}"
+    inner["games"] = [game for game in inner["games"] if datetime.fromisoformat(game["gameTimeUTC"]) > at]
+    inner["games"].append(tomorrow)
+
+
+def _scheduled(board: Json, number: int, text: str, later: timedelta) -> Json:
+    """A game that has not begun, with an id `number` beyond the evening's own."""
+    games = board["scoreboard"]["games"]
+    first = min(games, key=lambda game: str(game["gameTimeUTC"]))
+    busy = {game[team]["teamTricode"] for game in games for team in ("homeTeam", "awayTeam")}
+    home, away = sorted(TEAMS, key=lambda code: (code in busy, code))[:2]
+    last = max(int(game["gameId"][len(REPLAY_PREFIX) :]) for game in games)
+    tip_off = datetime.fromisoformat(first["gameTimeUTC"]).astimezone(UTC) + later
+    return {
+        **first,
+        "gameId": f"{REPLAY_PREFIX}{(last + number) % 10**8:08d}",
+        "gameStatus": int(GameStatus.SCHEDULED),
+        "gameStatusText": text,
+        "period": 0,
+        "gameClock": "",
+        "gameTimeUTC": f"{tip_off:%Y-%m-%dT%H:%M:%SZ}",
+        "homeTeam": _idle(first["homeTeam"], home),
+        "awayTeam": _idle(first["awayTeam"], away),
+    }
+
+
+def _idle(team: Json, code: str) -> Json:
+    periods = [{**period, "score": 0} for period in team["periods"][:4]]
+    city, _, name = TEAMS[code].rpartition(" ")
+    names = {"teamId": TEAM_IDS[code], "teamTricode": code, "teamCity": city, "teamName": name}
+    return {**team, **names, "score": 0, "periods": periods}

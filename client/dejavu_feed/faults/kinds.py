@@ -1,0 +1,69 @@
+"""The faults of a feed by name. Nearly all of them were seen in the NBA's own; the rest is what any network does."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """A kind of fault, with the name that options and logs use."""
+
+    FORBIDDEN_PAGE = "403-html"
+    FORBIDDEN_JSON = "403-json"
+    SERVER_ERROR = "500"
+    TIMEOUT = "timeout"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    HOLLOW = "hollow"
+    STALE = "stale"
+    INCOMPLETE = "incomplete"
+    SILENCE = "silence"
+    AHEAD = "ahead"
+    DUPLICATED = "duplicated"
+    DISORDERED = "disordered"
+    CORRECTED = "corrected"
+    WITHDRAWN = "withdrawn"
+    TECHNICAL = "technical"
+    POSTPONED = "postponed"
+    OVERTIME = "overtime"
+    MIDNIGHT = "midnight"
+
+
+ABOUT: Final[dict[Kind, str]] = {
+    Kind.FORBIDDEN_PAGE: "status 403 with a page of HTML, as from a firewall",
+    Kind.FORBIDDEN_JSON: "status 403 with the very JSON that was asked for",
+    Kind.SERVER_ERROR: "status 500",
+    Kind.TIMEOUT: "an answer that never comes",
+    Kind.TRUNCATED: "a body that ends in the middle, told by its length or not",
+    Kind.EMPTY: "status 200 without a body",
+    Kind.HOLLOW: "{} or []",
+    Kind.STALE: "a file of some minutes ago, as from a cache that forgot it",
+    Kind.INCOMPLETE: "a play or a game that lacks a field",
+    Kind.SILENCE: "no file at all for minutes",
+    Kind.AHEAD: "a scoreboard whose clock runs ahead of the plays",
+    Kind.DUPLICATED: "plays listed twice",
+    Kind.DISORDERED: "plays listed and numbered out of order; their orderNumber alone is right",
+    Kind.CORRECTED: "shots first credited with the wrong points or to the wrong team, and corrected within minutes",
+    Kind.WITHDRAWN: "plays that never were, one just past 6:00 of the second quarter, taken back within minutes",
+    Kind.TECHNICAL: "games that stand at 1–1 before their tip-off",
+    Kind.POSTPONED: "one game more, which never begins",
+    Kind.OVERTIME: "the first game tied after four quarters",
+    Kind.MIDNIGHT: "a scoreboard that turns to the next day while games go on, and does not show them any more",
+}
+"""What each kind does."""
+
+
+def parse_kinds(text: str) -> frozenset[Kind]:
+    """The kinds that a text names: "all", or some of them with commas between.
+
+    Raises:
+        ValueError: if it names none, or an unknown one; says which there are.
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    if names == ["all"]:
+        return frozenset(Kind)
+    unknown = [name for name in names if name not in tuple(Kind)]
+    if unknown or not names:
+        raise ValueError(f"{', '.join(unknown) or repr(text)} is no kind of fault; there are: all, {', '.join(Kind)}")
+    return frozenset(map(Kind, names))

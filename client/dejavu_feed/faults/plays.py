@@ -1,0 +1,134 @@
+"""Faults of a game's plays that are mended while it goes on: scores that are corrected, plays that are withdrawn.
+
+Such a mistake stands from its play on until it is mended; then every play that it had touched is marked as edited.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final
+
+from dejavu_feed.faults.kinds import Kind
+from dejavu_feed.payloads import Json, LiveGame, clock_text
+from dejavu_feed.timeline import TimedPlay, Timeline
+
+_MENDED_AFTER: Final = (30.0, 200.0)
+"""Life seconds that a mistake stands, at least and at most."""
+_SHARE_CORRECTED: Final = 0.08
+"""Of made shots."""
+_SHARE_WITHDRAWN: Final = 0.02
+"""Of all plays, the share that is followed by one that never was."""
+_SIX_MINUTES: Final = 360.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something wrong in a game's plays, for a while.
+
+    Attributes:
+        index: the play that is wrong, or after which there is one that never was.
+        until: when it is mended, in life seconds since tip-off.
+        home, away: points too many (or too few) from that play on.
+        false: period and clock (seconds left) of a play that never was; None where a play is only wrong.
+    """
+
+    index: int
+    until: float
+    home: int
+    away: int
+    false: tuple[int, float] | None = None
+
+    @property
+    def first(self) -> int:
+        """The first play whose score it touches."""
+        return self.index if self.false is None else self.index + 1
+
+
+def mistakes(timeline: Timeline, kinds: frozenset[Kind], rng: random.Random) -> tuple[Mistake, ...]:
+    """The mistakes of a game.
+
+    The last shot before 6:00 of the second quarter is always among those that are corrected, and a shot just past 6:00
+    among those that never were, so that each game's pattern is wrong, and complete too early, for a while.
+    """
+    plays = timeline.plays
+    last = max(index for index, play in enumerate(plays) if play.period <= 2 and not _past_six_minutes(play))
+    shots = [index for index, play in enumerate(plays) if play.points]
+    found: list[Mistake] = []
+    if Kind.CORRECTED in kinds:
+        wrong = {index for index in shots if rng.random() < _SHARE_CORRECTED}
+        wrong |= set([index for index in shots if index <= last][-1:])
+        found += [_wrong_shot(plays[index], index, rng) for index in sorted(wrong)]
+    if Kind.WITHDRAWN in kinds:
+        false = {
+            index: (play.period, play.clock)
+            for index, play in enumerate(plays[:-1])
+            if rng.random() < _SHARE_WITHDRAWN and index != last
+        }
+        false[last] = (2, _SIX_MINUTES - rng.choice([1.0, 5.0, 20.0]))
+        found += [_false_shot(plays[index], index, moment, rng) for index, moment in sorted(false.items())]
+    return tuple(found)
+
+
+def mistaken(payload: Json, game: LiveGame, wrong: Sequence[Mistake]) -> None:
+    """Puts a game's mistakes into the payload of its plays, in place, as they stand at the moment of the payload."""
+    actions: list[dict[str, Any]] = payload["game"]["actions"]
+    of_plays = list(actions)
+    for mistake in wrong:
+        if mistake.index >= len(of_plays):
+            continue
+        if game.at >= mistake.until:
+            _mark_edited(of_plays, mistake, game)
+            continue
+        if mistake.false is not None:
+            actions.append(_false_action(of_plays[mistake.index], mistake, *mistake.false))
+        for action in of_plays[mistake.first :]:
+            add_points(action, mistake.home, mistake.away)
+
+
+def add_points(action: dict[str, Any], home: int, away: int) -> None:
+    """Alters the score of a play in place."""
+    action["scoreHome"] = str(max(0, int(action["scoreHome"]) + home))
+    action["scoreAway"] = str(max(0, int(action["scoreAway"]) + away))
+
+
+def _wrong_shot(play: TimedPlay, index: int, rng: random.Random) -> Mistake:
+    """A shot that counts a point too few or too many, or for the other team."""
+    until = play.at + rng.uniform(*_MENDED_AFTER)
+    own, other = rng.choice([(-1, 0), (1, 0), (-play.points, play.points)])
+    return Mistake(index, until, *((own, other) if play.by_home else (other, own)))
+
+
+def _false_shot(play: TimedPlay, index: int, moment: tuple[int, float], rng: random.Random) -> Mistake:
+    """A shot of two or three points that never was."""
+    points = rng.choice([2, 3])
+    home, away = rng.choice([(points, 0), (0, points)])
+    return Mistake(index, play.at + rng.uniform(*_MENDED_AFTER), home, away, moment)
+
+
+def _false_action(before: dict[str, Any], mistake: Mistake, period: int, clock: float) -> dict[str, Any]:
+    action = before | {
+        "actionNumber": before["actionNumber"] + 1_000,
+        "orderNumber": before["orderNumber"] + 5_000,
+        "clock": clock_text(clock),
+        "period": period,
+        "actionType": f"{mistake.home + mistake.away}pt",
+        "subType": "Jump Shot",
+        "shotResult": "Made",
+        "isFieldGoal": 1,
+    }
+    add_points(action, mistake.home, mistake.away)
+    return action
+
+
+def _mark_edited(actions: Sequence[dict[str, Any]], mistake: Mistake, game: LiveGame) -> None:
+    edited = f"{game.wall_time(mistake.until).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    for action, play in zip(actions[mistake.first :], game.plays[mistake.first :], strict=True):
+        if play.at < mistake.until:
+            action["edited"] = max(action["edited"], edited)
+
+
+def _past_six_minutes(play: TimedPlay) -> bool:
+    return play.period == 2 and play.clock < _SIX_MINUTES

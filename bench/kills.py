@@ -37,7 +37,7 @@ from typing import TypeVar
 import grpc
 import psutil
 import uvloop
-from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -234,7 +234,7 @@ class Victim:
 
     def kill_worker(self, choose: random.Random) -> float:
         """Ends a worker; returns after how many seconds its successor served."""
-        worker = choose.choice(self._workers(self._server))
+        worker = choose.choice(self._server.workers)
         known = {entry["worker"] for entry in self._server.events if entry["event"] == "serving"}
         start = time.monotonic()
         os.kill(worker.pid, signal.SIGKILL)
@@ -243,17 +243,13 @@ class Victim:
 
     def kill_supervisor(self) -> None:
         """Ends the supervisor, sees its workers end, and starts another server in its place."""
-        workers = self._workers(self._server)
+        workers = psutil.Process(self._server.process.pid).children()
         self._server.process.kill()
         _, alive = psutil.wait_procs(workers, timeout=20)
         self.orphans += sum(worker.status() != psutil.STATUS_ZOMBIE for worker in alive)
         self._server = self._stack.enter_context(spawned_server("--listen", self.address, *self._arguments))
         self.logs.append(self._server)
         _ = self._server.address
-
-    @staticmethod
-    def _workers(server: SpawnedServer) -> list[psutil.Process]:
-        return psutil.Process(server.process.pid).children()
 
 
 async def run(options: argparse.Namespace, folder: Path) -> Result:

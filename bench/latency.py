@@ -123,7 +123,7 @@ def dejavu_server(cpus: set[int]) -> Iterator[Server]:
                 spawned_server("--workers", "1", "--ledger", f"sqlite:///{folder}/ledger.sqlite3")
             )
         address = server.address
-        [worker] = psutil.Process(server.process.pid).children()
+        [worker] = server.workers
         yield Server(address, worker)
 
 

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.forecaster import Forecaster
@@ -110,6 +111,14 @@ class SpawnedServer:
     def address(self) -> str:
         """HOST:PORT of the listening event."""
         return str(self.wait_for("listening")["address"])
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """The workers that have come to serve and live; the supervisor's children are one more, a spare."""
+        with self._more:
+            pids = [int(entry["worker"].partition("-")[2]) for entry in self.events if entry.get("event") == "serving"]
+        children = {child.pid: child for child in psutil.Process(self.process.pid).children()}
+        return [children[pid] for pid in pids if pid in children]
 
     def wait_for(
         self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 30.0

@@ -24,6 +24,8 @@ FORECAST: Final = "forecast"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -48,7 +50,7 @@ def dumps(value: object) -> str:
     Raises:
         ValueError: if it holds NaN, an infinity, or text that is not Unicode.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = _ENCODER.encode(value)
     text.encode()  # lone surrogates: better refused here than by the database
     return text
 

@@ -57,15 +57,13 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for gRPC's tracebacks about what callers did, who could fill the log with them: no longer waited for an
-    answer (how calls ended is counted), or sent metadata that is no text.
+    """False for tracebacks of gRPC's about what callers did, who could fill the log with them: no longer waited for an
+    answer (how calls ended is counted), or sent metadata or a path that is no text (see endpoint.py).
     """
     kind = record.exc_info[0] if record.exc_info else None
     if kind is None:
-        return True
-    return kind.__name__ != "ExecuteBatchError" and not (
-        kind is UnicodeDecodeError and str(record.msg).startswith("Invalid encoding on")
-    )
+        return not isinstance(record.msg, UnicodeDecodeError)
+    return kind.__name__ not in {"ExecuteBatchError", "UnicodeDecodeError"}
 
 
 def _binder(bound: dict[str, str | int]) -> Processor:

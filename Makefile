@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GEN    := .venv-gen
+NODE   := examples/node
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto)
 
@@ -12,7 +13,9 @@ RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 BASE    ?= $(if $(RELEASE),.git#ref=$(RELEASE),$(wildcard protos/released/v*.binpb))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: help install gen check check-gen release-image test test-protobuf6 demo nightly format clean
+NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/google/rpc/*.proto) $(PROTOS)
+
+.PHONY: help install install-node gen check check-gen release-image test test-protobuf6 demo nightly format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -32,6 +35,18 @@ $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	@touch $@
 
 install: $(VENV)/.installed  ## make .venv with everything
+
+$(NODE)/node_modules/.installed: $(NODE)/package.json $(NODE)/package-lock.json $(NODE)/.npmrc
+	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || { echo "Node 18 or newer is needed"; exit 1; }
+	cd $(NODE) && npm ci --prefer-offline --loglevel=error
+	@touch $@
+
+$(NODE)/dist/.built: $(NODE)/node_modules/.installed $(NODE)/tsconfig.json $(NODE_SOURCES)
+	rm -rf $(NODE)/dist $(NODE)/src/gen
+	cd $(NODE) && npm run --silent build
+	@touch $@
+
+install-node: $(NODE)/dist/.built  ## make the Node example: types from the contract, then strict TypeScript
 
 gen: $(GEN)/.installed  ## write the Python messages, stubs and .pyi into protos/gen
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
@@ -59,7 +74,9 @@ release-image: install  ## write the contract as it is released, for those to co
 	rm -f protos/released/v*.binpb
 	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
 
+# Node is no part of what the project needs: without it, or without npm's registry, its tests say that they skip. CI has it.
 test: install test-protobuf6  ## all tests but the long ones
+	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node || test "$(DEJAVU_CI)" != 1
 	$(BIN)/pytest -p no:randomly
 
 test-protobuf6: $(GEN)/.installed
@@ -73,4 +90,4 @@ demo: install  ## eight simulated games, forecast live, from the feed to the sub
 	$(BIN)/dejavu demo
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(GEN) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(GEN) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

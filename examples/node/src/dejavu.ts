@@ -1,0 +1,197 @@
+/**
+ * A client of Dejavu for Node: typed calls with deadlines and the documented retries, and a stream that resumes by itself.
+ *
+ *     const client = new DejavuClient("127.0.0.1:50051");
+ *     const forecast = await client.predict({ pattern: [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6] });
+ *     for await (const { forecast } of client.streamPredictions({ includeCurrent: true })) console.log(forecast?.gameId);
+ *     client.close();
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { credentials, status, type ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import type { CallOptions, requestCallback } from "@grpc/grpc-js";
+
+import { ModelService, PredictionService, serviceConfig } from "./contract.js";
+import { DejavuError, fromCall } from "./errors.js";
+import type { Forecast__Output } from "./gen/dejavu/v1/Forecast.js";
+import type { ListModelsResponse__Output } from "./gen/dejavu/v1/ListModelsResponse.js";
+import type { Model__Output } from "./gen/dejavu/v1/Model.js";
+import type { PredictBatchResponse__Output } from "./gen/dejavu/v1/PredictBatchResponse.js";
+import type { PredictBatchResult__Output } from "./gen/dejavu/v1/PredictBatchResult.js";
+import type { PredictRequest } from "./gen/dejavu/v1/PredictRequest.js";
+import type { PredictResponse__Output } from "./gen/dejavu/v1/PredictResponse.js";
+import type { StreamPredictionsResponse__Output } from "./gen/dejavu/v1/StreamPredictionsResponse.js";
+import { Subscription, type Wanted } from "./subscription.js";
+
+export { DejavuError, type FieldViolation } from "./errors.js";
+export type { Forecast__Output as Forecast } from "./gen/dejavu/v1/Forecast.js";
+export type { PredictRequest } from "./gen/dejavu/v1/PredictRequest.js";
+
+export const DEFAULT_ADDRESS = "127.0.0.1:50051";
+
+const CHANNEL_OPTIONS: ChannelOptions = {
+  "grpc.service_config": serviceConfig,
+  "grpc.service_config_disable_resolution": 1, // retries are the client's affair, not the name service's
+  "grpc.use_local_subchannel_pool": 1, // a connection of this client's own, and so a worker of its own
+  "grpc.keepalive_time_ms": 30_000, // the server allows a ping every 10 s
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.initial_reconnect_backoff_ms": 200, // a server that comes back is found while a call's retries last
+  "grpc.max_reconnect_backoff_ms": 5_000,
+  "grpc.max_receive_message_length": 64 * 1024 * 1024, // a thousand explained forecasts are larger than 4 MiB
+};
+
+export interface ClientOptions {
+  /** Deadline of a call in milliseconds, its retries included; not of a stream. */
+  timeoutMs?: number;
+  /** A stream without any message, heartbeats included, for so many milliseconds is taken to be dead. */
+  silenceMs?: number;
+  /** For TLS; plain text unless given. */
+  credentials?: ChannelCredentials;
+}
+
+export interface StreamOptions extends Wanted {
+  /** Ends the stream without an error. */
+  signal?: AbortSignal;
+  /** Told what ended a connection, and in how many milliseconds the next one is tried. */
+  onLost?: (error: DejavuError, delayMs: number) => void;
+}
+
+/** Calls a Dejavu server; connects when it is first needed. Every call that gets no answer throws a DejavuError. */
+export class DejavuClient {
+  readonly #prediction;
+  readonly #models;
+  readonly #timeoutMs: number;
+  readonly #silenceMs: number;
+
+  constructor(address: string = process.env["DEJAVU_ADDRESS"] ?? DEFAULT_ADDRESS, options: ClientOptions = {}) {
+    const security = options.credentials ?? credentials.createInsecure();
+    this.#prediction = new PredictionService(address, security, CHANNEL_OPTIONS);
+    // One connection for both services.
+    this.#models = new ModelService(address, security, { channelOverride: this.#prediction.getChannel() });
+    this.#timeoutMs = options.timeoutMs ?? 3_000;
+    this.#silenceMs = options.silenceMs ?? 60_000;
+  }
+
+  /** Forecasts one game. With a `gameId` it is in the server's ledger before it is answered; without, a what-if. */
+  async predict(request: PredictRequest): Promise<Forecast__Output> {
+    const { forecast } = await this.#call<PredictResponse__Output>((options, done) =>
+      this.#prediction.predict(request, options, done),
+    );
+    return given(forecast);
+  }
+
+  /** Forecasts 1 to 1,000 games; each succeeds or fails for itself. Results are in the order of the requests. */
+  async predictBatch(requests: PredictRequest[]): Promise<PredictBatchResult__Output[]> {
+    const { results } = await this.#call<PredictBatchResponse__Output>((options, done) =>
+      this.#prediction.predictBatch({ requests }, options, done),
+    );
+    return results;
+  }
+
+  /** The models that the server holds, the active one first. */
+  async listModels(): Promise<Model__Output[]> {
+    const { models } = await this.#call<ListModelsResponse__Output>((options, done) =>
+      this.#models.listModels({}, options, done),
+    );
+    return models;
+  }
+
+  /**
+   * Every recorded forecast, once and in order of sequence, for as long as it is read.
+   *
+   * A broken connection is made again, and the stream goes on where it stood.
+   *
+   * @throws DejavuError OUT_OF_RANGE if the place of the resume token is gone, INVALID_ARGUMENT if it is another ledger's,
+   *   UNAVAILABLE if the server can't be reached at first; later the stream tries on and on.
+   */
+  async *streamPredictions(
+    options: StreamOptions = {},
+  ): AsyncGenerator<StreamPredictionsResponse__Output, void, undefined> {
+    const { signal, onLost } = options;
+    const subscription = new Subscription(options);
+    while (!signal?.aborted) {
+      try {
+        yield* this.#connection(subscription, signal);
+      } catch (error) {
+        if (signal?.aborted) {
+          return;
+        }
+        const delayMs = subscription.lost(error);
+        onLost?.(error as DejavuError, delayMs);
+        await sleep(delayMs, undefined, signal ? { signal } : {}).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Gives the connection back; calls under way end with CANCELLED. */
+  close(): void {
+    this.#prediction.close();
+  }
+
+  /** The events of one connection; ends with an exception, unless the reader leaves first. */
+  async *#connection(
+    subscription: Subscription,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<StreamPredictionsResponse__Output, void, undefined> {
+    const call = this.#prediction.streamPredictions(subscription.request());
+    call.on("error", () => undefined); // it is thrown below; a reader who has left does not care
+    const cancel = (): void => call.cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    const messages = call[Symbol.asyncIterator]() as AsyncIterator<StreamPredictionsResponse__Output>;
+    try {
+      for (;;) {
+        const { done, value } = await this.#next(messages, cancel);
+        if (done) {
+          throw new DejavuError(status.UNAVAILABLE, "the server ended the stream");
+        }
+        if (subscription.accept(value)) {
+          yield value;
+        }
+      }
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      call.cancel();
+    }
+  }
+
+  /** The next message; only the wait for it counts as silence, not what the reader does with it. */
+  async #next<T>(messages: AsyncIterator<T>, cancel: () => void): Promise<IteratorResult<T>> {
+    let silent = false;
+    const watchdog = setTimeout(() => {
+      silent = true;
+      cancel();
+    }, this.#silenceMs);
+    try {
+      return await messages.next();
+    } catch (error) {
+      if (silent) {
+        throw new DejavuError(status.UNAVAILABLE, `nothing came for ${this.#silenceMs / 1000} s`);
+      }
+      throw fromCall(error);
+    } finally {
+      clearTimeout(watchdog);
+    }
+  }
+
+  /** A call with the client's deadline, as a promise. */
+  #call<Response>(start: (options: CallOptions, done: requestCallback<Response>) => unknown): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      start({ deadline: Date.now() + this.#timeoutMs }, (error, response) => {
+        if (error) {
+          reject(fromCall(error) as Error);
+        } else {
+          resolve(given(response));
+        }
+      });
+    });
+  }
+}
+
+function given<T>(value: T | null | undefined): T {
+  if (value === null || value === undefined) {
+    throw new DejavuError(status.INTERNAL, "the server answered without what it promises");
+  }
+  return value;
+}

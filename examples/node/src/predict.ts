@@ -1,0 +1,49 @@
+/**
+ * One forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--json] [DIFFERENTIAL …]`.
+ *
+ * Without a game's id it is a what-if, which leaves no trace; with one it is recorded.
+ */
+
+import { parseArgs } from "node:util";
+
+import { DejavuClient, DejavuError } from "./dejavu.js";
+import { fail, signed } from "./text.js";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    game: { type: "string", default: "" },
+    home: { type: "string", default: "BOS" },
+    away: { type: "string", default: "LAL" },
+    json: { type: "boolean", default: false },
+  },
+});
+// Home − away at the end of minutes 1 … 18.
+const pattern = positionals.length
+  ? positionals.map(Number)
+  : [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6];
+
+const client = new DejavuClient();
+try {
+  const forecast = await client.predict({
+    pattern,
+    gameId: values.game,
+    homeTeam: values.home,
+    awayTeam: values.away,
+    returnExplanation: true,
+  });
+  if (values.json) {
+    console.log(JSON.stringify(forecast));
+  } else {
+    const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
+    console.log(`${values.away} @ ${values.home}: ${signed(forecast.pointForecast)} ${interval} at the half`);
+    for (const game of forecast.explanation?.similarGames.slice(0, 3) ?? []) {
+      console.log(`  ${game.label}: ${signed(game.differentialAtHorizon)}`);
+    }
+  }
+} catch (error) {
+  if (!(error instanceof DejavuError)) throw error;
+  fail(error);
+} finally {
+  client.close();
+}

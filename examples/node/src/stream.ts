@@ -1,0 +1,65 @@
+/**
+ * Recorded forecasts as they are made: `npm run stream -- [--current] [--game ID]… [--token TOKEN] [--count N] [--json]`.
+ *
+ * Goes on by itself when a worker or the server is restarted. What ends it (Ctrl-C, or --count) leaves the last resume token
+ * on stderr: with --token the next run goes on right there.
+ */
+
+import { parseArgs } from "node:util";
+
+import { DejavuClient, DejavuError } from "./dejavu.js";
+import { fail, signed } from "./text.js";
+
+const { values } = parseArgs({
+  options: {
+    current: { type: "boolean", default: false },
+    game: { type: "string", multiple: true, default: [] },
+    token: { type: "string", default: "" },
+    count: { type: "string", default: "0" },
+    json: { type: "boolean", default: false },
+  },
+});
+const count = Number(values.count);
+const stop = new AbortController();
+process.once("SIGINT", () => stop.abort());
+process.once("SIGTERM", () => stop.abort());
+
+const client = new DejavuClient();
+let token = values.token;
+let seen = 0;
+let standing = false;
+try {
+  const events = client.streamPredictions({
+    gameIds: values.game,
+    includeCurrent: values.current,
+    resumeToken: token,
+    heartbeats: true,
+    signal: stop.signal,
+    onLost: (error, delayMs) => {
+      standing = false;
+      console.error(`lost the stream (${error}); again in ${(delayMs / 1000).toFixed(1)} s`);
+    },
+  });
+  for await (const { forecast, resumeToken } of events) {
+    token = resumeToken;
+    if (!forecast) {
+      if (!standing) console.error("listening"); // from here on nothing is missed
+      standing = true;
+      continue;
+    }
+    if (values.json) {
+      console.log(JSON.stringify(forecast));
+    } else {
+      const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
+      console.log(`${forecast.sequence} ${forecast.gameId}: ${signed(forecast.pointForecast)} ${interval}`);
+    }
+    seen += 1;
+    if (seen === count) break;
+  }
+  console.error(`resume token: ${token}`);
+} catch (error) {
+  if (!(error instanceof DejavuError)) throw error;
+  fail(error);
+} finally {
+  client.close();
+}

@@ -1,0 +1,198 @@
+"""The Node example against a real server: what it prints is what the Python client is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from tests.examples.conftest import NODE, Restartable
+from tests.support.calls import PATTERN
+
+from dejavu_client import DejavuClient, Forecast
+
+pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
+
+MADE = {"generatedTime", "expiresTime"}
+"""What differs between two what-ifs."""
+
+
+def run(node: str, program: str, address: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [node, NODE / "dist" / f"{program}.js", *args],
+        env={**os.environ, "DEJAVU_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def answers(node: str, program: str, address: str, *args: str) -> Any:
+    done = run(node, program, address, "--json", *args)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def as_told_to_node(forecast: Forecast) -> dict[str, Any]:
+    """A forecast in the form that proto-loader gives it: 64 bits as text, Timestamps in their two parts."""
+    fields = MessageToDict(forecast, always_print_fields_with_no_presence=True)
+    for name in MADE:
+        moment = getattr(forecast, "generated_time" if name == "generatedTime" else "expires_time")
+        fields[name] = {"seconds": str(moment.seconds), "nanos": moment.nanos}
+    return fields
+
+
+def differences() -> list[str]:
+    return [f"{differential:g}" for differential in PATTERN]
+
+
+def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None:
+    told = answers(node, "predict", address, "--home", "BKN", "--away", "NYK", *differences())
+    with DejavuClient(address) as client:
+        forecast = client.predict(PATTERN, home_team="BKN", away_team="NYK", explain=True)
+    expected = as_told_to_node(forecast)
+    assert {name: value for name, value in told.items() if name not in MADE} == {
+        name: value for name, value in expected.items() if name not in MADE
+    }
+    assert told["sequence"] == "0"
+    assert told["horizon"] == "HORIZON_HALFTIME"
+
+
+def test_a_recorded_forecast_is_the_same_in_both_languages_to_the_nanosecond(node: str, address: str) -> None:
+    told = answers(node, "predict", address, "--game", "0022000001", "--home", "BKN", *differences())
+    with DejavuClient(address) as client:
+        recorded = client.predict(PATTERN, game_id="0022000001", home_team="BKN", away_team="LAL", explain=True)
+    assert told == as_told_to_node(recorded)
+    assert int(told["sequence"]) > 0
+
+
+def test_a_refusal_names_reason_and_field(node: str, address: str) -> None:
+    refused = run(node, "predict", address, "1", "NaN")
+    assert refused.returncode == 1
+    code, *fields = refused.stderr.splitlines()
+    assert code.startswith("INVALID_ARGUMENT: INVALID_PATTERN: pattern[1]: ")
+    [field] = fields
+    assert field.startswith("  pattern[1]: nan; expected ")
+
+
+def test_a_server_that_is_not_there_is_unavailable(node: str) -> None:
+    refused = run(node, "predict", "127.0.0.1:1")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("UNAVAILABLE: ")
+
+
+def test_in_a_batch_of_fifty_the_bad_item_alone_fails(node: str, address: str) -> None:
+    results = answers(node, "batch", address)
+    assert len(results) == 50
+    assert [index for index, result in enumerate(results) if result["result"] != "forecast"] == [49]
+    assert results[49]["error"]["reason"] == "INVALID_PATTERN"
+    assert [violation["field"] for violation in results[49]["error"]["fieldViolations"]] == ["pattern[0]"]
+    points = [result["forecast"]["pointForecast"] for result in results[:49]]
+    assert points[0] < -10 < 10 < points[-1]
+
+
+class NodeStream:
+    """The stream program, whose lines on stderr can be waited for."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._said = list[str]()
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._more:
+                self._said.append(line)
+                self._more.notify_all()
+
+    def wait_until_said(self, text: str, times: int) -> None:
+        """Waits until so many lines begin like this."""
+        with self._more:
+            said = self._more.wait_for(lambda: sum(line.startswith(text) for line in self._said) >= times, 60)
+        assert said, self._said
+
+    def forecasts(self) -> list[dict[str, Any]]:
+        """What it printed, after its end."""
+        assert self.process.stdout is not None
+        return [json.loads(line) for line in self.process.stdout]
+
+    def token(self) -> str:
+        """The resume token that it leaves at its end."""
+        self._reader.join(30)
+        return self._said[-1].removeprefix("resume token: ").strip()
+
+
+@contextmanager
+def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
+    process = subprocess.Popen(
+        [node, NODE / "dist" / "stream.js", "--json", *args],
+        env={**os.environ, "DEJAVU_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield NodeStream(process)
+        finally:
+            process.kill()
+
+
+def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
+    """Records a forecast for each of some games; returns them as Node is told."""
+    with DejavuClient(address, timeout=20.0) as client:
+        games = [f"00220{number:05d}" for number in range(first, last + 1)]
+        return [as_told_to_node(client.predict(PATTERN, game_id=game, explain=True)) for game in games]
+
+
+def test_a_stream_goes_on_over_a_drain_and_a_kill_with_every_forecast_once_and_in_order(
+    node: str, restartable: Restartable
+) -> None:
+    with node_stream(node, restartable.address, "--count", "20") as stream:
+        stream.wait_until_said("listening", 1)
+        expected = record(restartable.address, 1, 5)
+
+        assert restartable.server.stop() == 0
+        stream.wait_until_said("lost the stream", 1)
+        restartable.start_again()
+        expected += record(restartable.address, 6, 10)
+        stream.wait_until_said("listening", 2)
+        expected += record(restartable.address, 11, 12)
+
+        restartable.server.stop(signal.SIGKILL)
+        restartable.start_again()
+        expected += record(restartable.address, 13, 20)
+
+        assert stream.forecasts() == expected
+        token = stream.token()
+
+    missed = record(restartable.address, 21, 23)
+    with node_stream(node, restartable.address, "--token", token, "--count", "3") as stream:
+        assert stream.forecasts() == missed
+
+
+def test_a_stream_of_one_game_ends_without_an_error_when_asked_to(node: str, address: str) -> None:
+    with node_stream(node, address, "--game", "0022000077") as stream:
+        stream.wait_until_said("listening", 1)
+        record(address, 1, 2)
+        stream.process.send_signal(signal.SIGTERM)
+        assert stream.forecasts() == []
+        assert stream.process.wait(30) == 0
+        assert stream.token()
+
+
+def test_a_token_of_another_ledger_ends_the_stream_with_its_reason(node: str, address: str) -> None:
+    refused = run(node, "stream", address, "--token", "not-a-token")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("INVALID_ARGUMENT: INVALID_RESUME_TOKEN: ")

@@ -196,7 +196,8 @@ def spawned_server(*args: str, environment: dict[str, str] | None = None) -> Ite
         [sys.executable, "-m", "dejavu_server", *listen, "--log-format", "json", *args],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",  # gRPC's own lines repeat bytes of callers
         env={**os.environ, **(environment or {})},
     )
     server = SpawnedServer(process)

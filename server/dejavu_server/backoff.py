@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-STEADY_SECONDS = 10.0
+STEADY_SECONDS = 5.0
 """A process that lived this long is replaced at once; after one that died sooner the wait is longer each time."""
 
 FIRST_SECONDS = 0.5

@@ -1,0 +1,283 @@
+"""SIGHUP: every worker is replaced by one that loads what lies at the bundles' paths, and nobody who asks notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.support.bundles import copy_of_default, publish_variant
+from tests.support.calls import PATTERN
+from tests.support.clients import CLIENTS, AnyClient
+from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.under_load import load
+
+from dejavu_client import AsyncDejavuClient
+
+
+@contextmanager
+def server_in(folder: Path, *args: str, workers: int = 2) -> Iterator[SpawnedServer]:
+    """A server of the bundle in folder/bundle, with its ledger beside it."""
+    ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    own = ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
+    with spawned_server(*own, *args) as server:
+        yield server
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> str:
+    """The version of the bundle that a server begins with."""
+    return copy_of_default(tmp_path / "bundle")
+
+
+def reload(server: SpawnedServer) -> None:
+    server.process.send_signal(signal.SIGHUP)
+
+
+def named(server: SpawnedServer, event: str) -> list[str]:
+    """The workers that logged an event, in that order."""
+    return [entry["worker"] for entry in server.events if entry["event"] == event and "worker" in entry]
+
+
+def events(server: SpawnedServer) -> list[str]:
+    return [entry["event"] for entry in server.events]
+
+
+def metrics(server: SpawnedServer) -> list[str]:
+    with urllib.request.urlopen(f"http://{server.wait_for('listening')['metrics']}/metrics", timeout=10) as response:
+        return list(response.read().decode().splitlines())
+
+
+async def versions(address: str, calls: int = 12) -> set[str]:
+    """The models that answer now, over connections of their own."""
+    async with AsyncDejavuClient(address, timeout=20.0) as client:
+        return {(await client.predict(PATTERN)).model_version for _ in range(calls)}
+
+
+async def test_a_new_bundle_comes_in_under_load_and_no_call_fails_and_no_stream_loses_anything(
+    tmp_path: Path, old: str
+) -> None:
+    with server_in(tmp_path) as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        async with load(address) as clients:
+            await clients.answers(100)
+            assert set(clients.versions) == {old}
+            new = publish_variant(tmp_path / "bundle", 0.7)
+            reload(server)
+            told = await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
+            await clients.answered_by(new)
+            await clients.answers(100)
+        clients.check()
+        assert set(clients.versions) == {old, new}
+        assert told["models"] == [new]
+        assert await versions(address) == {new}
+        assert await asyncio.to_thread(server.stop) == 0
+    assert not [entry for entry in server.events if entry["level"] in {"warning", "error"}]
+
+
+def test_never_fewer_workers_serve_than_before(tmp_path: Path, old: str) -> None:
+    with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0", workers=3) as server:
+        assert server.address
+        reload(server)
+        server.wait_for("reloaded", seconds=90)
+        told = [entry["event"] for entry in server.events if entry["event"] == "listening" or "worker" in entry]
+        serving = list(accumulate({"serving": 1, "draining": -1}.get(event, 0) for event in told))
+        assert min(serving[told.index("listening") :]) == 3
+        assert max(serving) == 4
+        first, second = named(server, "serving")[:3], named(server, "serving")[3:]
+        assert named(server, "draining") == sorted(first)
+        assert [name.partition("-")[0] for name in second] == ["0", "1", "2"]
+        lines = metrics(server)
+    assert "dejavu_workers 3.0" in lines
+    assert "dejavu_worker_deaths_total 0.0" in lines
+    assert 'dejavu_reloads_total{outcome="done"} 1.0' in lines
+    assert 'dejavu_reloads_total{outcome="failed"} 0.0' in lines
+
+
+async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_later(tmp_path: Path, old: str) -> None:
+    with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0") as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        workers = server.workers
+        model = tmp_path / "bundle" / "lstm.onnx"
+        model.write_bytes(b"no model")
+        async with load(address) as clients:
+            reload(server)
+            failed = await asyncio.to_thread(server.wait_for, "reload_failed")
+            await clients.answers(50)
+        clients.check()
+        assert set(clients.versions) == {old}
+        assert "lstm.onnx" in failed["reason"]
+        assert (failed["renewed"], failed["workers"]) == (0, 2)
+        assert server.workers == workers
+        assert 'dejavu_reloads_total{outcome="failed"} 1.0' in metrics(server)
+
+        new = publish_variant(tmp_path / "bundle", 0.7)
+        reload(server)
+        await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
+        assert await versions(address) == {new}
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+def test_a_round_uses_no_process_that_was_there_before_it(tmp_path: Path, old: str) -> None:
+    """A spare has loaded the code of the release that was installed when it was started."""
+    with server_in(tmp_path, workers=1) as server:
+        assert server.address
+        before = wait_for_spare(server)
+        reload(server)
+        server.wait_for("reloaded", seconds=90)
+        assert not before & {worker.pid for worker in server.workers}
+        after = wait_for_spare(server)
+        assert not before & after
+
+
+def wait_for_spare(server: SpawnedServer) -> set[int]:
+    """Process ids of the workers and the spare."""
+    supervisor = psutil.Process(server.process.pid)
+    while len(pids := {child.pid for child in supervisor.children()}) <= len(server.workers):
+        time.sleep(0.02)
+    return pids
+
+
+def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:
+    with server_in(tmp_path, workers=1) as server:
+        assert server.address
+        reload(server)
+        server.wait_for("reloading")
+        for _ in range(5):
+            reload(server)
+        second = server.wait_for("serving", lambda entry: entry["worker"] not in named(server, "serving")[:2])
+        server.wait_for("reloaded", lambda entry: server.events.index(entry) > server.events.index(second), seconds=90)
+        assert server.stop() == 0
+    assert [event for event in events(server) if event.startswith("reload")] == ["reloading", "reloaded"] * 2
+
+
+@pytest.mark.parametrize("when", ["starting", "reloading"])
+def test_a_reload_asked_for_at_any_time_never_ends_a_server(tmp_path: Path, old: str, when: str) -> None:
+    with server_in(tmp_path, workers=1) as server:
+        if when == "reloading":
+            assert server.address
+            reload(server)
+        server.wait_for(when)
+        reload(server)
+        server.wait_for("reloaded", seconds=90)
+        assert server.stop() == 0
+
+
+def test_a_server_stopped_in_the_middle_of_a_round_drains_everything(tmp_path: Path, old: str) -> None:
+    with server_in(tmp_path) as server:
+        assert server.address
+        reload(server)
+        server.wait_for("reloading")
+        children = psutil.Process(server.process.pid).children()
+        assert server.stop() == 0
+        assert not [child for child in children if child.is_running()]
+    assert events(server)[-1] == "stopped"
+    assert not [entry for entry in server.events if entry["level"] in {"warning", "error"}]
+    assert server.other_lines == []
+
+
+async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_same(tmp_path: Path, old: str) -> None:
+    with server_in(tmp_path) as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        async with load(address) as clients:
+            new = publish_variant(tmp_path / "bundle", 0.7)
+            last = next(name for name in named(server, "serving") if name.startswith("1-"))
+            reload(server)
+            await asyncio.to_thread(server.wait_for, "reloading")
+            os.kill(int(last.partition("-")[2]), signal.SIGKILL)
+            await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
+            await clients.answered_by(new)
+        clients.check()
+        assert await versions(address) == {new}
+        assert len(server.workers) == 2
+        assert server.wait_for("worker_died")["pid"] == int(last.partition("-")[2])
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_told_of(
+    tmp_path: Path, old: str
+) -> None:
+    with server_in(tmp_path) as server:
+        assert await asyncio.to_thread(lambda: server.address)
+        new = publish_variant(tmp_path / "bundle", 0.7)
+        server.workers[0].kill()
+        told = await asyncio.to_thread(server.wait_for, "models_differ")
+        assert sorted(told["models"]) == sorted([[old], [new]])
+        reload(server)
+        await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
+        assert await asyncio.to_thread(server.stop) == 0
+    assert events(server).count("models_differ") == 1
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_a_client_reaches_every_successor_and_then_dials_no_more(tmp_path: Path, old: str, kind: str) -> None:
+    """While the old and the new serve side by side, answers come from more workers than the server says it has."""
+    with server_in(tmp_path) as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        async with CLIENTS[kind](address, timeout=20.0) as client:
+            await client.call("predict", PATTERN)
+            reload(server)
+            reloaded = asyncio.create_task(asyncio.to_thread(server.wait_for, "reloaded", seconds=90))
+            async with asyncio.timeout(100):
+                while not (reloaded.done() and client.stats.workers.keys() >= set(named(server, "serving")[2:])):
+                    await client.call("predict", PATTERN)
+                    await asyncio.sleep(0.002)
+            await reloaded
+            assert client.stats.methods["Predict"].errors == 0
+            await calls(client, 20)  # a line that was dialled last has its turn
+            known = connections_to(address)
+            await calls(client, 100)
+            assert connections_to(address) <= known
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+async def calls(client: AnyClient, number: int) -> None:
+    for _ in range(number):
+        await client.call("predict", PATTERN)
+
+
+def connections_to(address: str) -> set[int]:
+    """Local ports of this process's connections to an address."""
+    port = int(address.rpartition(":")[2])
+    mine = [each for each in psutil.Process().net_connections("tcp") if each.status == "ESTABLISHED"]
+    return {each.laddr.port for each in mine if each.raddr[1] == port}
+
+
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "dejavu_server", *sys.argv[1:]])
+"""
+
+
+def test_a_server_that_was_started_from_a_terminal_reloads_when_asked_and_ends_with_its_terminal(
+    tmp_path: Path,
+) -> None:
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    arguments = ("--listen", "127.0.0.1:0", "--workers", "1", "--ledger", ledger, "--log-format", "json")
+    terminal, its_end = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, *arguments], stdin=its_end, stderr=subprocess.PIPE, text=True
+    )
+    os.close(its_end)
+    server = SpawnedServer(process)
+    try:
+        assert server.address
+        reload(server)
+        server.wait_for("reloaded", seconds=90)
+        os.close(terminal)
+        assert server.exit_code() == 0
+        assert server.wait_for("draining", lambda entry: "worker" not in entry)["signal"] == "SIGHUP"
+    finally:
+        server.close()

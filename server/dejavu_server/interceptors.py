@@ -22,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, Never, TypeAlias
 
@@ -56,6 +57,9 @@ Behaviour = Callable[..., Any]
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+
+_sent_back: ContextVar[Metadata] = ContextVar("sent_back")
+"""What the present call sends back: its id, and who answers it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -95,6 +99,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The wrapped handler of the method called; None if the server has no such method."""
+        self._identify(handler_call_details)
         method = handler_call_details.method
         wrapped = self._handlers.get(method)
         if wrapped is None:
@@ -136,7 +141,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             in_flight.inc()
-            metadata = self._begin(context)
+            metadata = _sent_back.get()
+            context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
                 remaining = _remaining(context)
@@ -166,7 +172,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> None:
             started = time.perf_counter()
             in_flight.inc()
-            metadata = self._begin(context)
+            metadata = _sent_back.get()
+            context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
                 with self._endable():
@@ -220,20 +227,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise DeadlinePassed(f"no answer within {self._max_call_seconds:g} s") from None
             raise
 
-    def _begin(self, context: Context) -> Metadata:
-        """Gives the call its id, in the log and in the answer."""
+    def _identify(self, call: grpc.HandlerCallDetails) -> None:
+        """Gives a call its id, in the log and in what goes back.
+
+        Here, where the metadata lie ready: a handler that asks its context for them has them made once more. A call
+        runs in one task, and so in a context of its own, from here to its end: nothing needs to be unbound.
+        """
         request_id = ""
-        for key, value in context.invocation_metadata() or ():
+        for key, value in call.invocation_metadata or ():
             # gRPC reads values that it would refuse to send, and then fails the call.
             if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
                 request_id = value[:MAX_REQUEST_ID]
                 break
         request_id = request_id or next(self._ids)
-        # A call runs in a task, and so in a context, of its own: nothing needs to be unbound.
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        metadata = ((REQUEST_ID, request_id), *self._whence)
-        context.set_trailing_metadata(metadata)
-        return metadata
+        _sent_back.set(((REQUEST_ID, request_id), *self._whence))
 
     async def _fail(self, method: str, error: Exception, context: Context, metadata: Metadata) -> Never:
         """Ends a call with the status that an error stands for."""

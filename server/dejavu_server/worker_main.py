@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -77,6 +78,9 @@ async def _serve(order: WorkerOrder, name: str) -> int:
             told = " ".join(f"{type(error).__name__}: {error}".split())
             _report(order, WorkerReport(refusal=f"a fault of the program, told of in the log: {told}"))
             return 1
+        # What was loaded is there to stay: to look through it for garbage again and again would hold calls up.
+        gc.collect()
+        gc.freeze()
         _report(order, WorkerReport(address=worker.address, models=worker.models))
         await told_to_end
         _log.info("draining", grace_seconds=settings.grace_seconds)

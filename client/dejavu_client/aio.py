@@ -70,6 +70,9 @@ class AsyncDejavuClient:
         channel_factory: makes a new channel, in the place of the default one, whenever it is called; `credentials`
             are then its affair.
 
+    Raises:
+        ValueError: if `timeout`, `silence` or `channels` cannot be; a call raises it for its own `timeout`.
+
     Every call raises a DejavuClientError of the tree in `dejavu_client.errors` when it gets no answer. Cancelling the
     task that awaits a call cancels the call.
     """
@@ -88,10 +91,10 @@ class AsyncDejavuClient:
         channel_factory: Callable[[], grpc.aio.Channel] | None = None,
     ) -> None:
         self.target = target
-        self.timeout = timeout
+        self.timeout = config.seconds("timeout", timeout)
         self._credentials = credentials
         self._metadata = tuple(metadata)
-        self._silence = silence
+        self._silence = config.seconds("silence", silence)
         self._pool = Pool(lambda: _Line((channel_factory or self._dial)()), channels)
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = asyncio.Event()
@@ -257,7 +260,7 @@ class AsyncDejavuClient:
         request: RequestT,
         timeout: float | None,  # noqa: ASYNC109 - as in predict
     ) -> ResponseT:
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         place = self._pool.take()
         try:
             with self._open(), self._calls.call(method, seconds):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dejavu_client import config
 from dejavu_client.cli_group import JSON_KEY
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -17,10 +18,11 @@ def _note_json(ctx: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
-def _positive(seconds: float) -> float:
-    if not 0 < seconds < 1e6:
-        raise typer.BadParameter(f"{seconds:g} is not a time to wait")
-    return seconds
+def _timeout(seconds: float) -> float:
+    try:
+        return config.seconds("timeout", seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Target = Annotated[
@@ -32,7 +34,7 @@ Timeout = Annotated[
         "--timeout",
         metavar="SECONDS",
         envvar="DEJAVU_TIMEOUT",
-        callback=_positive,
+        callback=_timeout,
         help="How long to wait for an answer, retries included.",
     ),
 ]

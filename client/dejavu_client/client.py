@@ -69,6 +69,9 @@ class DejavuClient:
         channel_factory: makes a new channel, in the place of the default one, whenever it is called; `credentials`
             are then its affair.
 
+    Raises:
+        ValueError: if `timeout`, `silence` or `channels` cannot be; a call raises it for its own `timeout`.
+
     Every call raises a DejavuClientError of the tree in `dejavu_client.errors` when it gets no answer.
     """
 
@@ -86,10 +89,10 @@ class DejavuClient:
         channel_factory: Callable[[], grpc.Channel] | None = None,
     ) -> None:
         self.target = target
-        self.timeout = timeout
+        self.timeout = config.seconds("timeout", timeout)
         self._credentials = credentials
         self._metadata = tuple(metadata)
-        self._silence = silence
+        self._silence = config.seconds("silence", silence)
         self._pool = Pool(lambda: _Line((channel_factory or self._dial)()), channels)
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = threading.Event()
@@ -241,7 +244,7 @@ class DejavuClient:
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         place = self._pool.take()
         try:
             with self._open(), self._calls.call(method, seconds):

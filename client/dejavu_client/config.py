@@ -31,8 +31,26 @@ DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2
 DEFAULT_VERY_SLOW = 1.0
 
+MAX_SECONDS = 1e6
+"""Longest time that can be asked for: eleven days, of which clocks and libraries think nothing yet."""
+
 Metadata = Sequence[tuple[str, str | bytes]]
 """Key–value pairs that go out with every call."""
+
+
+def seconds(name: str, value: float) -> float:
+    """A time to wait, as it is given.
+
+    Args:
+        name: what it is for, as the argument is called.
+        value: in seconds.
+
+    Raises:
+        ValueError: if nobody can wait for so long: 0, less, more than `MAX_SECONDS`, NaN.
+    """
+    if not 0 < value <= MAX_SECONDS:  # false for NaN too
+        raise ValueError(f"{name}={value!r} is not a time to wait; expected seconds above 0, up to {MAX_SECONDS:,.0f}")
+    return value
 
 
 @cache

@@ -80,6 +80,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleCorrupt(f"{folder}: {MANIFEST} is not a manifest: {place}: {first['msg']}") from error
     except (ValueError, TypeError) as error:
         raise BundleCorrupt(f"{folder}: {MANIFEST} is not a JSON object: {error}") from error
+    except RecursionError:  # its traceback is as long as the nesting is deep
+        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a manifest: it is nested too deeply to be read") from None
 
 
 def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:

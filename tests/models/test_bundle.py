@@ -100,6 +100,13 @@ def test_a_manifest_that_is_no_object_refuses_the_bundle(copy: Path, text: str) 
         load_bundle(copy)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"seed":' * 100_000, "[" * 100_000 + "]" * 100_000])
+def test_a_manifest_that_is_nested_without_end_refuses_the_bundle(copy: Path, text: str) -> None:
+    (copy / MANIFEST).write_text(text)
+    with pytest.raises(BundleCorrupt, match="nested too deeply"):
+        load_bundle(copy)
+
+
 def test_without_a_manifest_there_is_no_bundle(copy: Path, tmp_path: Path) -> None:
     (copy / MANIFEST).unlink()
     for folder in (copy, tmp_path / "nowhere", copy / "lstm.onnx"):

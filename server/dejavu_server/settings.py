@@ -117,6 +117,8 @@ class Settings:
             raise SettingsError("workers", f"{self.workers} is not from 1 to {MAX_WORKERS}")
         if not self.ledger.startswith("sqlite:///") or self.ledger == "sqlite:///":
             raise SettingsError("ledger", f"{self.ledger!r} is not sqlite:///PATH")
+        if "?" in self.ledger:
+            raise SettingsError("ledger", f"{self.ledger!r} has a '?', which would end the PATH of sqlite:///PATH")
         for option, least, most in (
             ("grace_seconds", 0.0, 86_400.0),
             ("heartbeat_seconds", 0.01, 30.0),

@@ -47,6 +47,7 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("workers", 65),
         ("ledger", "postgresql://localhost/x"),
         ("ledger", "sqlite:///"),
+        ("ledger", "sqlite:///a?b"),
         ("durability", "eternal"),
         ("metrics_listen", "9100"),
         ("grace_seconds", -0.1),

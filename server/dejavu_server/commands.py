@@ -22,7 +22,10 @@ app = typer.Typer(
     subcommand_metavar="",  # it has no subcommands yet
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 drained after a signal · 1 could not start, or workers had to be killed · 2 wrong usage.",
+    epilog=(
+        "Exit codes: 0 drained after a signal · 1 could not start, or no worker came to serve any more, or workers had "
+        "to be killed · 2 wrong usage."
+    ),
 )
 
 _DEFAULTS = Settings()
@@ -121,6 +124,11 @@ def serve(
     """Serves forecasts of NBA games over gRPC.
 
     The first SIGTERM or SIGINT drains: calls that run are finished, streams are ended. A second one kills.
+
+    SIGHUP brings in new bundles, or a new release, without an interruption:
+    each worker is replaced by one that loads the bundles anew and runs what is
+    installed by then, as soon as that one serves. Options stay as they are. If
+    it can't serve, the log says why (reload_failed) and the old workers stay.
     """
     if context.invoked_subcommand is not None:
         return

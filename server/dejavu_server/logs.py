@@ -5,8 +5,10 @@ What libraries log through the standard library takes the same form.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
@@ -40,7 +42,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -54,6 +56,18 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
     # Libraries have their say from warnings on: what they tell below is about themselves.
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+class _StandardError:
+    """Standard error, whose terminal may be closed, reader gone or disk full: no call may fail for not being logged."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -136,6 +136,29 @@ def test_every_option_has_help_and_a_variable() -> None:
     assert set(options) == {option.replace("-", "_") for option in EVERY_OPTION} | {"bundle"}
 
 
+def test_the_help_tells_what_each_signal_does() -> None:
+    plain = re.sub(r"\s+", " ", run("--help").output)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        assert name in plain
+
+
+def test_an_interrupt_while_it_loads_is_no_traceback() -> None:
+    program = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "dejavu_server.commands":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from dejavu_server.cli import main
+main()
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert (run.returncode, run.stderr) == (130, "")
+
+
 def test_the_version_is_told() -> None:
     result = run("--version")
     assert result.exit_code == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -70,3 +71,28 @@ def test_a_log_for_people_is_plain_where_there_is_no_terminal() -> None:
 def test_answers_that_nobody_waited_for_do_not_fill_the_log() -> None:
     [entry] = [json.loads(line) for line in logged("json", LATE_ANSWERS).splitlines()]
     assert entry["exception"][0]["exc_type"] == "KeyError"
+
+
+NOBODY_READS = """
+import structlog
+from dejavu_server import logs
+
+logs.configure("info", "json")
+for number in range(1000):
+    structlog.get_logger("test").info("unheard", number=number)
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("fault", ["disk full", "reader gone"])
+def test_a_log_that_cannot_be_written_ends_nothing(fault: str) -> None:
+    if fault == "disk full":
+        stderr = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, stderr = os.pipe()
+        os.close(reader)
+    run = subprocess.run(
+        [sys.executable, "-c", NOBODY_READS], stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=30
+    )
+    os.close(stderr)
+    assert (run.returncode, run.stdout) == (0, "alive\n")

@@ -9,6 +9,7 @@
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     LedgerUnavailable, Draining                UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
+    LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
     DeadlinePassed                             DEADLINE_EXCEEDED     DEADLINE_PASSED
     StreamFailed                               INTERNAL              STREAM_FAILED
     whatever else                              INTERNAL              INTERNAL, without a word of the exception
@@ -29,7 +30,7 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownM
 from dejavu_server.batcher import Overloaded
 from dejavu_server.health import UnknownService
 from dejavu_server.hub import Draining, StreamFailed, SubscriberTooSlow
-from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, ResumeTokenExpired
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -66,6 +67,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
     Draining: grpc.StatusCode.UNAVAILABLE,
     LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
+    LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     StreamFailed: grpc.StatusCode.INTERNAL,
 }

@@ -3,9 +3,9 @@
 The servicer of grpcio-health-checking keeps a Watch open after it said NOT_SERVING for good; a draining server then
 waits for its watchers until the grace time is over. This one tells them and ends.
 
-Health answers whether requests may be sent here, and so stays SERVING when the streams of a worker have ended for good
-(`hub.Hub`): forecasts are still made and recorded, and whoever acts on NOT_SERVING would end those too, on every worker
-that shares the ledger. The log, the metric dejavu_workers_without_streams and the streams' status tell that.
+Health answers whether requests may be sent here, and so stays SERVING while the ledger can't be used: what-ifs are
+still answered, and whoever acts on NOT_SERVING would end those too, on every worker that shares the ledger. The ledger
+has a name of its own, LEDGER, which is NOT_SERVING meanwhile.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ HEALTH_SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 OVERALL = ""
 """The service name that stands for the whole server."""
 
+LEDGER = "dejavu.ledger"
+"""The name that stands for the ledger as the worker asked sees it: whether it records forecasts and sends streams."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -39,10 +42,12 @@ class HealthService:
 
     Args:
         services: full names of the services.
+        parts: names of what the server can go without; none of them serves until it is said to.
     """
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], parts: Iterable[str] = ()) -> None:
         self._services = {OVERALL, HEALTH_SERVICE, *services}
+        self._parts = dict.fromkeys(parts, False)
         self._serving = False
         self._draining = False
         self._changed = asyncio.Event()
@@ -50,6 +55,11 @@ class HealthService:
     def serve(self) -> None:
         """Says SERVING from now on."""
         self._serving = True
+        self._tell()
+
+    def set_part(self, name: str, *, serving: bool) -> None:
+        """Says whether a part serves, as long as the server does."""
+        self._parts[name] = serving
         self._tell()
 
     def drain(self) -> None:
@@ -92,10 +102,13 @@ class HealthService:
             },
         )
 
+    def _knows(self, service: str) -> bool:
+        return service in self._services or service in self._parts
+
     def _response(self, service: str) -> pb.HealthCheckResponse:
-        if service not in self._services:
+        if not self._knows(service):
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN)
-        if self._serving:
+        if self._serving and self._parts.get(service, True):
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVING)
         return pb.HealthCheckResponse(status=pb.HealthCheckResponse.NOT_SERVING)
 

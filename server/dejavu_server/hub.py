@@ -13,18 +13,16 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import NamedTuple, TypeVar
 
-import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
+from dejavu_server.ledger.errors import afresh
 from dejavu_server.records import IssuedForecast
 
-_log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 CURRENT = timedelta(hours=12)
@@ -56,11 +54,11 @@ class Draining(DejavuError):
 
 
 class StreamFailed(DejavuError):
-    """A fault of the program, logged when it happened, ended the streams of this worker."""
+    """A fault of the program, logged when it happened, keeps this worker from following the ledger."""
 
     reason = "STREAM_FAILED"
 
-    def __init__(self, message: str = "this worker can't send streams any more") -> None:
+    def __init__(self, message: str = "this worker can't send streams at present") -> None:
         super().__init__(message)
 
 
@@ -79,7 +77,8 @@ class Hub:
         encode: the contract's message of a forecast, with its explanation.
         heartbeat_seconds: after how long a silence a subscriber gets a heartbeat.
         queue_size: how many forecasts may wait for a subscriber before it is cut off.
-        on_failure: called once if the ledger can't be followed any more; every stream has then ended for good.
+        on_failure: called once, with the reason, if the ledger can't be followed any more: every stream of this hub has
+            then ended for good, and only another hub can go on.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Hub:
         encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
         heartbeat_seconds: float = 15.0,
         queue_size: int = 2000,
-        on_failure: Callable[[], None] = lambda: None,
+        on_failure: Callable[[DejavuError], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._encode = encode
@@ -101,7 +100,7 @@ class Hub:
         self._attached_to_all: set[_Subscription] = set()
         self._attached_to_game: defaultdict[str, set[_Subscription]] = defaultdict(set)
         self._reading = asyncio.Semaphore(CATCHING_UP)
-        self._ended: Callable[[], DejavuError] | None = None
+        self._ended: DejavuError | None = None
         self._tail: asyncio.Task[None] | None = None
 
     @property
@@ -109,18 +108,39 @@ class Hub:
         """How many subscriptions stand."""
         return len(self._subscriptions)
 
-    async def start(self) -> None:
-        """Begins to follow the ledger at its head.
+    @property
+    def position(self) -> int:
+        """The sequence up to which it has followed the ledger."""
+        return self._position
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed or has failed."""
+        return self._ended is not None
+
+    async def start(self, after: int | None = None) -> None:
+        """Begins to follow the ledger.
+
+        Args:
+            after: the sequence to begin after; the ledger's head by default, and where it lies before `after`.
 
         Raises:
-            LedgerError: if the ledger cannot be read.
+            LedgerError: if the ledger, or what comes next in it, cannot be read.
         """
-        self._position = await self._ledger.head()
+        head = await self._ledger.head()
+        self._position = head if after is None else min(after, head)
+        await self._ledger.read_after(
+            self._position, PAGE
+        )  # else it would seem to go on until it came to what can't be
         self._tail = asyncio.create_task(self._follow(), name="ledger-tail")
 
-    async def close(self) -> None:
-        """Ends every subscription at once with Draining, and refuses new ones. May be called again."""
-        self._finish(Draining)
+    async def close(self, reason: DejavuError | None = None) -> None:
+        """Ends every subscription at once, and refuses new ones. May be called again.
+
+        Args:
+            reason: what subscribers are told; Draining by default.
+        """
+        self._finish(reason or Draining())
         if self._tail is not None:
             self._tail.cancel()
             await asyncio.wait([self._tail])
@@ -181,14 +201,19 @@ class Hub:
                     for issued in page:
                         self._publish(issued)
                         await asyncio.sleep(0)  # a long page must not hold up the other calls
+        except LedgerError as error:
+            self._fail(error)
         except Exception as error:
-            # Without the tail nobody would be told anything any more: better an end that clients see. Not one that
-            # they try again upon, though: what comes next in the ledger will not be readable the next time either.
-            _log.exception("stream_failed", position=self._position, effect="no more streams until a restart")
-            self._on_failure()
-            self._finish(partial(type(error), str(error)) if isinstance(error, LedgerError) else StreamFailed)
+            failure = StreamFailed()
+            failure.__cause__ = error
+            self._fail(failure)
         else:
-            self._finish(Draining)
+            self._finish(Draining())
+
+    def _fail(self, error: DejavuError) -> None:
+        # Without the tail nobody would be told anything any more: better an end that clients see.
+        self._finish(error)
+        self._on_failure(error)
 
     def _publish(self, issued: IssuedForecast) -> None:
         targets = self._attached_to_all | self._attached_to_game.get(issued.game_id, set())
@@ -199,16 +224,16 @@ class Hub:
                     self._detach(subscription)
         self._position = issued.sequence
 
-    def _finish(self, error: Callable[[], DejavuError]) -> None:
+    def _finish(self, error: DejavuError) -> None:
         if self._ended is None:
             self._ended = error
             for subscription in self._subscriptions:
-                subscription.end(error())
+                subscription.end(afresh(error))
 
     @contextlib.contextmanager
     def _registered(self, subscription: _Subscription) -> Iterator[None]:
         if self._ended is not None:
-            raise self._ended()
+            raise afresh(self._ended)
         self._subscriptions.add(subscription)
         try:
             yield

@@ -31,7 +31,8 @@ class Metrics:
         messages: messages sent on streams, by method.
         batch_size: queries computed in one pass over the models.
         recorded: forecasts handed to the ledger, by outcome (new, known, failed).
-        streams_failed: 1 once the worker can't follow the ledger any more, and has no streams until it is restarted.
+        ledger_failed: 1 while the worker can't record named forecasts.
+        streams_failed: 1 while the worker can't follow the ledger, and has no streams.
     """
 
     calls: Counter
@@ -40,6 +41,7 @@ class Metrics:
     messages: Counter
     batch_size: Histogram
     recorded: Counter
+    ledger_failed: Gauge
     streams_failed: Gauge
 
 
@@ -62,9 +64,15 @@ def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
         recorded=Counter(
             "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome"], registry=registry
         ),
+        ledger_failed=Gauge(
+            "dejavu_workers_without_ledger",
+            "Workers that can't record named forecasts at present.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        ),
         streams_failed=Gauge(
             "dejavu_workers_without_streams",
-            "Workers that can't follow the ledger any more.",
+            "Workers that can't follow the ledger at present.",
             registry=registry,
             multiprocess_mode="livesum",
         ),

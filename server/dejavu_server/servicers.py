@@ -16,8 +16,8 @@ from dejavu_models.registry import Registry
 from dejavu_server import convert
 from dejavu_server.batcher import CHUNK
 from dejavu_server.errors import INTERNAL, batch_error, describe
-from dejavu_server.hub import Hub
 from dejavu_server.issuing import Issuer, Question
+from dejavu_server.keeper import LedgerKeeper
 from dejavu_server.records import IssuedForecast
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
@@ -31,9 +31,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PredictionService:
     """Forecasts: one, many, and as they happen."""
 
-    def __init__(self, issuer: Issuer, hub: Hub) -> None:
+    def __init__(self, issuer: Issuer, keeper: LedgerKeeper) -> None:
         self._issuer = issuer
-        self._hub = hub
+        self._keeper = keeper
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
@@ -52,7 +52,7 @@ class PredictionService:
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
         """Sends forecasts as they are recorded: messages that the hub serialised, once for all subscribers."""
         wanted = convert.subscription(request)
-        return self._hub.subscribe(wanted.game_ids, wanted.resume_token, wanted.include_current)
+        return self._keeper.subscribe(wanted.game_ids, wanted.resume_token, wanted.include_current)
 
     async def _answer(self, requests: Sequence[pb.PredictRequest]) -> list[pb.PredictBatchResult]:
         """Answers some requests of a batch, in order; each fails for itself."""

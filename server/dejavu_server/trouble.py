@@ -18,7 +18,7 @@ SETTLED_SECONDS = 5.0
 class Trouble:
     """One thing that can go wrong again and again; to be used by one thread.
 
-    Its first failure is logged as an error with its traceback, those that follow are counted in a line now and then,
+    Its first failure is logged as an error, those that follow are counted in a line now and then,
     and its end is a line again.
 
     Args:
@@ -43,8 +43,8 @@ class Trouble:
         self._failures = 0  # since it began; 0: there is none
         self._began = self._latest = self._told = 0.0
 
-    def failed(self, error: BaseException, **fields: Any) -> None:
-        """Takes note of a failure; the fields are logged with it."""
+    def failed(self, error: BaseException, *, traceback: bool = True, **fields: Any) -> None:
+        """Takes note of a failure; the fields are logged with it, and the first time its traceback if wanted."""
         now = self._clock()
         if now - self._latest >= REMINDER_SECONDS:
             self._failures = 0
@@ -52,17 +52,18 @@ class Trouble:
         self._latest = now
         if self._failures == 1:
             self._began = self._told = now
-            self._log.error(self._event, error=str(error), exc_info=error, **fields)
+            told = {"exc_info": error} if traceback else {}
+            self._log.error(self._event, error=str(error), **told, **fields)
         elif now - self._told >= REMINDER_SECONDS:
             self._told = now
             self._log.error(self._event, error=str(error), **self._so_far(now), **fields)
 
-    def succeeded(self) -> None:
-        """Takes note that it worked."""
+    def succeeded(self, **fields: Any) -> None:
+        """Takes note that it worked; the fields are logged with the end of the trouble."""
         if self._failures:
             now = self._clock()
             if now - self._latest >= SETTLED_SECONDS:
-                self._log.info(self._recovered, **self._so_far(now))
+                self._log.info(self._recovered, **self._so_far(now), **fields)
                 self._failures = 0
 
     def _so_far(self, now: float) -> dict[str, Any]:

@@ -28,11 +28,12 @@ from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_server.batcher import CHUNK, Batcher
 from dejavu_server.convert import forecast_message
 from dejavu_server.endpoint import Endpoint
-from dejavu_server.health import HEALTH_SERVICE, HealthService
+from dejavu_server.health import HEALTH_SERVICE, LEDGER, HealthService
 from dejavu_server.hub import Hub
 from dejavu_server.interceptors import CallInterceptor
 from dejavu_server.issuing import Issuer, utc_now
-from dejavu_server.ledger import Durability, Ledger
+from dejavu_server.keeper import Condition, LedgerKeeper
+from dejavu_server.ledger import Durability
 from dejavu_server.metrics import CountedRecorder, Metrics, new_metrics
 from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
 from dejavu_server.settings import Settings
@@ -78,7 +79,8 @@ class Worker:
         reuse_port: share the port with other workers.
 
     Raises:
-        BundleError, LedgerError, CannotListen, OSError: on entry, if it can't start.
+        BundleError, InvalidLedgerUrl, CannotListen, OSError: on entry, if it can't start. A ledger that can't be used
+            is no reason: what-ifs do without, and the rest follows once it can (see keeper.py).
     """
 
     def __init__(
@@ -98,12 +100,12 @@ class Worker:
         self._metrics = new_metrics() if metrics is None else metrics
         self._clock = clock
         self._resources = AsyncExitStack()
-        self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE])
+        self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE], parts=[LEDGER])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
         self._options = [*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))]
         self._endpoint = Endpoint(self._new_server)
         self._handlers: list[grpc.GenericRpcHandler] = []
-        self._hub: Hub
+        self._keeper: LedgerKeeper
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it answers on."""
@@ -129,28 +131,28 @@ class Worker:
         await asyncio.to_thread(warm_up, registry)
         self.models = tuple(info.version for info in registry.models())
 
-        ledger = await Ledger.open(settings.ledger, durability=Durability(settings.durability))
-        stack.push_async_callback(ledger.close)
-        self._hub = Hub(
-            ledger,
-            encode=partial(forecast_message, explanation=True),
-            heartbeat_seconds=settings.heartbeat_seconds,
-            on_failure=self._metrics.streams_failed.inc,
+        self._keeper = LedgerKeeper(
+            settings.ledger,
+            durability=Durability(settings.durability),
+            new_hub=partial(
+                Hub, encode=partial(forecast_message, explanation=True), heartbeat_seconds=settings.heartbeat_seconds
+            ),
+            on_change=self._tell,
         )
-        stack.push_async_callback(self._hub.close)
-        await self._hub.start()
+        stack.push_async_callback(self._keeper.close)
+        await self._keeper.start()
         batcher = Batcher(observe=self._metrics.batch_size.observe)
         stack.push_async_callback(batcher.close)
         issuer = Issuer(
             registry,
             batcher,
-            CountedRecorder(ledger, self._metrics.recorded),
+            CountedRecorder(self._keeper, self._metrics.recorded),
             lifetime=timedelta(seconds=settings.expires_seconds),
             clock=self._clock,
         )
 
         self._handlers = [
-            PredictionService(issuer, self._hub).handlers(),
+            PredictionService(issuer, self._keeper).handlers(),
             ModelService(registry).handlers(),
             self._health.handlers(),
         ]
@@ -183,11 +185,16 @@ class Worker:
         self._health.drain()
         stopping = asyncio.create_task(self._endpoint.stop(self._settings.grace_seconds))
         await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker
-        await self._hub.close()
+        await self._keeper.end_streams()
         await self._calls.end_streams()
         await stopping
         await self._resources.aclose()
         _log.info("drained")
+
+    def _tell(self, ledger: Condition) -> None:
+        self._metrics.ledger_failed.set(not ledger.recording)
+        self._metrics.streams_failed.set(not ledger.streaming)
+        self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)
 
 
 def _load(settings: Settings) -> Registry:

@@ -8,8 +8,11 @@ import grpc
 import pytest
 from tests.support.forecasters import PersistenceForecaster
 from tests.support.servers import async_worker
+from tests.support.subscribers import started
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.hub import Hub
+from dejavu_server.ledger import Ledger
 from dejavu_server.worker import Worker
 
 if TYPE_CHECKING:
@@ -37,3 +40,21 @@ async def channel(worker: Worker) -> AsyncIterator[grpc.aio.Channel]:
 @pytest.fixture
 def service(channel: grpc.aio.Channel) -> PredictionServiceAsyncStub:
     return PredictionServiceStub(channel)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture
+async def ledger(url: str) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def hub(ledger: Ledger) -> AsyncIterator[Hub]:
+    async with started(ledger) as running:
+        yield running

@@ -4,97 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-import structlog
 from tests.support.issued import game, issued
-from tests.support.ledger_faults import add_unreadable_entry
+from tests.support.subscribers import Subscriber, encode, reached, started
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.types import Horizon
 from dejavu_server import hub as hub_module
-from dejavu_server.hub import Draining, Hub, StreamFailed, SubscriberTooSlow
-from dejavu_server.ledger import InvalidResumeToken, Ledger, LedgerCorrupt, ResumeTokenExpired
+from dejavu_server.hub import Hub, SubscriberTooSlow
+from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast
-
-ALL = frozenset[str]()
-
-
-def encode(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-    return forecast_pb2.Forecast(
-        game_id=forecast.game_id, sequence=forecast.sequence, point_forecast=forecast.forecast.point
-    )
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
-@pytest.fixture
-async def ledger(url: str) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(url)
-    yield opened
-    await opened.close()
-
-
-@asynccontextmanager
-async def started(ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000) -> AsyncIterator[Hub]:
-    hub = Hub(ledger, encode=encode, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
-    await hub.start()
-    try:
-        yield hub
-    finally:
-        await hub.close()
-
-
-@pytest.fixture
-async def hub(ledger: Ledger) -> AsyncIterator[Hub]:
-    async with started(ledger) as running:
-        yield running
-
-
-class Subscriber:
-    """Reads a stream message by message, as a client would."""
-
-    def __init__(self, hub: Hub, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False) -> None:
-        self.stream: AsyncGenerator[bytes, None] = hub.subscribe(game_ids, token, current)
-
-    async def next(self) -> pb.StreamPredictionsResponse:
-        return pb.StreamPredictionsResponse.FromString(await anext(self.stream))
-
-    async def heartbeat(self) -> str:
-        """The next message, which must be a heartbeat; its token."""
-        message = await self.next()
-        assert message.WhichOneof("event") == "heartbeat"
-        assert abs(message.heartbeat.sent_time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=1)
-        return message.resume_token
-
-    async def forecasts(self, count: int) -> list[int]:
-        """Sequences of the next so many forecasts; heartbeats between them are passed over."""
-        found: list[int] = []
-        while len(found) < count:
-            message = await self.next()
-            if message.WhichOneof("event") == "forecast":
-                found.append(message.forecast.sequence)
-        return found
-
-    async def __aenter__(self) -> Subscriber:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stream.aclose()
-
-
-async def reached(hub: Hub, sequence: int) -> None:
-    """Waits until the hub's tail got to a place: whoever wants all has been sent it."""
-    async with Subscriber(hub, token=hub._ledger.token(sequence - 1)) as last:
-        assert await last.forecasts(1) == [sequence]
 
 
 async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Hub) -> None:
@@ -285,41 +206,6 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger
             assert await again.forecasts(12) == received
 
 
-async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Hub) -> None:
-    subscribers = [Subscriber(hub) for _ in range(20)]
-    for subscriber in subscribers:
-        await subscriber.heartbeat()
-    waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]
-    await asyncio.sleep(0)
-    await hub.close()
-    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-        assert isinstance(outcome, Draining)
-    assert hub.subscribers == 0
-    with pytest.raises(Draining):
-        await Subscriber(hub).next()
-    await hub.close()
-
-
-async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, hub: Hub) -> None:
-    await ledger.commit([issued(game(n)) for n in range(20)])
-    async with Subscriber(hub, token=ledger.token(0)) as subscriber:
-        await subscriber.forecasts(5)
-        await hub.close()
-        with pytest.raises(Draining):
-            await subscriber.forecasts(20)
-
-
-async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub: Hub) -> None:
-    subscriber = Subscriber(hub, frozenset({game(1)}))
-    await subscriber.heartbeat()
-    waiting = asyncio.create_task(subscriber.next())
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert hub.subscribers == 0
-    assert not hub._attached_to_game
-
-
 async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, hub: Hub) -> None:
     with pytest.raises(InvalidResumeToken):
         await Subscriber(hub, token="nonsense").next()
@@ -354,61 +240,3 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
         assert most == hub_module.CATCHING_UP
         for subscriber in resuming:
             await subscriber.stream.aclose()
-
-
-async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) -> None:
-    def broken(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-        raise RuntimeError("a fault of the program")
-
-    hub = Hub(ledger, encode=broken)
-    await hub.start()
-    with structlog.testing.capture_logs() as logs:
-        async with Subscriber(hub) as subscriber:
-            await subscriber.heartbeat()
-            await ledger.commit([issued()])
-            with pytest.raises(StreamFailed):
-                await subscriber.next()
-    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("stream_failed", "error")]
-    with pytest.raises(StreamFailed):
-        await Subscriber(hub).next()
-    await hub.close()
-
-
-async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
-    failures: list[str] = []
-    hub = Hub(ledger, encode=encode, on_failure=lambda: failures.append("failed"))
-    await hub.start()
-    with structlog.testing.capture_logs() as logs:
-        async with Subscriber(hub) as one, Subscriber(hub, frozenset({game(9)})) as another:
-            for subscriber in (one, another):
-                await subscriber.heartbeat()
-            await ledger.commit([issued(game(1))])
-            assert await one.forecasts(1) == [1]
-            add_unreadable_entry(tmp_path / "ledger.db")
-            for subscriber in (one, another):
-                with pytest.raises(LedgerCorrupt):
-                    await subscriber.next()
-    assert failures == ["failed"]
-    assert [entry["event"] for entry in logs] == ["stream_failed"]
-    for token in ("", ledger.token(1)):
-        with pytest.raises(LedgerCorrupt):
-            await Subscriber(hub, token=token).next()
-    await hub.close()
-
-
-async def test_the_hub_closes_the_tail_that_it_opened(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = asyncio.Event()
-    tail = ledger.tail
-
-    async def watched(after: int) -> AsyncGenerator[list[IssuedForecast], None]:
-        try:
-            async with aclosing(tail(after)) as pages:
-                async for page in pages:
-                    yield page
-        finally:
-            closed.set()
-
-    monkeypatch.setattr(ledger, "tail", watched)
-    async with started(ledger):
-        await ledger.commit([issued()])
-    assert closed.is_set()

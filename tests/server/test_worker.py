@@ -26,8 +26,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.errors import BundleNotFound
 from dejavu_models.registry import Registry, default_bundle
 from dejavu_models.types import ForecastQuery, ScorePattern
-from dejavu_server import worker as worker_module
-from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable
+from dejavu_server import worker_main
+from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_server.metrics import new_metrics
 from dejavu_server.orders import WorkerOrder, WorkerReport
 from dejavu_server.worker import BundleTwice, CannotListen, Worker, warm_up
@@ -197,10 +197,10 @@ async def test_a_bundle_named_twice_is_refused(tmp_path: Path) -> None:
         await Worker(settings_in(tmp_path, bundles=(bundle, bundle))).__aenter__()
 
 
-async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "ledger.sqlite3").write_bytes(b"something else entirely" * 100)
-    with pytest.raises(LedgerError):
-        await new_worker(tmp_path).__aenter__()
+async def test_a_url_that_can_name_no_ledger_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(InvalidLedgerUrl):
+        await new_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/circle/ledger.sqlite3").__aenter__()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
     monkeypatch.setattr(Worker, "__aenter__", refuse)
     report, write_end = os.pipe()
     with capture_logs() as log:
-        assert await worker_module._serve(WorkerOrder(settings_in(tmp_path), 0, os.getpid(), write_end), "0") == 1
+        assert await worker_main._serve(WorkerOrder(settings_in(tmp_path), 0, write_end), "0") == 1
     error.with_traceback(None)  # its frames would hold the worker beyond the life of its loop
     with os.fdopen(report) as pipe:
         assert WorkerReport.from_json(pipe.read()) == WorkerReport(refusal=reason)

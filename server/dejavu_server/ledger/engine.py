@@ -3,19 +3,24 @@
 SQLite in WAL mode: readers never wait for writers nor hinder them. Every write transaction is BEGIN IMMEDIATE: it has
 the write lock before it reads, so that what it decides on what it read still holds when it commits. Readers stay out of
 transactions: each statement sees the newest commit, and none keeps a checkpoint from finishing.
+
+No connection makes the file, and one that failed for a reason that may lie in its file is not used again: SQLite would
+stay with what it opened, read-only for instance, long after the disk is well.
 """
 
 from __future__ import annotations
 
 import enum
+import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from dejavu_server.ledger.errors import InvalidLedgerUrl
+from dejavu_server.ledger.errors import InvalidLedgerUrl, LedgerUnavailable, primary_code
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which lasts milliseconds; shorter than callers wait."""
@@ -53,6 +58,35 @@ def database_path(url: str) -> Path:
         raise InvalidLedgerUrl(f"{url!r} can't hold a ledger: {error}") from error
 
 
+class Files(NamedTuple):
+    """The files of a ledger that a connection has open, by device and number; None for one that is not there.
+
+    A connection goes on writing to a file that was removed, renamed or replaced, and what it commits is in no ledger
+    that anybody opens later. SQLite does not tell: in WAL mode it looks at the path when it opens and closes only.
+    """
+
+    database: tuple[int, int] | None
+    log: tuple[int, int] | None
+
+    @classmethod
+    def at(cls, path: Path) -> Files:
+        """What lies at a path now."""
+        return cls(_number(path), _number(path.with_name(path.name + "-wal")))
+
+    def check(self, path: Path) -> None:
+        """Raises LedgerUnavailable unless these files still lie at their path."""
+        if Files.at(path) != self:
+            raise LedgerUnavailable("the ledger's file was removed or replaced while it was in use")
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def writing(path: Path, durability: Durability) -> Engine:
     """An engine whose transactions hold the write lock from their first moment on."""
     engine = _engine(
@@ -63,8 +97,16 @@ def writing(path: Path, durability: Durability) -> Engine:
     @event.listens_for(engine, "begin")
     def begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if _FILES not in connection.info:  # the first one, which opens the write-ahead log
+            connection.info[_FILES] = Files.at(path)
 
     return engine
+
+
+def files(connection: Connection) -> Files:
+    """The files that a connection of `writing` has open; to be asked for in a transaction."""
+    found: Files = connection.info[_FILES]
+    return found
 
 
 def reading(path: Path) -> Engine:
@@ -72,10 +114,26 @@ def reading(path: Path) -> Engine:
     return _engine(path, ["PRAGMA query_only=ON"])
 
 
+_FILES = "dejavu_files"
+
+_SUSPECT = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+"""Result codes after which a new connection may fare better."""
+
+
 def _engine(path: Path, pragmas: list[str]) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
-    )
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+        )
+
+    engine = create_engine("sqlite:///unused", creator=connect, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -83,5 +141,10 @@ def _engine(path: Path, pragmas: list[str]) -> Engine:
         connection.isolation_level = None
         for pragma in pragmas:
             connection.execute(pragma).close()
+
+    @event.listens_for(engine, "handle_error")
+    def let_go(context: ExceptionContext) -> None:
+        if primary_code(context.original_exception) in _SUSPECT:
+            context.is_disconnect = True
 
     return engine

@@ -2,9 +2,9 @@
 
 DejavuError
 ├── LedgerError                  base; its text is fit to be sent to a caller: no SQL, no traceback
-│   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, closed
+│   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, gone, closed
 │   ├── LedgerCorrupt            the file is damaged, or an entry is not what its hash says
-│   ├── LedgerSchemaError        the database was written by a later release, or is not a ledger
+│   ├── LedgerSchemaError        the database was written by a later release, or is not a ledger, or not any more
 │   ├── InvalidLedgerUrl         the URL names no database that can hold a ledger
 │   └── ResumeTokenExpired       this ledger's token, but what follows its place is not here any more (a FieldError too)
 └── InvalidInput
@@ -16,6 +16,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -77,6 +78,7 @@ class InvalidResumeToken(InvalidInput):
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "locked by another process for too long",
     sqlite3.SQLITE_LOCKED: "locked by another process for too long",
+    sqlite3.SQLITE_PROTOCOL: "locked by another process for too long",
     sqlite3.SQLITE_READONLY: "read-only",
     sqlite3.SQLITE_PERM: "not accessible: permission denied",
     sqlite3.SQLITE_AUTH: "not accessible: permission denied",
@@ -86,17 +88,29 @@ _CAUSES = {
 }
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
+# What SQLite says, under the code for whatever is wrong with a statement, when a table or column is not there.
+_OTHER_SCHEMA = ("no such table", "no such column", "has no column named")
+
+
+def primary_code(error: BaseException | None) -> int:
+    """SQLite's primary result code of an error; 0 where it has none, as those of the Python driver itself."""
+    # The low byte of an extended code is its primary code.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
 
 def from_database(error: SQLAlchemyError) -> LedgerError:
     """The ledger's error for one of the database; the original belongs into the log only."""
     cause = error.orig if isinstance(error, DBAPIError) else None
-    if isinstance(cause, sqlite3.Error):
-        # The low byte of an extended code is its primary code. Errors of the Python driver itself carry none.
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGE:
-            return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
-        if code in _CAUSES:
-            return LedgerUnavailable(f"the ledger is {_CAUSES[code]}")
+    code, text = primary_code(cause), str(cause)
+    if code in _DAMAGE:
+        return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+    if code == sqlite3.SQLITE_CONSTRAINT or "Could not decode to UTF-8" in text:
+        # All is decided under the write lock by what was read under it: only damage can contradict that.
+        return LedgerCorrupt("the ledger is damaged: its entries contradict each other")
+    if code == sqlite3.SQLITE_ERROR and any(words in text for words in _OTHER_SCHEMA):
+        return LedgerSchemaError("the database is not a ledger of this release: a table or column is missing")
+    if code in _CAUSES:
+        return LedgerUnavailable(f"the ledger is {_CAUSES[code]}")
     return LedgerUnavailable("the ledger's database failed")
 
 
@@ -107,3 +121,13 @@ def database_errors() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise from_database(error) from error
+
+
+_ErrorT = TypeVar("_ErrorT", bound=DejavuError)
+
+
+def afresh(error: _ErrorT) -> _ErrorT:
+    """The same error once more, for another caller: raising one adds to its traceback."""
+    again = type(error)(str(error))
+    again.__cause__ = error.__cause__
+    return again

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -18,6 +19,7 @@ from dejavu_server.ledger import canonical, engine, store, tokens, wake
 from dejavu_server.ledger.engine import Durability
 from dejavu_server.ledger.errors import (
     InvalidResumeToken,
+    LedgerError,
     LedgerUnavailable,
     ResumeTokenExpired,
     database_errors,
@@ -26,7 +28,6 @@ from dejavu_server.ledger.migrate import prepare
 from dejavu_server.ledger.store import Identity
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.records import IssuedForecast
-from dejavu_server.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -38,6 +39,14 @@ PAGE = 500
 """How many entries a tail reads at once."""
 
 
+class _Opened(NamedTuple):
+    """What opening a ledger found."""
+
+    identity: Identity
+    files: engine.Files
+    runtime: Path | None
+
+
 class Ledger:
     """Every forecast for a named game: durable, once, and in one order over all the processes that write to it.
 
@@ -47,37 +56,57 @@ class Ledger:
     Made by `open`; to be used in one event loop, and closed.
     """
 
-    def __init__(self, path: Path, writing: Engine, identity: Identity, runtime: Path | None) -> None:
-        self._identity = identity
-        self._runtime = runtime
-        self._announcer = None if runtime is None else wake.Announcer(runtime)
-        self._writer = Writer(writing, self._announce)
+    def __init__(
+        self, path: Path, writing: Engine, opened: _Opened, on_failure: Callable[[LedgerError], None] | None
+    ) -> None:
+        self._path = path
+        self._writing = writing
+        self._identity, self._files, self._runtime = opened
+        self._on_failure = on_failure
+        self._announcer = None if self._runtime is None else wake.Announcer(self._runtime)
+        self._writer = Writer(writing, path, self._announce)
         self._reading = engine.reading(path)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, *, durability: Durability = Durability.PROCESS) -> Ledger:
+    async def open(
+        cls,
+        url: str,
+        *,
+        durability: Durability = Durability.PROCESS,
+        make: bool = True,
+        on_failure: Callable[[LedgerError], None] | None = None,
+    ) -> Ledger:
         """Opens the ledger of a URL (`sqlite:///PATH`); makes or migrates it, with its folder, where needed.
 
-        Any number of processes may do so at once.
+        Any number of processes may do so at once. One that fails leaves a ledger as it was, or an empty file.
+
+        Args:
+            url: which ledger.
+            durability: what a committed forecast survives.
+            make: whether to make the ledger, and its folder, where there is none.
+            on_failure: called in the loop with whatever keeps a later call from reading or writing.
 
         Raises:
             InvalidLedgerUrl: if the URL can't name a ledger.
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        return await asyncio.to_thread(cls._open, engine.database_path(url), durability)
-
-    @classmethod
-    def _open(cls, path: Path, durability: Durability) -> Ledger:
+        path = engine.database_path(url)
         writing = engine.writing(path, durability)
+        opened = await asyncio.to_thread(cls._open, path, writing, make)
+        return cls(path, writing, opened, on_failure)
+
+    @staticmethod
+    def _open(path: Path, writing: Engine, make: bool) -> _Opened:
         try:
             with database_errors():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                prepare(writing, path)
+                if make:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                prepare(writing, path, make=make)
                 with writing.begin() as connection:
-                    identity = store.identity(connection)
+                    identity, files = store.identity(connection), engine.files(connection)
         except OSError as error:
             writing.dispose()
             raise LedgerUnavailable(f"the ledger's folder can't be used: {error.strerror}") from error
@@ -89,7 +118,12 @@ class Ledger:
         except OSError as error:
             _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
             runtime = None
-        return cls(path, writing, identity, runtime)
+        return _Opened(identity, files, runtime)
+
+    @property
+    def identity(self) -> Identity:
+        """Which ledger it is."""
+        return self._identity
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
         """Records forecasts, in one transaction with whatever else is waiting; durable when this returns.
@@ -101,12 +135,14 @@ class Ledger:
             recorded earlier where the newest revision of its key has the same pattern.
 
         Raises:
-            LedgerUnavailable, LedgerCorrupt: if it could not be recorded; then none of `issued` was.
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded; then none of `issued` was.
             ValueError: if one names no game or cannot be written down.
         """
         if not issued:
             return []
-        return await asyncio.wrap_future(self._writer.submit([canonical.draft(each) for each in issued]))
+        drafts = [canonical.draft(each) for each in issued]
+        with self._told():
+            return await asyncio.wrap_future(self._writer.submit(drafts))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast]:
         """The first `limit` forecasts after a place, in order of sequence."""
@@ -154,29 +190,22 @@ class Ledger:
     async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncGenerator[list[IssuedForecast], None]:
         """Every forecast after a place, in order and without end, by pages; each as soon as it is committed.
 
-        Goes on by itself once a ledger that was unavailable can be read again. Close it (`contextlib.aclosing`) when
-        done.
+        Close it (`contextlib.aclosing`) when done.
 
         Args:
             after: the sequence to begin after.
             poll_seconds: how often to look without having been woken.
 
         Raises:
-            LedgerCorrupt: if an entry cannot be read back: what comes after it can't be told in order any more.
+            LedgerError: if the ledger cannot be read. Of an entry that cannot be read back, LedgerCorrupt: what comes
+                after it can't be told in order any more.
         """
         woken = asyncio.Event()
         listener = self._listen(woken)
-        trouble = Trouble(_log, failed="ledger_tail_failing", recovered="ledger_tail_recovered")
         try:
             while not self._closed:
                 woken.clear()  # before reading: whatever is announced from here on is looked for again
-                try:
-                    page = await self.read_after(after, PAGE)
-                    trouble.succeeded()
-                except LedgerUnavailable as error:
-                    trouble.failed(error)
-                    page = []
-                if page:
+                if page := await self.read_after(after, PAGE):
                     after = page[-1].sequence
                     yield page
                 else:
@@ -187,6 +216,33 @@ class Ledger:
             if listener is not None:
                 listener.close()
 
+    async def check(self) -> None:
+        """Looks whether the ledger still lies where it was opened.
+
+        Raises:
+            LedgerUnavailable: if its files were removed or replaced.
+        """
+        await self._in_reader(partial(self._files.check, self._path))
+
+    async def probe(self, *, thorough: bool = False) -> None:
+        """Tries whether it can be written, by a commit that changes nothing.
+
+        Args:
+            thorough: also read the whole file and check how it is built.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it can't, or is damaged.
+        """
+        await self._in_reader(partial(self._probe_now, thorough))
+
+    def _probe_now(self, thorough: bool) -> None:
+        with database_errors():
+            if thorough:
+                with self._reading.connect() as connection:
+                    store.check_structure(connection)
+            with self._writing.begin() as connection:
+                store.touch(connection)
+
     async def close(self) -> None:
         """Commits what is waiting and closes the ledger. May be called again."""
         if self._closed:
@@ -195,16 +251,29 @@ class Ledger:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._readers.shutdown(wait=True)
         self._writer.close()
         if self._announcer is not None:
             self._announcer.close()
-        self._readers.shutdown(wait=True)
         self._reading.dispose()
 
     async def _read(self, read: Callable[[Connection], _T]) -> _T:
+        with self._told():
+            return await self._in_reader(partial(self._read_now, read))
+
+    async def _in_reader(self, work: Callable[[], _T]) -> _T:
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_now, read)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except LedgerError as error:
+            if self._on_failure is not None and not self._closed:
+                self._on_failure(error)
+            raise
 
     def _read_now(self, read: Callable[[Connection], _T]) -> _T:
         with database_errors(), self._reading.connect() as connection:

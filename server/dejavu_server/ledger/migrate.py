@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,24 +15,40 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
-from dejavu_server.ledger.errors import LedgerSchemaError
+from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
+
+LOCK_SECONDS = 10.0
+"""How long to wait while other processes prepare ledgers in the same folder, each of which takes a fraction of one."""
+
+_LOOK_SECONDS = 0.01
 
 
-def prepare(engine: Engine, path: Path) -> None:
+def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
     """Creates the database or migrates it to the newest schema; at once where there is nothing to do.
+
+    All in one transaction: whatever fails, the database is then what it was, or an empty file.
 
     Args:
         engine: an engine that writes to `path`.
         path: the database; its folder exists.
+        make: whether to make a ledger where there is none.
 
     Raises:
         LedgerSchemaError: if the database was written by a later release, or is not a ledger.
+        LedgerUnavailable: if there is no ledger and none is to be made, or others hold the folder for too long.
+        OSError: if the folder or the file can't be used.
         sqlalchemy.exc.SQLAlchemyError: if the database fails.
     """
     config = _config()
     # The first connection switches the database to WAL, which needs it alone and can't wait for that: hence the lock.
-    with _only_here(path.parent), engine.begin() as connection:
-        if is_older(connection):
+    with _only_here(path.parent):
+        if make and not path.exists():
+            path.touch()  # to SQLite an empty file is an empty database
+        with engine.begin() as connection:
+            if not is_older(connection):
+                return
+            if not make and not inspect(connection).get_table_names():
+                raise LedgerUnavailable("the ledger is gone: an empty file lies in its place")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -68,8 +85,16 @@ def _config() -> Config:
 def _only_here(folder: Path) -> Iterator[None]:
     """Lets one process at a time prepare ledgers in a folder; the lock ends with the process that holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    until = time.monotonic() + LOCK_SECONDS
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise LedgerUnavailable("the ledger is being prepared by another process for too long") from None
+                time.sleep(_LOOK_SECONDS)
         yield
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dejavu_server.ledger import canonical
 from dejavu_server.ledger.canonical import Draft
@@ -36,6 +36,10 @@ class Identity:
     epoch: str
     pruned_through: int
     pruned_hash: bytes
+
+    def same(self, other: Identity) -> bool:
+        """Whether places in one are places in the other."""
+        return (self.ledger_id, self.epoch) == (other.ledger_id, other.epoch)
 
 
 class Link(NamedTuple):
@@ -101,6 +105,21 @@ def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForeca
     return answers
 
 
+def touch(connection: Connection) -> None:
+    """Writes a row as it is: what is committed then shows whether anything can be recorded, and changes nothing."""
+    connection.execute(_TOUCH)
+
+
+def check_structure(connection: Connection) -> None:
+    """Reads the whole file.
+
+    Raises:
+        LedgerCorrupt: if it is not built as SQLite builds one.
+    """
+    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
+        raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+
+
 def index_row(issued: IssuedForecast, draft: Draft) -> dict[str, object]:
     """The row of `forecasts` for a recorded forecast."""
     return {
@@ -133,6 +152,8 @@ def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_
 
 # Made once: building a statement costs SQLAlchemy as much as running it.
 _IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash)
+
+_TOUCH = update(ledger).values(epoch=ledger.c.epoch)
 
 _HEAD = select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.desc()).limit(1)
 

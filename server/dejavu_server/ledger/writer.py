@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine
 
-from dejavu_server.ledger import store
+from dejavu_server.ledger import engine, store
 from dejavu_server.ledger.canonical import Draft
-from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, database_errors
+from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, afresh, database_errors
 from dejavu_server.records import IssuedForecast
 from dejavu_server.trouble import Trouble
 
@@ -36,14 +37,16 @@ class Writer:
     """Commits forecasts, in groups, on a thread of its own.
 
     Args:
-        engine: an engine whose transactions hold the write lock (see `engine.writing`); closed by `close`.
+        writing: an engine whose transactions hold the write lock (see `engine.writing`); closed by `close`.
+        path: the database's.
         announce: called on the thread after each transaction that may have added something.
     """
 
-    def __init__(self, engine: Engine, announce: Callable[[], None]) -> None:
-        self._engine = engine
+    def __init__(self, writing: Engine, path: Path, announce: Callable[[], None]) -> None:
+        self._engine = writing
+        self._path = path
         self._announce = announce
-        self._trouble = Trouble(_log, failed="ledger_commit_failed", recovered="ledger_commit_recovered")
+        self._fault = Trouble(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # so that nothing is queued behind the end
         self._closed = False
@@ -100,7 +103,10 @@ class Writer:
             return
         try:
             with database_errors(), self._engine.begin() as connection:
+                files = engine.files(connection)
+                files.check(self._path)  # what is removed or replaced is left alone
                 answers = store.append(connection, [draft for call in group for draft in call.drafts])
+            files.check(self._path)  # what went into files that were taken away meanwhile is not recorded
         except Exception as error:
             # Nothing of the transaction stands. What the database can't do now it can't do one by one either;
             # anything else may be one call's doing, and must then be that call's alone.
@@ -108,12 +114,14 @@ class Writer:
                 for call in group:
                     self._commit([call])
                 return
-            self._trouble.failed(error, forecasts=sum(len(call.drafts) for call in group))
-            known = error if isinstance(error, LedgerError) else LedgerUnavailable("the ledger could not be written")
+            if isinstance(error, LedgerError):
+                known = error
+            else:
+                self._fault.failed(error, forecasts=sum(len(call.drafts) for call in group))
+                known = LedgerUnavailable("the ledger could not be written")
             for call in group:
-                call.answer.set_exception(type(known)(str(known)))  # each its own: raising adds to a traceback
+                call.answer.set_exception(afresh(known))
             return
-        self._trouble.succeeded()
         self._announce()
         end = 0
         for call in group:

@@ -7,14 +7,26 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
 from sqlalchemy.exc import OperationalError
 from tests.support.issued import game, issued
+from tests.support.ledger_faults import add_unreadable_entry
 
-from dejavu_server import trouble
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable, engine, errors
+from dejavu_server.ledger import (
+    InvalidResumeToken,
+    Ledger,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    engine,
+    errors,
+    store,
+    verify,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,35 +59,41 @@ async def test_a_locked_ledger_is_unavailable_to_writers_and_open_to_readers(
     await ledger.close()
 
 
-async def test_a_full_disk_fails_a_commit_and_nothing_else(
-    ledger: Ledger, logs: list[MutableMapping[str, Any]]
-) -> None:
+async def test_a_full_disk_fails_a_commit_and_nothing_else(ledger: Ledger) -> None:
     [stored] = await ledger.commit([issued(game(1))])
     limit_size(ledger)
     with pytest.raises(LedgerUnavailable, match="full") as failed:
         await ledger.commit([issued(game(n)) for n in range(2, 2000)])
     assert "INSERT" not in str(failed.value)
-    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("ledger_commit_failed", "error")]
     assert await ledger.commit([issued(game(1))]) == [stored]
     assert await ledger.head() == 1
 
 
-async def test_a_ledger_that_stays_locked_is_told_of_once(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[MutableMapping[str, Any]]
-) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.0)
-    monkeypatch.setattr(trouble, "SETTLED_SECONDS", 0.0)
-    ledger = await Ledger.open(url)
-    with locked(tmp_path / "ledger.db"):
-        for number in range(20):
-            with pytest.raises(LedgerUnavailable):
-                await ledger.commit([issued(game(number))])
-    for number in range(2):
-        await ledger.commit([issued(game(number))])
-    assert [entry["event"] for entry in logs] == ["ledger_commit_failed", "ledger_commit_recovered"]
-    assert isinstance(logs[0]["exc_info"], LedgerUnavailable)
-    assert logs[1]["failures"] == 20
+async def test_whoever_opened_a_ledger_hears_of_its_failures(url: str, tmp_path: Path) -> None:
+    heard: list[LedgerError] = []
+    ledger = await Ledger.open(url, on_failure=heard.append)
+    await ledger.commit([issued(game(1))])
+    with pytest.raises(InvalidResumeToken):
+        await ledger.place("nonsense")
+    assert heard == []
+    add_unreadable_entry(tmp_path / "ledger.db")
+    with pytest.raises(LedgerCorrupt):
+        await ledger.read_after(0, 10)
+    limit_size(ledger)
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit([issued(game(n)) for n in range(2, 2000)])
+    assert [type(error) for error in heard] == [LedgerCorrupt, LedgerUnavailable]
     await ledger.close()
+
+
+async def test_a_fault_of_the_program_is_logged_and_told_as_unavailable(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, logs: list[MutableMapping[str, Any]]
+) -> None:
+    monkeypatch.setattr(store, "append", Mock(side_effect=RuntimeError("a fault")))
+    with pytest.raises(LedgerUnavailable, match="could not be written") as failed:
+        await ledger.commit([issued()])
+    assert "fault" not in str(failed.value)
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("ledger_commit_failed", "error")]
 
 
 def limit_size(ledger: Ledger) -> None:
@@ -101,6 +119,73 @@ async def test_an_entry_that_cannot_be_read_back_is_corrupt(ledger: Ledger, tmp_
         await ledger.read_after(0, 10)
 
 
+async def test_an_entry_that_contradicts_another_is_corrupt(ledger: Ledger, tmp_path: Path) -> None:
+    await ledger.commit([issued()])
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("DELETE FROM entries")  # the index still holds it
+    with pytest.raises(LedgerCorrupt, match="contradict"):
+        await ledger.commit([issued(game(2))])
+
+
+async def test_text_that_is_no_text_is_corrupt(ledger: Ledger, tmp_path: Path) -> None:
+    await ledger.commit([issued()])
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("UPDATE entries SET canonical = CAST(x'ff' AS TEXT)")
+    with pytest.raises(LedgerCorrupt):
+        await ledger.read_after(0, 10)
+
+
+async def test_a_table_that_is_missing_is_a_matter_of_the_schema(ledger: Ledger, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("DROP TABLE forecasts")
+    with pytest.raises(LedgerSchemaError, match="a table or column is missing"):
+        await ledger.commit([issued()])
+
+
+@pytest.mark.parametrize("taken", ["ledger.db", "ledger.db-wal"])
+async def test_what_goes_into_a_file_that_was_taken_away_is_not_acknowledged(
+    ledger: Ledger, tmp_path: Path, taken: str
+) -> None:
+    await ledger.commit([issued(game(1))])
+    await ledger.check()
+    (tmp_path / taken).rename(tmp_path / "elsewhere")
+    with pytest.raises(LedgerUnavailable, match="removed or replaced"):
+        await ledger.commit([issued(game(2))])
+    with pytest.raises(LedgerUnavailable, match="removed or replaced"):
+        await ledger.check()
+    (tmp_path / "elsewhere").rename(tmp_path / taken)
+    await ledger.check()
+    assert [stored.sequence for stored in await ledger.commit([issued(game(3))])] == [2]
+
+
+async def test_a_file_taken_away_during_a_commit_is_noticed_too(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = store.append
+
+    def taken_away(*args: Any) -> Any:
+        (tmp_path / "ledger.db").unlink()
+        return append(*args)
+
+    monkeypatch.setattr(store, "append", taken_away)
+    with pytest.raises(LedgerUnavailable, match="removed or replaced"):
+        await ledger.commit([issued()])
+
+
+async def test_a_probe_tells_whether_it_can_be_written_and_changes_nothing(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    ledger = await Ledger.open(url)
+    await ledger.commit([issued()])
+    before = verify(url)
+    await ledger.probe(thorough=True)
+    assert verify(url) == before
+    with locked(tmp_path / "ledger.db"), pytest.raises(LedgerUnavailable, match="locked"):
+        await ledger.probe()
+    await ledger.close()
+
+
 async def test_a_path_that_is_a_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="not to be opened"):
         await Ledger.open(f"sqlite:///{tmp_path}")
@@ -122,6 +207,7 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> No
         (sqlite3.SQLITE_IOERR | 4 << 8, LedgerUnavailable, "I/O"),  # SQLITE_IOERR_FSYNC
         (sqlite3.SQLITE_CORRUPT, LedgerCorrupt, "damaged"),
         (sqlite3.SQLITE_NOTADB, LedgerCorrupt, "damaged"),
+        (sqlite3.SQLITE_CONSTRAINT | 6 << 8, LedgerCorrupt, "damaged"),  # SQLITE_CONSTRAINT_PRIMARYKEY
         (sqlite3.SQLITE_ERROR, LedgerUnavailable, "failed"),
     ],
 )

@@ -14,7 +14,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from tests.support.issued import game, issued
 
-from dejavu_server.ledger import Durability, InvalidLedgerUrl, Ledger, LedgerError, LedgerSchemaError, engine, schema
+from dejavu_server.ledger import (
+    Durability,
+    InvalidLedgerUrl,
+    Ledger,
+    LedgerError,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    engine,
+    migrate,
+    schema,
+    verify,
+)
 
 
 async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
@@ -57,6 +68,7 @@ async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
 def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+    (tmp_path / "ledger.db").touch()
     writing = engine.writing(tmp_path / "ledger.db", durability)
     with writing.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
@@ -69,6 +81,32 @@ async def test_a_reader_cannot_write(ledger: Ledger, tmp_path: Path) -> None:
     with reading.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("DELETE FROM ledger")
     reading.dispose()
+
+
+async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match="not to be opened"):
+        await Ledger.open(url, make=False)
+    assert not (tmp_path / "ledger.db").exists()
+    (tmp_path / "ledger.db").touch()
+    with pytest.raises(LedgerUnavailable, match="an empty file lies in its place"):
+        await Ledger.open(url, make=False)
+
+
+async def test_an_empty_file_becomes_a_ledger(url: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch()
+    await (await Ledger.open(url)).close()
+    assert verify(url).entries == 0
+
+
+async def test_a_folder_that_is_held_for_too_long_is_told(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(LedgerUnavailable, match="prepared by another process"):
+        await Ledger.open(url)
+    os.close(folder)
 
 
 async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""A hub on a ledger, and subscribers that read it message by message."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server.hub import Hub
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import IssuedForecast
+
+ALL = frozenset[str]()
+
+
+def encode(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+    return forecast_pb2.Forecast(
+        game_id=forecast.game_id, sequence=forecast.sequence, point_forecast=forecast.forecast.point
+    )
+
+
+@asynccontextmanager
+async def started(ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000) -> AsyncIterator[Hub]:
+    hub = Hub(ledger, encode=encode, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.close()
+
+
+class Subscriber:
+    """Reads a stream message by message, as a client would."""
+
+    def __init__(self, hub: Hub, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False) -> None:
+        self.stream: AsyncGenerator[bytes, None] = hub.subscribe(game_ids, token, current)
+
+    async def next(self) -> pb.StreamPredictionsResponse:
+        return pb.StreamPredictionsResponse.FromString(await anext(self.stream))
+
+    async def heartbeat(self) -> str:
+        """The next message, which must be a heartbeat; its token."""
+        message = await self.next()
+        assert message.WhichOneof("event") == "heartbeat"
+        assert abs(message.heartbeat.sent_time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=1)
+        return message.resume_token
+
+    async def forecasts(self, count: int) -> list[int]:
+        """Sequences of the next so many forecasts; heartbeats between them are passed over."""
+        found: list[int] = []
+        while len(found) < count:
+            message = await self.next()
+            if message.WhichOneof("event") == "forecast":
+                found.append(message.forecast.sequence)
+        return found
+
+    async def __aenter__(self) -> Subscriber:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stream.aclose()
+
+
+async def reached(hub: Hub, sequence: int) -> None:
+    """Waits until the hub's tail got to a place: whoever wants all has been sent it."""
+    async with Subscriber(hub, token=hub._ledger.token(sequence - 1)) as last:
+        assert await last.forecasts(1) == [sequence]

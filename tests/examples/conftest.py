@@ -10,10 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support import examples
 from tests.support.servers import SpawnedServer, spawned_server
-
-ROOT = Path(__file__).parents[2]
-NODE = ROOT / "examples" / "node"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +64,9 @@ def node() -> str:
     """The node to run examples/node with, which is built; skips where node or npm is missing, fails in CI."""
     found = shutil.which("node")
     if found and shutil.which("npm"):
-        made = subprocess.run(["make", "-s", "install-node"], cwd=ROOT, capture_output=True, text=True, check=False)
+        made = subprocess.run(
+            ["make", "-s", "install-node"], cwd=examples.ROOT, capture_output=True, text=True, check=False
+        )
         if made.returncode == 0:
             return found
         missing = f"make install-node: {made.stderr or made.stdout}"

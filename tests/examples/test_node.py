@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -13,26 +12,22 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.examples.conftest import NODE, Restartable
+from tests.examples.conftest import Restartable
+from tests.support import examples
 from tests.support.calls import PATTERN
 
 from dejavu_client import DejavuClient, Forecast
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
+PROGRAMS = examples.ROOT / "examples" / "node" / "dist"
+
 MADE = {"generatedTime", "expiresTime"}
 """What differs between two what-ifs."""
 
 
 def run(node: str, program: str, address: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [node, NODE / "dist" / f"{program}.js", *args],
-        env={**os.environ, "DEJAVU_ADDRESS": address},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return examples.run(node, PROGRAMS / f"{program}.js", *args, address=address)
 
 
 def answers(node: str, program: str, address: str, *args: str) -> Any:
@@ -135,18 +130,8 @@ class NodeStream:
 
 @contextmanager
 def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
-    process = subprocess.Popen(
-        [node, NODE / "dist" / "stream.js", "--json", *args],
-        env={**os.environ, "DEJAVU_ADDRESS": address},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield NodeStream(process)
-        finally:
-            process.kill()
+    with examples.started(node, PROGRAMS / "stream.js", "--json", *args, address=address, seconds=120) as process:
+        yield NodeStream(process)
 
 
 def record(address: str, first: int, last: int) -> list[dict[str, Any]]:

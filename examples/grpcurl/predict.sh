@@ -1,0 +1,12 @@
+#!/bin/sh
+# One forecast, a what-if: without a game_id nothing is recorded. -v shows the metadata: which worker answered.
+set -eu
+address=${DEJAVU_ADDRESS:-127.0.0.1:50051}
+
+grpcurl -plaintext -v -max-time 3 -d '{
+  "pattern": [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6],
+  "home_team": "BOS",
+  "away_team": "LAL",
+  "alpha": 0.2,
+  "return_explanation": true
+}' "$address" dejavu.v1.PredictionService/Predict

@@ -1,0 +1,34 @@
+"""One forecast, what it rests on, and what a refusal says.
+
+python examples/python/predict.py       (the server: DEJAVU_ADDRESS, by default 127.0.0.1:50051)
+"""
+
+import os
+
+from dejavu_client import DejavuClient, InvalidArgumentError
+
+# Home − away at the end of minutes 1 … 18.
+PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
+
+
+def main() -> None:
+    """Asks for a what-if, which leaves no trace, and for something that can't be."""
+    with DejavuClient(os.environ.get("DEJAVU_ADDRESS", "127.0.0.1:50051")) as client:
+        forecast = client.predict(PATTERN, home_team="BOS", away_team="LAL", alpha=0.2, explain=True)
+        print(f"LAL @ BOS: {forecast.point_forecast:+.1f} at the half")
+        lower, upper = forecast.interval_lower, forecast.interval_upper
+        print(f"{forecast.coverage_probability:.0%} within [{lower:+.1f}, {upper:+.1f}]")
+        print(f"the home team leads: {forecast.home_lead_probability:.0%}")
+        for game in forecast.explanation.similar_games[:3]:
+            print(f"  {game.label}: {game.differential_at_horizon:+.1f}")
+
+        try:
+            client.predict([0, 2, float("nan")])
+        except InvalidArgumentError as error:
+            print(f"{error.reason}, call {error.request_id}:")
+            for violation in error.field_violations:
+                print(f"  {violation.field}: {violation.description}")
+
+
+if __name__ == "__main__":
+    main()

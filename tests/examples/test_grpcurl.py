@@ -1,0 +1,91 @@
+"""The grpcurl examples, run as they stand against a real server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from tests.support import examples
+from tests.support.calls import PATTERN
+
+from dejavu_client import DejavuClient
+
+FOLDER = examples.ROOT / "examples" / "grpcurl"
+
+
+def said(script: str, address: str) -> str:
+    done = examples.run(FOLDER / script, address=address)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def next_event(output: IO[str] | None) -> dict[str, Any]:
+    """The next message of a stream: grpcurl prints each over many lines, the last of which is a brace."""
+    assert output is not None
+    text = ""
+    while not text.endswith("\n}\n"):
+        line = output.readline()
+        assert line, f"the stream ended: {text!r}"
+        text += line
+    event: dict[str, Any] = json.loads(text)
+    return event
+
+
+def test_health_is_serving(address: str) -> None:
+    assert said("health.sh", address).count('"SERVING"') == 2
+
+
+def test_services_methods_and_models_are_listed(address: str) -> None:
+    listed = said("list.sh", address)
+    for name in ("dejavu.v1.ModelService", "dejavu.v1.PredictionService.StreamPredictions", '"smallest_alpha"'):
+        assert name in listed
+
+
+def test_messages_are_described(address: str) -> None:
+    described = said("describe.sh", address)
+    assert "optional double alpha = 3;" in described
+    assert "uint64 sequence = 16;" in described
+
+
+def test_predict_is_answered_and_tells_by_whom(address: str) -> None:
+    told = said("predict.sh", address)
+    assert '"coverage_probability": 0.8' in told
+    assert '"similar_games"' in told
+    assert "dejavu-worker: " in told
+    assert "dejavu-workers: 2" in told
+
+
+def test_in_a_batch_the_second_is_refused_alone(address: str) -> None:
+    first, second = json.loads(said("batch.sh", address))["results"]
+    assert "point_forecast" in first["forecast"]
+    assert second["error"]["reason"] == "UNSUPPORTED_SLOTS"
+
+
+def test_a_refusal_fails_with_its_details(address: str) -> None:
+    refused = examples.run(FOLDER / "error.sh", address=address)
+    assert refused.returncode != 0
+    shown = refused.stdout + refused.stderr
+    for name in ('"code": 3', "google.rpc.ErrorInfo", "INVALID_PATTERN", "google.rpc.BadRequest", "pattern[1]"):
+        assert name in shown
+
+
+def test_a_stream_goes_on_from_its_token(address: str) -> None:
+    with DejavuClient(address) as client:
+        first = client.predict(PATTERN, game_id="0022000001")
+        with examples.started(FOLDER / "stream.sh", address=address) as stream:
+            current, heartbeat = next_event(stream.stdout), next_event(stream.stdout)
+        assert int(current["forecast"]["sequence"]) == first.sequence
+        assert "heartbeat" in heartbeat
+        second = client.predict(PATTERN, game_id="0022000002")
+        with examples.started(FOLDER / "stream.sh", current["resume_token"], address=address) as stream:
+            events = [next_event(stream.stdout) for _ in range(2)]
+        [sequence] = [event["forecast"]["sequence"] for event in events if "forecast" in event]
+        assert int(sequence) == second.sequence
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.iterdir()))
+def test_every_script_can_be_run_and_is_run_here(script: str) -> None:
+    assert (FOLDER / script).stat().st_mode & 0o111
+    assert script in Path(__file__).read_text()

@@ -1,0 +1,103 @@
+"""The Python examples, run as they stand against a real server."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.examples.conftest import Restartable
+from tests.support import examples
+from tests.support.calls import PATTERN
+from tests.support.evenings import Evening, game
+
+from dejavu_client import DejavuClient
+from dejavu_feed.local_http import LocalServer
+
+FOLDER = examples.ROOT / "examples" / "python"
+WARNINGS = (sys.executable, "-W", "error")
+
+
+def lines(program: str, address: str) -> list[str]:
+    done = examples.run(*WARNINGS, FOLDER / f"{program}.py", address=address)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_predict_shows_a_forecast_its_grounds_and_a_refusal(address: str) -> None:
+    forecast, interval, lead, *grounds, refusal, violation = lines("predict", address)
+    assert forecast.startswith("LAL @ BOS: +")
+    assert interval.startswith("80% within [")
+    assert lead.startswith("the home team leads: ")
+    assert len(grounds) == 3
+    assert refusal.startswith("INVALID_PATTERN, call ")
+    assert violation.startswith("  pattern[2]: nan; expected ")
+
+
+def test_batch_has_forty_nine_answers_and_one_refusal(address: str) -> None:
+    *answers, refusal = lines("batch", address)
+    assert len(answers) == 49
+    assert [int(line.partition(":")[0]) for line in answers] == list(range(-24, 25))
+    assert refusal.startswith("request 49 was refused: INVALID_PATTERN: pattern[0]: ")
+
+
+def test_many_calls_at_once_are_all_answered(address: str) -> None:
+    answered, workers = lines("many_at_once", address)
+    assert answered == "100 of 100 answered"
+    assert workers.startswith("workers that answered: ")
+
+
+def record(address: str, *games: str) -> list[str]:
+    """Records forecasts; returns the lines with which the stream example tells them."""
+    with DejavuClient(address, timeout=20.0) as client:
+        forecasts = [client.predict(PATTERN, game_id=game) for game in games]
+    return [f"{made.sequence} {made.game_id}: {made.point_forecast:+.1f} at the half\n" for made in forecasts]
+
+
+def read(process: subprocess.Popen[str], count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(count)]
+
+
+def follow(address: str, place: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    return examples.started(*WARNINGS, FOLDER / "stream.py", place, address=address)
+
+
+def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
+    restartable: Restartable, tmp_path: Path
+) -> None:
+    address, place = restartable.address, tmp_path / "place"
+    early = record(address, "0022000001")
+    with follow(address, place) as stream:
+        assert read(stream, 1) == early
+        recorded = record(address, "0022000002", "0022000003")
+        assert read(stream, 2) == recorded
+        assert restartable.server.stop() == 0
+        restartable.start_again()
+        recorded = record(address, "0022000004")
+        assert read(stream, 1) == recorded
+        stream.send_signal(signal.SIGINT)
+        assert stream.wait(30) == 0
+    missed = record(address, "0022000005", "0022000006")
+    with follow(address, place) as stream:
+        # What was printed last may be told again: the place moves along after it.
+        first, *rest = read(stream, 2)
+        if first != missed[0]:
+            first, *rest = *rest, *read(stream, 1)
+        assert [first, *rest] == missed
+        stream.send_signal(signal.SIGINT)
+        assert stream.wait(30) == 0
+
+
+def test_the_poller_announces_an_evening_s_forecast_and_its_outcome(address: str) -> None:
+    evening = Evening([game("BOS", "LAL", lead=3, run=2)])
+    evening.go_to(1081.0)
+    with LocalServer(evening.replay.respond) as feed:
+        surroundings = {"DEJAVU_FEED_URL": feed.url, "DEJAVU_POLL_SECONDS": "0.05"}
+        with examples.started(*WARNINGS, FOLDER / "poller.py", address=address, **surroundings) as process:
+            assert read(process, 1)[0].startswith("LAL @ BOS: +")
+            evening.clock.now = evening.replay.end
+            assert read(process, 1) == ["LAL @ BOS: +5 it was\n"]
+            assert process.wait(30) == 0

@@ -24,7 +24,7 @@ class Crew:
     """The workers of a server, in whatever slot.
 
     Attributes:
-        killed: whether a worker had to be killed.
+        killed: whether workers had to be killed at the server's end.
         in_vain: how many starts in a row have failed while no worker served.
 
     Args:
@@ -86,27 +86,23 @@ class Crew:
         workers = list(self._watches)
         for worker in workers:
             worker.drain()
-        await self._ended(workers)
+        self.killed |= not await self._ended(workers)
 
     def kill(self) -> None:
         """Ends all workers at once."""
-        self._kill(self._watches)
-
-    async def _ended(self, workers: list[WorkerProcess]) -> None:
-        """Waits for drained workers; kills those that take longer than the grace time and the rest of their end."""
-        watches = [self._watches[worker] for worker in workers if worker in self._watches]
-        if watches:
-            _, late = await asyncio.wait(watches, timeout=self._settings.grace_seconds + KILL_AFTER_SECONDS)
-            if late:
-                self._kill(workers)
-                await asyncio.wait(late)
-
-    def _kill(self, workers: Iterable[WorkerProcess]) -> None:
-        living = [worker for worker in workers if not worker.ended]
-        _log.warning("killing_workers", pids=[worker.pid for worker in living])
         self.killed = True
-        for worker in living:
-            worker.kill()
+        _kill(self._watches)
+
+    async def _ended(self, workers: list[WorkerProcess]) -> bool:
+        """Waits for drained workers; false if some outlived the grace time, and a little more, and were killed."""
+        watches = [self._watches[worker] for worker in workers if worker in self._watches]
+        if not watches:
+            return True
+        _, late = await asyncio.wait(watches, timeout=self._settings.grace_seconds + KILL_AFTER_SECONDS)
+        if late:
+            _kill(workers)
+            await asyncio.wait(late)
+        return not late
 
     async def _watch(self, worker: WorkerProcess, on_end: Callable[[WorkerProcess, float], None]) -> None:
         code = await worker.wait()
@@ -116,6 +112,13 @@ class Crew:
             if code > 0 or not worker.asked:
                 _log.warning("worker_died", slot=worker.slot, pid=worker.pid, ending=ending(code))
             on_end(worker, time.monotonic() - worker.serves_since)
+
+
+def _kill(workers: Iterable[WorkerProcess]) -> None:
+    living = [worker for worker in workers if not worker.ended]
+    _log.warning("killing_workers", pids=[worker.pid for worker in living])
+    for worker in living:
+        worker.kill()
 
 
 def _environment(figures: Exposition) -> dict[str, str]:

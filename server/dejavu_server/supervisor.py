@@ -179,7 +179,7 @@ class Supervisor:
 
 def _warn_if_models_differ(crew: Crew) -> None:
     """A worker that was started anew loads what lies at the bundles' paths by then."""
-    held = {worker.models for worker in crew.serving()}
+    held = {worker.models for worker in crew.serving() if worker.models}
     if len(held) > 1:
         advice = "the bundles were changed: SIGHUP has all workers load them"
         _log.warning("models_differ", models=sorted(held), advice=advice)

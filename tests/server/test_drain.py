@@ -83,6 +83,7 @@ async def test_a_batch_that_runs_when_the_drain_begins_is_answered_and_nothing_e
         address = await asyncio.to_thread(lambda: server.address)
         async with grpc.aio.insecure_channel(address) as channel, watcher(address) as watch:
             service = PredictionServiceStub(channel)
+            await service.Predict(pb.PredictRequest(pattern=PATTERN), timeout=60)  # the lock is not waited for long
             with sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None) as lock:
                 lock.execute("BEGIN IMMEDIATE")  # nothing can be recorded until it ends
                 running = service.PredictBatch(pb.PredictBatchRequest(requests=batch), timeout=60)

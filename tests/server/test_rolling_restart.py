@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,15 +23,18 @@ from tests.support.clients import CLIENTS, AnyClient
 from tests.support.servers import SpawnedServer, spawned_server
 from tests.support.under_load import load
 
+import dejavu_server
 from dejavu_client import AsyncDejavuClient
 
 
 @contextmanager
-def server_in(folder: Path, *args: str, workers: int = 2) -> Iterator[SpawnedServer]:
+def server_in(
+    folder: Path, *args: str, workers: int = 2, environment: dict[str, str] | None = None
+) -> Iterator[SpawnedServer]:
     """A server of the bundle in folder/bundle, with its ledger beside it."""
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
     own = ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
-    with spawned_server(*own, *args) as server:
+    with spawned_server(*own, *args, environment=environment) as server:
         yield server
 
 
@@ -146,6 +150,25 @@ def wait_for_spare(server: SpawnedServer) -> set[int]:
     while len(pids := {child.pid for child in supervisor.children()}) <= len(server.workers):
         time.sleep(0.02)
     return pids
+
+
+def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, old: str) -> None:
+    """The server runs from a copy of its package, which is changed as an installation would change it."""
+    release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
+    program = release / "worker.py"
+    code = program.read_text()
+    with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}) as server:
+        assert server.address
+        program.write_text(code.replace('_log.info("serving", ', '_log.info("serving", release="the next one", '))
+        reload(server)
+        server.wait_for("serving", lambda entry: entry.get("release") == "the next one")
+        server.wait_for("reloaded", seconds=90)
+        serving = server.workers
+        program.write_text(code + "\nan installation that was cut sho")
+        reload(server)
+        assert "exit code 1" in server.wait_for("reload_failed")["reason"]
+        assert server.workers == serving
+        assert server.stop() == 0
 
 
 def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.live import GameState
 
 
@@ -73,6 +75,33 @@ class Missed:
     reason: str
 
 
+class FaultKind(StrEnum):
+    """Sorts of faults."""
+
+    UNAVAILABLE = "unavailable"
+    """The feed gave no answer: refused, timed out, a status other than 200."""
+    MALFORMED = "malformed"
+    """The feed's answer is not what it promises."""
+    STALE = "stale"
+    """The feed's answer was right some minutes ago, or may have been."""
+    SERVER = "server"
+    """The server gave no forecast this time."""
+    REFUSED = "refused"
+    """The server will not forecast from this pattern."""
+    INTERNAL = "internal"
+    """A fault of the poller's own."""
+
+
+def feed_fault(source: str, error: FeedError, failures: int = 1) -> Fault:
+    """What an error of the feed is told as."""
+    kinds = {
+        FeedUnavailable: FaultKind.UNAVAILABLE,
+        MalformedFeed: FaultKind.MALFORMED,
+        StaleFeed: FaultKind.STALE,
+    }
+    return Fault(source, str(error), failures, kind=kinds.get(type(error), FaultKind.INTERNAL))
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something could not be read or forecast; it is tried again unless `reason` says otherwise.
@@ -80,11 +109,13 @@ class Fault:
     Attributes:
         source: "scoreboard" or a game's id.
         failures: how many times in a row this source has failed now.
+        kind: what sort of fault it is.
     """
 
     source: str
     reason: str
     failures: int = 1
+    kind: FaultKind = field(kw_only=True)
 
 
 Event = GameChanged | Prediction | Outcome | Missed | Fault

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client.poll_events import Outcome
-from dejavu_feed.live import GameState, GameStatus
+from dejavu_feed.course import last_change
+from dejavu_feed.errors import StaleFeed
+from dejavu_feed.live import GameState, GameStatus, Play
+from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MOST_TURNS_SKIPPED = 5
+_LEEWAY = 60.0
+"""Game seconds that a scoreboard may lie behind what was seen before: it lags a little, and clocks are set back."""
+_LATEST_BEGIN = timedelta(hours=3)
+"""By how much a game may begin late."""
+_BELIEVED_AFTER = 300.0
+"""Seconds after which a state of the past is taken for a correction; caches forget sooner."""
 
 
 @dataclass(slots=True)
@@ -45,8 +54,11 @@ class WatchedGame:
     """A game of the evening.
 
     Attributes:
-        state: as last seen.
-        state_time, plays_time: when that, and the plays, were last read.
+        state: the newest that was seen.
+        state_time, plays_time: when that, and the plays, were last read; for plays not read yet, when they could have
+            been first. An answer of the past does not count.
+        day: the scoreboard's date when the game was first seen.
+        shown: whether the last scoreboard shows it.
         pattern, forecast: the newest forecast and what it rests on.
         refused: a pattern that the server will not forecast.
         outcome: what the half brought, if it was forecast.
@@ -57,11 +69,17 @@ class WatchedGame:
         seen_incomplete: whether the plays were read before the pattern was complete.
         half_over: whether the half is known to be played.
         read_to_end: whether the plays were read after the game had become final.
+        backoff, box_backoff: how often its plays, and its box score, are read.
+        played: game seconds until the last of the plays.
+        last_change: when the newest of the plays happened or was edited, by the feed's wall clock.
+        behind_since: since when the feed has shown nothing but a state of the past.
     """
 
     state: GameState
     state_time: datetime
     plays_time: datetime | None = None
+    day: str = ""
+    shown: bool = True
     pattern: tuple[int, ...] | None = None
     forecast: Forecast | None = None
     refused: tuple[int, ...] | None = None
@@ -74,6 +92,10 @@ class WatchedGame:
     half_over: bool = False
     read_to_end: bool = False
     backoff: Backoff = field(default_factory=Backoff)
+    box_backoff: Backoff = field(default_factory=Backoff)
+    played: float = 0.0
+    last_change: datetime | None = None
+    behind_since: datetime | None = None
 
     @property
     def over(self) -> bool:
@@ -81,20 +103,85 @@ class WatchedGame:
         return self.state.status is GameStatus.FINAL or self.state.text.upper().startswith(_POSTPONED)
 
     @property
+    def half_played(self) -> bool:
+        """Whether the scoreboard says that the half is over. Its clock is not asked: it may run ahead of the plays."""
+        return self.state.status is GameStatus.FINAL or self.state.period > 2
+
+    @property
     def to_follow(self) -> bool:
-        """Whether its plays are of interest: while the half can be forecast, and until its end if it was."""
+        """Whether its plays are of interest: while the half can be forecast, and until its end if it was.
+
+        The end of a half that only the plays tell of may be withdrawn, so they are read on.
+        """
         if self.state.status is GameStatus.SCHEDULED or self.read_to_end:
             return False
-        return self.forecast is not None or not self.half_over
+        return self.forecast is not None or not (self.half_over and self.half_played)
+
+    def to_look_up(self, now: datetime) -> bool:
+        """Whether its box score is of interest where the scoreboard does not show it: if it is, or should be, live."""
+        if self.over:
+            return False
+        tip_off = self.state.tip_off
+        begun = tip_off is not None and tip_off <= now < tip_off + _LATEST_BEGIN
+        return self.state.status is GameStatus.LIVE or begun
 
     def age(self, now: datetime) -> float | None:
-        """Seconds since the feed last answered about a live game: the older of its score and its plays; else None."""
-        if self.state.status is not GameStatus.LIVE:
+        """Seconds since the feed last told something new of a game under way; None for a game that is not.
+
+        It is the older of its score and its plays. Plays count until the half is over.
+        """
+        if self.state.status is not GameStatus.LIVE or self.over:
             return None
         times = [self.state_time]
         if self.plays_time is not None and not self.half_over:
             times.append(self.plays_time)
         return max(0.0, (now - min(times)).total_seconds())
+
+    def saw(self, state: GameState, now: datetime) -> bool:
+        """Takes over a state that the feed shows, unless it is one of the past; whether it did.
+
+        A cache may serve a scoreboard of some minutes ago. But the NBA also takes back what it showed: a state that
+        lies behind the one before is believed if nothing else is shown for `_BELIEVED_AFTER`.
+        """
+        latest = _elapsed(state, 0.0)
+        if latest >= _elapsed(self.state) - _LEEWAY:
+            self.behind_since = None
+        else:
+            self.behind_since = self.behind_since or now
+            if (now - self.behind_since).total_seconds() < _BELIEVED_AFTER:
+                return False
+        if latest >= self.played - _LEEWAY:
+            self.state_time = now
+        self.state = state
+        return True
+
+    def read(self, plays: Sequence[Play], now: datetime) -> None:
+        """Takes over plays, unless they are those of the past.
+
+        Raises:
+            StaleFeed: if they are; nothing is taken over then.
+        """
+        changed = last_change(plays)
+        if changed is not None and not self.half_played:
+            changed = min(changed, now)  # a slip of the pen in the feed may lie in the future
+            if self.last_change is not None and changed < self.last_change:
+                raise StaleFeed(
+                    f"plays until {changed:%H:%M:%S} UTC, and others until {self.last_change:%H:%M:%S} before"
+                )
+            self.last_change = changed
+        self.plays_time = now
+        self.played = plays[-1].elapsed if plays else 0.0
+        self.trouble = ""
+        self.backoff.succeeded()
+
+
+def _elapsed(state: GameState, clock: float | None = None) -> float:
+    """Game seconds that a state shows; `clock` in place of one that is not told, or else a whole period."""
+    if state.period < 1:
+        return 0.0
+    length = QUARTER_SECONDS if state.period <= 4 else OVERTIME_SECONDS
+    left = state.clock if state.clock is not None else length if clock is None else clock
+    return elapsed_seconds(state.period, min(left, length))
 
 
 @dataclass(frozen=True, slots=True)

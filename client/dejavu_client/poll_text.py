@@ -69,6 +69,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
         return record | {
             "event": "fault",
             "source": event.source,
+            "kind": event.kind,
             "reason": event.reason,
             "failures": event.failures,
         }

@@ -44,12 +44,21 @@ from typing import Final, Protocol, Self, TypeVar
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 from dejavu_client.log import get_logger
-from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poll_events import (
+    Event,
+    Fault,
+    FaultKind,
+    GameChanged,
+    Missed,
+    Outcome,
+    Prediction,
+    feed_fault,
+)
+from dejavu_client.poll_reads import Reads, ask
 from dejavu_client.poll_state import Backoff, Summary, WatchedGame, summarize
-from dejavu_client.threads import in_daemon_thread
 from dejavu_feed.clock import utc_now
-from dejavu_feed.course import half_is_over, halftime_score, live_pattern
-from dejavu_feed.errors import FeedError, FeedUnavailable
+from dejavu_feed.course import earliest_half, half_is_over, halftime_score, live_pattern
+from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.live import GameState, GameStatus, Play
 from dejavu_feed.nba import Feed
 
@@ -58,6 +67,7 @@ __all__ = [
     "Callback",
     "Event",
     "Fault",
+    "FaultKind",
     "Feed",
     "GameChanged",
     "Missed",
@@ -69,17 +79,18 @@ __all__ = [
     "WatchedGame",
 ]
 
-T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
 
 PATTERN_MINUTES: Final = 18
 DEFAULT_INTERVAL: Final = 10.0
-_LONGEST_READ: Final = 30.0
-"""Seconds after which a read of the feed is given up, whatever its thread may still wait for."""
 _SCOREBOARD: Final = "scoreboard"
 _REST_AFTER_HALF: Final = 9
-"""Turns between two reads of a game whose outcome is known: only corrections are still of interest."""
+"""Turns between two reads of a game whose half is known to be over: only corrections are still of interest."""
+_LOST_AFTER: Final = 3
+"""Failures of the scoreboard in a row after which games are looked up by their box scores."""
+_GIVEN_UP_AFTER: Final = 12
+"""Failures in a row after which the plays of a game that is final are left unread."""
 
 log = get_logger()
 
@@ -130,7 +141,8 @@ class Poller:
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
         self._now = now
-        self._reads: dict[str, asyncio.Task[None]] = {}
+        self._day = ""
+        self._reads = Reads()
         self._backoff = Backoff()
         self._known_faults: frozenset[str] = frozenset()
         self._told: set[int] = set()
@@ -146,11 +158,7 @@ class Poller:
     async def close(self) -> None:
         """Gives up reads and calls under way. A thread that waits for the feed is left to itself."""
         self.stop()
-        pending = list(self._reads.values())
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        self._reads.clear()
+        await self._reads.close()
 
     def tell(self, callback: Callback[Event]) -> None:
         """Has a callback called with everything that happens from now on."""
@@ -184,106 +192,108 @@ class Poller:
     def turn(self) -> None:
         """Starts reading the scoreboard and the games under way, but for what is still being read."""
         if _SCOREBOARD not in self._reads and self._backoff.due():
-            self._start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
+            self._reads.start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
+        now = self._now()
         for game_id, game in self.games.items():
             if game_id not in self._reads and game.to_follow and game.backoff.due():
                 self._start_following(game)
+            # The scoreboard turns to the next day while a long game may still run.
+            lost = not game.shown or self._backoff.failures >= _LOST_AFTER
+            source = f"box score of {game_id}"
+            if lost and source not in self._reads and game.to_look_up(now) and game.box_backoff.due():
+                self._reads.start(source, partial(self._look_up, game), partial(self._look_up_failed, game))
 
     async def idle(self) -> None:
         """Returns when nothing is being read."""
-        while self._reads:
-            await asyncio.gather(*self._reads.values(), return_exceptions=True)
+        await self._reads.idle()
 
     def _nothing_left(self) -> bool:
+        """Whether the games of the day that the scoreboard showed first are over; it may have turned to the next."""
         if self._reads or self.scoreboard_time is None:
             return False
-        return all(game.over and not game.to_follow for game in self.games.values())
+        of_day = [game for game in self.games.values() if game.day in {"", self._day}]
+        return all(game.over and not game.to_follow for game in of_day)
 
     def _start_following(self, game: WatchedGame) -> None:
-        self._start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
-
-    def _start(
-        self, source: str, read: Callable[[], Awaitable[None]], failed: Callable[[FeedError], Awaitable[None]]
-    ) -> None:
-        """Reads a source beside everything else; `failed` is told what the feed, or a fault of ours, made of it."""
-
-        async def watched() -> None:
-            try:
-                await read()
-            except FeedError as error:
-                await failed(error)
-            except Exception as error:  # the evening goes on
-                log.exception("poll.read_failed", source=source)
-                await failed(FeedError(f"{type(error).__name__}: {error}"))
-            finally:
-                self._reads.pop(source, None)
-
-        self._reads[source] = asyncio.create_task(watched(), name=f"read {source}")
-
-    async def _ask(self, read: Callable[..., T], *arguments: str) -> T:
-        try:
-            async with asyncio.timeout(_LONGEST_READ):
-                return await in_daemon_thread(read, *arguments)
-        except TimeoutError as error:
-            raise FeedUnavailable(f"no answer within {_LONGEST_READ:g} s") from error
+        self._reads.start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
 
     async def _read_scoreboard(self) -> None:
-        board = await self._ask(self._feed.scoreboard)
+        board = await ask(self._feed.scoreboard)
         self.scoreboard_trouble = ""
         self._backoff.succeeded()
         self.scoreboard_time = self._now()
+        self._day = self._day or board.date
         for state in board.games:
-            if await self._saw(state) and state.game_id not in self._reads:
+            if await self._saw(state, board.date) and state.game_id not in self._reads:
                 game = self.games[state.game_id]
                 if game.to_follow:
                     self._start_following(game)
         faults = frozenset(str(fault) for fault in board.faults)
         for fault in sorted(faults - self._known_faults):
-            await self._emit(Fault(_SCOREBOARD, fault))
+            await self._emit(Fault(_SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
         shown = {state.game_id for state in board.games}
         for game_id, game in self.games.items():
-            # The scoreboard turns to the next day while a long game may still run.
-            source = f"box score of {game_id}"
-            if game_id not in shown and source not in self._reads and game.state.status is GameStatus.LIVE:
-                self._start(source, partial(self._look_up, game), partial(self._look_up_failed, game))
+            game.shown = game_id in shown
 
     async def _look_up(self, game: WatchedGame) -> None:
         """Reads a game that the scoreboard does not show any more."""
-        await self._saw(await self._ask(self._feed.game, game.state.game_id))
+        state = await ask(self._feed.game, game.state.game_id)
+        game.box_backoff.succeeded()
+        await self._saw(state, game.day)
 
-    async def _saw(self, state: GameState) -> bool:
+    async def _saw(self, state: GameState, day: str) -> bool:
         """Notes a game's state; whether it is new or has another status."""
+        now = self._now()
         game = self.games.get(state.game_id)
-        changed = game is None or game.state.status is not state.status
+        before = game.state if game else None
         if game is None:
-            game = self.games[state.game_id] = WatchedGame(state, self._now())
-        game.state, game.state_time = state, self._now()
+            game = self.games[state.game_id] = WatchedGame(state, now, day=day)
+        else:
+            half_played, behind = game.half_played, game.behind_since
+            if not game.saw(state, now):
+                if behind is None:
+                    old = f"{state.away} @ {state.home} is shown as it was: {state.text}"
+                    await self._emit(Fault(_SCOREBOARD, old, kind=FaultKind.STALE))
+                return False
+            if half_played and not game.half_played:  # a period, or the end, was shown too early
+                game.half_over = False
+        changed = before is None or before.status is not state.status
         if changed:
             if state.status is GameStatus.LIVE:  # tipped off, or called final too early
                 game.half_over = game.read_to_end = False
+                game.plays_time = game.plays_time or now
             await self._emit(GameChanged(state))
-        if game.forecast is None and not game.half_over and _half_played(state) and state.game_id not in self._reads:
+        if game.forecast is None and not game.half_over and game.half_played and state.game_id not in self._reads:
             await self._miss(game)
         return changed
 
     async def _follow(self, game: WatchedGame) -> None:
         """Reads a game's plays and does what they call for."""
         status = game.state.status
-        plays = await self._ask(self._feed.plays, game.state.game_id)
-        game.plays_time = self._now()
-        game.trouble = ""
-        game.backoff.succeeded()
-        if half_is_over(plays) or _half_played(game.state):
+        plays = await ask(self._feed.plays, game.state.game_id)
+        game.read(plays, self._now())
+        if half_is_over(plays) or game.half_played:
             await self._settle(game, plays)
-        elif (pattern := live_pattern(plays, PATTERN_MINUTES)) is None:
-            game.seen_incomplete = True
-        elif pattern not in (game.pattern, game.refused):
-            await self._forecast(game, pattern, _completed_at(plays))
+        else:
+            game.half_over = False  # its end may have been withdrawn
+            await self._foresee(game, plays)
         game.reads += 1
         game.read_to_end = status is GameStatus.FINAL
         if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
             game.backoff.skip = 0
+
+    async def _foresee(self, game: WatchedGame, plays: Sequence[Play]) -> None:
+        """Has the half forecast if its pattern is complete, and is another one than before."""
+        pattern = live_pattern(plays, PATTERN_MINUTES)
+        if pattern is None:
+            game.seen_incomplete = True
+        elif pattern not in (game.pattern, game.refused):
+            earliest, now = earliest_half(plays), self._now()
+            if earliest is not None and earliest < now:
+                late = (now - earliest).total_seconds()
+                raise StaleFeed(f"by this machine's clock the half may be over, for {late:.0f} s: its plays are old")
+            await self._forecast(game, pattern, _completed_at(plays))
 
     async def _forecast(self, game: WatchedGame, pattern: tuple[int, ...], completed: datetime | None) -> None:
         state = game.state
@@ -294,11 +304,13 @@ class Poller:
         except (*PASSING, InternalError) as error:  # a fault of the server's may be gone when it is asked again
             game.trouble = f"server: {error}"
             game.unanswered += 1
-            await self._emit(Fault(state.game_id, f"no forecast, trying again: {error}", game.unanswered))
+            reason = f"no forecast, trying again: {error}"
+            await self._emit(Fault(state.game_id, reason, game.unanswered, kind=FaultKind.SERVER))
             return
         except DejavuClientError as error:
             game.refused, game.note = pattern, f"refused: {error}"
-            await self._emit(Fault(state.game_id, f"the server refuses to forecast: {error}"))
+            reason = f"the server refuses to forecast: {error}"
+            await self._emit(Fault(state.game_id, reason, kind=FaultKind.REFUSED))
             return
         latency = None
         if game.forecast is not None or not game.seen_incomplete:
@@ -318,6 +330,7 @@ class Poller:
         if game.forecast is None or game.pattern is None:
             if not game.half_over:
                 await self._miss(game)
+            game.backoff.succeeded(rest=_REST_AFTER_HALF)
             return
         score = halftime_score(plays)
         if score is None:
@@ -325,7 +338,7 @@ class Poller:
         game.half_over = True
         game.backoff.succeeded(rest=_REST_AFTER_HALF)
         differential = score.home - score.away
-        if game.outcome is None or game.outcome.differential != differential:
+        if game.outcome is None or (game.outcome.differential, game.outcome.forecast) != (differential, game.forecast):
             # As the plays have it: what the scoreboard showed last is older, or newer.
             half = replace(game.state, period=2, clock=0.0, home_score=score.home, away_score=score.away, text="Half")
             game.outcome = Outcome(half, differential, game.forecast, game.pattern[-1])
@@ -338,15 +351,18 @@ class Poller:
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
         self.scoreboard_trouble = str(error)
-        await self._emit(Fault(_SCOREBOARD, str(error), self._backoff.failed()))
+        await self._emit(feed_fault(_SCOREBOARD, error, self._backoff.failed()))
 
     async def _look_up_failed(self, game: WatchedGame, error: FeedError) -> None:
-        await self._emit(Fault(game.state.game_id, str(error)))
+        await self._emit(feed_fault(game.state.game_id, error, game.box_backoff.failed()))
 
     async def _plays_failed(self, game: WatchedGame, error: FeedError) -> None:
         game.reads += 1
         game.trouble = f"feed: {error}"
-        await self._emit(Fault(game.state.game_id, str(error), game.backoff.failed()))
+        failures = game.backoff.failed()
+        if game.state.status is GameStatus.FINAL and failures >= _GIVEN_UP_AFTER:
+            game.read_to_end = True
+        await self._emit(feed_fault(game.state.game_id, error, failures))
 
     async def _emit(self, event: Event) -> None:
         if isinstance(event, Fault):  # at level info: who watches is told by the event
@@ -361,11 +377,6 @@ class Poller:
                     await result
             except Exception:
                 log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
-
-
-def _half_played(state: GameState) -> bool:
-    """Whether the scoreboard says that the half is over. Its clock is not asked: it may run ahead of the plays."""
-    return state.status is GameStatus.FINAL or state.period > 2
 
 
 def _completed_at(plays: Iterable[Play]) -> datetime | None:

@@ -6,9 +6,10 @@ Everything is computed anew from all plays at each read, since the feed edits an
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from dejavu_feed.live import Play
-from dejavu_feed.pattern import Score, slots
+from dejavu_feed.pattern import HALFTIME_MINUTES, Score, slots
 
 
 def scores(plays: Iterable[Play]) -> list[Score]:
@@ -19,12 +20,27 @@ def scores(plays: Iterable[Play]) -> list[Score]:
 def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
     """The slots of the first `minutes` minutes, or None while they are not complete.
 
-    They are complete once there is a play *strictly later* than their end: at the very second another free throw may
-    follow. The scoreboard's clock says nothing here, since it may run ahead of the plays.
+    They are complete once the last play is *strictly later* than their end: at the very second another free throw may
+    follow, and a play with a slip in its clock is followed by others without. The scoreboard's clock says nothing here,
+    since it may run ahead of the plays.
     """
-    if not any(play.elapsed > 60 * minutes for play in plays):
+    if not plays or plays[-1].elapsed <= 60 * minutes:
         return None
     return slots(scores(plays), minutes)
+
+
+def last_change(plays: Iterable[Play]) -> datetime | None:
+    """When, by the feed's wall clock, the newest of the plays happened or was edited; None if it does not tell."""
+    return max((moment for play in plays for moment in (play.actual, play.edited) if moment), default=None)
+
+
+def earliest_half(plays: Iterable[Play]) -> datetime | None:
+    """Before when, by the feed's wall clock, the half cannot be over; None if it does not tell.
+
+    The game's clock runs no faster than time: with 90 s left at a play, the half ends 90 s after it at the earliest.
+    """
+    left = 60 * HALFTIME_MINUTES
+    return max((play.actual + timedelta(seconds=left - play.elapsed) for play in plays if play.actual), default=None)
 
 
 def half_is_over(plays: Iterable[Play]) -> bool:

@@ -3,6 +3,7 @@
 FeedError
 ├── FeedUnavailable   no answer worth reading: refused, timed out, a status other than 200
 ├── MalformedFeed     an answer that is not what the feed promises: HTML, cut off, fields missing or of another type
+├── StaleFeed         an answer of the past: it was right some minutes ago
 ├── FeedNotInstalled  the libraries of an extra are missing
 └── BadGamesFile      a file of recorded games that cannot be read
 """
@@ -20,6 +21,10 @@ class FeedUnavailable(FeedError):
 
 class MalformedFeed(FeedError):
     """The feed answered something else than it promises. It may mend itself: the NBA edits its feed while games run."""
+
+
+class StaleFeed(FeedError):
+    """The feed answered with what was right some minutes ago, or may have been: nothing is to be forecast from it."""
 
 
 class FeedNotInstalled(FeedError):

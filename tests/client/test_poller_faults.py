@@ -12,7 +12,7 @@ from tests.support.evenings import Evening, game
 from tests.support.watching import HALF, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from dejavu_client.poll_events import Fault, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.live import GameStatus, Scoreboard
 
@@ -72,7 +72,7 @@ async def test_a_fault_in_one_games_plays_does_not_touch_the_others() -> None:
         await watch.at(SIX_MINUTES + 1)
 
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
-        assert watch.told(Fault) == [Fault(faulty, "play 7.clock is missing", 1)]
+        assert watch.told(Fault) == [Fault(faulty, "play 7.clock is missing", 1, kind=FaultKind.MALFORMED)]
         assert watch.poller.games[faulty].trouble == "feed: play 7.clock is missing"
 
         del evening.fault[faulty]
@@ -99,16 +99,16 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
 
 
 async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dejavu_client.poller._LONGEST_READ", 0.1)
+    monkeypatch.setattr("dejavu_client.poll_reads.LONGEST_READ", 0.1)
     evening = Evening([game()])
     (game_id,) = evening.ids
     evening.stalled.add(game_id)
     async with watching(evening) as watch:
         await watch.at(60)
-        assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1)]
+        assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1, kind=FaultKind.UNAVAILABLE)]
 
         evening.stalled.clear()
-        monkeypatch.setattr("dejavu_client.poller._LONGEST_READ", 30.0)
+        monkeypatch.setattr("dejavu_client.poll_reads.LONGEST_READ", 30.0)
         await watch.at(SIX_MINUTES + 1)
         assert len(watch.told(Prediction)) == 1
         evening.release.set()
@@ -175,7 +175,7 @@ async def test_a_game_that_the_scoreboard_garbles_is_told_once_and_does_not_hide
         await watch.at(SIX_MINUTES - 59)
         await watch.at(SIX_MINUTES + 1)
 
-        assert watch.told(Fault) == [Fault("scoreboard", "games[1].gameId is missing", 1)]
+        assert watch.told(Fault) == [Fault("scoreboard", "games[1].gameId is missing", 1, kind=FaultKind.MALFORMED)]
         assert len(watch.told(Prediction)) == 1
 
 
@@ -211,7 +211,7 @@ async def test_a_fault_of_its_own_ends_one_read_and_not_the_evening() -> None:
     async with watching(evening) as watch:
         await watch.at(SIX_MINUTES + 1)
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
-        assert watch.told(Fault) == [Fault(odd, "RuntimeError: nobody foresaw this", 1)]
+        assert watch.told(Fault) == [Fault(odd, "RuntimeError: nobody foresaw this", 1, kind=FaultKind.INTERNAL)]
 
         del evening.edit[odd]
         await watch.turn()

@@ -79,6 +79,11 @@ def test_an_address_that_is_taken_is_told() -> None:
         assert f"cannot listen at {address}" in fails_with(1, "--listen", address)
 
 
+def read_until_it_fails(feed: NbaFeed) -> None:
+    while True:
+        feed.scoreboard()
+
+
 def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
     options = ["--listen", "127.0.0.1:0", "--count", "2", "--delay", "0", "--faults", "403-json,overtime", "--json"]
     options += ["--fault-rate", "1", "--speed", "60"]
@@ -86,8 +91,7 @@ def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
         assert program.stdout is not None
         told = json.loads(program.stdout.readline())
         with closing(NbaFeed(told["url"])) as feed, pytest.raises(FeedUnavailable, match="status 403"):
-            while True:  # at this speed each file has its fault within five seconds
-                feed.scoreboard()
+            read_until_it_fails(feed)  # at this speed each file has its fault within five seconds
         program.terminate()
         assert program.wait(20) == 0
 

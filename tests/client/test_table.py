@@ -13,7 +13,7 @@ from rich.console import Console
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client.figures import percentile
 from dejavu_client.numerals import chance, percent, signed
-from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poll_events import Event, Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poll_state import Summary, WatchedGame, summarize
 from dejavu_client.poll_text import event_line, event_record, summary_line, summary_record
 from dejavu_client.table import evening
@@ -159,7 +159,11 @@ EVENTS: list[tuple[Event, str, str]] = [
         "missed",
         "LAL @ BOS  Q2 05:44  48–52  not forecast: polled too late",
     ),
-    (Fault("scoreboard", "status 500", 3), "fault", "scoreboard: status 500 (failure 3 in a row)"),
+    (
+        Fault("scoreboard", "status 500", 3, kind=FaultKind.UNAVAILABLE),
+        "fault",
+        "scoreboard: status 500 (failure 3 in a row)",
+    ),
 ]
 
 

@@ -382,6 +382,7 @@ def test_all_faults_share_one_tree() -> None:
     assert {error.__name__ for error in FeedError.__subclasses__()} == {
         "FeedUnavailable",
         "MalformedFeed",
+        "StaleFeed",
         "FeedNotInstalled",
         "BadGamesFile",
     }

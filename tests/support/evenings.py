@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from tests.support.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.evening import PlayedGame
 from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
@@ -46,7 +47,8 @@ class Evening:
     """
 
     def __init__(self, games: Sequence[PlayedGame], *, stagger: float = 0.0) -> None:
-        self.clock = SteppedClock()
+        # A program that reads it goes by the machine's own clock. The feed tells tip-offs to the second.
+        self.clock = SteppedClock(utc_now().replace(microsecond=0))
         self.replay = Replay(games, stagger=stagger, now=self.clock)
         self.start = self.clock.now
         self.fault: dict[str, FeedError] = {}

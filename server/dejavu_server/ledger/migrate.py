@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, column, inspect, select, table
 
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
+from dejavu_server.ledger.schema import REVISION
 
 LOCK_SECONDS = 10.0
 """How long to wait while other processes prepare ledgers in the same folder, each of which takes a fraction of one."""
 
 _LOOK_SECONDS = 0.01
+
+_VERSIONS = table("alembic_version", column("version_num"))
 
 
 def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
@@ -39,7 +38,6 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
         OSError: if the folder or the file can't be used.
         sqlalchemy.exc.SQLAlchemyError: if the database fails.
     """
-    config = _config()
     # The first connection switches the database to WAL, which needs it alone and can't wait for that: hence the lock.
     with _only_here(path.parent):
         if make and not path.exists():
@@ -49,8 +47,9 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
                 return
             if not make and not inspect(connection).get_table_names():
                 raise LedgerUnavailable("the ledger is gone: an empty file lies in its place")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
+
+            upgrade(connection)
 
 
 def is_older(connection: Connection) -> bool:
@@ -59,26 +58,28 @@ def is_older(connection: Connection) -> bool:
     Raises:
         LedgerSchemaError: if it is neither older nor of this release.
     """
-    scripts = ScriptDirectory.from_config(_config())
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = _revision(connection)
+    if found == REVISION:
+        return False
     if found is None:
         if inspect(connection).get_table_names():
             raise LedgerSchemaError("the database is not a ledger: it holds tables of something else")
         return True
-    if found not in {script.revision for script in scripts.walk_revisions()}:
+    from dejavu_server.ledger.upgrade import revisions  # noqa: PLC0415 - see there
+
+    if found not in revisions():
         raise LedgerSchemaError(
-            f"the database has schema {found!r}, which this release does not know; "
-            f"it knows up to {scripts.get_current_head()!r}"
+            f"the database has schema {found!r}, which this release does not know; it knows up to {REVISION!r}"
         )
-    return found != scripts.get_current_head()
+    return True
 
 
-def _config() -> Config:
-    config = Config()
-    # A path's % would be taken for the start of a substitution.
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+def _revision(connection: Connection) -> str | None:
+    """The migration that a database names as its last; None if it names none."""
+    if not inspect(connection).has_table(_VERSIONS.name):
+        return None
+    found: str | None = connection.execute(select(_VERSIONS.c.version_num)).scalar()
+    return found
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import fcntl
 import importlib.resources
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from dejavu_server.ledger import (
     engine,
     migrate,
     schema,
+    upgrade,
     verify,
 )
 
@@ -33,6 +36,23 @@ async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledg
     with writing.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     writing.dispose()
+
+
+def test_the_schema_names_the_newest_migration() -> None:
+    assert upgrade.revisions()[0] == schema.REVISION
+
+
+def test_alembic_is_loaded_to_make_a_ledger_and_not_to_open_it_again(url: str) -> None:
+    program = (
+        "import asyncio, sys, dejavu_server.worker\n"
+        "from dejavu_server.ledger import Ledger\n"
+        "async def main(): await (await Ledger.open(sys.argv[1])).close()\n"
+        "asyncio.run(main())\n"
+        "print('alembic' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, url]
+    told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() for _ in range(2)]
+    assert told == ["True", "False"]
 
 
 def test_the_migrations_are_part_of_the_package() -> None:

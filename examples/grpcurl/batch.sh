@@ -1,7 +1,7 @@
 #!/bin/sh
 # Two forecasts in one call; the second is refused alone.
 set -eu
-address=${DEJAVU_ADDRESS:-127.0.0.1:50051}
+address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
 grpcurl -plaintext -max-time 3 -d '{
   "requests": [

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a message holds.
 set -eu
-address=${DEJAVU_ADDRESS:-127.0.0.1:50051}
+address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
 grpcurl -plaintext "$address" describe dejavu.v1.PredictRequest
 grpcurl -plaintext "$address" describe dejavu.v1.Forecast

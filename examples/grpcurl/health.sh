@@ -1,7 +1,7 @@
 #!/bin/sh
 # Whether the server takes calls: "" for the whole of it, or the name of a service.
 set -eu
-address=${DEJAVU_ADDRESS:-127.0.0.1:50051}
+address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
 grpcurl -plaintext "$address" grpc.health.v1.Health/Check
 grpcurl -plaintext -d '{"service": "dejavu.v1.PredictionService"}' "$address" grpc.health.v1.Health/Check

@@ -1,7 +1,7 @@
 #!/bin/sh
 # One forecast, a what-if: without a game_id nothing is recorded. -v shows the metadata: which worker answered.
 set -eu
-address=${DEJAVU_ADDRESS:-127.0.0.1:50051}
+address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
 grpcurl -plaintext -v -max-time 3 -d '{
   "pattern": [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6],

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Forecasts as they are recorded, until Ctrl-C. With an argument: from that resume_token on.
 set -eu
-address=${DEJAVU_ADDRESS:-127.0.0.1:50051}
+address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
 grpcurl -plaintext -d "{\"include_current\": true, \"resume_token\": \"${1:-}\"}" \
   "$address" dejavu.v1.PredictionService/StreamPredictions

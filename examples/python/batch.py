@@ -1,6 +1,6 @@
 """Fifty forecasts in one call, one of which is refused alone.
 
-python examples/python/batch.py       (the server: DEJAVU_ADDRESS, by default 127.0.0.1:50051)
+python examples/python/batch.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
 """
 
 import os
@@ -13,7 +13,7 @@ def main() -> None:
     leads = range(-24, 25)
     requests = [predict_request([lead * minute / 18 for minute in range(1, 19)]) for lead in leads]
     requests.append(predict_request([999]))
-    with DejavuClient(os.environ.get("DEJAVU_ADDRESS", "127.0.0.1:50051")) as client:
+    with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         results = client.predict_batch(requests)
     for index, result in enumerate(results):  # in the order of the requests
         if result.HasField("forecast"):

@@ -1,6 +1,6 @@
 """Many calls at once from one event loop, each with its own deadline and its own outcome.
 
-python examples/python/many_at_once.py       (the server: DEJAVU_ADDRESS, by default 127.0.0.1:50051)
+python examples/python/many_at_once.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
 """
 
 import asyncio
@@ -19,7 +19,7 @@ def random_game(chance: random.Random) -> list[int]:
 async def main() -> None:
     """Asks for a hundred what-ifs of random games."""
     patterns = [random_game(random.Random(seed)) for seed in range(100)]
-    async with AsyncDejavuClient(os.environ.get("DEJAVU_ADDRESS", "127.0.0.1:50051")) as client:
+    async with AsyncDejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         calls = [client.predict(pattern, timeout=10.0) for pattern in patterns]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         forecasts = [answer for answer in answers if not isinstance(answer, BaseException)]

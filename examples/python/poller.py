@@ -1,6 +1,6 @@
 """Watches tonight's games, has the half of each forecast in time, and tells how it came out.
 
-python examples/python/poller.py       (the server: DEJAVU_ADDRESS, by default 127.0.0.1:50051;
+python examples/python/poller.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051;
                                         the feed: DEJAVU_FEED_URL, by default the NBA's)
 
 On a day without games: `dejavu replay --speed 60`, DEJAVU_FEED_URL=http://127.0.0.1:8008 and DEJAVU_POLL_SECONDS=1.
@@ -35,7 +35,7 @@ async def main() -> None:
     """Runs until all games of the evening are final."""
     with NbaFeed(os.environ.get("DEJAVU_FEED_URL", NBA_URL)) as feed:
         async with (
-            AsyncDejavuClient(os.environ.get("DEJAVU_ADDRESS", "127.0.0.1:50051")) as client,
+            AsyncDejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client,
             Poller(feed, client, interval=SECONDS, on_prediction=[announce], on_event=[settle]) as poller,
         ):
             await poller.run(until_final=True)

@@ -1,6 +1,6 @@
 """One forecast, what it rests on, and what a refusal says.
 
-python examples/python/predict.py       (the server: DEJAVU_ADDRESS, by default 127.0.0.1:50051)
+python examples/python/predict.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
 """
 
 import os
@@ -13,7 +13,7 @@ PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
 
 def main() -> None:
     """Asks for a what-if, which leaves no trace, and for something that can't be."""
-    with DejavuClient(os.environ.get("DEJAVU_ADDRESS", "127.0.0.1:50051")) as client:
+    with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         forecast = client.predict(PATTERN, home_team="BOS", away_team="LAL", alpha=0.2, explain=True)
         print(f"LAL @ BOS: {forecast.point_forecast:+.1f} at the half")
         lower, upper = forecast.interval_lower, forecast.interval_upper

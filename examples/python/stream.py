@@ -1,6 +1,6 @@
 """Every recorded forecast as it is made, also after a pause of hours: the place is kept in a file.
 
-python examples/python/stream.py [FILE]       (the server: DEJAVU_ADDRESS, by default 127.0.0.1:50051)
+python examples/python/stream.py [FILE]       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
 
 A restart of a worker or of the server is the client's affair: the stream goes on by itself. For a restart of this
 program the token of what was dealt with last is kept in FILE, by default forecasts.token. Ctrl-C ends it.
@@ -30,7 +30,7 @@ def follow(client: DejavuClient, place: Path) -> None:
 def main() -> None:
     """Follows the stream; begins anew where the place is gone."""
     place = Path(sys.argv[1] if len(sys.argv) > 1 else "forecasts.token")
-    with DejavuClient(os.environ.get("DEJAVU_ADDRESS", "127.0.0.1:50051")) as client:
+    with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         try:
             follow(client, place)
         except OutOfRangeError as error:  # pruned, or the ledger was restored: something may be missing

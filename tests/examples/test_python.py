@@ -95,8 +95,10 @@ def test_the_poller_announces_an_evening_s_forecast_and_its_outcome(address: str
     evening = Evening([game("BOS", "LAL", lead=3, run=2)])
     evening.go_to(1081.0)
     with LocalServer(evening.replay.respond) as feed:
-        surroundings = {"DEJAVU_FEED_URL": feed.url, "DEJAVU_POLL_SECONDS": "0.05"}
-        with examples.started(*WARNINGS, FOLDER / "poller.py", address=address, **surroundings) as process:
+        program = (*WARNINGS, FOLDER / "poller.py")
+        with examples.started(
+            *program, address=address, DEJAVU_FEED_URL=feed.url, DEJAVU_POLL_SECONDS="0.05"
+        ) as process:
             assert read(process, 1)[0].startswith("LAL @ BOS: +")
             evening.clock.now = evening.replay.end
             assert read(process, 1) == ["LAL @ BOS: +5 it was\n"]

@@ -17,7 +17,7 @@ def environment(address: str, **more: str) -> dict[str, str]:
     """A reader's environment: the virtual environment's programs, and where the server is."""
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, "PATH": path, "DEJAVU_ADDRESS": address, "PYTHONUNBUFFERED": "1", **more}
+    return {**os.environ, "PATH": path, "DEJAVU_TARGET": address, "PYTHONUNBUFFERED": "1", **more}
 
 
 def run(*command: str | Path, address: str, seconds: float = 60.0, **more: str) -> subprocess.CompletedProcess[str]:

@@ -65,7 +65,7 @@ export class DejavuClient {
   readonly #timeoutMs: number;
   readonly #silenceMs: number;
 
-  constructor(address: string = process.env["DEJAVU_ADDRESS"] ?? DEFAULT_ADDRESS, options: ClientOptions = {}) {
+  constructor(address: string = process.env["DEJAVU_TARGET"] ?? DEFAULT_ADDRESS, options: ClientOptions = {}) {
     const security = options.credentials ?? credentials.createInsecure();
     this.#prediction = new PredictionService(address, security, CHANNEL_OPTIONS);
     // One connection for both services.

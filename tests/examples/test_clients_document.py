@@ -1,0 +1,130 @@
+"""docs/clients.md says what is: every code and reason, every limit, every name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+from tests.support.calls import PATTERN
+from tests.support.documents import rows
+from tests.support.examples import ROOT
+
+from dejavu.v1 import model_service_pb2, prediction_service_pb2
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import config, subscription
+from dejavu_models.errors import DejavuError
+from dejavu_server import convert, interceptors, worker
+from dejavu_server.errors import CODES, INTERNAL
+from dejavu_server.health import HEALTH_SERVICE, LEDGER, OVERALL
+from dejavu_server.hub import Hub
+from dejavu_server.settings import Settings
+
+DOCUMENT = "docs/clients.md"
+MEBIBYTE = 1024 * 1024
+
+
+def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
+    for child in base.__subclasses__():
+        if child.__module__.startswith("dejavu_"):
+            yield child
+            yield from kin(child)
+
+
+def table() -> set[tuple[str, str]]:
+    """Each code and reason that a caller may meet; an error that others derive from is raised in their shape alone."""
+    raised = {error for error in kin(DejavuError) if not any(kin(error))}
+    codes = {error: next((CODES[base] for base in error.__mro__ if base in CODES), None) for error in raised}
+    known = {(code.name, error.reason) for error, code in codes.items() if code is not None}
+    return known | {(grpc.StatusCode.INTERNAL.name, INTERNAL)}
+
+
+def test_the_table_of_errors_is_the_server_s() -> None:
+    described = [(code, reason) for code, reason, *_ in rows(DOCUMENT, "code")]
+    assert len(described) == len(set(described))
+    assert set(described) == table()
+
+
+def test_every_call_of_the_contract_is_described() -> None:
+    described = {call for call, *_ in rows(DOCUMENT, "call")}
+    contract = {
+        f"{service.name}.{method.name}"
+        for file in (prediction_service_pb2, model_service_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert contract == {call for call in described if not call.startswith("grpc.")}
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("a request", f"{worker.CHANNEL_OPTIONS['grpc.max_receive_message_length'] // MEBIBYTE} MiB"),
+        ("an answer", f"{worker.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
+        ("requests in a batch", f"{convert.MAX_BATCH:,}"),
+        ("games named in a stream", f"{convert.MAX_GAMES:,}"),
+        ("forecasts that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),
+        ("characters of an x-request-id", f"{interceptors.MAX_REQUEST_ID};"),
+        ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
+        (
+            "keepalive pings",
+            f"one every {worker.CHANNEL_OPTIONS['grpc.http2.min_ping_interval_without_data_ms'] // 1000} s",
+        ),
+        ("a stream's silence", f"{Settings().heartbeat_seconds:g} s,"),
+    ],
+)
+def test_a_limit_is_the_server_s(limit: str, value: str) -> None:
+    [told] = [row[1] for row in rows(DOCUMENT, "limit") if row[0].startswith(limit)]
+    assert told.startswith(value)
+
+
+def test_the_documented_names_of_health_are_those_that_it_knows(address: str) -> None:
+    names = [name.strip('"') for name, *_ in rows(DOCUMENT, "name")]
+    services = (prediction_service_pb2, model_service_pb2)
+    known = {service.full_name for file in services for service in file.DESCRIPTOR.services_by_name.values()}
+    assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE, *known}
+    with grpc.insecure_channel(address) as channel:
+        check: Any = channel.unary_unary(
+            f"/{HEALTH_SERVICE}/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        for name in names:
+            answer = check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
+
+
+def test_the_documented_metadata_come_with_answers_and_with_the_beginning_of_a_stream(address: str) -> None:
+    documented = {key for key, *_ in rows(DOCUMENT, "metadata")}
+    mine = (("x-request-id", "tonight-17"),)
+    with grpc.insecure_channel(address) as channel:
+        service = PredictionServiceStub(channel)
+        request = prediction_service_pb2.PredictRequest(pattern=PATTERN)
+        _, call = service.Predict.with_call(request, timeout=10, metadata=mine)
+        stream = service.StreamPredictions(prediction_service_pb2.StreamPredictionsRequest(), metadata=mine)
+        next(stream)
+        for metadata in (call.trailing_metadata(), stream.initial_metadata()):
+            told = dict(metadata or ())
+            assert documented <= set(told)
+            assert (told["x-request-id"], told["dejavu-workers"]) == ("tonight-17", "2")
+        stream.cancel()
+
+
+def test_the_documented_retries_are_those_of_the_service_config() -> None:
+    text = " ".join((ROOT / DOCUMENT).read_text().split())
+    [policy] = [method["retryPolicy"] for method in json.loads(config.service_config())["methodConfig"]]
+    assert set(policy["retryableStatusCodes"]) == set(re.findall(r"- \*\*([A-Z_]+)\*\*", text))
+    first = float(policy["initialBackoff"].rstrip("s"))
+    then = first * policy["backoffMultiplier"]
+    assert (policy["maxAttempts"], f"three attempts, about {first:g} and {then:g} second apart" in text) == (3, True)
+
+
+def test_the_documented_pauses_of_a_stream_are_the_python_client_s() -> None:
+    text = " ".join((ROOT / DOCUMENT).read_text().split())
+    assert f"{subscription.FIRST_DELAY:g} s, doubled each time, at most {subscription.LONGEST_DELAY:g} s" in text
+    assert (config.DEFAULT_SILENCE, "no message for a minute" in text) == (60.0, True)

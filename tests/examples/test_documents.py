@@ -1,0 +1,141 @@
+"""What the documents show is what happens: every program, command and message in them, against a real server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.symbol_database import Default
+from tests.support import examples
+from tests.support.documents import PLACE, Block, blocks, commands
+from tests.support.evenings import Evening, game
+
+from dejavu.v1 import prediction_service_pb2
+from dejavu_feed.local_http import LocalServer
+
+DOCUMENTS = ("README.md", "docs/clients.md")
+PROGRAMS = [block for document in DOCUMENTS for block in blocks(document, "python")]
+COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
+CALLS = [
+    command
+    for command in COMMANDS
+    if command.startswith(("grpcurl", "dejavu predict", "dejavu models", "dejavu health"))
+]
+GENERATORS = [command for command in COMMANDS if "OUT" in command]
+ELSEWHERE = ("make ", "dejavu-server", "dejavu-trainer", "dejavu stream", "dejavu poll", "dejavu replay")
+"""What has no end, takes long or needs real games, and is tested by its parts."""
+
+SHOWN = {
+    "explain=True": "+",
+    "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",
+}
+"""A word that a program holds → how its output begins."""
+
+
+def test_every_command_is_run_here_or_known_to_be_tested_elsewhere() -> None:
+    assert [
+        command for command in COMMANDS if command not in (*CALLS, *GENERATORS) and not command.startswith(ELSEWHERE)
+    ] == []
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_a_command_does_what_it_shows(command: str, address: str) -> None:
+    done = examples.run("sh", "-c", command.replace(PLACE, address), address=address)
+    if "-format-error" in command:
+        assert done.returncode != 0
+        assert "google.rpc.ErrorInfo" in done.stdout + done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_a_program_runs_as_it_stands(program: Block, address: str) -> None:
+    text = program.text.replace(PLACE, address)
+    if "NbaFeed()" in text:
+        follow_an_evening(text, address)
+        return
+    done = examples.run(sys.executable, "-W", "error", "-c", text, address=address)
+    assert done.returncode == 0, done.stderr
+    [beginning] = [shown for word, shown in SHOWN.items() if word in text]
+    assert done.stdout.startswith(beginning)
+
+
+def follow_an_evening(text: str, address: str) -> None:
+    """Runs a program that polls, with an evening in the place of the NBA's."""
+    evening = Evening([game("BOS", "LAL", lead=3)])
+    evening.go_to(1081.0)
+    with LocalServer(evening.replay.respond) as feed:
+        text = text.replace("NbaFeed()", f"NbaFeed({feed.url!r})").replace(
+            "(feed, client,", "(feed, client, interval=0.05,"
+        )
+        with examples.started(sys.executable, "-W", "error", "-c", text, address=address) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("LAL @ BOS: +")
+            evening.clock.now = evening.replay.end
+            assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("block", blocks("docs/clients.md", "json"), ids=lambda block: block.about)
+def test_a_message_in_json_is_one_of_the_contract_s(block: Block) -> None:
+    assert block.about.startswith(prediction_service_pb2.DESCRIPTOR.package)
+    message = Default().GetSymbol(block.about)()
+    json_format.Parse(block.text, message)
+    assert json_format.Parse(json_format.MessageToJson(message), type(message)()) == message
+
+
+def generate(command: str, folder: Path) -> None:
+    done = examples.run("sh", "-c", command.replace("OUT", str(folder)), address=PLACE)
+    assert done.returncode == 0, done.stderr
+
+
+def generator(word: str) -> str:
+    [command] = [command for command in GENERATORS if word in command]
+    return command
+
+
+def test_the_python_stubs_are_generated_as_documented(tmp_path: Path) -> None:
+    python = examples.ROOT / ".venv-gen" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("make gen has not made .venv-gen")
+    generate(generator("grpc_tools.protoc").replace("python ", f"{python} ", 1), tmp_path)
+    made = {path.name for path in (tmp_path / "dejavu" / "v1").iterdir()}
+    assert {
+        "forecast_pb2.py",
+        "forecast_pb2.pyi",
+        "prediction_service_pb2_grpc.py",
+        "model_service_pb2_grpc.py",
+    } <= made
+
+
+def test_the_descriptor_set_serves_where_there_is_no_reflection(tmp_path: Path, address: str) -> None:
+    generate(generator("buf build"), tmp_path)
+    image = tmp_path / "dejavu.binpb"
+    assert "dejavu/v1/forecast.proto" in {file.name for file in FileDescriptorSet.FromString(image.read_bytes()).file}
+    method = "dejavu.v1.ModelService/ListModels"
+    called = examples.run("grpcurl", "-plaintext", "-protoset", image, address, method, address=address)
+    assert called.returncode == 0, called.stderr
+    assert '"models"' in called.stdout
+
+
+@pytest.mark.timeout(300)
+def test_the_typescript_types_are_generated_as_documented(node: str, tmp_path: Path) -> None:
+    assert Path(node).exists()
+    tools = examples.ROOT / "examples" / "node" / "node_modules" / ".bin"
+    generate(f"{tools}/{generator('proto-loader-gen-types')}", tmp_path)
+    assert "'sequence': (string);" in (tmp_path / "dejavu" / "v1" / "Forecast.ts").read_text()
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "examples/README.md"])
+def test_links_within_the_project_lead_somewhere(document: str) -> None:
+    path = examples.ROOT / document
+    found = subprocess.run(
+        ["grep", "-oE", r"\]\(([^)#]+)\)", path.name], cwd=path.parent, capture_output=True, text=True, check=True
+    )
+    for link in found.stdout.split():
+        target = link[2:-1]
+        assert target.startswith("https://") or (path.parent / target).exists(), target

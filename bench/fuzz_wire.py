@@ -1,6 +1,9 @@
 """What no gRPC client would put on a TCP connection: broken HTTP/2, half calls, other protocols, connections cut off.
 
 Frames are written by hand (RFC 9113; headers as HPACK literals, RFC 7541), since every library refuses to write them.
+
+One thing is left out of `broken`: a path that is no UTF-8, for it breaks gRPC's own server, as dejavu_server.endpoint
+tells; tests/server/test_endpoint.py has it.
 """
 
 from __future__ import annotations
@@ -76,8 +79,10 @@ def _cut(rng: random.Random, path: str, message: bytes) -> bytes:
 
 def _garbled(rng: random.Random, path: str, message: bytes) -> bytes:
     data = bytearray(call(path, prefixed(message)))
+    headers_end = len(data) - len(frame(DATA, END_STREAM, 1, prefixed(message)))
     for _ in range(rng.randrange(1, 8)):
-        data[rng.randrange(len(PREFACE), len(data))] = rng.randrange(256)
+        place = rng.randrange(len(PREFACE), len(data))
+        data[place] = rng.randrange(128 if place < headers_end else 256)  # seven bits: see the module's docstring
     return bytes(data)
 
 
@@ -100,7 +105,7 @@ def _not_as_long_as_said(rng: random.Random, path: str, message: bytes) -> bytes
 
 
 def _forbidden_metadata(rng: random.Random, path: str, message: bytes) -> bytes:
-    names = [b"x-request-id", b"X-Request-Id", b"grpc-timeout", b"grpc-status", b"a b", b":path", b"x-bin"]
+    names = [b"x-request-id", b"X-Request-Id", b"grpc-timeout", b"grpc-status", b"a b", b"te", b"x-bin"]
     return call(path, prefixed(message), [(rng.choice(names), rng.randbytes(rng.randrange(1, 300)))])
 
 

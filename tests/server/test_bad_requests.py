@@ -46,7 +46,8 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
 
 def answer(channel: grpc.Channel, path: str, body: bytes, **options: Any) -> bytes:
     """The first response of a method, whatever its kind: on the wire, calls of one request are alike."""
-    call: Any = channel.unary_stream(path)(body, **{"timeout": 60, **options})
+    opened: Any = channel.unary_stream(path)
+    call = opened(body, **{"timeout": 60, **options})
     try:
         return cast("bytes", next(call))
     finally:
@@ -143,7 +144,8 @@ def test_a_deadline_that_has_passed_is_not_waited_for(channel: grpc.Channel, pat
 
 @pytest.mark.parametrize("path", ALL)
 def test_a_call_that_never_sends_its_message_ends_with_its_deadline(channel: grpc.Channel, path: str) -> None:
-    call: Any = channel.stream_stream(path)(iter(()), timeout=0.2)
+    opened: Any = channel.stream_stream(path)
+    call = opened(iter(()), timeout=0.2)
     if path == REFLECTION:  # any number of questions: none is one
         assert list(call) == []
         return

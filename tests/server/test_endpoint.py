@@ -63,19 +63,19 @@ async def test_a_path_that_is_no_text_does_not_end_the_service(worker: Worker) -
 async def test_a_stream_that_loses_its_server_so_ends_with_a_code_on_which_it_is_resumed(
     worker: Worker, service: PredictionServiceAsyncStub
 ) -> None:
-    stream = service.StreamPredictions(pb.StreamPredictionsRequest())
-    token = (await stream.read()).resume_token  # type: ignore[union-attr]
+    stream: Any = service.StreamPredictions(pb.StreamPredictionsRequest())
+    token = (await stream.read()).resume_token
     await sent(worker, NO_TEXT)
     await answers(worker)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await to_its_end(stream)
     assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     async with grpc.aio.insecure_channel(worker.address) as channel:
-        resumed = PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest(resume_token=token))
+        resumed: Any = PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest(resume_token=token))
         async with asyncio.timeout(20):
-            while not (event := await resumed.read()).HasField("forecast"):  # type: ignore[union-attr]
+            while not (event := await resumed.read()).HasField("forecast"):
                 pass
-        assert event.forecast.sequence == 1  # type: ignore[union-attr]
+        assert event.forecast.sequence == 1
 
 
 async def test_a_drain_right_after_it_stops_the_successor_too(tmp_path: Path) -> None:

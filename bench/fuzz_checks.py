@@ -1,0 +1,156 @@
+"""What may come back from a server, whatever it was sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import grpc
+from bench.fuzz_messages import BATCH, CHECK, MODELS, NO_METHOD, NO_SERVICE, PREDICT, REFLECTION, STREAM, WATCH, Rpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_status import rpc_status
+
+from dejavu.v1 import forecast_pb2, model_service_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+
+FAULTS = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.UNAVAILABLE,
+}
+"""Codes that say that the server is at fault; no message may bring them about."""
+
+EXPLAINED = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.OUT_OF_RANGE,
+}
+"""Codes that the server's own code answers with, and so with a reason."""
+
+TRACES = ("Traceback", 'File "', "Error:", "Exception", "0x7f")
+"""What a text for a caller never holds: it would be a glance into the program."""
+
+
+def wrong_with_status(rpc: Rpc, error: grpc.aio.AioRpcError, *, patient: bool) -> str:
+    """What is wrong with a refusal; empty: nothing.
+
+    Args:
+        rpc: what was called.
+        error: how the call ended.
+        patient: whether the call had all the time that it could need.
+    """
+    code, text = error.code(), error.details() or ""
+    if code in FAULTS or (code is grpc.StatusCode.CANCELLED and patient):
+        return f"{code.name}: {text}"
+    if (code is grpc.StatusCode.UNIMPLEMENTED) != (rpc in {NO_METHOD, NO_SERVICE}) and patient:
+        return f"{code.name} from {rpc.path}: {text}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and patient and not rpc.streams:
+        return f"no answer within the deadline: {text}"
+    if any(trace in text for trace in TRACES):
+        return f"a glance into the program: {text}"
+    if code in EXPLAINED:
+        return _wrong_with_details(error)
+    return ""
+
+
+def _wrong_with_details(error: grpc.aio.AioRpcError) -> str:
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it asks for no more than both kinds of error have
+    if status is None:
+        return f"{error.code().name} without details: {error.details()}"
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        if not (detail.Unpack(info) or detail.Unpack(bad)):
+            return f"an unknown detail: {detail.type_url}"
+    if not info.reason or info.domain != "dejavu":
+        return f"{error.code().name} without a reason: {error.details()}"
+    return _wrong_with_violations((each.field, each.description) for each in bad.field_violations)
+
+
+def _wrong_with_violations(violations: Iterable[tuple[str, str]]) -> str:
+    for field, description in violations:
+        if not field or "; expected " not in description:
+            return f"a violation that does not say what was expected: {field!r}: {description!r}"
+    return ""
+
+
+def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
+    """What is wrong with an answer; empty: nothing.
+
+    Args:
+        rpc: what was called.
+        request: what it was called with; must be a message of the method, for it was answered.
+        response: one response.
+    """
+    try:
+        return next(_faults(rpc, request, response), "")
+    except DecodeError:
+        return "an answer that is no message, or one to a request that is none"
+
+
+def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
+    asked = rpc.request.FromString(request)
+    if rpc is PREDICT:
+        yield from _forecast_faults(pb.PredictResponse.FromString(response).forecast)
+    elif rpc is BATCH:
+        assert isinstance(asked, pb.PredictBatchRequest)
+        yield from _batch_faults(len(asked.requests), pb.PredictBatchResponse.FromString(response))
+    elif rpc is STREAM:
+        yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
+    elif rpc is MODELS:
+        if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
+            yield "not one active model"
+    elif rpc in {CHECK, WATCH}:
+        if health_pb2.HealthCheckResponse.FromString(response).status == health_pb2.HealthCheckResponse.NOT_SERVING:
+            yield "the server says that it does not serve"
+    elif rpc is REFLECTION:
+        message = reflection_pb2.ServerReflectionResponse.FromString(response).error_response.error_message
+        if any(trace in message for trace in TRACES):
+            yield f"a glance into the program: {message}"
+    else:
+        yield "an answer from a method that does not exist"
+
+
+def _event_faults(event: pb.StreamPredictionsResponse) -> Iterator[str]:
+    if not event.resume_token or not event.WhichOneof("event"):
+        yield f"an event without a token or anything that happened: {event}"
+    if event.HasField("forecast"):
+        yield from _forecast_faults(event.forecast)
+
+
+def _batch_faults(size: int, response: pb.PredictBatchResponse) -> Iterator[str]:
+    if len(response.results) != size:
+        yield f"{len(response.results)} results for {size} requests"
+    for result in response.results:
+        if result.HasField("forecast"):
+            yield from _forecast_faults(result.forecast)
+        elif not result.error.reason or result.error.reason == "INTERNAL":
+            yield f"a result that is neither a forecast nor explained: {result}"
+        elif wrong := _wrong_with_violations((each.field, each.description) for each in result.error.field_violations):
+            yield wrong
+
+
+def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
+    numbers = _numbers(forecast)
+    if forecast.HasField("explanation"):
+        numbers += _numbers(forecast.explanation)
+        for game in forecast.explanation.similar_games:
+            numbers += _numbers(game)
+            if game.distance < 0 or game.games < 1:
+                yield f"a similar game that cannot be: {game}"
+    if not all(map(math.isfinite, numbers)):
+        yield f"a number that is not finite: {forecast}"
+    if not forecast.interval_lower <= forecast.point_forecast <= forecast.interval_upper:
+        yield f"a point outside of its interval: {forecast}"
+    if not 0 <= forecast.home_lead_probability <= 1 or not 0 < forecast.coverage_probability < 1:
+        yield f"a probability outside of [0, 1]: {forecast}"
+    if not forecast.model_version or bool(forecast.sequence) != bool(forecast.game_id):
+        yield f"a forecast without its model, or its place: {forecast}"
+
+
+def _numbers(message: forecast_pb2.Forecast | forecast_pb2.Explanation | forecast_pb2.SimilarGame) -> list[float]:
+    return [value for _, value in message.ListFields() if isinstance(value, float)]

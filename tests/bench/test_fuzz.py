@@ -1,0 +1,121 @@
+"""The fuzzing program itself: that nothing gives way, and that it would tell if something did."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.fuzz_checks import wrong_with_answer
+from bench.fuzz_messages import BATCH, MANNERS, PREDICT, SHARES, STREAM, Case, Manner, case
+from google.protobuf.message import DecodeError
+from tests.support.forecasters import PersistenceForecaster
+from tests.support.servers import running_worker
+
+from bench import fuzz
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+
+SOUND = {
+    "point_forecast": 1.0,
+    "interval_lower": 0.0,
+    "interval_upper": 2.0,
+    "home_lead_probability": 0.5,
+    "coverage_probability": 0.95,
+    "model_version": "v",
+}
+
+
+@pytest.mark.timeout(600)
+def test_five_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tmp_path / "figures.json"
+    code = fuzz.main(["--messages", "5000", "--seed", "7", "--json", str(figures)])
+    assert code == 0, capsys.readouterr().out
+    codes = json.loads(figures.read_text())["codes"]
+    assert sum(codes.values()) == 5000
+    assert codes["Predict OK"] > 500
+    assert codes["Predict INVALID_ARGUMENT"] > 500
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_hundred_thousand_messages_break_nothing(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fuzz.main(["--messages", "100000", "--seed", str(seed)]) == 0, capsys.readouterr().out
+
+
+def test_a_server_that_gives_way_is_told_of_with_what_did_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def give_way(_: Sequence[Any]) -> None:
+        raise ZeroDivisionError
+
+    model = PersistenceForecaster()
+    with running_worker(tmp_path, model) as address:
+        number = next(number for number in range(5000) if is_answered(case(3, number)))
+        arguments = ["--seed", "3", "--only", str(number), "--address", address]
+        assert fuzz.main(arguments) == 0
+        model.before = give_way
+        assert fuzz.main(arguments) == 1
+    told = capsys.readouterr().out
+    assert "INTERNAL: internal error" in told
+    assert case(3, number).body.hex() in told
+    assert f"python -m bench.fuzz --seed 3 --only {number}" in told
+
+
+def is_answered(told: Case) -> bool:
+    """Whether a message is brought in peace, and is one that a server answers with a forecast."""
+    try:
+        asked = pb.PredictRequest.FromString(told.body)
+    except DecodeError:
+        return False
+    plain = pb.PredictRequest(pattern=asked.pattern, horizon=1, return_explanation=True)
+    return told.rpc is PREDICT and told.manner is Manner.PATIENT and len(asked.pattern) == 18 and asked == plain
+
+
+def test_the_messages_of_a_seed_are_the_same_again_and_of_every_kind() -> None:
+    told = [case(1, number, "token") for number in range(2000)]
+    again = [case(1, number, "token") for number in range(2000)]
+    assert [each.body for each in told] == [each.body for each in again]
+    assert [each.body for each in told] != [case(2, number, "token").body for number in range(2000)]
+    assert {each.rpc for each in told} == set(SHARES)
+    assert {each.manner for each in told} == set(MANNERS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"point_forecast": math.nan},
+        {"interval_upper": math.inf},
+        {"point_forecast": 3.0},
+        {"interval_lower": 1.5},
+        {"home_lead_probability": 1.1},
+        {"coverage_probability": 1.0},
+        {"model_version": ""},
+        {"sequence": 1},
+        {"game_id": "0022000001"},
+        {"explanation": {"lstm_prediction": math.nan}},
+        {"explanation": {"similar_games": [{"distance": -1.0, "games": 1}]}},
+    ],
+    ids=str,
+)
+def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, Any]) -> None:
+    for fields, found in ((SOUND, False), ({**SOUND, **change}, True)):
+        forecast = forecast_pb2.Forecast(**fields)
+        batch = pb.PredictBatchRequest(requests=[pb.PredictRequest()]).SerializeToString()
+        results = [pb.PredictBatchResult(forecast=forecast)]
+        answers = (
+            (PREDICT, b"", pb.PredictResponse(forecast=forecast)),
+            (STREAM, b"", pb.StreamPredictionsResponse(forecast=forecast, resume_token="t")),
+            (BATCH, batch, pb.PredictBatchResponse(results=results)),
+        )
+        for rpc, request, response in answers:
+            assert bool(wrong_with_answer(rpc, request, response.SerializeToString())) == found
+
+
+def test_a_batch_with_results_too_few_is_found() -> None:
+    batch = pb.PredictBatchRequest(requests=[pb.PredictRequest()] * 2).SerializeToString()
+    assert "0 results for 2 requests" in wrong_with_answer(BATCH, batch, b"")

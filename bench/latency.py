@@ -10,6 +10,7 @@ what-if takes more than twice the echo's CPU.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -25,6 +26,8 @@ import grpc
 import psutil
 from bench.load import METHOD, Order, Taken, request
 from tests.support.servers import spawned_server
+
+from dejavu_server.ledger import Ledger
 
 ECHO, WHAT_IF, NAMED, RETRY = "echo", "what-if", "named", "named, a retry"
 KINDS = (ECHO, WHAT_IF, NAMED, RETRY)
@@ -124,15 +127,19 @@ def kept_on(cpus: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+async def made(ledger: str) -> None:
+    """Makes an empty ledger."""
+    await (await Ledger.open(ledger)).close()
+
+
 @contextmanager
 def dejavu_server(cpus: set[int]) -> Iterator[Server]:
     """A server with one worker and a ledger of its own."""
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        ledger = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
+        asyncio.run(made(ledger))  # what a worker loads to make one, it does not load again
         with kept_on(cpus):
-            server = stack.enter_context(
-                spawned_server("--workers", "1", "--ledger", f"sqlite:///{folder}/ledger.sqlite3")
-            )
+            server = stack.enter_context(spawned_server("--workers", "1", "--ledger", ledger))
         address = server.address
         [worker] = server.workers
         supervisor = psutil.Process(server.process.pid)

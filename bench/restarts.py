@@ -1,0 +1,177 @@
+"""Rolling restarts and drains, again and again, under publishing clients and subscribers.
+
+Run with `python -m bench.restarts` from the project's folder; `--rounds 50` is what `make nightly` runs. In each round
+a real server gets SIGHUP and replaces all its workers, or (one in five) it is drained by SIGTERM and its successor is
+started on the same port; `bench.kills` does as much by kill -9, and tells who calls and how the ledger is the judge:
+
+- no call of a client with the documented retries fails because of a rolling restart. While there is no server at all,
+  between a drain and the successor's start, calls do fail: they are counted apart, and asked again;
+- no forecast that was acknowledged is missing or there twice, and every stream had every forecast once and in order;
+- a drained server exits with 0, and no server logs so much as a warning.
+
+The exit code is 1 if any of this does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import uvloop
+from bench.kills import CALLS_BETWEEN_KILLS, CATCH_UP_SECONDS, Publishers, Subscriber, judge
+from tests.support.servers import SpawnedServer, spawned_server
+
+from bench import kills
+
+RELOAD_SECONDS = 120.0
+
+
+@dataclass
+class Result(kills.Result):
+    """What a run showed.
+
+    Attributes:
+        reload_seconds: how long each rolling restart took, by the server's log.
+        drain_seconds: how long each drain took, from the signal to the end of the process.
+        exit_codes: those that were not 0.
+        complaints: events from warning on in the servers' logs.
+    """
+
+    reload_seconds: list[float] = field(default_factory=list)
+    drain_seconds: list[float] = field(default_factory=list)
+    exit_codes: list[int] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def breaches(self) -> list[str]:
+        """The promises that did not hold."""
+        return [*super().breaches(), *(name for name in ("exit_codes", "complaints") if getattr(self, name))]
+
+
+class Server:
+    """A server that is reloaded and restarted, always on the same port and ledger."""
+
+    def __init__(self, stack: ExitStack, ledger: str, workers: int, result: Result) -> None:
+        self._stack = stack
+        self._arguments = ("--workers", str(workers), "--ledger", ledger)
+        self._result = result
+        self._server: SpawnedServer = stack.enter_context(spawned_server(*self._arguments))
+        self.address = self._server.address
+
+    def reload(self) -> None:
+        """Has all workers replaced; returns when they are."""
+        known = len(self._server.events)
+        self._server.process.send_signal(signal.SIGHUP)
+        events = self._server.events
+        told = self._server.wait_for("reloaded", lambda entry: entry in events[known:], seconds=RELOAD_SECONDS)
+        self._result.reload_seconds.append(told["seconds"])
+
+    def restart(self) -> None:
+        """Drains the server and starts another in its place; returns when that one listens."""
+        self.drain()
+        self._server = self._stack.enter_context(spawned_server("--listen", self.address, *self._arguments))
+        _ = self._server.address
+
+    def drain(self) -> None:
+        """Ends the server by SIGTERM."""
+        start = time.monotonic()
+        code = self._server.stop(signal.SIGTERM)
+        self._result.drain_seconds.append(time.monotonic() - start)
+        self._result.exit_codes += [code] if code else []
+        events = self._server.events
+        self._result.complaints += [entry["event"] for entry in events if entry["level"] not in {"debug", "info"}]
+
+
+async def run(options: argparse.Namespace, folder: Path) -> Result:
+    """The rounds, and the judgement."""
+    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    result = Result()
+    with ExitStack() as stack:
+        server = await asyncio.to_thread(Server, stack, url, options.workers, result)
+        publishers = Publishers(server.address, options.seed)
+        subscribers = [Subscriber(server.address) for _ in range(options.subscribers)]
+        following = [
+            asyncio.create_task(each.follow_by_client() if number % 2 else each.follow_by_stub())
+            for number, each in enumerate(subscribers)
+        ]
+        async with asyncio.timeout(CATCH_UP_SECONDS):
+            await asyncio.gather(*(each.stands.wait() for each in subscribers))
+        publishing = [asyncio.create_task(publishers.publish(number)) for number in range(options.publishers)]
+        for number in range(options.rounds):
+            await publishers.answers(CALLS_BETWEEN_KILLS)
+            kind = "restart" if number % 5 == 4 else "reload"
+            result.rounds[kind] = result.rounds.get(kind, 0) + 1
+            if kind == "reload":
+                await asyncio.to_thread(server.reload)
+            else:
+                with publishers.outage():
+                    await asyncio.to_thread(server.restart)
+            if not options.json:
+                print(f"\rround {number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
+        await publishers.answers(CALLS_BETWEEN_KILLS)
+        publishers.stop()
+        await asyncio.gather(*publishing)
+        async with asyncio.timeout(CATCH_UP_SECONDS):
+            last = max(publishers.acknowledged.values())
+            await asyncio.gather(*(each.reaches(last) for each in subscribers))
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
+        await asyncio.to_thread(server.drain)
+    await judge(result, url, publishers, subscribers)
+    return result
+
+
+def report(result: Result, seconds: float) -> str:
+    """The figures, for people."""
+    lost, twice = result.streams_lost, result.streams_twice
+    lines = [
+        ("rounds", f"{sum(result.rounds.values())}: {result.rounds}; {seconds:.0f} s in all"),
+        ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
+        ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
+        ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),
+        ("streamed", f"{result.messages} forecasts, {result.resumed} times resumed"),
+        ("  of each stream", f"lost: {lost}; twice: {twice}; out of order: {result.streams_out_of_order}"),
+        ("ledger", f"{result.entries} entries; chain: {result.broken_chain or 'intact'}"),
+        ("exit codes but 0", f"{result.exit_codes or 'none'}; warnings: {result.complaints or 'none'}"),
+    ]
+    for name, each in (("a rolling restart", result.reload_seconds), ("a drain", result.drain_seconds)):
+        if each:
+            lines.append((name, f"{statistics.median(each):.2f} s (median), {max(each):.2f} s (longest)"))
+    return "\n".join(f"{name:20} {text}" for name, text in lines)
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """The program; returns its exit code."""
+    parser = argparse.ArgumentParser(description="rolling restarts and drains under load, and what they cost")
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--publishers", type=int, default=8)
+    parser.add_argument("--subscribers", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="of the games")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(arguments)
+    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it tells of every lost stream
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        result = uvloop.run(run(options, Path(folder)))
+    if not options.json:
+        print(file=sys.stderr)
+    show(json.dumps(asdict(result)) if options.json else report(result, time.monotonic() - start))
+    for name in result.breaches():
+        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
+    return 1 if result.breaches() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -69,8 +69,8 @@ class HealthService:
 
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
         """Tells the health of a service now."""
-        if request.service not in self._services:
-            held = ", ".join(sorted(self._services - {OVERALL}))
+        if not self._knows(request.service):
+            held = ", ".join(sorted({*self._services, *self._parts} - {OVERALL}))
             raise UnknownService(quoted(request.service), f"one of {held}, or empty for the whole server")
         return self._response(request.service)
 

@@ -190,7 +190,7 @@ class LedgerKeeper:
             try:
                 await self._ledger.check()
             except LedgerUnavailable as error:
-                self._fail(error)
+                self._report(error)
                 await self._let_go(error)
         ledger = self._ledger or await self._open()
         if self._hub is None or self._hub.ended:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,14 +186,17 @@ class SpawnedServer:
 
 
 @contextmanager
-def spawned_server(*args: str, environment: dict[str, str] | None = None) -> Iterator[SpawnedServer]:
+def spawned_server(
+    *args: str, environment: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> Iterator[SpawnedServer]:
     """`dejavu-server` with these arguments as a process, logging JSON; on a free port unless --listen is among them.
 
     Does not wait for it to listen: `server.address` does. It is drained at the end, and killed if that takes too long.
+    `within` is a command that executes it: `setpriv`, for instance.
     """
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     process = subprocess.Popen(
-        [sys.executable, "-m", "dejavu_server", *listen, "--log-format", "json", *args],
+        [*within, sys.executable, "-m", "dejavu_server", *listen, "--log-format", "json", *args],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",

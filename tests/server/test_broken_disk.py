@@ -1,0 +1,237 @@
+"""A ledger that can't be used costs named forecasts and streams; what-ifs go on, and all works once it is well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+from tests.support import ledger_faults
+from tests.support.calls import GAME, PATTERN, refusal
+from tests.support.forecasters import PersistenceForecaster
+from tests.support.issued import game, issued
+from tests.support.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_RUNS, Fault
+from tests.support.servers import settings_in
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_models.registry import Registry
+from dejavu_server import keeper, trouble
+from dejavu_server.health import LEDGER
+from dejavu_server.ledger import Ledger, engine, verify
+from dejavu_server.metrics import new_metrics
+from dejavu_server.worker import Worker
+
+WHAT_IF = pb.PredictRequest(pattern=PATTERN)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+BATCH = pb.PredictBatchRequest(requests=[NAMED, WHAT_IF, NAMED])
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+RECORDED = 3
+
+Log = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the waiting is other than it is."""
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.02)
+    monkeypatch.setattr(trouble, "SETTLED_SECONDS", 0.0)
+    for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS", "LONGEST_RETRY_SECONDS"):
+        monkeypatch.setattr(keeper, name, 0.05)
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[Log]:
+    """Keeps what is logged from being rendered, tracebacks and all."""
+    with capture_logs() as captured:
+        yield captured
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A ledger of some forecasts that nobody has open."""
+    path = tmp_path / "folder" / "ledger.sqlite3"
+    ledger = await Ledger.open(url_of(path))
+    await ledger.commit([issued(game(number)) for number in range(RECORDED)])
+    await ledger.close()
+    return path
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def is_there(path: Path) -> bool:
+    return path.exists()
+
+
+class Caller:
+    """Somebody who calls a worker."""
+
+    def __init__(self, channel: grpc.aio.Channel, figures: CollectorRegistry) -> None:
+        self.predict: Any = PredictionServiceStub(channel).Predict
+        self.batch: Any = PredictionServiceStub(channel).PredictBatch
+        self.stream: Any = PredictionServiceStub(channel).StreamPredictions
+        self.health: Any = health_pb2_grpc.HealthStub(channel)
+        self._figures = figures
+
+    async def told(self, service: str = "") -> int:
+        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service))
+        return int(answer.status)
+
+    async def until_told(self, status: int) -> None:
+        """Waits until the ledger's health is this, which a watcher is told."""
+        watch = self.health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
+        async with asyncio.timeout(30):
+            while (await watch.read()).status != status:
+                pass
+        watch.cancel()
+
+    async def until_refused(self, code: grpc.StatusCode, reason: str) -> None:
+        """Asks for named forecasts until they are refused so."""
+        async with asyncio.timeout(30):
+            while True:
+                refused = await refusal(self.predict(NAMED))
+                if (refused.code, refused.reason) == (code, reason):
+                    assert "sqlite3." not in refused.message
+                    assert "SELECT" not in refused.message
+                    return
+
+    async def lives_without_a_ledger(self, fault: Fault) -> None:
+        await self.until_refused(fault.code, fault.reason)
+        assert (await self.predict(WHAT_IF)).forecast.point_forecast == 11.0
+        results = (await self.batch(BATCH)).results
+        assert [result.WhichOneof("result") for result in results] == ["error", "forecast", "error"]
+        assert {results[0].error.reason, results[2].error.reason} == {fault.reason}
+        assert await self.told() == await self.told("dejavu.v1.PredictionService") == SERVING
+        assert await self.told(LEDGER) == NOT_SERVING
+        assert self.figure("dejavu_workers_without_ledger") == 1
+
+    async def is_well(self, recorded: int = RECORDED) -> None:
+        """A named forecast is recorded right after those before, and streamed."""
+        await self.until_told(SERVING)
+        stream = self.stream(pb.StreamPredictionsRequest())
+        assert (await stream.read()).HasField("heartbeat")
+        assert (await self.predict(NAMED)).forecast.sequence == recorded + 1
+        assert (await stream.read()).forecast.sequence == recorded + 1
+        stream.cancel()
+        assert self.figure("dejavu_workers_without_ledger") == self.figure("dejavu_workers_without_streams") == 0
+
+    def figure(self, name: str) -> float | None:
+        return self._figures.get_sample_value(name)
+
+
+@contextlib.asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[Caller]:
+    figures = CollectorRegistry()
+    settings = settings_in(path.parent, ledger=url_of(path))
+    async with (
+        Worker(settings, registry=Registry([PersistenceForecaster()]), metrics=new_metrics(figures)) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        yield Caller(channel, figures)
+
+
+@pytest.mark.parametrize("fault", AT_THE_START, ids=str)
+async def test_a_worker_starts_without_a_usable_ledger_and_takes_it_up_once_it_is_well(
+    path: Path, fault: Fault
+) -> None:
+    undo = fault.befall(path)
+    with capture_logs() as log:
+        async with serving(path) as caller:
+            refused = await refusal(caller.stream(pb.StreamPredictionsRequest()).read())
+            assert (refused.code, refused.reason) == (fault.code, fault.reason)
+            await caller.lives_without_a_ledger(fault)
+            assert caller.figure("dejavu_workers_without_streams") == 1
+            undo()
+            await caller.is_well()
+    told = [(entry["event"], entry["log_level"], entry["reason"]) for entry in log if "ledger" in entry["event"]]
+    assert told == [("ledger_failing", "error", fault.reason), ("ledger_recovered", "info", fault.reason)]
+    assert verify(url_of(path)).entries == RECORDED + 1
+
+
+@pytest.mark.parametrize("fault", WHILE_IT_RUNS, ids=str)
+async def test_a_ledger_that_is_lost_while_in_use_is_noticed_and_taken_up_again(path: Path, fault: Fault) -> None:
+    async with serving(path) as caller:
+        stream = caller.stream(pb.StreamPredictionsRequest())
+        token = (await stream.read()).resume_token
+        undo = fault.befall(path)
+        refused = await refusal(stream.read())  # nobody calls: the loss is noticed all the same
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
+        await caller.lives_without_a_ledger(fault)
+        undo()
+        await caller.is_well()
+        resumed = caller.stream(pb.StreamPredictionsRequest(resume_token=token))
+        assert (await resumed.read()).HasField("heartbeat")
+        assert (await resumed.read()).forecast.sequence == RECORDED + 1
+        resumed.cancel()
+    assert verify(url_of(path)).entries == RECORDED + 1
+
+
+async def test_a_lock_that_is_held_for_long_costs_named_forecasts_and_no_stream(path: Path) -> None:
+    async with serving(path) as caller:
+        stream = caller.stream(pb.StreamPredictionsRequest())
+        assert (await stream.read()).HasField("heartbeat")
+        undo = LOCKED.befall(path)
+        await caller.lives_without_a_ledger(LOCKED)
+        assert caller.figure("dejavu_workers_without_streams") == 0
+        undo()
+        assert (await caller.predict(NAMED)).forecast.sequence == RECORDED + 1
+        assert (await stream.read()).forecast.sequence == RECORDED + 1
+        await caller.until_told(SERVING)
+        stream.cancel()
+
+
+async def test_a_ledger_that_vanished_is_not_made_anew_in_its_place(path: Path) -> None:
+    async with serving(path) as caller:
+        for each in sorted(path.parent.glob(f"{path.name}*")):
+            each.unlink()
+        await caller.until_told(NOT_SERVING)
+        for _ in range(3):
+            await caller.until_refused(grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
+    assert not is_there(path)
+
+
+async def test_another_ledger_in_its_place_is_taken_up_and_told(path: Path, tmp_path: Path, log: Log) -> None:
+    other = await Ledger.open(url_of(tmp_path / "other.sqlite3"))
+    await other.commit([issued(game(number)) for number in range(10)])
+    await other.close()
+    async with serving(path) as caller:
+        stream = caller.stream(pb.StreamPredictionsRequest())
+        token = (await stream.read()).resume_token
+        for each in sorted(path.parent.glob(f"{path.name}?*")):
+            each.unlink()
+        (tmp_path / "other.sqlite3").replace(path)
+        assert (await refusal(stream.read())).reason == "LEDGER_UNAVAILABLE"
+        await caller.is_well(recorded=10)
+        refused = await refusal(caller.stream(pb.StreamPredictionsRequest(resume_token=token)).read())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_RESUME_TOKEN")
+    assert "ledger_replaced" in {entry["event"] for entry in log}
+    assert verify(url_of(path)).entries == 11
+
+
+async def test_an_entry_that_cannot_be_read_stops_streams_until_it_is_mended(path: Path) -> None:
+    async with serving(path) as caller:
+        stream = caller.stream(pb.StreamPredictionsRequest())
+        await stream.read()
+        ledger_faults.add_unreadable_entry(path)
+        assert (await refusal(stream.read())).reason == "LEDGER_CORRUPT"
+        await caller.until_told(NOT_SERVING)
+        ledger_faults.execute(path, "DELETE FROM entries WHERE canonical = '{}'")
+        await caller.is_well()
+    assert verify(url_of(path)).entries == RECORDED + 1
+
+
+async def test_a_drain_does_not_wait_for_a_ledger(path: Path) -> None:
+    ledger_faults.garbage(path)
+    async with serving(path) as caller:
+        watch = caller.health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
+        assert (await watch.read()).status == NOT_SERVING

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import sys
 import urllib.request
@@ -18,6 +20,7 @@ from dejavu_server import processes
 from dejavu_server.crew import Crew
 from dejavu_server.exposition import Exposition
 from dejavu_server.processes import StartError
+from dejavu_server.slots import Slot
 from dejavu_server.supervisor import STARTS_IN_VAIN
 
 
@@ -102,3 +105,28 @@ async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
         await crew.start(0, lambda *_: None)
     await crew.end()
     assert not crew.killed
+
+
+async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_and_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleeting = tmp_path / "python"
+    fleeting.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        "order = json.loads(sys.stdin.readline())\n"
+        """os.write(order["report_fd"], b'{"address": "127.0.0.1:1"}\\n')\n"""
+    )
+    fleeting.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fleeting))
+    figures = Exposition()
+    crew = Crew(settings_in(tmp_path), figures)
+    slot = Slot(0, crew)
+    for _ in range(5):
+        with contextlib.suppress(StartError):  # not raised where its end was not known yet
+            await slot.fill()
+            async with asyncio.timeout(60):
+                await slot.vacated()
+        assert crew.serving() == []
+    await crew.end()
+    assert figures.registry.get_sample_value("dejavu_workers") == 0

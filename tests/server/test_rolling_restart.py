@@ -209,21 +209,24 @@ def test_a_server_stopped_in_the_middle_of_a_round_drains_everything(tmp_path: P
     assert server.other_lines == []
 
 
-async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_same(tmp_path: Path, old: str) -> None:
+@pytest.mark.parametrize("slot", ["0-", "1-"], ids=["while its successor starts", "before its turn"])
+async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_same(
+    tmp_path: Path, old: str, slot: str
+) -> None:
     with server_in(tmp_path) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with load(address) as clients:
             new = publish_variant(tmp_path / "bundle", 0.7)
-            last = next(name for name in named(server, "serving") if name.startswith("1-"))
+            victim = next(name for name in named(server, "serving") if name.startswith(slot))
             reload(server)
             await asyncio.to_thread(server.wait_for, "reloading")
-            os.kill(int(last.partition("-")[2]), signal.SIGKILL)
+            os.kill(int(victim.partition("-")[2]), signal.SIGKILL)
             await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
             await clients.answered_by(new)
         clients.check()
         assert await versions(address) == {new}
         assert len(server.workers) == 2
-        assert server.wait_for("worker_died")["pid"] == int(last.partition("-")[2])
+        assert server.wait_for("worker_died")["pid"] == int(victim.partition("-")[2])
         assert await asyncio.to_thread(server.stop) == 0
 
 

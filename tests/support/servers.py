@@ -121,7 +121,7 @@ class SpawnedServer:
         return [children[pid] for pid in pids if pid in children]
 
     def wait_for(
-        self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 30.0
+        self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 60.0
     ) -> dict[str, Any]:
         """The first log entry of that name for which `where` holds; waits until it comes.
 

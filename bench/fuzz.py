@@ -236,10 +236,7 @@ def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
     if server is None:
         return
     for entry in server.events:
-        if (
-            entry["event"] in {"worker_died", "endpoint_broken", "call_failed", "batch_item_failed"}
-            or "exception" in entry
-        ):
+        if entry["event"] in {"worker_died", "call_failed", "batch_item_failed"} or "exception" in entry:
             run.breaches.append(f"in the server's log: {json.dumps(entry)}")
     for line in server.other_lines:
         if any(trace in line for trace in TRACES[:2]):

@@ -2,8 +2,8 @@
 
 Frames are written by hand (RFC 9113; headers as HPACK literals, RFC 7541), since every library refuses to write them.
 
-One thing is left out of `broken`: a path that is no UTF-8, for it breaks gRPC's own server, as dejavu_server.endpoint
-tells; tests/server/test_endpoint.py has it.
+One thing is left out of `broken`: a path that is no UTF-8, for it breaks gRPC's own server, as dejavu_server.breakage
+tells; tests/server/test_breakage.py has it.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class _StandardError:
 
 def _is_news(record: logging.LogRecord) -> bool:
     """False for tracebacks of gRPC's about what callers did, who could fill the log with them: no longer waited for an
-    answer (how calls ended is counted), or sent metadata or a path that is no text (see endpoint.py).
+    answer (how calls ended is counted), or sent metadata or a path that is no text (see breakage.py).
     """
     kind = record.exc_info[0] if record.exc_info else None
     if kind is None:

@@ -26,8 +26,8 @@ from dejavu_models.errors import BundleError, DejavuError
 from dejavu_models.registry import Registry
 from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_server.batcher import CHUNK, Batcher
+from dejavu_server.breakage import until_broken
 from dejavu_server.convert import forecast_message
-from dejavu_server.endpoint import Endpoint
 from dejavu_server.health import HEALTH_SERVICE, LEDGER, HealthService
 from dejavu_server.hub import Hub
 from dejavu_server.interceptors import CallInterceptor
@@ -102,9 +102,10 @@ class Worker:
         self._resources = AsyncExitStack()
         self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE], parts=[LEDGER])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
-        self._options = [*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))]
-        self._endpoint = Endpoint(self._new_server)
-        self._handlers: list[grpc.GenericRpcHandler] = []
+        self._server = grpc.aio.server(
+            interceptors=[self._calls],
+            options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
+        )
         self._keeper: LedgerKeeper
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
@@ -151,26 +152,29 @@ class Worker:
             clock=self._clock,
         )
 
-        self._handlers = [
-            PredictionService(issuer, self._keeper).handlers(),
-            ModelService(registry).handlers(),
-            self._health.handlers(),
-        ]
+        self._server.add_generic_rpc_handlers(
+            [
+                PredictionService(issuer, self._keeper).handlers(),
+                ModelService(registry).handlers(),
+                self._health.handlers(),
+            ]
+        )
+        reflection.enable_server_reflection(
+            [PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME], self._server
+        )
+        host, _, _ = settings.listen.rpartition(":")
         try:
-            self.address = await self._endpoint.start(settings.listen)
+            port = self._server.add_insecure_port(settings.listen)
         except RuntimeError as error:
             raise CannotListen(f"cannot listen on {settings.listen}: {error}") from error
+        self.address = f"{host}:{port}"
+        await self._server.start()
         self._health.serve()
         _log.info("serving", address=self.address, models=list(self.models))
 
-    def _new_server(self) -> grpc.aio.Server:
-        """A server with all that this worker serves, but on no port yet."""
-        server = grpc.aio.server(interceptors=[self._calls], options=self._options)
-        server.add_generic_rpc_handlers(self._handlers)
-        reflection.enable_server_reflection(
-            [PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME], server
-        )
-        return server
+    async def broken(self) -> Exception | None:
+        """Waits until gRPC's server ends; returns why if it broke, after which this process is not to be trusted."""
+        return await until_broken(self._server)
 
     async def drain(self) -> None:
         """Stops taking calls, lets those that run finish within the grace time, ends the streams.
@@ -183,7 +187,7 @@ class Worker:
 
     async def _drain(self) -> None:
         self._health.drain()
-        stopping = asyncio.create_task(self._endpoint.stop(self._settings.grace_seconds))
+        stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
         await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker
         await self._keeper.end_streams()
         await self._calls.end_streams()

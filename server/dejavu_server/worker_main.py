@@ -21,6 +21,9 @@ from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
 END_SECONDS = 15.0
 """How long after the grace time a worker that was told to end may live, even if nobody is left to see to it."""
 
+BROKEN = 70
+"""Exit code of a worker whose gRPC server broke: EX_SOFTWARE of sysexits.h."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -82,7 +85,12 @@ async def _serve(order: WorkerOrder, name: str) -> int:
         gc.collect()
         gc.freeze()
         _report(order, WorkerReport(address=worker.address, models=worker.models))
-        await told_to_end
+        broken = asyncio.create_task(worker.broken())
+        await asyncio.wait([told_to_end, broken], return_when=asyncio.FIRST_COMPLETED)
+        if broken.done() and (fault := broken.result()) is not None:
+            _log.error("worker_broken", error=repr(fault)[:200], effect="it ends at once; another takes its place")
+            sys.stderr.flush()
+            os._exit(BROKEN)  # not a step more than needed in memory that may be corrupt: see breakage.py
         _log.info("draining", grace_seconds=settings.grace_seconds)
     return 0
 

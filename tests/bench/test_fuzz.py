@@ -18,6 +18,7 @@ from tests.support.servers import running_worker
 from bench import fuzz
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
 SOUND = {
     "point_forecast": 1.0,
@@ -72,7 +73,7 @@ def is_answered(told: Case) -> bool:
         asked = pb.PredictRequest.FromString(told.body)
     except DecodeError:
         return False
-    plain = pb.PredictRequest(pattern=asked.pattern, horizon=1, return_explanation=True)
+    plain = pb.PredictRequest(pattern=asked.pattern, horizon=HORIZON_HALFTIME, return_explanation=True)
     return told.rpc is PREDICT and told.manner is Manner.PATIENT and len(asked.pattern) == 18 and asked == plain
 
 

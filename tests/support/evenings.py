@@ -121,14 +121,19 @@ class StoringPredictor:
         self.asked: list[Asked] = []
         self.failures: list[Exception] = []
         self.sequence = 0
-        self._newest: dict[str, tuple[tuple[float, ...], Forecast]] = {}
+        self._newest: dict[str, tuple[Asked, Forecast]] = {}
+
+    def newest(self) -> list[Asked]:
+        """What the newest revision of each game rests on."""
+        return [of_game[0] for of_game in self._newest.values()]
 
     async def predict(self, pattern: Sequence[float], *, game_id: str, home_team: str, away_team: str) -> Forecast:
-        self.asked.append(Asked(game_id, tuple(pattern), home_team, away_team))
+        asked = Asked(game_id, tuple(pattern), home_team, away_team)
+        self.asked.append(asked)
         if self.failures:
             raise self.failures.pop(0)
         stored = self._newest.get(game_id)
-        if stored is not None and stored[0] == tuple(pattern):
+        if stored is not None and stored[0].pattern == asked.pattern:
             return stored[1]
         self.sequence += 1
         lead = float(pattern[-1])
@@ -143,5 +148,5 @@ class StoringPredictor:
             sequence=self.sequence,
             revision=0 if stored is None else stored[1].revision + 1,
         )
-        self._newest[game_id] = (tuple(pattern), forecast)
+        self._newest[game_id] = (asked, forecast)
         return forecast

@@ -60,7 +60,7 @@ class Run:
     Attributes:
         codes: how often each (method, code) came.
         breaches: what should not have been.
-        memory: worker → its PSS in MiB, at a third of the run and at its end.
+        memory: worker → its PSS in MiB after each third of the run.
     """
 
     host: str
@@ -191,9 +191,9 @@ async def send_all(run: Run, numbers: Sequence[int]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(dialled(run.address)) for _ in range(CONNECTIONS)]
         run.token = await _token(channels[0])
-        first, rest = numbers[: len(numbers) // 3], numbers[len(numbers) // 3 :]
-        for part in (first, rest):
-            waiting = iter(part)
+        third = -(-len(numbers) // 3)
+        for start in range(0, len(numbers), third):
+            waiting = iter(numbers[start : start + third])
             async with asyncio.TaskGroup() as callers:
                 for channel in itertools.islice(itertools.cycle(channels), CALLERS):
                     callers.create_task(_caller(run, channel, waiting))
@@ -254,7 +254,7 @@ def print_report(run: Run, messages: int, seconds: float, margin: float) -> None
     print()
     for worker, sizes in sorted(run.memory.items()):
         steps = " → ".join(f"{size:.1f}" for size in sizes)
-        print(f"worker {worker}: {steps} MiB (PSS, after a third and at the end; may grow by {margin:g})")
+        print(f"worker {worker}: {steps} MiB (PSS after each third; may grow by {margin:g} from the first)")
     for breach in run.breaches[:MOST_BREACHES]:
         print(f"\nBREACH: {breach}")
     print("\nNothing gave way." if not run.breaches else f"\n{len(run.breaches)} breaches.")

@@ -56,6 +56,9 @@ class FieldError(DejavuError):
         field: name of the field as the contract spells it, with its index where it repeats (`pattern[3]`).
         found: what was given, short enough to print.
         expected: what would have been accepted.
+
+    Attributes:
+        others: what is wrong with further fields of the same request.
     """
 
     reason = "FIELD_REFUSED"
@@ -65,6 +68,7 @@ class FieldError(DejavuError):
         self.field = self.default_field if field is None else field
         self.found = found
         self.expected = expected
+        self.others: tuple[FieldError, ...] = ()
         super().__init__(f"{self.field}: {found}; expected {expected}")
 
     @property

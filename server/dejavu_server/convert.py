@@ -5,13 +5,14 @@ What is read from a request is valid once it is read; a bad field raises the Inv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_feed.names import is_game_id
 from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam, quoted
 from dejavu_models.types import (
@@ -71,33 +72,42 @@ class Subscription:
     include_current: bool
 
 
-def question(request: prediction_service_pb2.PredictRequest) -> Question:
+def question(request: PredictRequest) -> Question:
     """Reads a request for one forecast.
 
     A named game is always explained: the ledger keeps the explanation whether or not this caller wants it.
 
     Raises:
-        InvalidInput: if a field cannot be right; names it.
+        InvalidInput: if a field cannot be right; names it, and in `others` each further one.
     """
     game_id = request.game_id
-    if game_id:
-        _check_game_id(game_id, "game_id")
-    horizon = _HORIZONS.get(request.horizon)
-    if horizon is None:
-        raise InvalidHorizon(f"{request.horizon}", f"a value of dejavu.v1.Horizon: {_HORIZON_NUMBERS}")
-    query = ForecastQuery(
-        pattern=ScorePattern(tuple(request.pattern)),
-        horizon=horizon,
-        alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
-        home_team=_team(request.home_team, "home_team"),
-        away_team=_team(request.away_team, "away_team"),
-        pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
-        explain=request.return_explanation or game_id != "",
-    )
+    try:
+        _check_game(request)
+        query = ForecastQuery(
+            pattern=ScorePattern(tuple(request.pattern)),
+            horizon=_horizon(request),
+            alpha=_alpha(request),
+            home_team=_team(request.home_team, "home_team"),
+            away_team=_team(request.away_team, "away_team"),
+            pregame_margin=_margin(request),
+            explain=request.return_explanation or game_id != "",
+        )
+    except InvalidInput as error:
+        error.others = tuple(fault for fault in _faults(request) if fault.field != error.field)
+        raise
     return Question(game_id, request.model_version, query)
 
 
-def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[prediction_service_pb2.PredictRequest]:
+def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
+    """What is wrong with each field of a request; of the pattern, with its first bad slot."""
+    for check in _CHECKS:
+        try:
+            check(request)
+        except InvalidInput as error:
+            yield error
+
+
+def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
     """The requests of a batch, not read yet: each is to fail for itself.
 
     Raises:
@@ -201,9 +211,29 @@ def _timestamp(moment: datetime) -> Timestamp:
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
+def _check_game(request: PredictRequest) -> None:
+    if request.game_id:
+        _check_game_id(request.game_id, "game_id")
+
+
 def _check_game_id(text: str, field: str) -> None:
     if not is_game_id(text):
         raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
+
+
+def _horizon(request: PredictRequest) -> Horizon:
+    horizon = _HORIZONS.get(request.horizon)
+    if horizon is None:
+        raise InvalidHorizon(f"{request.horizon}", f"a value of dejavu.v1.Horizon: {_HORIZON_NUMBERS}")
+    return horizon
+
+
+def _alpha(request: PredictRequest) -> float:
+    return request.alpha if request.HasField("alpha") else DEFAULT_ALPHA
+
+
+def _margin(request: PredictRequest) -> float | None:
+    return request.pregame_margin if request.HasField("pregame_margin") else None
 
 
 def _team(label: str, field: str) -> str:
@@ -212,3 +242,17 @@ def _team(label: str, field: str) -> str:
     if not label.isprintable():
         raise InvalidTeam(quoted(label), "printable characters", field=field)
     return label
+
+
+_ANY = ScorePattern((0.0,))
+
+_CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
+    _check_game,
+    lambda request: ScorePattern(tuple(request.pattern)),
+    _horizon,
+    lambda request: _team(request.home_team, "home_team"),
+    lambda request: _team(request.away_team, "away_team"),
+    lambda request: ForecastQuery(_ANY, alpha=_alpha(request)),
+    lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
+)
+"""Each field by itself, in the order in which `question` reads them."""

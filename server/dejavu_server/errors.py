@@ -78,45 +78,52 @@ INTERNAL = "INTERNAL"
 """The reason of what is not in the table."""
 
 
+class Violation(NamedTuple):
+    """What is wrong with a field."""
+
+    field: str
+    description: str
+
+
 class Failure(NamedTuple):
     """What a caller is told about an error."""
 
     code: grpc.StatusCode
     reason: str
     message: str
-    field: str
-    """The offending field; empty if the error names none."""
-    description: str
-    """What is wrong with the field."""
+    violations: tuple[Violation, ...] = ()
+    """The offending fields, the one that the reason speaks of first; empty if the error names none."""
 
 
 def describe(error: BaseException) -> Failure:
     """Looks an error up in the table; what is not in it becomes a bare INTERNAL."""
     code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
     if code is None or not isinstance(error, DejavuError):
-        return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error", "", "")
-    if isinstance(error, FieldError):
-        return Failure(code, error.reason, _short(str(error)), error.field, _short(error.description))
-    return Failure(code, error.reason, _short(str(error)), "", "")
+        return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
+    faults = (error, *error.others) if isinstance(error, FieldError) else ()
+    violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
+    return Failure(code, error.reason, _short(str(error)), violations)
 
 
 def status(failure: Failure) -> status_pb2.Status:
     """A failure as google.rpc.Status, with its details."""
     answer = status_pb2.Status(code=rpc_code(failure.code), message=failure.message)
-    metadata = {"field": failure.field} if failure.field else {}
+    metadata = {"field": failure.violations[0].field} if failure.violations else {}
     info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=metadata)
     answer.details.add().Pack(info)
-    if failure.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=failure.field, description=failure.description)
-        answer.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if failure.violations:
+        bad = error_details_pb2.BadRequest()
+        for field, description in failure.violations:
+            bad.field_violations.add(field=field, description=description)
+        answer.details.add().Pack(bad)
     return answer
 
 
 def batch_error(failure: Failure) -> pb.PredictError:
     """A failure as the result of one request of a batch."""
     error = pb.PredictError(code=rpc_code(failure.code), reason=failure.reason, message=failure.message)
-    if failure.field:
-        error.field_violations.add(field=failure.field, description=failure.description)
+    for field, description in failure.violations:
+        error.field_violations.add(field=field, description=description)
     return error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -113,6 +114,26 @@ def test_in_a_batch_the_bad_request_alone_fails_and_as_it_would_by_itself(
     assert bad.error.message == alone.message
     assert {each.field: each.description for each in bad.error.field_violations} == alone.violations
     assert [without_times(each) for each in (first, last)] == [without_times(each) for each in batch_of(channel, BOTH)]
+
+
+def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channel: grpc.Channel) -> None:
+    wrong = pb.PredictRequest(
+        game_id="nope",
+        pattern=[*PATTERN[:-2], math.nan, math.inf],
+        alpha=2.0,
+        horizon=cast("Any", 7),
+        home_team="x" * 33,
+        away_team="\U000e0001" * 6,
+        pregame_margin=math.inf,
+        model_version="nope",  # looked for once the rest is right
+    )
+    alone = refusal(channel, PREDICT, wrong.SerializeToString())
+    assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
+    fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team", "alpha", "pregame_margin"]
+    assert list(alone.violations) == fields
+    assert all("; expected " in description for description in alone.violations.values())
+    [result] = batch_of(channel, [wrong.SerializeToString()])
+    assert {each.field: each.description for each in result.error.field_violations} == alone.violations
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

@@ -17,6 +17,11 @@ from dejavu_server.spare import Spare
 KILL_AFTER_SECONDS = 5.0
 """How long after the grace time a draining worker may still live."""
 
+LONGEST_OUTAGE_SECONDS = 1.0
+"""How long a server without any worker waits, at the most, before it tries to start one again."""
+
+_LOOK_SECONDS = 0.1
+
 _log = structlog.get_logger(__name__)
 
 
@@ -70,6 +75,13 @@ class Crew:
     def serving(self) -> list[WorkerProcess]:
         """The workers that serve and were not asked to end."""
         return [worker for worker in self._watches if worker.serves and not worker.asked and not worker.ended]
+
+    async def pause(self, seconds: float) -> None:
+        """Waits before a start is tried again; a second at most while no worker serves, for any is better than none."""
+        now = time.monotonic()
+        least, most = now + min(seconds, LONGEST_OUTAGE_SECONDS), now + seconds
+        while (now := time.monotonic()) < (most if self.serving() else least):  # noqa: ASYNC110 - no one event ends it
+            await asyncio.sleep(min(_LOOK_SECONDS, most - now))
 
     async def forget_code(self) -> None:
         """Has workers to come load the code that is installed now: a spare has loaded it already, when it was older."""

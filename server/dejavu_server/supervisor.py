@@ -25,7 +25,7 @@ from dejavu_server.settings import Address, Settings
 from dejavu_server.slots import Slot
 from dejavu_server.terminal import Terminal
 
-STARTS_IN_VAIN = 5
+STARTS_IN_VAIN = 8
 """How many starts of every worker may fail in a row, while none serves, before the server gives up."""
 
 _log = structlog.get_logger(__name__)
@@ -113,7 +113,7 @@ class Supervisor:
             wait = backoff.after(await slot.vacated())
             filled = False
             while not filled:
-                await asyncio.sleep(wait)
+                await crew.pause(wait)
                 try:
                     await slot.fill()
                     filled = True

@@ -71,6 +71,10 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
     assert not logged(server, "cannot_go_on")
 
 
+async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
+    await Crew(settings_in(tmp_path), Exposition()).pause(86_400.0)  # which a test can't wait for
+
+
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,7 +191,7 @@ async def send_all(run: Run, numbers: Sequence[int]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(dialled(run.address)) for _ in range(CONNECTIONS)]
         run.token = await _token(channels[0])
-        third = -(-len(numbers) // 3)
+        third = max(1, -(-len(numbers) // 3))
         for start in range(0, len(numbers), third):
             waiting = iter(numbers[start : start + third])
             async with asyncio.TaskGroup() as callers:

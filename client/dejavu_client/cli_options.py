@@ -41,9 +41,21 @@ Timeout = Annotated[
 Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object a line.")]
 
 
+def address(text: str, option: str) -> tuple[str, int]:
+    """The host and the port of an option that says where to listen.
+
+    Raises:
+        typer.BadParameter: if it is not HOST:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
+    return host, int(port)
+
+
 def connect(target: str, timeout: float = DEFAULT_TIMEOUT) -> DejavuClient:
     """A client for one command: of one connection, and without a word about slow calls to somebody who waits."""
     return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf)
 
 
-__all__ = ["DEFAULT_TARGET", "DEFAULT_TIMEOUT", "Json", "Target", "Timeout", "connect"]
+__all__ = ["DEFAULT_TARGET", "DEFAULT_TIMEOUT", "Json", "Target", "Timeout", "address", "connect"]

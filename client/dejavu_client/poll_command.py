@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout
+from dejavu_client.cli_group import FAILED
+from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, address
 from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
 from dejavu_client.poll_watch import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
@@ -27,6 +30,14 @@ def poll(
     until_final: Annotated[
         bool, typer.Option("--until-final", help="End by itself when every game of the day is over.")
     ] = False,
+    metrics_listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="DEJAVU_POLL_METRICS_LISTEN",
+            help="Where to serve Prometheus metrics, at /metrics; port 0 takes a free one.",
+        ),
+    ] = "",
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -35,15 +46,25 @@ def poll(
 
     A table in a terminal, lines elsewhere. Ends with Ctrl-C and a summary of the evening.
     """
+    listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
     try:
         feed = NbaFeed(feed_url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
     with feed:
-        asyncio.run(_poll(feed, target, timeout, interval, until_final=until_final, as_json=as_json))
+        asyncio.run(_poll(feed, target, timeout, interval, listen, until_final=until_final, as_json=as_json))
 
 
-async def _poll(feed: Feed, target: str, seconds: float, interval: float, *, until_final: bool, as_json: bool) -> None:
+async def _poll(
+    feed: Feed,
+    target: str,
+    seconds: float,
+    interval: float,
+    listen: tuple[str, int] | None,
+    *,
+    until_final: bool,
+    as_json: bool,
+) -> None:
     console = Console()
     # Log lines about slow calls would tear the table, which shows what is going wrong itself.
     slow, very_slow = (math.inf, math.inf) if console.is_terminal and not as_json else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
@@ -51,7 +72,31 @@ async def _poll(feed: Feed, target: str, seconds: float, interval: float, *, unt
         AsyncDejavuClient(target, timeout=seconds, slow=slow, very_slow=very_slow) as client,
         Poller(feed, client, interval=interval) as poller,
     ):
-        end_on_signals(poller.stop)
-        printed = await watch(poller, console, until_final=until_final, as_json=as_json)
-        if printed is not None:
-            printed.summary(poller.summary())
+        with _metrics(poller, listen):
+            end_on_signals(poller.stop)
+            printed = await watch(poller, console, until_final=until_final, as_json=as_json)
+            if printed is not None:
+                printed.summary(poller.summary())
+
+
+@contextmanager
+def _metrics(poller: Poller, listen: tuple[str, int] | None) -> Iterator[None]:
+    """Serves the poller's metrics, where that is asked for, and says on stderr where they are."""
+    if listen is None:
+        yield
+        return
+    try:
+        from dejavu_client.poll_metrics import measure, served  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        needs = f"metrics need {error.name}, which is not installed: pip install 'dejavu-forecast[live]'"
+        typer.echo(f"Error: {needs}", err=True)
+        raise typer.Exit(FAILED) from None
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(served(measure(poller), *listen))
+        except OSError as error:
+            reason = error.strerror or error
+            typer.echo(f"Error: cannot serve metrics at {listen[0]}:{listen[1]}: {reason}", err=True)
+            raise typer.Exit(FAILED) from None
+        typer.echo(f"Metrics at {url}", err=True)
+        yield

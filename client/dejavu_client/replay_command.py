@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu_client.cli_group import FAILED
-from dejavu_client.cli_options import Json
+from dejavu_client.cli_options import Json, address
 from dejavu_feed.errors import FeedError
 from dejavu_feed.evening import MOST_SIMULATED, PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
@@ -74,7 +74,7 @@ def replay(
 
     Games are simulated, or those of a day in a file. When all are final it goes on serving them. Ends with Ctrl-C.
     """
-    host, port = _address(listen)
+    host, port = address(listen, "--listen")
     kinds = _kinds(faults)
     try:
         evening, left_out = _games(games, date, count, seed)
@@ -98,13 +98,6 @@ def replay(
         bad_day = {"kinds": sorted(kinds), "seed": fault_seed, "rate": fault_rate} if kinds else None
         _announce(source, server.url, left_out, bad_day, as_json=as_json)
         stop.wait()
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise typer.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
-    return host, int(port)
 
 
 def _kinds(faults: str) -> frozenset[Kind]:

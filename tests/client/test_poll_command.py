@@ -7,12 +7,14 @@ import json
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -174,3 +176,35 @@ def test_a_feed_that_is_none_is_a_usage_error() -> None:
 
     assert result.exit_code == 2
     assert "nowhere" in result.stderr
+
+
+def test_metrics_are_served_where_asked_and_tell_how_old_each_games_data_is(stage: Stage) -> None:
+    with stage.start("--json", "--metrics-listen", "127.0.0.1:0", log=subprocess.PIPE) as program:
+        assert program.stderr is not None
+        url = program.stderr.readline().removeprefix("Metrics at ").strip()
+        next_record(program, "game")
+        stage.evening.go_to(SIX_MINUTES + 1)
+        next_record(program, "forecast")
+        with urllib.request.urlopen(url, timeout=20) as page:
+            text = page.read().decode()
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+
+    assert f'dejavu_poll_game_data_age_seconds{{away="LAL",game_id="{stage.evening.ids[0]}",home="BOS"}}' in text
+    assert 'dejavu_poll_forecasts_total{outcome="new"} 1.0' in text
+
+
+def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", f"127.0.0.1:{port}"])
+    assert result.exit_code == 1
+    assert f"cannot serve metrics at 127.0.0.1:{port}" in result.stderr
+
+    assert CliRunner().invoke(app, ["poll", "--metrics-listen", "9109"]).exit_code == 2
+
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "dejavu_client.poll_metrics", raising=False)
+    result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", "127.0.0.1:0"])
+    assert result.exit_code == 1
+    assert "dejavu-forecast[live]" in result.stderr

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.bad_days import BadDay
+from tests.support.bad_days import HALF, SIX_MINUTES, BadDay
 from tests.support.evenings import game
 
-from dejavu_client.poll_events import Fault, FaultKind, Missed, Outcome, Prediction
-from dejavu_feed.evening import PlayedGame, simulated_evening
+from dejavu_client.poll_events import Missed, Outcome, Prediction
+from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
 from dejavu_feed.faults.kinds import Kind
 from dejavu_feed.pattern import slots
@@ -62,3 +63,82 @@ async def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without
 
     assert final_patterns(day) == true_patterns(GAMES)
     assert not told_after_the_half(day)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@settings(max_examples=100)
+@given(seed=st.integers(0, 10**9))
+async def test_a_hundred_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
+    games = simulated_evening(random.Random(seed), 3)
+    day = BadDay(games, list(Kind), seed=seed)
+    await day.go_by()
+
+    assert final_patterns(day) == true_patterns(games)
+    assert not told_after_the_half(day)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file(seed: int, data_dir: Path) -> None:
+    games, _ = recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2023, 3, 1))
+    day = BadDay(games[:4], list(Kind), seed=seed)
+    await day.go_by()
+
+    assert final_patterns(day) == true_patterns(games[:4])
+    assert not told_after_the_half(day)
+
+
+@pytest.mark.parametrize("until", [SIX_MINUTES - 120, SIX_MINUTES + 120, HALF - 300, HALF + 60])
+async def test_a_poller_restarted_in_the_middle_of_a_bad_day_does_no_harm(until: float) -> None:
+    kinds = set(Kind) - {Kind.MIDNIGHT}  # what the scoreboard does not show, nobody can find anew
+    day = BadDay(GAMES, sorted(kinds), seed=11)
+    async with day.watched() as first:
+        await day.go_on(first, day.life(until))
+    async with day.watched() as restarted:
+        await day.go_on(restarted, day.life(HALF + day.stagger + 120))
+        await day.go_on(restarted, day.end, turn=60.0)
+
+    assert final_patterns(day) == true_patterns(GAMES)
+
+
+async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
+    alone, restarted = BadDay(GAMES), BadDay(GAMES)
+    await alone.go_by()
+    for until in (SIX_MINUTES - 60, SIX_MINUTES + 60, SIX_MINUTES + 360, HALF + 30):
+        async with restarted.watched() as poller:
+            await restarted.go_on(poller, restarted.life(until))
+    await restarted.go_by()
+
+    assert final_patterns(restarted) == final_patterns(alone) == true_patterns(GAMES)
+    assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES)
+
+
+async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_said() -> None:
+    day = BadDay(GAMES)
+    async with day.watched() as poller:
+        await day.go_on(poller, day.life(SIX_MINUTES - 30))
+        day.feed.down = True
+        await day.go_on(poller, day.life(HALF + day.stagger + 60))
+        day.feed.down = False
+        await day.go_on(poller, day.end, turn=60.0)
+
+    assert not day.predictor.asked
+    assert [(event.game.home, event.reason) for event in day.events if isinstance(event, Missed)] == [
+        ("BOS", "no forecast before the half"),
+        ("MIA", "no forecast before the half"),
+    ]
+    assert {game.trouble for game in poller.games.values()} == {""}
+
+
+async def test_missed_polls_that_leave_time_before_the_half_cost_nothing() -> None:
+    day = BadDay(GAMES)
+    async with day.watched() as poller:
+        await day.go_on(poller, day.life(SIX_MINUTES - 30))
+        day.feed.down = True
+        await day.go_on(poller, day.life(HALF - 200))
+        day.feed.down = False
+        await day.go_on(poller, day.life(HALF + day.stagger + 60))
+        await day.go_on(poller, day.end, turn=60.0)
+
+    assert final_patterns(day) == true_patterns(GAMES)

@@ -46,6 +46,9 @@ HANG_SECONDS = 30.0
 MUTE_SECONDS = 0.05
 """Deadline of a call without a message: gRPC waits for one until then."""
 
+START_SECONDS = 120.0
+"""How long a server of its own may take to start, on a machine that has other things to do."""
+
 MARGIN_MEBIBYTES = 24.0
 """How much a worker's memory may grow after the first third of a run."""
 
@@ -272,7 +275,7 @@ def fuzz(options: argparse.Namespace) -> int:
             server = stack.enter_context(
                 spawned_server("--workers", "2", "--ledger", ledger, "--heartbeat-seconds", "0.05")
             )
-            address = server.address
+            address = str(server.wait_for("listening", seconds=START_SECONDS)["address"])
         host, _, port = address.rpartition(":")
         run = Run(host, int(port), options.seed)
         start = time.monotonic()

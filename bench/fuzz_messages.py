@@ -114,27 +114,37 @@ def case(seed: int, number: int, token: str = "") -> Case:
 
 def valid(rng: random.Random, rpc: Rpc, token: str) -> Message:
     """A request that the server should answer."""
-    match rpc:
-        case _ if rpc is STREAM:
-            games = rng.sample(GAMES, rng.randrange(4))
-            resume = token if rng.random() < 0.3 else ""
-            return pb.StreamPredictionsRequest(game_ids=games, resume_token=resume, include_current=rng.random() < 0.3)
-        case _ if rpc is BATCH:
-            size = 1000 if rng.random() < 0.002 else rng.randrange(1, 6)
-            return pb.PredictBatchRequest(requests=[_predict(rng) for _ in range(size)])
-        case _ if rpc in {CHECK, WATCH}:
-            return health_pb2.HealthCheckRequest(service=rng.choice(["", "dejavu.v1.PredictionService"]))
-        case _ if rpc is REFLECTION:
-            return reflection_pb2.ServerReflectionRequest(file_containing_symbol="dejavu.v1.PredictionService")
-        case _ if rpc is MODELS:
-            return model_service_pb2.ListModelsRequest()
-        case _:
-            return _predict(rng)
+    return _VALID.get(rpc, _predict)(rng, token)
 
 
-def _predict(rng: random.Random) -> pb.PredictRequest:
+def _subscription(rng: random.Random, token: str) -> Message:
+    return pb.StreamPredictionsRequest(
+        game_ids=rng.sample(GAMES, rng.randrange(4)),
+        resume_token=token if rng.random() < 0.3 else "",
+        include_current=rng.random() < 0.3,
+    )
+
+
+def _batch(rng: random.Random, _: str) -> Message:
+    size = 1000 if rng.random() < 0.002 else rng.randrange(1, 6)
+    return pb.PredictBatchRequest(requests=[_predict(rng, "") for _request in range(size)])
+
+
+def _check(rng: random.Random, _: str) -> Message:
+    return health_pb2.HealthCheckRequest(service=rng.choice(["", "dejavu.v1.PredictionService"]))
+
+
+def _reflection(_: random.Random, __: str) -> Message:
+    return reflection_pb2.ServerReflectionRequest(file_containing_symbol="dejavu.v1.PredictionService")
+
+
+def _models(_: random.Random, __: str) -> Message:
+    return model_service_pb2.ListModelsRequest()
+
+
+def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     lead, pattern = 0, []
-    for _ in range(SLOTS):
+    for _slot in range(SLOTS):
         lead += rng.choice([-3, -2, -2, 0, 0, 2, 2, 3])
         pattern.append(lead)
     return pb.PredictRequest(
@@ -147,6 +157,16 @@ def _predict(rng: random.Random) -> pb.PredictRequest:
         away_team=rng.choice(["", "LAL"]),
     )
 
+
+_VALID: dict[Rpc, Callable[[random.Random, str], Message]] = {
+    BATCH: _batch,
+    STREAM: _subscription,
+    MODELS: _models,
+    CHECK: _check,
+    WATCH: _check,
+    REFLECTION: _reflection,
+}
+"""How a valid request is made, where it is not one of Predict."""
 
 _FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 5e-324, 1e-320, 1e-9, 199.99, 200.0, 200.1, 1e9, 3e38, 1e308]
 _FLOATS += [math.nan, math.inf, -math.inf]

@@ -10,8 +10,9 @@ import typer
 from dejavu.v1.model_service_pb2 import ListModelsResponse
 from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.client import DejavuClient
 from dejavu_client.errors import NotFoundError, UnavailableError
-from dejavu_client.health import HealthStatus
+from dejavu_client.health import LEDGER, HealthStatus
 from dejavu_client.render import print_json, print_model
 
 
@@ -30,24 +31,45 @@ def health(
     service: Annotated[
         str,
         typer.Argument(
-            help="Full name of a service, for instance dejavu.v1.PredictionService; the whole server by default."
+            help="Full name of a service, for instance dejavu.v1.PredictionService, or dejavu.ledger; "
+            "the whole server by default."
         ),
     ] = "",
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Ask whether the server takes calls: exit code 0 if it says SERVING, 1 in every other case."""
-    hint = ""
+    """Ask whether the server takes calls: exit code 0 if it says SERVING, 1 in every other case.
+
+    A server whose ledger can't be used still serves what-ifs; that is told beside, and has no part in the exit code.
+    `dejavu health dejavu.ledger` asks for the ledger alone.
+    """
+    hint, ledger = "", None
     with connect(target, timeout) as client:
         try:
             status = client.health(service).name
+            if not service and status == HealthStatus.SERVING.name:
+                ledger = _ledger(client)
         except NotFoundError:
             status = "SERVICE_UNKNOWN"
         except UnavailableError as error:
             status, hint = "UNREACHABLE", error.message
-    typer.echo(json.dumps({"status": status, "service": service, "target": target}) if as_json else status)
+    if as_json:
+        told = {"status": status, "service": service, "target": target}
+        typer.echo(json.dumps(told if service else {**told, "ledger": ledger}))
+    else:
+        typer.echo(status)
+        if ledger == HealthStatus.NOT_SERVING.name:
+            typer.echo("ledger: NOT_SERVING, so forecasts that name a game and streams fail; the server's log says why")
     if hint:
         typer.echo(hint, err=True)
     if status != HealthStatus.SERVING.name:
         raise typer.Exit(FAILED)
+
+
+def _ledger(client: DejavuClient) -> str | None:
+    """The ledger's health; None from a server that does not tell."""
+    try:
+        return client.health(LEDGER).name
+    except NotFoundError:
+        return None

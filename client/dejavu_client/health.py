@@ -8,6 +8,9 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 CHECK = "/grpc.health.v1.Health/Check"
 
+LEDGER = "dejavu.ledger"
+"""The name under which a server tells whether its ledger can be used; what-ifs are answered without."""
+
 
 class HealthStatus(enum.Enum):
     """Whether a server, or one of its services, takes calls: the standard health protocol's answers."""

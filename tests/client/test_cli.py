@@ -219,13 +219,33 @@ def test_health_exits_0_only_when_serving(server: FakeServer, run: Run) -> None:
     server.health.set("", HealthCheckResponse.NOT_SERVING)
     result = run("health", "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"status": "NOT_SERVING", "service": "", "target": server.target}
+    assert json.loads(result.stdout) == {
+        "status": "NOT_SERVING",
+        "service": "",
+        "target": server.target,
+        "ledger": None,
+    }
     result = run("health", "no.such.Service")
     assert (result.exit_code, result.stdout) == (1, "SERVICE_UNKNOWN\n")
     server.stop()
     result = run("health")
     assert (result.exit_code, result.stdout) == (1, "UNREACHABLE\n")
     assert "is a dejavu-server running there?" in result.stderr
+
+
+def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: Run) -> None:
+    server.health.set("dejavu.ledger", HealthCheckResponse.SERVING)
+    assert run("health").stdout == "SERVING\n"
+    server.health.set("dejavu.ledger", HealthCheckResponse.NOT_SERVING)
+    result = run("health")
+    assert result.exit_code == 0  # what-ifs are answered
+    first, second = result.stdout.splitlines()
+    assert first == "SERVING"
+    assert second.startswith("ledger: NOT_SERVING")
+    answer = json.loads(run("health", "--json").stdout)
+    assert (answer["status"], answer["ledger"]) == ("SERVING", "NOT_SERVING")
+    result = run("health", "dejavu.ledger")
+    assert (result.exit_code, result.stdout) == (1, "NOT_SERVING\n")
 
 
 def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:

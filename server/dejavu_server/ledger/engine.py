@@ -11,6 +11,7 @@ stay with what it opened, read-only for instance, long after the disk is well.
 from __future__ import annotations
 
 import enum
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,10 @@ from dejavu_server.ledger.errors import InvalidLedgerUrl, LedgerUnavailable, pri
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which lasts milliseconds; shorter than callers wait."""
+
+
+ROOM_BYTES = 1024 * 1024
+"""A disk with less than this counts as full: a batch of forecasts may take as much."""
 
 
 class Durability(enum.Enum):
@@ -101,6 +106,16 @@ def writing(path: Path, durability: Durability) -> Engine:
             connection.info[_FILES] = Files.at(path)
 
     return engine
+
+
+def check_room(path: Path) -> None:
+    """Raises LedgerUnavailable if the disk of a database has no room to speak of left.
+
+    What a small write shows is little: it may fit where a greater one did not.
+    """
+    disk = os.statvfs(path.parent)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < ROOM_BYTES:
+        raise LedgerUnavailable("the ledger is full: no space left on the disk")
 
 
 def files(connection: Connection) -> Files:

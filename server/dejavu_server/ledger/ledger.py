@@ -242,6 +242,7 @@ class Ledger:
                     store.check_structure(connection)
             with self._writing.begin() as connection:
                 store.touch(connection)
+        engine.check_room(self._path)
 
     async def close(self) -> None:
         """Commits what is waiting and closes the ledger. May be called again."""

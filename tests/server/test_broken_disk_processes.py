@@ -1,0 +1,188 @@
+"""A server of real processes on a real disk that is read-only, full, or takes no more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.calls import PATTERN
+from tests.support.issued import game
+from tests.support.servers import SpawnedServer, spawned_server
+
+from dejavu_client import DejavuClient, HealthStatus, UnavailableError, predict_request
+from dejavu_server.health import LEDGER
+from dejavu_server.ledger import verify
+
+WORKERS = 2
+BOUND_BY_PERMISSIONS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
+"""What has root's processes obey permissions as others do."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder
+
+
+class Server:
+    """A server of two workers, and a caller of it."""
+
+    def __init__(self, process: SpawnedServer, client: DejavuClient) -> None:
+        self.process = process
+        self.client = client
+
+    @property
+    def pids(self) -> list[int]:
+        """Those of its workers."""
+        return [int(entry["worker"].partition("-")[2]) for entry in self.told("serving")]
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.process.events if entry["event"] == event]
+
+    def figure(self, name: str) -> float:
+        address = self.process.wait_for("listening")["metrics"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+    def predict(self, *numbers: int) -> list[int]:
+        """Asks for a forecast of each game; their sequences."""
+        return [self.client.predict(PATTERN, game_id=game(number)).sequence for number in numbers]
+
+    def lives_without_a_ledger(self) -> str:
+        """Holds it to what it owes without one; what its refusal says."""
+        assert self.client.predict(PATTERN).sequence == 0
+        results = self.client.predict_batch([predict_request(PATTERN, game_id=game(90)), predict_request(PATTERN)])
+        assert [result.error.reason for result in results] == ["LEDGER_UNAVAILABLE", ""]
+        assert self.client.health() is HealthStatus.SERVING
+        with pytest.raises(UnavailableError) as caught:
+            self.predict(91)
+        assert caught.value.reason == "LEDGER_UNAVAILABLE"
+        return caught.value.message
+
+    def until_recovered(self) -> None:
+        """Waits until each worker that told of a failing ledger has told that it is well."""
+        for name in {entry["worker"] for entry in self.told("ledger_failing")}:
+            self.process.wait_for("ledger_recovered", partial(_is_of, name), seconds=60)
+        assert self.figure("dejavu_workers_without_ledger") == 0
+
+
+def _is_of(worker: str, entry: dict[str, Any]) -> bool:
+    return bool(entry["worker"] == worker)
+
+
+@contextmanager
+def serving(ledger: Path, *within: str) -> Iterator[Server]:
+    options = ("--workers", str(WORKERS), "--ledger", f"sqlite:///{ledger}", "--metrics-listen", "127.0.0.1:0")
+    with spawned_server(*options, within=within) as process, DejavuClient(process.address, timeout=30) as client:
+        yield Server(process, client)
+
+
+def held_by_permissions() -> tuple[str, ...]:
+    """What a server is to be executed by so that a folder's permissions bind it."""
+    if os.getuid() != 0:
+        return ()
+    if shutil.which(BOUND_BY_PERMISSIONS[0]) is None:
+        pytest.skip("root is bound by no permission, and there is no setpriv to bind it")
+    return BOUND_BY_PERMISSIONS
+
+
+def test_a_server_starts_on_a_folder_that_it_may_not_write_and_records_once_it_may(folder: Path) -> None:
+    folder.chmod(0o555)
+    with serving(folder / "ledger.sqlite3", *held_by_permissions()) as server:
+        assert "Permission denied" in server.lives_without_a_ledger()
+        assert server.client.health(LEDGER) is HealthStatus.NOT_SERVING
+        assert server.figure("dejavu_workers_without_ledger") == WORKERS
+        assert server.figure("dejavu_workers_without_streams") == WORKERS
+        with pytest.raises(UnavailableError, match="Permission denied"):
+            next(server.client.stream_predictions())
+        assert [entry["level"] for entry in server.told("ledger_failing")] == ["error"] * WORKERS
+        folder.chmod(0o755)
+        server.until_recovered()
+        assert server.predict(0, 1, 2) == [1, 2, 3]
+        assert server.client.health(LEDGER) is HealthStatus.SERVING
+        assert len(server.told("ledger_recovered")) == WORKERS
+        assert server.process.other_lines == []
+    assert verify(f"sqlite:///{folder}/ledger.sqlite3").entries == 3
+
+
+def test_workers_whose_disk_takes_no_more_record_again_once_it_does(folder: Path) -> None:
+    with serving(folder / "ledger.sqlite3") as server:
+        stream = server.client.stream_predictions(heartbeats=True)
+        assert next(stream).HasField("heartbeat")
+        assert server.predict(0) == [1]
+        limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in server.pids}
+        for pid, (_, hard) in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        server.lives_without_a_ledger()
+        for pid, limit in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+        assert server.predict(1, 2, 3) == [2, 3, 4]
+        forecasts = (event.forecast.sequence for event in stream if event.HasField("forecast"))
+        assert [next(forecasts) for _ in range(4)] == [1, 2, 3, 4]  # the stream stood all the while
+        stream.close()
+    assert verify(f"sqlite:///{folder}/ledger.sqlite3").entries == 4
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> tuple[str, ...]:
+    """A command that executes a server where `folder` is a disk of four megabytes, for that server alone."""
+    mount = 'mount -t tmpfs -o size=4m small "$0" && exec "$@"'
+    command = ("unshare", "--mount", "sh", "-c", mount, str(folder))
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare to mount a disk for a server alone")
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    return command
+
+
+def fill(disk: Path) -> Path:
+    """Leaves no room on a disk; the file to be removed to make some."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    assert not shutil.disk_usage(disk).free
+    return filler
+
+
+def test_a_full_disk_costs_named_forecasts_until_there_is_room(
+    folder: Path, small_disk: tuple[str, ...], tmp_path: Path
+) -> None:
+    with serving(folder / "ledger.sqlite3", *small_disk) as server:
+        disk = Path(f"/proc/{server.process.process.pid}/root{folder}")  # as the server sees it
+        assert server.predict(0, 1, 2) == [1, 2, 3]
+        filler = fill(disk)
+        assert "full" in server.lives_without_a_ledger()
+        filler.unlink()
+        server.until_recovered()
+        assert server.predict(2, 3, 4, 5) == [3, 4, 5, 6]
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for name in ("ledger.sqlite3", "ledger.sqlite3-wal"):
+            shutil.copy(disk / name, copy / name)
+    assert verify(f"sqlite:///{copy}/ledger.sqlite3").entries == 6
+
+
+@pytest.mark.nightly
+def test_a_server_that_starts_on_a_full_disk_makes_its_ledger_once_there_is_room(
+    folder: Path, small_disk: tuple[str, ...]
+) -> None:
+    full = 'dd if=/dev/zero of="$0/filler" bs=4096 status=none; exec "$@"'
+    with serving(folder / "ledger.sqlite3", *small_disk, "sh", "-c", full, str(folder)) as server:
+        server.lives_without_a_ledger()
+        assert server.client.health(LEDGER) is HealthStatus.NOT_SERVING
+        Path(f"/proc/{server.process.process.pid}/root{folder}/filler").unlink()
+        server.until_recovered()
+        assert server.predict(0, 1, 2) == [1, 2, 3]

@@ -3,7 +3,7 @@
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 
-grpcurl -plaintext -v -max-time 3 -d '{
+grpcurl -plaintext -v -max-time 10 -d '{
   "pattern": [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6],
   "home_team": "BOS",
   "away_team": "LAL",

@@ -5,52 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support import examples
-from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.restartable import Restartable, restartable_server
+from tests.support.servers import spawned_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of two workers with the bundle that ships, for all tests of a file."""
+    """A server of two workers with the bundle that ships, for all tests that do not restart it."""
     ledger = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         yield server.address
-
-
-class Restartable:
-    """A server that is started again on its port and its ledger as often as wanted.
-
-    Attributes:
-        address: HOST:PORT, the same from start to start.
-        server: the one that runs.
-    """
-
-    def __init__(self, start: Callable[[str], SpawnedServer]) -> None:
-        self._start = start
-        self.server = start("127.0.0.1:0")
-        self.address = self.server.address
-
-    def start_again(self) -> None:
-        """Starts it after its end; it serves when this returns."""
-        self.server = self._start(self.address)
-        assert self.server.address == self.address
-
-
-@contextmanager
-def restartable_server(ledger: Path) -> Iterator[Restartable]:
-    """A server of two workers, to be stopped and started again."""
-    with ExitStack() as servers:
-
-        def start(listen: str) -> SpawnedServer:
-            arguments = ("--listen", listen, "--workers", "2", "--ledger", f"sqlite:///{ledger}")
-            return servers.enter_context(spawned_server(*arguments))
-
-        yield Restartable(start)
 
 
 @pytest.fixture

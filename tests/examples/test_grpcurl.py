@@ -9,6 +9,7 @@ from typing import IO, Any
 import pytest
 from tests.support import examples
 from tests.support.calls import PATTERN
+from tests.support.restartable import Restartable
 
 from dejavu_client import DejavuClient
 
@@ -71,8 +72,9 @@ def test_a_refusal_fails_with_its_details(address: str) -> None:
         assert name in shown
 
 
-def test_a_stream_goes_on_from_its_token(address: str) -> None:
-    with DejavuClient(address) as client:
+def test_a_stream_goes_on_from_its_token(restartable: Restartable) -> None:
+    address = restartable.address
+    with DejavuClient(address, timeout=20.0) as client:
         first = client.predict(PATTERN, game_id="0022000001")
         with examples.started(FOLDER / "stream.sh", address=address) as stream:
             current, heartbeat = next_event(stream.stdout), next_event(stream.stdout)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.examples.conftest import Restartable
 from tests.support import examples
 from tests.support.calls import PATTERN
+from tests.support.restartable import Restartable
 
 from dejavu_client import DejavuClient, Forecast
 
@@ -51,7 +51,7 @@ def differences() -> list[str]:
 
 def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None:
     told = answers(node, "predict", address, "--home", "BKN", "--away", "NYK", *differences())
-    with DejavuClient(address) as client:
+    with DejavuClient(address, timeout=20.0) as client:
         forecast = client.predict(PATTERN, home_team="BKN", away_team="NYK", explain=True)
     expected = as_told_to_node(forecast)
     assert {name: value for name, value in told.items() if name not in MADE} == {
@@ -63,7 +63,7 @@ def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None
 
 def test_a_recorded_forecast_is_the_same_in_both_languages_to_the_nanosecond(node: str, address: str) -> None:
     told = answers(node, "predict", address, "--game", "0022000001", "--home", "BKN", *differences())
-    with DejavuClient(address) as client:
+    with DejavuClient(address, timeout=20.0) as client:
         recorded = client.predict(PATTERN, game_id="0022000001", home_team="BKN", away_team="LAL", explain=True)
     assert told == as_told_to_node(recorded)
     assert int(told["sequence"]) > 0

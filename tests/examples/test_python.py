@@ -8,10 +8,11 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.examples.conftest import Restartable
+import pytest
 from tests.support import examples
 from tests.support.calls import PATTERN
 from tests.support.evenings import Evening, game
+from tests.support.restartable import Restartable
 
 from dejavu_client import DejavuClient
 from dejavu_feed.local_http import LocalServer
@@ -65,6 +66,7 @@ def follow(address: str, place: Path) -> AbstractContextManager[subprocess.Popen
     return examples.started(*WARNINGS, FOLDER / "stream.py", place, address=address)
 
 
+@pytest.mark.timeout(300)
 def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
     restartable: Restartable, tmp_path: Path
 ) -> None:

@@ -14,13 +14,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(address: str, **more: str) -> dict[str, str]:
-    """A reader's environment: the virtual environment's programs, and where the server is."""
+    """A reader's environment: the virtual environment's programs, where the server is, and patience."""
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, "PATH": path, "DEJAVU_TARGET": address, "PYTHONUNBUFFERED": "1", **more}
+    return {
+        **os.environ,
+        "PATH": path,
+        "DEJAVU_TARGET": address,
+        "DEJAVU_TIMEOUT": "20",
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
 
 
-def run(*command: str | Path, address: str, seconds: float = 60.0, **more: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, address: str, seconds: float = 100.0, **more: str) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end, from the project's folder."""
     return subprocess.run(
         command,
@@ -34,7 +41,7 @@ def run(*command: str | Path, address: str, seconds: float = 60.0, **more: str) 
 
 
 @contextmanager
-def started(*command: str | Path, address: str, seconds: float = 60.0, **more: str) -> Iterator[subprocess.Popen[str]]:
+def started(*command: str | Path, address: str, seconds: float = 100.0, **more: str) -> Iterator[subprocess.Popen[str]]:
     """A program that goes on until it is ended, its output to be read as text.
 
     It is killed in the end, and after so many seconds in any case: who waits for a line in vain gets an empty one.

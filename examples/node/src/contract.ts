@@ -37,7 +37,9 @@ const definition = loadSync(
   options,
 );
 
-const loaded = loadPackageDefinition(definition) as unknown as PredictionTypes & ModelTypes & StatusTypes & DetailsTypes;
+type Contract = PredictionTypes & ModelTypes & StatusTypes & DetailsTypes;
+
+const loaded = loadPackageDefinition(definition) as unknown as Contract;
 
 export const { PredictionService, ModelService } = loaded.dejavu.v1;
 export const { Status, ErrorInfo, BadRequest } = loaded.google.rpc;

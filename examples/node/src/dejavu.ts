@@ -1,9 +1,9 @@
 /**
- * A client of Dejavu for Node: typed calls with deadlines and the documented retries, and a stream that resumes by itself.
+ * A client of Dejavu for Node: typed calls with deadlines and the documented retries; a stream that resumes by itself.
  *
  *     const client = new DejavuClient("127.0.0.1:50051");
  *     const forecast = await client.predict({ pattern: [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6] });
- *     for await (const { forecast } of client.streamPredictions({ includeCurrent: true })) console.log(forecast?.gameId);
+ *     for await (const { forecast } of client.streamPredictions()) console.log(forecast?.gameId);
  *     client.close();
  */
 
@@ -43,7 +43,7 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 };
 
 export interface ClientOptions {
-  /** Deadline of a call in milliseconds, its retries included; not of a stream. */
+  /** Deadline of a call in milliseconds, its retries included; not of a stream. By default DEJAVU_TIMEOUT, or 3 s. */
   timeoutMs?: number;
   /** A stream without any message, heartbeats included, for so many milliseconds is taken to be dead. */
   silenceMs?: number;
@@ -58,7 +58,11 @@ export interface StreamOptions extends Wanted {
   onLost?: (error: DejavuError, delayMs: number) => void;
 }
 
-/** Calls a Dejavu server; connects when it is first needed. Every call that gets no answer throws a DejavuError. */
+/**
+ * Calls a Dejavu server, by default the one that DEJAVU_TARGET names; connects when it is first needed.
+ *
+ * Every call that gets no answer throws a DejavuError.
+ */
 export class DejavuClient {
   readonly #prediction;
   readonly #models;
@@ -70,7 +74,7 @@ export class DejavuClient {
     this.#prediction = new PredictionService(address, security, CHANNEL_OPTIONS);
     // One connection for both services.
     this.#models = new ModelService(address, security, { channelOverride: this.#prediction.getChannel() });
-    this.#timeoutMs = options.timeoutMs ?? 3_000;
+    this.#timeoutMs = options.timeoutMs ?? 1000 * Number(process.env["DEJAVU_TIMEOUT"] ?? 3);
     this.#silenceMs = options.silenceMs ?? 60_000;
   }
 
@@ -103,8 +107,8 @@ export class DejavuClient {
    *
    * A broken connection is made again, and the stream goes on where it stood.
    *
-   * @throws DejavuError OUT_OF_RANGE if the place of the resume token is gone, INVALID_ARGUMENT if it is another ledger's,
-   *   UNAVAILABLE if the server can't be reached at first; later the stream tries on and on.
+   * @throws DejavuError OUT_OF_RANGE if the place of the resume token is gone, INVALID_ARGUMENT if it is another
+   *   ledger's, UNAVAILABLE if the server can't be reached at first; later the stream tries on and on.
    */
   async *streamPredictions(
     options: StreamOptions = {},

@@ -1,8 +1,10 @@
 /**
- * Recorded forecasts as they are made: `npm run stream -- [--current] [--game ID]… [--token TOKEN] [--count N] [--json]`.
+ * Recorded forecasts as they are made:
  *
- * Goes on by itself when a worker or the server is restarted. What ends it (Ctrl-C, or --count) leaves the last resume token
- * on stderr: with --token the next run goes on right there.
+ *     npm run stream -- [--current] [--game ID]… [--token TOKEN] [--count N] [--json]
+ *
+ * Goes on by itself when a worker or the server is restarted. What ends it (Ctrl-C, or --count) leaves the last resume
+ * token on stderr: with --token the next run goes on right there.
  */
 
 import { parseArgs } from "node:util";

@@ -65,7 +65,7 @@ export class Subscription {
   /**
    * Milliseconds to wait before connecting again, after a connection ended with `error`.
    *
-   * @throws `error` itself, if another connection would not help, or if the stream never stood and was tried often enough.
+   * @throws `error` itself, if another connection would not help, or if the stream never stood and was tried enough.
    */
   lost(error: unknown): number {
     this.#failures += 1;

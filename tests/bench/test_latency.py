@@ -7,11 +7,10 @@ import pytest
 from bench import latency
 
 FIGURES = {"callers", "kind", "p50_ms", "p99_ms", "calls_a_second", "cpu_us", "failed"}
-SMALL = ("--rounds", "2", "--calls", "20", "--callers", "1", "4")
 
 
 def test_each_kind_of_call_is_measured_in_each_round_and_none_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert latency.main([*SMALL, "--json"]) == 0
+    assert latency.main(["--rounds", "2", "--calls", "20", "--callers", "1", "4", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["failed"] == 0
     assert set(report["pss_mib"]) == {"worker", "server", "echo"}
@@ -24,15 +23,29 @@ def test_each_kind_of_call_is_measured_in_each_round_and_none_fails(capsys: pyte
         )
 
 
-def test_it_prints_a_table_for_each_number_of_callers_and_fails_past_its_bound(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert latency.main([*SMALL, "--most-cpu", "0"]) == 1
+def sample(kind: str, cpu_us: float) -> latency.Sample:
+    return latency.Sample(callers=16, kind=kind, p50_ms=1.0, p99_ms=2.0, calls_a_second=500.0, cpu_us=cpu_us, failed=0)
+
+
+def test_what_a_what_if_takes_is_held_against_the_echo_of_the_same_round() -> None:
+    rounds = [
+        [sample(latency.ECHO, echo), sample(latency.WHAT_IF, what_if)]
+        for echo, what_if in ((100, 190), (200, 420), (100, 260), (0, 1000))
+    ]
+    assert latency.ratios(rounds, 16, latency.WHAT_IF, "cpu_us") == [1.9, 2.1, 2.6]
+    assert latency.cell(rounds, 16, latency.WHAT_IF, "cpu_us") == "340 × 2.10 [1.90, 2.60]"
+    assert latency.too_much(rounds, 16, 2.0)
+    assert not latency.too_much(rounds, 16, 2.1)
+    assert latency.too_much(rounds[3:], 16, 2.0), "nothing was measured, so nothing is known to hold"
+
+
+def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture[str]) -> None:
+    rounds = [[sample(kind, 100.0) for kind in latency.KINDS]]
+    latency.show(rounds, {"worker": 80.0, "server": 160.0, "echo": 20.0}, [16])
     lines = capsys.readouterr().out.splitlines()
-    for heading in ("1 caller", "4 callers"):
-        [place] = [number for number, line in enumerate(lines) if line.startswith(f"{heading} ")]
-        assert [line[:16].strip() for line in lines[place + 1 : place + 5]] == list(latency.KINDS)
-    assert lines[-1] == "calls that failed: 0"
+    [place] = [number for number, line in enumerate(lines) if line.startswith("16 callers ")]
+    assert [line[:16].strip() for line in lines[place + 1 : place + 5]] == list(latency.KINDS)
+    assert lines[place + 2].count("× 1.00 [1.00, 1.00]") == len(latency.COLUMNS)
 
 
 @pytest.mark.nightly

@@ -14,20 +14,19 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.support import examples
 from tests.support.calls import PATTERN
+from tests.support.examples import NODE_PROGRAMS
 from tests.support.restartable import Restartable
 
 from dejavu_client import DejavuClient, Forecast
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
-PROGRAMS = examples.ROOT / "examples" / "node" / "dist"
-
 MADE = {"generatedTime", "expiresTime"}
 """What differs between two what-ifs."""
 
 
 def run(node: str, program: str, address: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return examples.run(node, PROGRAMS / f"{program}.js", *args, address=address)
+    return examples.run(node, NODE_PROGRAMS / f"{program}.js", *args, address=address)
 
 
 def answers(node: str, program: str, address: str, *args: str) -> Any:
@@ -130,7 +129,7 @@ class NodeStream:
 
 @contextmanager
 def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
-    with examples.started(node, PROGRAMS / "stream.js", "--json", *args, address=address, seconds=120) as process:
+    with examples.started(node, NODE_PROGRAMS / "stream.js", "--json", *args, address=address, seconds=120) as process:
         yield NodeStream(process)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+NODE_PROGRAMS = ROOT / "examples" / "node" / "dist"
 
 
 def environment(address: str, **more: str) -> dict[str, str]:

@@ -1,0 +1,121 @@
+"""The Node example against a server that fails as it is told: what is tried again, what is not, and what gets told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from tests.support import examples
+from tests.support.examples import NODE_PROGRAMS
+from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat
+
+pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
+
+Code = grpc.StatusCode
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as fake:
+        yield fake
+
+
+def run(node: str, server: FakeServer, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return examples.run(node, NODE_PROGRAMS / f"{program}.js", "--json", *args, address=server.target)
+
+
+def sequences(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [json.loads(line)["sequence"] for line in done.stdout.splitlines()]
+
+
+def test_a_call_is_tried_three_times_on_the_documented_codes_within_one_deadline(node: str, server: FakeServer) -> None:
+    server.answers("Predict", Abort(Code.UNAVAILABLE, reason="DRAINING"), Abort(Code.CANCELLED))
+    done = run(node, server, "predict")
+    assert done.returncode == 0, done.stderr
+    first, _, last = [call.time_remaining or 0.0 for call in server.of("Predict")]
+    assert 20.0 >= first > last > 0.0
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        Abort(Code.RESOURCE_EXHAUSTED, reason="OVERLOADED"),
+        Abort(Code.INTERNAL, reason="INTERNAL"),
+        Abort(Code.FAILED_PRECONDITION, reason="UNSUPPORTED_HORIZON", violations=[("horizon", "HORIZON_FINAL")]),
+    ],
+)
+def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abort) -> None:
+    server.answers("Predict", refused)
+    done = run(node, server, "predict")
+    assert done.returncode == 1
+    told, *fields = done.stderr.splitlines()
+    assert told == f"{refused.code.name}: {refused.reason}: {refused.message}"
+    assert fields == [f"  {field}: {description}" for field, description in refused.violations]
+    assert len(server.of("Predict")) == 1
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Abort(Code.UNAVAILABLE, reason="DRAINING"),
+        Abort(Code.CANCELLED),
+        Abort(Code.DEADLINE_EXCEEDED),
+        Abort(Code.RESOURCE_EXHAUSTED, reason="SUBSCRIBER_TOO_SLOW"),
+        Abort(Code.INTERNAL, "Received RST_STREAM with code 2"),
+        Ended(),
+    ],
+)
+def test_a_stream_goes_on_with_its_token_and_tells_nothing_twice(node: str, server: FakeServer, end: object) -> None:
+    server.answers(
+        "StreamPredictions", [heartbeat("now"), event(1), event(2), end], [heartbeat("x"), event(2), event(3)]
+    )
+    done = run(node, server, "stream", "--count", "3", "--game", "0022000001")
+    assert (done.returncode, sequences(done)) == (0, ["1", "2", "3"])
+    first, second = (call.request for call in server.of("StreamPredictions"))
+    assert (first.resume_token, second.resume_token) == ("", "after-2")
+    assert list(first.game_ids) == list(second.game_ids) == ["0022000001"]
+    assert done.stderr.splitlines()[-1] == "resume token: after-3"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Abort(Code.DATA_LOSS, reason="LEDGER_CORRUPT"),
+        Abort(Code.OUT_OF_RANGE, reason="RESUME_TOKEN_EXPIRED"),
+        Abort(Code.RESOURCE_EXHAUSTED, "a message larger than allowed"),
+        Abort(Code.INTERNAL, reason="STREAM_FAILED"),
+    ],
+)
+def test_a_stream_ends_where_another_connection_would_not_help(node: str, server: FakeServer, end: Abort) -> None:
+    server.answers("StreamPredictions", [heartbeat("now"), event(1), end])
+    done = run(node, server, "stream")
+    assert (done.returncode, sequences(done)) == (1, ["1"])
+    assert done.stderr.splitlines()[-1].startswith(f"{end.code.name}: ")
+    assert len(server.of("StreamPredictions")) == 1
+
+
+SILENT = """
+import { DejavuClient } from "%s";
+const client = new DejavuClient(undefined, { silenceMs: 500 });
+const stop = new AbortController();
+let seen = false;
+const onLost = (error) => {
+  console.log(String(error));
+  if (seen) stop.abort();
+};
+for await (const event of client.streamPredictions({ onLost, signal: stop.signal })) seen = true;
+client.close();
+"""
+
+
+def test_a_silent_stream_is_taken_to_be_dead(node: str, server: FakeServer) -> None:
+    # On a busy machine a connection may be silent for too long before it says anything: then the next one does.
+    server.answers("StreamPredictions", *[[event(1), Silence()]] * 3)
+    program = SILENT % (NODE_PROGRAMS / "dejavu.js").as_uri()
+    done = examples.run(node, "--input-type=module", "-e", program, address=server.target)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.splitlines()) == {"UNAVAILABLE: nothing came for 0.5 s"}
+    assert server.of("StreamPredictions")[0].gone.wait(10)

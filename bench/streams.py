@@ -1,0 +1,330 @@
+"""Subscribers that come and go, stall, are killed and come back: what they miss, and what they leave behind.
+
+Run with `python -m bench.streams` from the project's folder. A real server of two workers, and forecasts that are
+published all the while:
+
+- witnesses read from beginning to end;
+- waves of subscribers come, read some forecasts and go: a third cancels, a third closes its connections, and a third is
+  a process that is killed;
+- stalled ones read nothing until the end, are then cut off if too much waited for them, and resume;
+- one comes back at the end with the first token of all, as after hours, while more is published.
+
+Every one of them must have every forecast from its first to its last, once and in the ledger's order. When all are
+gone, the workers' descriptors and calls in flight must be what they were before the first wave, but for what a worker
+opens once, and their memory what it was after it, within a margin. The exit code is 1 if any of this does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import uvloop
+from tests.support.issued import game
+from tests.support.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+
+PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
+BATCH = 20
+"""Forecasts published with one call."""
+
+A_CONNECTION = 25
+"""Subscribers that share a connection."""
+
+READ = 20
+"""Forecasts that a subscriber of a wave reads before it goes."""
+
+SETTLE_SECONDS = 30.0
+
+MORE_DESCRIPTORS = 16
+"""Two workers open connections to the ledger when they first need them, each of which takes two descriptors."""
+
+
+@dataclass
+class Result:
+    """What was seen; of what a test or a person reads."""
+
+    subscribers: int = 0
+    killed: int = 0
+    messages: int = 0
+    published: int = 0
+    lost: int = 0
+    twice: int = 0
+    out_of_order: int = 0
+    cut_off: int = 0
+    resumed_over: int = 0
+    pss_mib: list[float] = field(default_factory=list)
+    """Of all workers: before the first wave, after the first, after the last."""
+    descriptors: list[int] = field(default_factory=list)
+    """Of all workers: before the first wave, after the last."""
+    in_flight: float = 0.0
+    seconds: float = 0.0
+
+    def breaches(self, margin_mib: float) -> list[str]:
+        """What does not hold."""
+        broken = [name for name in ("lost", "twice", "out_of_order", "in_flight") if getattr(self, name)]
+        if self.descriptors[-1] > self.descriptors[0] + MORE_DESCRIPTORS:
+            broken.append("descriptors")
+        if self.pss_mib[-1] - self.pss_mib[1] > margin_mib:
+            broken.append("pss_mib")
+        return broken
+
+
+class Reader:
+    """One subscriber, and what it received."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str = "") -> None:
+        self._service: Any = PredictionServiceStub(channel)
+        self.token = token
+        self.sequences: list[int] = []
+        self.call: Any = None
+
+    async def open(self) -> None:
+        """Subscribes; from the heartbeat on nothing is missed."""
+        self.call = self._service.StreamPredictions(pb.StreamPredictionsRequest(resume_token=self.token))
+        self._take(await self.call.read())
+
+    async def read(self, *, up_to: int = 0, count: int = 0) -> None:
+        """Reads until a sequence was received, or so many forecasts were."""
+        while not (self.sequences and (self.sequences[-1] >= up_to > 0 or len(self.sequences) >= count > 0)):
+            message = await self.call.read()
+            if message is grpc.aio.EOF:
+                raise RuntimeError("a stream ended without an error")
+            self._take(message)
+
+    def _take(self, message: pb.StreamPredictionsResponse) -> None:
+        self.token = message.resume_token
+        if message.HasField("forecast"):
+            self.sequences.append(message.forecast.sequence)
+
+
+class Bench:
+    """A run against one server."""
+
+    def __init__(self, server: SpawnedServer, result: Result) -> None:
+        self.server = server
+        self.result = result
+
+    async def publish(self, count: int) -> None:
+        """Has so many new games forecast."""
+        async with self.connection() as channel:
+            service: Any = PredictionServiceStub(channel)
+            for _ in range(0, count, BATCH):
+                first = self.result.published
+                requests = [pb.PredictRequest(pattern=PATTERN, game_id=game(first + each)) for each in range(BATCH)]
+                answer = await service.PredictBatch(pb.PredictBatchRequest(requests=requests), timeout=60)
+                sequences = [each.forecast.sequence for each in answer.results]
+                if sequences != list(range(first + 1, first + BATCH + 1)):
+                    raise RuntimeError(f"published as {sequences}")
+                self.result.published += BATCH
+
+    async def publish_until(self, done: asyncio.Future[Any]) -> None:
+        """Publishes for as long as somebody waits for it."""
+        while not done.done():
+            await self.publish(BATCH)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[grpc.aio.Channel]:
+        """A connection of its own: the kernel chooses the worker."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(self.server.address, options=options) as channel:
+            yield channel
+
+    async def wave(self, size: int) -> None:
+        """Subscribers that come together, read a little and go, each third in its way."""
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bench.streams", "--only-subscribe", self.server.address, str(size // 3)),
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        mine = [
+            self._visit(size - 2 * (size // 3), cancel=True),
+            self._visit(size // 3, cancel=False),
+            child.stdout.readline(),  # it says when all of its have read enough
+        ]
+        going = asyncio.gather(*mine)
+        await self.publish_until(going)
+        await going
+        child.kill()
+        await child.wait()
+        self.result.subscribers += size // 3
+        self.result.killed += size // 3
+
+    async def _visit(self, size: int, *, cancel: bool) -> None:
+        starts = range(0, size, A_CONNECTION)
+        await asyncio.gather(*(self._share(min(A_CONNECTION, size - start), cancel=cancel) for start in starts))
+
+    async def _share(self, size: int, *, cancel: bool) -> None:
+        """Subscribers on one connection."""
+        async with self.connection() as channel:
+            readers = [Reader(channel) for _ in range(size)]
+            await asyncio.gather(*(reader.open() for reader in readers))
+            await asyncio.gather(*(reader.read(count=READ) for reader in readers))
+            for reader in readers:
+                if cancel:
+                    reader.call.cancel()
+                self.judge(reader)
+
+    def judge(self, reader: Reader, *, first: int = 0, last: int = 0) -> None:
+        """Holds what a reader received against the ledger, whose sequences here are 1, 2, 3 and so on."""
+        got = reader.sequences
+        wanted = range(first or got[0], (last or got[-1]) + 1)
+        result = self.result
+        result.subscribers += 1
+        result.messages += len(got)
+        result.lost += len(set(wanted) - set(got))
+        result.twice += len(got) - len(set(got))
+        result.out_of_order += sum(later < earlier for earlier, later in pairwise(got))
+
+    def measure(self) -> tuple[float, int]:
+        """Memory in MiB and open descriptors of all workers."""
+        pids = [int(entry["worker"].partition("-")[2]) for entry in self.server.events if entry["event"] == "serving"]
+        workers = [psutil.Process(pid) for pid in pids]
+        memory = sum(float(worker.memory_full_info().pss) for worker in workers) / 2**20
+        return round(memory, 1), sum(int(worker.num_fds()) for worker in workers)
+
+    def in_flight(self) -> float:
+        """Streams that the workers say they serve."""
+        address = self.server.wait_for("listening")["metrics"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        wanted = 'dejavu_calls_in_flight{method="/dejavu.v1.PredictionService/StreamPredictions"'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+
+    async def settled(self, descriptors: int) -> None:
+        """Waits until what went is gone on the server's side too, or does not go."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < until and (self.measure()[1] > descriptors + MORE_DESCRIPTORS or self.in_flight()):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
+    """The whole course."""
+    result = Result()
+    bench = Bench(server, result)
+    await bench.publish(BATCH)
+    memory, descriptors = bench.measure()
+    result.pss_mib.append(memory)
+    result.descriptors.append(descriptors)
+    async with bench.connection() as steady, bench.connection() as also_steady, bench.connection() as idle:
+        witnesses = [Reader(channel) for channel in (steady, also_steady) for _ in range(2)]
+        stalled = [Reader(idle) for _ in range(options.stalled)]
+        await asyncio.gather(*(reader.open() for reader in [*witnesses, *stalled]))
+        first, oldest = result.published + 1, witnesses[0].token
+        reading = [asyncio.create_task(reader.read(up_to=2**62)) for reader in witnesses]
+        for number in range(options.waves):
+            await bench.wave(options.subscribers // options.waves)
+            if number == 0:
+                result.pss_mib.append(bench.measure()[0])
+        await bench.publish(max(0, options.forecasts - result.published))
+
+        late = Reader(steady, oldest)
+        resuming = asyncio.gather(late.open(), bench.publish(5 * BATCH))
+        await resuming
+        await late.read(up_to=result.published)
+        bench.judge(late, first=first, last=result.published)
+        result.resumed_over = len(late.sequences)
+        for reader in stalled:
+            await wake(reader, result)
+            bench.judge(reader, first=first, last=result.published)
+        for reader, task in zip(witnesses, reading, strict=True):
+            while reader.sequences[-1] < result.published:  # noqa: ASYNC110 - it reads on beside
+                await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.wait([task])
+            bench.judge(reader, first=first, last=result.published)
+    await bench.settled(descriptors)
+    memory, descriptors = bench.measure()
+    result.pss_mib.append(memory)
+    result.descriptors.append(descriptors)
+    result.in_flight = bench.in_flight()
+    return result
+
+
+async def wake(reader: Reader, result: Result) -> None:
+    """A stalled subscriber reads on, and resumes if it was cut off."""
+    try:
+        await reader.read(up_to=result.published)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+        result.cut_off += 1
+        await reader.open()
+        await reader.read(up_to=result.published)
+
+
+async def only_subscribe(address: str, size: int) -> None:
+    """A part of a wave in a process of its own, which is going to be killed."""
+    channels = [grpc.aio.insecure_channel(address) for _ in range(0, size, A_CONNECTION)]
+    readers = [Reader(channels[number // A_CONNECTION]) for number in range(size)]
+    await asyncio.gather(*(reader.open() for reader in readers))
+    await asyncio.gather(*(reader.read(count=READ) for reader in readers))
+    print("done", flush=True)
+    await asyncio.Event().wait()
+
+
+def report(result: Result) -> str:
+    """The figures for people."""
+    before, first, last = result.pss_mib
+    lines = [
+        f"subscribers   {result.subscribers:>8,}   of whom {result.killed:,} were killed",
+        f"published     {result.published:>8,}   messages received {result.messages:,}",
+        f"lost          {result.lost:>8,}   twice {result.twice:,}   out of order {result.out_of_order:,}",
+        f"cut off       {result.cut_off:>8,}   resumed after; the oldest token resumed over {result.resumed_over:,}",
+        f"PSS in MiB    {before:>8,.1f}   after the first wave {first:,.1f}   at the end {last:,.1f}",
+        f"descriptors   {result.descriptors[0]:>8,}   at the end {result.descriptors[1]:,}",
+        f"in flight     {result.in_flight:>8,.0f}   at the end",
+        f"seconds       {result.seconds:>8,.0f}",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """The program; returns its exit code."""
+    parser = argparse.ArgumentParser(description="subscribers that come and go, and what they leave behind")
+    parser.add_argument("--subscribers", type=int, default=1000, help="in all waves together")
+    parser.add_argument("--waves", type=int, default=5)
+    parser.add_argument("--stalled", type=int, default=10)
+    parser.add_argument("--forecasts", type=int, default=6000, help="published at least")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--margin-mib", type=float, default=24.0, help="growth allowed after the first wave")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--only-subscribe", nargs=2, metavar=("ADDRESS", "N"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.only_subscribe:
+        address, size = options.only_subscribe
+        asyncio.run(only_subscribe(address, int(size)))
+        return 0
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
+        arguments_ = ("--workers", str(options.workers), "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
+        with spawned_server(*arguments_) as server:
+            server.wait_for("listening")
+            result = uvloop.run(run(options, server))
+    result.seconds = round(time.monotonic() - start, 1)
+    show(json.dumps(asdict(result)) if options.json else report(result))
+    broken = result.breaches(options.margin_mib)
+    for name in broken:
+        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Subscribers that come and go on a real server: nothing lost, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bench.streams import Result, main
+
+
+def course(*options: str) -> Result:
+    shown: list[str] = []
+    code = main([*options, "--json"], show=shown.append)
+    result = Result(**json.loads(shown[0]))
+    assert code == 0
+    return result
+
+
+@pytest.mark.timeout(300)
+def test_subscribers_that_come_and_go_miss_nothing_and_leave_nothing_behind() -> None:
+    result = course("--subscribers", "60", "--waves", "2", "--stalled", "2", "--forecasts", "200")
+    assert result.subscribers >= 60
+    assert result.killed == 20
+    assert result.resumed_over >= 200  # pages of them, while more came
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_a_thousand_that_come_and_go_miss_nothing_and_leave_nothing_behind() -> None:
+    result = course("--subscribers", "1000", "--waves", "5", "--stalled", "10", "--forecasts", "6000")
+    assert result.subscribers >= 1000
+    assert result.cut_off == 10
+
+
+def test_whatever_is_lost_or_left_behind_is_found() -> None:
+    sound = Result(pss_mib=[100.0, 110.0, 120.0], descriptors=[50, 60])
+    assert sound.breaches(margin_mib=24.0) == []
+    broken = Result(lost=1, twice=1, out_of_order=1, in_flight=1.0, pss_mib=[100.0, 110.0, 140.0], descriptors=[50, 80])
+    assert broken.breaches(margin_mib=24.0) == ["lost", "twice", "out_of_order", "in_flight", "descriptors", "pss_mib"]

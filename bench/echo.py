@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import uvloop
+from bench.load import SERVICE
 
 from dejavu.v1 import prediction_service_pb2 as pb
 
@@ -27,9 +28,7 @@ async def serve() -> None:
         predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
     )
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler("dejavu.v1.PredictionService", {"Predict": handler})]
-    )
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {"Predict": handler})])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)

@@ -21,7 +21,8 @@ import uvloop
 
 from dejavu.v1 import prediction_service_pb2 as pb
 
-METHOD = "/dejavu.v1.PredictionService/Predict"
+SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
+METHOD = f"/{SERVICE}/Predict"
 
 
 @dataclass(frozen=True, slots=True)

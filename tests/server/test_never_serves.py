@@ -75,13 +75,25 @@ async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_ag
     await Crew(settings_in(tmp_path), Exposition()).pause(86_400.0)  # which a test can't wait for
 
 
+def stand_in(path: Path, *lines: str) -> str:
+    """A program that is started in place of a worker's."""
+    path.write_text("\n".join(lines))
+    path.chmod(0o755)
+    return str(path)
+
+
+REPORTS = (
+    f"#!{sys.executable}",
+    "import json, os, sys, time",
+    "order = json.loads(sys.stdin.readline())",
+    """os.write(order["report_fd"], b'{"address": "127.0.0.1:1"}\\n')""",
+)
+
+
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hanging = tmp_path / "python"
-    hanging.write_text("#!/bin/sh\nexec sleep 300\n")
-    hanging.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(hanging))
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
     monkeypatch.setattr(processes, "START_SECONDS", 0.2)
     figures = Exposition()
     crew = Crew(settings_in(tmp_path), figures)
@@ -100,10 +112,7 @@ async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that
 async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dying = tmp_path / "python"
-    dying.write_text("#!/bin/sh\nkill -KILL $$\n")
-    dying.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(dying))
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "kill -KILL $$"))
     crew = Crew(settings_in(tmp_path), Exposition())
     with pytest.raises(StartError, match="ended before it served: killed by SIGKILL"):
         await crew.start(0, lambda *_: None)
@@ -114,15 +123,7 @@ async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
 async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_and_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleeting = tmp_path / "python"
-    fleeting.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        "order = json.loads(sys.stdin.readline())\n"
-        """os.write(order["report_fd"], b'{"address": "127.0.0.1:1"}\\n')\n"""
-    )
-    fleeting.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(fleeting))
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", *REPORTS))
     figures = Exposition()
     crew = Crew(settings_in(tmp_path), figures)
     slot = Slot(0, crew)
@@ -134,3 +135,22 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
         assert crew.serving() == []
     await crew.end()
     assert figures.registry.get_sample_value("dejavu_workers") == 0
+
+
+async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = Crew(settings_in(tmp_path), Exposition())
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "serves", *REPORTS, "time.sleep(300)"))
+    worker = await crew.start(0, lambda *_: None)
+    await crew.forget_code()
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
+    with pytest.raises(StartError):
+        await crew.start(1, lambda *_: None)
+    assert (crew.serving(), crew.in_vain) == ([worker], 0)
+    worker.kill()
+    await worker.wait()
+    with pytest.raises(StartError):
+        await crew.start(1, lambda *_: None)
+    assert (crew.serving(), crew.in_vain) == ([], 1)
+    await crew.end()

@@ -20,11 +20,11 @@ from typing import Self
 
 import grpc
 import structlog
-from grpc_reflection.v1alpha import reflection
 
 from dejavu_models.errors import BundleError, DejavuError
 from dejavu_models.registry import Registry
 from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_server import reflection
 from dejavu_server.batcher import CHUNK, Batcher
 from dejavu_server.breakage import until_broken
 from dejavu_server.convert import forecast_message
@@ -157,10 +157,8 @@ class Worker:
                 PredictionService(issuer, self._keeper).handlers(),
                 ModelService(registry).handlers(),
                 self._health.handlers(),
+                reflection.handlers([PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE]),
             ]
-        )
-        reflection.enable_server_reflection(
-            [PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME], self._server
         )
         host, _, _ = settings.listen.rpartition(":")
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import examples
-from tests.support.restartable import Restartable, restartable_server
+from tests.support.restartable import Restartable, address_of, restartable_server
 from tests.support.servers import spawned_server
 
 
@@ -19,7 +19,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of two workers with the bundle that ships, for all tests that do not restart it."""
     ledger = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
-        yield server.address
+        yield address_of(server)
 
 
 @pytest.fixture

@@ -9,6 +9,11 @@ from pathlib import Path
 from tests.support.servers import SpawnedServer, spawned_server
 
 
+def address_of(server: SpawnedServer) -> str:
+    """HOST:PORT of a server once it serves, which takes its time on a busy machine."""
+    return str(server.wait_for("listening", seconds=90.0)["address"])
+
+
 class Restartable:
     """A server that is started again on its port and its ledger as often as wanted.
 
@@ -20,12 +25,12 @@ class Restartable:
     def __init__(self, start: Callable[[str], SpawnedServer]) -> None:
         self._start = start
         self.server = start("127.0.0.1:0")
-        self.address = self.server.address
+        self.address = address_of(self.server)
 
     def start_again(self) -> None:
         """Starts it after its end; it serves when this returns."""
         self.server = self._start(self.address)
-        assert self.server.address == self.address
+        assert address_of(self.server) == self.address
 
 
 @contextmanager

@@ -148,21 +148,19 @@ class Bench:
 
     async def wave(self, size: int) -> None:
         """Subscribers that come together, read a little and go, each third in its way."""
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.streams", "--only-subscribe", self.server.address, str(size // 3)),
-            stdout=subprocess.PIPE,
-        )
-        assert child.stdout is not None
-        mine = [
-            self._visit(size - 2 * (size // 3), cancel=True),
-            self._visit(size // 3, cancel=False),
-            child.stdout.readline(),  # it says when all of its have read enough
-        ]
-        going = asyncio.gather(*mine)
-        await self.publish_until(going)
-        await going
-        child.kill()
-        await child.wait()
+        command = [sys.executable, "-m", "bench.streams", "--only-subscribe", self.server.address, str(size // 3)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
+            assert child.stdout is not None
+            going = asyncio.gather(
+                self._visit(size - 2 * (size // 3), cancel=True),
+                self._visit(size // 3, cancel=False),
+                asyncio.to_thread(child.stdout.readline),  # it says when all of its have read enough
+            )
+            await self.publish_until(going)
+            *_, said = await going
+            child.kill()
+        if said != b"done\n":
+            raise RuntimeError(f"the process that was to be killed ended by itself, with {child.returncode}")
         self.result.subscribers += size // 3
         self.result.killed += size // 3
 

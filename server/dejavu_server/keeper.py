@@ -219,6 +219,8 @@ class LedgerKeeper:
         await self._end_hub(Draining())
         hub = self._new_hub(ledger, on_failure=self._report)
         await hub.start(self._position)
+        if self._position is not None and hub.position < self._position:
+            _log.warning("ledger_shortened", was=self._position, ends=hub.position, effect="it was restored to less")
         self._hub, self._position = hub, hub.position
         if self._streams_ended:
             await hub.close()

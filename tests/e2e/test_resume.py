@@ -1,0 +1,153 @@
+"""A stream goes on with its token, whatever happened meanwhile: nothing lost, nothing twice, one order for all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tests.support.calls import PATTERN
+from tests.support.issued import game, issued
+from tests.support.servers import SpawnedServer, async_worker, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import DejavuClient
+from dejavu_server.hub import PAGE
+from dejavu_server.ledger import Ledger
+
+SUBSCRIBERS = 6
+
+
+class Reader:
+    """A subscriber that resumes with its token and hides nothing: neither what comes twice nor what does not."""
+
+    def __init__(self, channel: Any) -> None:
+        self._service = PredictionServiceStub(channel)
+        self.sequences: list[int] = []
+        self.token = ""
+        self.call: Any = None
+
+    def open(self) -> Reader:
+        self.call = self._service.StreamPredictions(
+            pb.StreamPredictionsRequest(resume_token=self.token), wait_for_ready=True, timeout=60
+        )
+        self._take(next(self.call))
+        return self
+
+    def read(self, *, up_to: int) -> None:
+        while not self.sequences or self.sequences[-1] < up_to:
+            self._take(next(self.call))
+
+    def read_to_the_end(self) -> None:
+        """Reads until the stream breaks."""
+        try:
+            for message in self.call:
+                self._take(message)
+        except grpc.RpcError:
+            pass
+
+    def _take(self, message: pb.StreamPredictionsResponse) -> None:
+        self.token = message.resume_token
+        if message.HasField("forecast"):
+            self.sequences.append(message.forecast.sequence)
+
+
+def dial(address: str) -> Any:
+    return grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+def publish(address: str, numbers: range) -> None:
+    with DejavuClient(address, timeout=60) as client:
+        for number in numbers:
+            client.predict(PATTERN, game_id=game(number))
+
+
+def workers(server: SpawnedServer) -> list[int]:
+    return [int(entry["worker"].partition("-")[2]) for entry in server.events if entry["event"] == "serving"]
+
+
+def is_not_of(pids: list[int], entry: dict[str, Any]) -> bool:
+    return int(entry["worker"].partition("-")[2]) not in pids
+
+
+def test_after_a_workers_death_every_subscriber_goes_on_where_it_was(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+        channels = [dial(server.address) for _ in range(SUBSCRIBERS)]
+        readers = [Reader(channel).open() for channel in channels]
+        publish(server.address, range(10))
+        for reader in readers[::2]:
+            reader.read(up_to=10)  # the others have yet to read
+        for number, victim in enumerate(workers(server)):  # one by one, so that every subscriber loses its worker
+            before = workers(server)
+            os.kill(victim, signal.SIGKILL)
+            server.wait_for("serving", partial(is_not_of, before))
+            publish(server.address, range(10 + 5 * number, 15 + 5 * number))
+        for reader in readers:
+            reader.read_to_the_end()
+            reader.open().read(up_to=20)
+            reader.call.cancel()
+        for channel in channels:
+            channel.close()
+    assert [reader.sequences for reader in readers] == [list(range(1, 21))] * SUBSCRIBERS
+
+
+def test_after_a_restart_of_the_server_every_subscriber_goes_on_where_it_was(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    with spawned_server("--workers", "2", "--ledger", ledger) as server:
+        address = server.address
+        channels = [dial(address) for _ in range(SUBSCRIBERS)]
+        readers = [Reader(channel).open() for channel in channels]
+        publish(address, range(10))
+        for reader in readers[::2]:
+            reader.read(up_to=10)
+        assert server.stop() == 0
+    for reader in readers:
+        reader.read_to_the_end()
+    with spawned_server("--workers", "2", "--ledger", ledger, "--listen", address) as server:
+        assert server.address == address
+        publish(address, range(10, 20))
+        for reader in readers:
+            reader.open().read(up_to=20)
+            reader.call.cancel()
+    for channel in channels:
+        channel.close()
+    assert [reader.sequences for reader in readers] == [list(range(1, 21))] * SUBSCRIBERS
+
+
+async def test_after_hours_a_token_leads_through_all_that_came_meanwhile_into_what_comes_now(tmp_path: Path) -> None:
+    """Some pages of entries, older than what `include_current` would reach, and more of them while it catches up."""
+    old, new = 3 * PAGE + 17, 200
+    evening = datetime.now(UTC) - timedelta(hours=14)
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3")
+    [first] = await ledger.commit([issued(game(0), generated_time=evening)])
+    token = ledger.token(first.sequence)
+    for start in range(1, old, 100):
+        at = evening + timedelta(minutes=start)
+        await ledger.commit([issued(game(n), generated_time=at) for n in range(start, min(start + 100, old))])
+    async with async_worker(tmp_path) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        streams = [
+            PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest(resume_token=token))
+            for _ in range(3)
+        ]
+        reading = asyncio.gather(*(read(stream, up_to=old + new) for stream in streams))
+        for number in range(old, old + new):
+            await ledger.commit([issued(game(number))])
+        received = await reading
+    await ledger.close()
+    assert received == [list(range(2, old + new + 1))] * 3
+
+
+async def read(stream: Any, *, up_to: int) -> list[int]:
+    found: list[int] = []
+    while not found or found[-1] < up_to:
+        message = await stream.read()
+        if message.HasField("forecast"):
+            found.append(message.forecast.sequence)
+    stream.cancel()
+    return found

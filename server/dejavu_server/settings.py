@@ -81,6 +81,13 @@ def default_ledger() -> str:
     return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
 
 
+def _check_ledger(url: str) -> None:
+    if not url.startswith("sqlite:///") or url == "sqlite:///":
+        raise SettingsError("ledger", f"{url!r} is not sqlite:///PATH")
+    if "?" in url:
+        raise SettingsError("ledger", f"{url!r} has a '?', which would end the PATH of sqlite:///PATH")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a server runs by; the module's docstring tells each option's meaning.
@@ -115,10 +122,7 @@ class Settings:
                     raise SettingsError(option, str(error)) from None
         if not 1 <= self.workers <= MAX_WORKERS:
             raise SettingsError("workers", f"{self.workers} is not from 1 to {MAX_WORKERS}")
-        if not self.ledger.startswith("sqlite:///") or self.ledger == "sqlite:///":
-            raise SettingsError("ledger", f"{self.ledger!r} is not sqlite:///PATH")
-        if "?" in self.ledger:
-            raise SettingsError("ledger", f"{self.ledger!r} has a '?', which would end the PATH of sqlite:///PATH")
+        _check_ledger(self.ledger)
         for option, least, most in (
             ("grace_seconds", 0.0, 86_400.0),
             ("heartbeat_seconds", 0.01, 30.0),

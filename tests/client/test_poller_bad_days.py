@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.bad_days import HALF, SIX_MINUTES, BadDay
 from tests.support.evenings import game
 
-from dejavu_client.poll_events import Missed, Outcome, Prediction
+from dejavu_client.poll_events import Missed
 from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
 from dejavu_feed.faults.kinds import Kind
@@ -31,27 +31,14 @@ def true_patterns(games: Sequence[PlayedGame]) -> dict[str, tuple[float, ...]]:
     return {played.home: slots(played.scores, 18) for played in games}
 
 
-def told_after_the_half(day: BadDay) -> list[Prediction]:
-    """Forecasts that came when the half was over."""
-    late = []
-    half_over = set()
-    for event in day.events:
-        if isinstance(event, Outcome):
-            half_over.add(event.game.game_id)
-        elif isinstance(event, Prediction) and event.game.game_id in half_over:
-            late.append(event)
-    return late
-
-
 @pytest.mark.parametrize("kind", Kind)
 async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: Kind) -> None:
     day = BadDay(GAMES, [kind], seed=3, rate=1.0)
     poller = await day.go_by()
 
     assert final_patterns(day) == true_patterns(GAMES)
-    outcomes = {event.game.home: event.differential for event in day.events if isinstance(event, Outcome)}
-    assert outcomes == {"BOS": 5, "MIA": -1}
-    assert not told_after_the_half(day)
+    assert day.outcomes == {"BOS": 5, "MIA": -1}
+    assert not day.told_after_the_half()
     assert poller.summary().settled == 2
 
 
@@ -62,7 +49,7 @@ async def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without
     await day.go_by()
 
     assert final_patterns(day) == true_patterns(GAMES)
-    assert not told_after_the_half(day)
+    assert not day.told_after_the_half()
 
 
 @pytest.mark.nightly
@@ -75,7 +62,7 @@ async def test_a_hundred_simulated_evenings_with_all_faults_end_as_good_ones(see
     await day.go_by()
 
     assert final_patterns(day) == true_patterns(games)
-    assert not told_after_the_half(day)
+    assert not day.told_after_the_half()
 
 
 @pytest.mark.real_data
@@ -86,18 +73,14 @@ async def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file
     await day.go_by()
 
     assert final_patterns(day) == true_patterns(games[:4])
-    assert not told_after_the_half(day)
+    assert not day.told_after_the_half()
 
 
 @pytest.mark.parametrize("until", [SIX_MINUTES - 120, SIX_MINUTES + 120, HALF - 300, HALF + 60])
 async def test_a_poller_restarted_in_the_middle_of_a_bad_day_does_no_harm(until: float) -> None:
     kinds = set(Kind) - {Kind.MIDNIGHT}  # what the scoreboard does not show, nobody can find anew
     day = BadDay(GAMES, sorted(kinds), seed=11)
-    async with day.watched() as first:
-        await day.go_on(first, day.life(until))
-    async with day.watched() as restarted:
-        await day.go_on(restarted, day.life(HALF + day.stagger + 120))
-        await day.go_on(restarted, day.end, turn=60.0)
+    await day.go_by(restart=until)
 
     assert final_patterns(day) == true_patterns(GAMES)
 
@@ -118,9 +101,9 @@ async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_s
     day = BadDay(GAMES)
     async with day.watched() as poller:
         await day.go_on(poller, day.life(SIX_MINUTES - 30))
-        day.feed.down = True
+        day.direct.down = True
         await day.go_on(poller, day.life(HALF + day.stagger + 60))
-        day.feed.down = False
+        day.direct.down = False
         await day.go_on(poller, day.end, turn=60.0)
 
     assert not day.predictor.asked
@@ -135,9 +118,9 @@ async def test_missed_polls_that_leave_time_before_the_half_cost_nothing() -> No
     day = BadDay(GAMES)
     async with day.watched() as poller:
         await day.go_on(poller, day.life(SIX_MINUTES - 30))
-        day.feed.down = True
+        day.direct.down = True
         await day.go_on(poller, day.life(HALF - 200))
-        day.feed.down = False
+        day.direct.down = False
         await day.go_on(poller, day.life(HALF + day.stagger + 60))
         await day.go_on(poller, day.end, turn=60.0)
 

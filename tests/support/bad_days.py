@@ -12,7 +12,7 @@ from typing import Final
 from tests.support.clock import SteppedClock
 from tests.support.evenings import StoringPredictor
 
-from dejavu_client.poll_events import Event
+from dejavu_client.poll_events import Event, Missed, Outcome, Prediction
 from dejavu_client.poller import Poller, Predictor
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.evening import PlayedGame
@@ -20,7 +20,7 @@ from dejavu_feed.faults.kinds import Kind
 from dejavu_feed.faults.layer import FaultyReplay
 from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.local_http import Responder
-from dejavu_feed.nba import LIVE_PATH
+from dejavu_feed.nba import LIVE_PATH, Feed
 from dejavu_feed.replay import Replay
 from dejavu_feed.timeline import PACE, QUARTER_BREAK
 
@@ -67,6 +67,7 @@ class BadDay:
     """Games with faults, at life's speed, and the pollers that watch them one after the other.
 
     Attributes:
+        direct, feed: how its answers are read, unless another feed is put in place.
         predictor: who forecasts unless another client is given; outlives a poller as a server does.
         events: what the pollers told, all of them.
     """
@@ -84,7 +85,8 @@ class BadDay:
         self.clock = SteppedClock()
         self.replay = Replay(games, stagger=stagger, now=self.clock)
         self.faulty = FaultyReplay(self.replay, kinds, seed=seed, rate=rate)
-        self.feed = DirectFeed(self.faulty.respond)
+        self.direct = DirectFeed(self.faulty.respond)
+        self.feed: Feed = self.direct
         self.predictor = StoringPredictor()
         self.events: list[Event] = []
 
@@ -96,6 +98,27 @@ class BadDay:
     def life(self, seconds: float) -> datetime:
         """A moment by life seconds since the first tip-off."""
         return self.replay.start + timedelta(seconds=seconds)
+
+    @property
+    def newest(self) -> dict[str, Prediction]:
+        """The newest forecast of each game, by its home team."""
+        return {event.game.home: event for event in self.events if isinstance(event, Prediction)}
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """The last outcome of each game, by its home team."""
+        return {event.game.home: event.differential for event in self.events if isinstance(event, Outcome)}
+
+    def told_after_the_half(self) -> list[Prediction]:
+        """Forecasts that came when the half was over."""
+        late = []
+        half_over = set()
+        for event in self.events:
+            if isinstance(event, Outcome | Missed):
+                half_over.add(event.game.game_id)
+            elif isinstance(event, Prediction) and event.game.game_id in half_over:
+                late.append(event)
+        return late
 
     @asynccontextmanager
     async def watched(self, client: Predictor | None = None) -> AsyncIterator[Poller]:
@@ -109,11 +132,20 @@ class BadDay:
             await poller.idle()
             self.clock.step(turn)
 
-    async def go_by(self, client: Predictor | None = None) -> Poller:
-        """The whole evening, watched by one poller: with a sharp eye from the second quarters to the halves."""
-        last = len(self.replay.games) - 1
+    async def go_by(self, client: Predictor | None = None, *, restart: float | None = None) -> Poller:
+        """The whole evening, with a sharp eye from the second quarters to the halves.
+
+        Args:
+            client: who forecasts, if not the day's own predictor.
+            restart: life seconds after which the poller is ended and another one begins.
+        """
+        last_half = self.life(HALF + 120 + (len(self.replay.games) - 1) * self.stagger)
+        if restart is not None:
+            async with self.watched(client) as poller:
+                await self.go_on(poller, self.life(min(restart, SIX_MINUTES - 600)), turn=60.0)
+                await self.go_on(poller, self.life(restart))
         async with self.watched(client) as poller:
             await self.go_on(poller, self.life(SIX_MINUTES - 600), turn=60.0)
-            await self.go_on(poller, self.life(HALF + 120 + last * self.stagger))
+            await self.go_on(poller, last_half)
             await self.go_on(poller, self.end, turn=60.0)
         return poller

@@ -58,6 +58,9 @@ class FaultyReplay:
         rate: the share of a file's episodes that have a fault, 0 … 1.
         hold: life seconds after which a connection that gets no answer is closed.
 
+    Attributes:
+        midnight: when the scoreboard turns to the next day, if it does.
+
     Raises:
         ValueError: if `rate` is not 0 … 1.
     """
@@ -83,7 +86,7 @@ class FaultyReplay:
             game_id: mistakes(Timeline(game), self._kinds, self._chance("mistakes", self._indices[game_id]))
             for game_id, game in replay.games.items()
         }
-        self._midnight = replay.start + self._wall(self._chance("midnight").uniform(*_MIDNIGHT))
+        self.midnight = replay.start + self._wall(self._chance("midnight").uniform(*_MIDNIGHT))
 
     def respond(self, path: str) -> Response:
         """The answer to the GET of a path at this moment."""
@@ -146,8 +149,8 @@ class FaultyReplay:
                 _before_tip_off(entry)
         if Kind.POSTPONED in self._kinds:
             board.add_postponed(payload)
-        if Kind.MIDNIGHT in self._kinds and moment >= self._midnight:
-            board.turn_day(payload, self._midnight)
+        if Kind.MIDNIGHT in self._kinds and moment >= self.midnight:
+            board.turn_day(payload, self.midnight)
 
     def _episode(self, now: datetime) -> tuple[int, float]:
         """The number of the episode, and life seconds since it began."""

@@ -140,9 +140,11 @@ class Bench:
             await self.publish(BATCH)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[grpc.aio.Channel]:
-        """A connection of its own: the kernel chooses the worker."""
+    async def connection(self, *, buffers: bool = True) -> AsyncIterator[grpc.aio.Channel]:
+        """A connection of its own: the kernel chooses the worker. Without buffers, what is not read waits there."""
         options = [("grpc.use_local_subchannel_pool", 1)]
+        if not buffers:
+            options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
         async with grpc.aio.insecure_channel(self.server.address, options=options) as channel:
             yield channel
 
@@ -220,7 +222,7 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
     memory, descriptors = bench.measure()
     result.pss_mib.append(memory)
     result.descriptors.append(descriptors)
-    async with bench.connection() as steady, bench.connection() as also_steady, bench.connection() as idle:
+    async with bench.connection() as steady, bench.connection() as also_steady, bench.connection(buffers=False) as idle:
         witnesses = [Reader(channel) for channel in (steady, also_steady) for _ in range(2)]
         stalled = [Reader(idle) for _ in range(options.stalled)]
         await asyncio.gather(*(reader.open() for reader in [*witnesses, *stalled]))

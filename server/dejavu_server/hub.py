@@ -4,6 +4,11 @@ One task follows the ledger; each forecast is serialised once, whatever the numb
 that want its game. A subscriber gets every forecast after its starting place once and in order of sequence: until it is
 level with the tail it reads the ledger by pages, then it is attached, and between finding it level and attaching it
 nothing else runs.
+
+A subscriber that stops reading is detached once too much waits for it, and its queue is dropped at once. It hears of it
+when it reads on: its call waits in flow control for the connection, which neither a status nor the end of the handler
+passes, and grpc.aio offers no way to reset a single call. Meanwhile it costs a task and one message; a connection whose
+other end is gone is found by keepalive.
 """
 
 from __future__ import annotations

@@ -48,16 +48,26 @@ def taken_away(path: Path) -> Undo:
 
 def a_file_for_a_folder(path: Path) -> Undo:
     """Puts a file in the place of the folder."""
-    undo = _moved(path.parent)
+    put_back = _moved(path.parent)
     path.parent.touch()
-    return lambda: (path.parent.unlink(), undo())
+
+    def undo() -> None:
+        path.parent.unlink()
+        put_back()
+
+    return undo
 
 
 def a_folder_for_a_file(path: Path) -> Undo:
     """Puts a folder in the place of the database."""
-    undo = _moved(path)
+    put_back = _moved(path)
     path.mkdir()
-    return lambda: (path.rmdir(), undo())
+
+    def undo() -> None:
+        path.rmdir()
+        put_back()
+
+    return undo
 
 
 def file_taken_away(path: Path) -> Undo:

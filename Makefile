@@ -13,7 +13,7 @@ RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 BASE    ?= $(if $(RELEASE),.git#ref=$(RELEASE),$(wildcard protos/released/v*.binpb))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/google/rpc/*.proto) $(PROTOS)
+NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 
 .PHONY: help install install-node gen check check-gen release-image test test-protobuf6 demo nightly format clean
 

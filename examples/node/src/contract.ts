@@ -6,15 +6,14 @@ import { fileURLToPath } from "node:url";
 import { loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync, type Options } from "@grpc/proto-loader";
 
-import type { ProtoGrpcType as DetailsTypes } from "./gen/error_details.js";
+import type { ProtoGrpcType as ErrorModelTypes } from "./gen/error_model.js";
 import type { ProtoGrpcType as ModelTypes } from "./gen/model_service.js";
 import type { ProtoGrpcType as PredictionTypes } from "./gen/prediction_service.js";
-import type { ProtoGrpcType as StatusTypes } from "./gen/status.js";
 
-// In a project of your own: copy protos/dejavu, protos/google and service_config.json into it, and name them here.
+// In a project of your own: copy protos/dejavu, error_model.proto and service_config.json into it, and name them here.
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const DEJAVU_PROTOS = here("../../../protos");
-const GOOGLE_PROTOS = here("../protos");
+const OWN_PROTOS = here("../protos");
 const SERVICE_CONFIG = here("../../../client/dejavu_client/service_config.json");
 
 // As in the script "types" of package.json, by which the types were generated. A number of 64 bits, as `sequence` is,
@@ -24,20 +23,15 @@ const options: Options = {
   enums: String,
   defaults: true,
   oneofs: true,
-  includeDirs: [DEJAVU_PROTOS, GOOGLE_PROTOS],
+  includeDirs: [DEJAVU_PROTOS, OWN_PROTOS],
 };
 
 const definition = loadSync(
-  [
-    "dejavu/v1/prediction_service.proto",
-    "dejavu/v1/model_service.proto",
-    "google/rpc/status.proto",
-    "google/rpc/error_details.proto",
-  ],
+  ["dejavu/v1/prediction_service.proto", "dejavu/v1/model_service.proto", "error_model.proto"],
   options,
 );
 
-type Contract = PredictionTypes & ModelTypes & StatusTypes & DetailsTypes;
+type Contract = PredictionTypes & ModelTypes & ErrorModelTypes;
 
 const loaded = loadPackageDefinition(definition) as unknown as Contract;
 

@@ -160,10 +160,12 @@ def _replaced(path: Path, content: bytes) -> Undo:
     path.write_bytes(content)
 
     def undo() -> None:
-        for each in path.parent.glob(f"{path.name}*"):
-            each.unlink()
-        for each in sorted(kept.iterdir(), reverse=True):  # the log first: the database must not be found without it
-            each.rename(path.parent / each.name)
+        logs = sorted(kept.glob(f"{path.name}-*"))
+        if logs:
+            path.unlink()  # the log of one database must not be found beside another
+        for log in logs:
+            log.rename(path.parent / log.name)
+        (kept / path.name).replace(path)
         kept.rmdir()
 
     return undo

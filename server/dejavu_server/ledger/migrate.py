@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
+from dejavu_server.ledger.engine import reading
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
 from dejavu_server.ledger.schema import REVISION
 
@@ -42,14 +43,23 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
     with _only_here(path.parent):
         if make and not path.exists():
             path.touch()  # to SQLite an empty file is an empty database
+        _look(path, make=make)
         with engine.begin() as connection:
-            if not is_older(connection):
-                return
-            if not make and not inspect(connection).get_table_names():
-                raise LedgerUnavailable("the ledger is gone: an empty file lies in its place")
-            from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
+            if is_older(connection):
+                from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
 
-            upgrade(connection)
+                upgrade(connection)
+
+
+def _look(path: Path, *, make: bool) -> None:
+    """Refuses what is not to be touched before anything is written: to switch it to WAL would be to write."""
+    looking = reading(path)
+    try:
+        with looking.connect() as connection:
+            if is_older(connection) and not make and not inspect(connection).get_table_names():
+                raise LedgerUnavailable("the ledger is gone: an empty file lies in its place")
+    finally:
+        looking.dispose()
 
 
 def is_older(connection: Connection) -> bool:

@@ -193,13 +193,13 @@ class LedgerKeeper:
                 self._report(error)
                 await self._let_go(error)
         ledger = self._ledger or await self._open()
-        if self._hub is None or self._hub.ended:
+        if not self._streams_ended and (self._hub is None or self._hub.ended):
             await self._follow(ledger)
         if not self._writable:
             damaged, self._writable, self._damaged = self._damaged, True, False
             try:
                 await ledger.probe(thorough=damaged)
-            except DejavuError:
+            except Exception:
                 self._writable, self._damaged = False, damaged
                 raise
 
@@ -222,7 +222,7 @@ class LedgerKeeper:
         if self._position is not None and hub.position < self._position:
             _log.warning("ledger_shortened", was=self._position, ends=hub.position, effect="it was restored to less")
         self._hub, self._position = hub, hub.position
-        if self._streams_ended:
+        if self._streams_ended:  # meanwhile
             await hub.close()
 
     async def _end_hub(self, reason: DejavuError) -> None:
@@ -247,9 +247,9 @@ class LedgerKeeper:
         self._reported.set()
 
     def _fail(self, error: Exception) -> None:
-        known = (
-            error if isinstance(error, LedgerError | StreamFailed) else LedgerUnavailable("the ledger can't be used")
-        )
+        known: LedgerError | StreamFailed = LedgerUnavailable("the ledger can't be used")
+        if isinstance(error, LedgerError | StreamFailed):
+            known = error
         self._error = known
         cause = known.__cause__
         self._troubles[known.reason].failed(

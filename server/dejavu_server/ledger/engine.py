@@ -86,7 +86,7 @@ class Files(NamedTuple):
 
 def _number(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - once or twice a commit, and a third of the time
+        found = os.stat(path)  # noqa: PTH116 - twice a commit
     except OSError:
         return None
     return found.st_dev, found.st_ino

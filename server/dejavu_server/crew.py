@@ -98,7 +98,8 @@ class Crew:
         workers = list(self._watches)
         for worker in workers:
             worker.drain()
-        self.killed |= not await self._ended(workers)
+        if not await self._ended(workers):  # meanwhile `kill` may have been called
+            self.killed = True
 
     def kill(self) -> None:
         """Ends all workers at once."""

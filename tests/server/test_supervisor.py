@@ -181,7 +181,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         worker.suspend()  # it will not drain
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("draining")
-        assert server.stop(signal.SIGTERM, seconds=30) == 1
+        assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
         assert not worker.is_running()
     assert server.wait_for("killing_workers")["pids"] == [worker.pid]
     assert server.wait_for("stopped")["killed"] is True
@@ -191,7 +191,7 @@ def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: 
     with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path), "--grace", "0") as server:
         assert server.address
         server.workers[0].suspend()
-        assert server.stop(signal.SIGTERM, seconds=60) == 1
+        assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
     assert len(server.wait_for("killing_workers")["pids"]) == 1
 
 

@@ -250,14 +250,12 @@ class Poller:
         if game is None:
             game = self.games[state.game_id] = WatchedGame(state, now, day=day)
         else:
-            half_played, behind = game.half_played, game.behind_since
+            behind = game.behind_since
             if not game.saw(state, now):
                 if behind is None:
                     old = f"{state.away} @ {state.home} is shown as it was: {state.text}"
                     await self._emit(Fault(_SCOREBOARD, old, kind=FaultKind.STALE))
                 return False
-            if half_played and not game.half_played:  # a period, or the end, was shown too early
-                game.half_over = False
         changed = before is None or before.status is not state.status
         if changed:
             if state.status is GameStatus.LIVE:  # tipped off, or called final too early
@@ -276,7 +274,7 @@ class Poller:
         if half_is_over(plays) or game.half_played:
             await self._settle(game, plays)
         else:
-            game.half_over = False  # its end may have been withdrawn
+            game.half_over = False  # a period, or its end, may have been shown too early
             await self._foresee(game, plays)
         game.reads += 1
         game.read_to_end = status is GameStatus.FINAL

@@ -141,7 +141,8 @@ async def test_an_end_of_the_half_that_is_withdrawn_costs_no_forecast() -> None:
         for _ in range(10):
             await watch.turn()
 
-    assert len(watch.told(Prediction)) == 1
+        assert len(watch.told(Prediction)) == 1
+        assert not watch.poller.games[game_id].half_over
 
 
 async def test_a_half_that_goes_on_after_its_end_is_settled_anew() -> None:
@@ -178,3 +179,17 @@ async def test_a_scoreboard_of_the_past_is_told_once_and_not_taken_over() -> Non
         assert seen.age(evening.clock()) == 90.0
         assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.STALE]
         assert len(watch.told(GameChanged)) == 1
+
+
+async def test_a_scoreboard_that_stands_still_while_plays_go_on_grows_old() -> None:
+    evening = Showing([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await watch.at(300)
+        evening.shown = evening.scoreboard().games[0]
+        await watch.at(361)
+        await watch.at(421)
+        seen = evening.clock()  # until here it might lag behind the plays, as scoreboards do
+        await watch.at(481)
+
+        assert watch.poller.games[game_id].age(evening.clock()) == (evening.clock() - seen).total_seconds() > 0

@@ -116,6 +116,23 @@ def test_fifteen_games_fit_into_eighty_columns() -> None:
     assert all("−28 missed" in row and "…" in row and row.endswith("s") for row in rows)
 
 
+@pytest.mark.parametrize("width", [80, 72, 60, 50, 40, 30])
+def test_however_narrow_the_terminal_games_and_ages_stay_whole(width: int) -> None:
+    games = [
+        WatchedGame(state(), NOW, pattern=PATTERN, forecast=forecast(-16.4), outcome=outcome(-28)),
+        WatchedGame(
+            state(), NOW - timedelta(minutes=5), note="no forecast before the half", trouble="feed: status 403"
+        ),
+    ]
+
+    lines = drawn(*games, width=width)
+    rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
+    assert [row.split()[-2:] for row in rows[:2]] == [["3", "s"], ["5", "min"]]
+    assert "−16.4" in rows[0]
+    assert all(len(line) <= width for line in lines)
+    assert all(cut == "…" for line in lines[:3] for cut in line.split() if "…" in cut), "nothing is cut off"
+
+
 def test_the_summary_compares_with_persistence_on_the_same_games() -> None:
     games = [
         WatchedGame(state(), NOW, forecast=forecast(), outcome=outcome(8)),

@@ -3,7 +3,8 @@
 A turn starts one read of the scoreboard and one of the plays of every game under way; who is slow to answer only
 misses turns of its own. Everything is rebuilt from all plays at each read, so a correction before the half leads to a
 revision, and after it to a corrected outcome. The ledger keeps a game's forecast once for the same pattern: after a
-restart, or to a second poller, the stored one is the answer.
+restart, or to a second poller, the stored one is the answer. Nothing is forecast from an answer of the past
+(docs/decisions/0015).
 
 The module is public: a program of yours can watch an evening as `dejavu poll` does.
 

@@ -51,7 +51,7 @@ class Recorded:
         def spoilt(response: Response) -> Response:
             rng = random.Random(seed)
             if kind is Kind.TIMEOUT:
-                return Response(200, b"", hold=30)
+                return Response(200, b"", hold=0.2)
             if kind in IN_PLACE:
                 return IN_PLACE[kind](response, rng)
             payload = json.loads(response.body)
@@ -69,7 +69,7 @@ def recorded(data_dir: Path) -> Recorded:
 
 @pytest.fixture
 def feed(recorded: Recorded) -> Iterator[NbaFeed]:
-    with LocalServer(recorded.respond) as server, NbaFeed(server.url, timeout=1.0) as feed:
+    with LocalServer(recorded.respond) as server, NbaFeed(server.url) as feed:
         yield feed
 
 

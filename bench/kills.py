@@ -66,7 +66,7 @@ class Result:
     acknowledged: int = 0
     entries: int = 0
     messages: int = 0
-    resumed: int = 0
+    dials: int = 0
     back_seconds: list[float] = field(default_factory=list)
     missing: int = 0
     twice: int = 0
@@ -329,7 +329,7 @@ async def judge(result: Result, url: str, publishers: Publishers, subscribers: S
     for each in subscribers:
         got = each.sequences
         result.messages += len(got)
-        result.resumed += each.connections - 1
+        result.dials += each.connections - 1
         result.streams_lost += len(set(wanted) - set(got))
         result.streams_twice += len(got) - len(set(got))
         result.streams_out_of_order += sum(later < earlier for earlier, later in pairwise(got))
@@ -349,7 +349,7 @@ def report(result: Result, seconds: float) -> str:
         ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
         ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),
         ("  asked again", f"answered otherwise: {result.changed_on_retry}"),
-        ("streamed", f"{result.messages} forecasts, {result.resumed} times resumed"),
+        ("streamed", f"{result.messages} forecasts, dialled again {result.dials} times"),
         (
             "  of each stream",
             f"lost: {result.streams_lost}; twice: {result.streams_twice}; out of order: {result.streams_out_of_order}",

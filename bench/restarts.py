@@ -140,7 +140,7 @@ def report(result: Result, seconds: float) -> str:
         ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
         ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
         ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),
-        ("streamed", f"{result.messages} forecasts, {result.resumed} times resumed"),
+        ("streamed", f"{result.messages} forecasts, dialled again {result.dials} times"),
         ("  of each stream", f"lost: {lost}; twice: {twice}; out of order: {result.streams_out_of_order}"),
         ("ledger", f"{result.entries} entries; chain: {result.broken_chain or 'intact'}"),
         ("exit codes but 0", f"{result.exit_codes or 'none'}; warnings: {result.complaints or 'none'}"),

@@ -135,8 +135,9 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
 def report(result: Result, seconds: float) -> str:
     """The figures, for people."""
     lost, twice = result.streams_lost, result.streams_twice
+    rounds = ", ".join(f"{count} of {kind}" for kind, count in result.rounds.items())
     lines = [
-        ("rounds", f"{sum(result.rounds.values())}: {result.rounds}; {seconds:.0f} s in all"),
+        ("rounds", f"{sum(result.rounds.values())}: {rounds}; {seconds:.0f} s in all"),
         ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
         ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
         ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),

@@ -44,6 +44,7 @@ class Crew:
         self._watches = dict[WorkerProcess, asyncio.Task[None]]()
         self.killed = False
         self.in_vain = 0
+        self._ledger_seen = False
 
     async def start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
         """Starts a worker; returns it once it serves.
@@ -59,7 +60,8 @@ class Crew:
         try:
             worker = await self._spare.take()
             self._watches[worker] = asyncio.create_task(self._watch(worker, on_end), name=f"watch-{worker.pid}")
-            await worker.serve(slot, self._settings)
+            # Where a ledger was, and is no more, a new one would have the record go on in two places.
+            await worker.serve(slot, self._settings, make_ledger=not self._ledger_seen)
         except StartError:
             self._figures.start_failed()
             self.in_vain = 0 if self.serving() else self.in_vain + 1
@@ -69,6 +71,7 @@ class Crew:
         finally:
             self._spare.want()  # only now: it would compete with this one
         self.in_vain = 0
+        self._ledger_seen |= worker.has_ledger
         self._figures.worker_serves()
         return worker
 

@@ -62,14 +62,16 @@ class NewHub(Protocol):
 class LedgerKeeper:
     """The ledger and the hub of one worker, as they are at present. Made, used and closed in one event loop.
 
-    It never makes a ledger in the place of one that it had open. A file that vanished may be on a disk that is about to
-    come back, and the record must not go on in two places; whoever wants a new ledger restarts the server.
+    It never makes a ledger in the place of one that it, or another worker of its server, had open. A file that vanished
+    may be on a disk that is about to come back, and the record must not go on in two places; whoever wants a new ledger
+    restarts the server.
 
     Args:
         url: the ledger's.
         durability: what a recorded forecast survives.
         new_hub: makes a hub for a ledger.
         on_change: told of every change of condition, and of the first.
+        make: whether to make a ledger where there is none.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class LedgerKeeper:
         durability: Durability,
         new_hub: NewHub,
         on_change: Callable[[Condition], None] = lambda _: None,
+        make: bool = True,
     ) -> None:
         self._url = url
         self._durability = durability
         self._new_hub = new_hub
         self._on_change = on_change
+        self._make = make
         self._ledger: Ledger | None = None
         self._hub: Hub | None = None
         self._identity: Identity | None = None  # of the ledger that is open, or was
@@ -102,6 +106,11 @@ class LedgerKeeper:
         self._closing = asyncio.Event()
         self._streams_ended = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a ledger at present, be it one that can't be written."""
+        return self._ledger is not None
 
     async def start(self) -> None:
         """Begins to keep the ledger; returns when it is open, or can't be opened at present.
@@ -205,8 +214,8 @@ class LedgerKeeper:
 
     async def _open(self) -> Ledger:
         last = self._identity
-        ledger = await Ledger.open(self._url, durability=self._durability, make=last is None, on_failure=self._report)
-        self._ledger, self._identity = ledger, ledger.identity
+        ledger = await Ledger.open(self._url, durability=self._durability, make=self._make, on_failure=self._report)
+        self._ledger, self._identity, self._make = ledger, ledger.identity, False
         if last is not None and not last.same(ledger.identity):
             self._position = None
             _log.warning(

@@ -26,16 +26,18 @@ class WorkerOrder:
     Attributes:
         slot: which of the server's workers it is, from 0 on; one that dies is replaced in its slot.
         report_fd: file descriptor of the pipe for its report.
+        make_ledger: whether to make a ledger where there is none.
     """
 
     settings: Settings
     slot: int
     report_fd: int
+    make_ledger: bool = True
 
     def to_json(self) -> str:
         """As one line of JSON."""
-        fields = {"settings": json.loads(self.settings.to_json()), "slot": self.slot, "report_fd": self.report_fd}
-        return json.dumps(fields)
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({**fields, "settings": json.loads(self.settings.to_json())})
 
     @classmethod
     def from_json(cls, text: str) -> WorkerOrder:
@@ -52,11 +54,13 @@ class WorkerReport:
         address: where it serves; empty if it does not.
         refusal: why it does not serve; empty if it does.
         models: versions of the models that it holds, the active one first.
+        ledger: whether it has the ledger open.
     """
 
     address: str = ""
     refusal: str = ""
     models: tuple[str, ...] = ()
+    ledger: bool = False
 
     def to_json(self) -> str:
         """As one line of JSON."""

@@ -33,6 +33,7 @@ class WorkerProcess:
     Attributes:
         slot: which of the server's workers it is; -1 for a spare.
         models: versions of its models, the active one first, once it serves.
+        has_ledger: whether it had the ledger open as it came to serve.
         serves: whether it came to serve, …
         serves_since: … and when, by the monotonic clock.
         asked: whether it was asked to end.
@@ -44,6 +45,7 @@ class WorkerProcess:
         self._report_to = report_to
         self.slot = -1
         self.models: tuple[str, ...] = ()
+        self.has_ledger = False
         self.serves = False
         self.serves_since = 0.0
         self.asked = False
@@ -88,15 +90,21 @@ class WorkerProcess:
             pipe.pop_all()
         return cls(process, report, report_to)
 
-    async def serve(self, slot: int, settings: Settings) -> None:
+    async def serve(self, slot: int, settings: Settings, *, make_ledger: bool) -> None:
         """Tells it what to serve, and returns once it does.
+
+        Args:
+            slot: which of the server's workers it is to be.
+            settings: what it is to run by.
+            make_ledger: whether it is to make a ledger where there is none.
 
         Raises:
             StartError: if it says that it can't, dies before it says anything, or takes too long.
         """
         self.slot = slot
         if self._process.stdin is not None:
-            self._process.stdin.write(f"{WorkerOrder(settings, slot, self._report_to).to_json()}\n".encode())
+            order = WorkerOrder(settings, slot, self._report_to, make_ledger)
+            self._process.stdin.write(f"{order.to_json()}\n".encode())
             self._process.stdin.close()
         reader = asyncio.StreamReader()
         pipe, self._report = os.fdopen(self._report, "rb"), -1
@@ -118,7 +126,7 @@ class WorkerProcess:
             raise StartError(report.refusal)
         if self.ended:
             raise StartError(f"a worker ended as it began to serve: {ending(await self.wait())}")
-        self.models = report.models
+        self.models, self.has_ledger = report.models, report.ledger
         self.serves, self.serves_since = True, time.monotonic()
 
     async def wait(self) -> int:

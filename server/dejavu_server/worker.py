@@ -77,6 +77,7 @@ class Worker:
         metrics: where it counts; in memory unless given.
         clock: tells the time.
         reuse_port: share the port with other workers.
+        make_ledger: make a ledger where there is none.
 
     Raises:
         BundleError, InvalidLedgerUrl, CannotListen, OSError: on entry, if it can't start. A ledger that can't be used
@@ -93,12 +94,14 @@ class Worker:
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
         reuse_port: bool = False,
+        make_ledger: bool = True,
     ) -> None:
         self._settings = settings
         self._name = name
         self._registry = registry
         self._metrics = new_metrics() if metrics is None else metrics
         self._clock = clock
+        self._make_ledger = make_ledger
         self._resources = AsyncExitStack()
         self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE], parts=[LEDGER])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
@@ -139,6 +142,7 @@ class Worker:
                 Hub, encode=partial(forecast_message, explanation=True), heartbeat_seconds=settings.heartbeat_seconds
             ),
             on_change=self._tell,
+            make=self._make_ledger,
         )
         stack.push_async_callback(self._keeper.close)
         await self._keeper.start()
@@ -169,6 +173,11 @@ class Worker:
         await self._server.start()
         self._health.serve()
         _log.info("serving", address=self.address, models=list(self.models))
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether the ledger is open."""
+        return self._keeper.is_open
 
     async def broken(self) -> Exception | None:
         """Waits until gRPC's server ends; returns why if it broke, after which this process is not to be trusted."""

@@ -62,7 +62,7 @@ async def _serve(order: WorkerOrder, name: str) -> int:
         stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-    worker = Worker(settings, name=name, workers=settings.workers, reuse_port=True)
+    worker = Worker(settings, name=name, workers=settings.workers, reuse_port=True, make_ledger=order.make_ledger)
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))
         told_to_end = asyncio.create_task(stop.wait())
@@ -84,7 +84,7 @@ async def _serve(order: WorkerOrder, name: str) -> int:
         # What was loaded is there to stay: to look through it for garbage again and again would hold calls up.
         gc.collect()
         gc.freeze()
-        _report(order, WorkerReport(address=worker.address, models=worker.models))
+        _report(order, WorkerReport(address=worker.address, models=worker.models, ledger=worker.has_ledger))
         broken = asyncio.create_task(worker.broken())
         await asyncio.wait([told_to_end, broken], return_when=asyncio.FIRST_COMPLETED)
         if broken.done() and (fault := broken.result()) is not None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -186,3 +187,29 @@ def test_a_server_that_starts_on_a_full_disk_makes_its_ledger_once_there_is_room
         Path(f"/proc/{server.process.process.pid}/root{folder}/filler").unlink()
         server.until_recovered()
         assert server.predict(0, 1, 2) == [1, 2, 3]
+
+
+def test_the_successors_of_killed_workers_make_no_ledger_in_the_place_of_one_that_is_away(folder: Path) -> None:
+    with serving(folder / "ledger.sqlite3") as server:
+        assert server.predict(0) == [1]
+        killed = server.pids
+        away = folder.rename(folder.with_name("away"))
+        folder.mkdir()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        names = [server.process.wait_for("serving", partial(_serves_after, killed, slot))["worker"] for slot in "01"]
+        for name in names:
+            server.process.wait_for("ledger_failing", partial(_is_of, name))
+        server.lives_without_a_ledger()
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+        away.rename(folder)
+        for name in names:
+            server.process.wait_for("ledger_recovered", partial(_is_of, name))
+        assert server.predict(0, 1) == [1, 2]
+
+
+def _serves_after(killed: list[int], slot: str, entry: dict[str, Any]) -> bool:
+    """Whether an event is of the worker in a slot that came after those that were killed."""
+    of_slot, _, pid = entry["worker"].partition("-")
+    return of_slot == slot and int(pid) not in killed

@@ -143,8 +143,9 @@ class WatchedGame:
         A cache may serve a scoreboard of some minutes ago. But the NBA also takes back what it showed: a state that
         lies behind the one before is believed if nothing else is shown for `_BELIEVED_AFTER`.
         """
-        latest = _elapsed(state, 0.0)
-        if latest >= _elapsed(self.state) - _LEEWAY:
+        latest, known = _elapsed(state, 0.0), _elapsed(self.state)
+        undone = state.status < self.state.status and latest <= known  # a final that goes on, a tip-off that was none
+        if latest >= known - _LEEWAY and not undone:
             self.behind_since = None
         else:
             self.behind_since = self.behind_since or now
@@ -176,11 +177,16 @@ class WatchedGame:
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:
-    """Game seconds that a state shows; `clock` in place of one that is not told, or else a whole period."""
+    """Game seconds that a state shows. A clock that is not told has run down in a final, else `clock`, or not begun."""
     if state.period < 1:
         return 0.0
     length = QUARTER_SECONDS if state.period <= 4 else OVERTIME_SECONDS
-    left = state.clock if state.clock is not None else length if clock is None else clock
+    if state.clock is not None:
+        left = state.clock
+    elif state.status is GameStatus.FINAL:
+        left = 0.0
+    else:
+        left = length if clock is None else clock
     return elapsed_seconds(state.period, min(left, length))
 
 

@@ -181,6 +181,26 @@ async def test_a_scoreboard_of_the_past_is_told_once_and_not_taken_over() -> Non
         assert len(watch.told(GameChanged)) == 1
 
 
+@pytest.mark.parametrize("before_the_end", [200, 60, 0])
+async def test_a_scoreboard_of_the_past_opens_no_game_that_is_over(before_the_end: float) -> None:
+    """Else a half that was missed would be told, and counted, again each time that an old copy is served."""
+    evening = Showing([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await watch.at(2 * HALF - before_the_end)
+        old = evening.scoreboard().games[0]
+        evening.clock.now = evening.replay.end
+        await watch.turn()
+        for shown in (old, None, old):
+            evening.shown = shown
+            evening.clock.step(10)
+            await watch.turn()
+
+        assert watch.poller.games[game_id].over
+        assert [changed.game.status for changed in watch.told(GameChanged)] == [GameStatus.LIVE, GameStatus.FINAL]
+        assert len(watch.told(Missed)) == 1
+
+
 async def test_a_scoreboard_that_stands_still_while_plays_go_on_grows_old() -> None:
     evening = Showing([game()])
     (game_id,) = evening.ids

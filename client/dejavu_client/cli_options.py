@@ -42,12 +42,16 @@ Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print J
 
 
 def address(text: str, option: str) -> tuple[str, int]:
-    """The host and the port of an option that says where to listen.
+    """The host and the port of an option that says where to listen; an IPv6 host stands in brackets.
 
     Raises:
         typer.BadParameter: if it is not HOST:PORT.
     """
     host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
     return host, int(port)

@@ -123,7 +123,8 @@ def served(registry: CollectorRegistry, host: str, port: int) -> Iterator[str]:
     """
     server, thread = start_http_server(port, host, registry)
     try:
-        yield f"http://{host}:{server.server_port}/metrics"
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{server.server_port}/metrics"
     finally:
         server.shutdown()
         server.server_close()

@@ -76,16 +76,16 @@ def replay(
     """
     host, port = address(listen, "--listen")
     kinds = _kinds(faults)
+    drawn = secrets.randbelow(10**6) if seed is None else seed  # one for games and faults: told, it brings back both
     try:
-        evening, left_out = _games(games, date, count, seed)
+        evening, left_out = _games(games, date, count, drawn)
     except FeedError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(FAILED) from error
     if Kind.OVERTIME in kinds:
         evening = (into_overtime(evening[0]), *evening[1:])
     source = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
-    fault_seed = secrets.randbelow(10**6) if seed is None else seed
-    respond = FaultyReplay(source, kinds, seed=fault_seed, rate=fault_rate).respond if kinds else source.respond
+    respond = FaultyReplay(source, kinds, seed=drawn, rate=fault_rate).respond if kinds else source.respond
     try:
         server = LocalServer(respond, host, port)
     except OSError as error:
@@ -95,7 +95,7 @@ def replay(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with server:
-        bad_day = {"kinds": sorted(kinds), "seed": fault_seed, "rate": fault_rate} if kinds else None
+        bad_day = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
         _announce(source, server.url, left_out, bad_day, as_json=as_json)
         stop.wait()
 
@@ -108,7 +108,7 @@ def _kinds(faults: str) -> frozenset[Kind]:
 
 
 def _games(
-    file: Path | None, date: datetime | None, count: int, seed: int | None
+    file: Path | None, date: datetime | None, count: int, seed: int
 ) -> tuple[tuple[PlayedGame, ...], tuple[str, ...]]:
     """The games to replay, and why others of that day are left out."""
     if (file is None) != (date is None):

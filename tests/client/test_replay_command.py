@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from dejavu_client.cli import app
+from dejavu_client.cli_options import address
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.live import GameStatus
 from dejavu_feed.local_http import LocalServer, Response
@@ -84,6 +86,19 @@ def read_until_it_fails(feed: NbaFeed) -> None:
         feed.scoreboard()
 
 
+def announced(*options: str) -> dict[str, Any]:
+    """What a replay tells of itself as it begins."""
+    with subprocess.Popen([*COMMAND, "--listen", "127.0.0.1:0", "--json", *options], stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        told: dict[str, Any] = json.loads(program.stdout.readline())
+        program.terminate()
+    return told
+
+
+def teams(told: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(game["homeTeam"], game["awayTeam"]) for game in told["games"]]
+
+
 def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
     options = ["--listen", "127.0.0.1:0", "--count", "2", "--delay", "0", "--faults", "403-json,overtime", "--json"]
     options += ["--fault-rate", "1", "--speed", "60"]
@@ -96,10 +111,16 @@ def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
         assert program.wait(20) == 0
 
     assert told["faults"]["kinds"] == ["403-json", "overtime"]
-    assert (told["faults"]["rate"], type(told["faults"]["seed"])) == (1.0, int)
+    assert told["faults"]["rate"] == 1.0
+    assert teams(told) == teams(announced("--count", "2", "--seed", str(told["faults"]["seed"])))
 
 
 def test_an_unknown_fault_is_a_usage_error_that_names_those_there_are() -> None:
     message = fails_with(2, "--faults", "gremlins")
     assert "gremlins is no kind of fault" in message
     assert "withdrawn" in message
+
+
+def test_an_address_to_listen_at_may_be_one_of_ipv6_in_brackets() -> None:
+    assert address("[::1]:9109", "--listen") == ("::1", 9109)
+    assert "not HOST:PORT" in fails_with(2, "--listen", "::1:8008")

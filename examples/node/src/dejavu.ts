@@ -38,7 +38,7 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.initial_reconnect_backoff_ms": 200, // a server that comes back is found while a call's retries last
-  "grpc.max_reconnect_backoff_ms": 5_000,
+  "grpc.max_reconnect_backoff_ms": 800,
   "grpc.max_receive_message_length": 64 * 1024 * 1024, // a thousand explained forecasts are larger than 4 MiB
 };
 

@@ -69,6 +69,9 @@ class Exposition:
                 self._deaths.inc()
         if self.folder is not None:
             mark_process_dead(pid, path=str(self.folder))  # type: ignore[no-untyped-call]  # no types there
+            if not served:  # and so counted nothing: starts that fail for days must not fill the disk
+                for path in self.folder.glob(f"*_{pid}.db"):
+                    path.unlink(missing_ok=True)
 
     def start_failed(self) -> None:
         """Counts a worker that did not come to serve."""

@@ -51,7 +51,8 @@ def main() -> None:
 
 async def _serve(order: WorkerOrder, name: str) -> int:
     """Starts a worker, tells the supervisor, and drains it when that says so; returns the exit code."""
-    from dejavu_server.worker import Worker  # noqa: PLC0415 - loaded by now
+    from dejavu_server import metrics  # noqa: PLC0415 - loaded by now
+    from dejavu_server.worker import Worker  # noqa: PLC0415 - as well
 
     settings = order.settings
     stop = asyncio.Event()
@@ -62,6 +63,7 @@ async def _serve(order: WorkerOrder, name: str) -> int:
         stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    metrics.reserve()
     worker = Worker(settings, name=name, workers=settings.workers, reuse_port=True, make_ledger=order.make_ledger)
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))

@@ -15,14 +15,15 @@ from tests.support.forecasters import PersistenceForecaster
 from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_server.exposition import FOLDER_VARIABLE, Exposition, exposition
 from dejavu_server.ledger import LedgerUnavailable
-from dejavu_server.metrics import CountedRecorder, new_metrics
+from dejavu_server.metrics import FILE_BYTES, CountedRecorder, new_metrics
 from dejavu_server.records import IssuedForecast
 from dejavu_server.settings import Address
 
 # A worker's part: one call that is over, one that runs; its process id is told.
 PROGRAM = """
 import os
-from dejavu_server.metrics import new_metrics
+from dejavu_server.metrics import new_metrics, reserve
+reserve()
 metrics = new_metrics()
 metrics.calls.labels("Predict", "OK").inc()
 metrics.in_flight.labels("Predict").inc()
@@ -55,6 +56,23 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
     assert "dejavu_workers 1.0" in lines
     assert "dejavu_worker_deaths_total 1.0" in lines
     assert not folder.exists()
+
+
+def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        assert figures.folder is not None
+        pid = work(figures)
+        found = {path.name: path.stat() for path in figures.folder.iterdir()}
+    assert found.keys() == {f"{kind}_{pid}.db" for kind in ("counter", "gauge_livesum", "histogram")}
+    for name, of in found.items():
+        assert of.st_blocks * 512 >= of.st_size == FILE_BYTES, name
+
+
+def test_of_a_worker_that_never_served_no_file_is_left() -> None:
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        assert figures.folder is not None
+        figures.worker_ended(work(figures), served=False, asked=False)
+        assert list(figures.folder.iterdir()) == []
 
 
 def test_a_worker_that_was_asked_to_go_is_no_death() -> None:

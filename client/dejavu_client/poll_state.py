@@ -162,9 +162,8 @@ class WatchedGame:
         Raises:
             StaleFeed: if they are; nothing is taken over then.
         """
-        changed = last_change(plays)
+        changed = last_change(plays, now)
         if changed is not None and not self.half_played:
-            changed = min(changed, now)  # a slip of the pen in the feed may lie in the future
             if self.last_change is not None and changed < self.last_change:
                 raise StaleFeed(
                     f"plays until {changed:%H:%M:%S} UTC, and others until {self.last_change:%H:%M:%S} before"

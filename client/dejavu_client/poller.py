@@ -288,7 +288,8 @@ class Poller:
         if pattern is None:
             game.seen_incomplete = True
         elif pattern not in (game.pattern, game.refused):
-            earliest, now = earliest_half(plays), self._now()
+            now = self._now()
+            earliest = earliest_half(plays, now)
             if earliest is not None and earliest < now:
                 late = (now - earliest).total_seconds()
                 raise StaleFeed(f"by this machine's clock the half may be over, for {late:.0f} s: its plays are old")

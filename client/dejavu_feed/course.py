@@ -29,18 +29,24 @@ def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
     return slots(scores(plays), minutes)
 
 
-def last_change(plays: Iterable[Play]) -> datetime | None:
-    """When, by the feed's wall clock, the newest of the plays happened or was edited; None if it does not tell."""
-    return max((moment for play in plays for moment in (play.actual, play.edited) if moment), default=None)
+def last_change(plays: Iterable[Play], now: datetime) -> datetime | None:
+    """When, by the feed's wall clock, the newest of the plays happened or was edited; None if it does not tell.
+
+    A moment after `now` is a slip of the pen and does not count: it would stand for ever as the newest.
+    """
+    moments = (moment for play in plays for moment in (play.actual, play.edited))
+    return max((moment for moment in moments if moment and moment <= now), default=None)
 
 
-def earliest_half(plays: Iterable[Play]) -> datetime | None:
+def earliest_half(plays: Iterable[Play], now: datetime) -> datetime | None:
     """Before when, by the feed's wall clock, the half cannot be over; None if it does not tell.
 
     The game's clock runs no faster than time: with 90 s left at a play, the half ends 90 s after it at the earliest.
+    A play after `now` does not count.
     """
     left = 60 * HALFTIME_MINUTES
-    return max((play.actual + timedelta(seconds=left - play.elapsed) for play in plays if play.actual), default=None)
+    told = ((play.actual, play.elapsed) for play in plays if play.actual and play.actual <= now)
+    return max((actual + timedelta(seconds=left - elapsed) for actual, elapsed in told), default=None)
 
 
 def half_is_over(plays: Iterable[Play]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.support.evenings import Evening, game
@@ -37,6 +38,28 @@ async def test_plays_of_the_past_do_not_bring_back_what_was_corrected() -> None:
     assert [prediction.pattern[-1] for prediction in watch.told(Prediction)] == [3, 2]
     assert not watch.told(Outcome), "they do not say how the half ended either"
     assert {(fault.source, fault.kind) for fault in watch.told(Fault)} == {(game_id, FaultKind.STALE)}
+
+
+@pytest.mark.parametrize("field", ["actual", "edited"])
+async def test_a_play_dated_into_the_future_hides_no_answer_of_the_past(field: str) -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    tomorrow = evening.clock() + timedelta(days=1)
+
+    def misdated(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return (replace(plays[0], **{field: tomorrow}), *plays[1:])  # type: ignore[arg-type]
+
+    evening.edit[game_id] = misdated
+    async with watching(evening) as watch:
+        await watch.at(SIX_MINUTES + 1)
+        old = evening.plays(game_id)
+        evening.edit[game_id] = lambda plays: misdated(correct(plays, until=SIX_MINUTES + 1, by=-1))
+        await watch.at(SIX_MINUTES + 61)
+        evening.edit[game_id] = lambda plays: old
+        await watch.at(SIX_MINUTES + 121)
+
+    assert [prediction.pattern[-1] for prediction in watch.told(Prediction)] == [3, 2]
+    assert {fault.kind for fault in watch.told(Fault)} == {FaultKind.STALE}
 
 
 async def test_a_play_that_is_withdrawn_takes_a_forecast_back_to_what_is_true() -> None:
@@ -85,8 +108,9 @@ async def test_nothing_is_forecast_from_plays_so_old_that_the_half_may_be_over()
     (game_id,) = evening.ids
     evening.go_to(SIX_MINUTES + 1)
     board, old = evening.scoreboard(), evening.plays(game_id)
+    misdated = (replace(old[0], actual=evening.clock() + timedelta(days=1)), *old[1:])
     evening.shown = board.games[0]
-    evening.edit[game_id] = lambda plays: old
+    evening.edit[game_id] = lambda plays: misdated
     left = 1440 - old[-1].elapsed
     async with watching(evening) as watch:
         evening.clock.step(left)

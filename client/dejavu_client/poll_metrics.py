@@ -6,7 +6,8 @@
 |   {game_id, home, away}                             |                                                            |
 | dejavu_poll_scoreboard_age_seconds                  | since the scoreboard was read, or the start if it never was|
 | dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard or game, kind: a `FaultKind`    |
-| dejavu_poll_forecasts_total{outcome}                | halves: new, revision, or missed                           |
+| dejavu_poll_forecasts_total{outcome}                | halves: new, revision, or missed, games included that were |
+|                                                     | past their half when the poller was started                |
 | dejavu_poll_forecast_latency_seconds                | from the play that completed a pattern to its forecast     |
 
 Ages are those of the moment when they are asked for. A game that is over is not among them any more.

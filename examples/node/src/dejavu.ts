@@ -75,6 +75,9 @@ export class DejavuClient {
     // One connection for both services.
     this.#models = new ModelService(address, security, { channelOverride: this.#prediction.getChannel() });
     this.#timeoutMs = options.timeoutMs ?? 1000 * Number(process.env["DEJAVU_TIMEOUT"] ?? 3);
+    if (!(this.#timeoutMs > 0 && this.#timeoutMs < Infinity)) {
+      throw new RangeError("the timeout must be a positive, finite number: see timeoutMs and DEJAVU_TIMEOUT");
+    }
     this.#silenceMs = options.silenceMs ?? 60_000;
   }
 

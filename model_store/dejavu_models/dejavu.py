@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import io
+import os
 import struct
 import tempfile
 from dataclasses import dataclass, fields
@@ -118,7 +119,8 @@ class DejavuSettings:
     @property
     def search_breadth(self) -> int:
         """Candidates held while searching (ef). A quarter more than K keeps the recall above 0.99, and twice K would
-        take half as long again; a test measures the recall."""
+        take half as long again; a test measures the recall.
+        """
         return max(5 * self.neighbours // 4, 64)
 
 
@@ -226,9 +228,10 @@ def load_index(content: bytes, minutes: int, entries: int) -> Any:
     if (found := (label_offset - data_offset) // 4) != minutes or count != entries:
         raise ValueError(f"the index holds {count} vectors of {found}, not {entries} of {minutes}")
     index = hnswlib.Index(space="l2", dim=minutes)
-    # hnswlib reads files only. It gets one of its own: whatever now lies where the bytes came from was not verified.
-    with tempfile.NamedTemporaryFile(prefix="dejavu-index.") as file:
+    # hnswlib reads files only. It gets one of its own, as whatever now lies where the bytes came from was not verified,
+    # and one in memory: a worker has to start on a full disk too.
+    with os.fdopen(os.memfd_create("dejavu-index"), "wb") as file:
         file.write(content)
         file.flush()
-        index.load_index(file.name)
+        index.load_index(f"/proc/self/fd/{file.fileno()}")
     return index

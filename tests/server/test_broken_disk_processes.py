@@ -20,7 +20,7 @@ from tests.support.calls import PATTERN
 from tests.support.issued import game
 from tests.support.servers import SpawnedServer, spawned_server
 
-from dejavu_client import DejavuClient, HealthStatus, UnavailableError, predict_request
+from dejavu_client import DejavuClient, FailedPreconditionError, HealthStatus, UnavailableError, predict_request
 from dejavu_server.health import LEDGER
 from dejavu_server.ledger import verify
 
@@ -84,9 +84,12 @@ def _is_of(worker: str, entry: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def serving(ledger: Path, *within: str) -> Iterator[Server]:
+def serving(ledger: Path, *within: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
     options = ("--workers", str(WORKERS), "--ledger", f"sqlite:///{ledger}", "--metrics-listen", "127.0.0.1:0")
-    with spawned_server(*options, within=within) as process, DejavuClient(process.address, timeout=30) as client:
+    with (
+        spawned_server(*options, within=within, environment=environment) as process,
+        DejavuClient(process.address, timeout=30) as client,
+    ):
         yield Server(process, client)
 
 
@@ -187,6 +190,24 @@ def test_a_server_that_starts_on_a_full_disk_makes_its_ledger_once_there_is_room
         Path(f"/proc/{server.process.process.pid}/root{folder}/filler").unlink()
         server.until_recovered()
         assert server.predict(0, 1, 2) == [1, 2, 3]
+
+
+def test_a_full_disk_for_temporary_files_ends_no_worker_and_keeps_none_from_starting(
+    folder: Path, small_disk: tuple[str, ...], tmp_path: Path
+) -> None:
+    with serving(tmp_path / "ledger.sqlite3", *small_disk, environment={"TMPDIR": str(folder)}) as server:
+        fill(Path(f"/proc/{server.process.process.pid}/root{folder}"))
+        assert server.predict(0, 1) == [1, 2]
+        with pytest.raises(FailedPreconditionError):  # the first of its code, which is counted apart
+            server.client.predict(PATTERN[:1])
+        assert server.told("worker_died") == []
+        killed = server.pids[0]
+        os.kill(killed, signal.SIGKILL)
+        slot = server.told("serving")[0]["worker"].partition("-")[0]
+        successor = server.process.wait_for("serving", partial(_serves_after, [killed], slot))["worker"]
+        assert [entry["worker"] for entry in server.told("metrics_not_kept")] == [successor]
+        assert server.predict(1, 2) == [2, 3]
+        assert server.figure("dejavu_worker_deaths_total") == 1
 
 
 def test_the_successors_of_killed_workers_make_no_ledger_in_the_place_of_one_that_is_away(folder: Path) -> None:

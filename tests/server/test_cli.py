@@ -177,3 +177,16 @@ def test_without_its_extra_the_command_says_what_to_install() -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     assert run.returncode == 1
     assert run.stderr == "dejavu-server needs prometheus_client: pip install 'dejavu-forecast[server]'\n"
+
+
+def test_a_server_that_is_started_without_standard_files_and_its_workers_write_to_nobody() -> None:
+    worker = "import os; assert [os.readlink(f'/proc/self/fd/{n}') for n in range(3)] == ['/dev/null'] * 3"
+    program = f"""
+import subprocess, sys
+from dejavu_server.cli import open_standard_files
+open_standard_files()
+print("told", file=sys.stderr, flush=True)
+sys.exit(subprocess.run([sys.executable, "-c", {worker!r}]).returncode)
+"""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0

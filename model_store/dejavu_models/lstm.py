@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# It reads this when it is loaded. From 1.29 on it would else send telemetry, from threads of its own, and keep a
+# database for it in the user's home, which all processes share.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort
 
 from dejavu_models import features

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,3 +32,18 @@ def test_a_graph_for_another_number_of_slots_is_refused(graph: bytes) -> None:
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(ValueError, match="not an ONNX graph"):
         Lstm(b"no graph", 18)
+
+
+def test_the_runtime_keeps_and_sends_no_telemetry(tmp_path: Path) -> None:
+    program = "import dejavu_models.lstm, os; print([os.path.realpath(e) for e in os.scandir('/proc/self/fd')])"
+    environment = {name: value for name, value in os.environ.items() if name not in {"ORT_DISABLE_TELEMETRY", "CI"}}
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "onnxruntime.db" not in run.stdout
+    assert list(tmp_path.rglob("*")) == []

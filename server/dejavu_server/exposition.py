@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from dejavu_server.scraping import served
 from dejavu_server.settings import Address
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -94,14 +95,8 @@ def exposition(listen: Address | None) -> Iterator[Exposition]:
         return
     with _folder() as folder:
         figures = Exposition(folder)
-        server, thread = start_http_server(listen.port, listen.host, figures.registry)
-        try:
-            figures.address = Address(listen.host, server.server_port)
+        with served(figures.registry, listen) as figures.address:
             yield figures
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ CHANNEL_OPTIONS = {
     # A full batch is about 0.3 MiB, its answer with explanations about 2 MiB.
     "grpc.max_receive_message_length": 4 * _MEBIBYTE,
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
+    # Calls that one connection may have open; more wait at the client, and can't crowd out those of other connections.
+    "grpc.max_concurrent_streams": 1000,
     # Clients may ask every 10 s whether the connection lives, calls or not; the server asks every minute.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,

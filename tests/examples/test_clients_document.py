@@ -66,6 +66,7 @@ def test_every_call_of_the_contract_is_described() -> None:
     [
         ("a request", f"{worker.CHANNEL_OPTIONS['grpc.max_receive_message_length'] // MEBIBYTE} MiB"),
         ("an answer", f"{worker.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
+        ("calls open on a connection", f"{worker.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
         ("requests in a batch", f"{convert.MAX_BATCH:,}"),
         ("games named in a stream", f"{convert.MAX_GAMES:,}"),
         ("forecasts that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),

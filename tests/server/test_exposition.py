@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +14,7 @@ from tests.support.calls import GAME
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_server import scraping
 from dejavu_server.exposition import FOLDER_VARIABLE, Exposition, exposition
 from dejavu_server.ledger import LedgerUnavailable
 from dejavu_server.metrics import FILE_BYTES, CountedRecorder, new_metrics
@@ -38,6 +40,28 @@ def work(figures: Exposition) -> int:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment, timeout=30
     )
     return int(run.stdout)
+
+
+def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scraping.Handler, "timeout", 0.2)
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        assert figures.address is not None
+        with socket.create_connection(figures.address, timeout=30) as silent:
+            assert silent.recv(1) == b""  # the server has hung up
+        with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
+            assert response.status == 200
+
+
+def test_metrics_are_served_on_ipv6_too() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    with (
+        exposition(Address("::1", 0)) as figures,
+        urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response,
+    ):
+        assert response.status == 200
 
 
 def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -> None:

@@ -61,6 +61,7 @@ class Crew:
             worker = await self._spare.take()
             self._watches[worker] = asyncio.create_task(self._watch(worker, on_end), name=f"watch-{worker.pid}")
             # Where a ledger was, and is no more, a new one would have the record go on in two places.
+            self._ledger_seen |= any(other.has_ledger for other in self._watches)
             await worker.serve(slot, self._settings, make_ledger=not self._ledger_seen)
         except StartError:
             self._figures.start_failed()
@@ -71,7 +72,6 @@ class Crew:
         finally:
             self._spare.want()  # only now: it would compete with this one
         self.in_vain = 0
-        self._ledger_seen |= worker.has_ledger
         self._figures.worker_serves()
         return worker
 
@@ -121,13 +121,22 @@ class Crew:
         return not late
 
     async def _watch(self, worker: WorkerProcess, on_end: Callable[[WorkerProcess, float], None]) -> None:
+        hanging = asyncio.create_task(_kill_if_hung(worker), name=f"hanging-{worker.pid}")
         code = await worker.wait()
+        hanging.cancel()
         del self._watches[worker]
+        self._ledger_seen |= worker.has_ledger
         self._figures.worker_ended(worker.pid, served=worker.serves, asked=worker.asked)
         if worker.serves:
             if code > 0 or not worker.asked:
                 _log.warning("worker_died", slot=worker.slot, pid=worker.pid, ending=ending(code))
             on_end(worker, time.monotonic() - worker.serves_since)
+
+
+async def _kill_if_hung(worker: WorkerProcess) -> None:
+    seconds = await worker.until_hung()
+    _log.error("worker_hung", slot=worker.slot, pid=worker.pid, seconds=seconds, effect="it is killed")
+    worker.kill()
 
 
 def _kill(workers: Iterable[WorkerProcess]) -> None:

@@ -1,8 +1,9 @@
 """What a supervisor and its workers say to each other. Imports no gRPC.
 
 The supervisor writes a WorkerOrder to a worker's standard input; the worker answers with one WorkerReport on the pipe
-that the order names, and from then on only signals and exit codes speak. Each is one line of JSON, and between releases
-it may gain fields that have defaults, and lose none: a rolling restart starts new workers under an old supervisor.
+that the order names, and from then on only beats (see beats.py), signals and exit codes speak. Order and report are one
+line of JSON each, and between releases they may gain fields that have defaults, and lose none: a rolling restart starts
+new workers under an old supervisor.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class WorkerOrder:
 
     Attributes:
         slot: which of the server's workers it is, from 0 on; one that dies is replaced in its slot.
-        report_fd: file descriptor of the pipe for its report.
+        report_fd: file descriptor of the pipe for its report and its beats.
         make_ledger: whether to make a ledger where there is none.
     """
 
@@ -55,12 +56,14 @@ class WorkerReport:
         refusal: why it does not serve; empty if it does.
         models: versions of the models that it holds, the active one first.
         ledger: whether it has the ledger open.
+        beats: whether beats follow, without which it is to be taken for hung.
     """
 
     address: str = ""
     refusal: str = ""
     models: tuple[str, ...] = ()
     ledger: bool = False
+    beats: bool = False
 
     def to_json(self) -> str:
         """As one line of JSON."""

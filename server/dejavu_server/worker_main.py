@@ -16,6 +16,7 @@ import sys
 import structlog
 
 from dejavu_models.errors import DejavuError
+from dejavu_server.beats import beat
 from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
 
 END_SECONDS = 15.0
@@ -86,7 +87,9 @@ async def _serve(order: WorkerOrder, name: str) -> int:
         # What was loaded is there to stay: to look through it for garbage again and again would hold calls up.
         gc.collect()
         gc.freeze()
-        _report(order, WorkerReport(address=worker.address, models=worker.models, ledger=worker.has_ledger))
+        _report(order, WorkerReport(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True))
+        beats = asyncio.create_task(beat(order.report_fd, lambda: worker.has_ledger), name="beats")
+        serving.callback(beats.cancel)
         broken = asyncio.create_task(worker.broken())
         await asyncio.wait([told_to_end, broken], return_when=asyncio.FIRST_COMPLETED)
         if broken.done() and (fault := broken.result()) is not None:
@@ -99,7 +102,7 @@ async def _serve(order: WorkerOrder, name: str) -> int:
 
 def _report(order: WorkerOrder, report: WorkerReport) -> None:
     # The pipe breaks where the supervisor is gone: the kernel's signal is then on its way.
-    with contextlib.suppress(BrokenPipeError), os.fdopen(order.report_fd, "w", encoding="utf-8") as pipe:
+    with contextlib.suppress(BrokenPipeError), open(order.report_fd, "w", encoding="utf-8", closefd=False) as pipe:
         pipe.write(report.to_json() + "\n")
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.support.bundles import copy_of_default
 from tests.support.calls import PATTERN
 from tests.support.servers import SpawnedServer, settings_in, spawned_server
+from tests.support.stand_ins import stand_in, worker_that
 
 from dejavu_client import DejavuClient
 from dejavu_server import processes
@@ -75,21 +76,6 @@ async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_ag
     await Crew(settings_in(tmp_path), Exposition()).pause(86_400.0)  # which a test can't wait for
 
 
-def stand_in(path: Path, *lines: str) -> str:
-    """A program that is started in place of a worker's."""
-    path.write_text("\n".join(lines))
-    path.chmod(0o755)
-    return str(path)
-
-
-REPORTS = (
-    f"#!{sys.executable}",
-    "import json, os, sys, time",
-    "order = json.loads(sys.stdin.readline())",
-    """os.write(order["report_fd"], b'{"address": "127.0.0.1:1"}\\n')""",
-)
-
-
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +109,7 @@ async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
 async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_and_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", *REPORTS))
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", "report()"))
     figures = Exposition()
     crew = Crew(settings_in(tmp_path), figures)
     slot = Slot(0, crew)
@@ -141,7 +127,7 @@ async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crew = Crew(settings_in(tmp_path), Exposition())
-    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "serves", *REPORTS, "time.sleep(300)"))
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
     worker = await crew.start(0, lambda *_: None)
     await crew.forget_code()
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))

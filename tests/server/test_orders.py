@@ -13,7 +13,7 @@ from dejavu_server.orders import WorkerOrder, WorkerReport
 from dejavu_server.settings import Settings
 
 ORDER = WorkerOrder(Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), 2, report_fd=5, make_ledger=False)
-REPORT = WorkerReport(address="127.0.0.1:1", models=("v1", "v2"), ledger=True)
+REPORT = WorkerReport(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
 
 
 def test_an_order_and_a_report_survive_the_way() -> None:

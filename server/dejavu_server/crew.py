@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from dejavu_server.exposition import FOLDER_VARIABLE, Exposition
-from dejavu_server.processes import StartError, WorkerProcess, ending
+from dejavu_server.processes import EndedUnheard, StartError, WorkerProcess, ending
 from dejavu_server.settings import Settings
 from dejavu_server.spare import Spare
 
@@ -41,13 +41,14 @@ class Crew:
         self._settings = settings
         self._figures = figures
         self._spare = Spare(_environment(figures))
+        self._turns = asyncio.Semaphore(_starts_at_once())
         self._watches = dict[WorkerProcess, asyncio.Task[None]]()
         self.killed = False
         self.in_vain = 0
         self._ledger_seen = False
 
     async def start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
-        """Starts a worker; returns it once it serves.
+        """Starts a worker, as soon as there is a core for it; returns it once it serves.
 
         Args:
             slot: which of the server's workers it is to be.
@@ -56,23 +57,40 @@ class Crew:
         Raises:
             StartError: if it does not come to serve.
         """
-        worker = None
         try:
-            worker = await self._spare.take()
-            self._watches[worker] = asyncio.create_task(self._watch(worker, on_end), name=f"watch-{worker.pid}")
-            # Where a ledger was, and is no more, a new one would have the record go on in two places.
-            self._ledger_seen |= any(other.has_ledger for other in self._watches)
-            await worker.serve(slot, self._settings, make_ledger=not self._ledger_seen)
+            async with self._turns:
+                worker = await self._start(slot, on_end)
         except StartError:
             self._figures.start_failed()
             self.in_vain = 0 if self.serving() else self.in_vain + 1
-            if worker is not None:
-                worker.kill()  # no more than a precaution, unless it took too long
             raise
         finally:
-            self._spare.want()  # only now: it would compete with this one
+            if not self._turns.locked():
+                self._spare.want()  # only now: it would compete with those that start
         self.in_vain = 0
         self._figures.worker_serves()
+        return worker
+
+    async def _start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
+        spare = await self._spare.take()
+        if spare is not None:
+            try:
+                return await self._serve(spare, slot, on_end)
+            except EndedUnheard as error:  # it may have been dead already, and nobody had noticed
+                _log.warning("no_spare", pid=spare.pid, reason=str(error), retry_seconds=0.0)
+        return await self._serve(await self._spare.fresh(), slot, on_end)
+
+    async def _serve(
+        self, worker: WorkerProcess, slot: int, on_end: Callable[[WorkerProcess, float], None]
+    ) -> WorkerProcess:
+        self._watches[worker] = asyncio.create_task(self._watch(worker, on_end), name=f"watch-{worker.pid}")
+        # Where a ledger was, and is no more, a new one would have the record go on in two places.
+        self._ledger_seen |= any(other.has_ledger for other in self._watches)
+        try:
+            await worker.serve(slot, self._settings, make_ledger=not self._ledger_seen)
+        except StartError:
+            worker.kill()  # no more than a precaution, unless it took too long
+            raise
         return worker
 
     def serving(self) -> list[WorkerProcess]:
@@ -106,8 +124,7 @@ class Crew:
 
     def kill(self) -> None:
         """Ends all workers at once."""
-        self.killed = True
-        _kill(self._watches)
+        self.killed |= _kill(self._watches, "a second signal")
 
     async def _ended(self, workers: list[WorkerProcess]) -> bool:
         """Waits for drained workers; false if some outlived the grace time, and a little more, and were killed."""
@@ -116,7 +133,7 @@ class Crew:
             return True
         _, late = await asyncio.wait(watches, timeout=self._settings.grace_seconds + KILL_AFTER_SECONDS)
         if late:
-            _kill(workers)
+            _kill(workers, "the grace time is over")
             await asyncio.wait(late)
         return not late
 
@@ -139,11 +156,27 @@ async def _kill_if_hung(worker: WorkerProcess) -> None:
     worker.kill()
 
 
-def _kill(workers: Iterable[WorkerProcess]) -> None:
+def _kill(workers: Iterable[WorkerProcess], reason: str) -> bool:
+    """Kills those of the workers that live; says whether there were any."""
     living = [worker for worker in workers if not worker.ended]
-    _log.warning("killing_workers", pids=[worker.pid for worker in living])
+    if living:
+        _log.warning(
+            "killing_workers",
+            slots=[worker.slot for worker in living],
+            pids=[worker.pid for worker in living],
+            reason=reason,
+        )
     for worker in living:
         worker.kill()
+    return bool(living)
+
+
+def _starts_at_once() -> int:
+    """How many workers may start at once: a start keeps a core busy, and those in excess would only be later, together.
+
+    Two at least, so that one that hangs is in nobody's way.
+    """
+    return max(2, len(os.sched_getaffinity(0)))
 
 
 def _environment(figures: Exposition) -> dict[str, str]:

@@ -31,6 +31,10 @@ class StartError(Exception):
     """A worker, or the server, can't start; its text is for people."""
 
 
+class EndedUnheard(StartError):
+    """A worker ended before it reported anything."""
+
+
 class WorkerProcess:
     """A worker's process; made by `spawn`.
 
@@ -109,7 +113,8 @@ class WorkerProcess:
             make_ledger: whether it is to make a ledger where there is none.
 
         Raises:
-            StartError: if it says that it can't, dies before it says anything, or takes too long.
+            EndedUnheard: if it dies before it says anything.
+            StartError: if it says that it can't, or takes too long.
         """
         self.slot = slot
         if self._process.stdin is not None:
@@ -139,7 +144,7 @@ class WorkerProcess:
         except TimeoutError:
             raise StartError(f"a worker did not serve within {START_SECONDS:g} s") from None
         if code is not None:
-            raise StartError(f"a worker ended before it served: {ending(code)}")
+            raise EndedUnheard(f"a worker ended before it served: {ending(code)}")
         report = WorkerReport.from_json(line)
         if report.refusal:
             raise StartError(report.refusal)

@@ -35,15 +35,17 @@ class Spare:
         if self._keeping is None:
             self._keeping = asyncio.create_task(self._keep(), name="spare")
 
-    async def take(self) -> WorkerProcess:
-        """The process that waits, or a fresh one; there is no spare until one is wanted again.
+    async def take(self) -> WorkerProcess | None:
+        """The process that waits, if one does; there is no spare until one is wanted again."""
+        worker = await self._let_go()
+        return None if worker is None or worker.ended else worker
+
+    async def fresh(self) -> WorkerProcess:
+        """A process that has not waited.
 
         Raises:
             StartError: if no process can be started.
         """
-        worker = await self._let_go()
-        if worker is not None and not worker.ended:
-            return worker
         return await WorkerProcess.spawn(self._environment)
 
     async def dismiss(self) -> None:

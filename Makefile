@@ -74,10 +74,11 @@ release-image: install  ## write the contract as it is released, for those to co
 	rm -f protos/released/v*.binpb
 	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
 
+# Most tests wait for processes of their own, so two at a time take half as long, on two cores too.
 # Node is no part of what the project needs: without it, or without npm's registry, its tests say that they skip. CI has it.
 test: install test-protobuf6  ## all tests but the long ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node || test "$(DEJAVU_CI)" != 1
-	$(BIN)/pytest -p no:randomly
+	$(BIN)/pytest -p no:randomly -n 2 --dist loadfile
 
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract

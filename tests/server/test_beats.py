@@ -15,11 +15,10 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 from tests.support.servers import settings_in, spawned_server
-from tests.support.stand_ins import worker_that
+from tests.support.stand_ins import crew_in, worker_that
 
 from dejavu_server import beats, crew, processes
 from dejavu_server.beats import Hearing, beat
-from dejavu_server.crew import Crew
 from dejavu_server.exposition import Exposition
 from dejavu_server.processes import WorkerProcess
 
@@ -38,52 +37,50 @@ async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = Exposition()
-    workers = Crew(settings_in(tmp_path), figures)
-    ended = asyncio.Event()
-    with capture_logs() as log:
-        worker = await workers.start(3, lambda *_: ended.set())
-        os.kill(worker.pid, signal.SIGSTOP)
-        monkeypatch.setattr(processes, "HUNG_SECONDS", 2.0)
-        async with asyncio.timeout(60):
-            await ended.wait()
-        await workers.end()
-    [hung] = [entry for entry in log if entry["event"] == "worker_hung"]
-    assert (hung["slot"], hung["pid"], hung["seconds"]) == (3, worker.pid, 2.0)
-    [died] = [entry for entry in log if entry["event"] == "worker_died"]
-    assert died["ending"] == "killed by SIGKILL"
-    assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 1
+    async with crew_in(tmp_path, figures) as workers:
+        ended = asyncio.Event()
+        with capture_logs() as log:
+            worker = await workers.start(3, lambda *_: ended.set())
+            os.kill(worker.pid, signal.SIGSTOP)
+            monkeypatch.setattr(processes, "HUNG_SECONDS", 2.0)
+            async with asyncio.timeout(60):
+                await ended.wait()
+            await workers.end()
+        [hung] = [entry for entry in log if entry["event"] == "worker_hung"]
+        assert (hung["slot"], hung["pid"], hung["seconds"]) == (3, worker.pid, 2.0)
+        [died] = [entry for entry in log if entry["event"] == "worker_died"]
+        assert died["ending"] == "killed by SIGKILL"
+        assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 1
 
 
 async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     folder.write_text("no folder")
-    workers = Crew(settings_in(folder), Exposition())
-    worker = await workers.start(0, lambda *_: None)
-    before = worker.has_ledger
-    folder.unlink()
-    folder.mkdir()
-    async with asyncio.timeout(60):
-        while not worker.has_ledger:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.02)
-    await workers.end()
-    assert not before
+    async with crew_in(folder) as workers:
+        worker = await workers.start(0, lambda *_: None)
+        before = worker.has_ledger
+        folder.unlink()
+        folder.mkdir()
+        async with asyncio.timeout(60):
+            while not worker.has_ledger:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.02)
+        assert not before
 
 
 @pytest.mark.usefixtures("short_turns")
 async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workers = Crew(settings_in(tmp_path), Exposition())
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
-    old = await workers.start(0, lambda *_: None)
-    await workers.forget_code()
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
-    ended = asyncio.Event()
-    await workers.start(1, lambda *_: ended.set())
-    async with asyncio.timeout(60):
-        await ended.wait()
-    assert workers.serving() == [old]
-    await workers.end()
+    async with crew_in(tmp_path) as workers:
+        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
+        old = await workers.start(0, lambda *_: None)
+        await workers.forget_code()
+        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
+        ended = asyncio.Event()
+        await workers.start(1, lambda *_: ended.set())
+        async with asyncio.timeout(60):
+            await ended.wait()
+        assert workers.serving() == [old]
 
 
 @pytest.mark.usefixtures("short_turns")
@@ -94,11 +91,11 @@ async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
     monkeypatch.setattr(
         sys, "executable", worker_that(tmp_path / "python", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
     )
-    workers = Crew(settings_in(tmp_path, grace_seconds=0.0), Exposition())
-    with capture_logs() as log:
-        await workers.start(0, lambda *_: None)
-        await workers.end()
-    assert [entry["event"] for entry in log] == ["killing_workers"]
+    async with crew_in(tmp_path, grace_seconds=0.0) as workers:
+        with capture_logs() as log:
+            await workers.start(0, lambda *_: None)
+            await workers.end()
+        assert [entry["event"] for entry in log] == ["killing_workers"]
 
 
 @pytest.mark.usefixtures("short_turns")
@@ -107,17 +104,19 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
 ) -> None:
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SILENT))
     worker = await WorkerProcess.spawn(os.environ)
-    await worker.serve(0, settings_in(tmp_path), make_ledger=True)
-    hung = asyncio.create_task(worker.until_hung())
-    await asyncio.sleep(0)
-    time.sleep(20 * processes.HUNG_SECONDS)  # noqa: ASYNC251 - everything stands still
-    for _ in range(4):  # time for a turn or two: it takes one pass for the time that is up, and one to go on
+    try:
+        await worker.serve(0, settings_in(tmp_path), make_ledger=True)
+        hung = asyncio.create_task(worker.until_hung())
         await asyncio.sleep(0)
-    assert not hung.done()
-    async with asyncio.timeout(60):
-        assert await hung == processes.HUNG_SECONDS
-    worker.kill()
-    await worker.wait()
+        time.sleep(20 * processes.HUNG_SECONDS)  # noqa: ASYNC251 - everything stands still
+        for _ in range(4):  # time for a turn or two: it takes one pass for the time that is up, and one to go on
+            await asyncio.sleep(0)
+        assert not hung.done()
+        async with asyncio.timeout(60):
+            assert await hung == processes.HUNG_SECONDS
+    finally:
+        worker.kill()
+        await worker.wait()
 
 
 @pytest.fixture

@@ -112,6 +112,10 @@ class LedgerKeeper:
         """Whether there is a ledger at present, be it one that can't be written."""
         return self._ledger is not None
 
+    @property
+    def _streaming(self) -> bool:
+        return self._hub is not None and not self._hub.ended
+
     async def start(self) -> None:
         """Begins to keep the ledger; returns when it is open, or can't be opened at present.
 
@@ -202,9 +206,10 @@ class LedgerKeeper:
                 self._report(error)
                 await self._let_go(error)
         ledger = self._ledger or await self._open()
-        if not self._streams_ended and (self._hub is None or self._hub.ended):
+        following_anew = not self._streams_ended and not self._streaming
+        if following_anew:
             await self._follow(ledger)
-        if not self._writable:
+        if following_anew or not self._writable:  # meanwhile a hub that fails at once has done so, and is no recovery
             damaged, self._writable, self._damaged = self._damaged, True, False
             try:
                 await ledger.probe(thorough=damaged)
@@ -250,7 +255,7 @@ class LedgerKeeper:
 
     def _report(self, error: DejavuError) -> None:
         """Hears of a failure while the ledger is in use."""
-        self._writable = False
+        self._writable &= isinstance(error, StreamFailed)  # which says nothing of the ledger
         self._damaged |= isinstance(error, LedgerCorrupt)
         self._fail(error)
         self._reported.set()
@@ -271,7 +276,7 @@ class LedgerKeeper:
         self._tell()
 
     def _succeed(self) -> None:
-        if not self._writable:  # a failure was reported meanwhile
+        if not self._writable or not (self._streams_ended or self._streaming):  # a failure was reported meanwhile
             return
         self._error = None
         for reason, trouble in self._troubles.items():
@@ -281,10 +286,7 @@ class LedgerKeeper:
     def _tell(self) -> None:
         if self._streams_ended:
             return  # a drain is no trouble
-        condition = Condition(
-            recording=self._ledger is not None and self._writable,
-            streaming=self._hub is not None and not self._hub.ended,
-        )
+        condition = Condition(recording=self._ledger is not None and self._writable, streaming=self._streaming)
         if condition != self._condition:
             self._condition = condition
             self._on_change(condition)

@@ -67,7 +67,7 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
     await keeper.commit([issued(game(1))])
     with pytest.raises(StreamFailed):
         await anext(stream)
-    assert conditions.get_nowait().streaming is False
+    assert conditions.get_nowait() == Condition(recording=True, streaming=False)
     await until(conditions, WELL)
     stream = keeper.subscribe(ALL, token, False)
     assert pb.StreamPredictionsResponse.FromString(await anext(stream)).HasField("heartbeat")

@@ -221,6 +221,7 @@ async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
     report, write_end = os.pipe()
     with capture_logs() as log:
         assert await worker_main._serve(WorkerOrder(settings_in(tmp_path), 0, write_end), "0") == 1
+    os.close(write_end)  # as the end of its process does
     error.with_traceback(None)  # its frames would hold the worker beyond the life of its loop
     with os.fdopen(report) as pipe:
         assert WorkerReport.from_json(pipe.read()) == WorkerReport(refusal=reason)

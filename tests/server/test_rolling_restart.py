@@ -303,7 +303,7 @@ def test_a_server_that_was_started_from_a_terminal_reloads_when_asked_and_ends_w
         reload(server)
         server.wait_for("reloaded", seconds=90)
         os.close(terminal)
-        assert server.exit_code() == 0
+        assert server.exit_code(seconds=60) == 0, server.log()
         assert server.wait_for("draining", lambda entry: "worker" not in entry)["signal"] == "SIGHUP"
     finally:
         server.close()

@@ -17,26 +17,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import logging
 import os
 import random
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import grpc
 import psutil
-import uvloop
+from bench.rounds import program
 from tests.support.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -364,24 +361,7 @@ def report(result: Result, seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """The program; returns its exit code."""
-    parser = argparse.ArgumentParser(description="kill -9 under load, and what it cost")
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--publishers", type=int, default=8)
-    parser.add_argument("--subscribers", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1, help="of the games and of who is killed")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args(arguments)
-    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it tells of every lost stream
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        result = uvloop.run(run(options, Path(folder)))
-    if not options.json:
-        print(file=sys.stderr)
-    show(json.dumps(asdict(result)) if options.json else report(result, time.monotonic() - start))
-    for name in result.breaches():
-        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
-    return 1 if result.breaches() else 0
+    return program(arguments, show, description="kill -9 under load, and what it cost", run=run, report=report)
 
 
 if __name__ == "__main__":

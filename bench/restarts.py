@@ -16,20 +16,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import logging
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import uvloop
 from bench.kills import CALLS_BETWEEN_KILLS, CATCH_UP_SECONDS, Publishers, Subscriber, judge
+from bench.rounds import program
 from tests.support.servers import SpawnedServer, spawned_server
 
 from bench import kills
@@ -154,24 +151,13 @@ def report(result: Result, seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """The program; returns its exit code."""
-    parser = argparse.ArgumentParser(description="rolling restarts and drains under load, and what they cost")
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--publishers", type=int, default=8)
-    parser.add_argument("--subscribers", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1, help="of the games")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args(arguments)
-    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it tells of every lost stream
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        result = uvloop.run(run(options, Path(folder)))
-    if not options.json:
-        print(file=sys.stderr)
-    show(json.dumps(asdict(result)) if options.json else report(result, time.monotonic() - start))
-    for name in result.breaches():
-        print(f"broken: {name}: {getattr(result, name)}", file=sys.stderr)
-    return 1 if result.breaches() else 0
+    return program(
+        arguments,
+        show,
+        description="rolling restarts and drains under load, and what they cost",
+        run=run,
+        report=report,
+    )
 
 
 if __name__ == "__main__":

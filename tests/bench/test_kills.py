@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from bench.kills import Publishers, Result, Subscriber, judge, main
 from tests.support.issued import game, issued
+from tests.support.rounds import rounds
 
 from dejavu_server.ledger import Ledger
 
 
-def rounds(*options: str) -> Result:
-    shown: list[str] = []
-    code = main([*options, "--json"], show=shown.append)
-    result = Result(**json.loads(shown[0]))
-    assert (code, result.breaches()) == (0, [])
-    return result
-
-
 @pytest.mark.timeout(300)
 def test_what_is_acknowledged_survives_kills_once_and_streams_in_one_order() -> None:
-    result = rounds("--rounds", "5", "--publishers", "4", "--subscribers", "10")
+    result = rounds(main, Result, "--rounds", "5", "--publishers", "4", "--subscribers", "10")
     assert result.rounds == {"worker": 4, "supervisor": 1}
     assert result.acknowledged == result.entries > 100
     assert result.messages == 10 * result.entries
@@ -31,7 +23,7 @@ def test_what_is_acknowledged_survives_kills_once_and_streams_in_one_order() -> 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_fifty_rounds_of_kills_lose_nothing() -> None:
-    result = rounds("--rounds", "50", "--publishers", "8", "--subscribers", "100")
+    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100")
     assert result.rounds == {"worker": 40, "supervisor": 10}
     assert result.messages == 100 * result.entries
 

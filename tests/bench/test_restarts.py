@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from bench.restarts import Result, main
-
-
-def rounds(*options: str) -> Result:
-    shown: list[str] = []
-    code = main([*options, "--json"], show=shown.append)
-    result = Result(**json.loads(shown[0]))
-    assert (code, result.breaches()) == (0, [])
-    return result
+from tests.support.rounds import rounds
 
 
 @pytest.mark.timeout(600)
 def test_nobody_who_calls_or_follows_is_harmed_by_a_rolling_restart_or_a_drain() -> None:
-    result = rounds("--rounds", "5", "--publishers", "4", "--subscribers", "10")
+    result = rounds(main, Result, "--rounds", "5", "--publishers", "4", "--subscribers", "10")
     assert result.rounds == {"reload": 4, "restart": 1}
     assert (len(result.reload_seconds), len(result.drain_seconds)) == (4, 2)
     assert result.acknowledged == result.entries > 100
@@ -28,7 +19,7 @@ def test_nobody_who_calls_or_follows_is_harmed_by_a_rolling_restart_or_a_drain()
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_fifty_rounds_of_restarts_lose_nothing() -> None:
-    result = rounds("--rounds", "50", "--publishers", "8", "--subscribers", "100")
+    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100")
     assert result.rounds == {"reload": 40, "restart": 10}
     assert result.messages == 100 * result.entries
 

@@ -6,20 +6,23 @@ DejavuError
 │   │   ├── InvalidPattern    length, NaN, infinity, out of bounds
 │   │   ├── InvalidAlpha      not in (0, 1)
 │   │   ├── InvalidGameId     not ten digits
-│   │   ├── InvalidTeam       too long, or not printable
+│   │   ├── InvalidTeam       no NBA code or alias of one, or the same as the other
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
+│   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   └── InvalidHorizon    not a horizon of the contract
 │   ├── Unsupported           well-formed, but this model can't: expected is what the model can
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the pattern has a number of slots that the model does not know
-│   │   ├── UnsupportedMargin pregame_margin, and the bundle holds no ratings
-│   │   └── AlphaTooSmall     fewer calibration games than the alpha needs
+│   │   ├── AlphaTooSmall     fewer calibration games than the alpha needs
+│   │   └── QuantileTooExtreme  fewer than the level needs
 │   └── UnknownModel          no bundle of that version is held
 └── BundleError               a bundle is refused: names the bundle and the file
     ├── BundleNotFound        no such folder, or no manifest in it
     ├── BundleIncomplete      a file that the manifest names is missing
     ├── BundleCorrupt         a file's hash or form is not what the manifest says, or it can't be read
-    └── BundleTooNew          written by a later schema than this code reads
+    ├── BundleTooNew          written by a later schema than this code reads
+    ├── BundleTooOld          written by an earlier one: it has to be fitted anew
+    └── BundleUnfit           its recipe's backtest failed
 """
 
 from __future__ import annotations
@@ -105,7 +108,7 @@ class InvalidGameId(InvalidInput):
 
 
 class InvalidTeam(InvalidInput):
-    """A team's label is too long or not printable."""
+    """A team is not named by an NBA code or an alias of one, or both teams are the same."""
 
     reason = "INVALID_TEAM"
     default_field = "home_team"
@@ -116,6 +119,13 @@ class InvalidMargin(InvalidInput):
 
     reason = "INVALID_PREGAME_MARGIN"
     default_field = "pregame_margin"
+
+
+class InvalidQuantile(InvalidInput):
+    """A quantile's level is not a number strictly between 0 and 1, or there are too many levels."""
+
+    reason = "INVALID_QUANTILE_LEVELS"
+    default_field = "quantile_levels"
 
 
 class InvalidHorizon(InvalidInput):
@@ -145,18 +155,18 @@ class UnsupportedSlots(Unsupported):
     default_field = "pattern"
 
 
-class UnsupportedMargin(Unsupported):
-    """The model has no use for a pregame_margin."""
-
-    reason = "UNSUPPORTED_PREGAME_MARGIN"
-    default_field = "pregame_margin"
-
-
 class AlphaTooSmall(Unsupported):
     """The calibration has too few games for an interval with so small a miscoverage rate."""
 
     reason = "ALPHA_TOO_SMALL"
     default_field = "alpha"
+
+
+class QuantileTooExtreme(Unsupported):
+    """The calibration has too few games for a quantile so near to 0 or 1."""
+
+    reason = "QUANTILE_TOO_EXTREME"
+    default_field = "quantile_levels"
 
 
 class UnknownModel(FieldError):
@@ -204,3 +214,15 @@ class BundleTooNew(BundleError):
     """The bundle was written by a later schema than this code reads."""
 
     reason = "BUNDLE_TOO_NEW"
+
+
+class BundleTooOld(BundleError):
+    """The bundle was written by an earlier schema than this code reads: it has to be fitted anew."""
+
+    reason = "BUNDLE_TOO_OLD"
+
+
+class BundleUnfit(BundleError):
+    """The bundle's recipe did not prove itself on games that it had not seen."""
+
+    reason = "BUNDLE_UNFIT"

@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern
+from dejavu_feed.names import TEAMS
+from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam, quoted
 
 MAX_SLOTS = 47
 """The most slots a pattern can have: at minute 48 there is nothing left to forecast."""
@@ -20,12 +21,20 @@ MAX_DIFFERENTIAL = 200.0
 
 DEFAULT_ALPHA = 0.05
 
+MAX_QUANTILES = 99
+"""The most quantiles that a query can ask for."""
+
 
 class Horizon(enum.Enum):
     """The moment of the game that a forecast speaks of; its value is the name used in files."""
 
     HALFTIME = "halftime"
     FINAL = "final"
+
+    @property
+    def last_slot(self) -> int:
+        """The most slots with which there is something left to forecast."""
+        return 23 if self is Horizon.HALFTIME else MAX_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +72,17 @@ class ForecastQuery:
     """What a forecaster is asked.
 
     Attributes:
+        pattern: no longer than the horizon's last slot.
         alpha: miscoverage rate of the interval, in (0, 1).
-        pregame_margin: expected final differential before the game, in points; None if not given.
+        home_team, away_team: NBA codes, two different ones; empty where not given. Both are needed to count their
+            strength.
+        pregame_margin: expected final differential before the game, in points, in place of the teams' ratings; None
+            if not given.
         explain: whether the forecast must carry its explanation.
+        quantile_levels: each in (0, 1), at most MAX_QUANTILES.
 
     Raises:
-        InvalidAlpha, InvalidMargin: if a value is not finite or out of bounds.
+        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds.
     """
 
     pattern: ScorePattern
@@ -78,13 +92,30 @@ class ForecastQuery:
     away_team: str = ""
     pregame_margin: float | None = None
     explain: bool = False
+    quantile_levels: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.pattern.minutes > self.horizon.last_slot:
+            expected = f"1 to {self.horizon.last_slot} to forecast {self.horizon.value}"
+            raise InvalidPattern(f"{self.pattern.minutes} slots", expected)
         if not 0.0 < self.alpha < 1.0:
             raise InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1")
+        for field in ("home_team", "away_team"):
+            code = getattr(self, field)
+            if code and code not in TEAMS:
+                raise InvalidTeam(quoted(code), "an NBA code such as BOS", field=field)
+        if self.home_team and self.home_team == self.away_team:
+            raise InvalidTeam(self.away_team, "another team than home_team", field="away_team")
         margin = self.pregame_margin
         if margin is not None and not -MAX_DIFFERENTIAL <= margin <= MAX_DIFFERENTIAL:
             raise InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}")
+        if len(self.quantile_levels) > MAX_QUANTILES:
+            raise InvalidQuantile(f"{len(self.quantile_levels)} levels", f"at most {MAX_QUANTILES}")
+        for index, level in enumerate(self.quantile_levels):
+            if not 0.0 < level < 1.0:
+                raise InvalidQuantile(
+                    f"{level}", "a number strictly between 0 and 1", field=f"quantile_levels[{index}]"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +142,8 @@ class SimilarGame:
         distance: distance between the patterns, in points.
         differential_at_horizon: the asked game's last differential plus the increment seen there, in points.
         games: how many games it stands for.
+        increment: from that minute to the horizon, in points; of a group, the mean.
+        increment_spread: standard deviation of a group's increments, in points; 0 for one game.
     """
 
     home_team: str
@@ -119,6 +152,8 @@ class SimilarGame:
     distance: float
     differential_at_horizon: float
     games: int
+    increment: float = 0.0
+    increment_spread: float = 0.0
 
     @property
     def label(self) -> str:
@@ -128,8 +163,30 @@ class SimilarGame:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribution:
+    """A point forecast as a sum: before_tipoff + all of minutes + similar_games; in points.
+
+    Attributes:
+        before_tipoff: what was expected before the game.
+        minutes: by how much each minute moved the forecast when it became known, one for each slot.
+        similar_games: by how much the nearest past games moved it.
+    """
+
+    before_tipoff: float
+    minutes: tuple[float, ...]
+    similar_games: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a forecast rests on; predictions are differentials at the horizon, in points."""
+    """What a forecast rests on; predictions are differentials at the horizon, in points.
+
+    Attributes:
+        baseline_prediction: persistence, the last known differential.
+        linear_prediction: of the linear model on lead and expected margin from which the two others begin.
+        calibration_games: how many games the interval and the probability were taken from; 0 where it is not known.
+        attribution: None in records of releases that did not make it.
+    """
 
     dejavu_prediction: float
     lstm_prediction: float
@@ -138,6 +195,17 @@ class Explanation:
     dejavu_weight: float
     lstm_weight: float
     similar_games: tuple[SimilarGame, ...]
+    linear_prediction: float = 0.0
+    calibration_games: int = 0
+    attribution: Attribution | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """The differential, in points, that the outcome stays at or below with probability `level`."""
+
+    level: float
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +218,9 @@ class Forecast:
         home_lead_probability: P(differential > 0) at the horizon.
         model_version: version of the bundle that made it.
         explanation: None unless it was asked for.
+        quantiles: in the order of the levels asked for.
+        expected_margin: the expected final differential before the game that it was made with, in points; None if
+            neither it nor both teams were given.
     """
 
     horizon: Horizon
@@ -160,6 +231,8 @@ class Forecast:
     home_lead_probability: float
     model_version: str
     explanation: Explanation | None = None
+    quantiles: tuple[Quantile, ...] = ()
+    expected_margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +256,12 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a model is and can do."""
+    """What a model is and can do.
+
+    Attributes:
+        ratings_date: local date of the last game that the teams' ratings count.
+        fit: whether its recipe's backtest spoke for it; `verdict_reason` says what that rests on.
+    """
 
     version: str
     horizons: tuple[HorizonSupport, ...]
@@ -195,3 +273,6 @@ class ModelInfo:
     database_entries: int
     created_time: datetime
     metrics: tuple[Metric, ...]
+    ratings_date: date
+    fit: bool
+    verdict_reason: str

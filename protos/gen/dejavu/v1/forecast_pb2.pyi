@@ -67,12 +67,14 @@ class Forecast(_message.Message):
     EXPLANATION_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
+    EXPECTED_MARGIN_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
-    """Label of the home team, as given with the request; may be empty."""
+    """NBA code of the home team, if it was given with the request; an alias given there stands here as the code."""
     away_team: _builtins.str
-    """Label of the away team, as given with the request; may be empty."""
+    """NBA code of the away team, if it was given with the request; an alias given there stands here as the code."""
     horizon: Global___Horizon.ValueType
     """The horizon forecast; never HORIZON_UNSPECIFIED."""
     elapsed_minutes: _builtins.int
@@ -88,13 +90,21 @@ class Forecast(_message.Message):
     coverage_probability: _builtins.float
     """The interval's nominal coverage, 1 − alpha."""
     home_lead_probability: _builtins.float
-    """P(differential > 0) at the horizon, in [0, 1]. A tie at the half is no lead."""
+    """P(differential > 0) at the horizon, in [0, 1]. A tie at the half is no lead; at the end there is none, as overtime is
+    played.
+    """
     model_version: _builtins.str
     """Version of the model that answered: a hash over what determines its answers."""
     sequence: _builtins.int
     """Place in the ledger, from 1 on, in order of commit; gaps mean nothing. 0: not recorded."""
     revision: _builtins.int
-    """0, 1, … for one game, horizon, minute, alpha, model version and pregame_margin: how often the pattern was corrected."""
+    """0, 1, … for one game, horizon, minute, alpha, model version and pregame_margin: how often the pattern, or the teams,
+    were corrected.
+    """
+    expected_margin: _builtins.float
+    """The expected final differential before the game that the forecast was made with, in points (home − away): the
+    request's pregame_margin or, without one, what the teams' ratings say. Absent if neither was to be had.
+    """
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -106,6 +116,10 @@ class Forecast(_message.Message):
     @_builtins.property
     def explanation(self) -> Global___Explanation:
         """What the forecast rests on. Set in Predict and PredictBatch when return_explanation was, and in streams always."""
+
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
+        """The quantiles asked for, in the order of quantile_levels. Never in a stream: they are not recorded."""
 
     def __init__(
         self,
@@ -127,14 +141,46 @@ class Forecast(_message.Message):
         explanation: Global___Explanation | None = ...,
         sequence: _builtins.int = ...,
         revision: _builtins.int = ...,
+        quantiles: _abc.Iterable[Global___Quantile] | None = ...,
+        expected_margin: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "away_team", b"away_team", "coverage_probability", b"coverage_probability", "elapsed_minutes", b"elapsed_minutes", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "model_version", b"model_version", "point_forecast", b"point_forecast", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "alpha", b"alpha", "away_team", b"away_team", "coverage_probability", b"coverage_probability", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
+    _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_margin) -> _WhichOneofReturnType__expected_margin | None: ...
+
+Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class Quantile(_message.Message):
+    """A quantile of the differential at the horizon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    level: _builtins.float
+    """The level, in (0, 1)."""
+    value: _builtins.float
+    """The differential, in points (home − away), that the outcome stays at or below with that probability. Never falls as
+    the level rises; the ends of the interval for alpha are the quantiles for alpha / 2 and 1 − alpha / 2.
+    """
+    def __init__(
+        self,
+        *,
+        level: _builtins.float = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+Global___Quantile: _TypeAlias = Quantile  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
@@ -149,6 +195,9 @@ class Explanation(_message.Message):
     DEJAVU_WEIGHT_FIELD_NUMBER: _builtins.int
     LSTM_WEIGHT_FIELD_NUMBER: _builtins.int
     SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
+    LINEAR_PREDICTION_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
     dejavu_prediction: _builtins.float
     """What the nearest past patterns say."""
     lstm_prediction: _builtins.float
@@ -161,9 +210,17 @@ class Explanation(_message.Message):
     """Weight of dejavu_prediction, in [0, 1]."""
     lstm_weight: _builtins.float
     """Weight of lstm_prediction, in [0, 1]."""
+    linear_prediction: _builtins.float
+    """What a linear model on the lead and, where it is known, the expected margin says: where the two models begin."""
+    calibration_games: _builtins.int
+    """How many games of the past, with a lead about as large, the interval and the probability were taken from."""
     @_builtins.property
     def similar_games(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarGame]:
         """The past games (or groups of games) nearest to the pattern, nearest first."""
+
+    @_builtins.property
+    def attribution(self) -> Global___Attribution:
+        """How the point forecast came about, term by term; the terms sum to it."""
 
     def __init__(
         self,
@@ -175,14 +232,53 @@ class Explanation(_message.Message):
         dejavu_weight: _builtins.float = ...,
         lstm_weight: _builtins.float = ...,
         similar_games: _abc.Iterable[Global___SimilarGame] | None = ...,
+        linear_prediction: _builtins.float = ...,
+        attribution: Global___Attribution | None = ...,
+        calibration_games: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_prediction", b"baseline_prediction", "dejavu_prediction", b"dejavu_prediction", "dejavu_weight", b"dejavu_weight", "ensemble_forecast", b"ensemble_forecast", "lstm_prediction", b"lstm_prediction", "lstm_weight", b"lstm_weight", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "dejavu_prediction", b"dejavu_prediction", "dejavu_weight", b"dejavu_weight", "ensemble_forecast", b"ensemble_forecast", "linear_prediction", b"linear_prediction", "lstm_prediction", b"lstm_prediction", "lstm_weight", b"lstm_weight", "similar_games", b"similar_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class Attribution(_message.Message):
+    """A point forecast as a sum: before_tipoff + all of minutes + similar_games is the point_forecast.
+
+    Minute by minute, the forecast moved by so much as each minute became known: Shapley values for the one order in which
+    a game can happen (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_TIPOFF_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
+    before_tipoff: _builtins.float
+    """What was expected before the game began, in points."""
+    similar_games: _builtins.float
+    """By how much the past games nearest to the pattern moved it, in points."""
+    @_builtins.property
+    def minutes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """By how much each minute of the pattern moved the forecast, in points, from the first minute on."""
+
+    def __init__(
+        self,
+        *,
+        before_tipoff: _builtins.float = ...,
+        minutes: _abc.Iterable[_builtins.float] | None = ...,
+        similar_games: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_tipoff", b"before_tipoff", "minutes", b"minutes", "similar_games", b"similar_games"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
 
 @_typing.final
 class SimilarGame(_message.Message):
@@ -197,6 +293,8 @@ class SimilarGame(_message.Message):
     DISTANCE_FIELD_NUMBER: _builtins.int
     DIFFERENTIAL_AT_HORIZON_FIELD_NUMBER: _builtins.int
     GAMES_FIELD_NUMBER: _builtins.int
+    INCREMENT_FIELD_NUMBER: _builtins.int
+    INCREMENT_SPREAD_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """A name for people, for instance "2021-03-14 BOS @ BKN"."""
     home_team: _builtins.str
@@ -211,6 +309,12 @@ class SimilarGame(_message.Message):
     """What would be the differential at the horizon if the increment seen there happened here, in points."""
     games: _builtins.int
     """How many games this entry stands for: 1, or the size of the group whose mean it is."""
+    increment: _builtins.float
+    """What became of it: by how much its differential changed from that minute to the horizon, in points (for a group: the
+    mean).
+    """
+    increment_spread: _builtins.float
+    """Standard deviation of the increments of a group, in points; 0 for one game."""
     def __init__(
         self,
         *,
@@ -221,10 +325,12 @@ class SimilarGame(_message.Message):
         distance: _builtins.float = ...,
         differential_at_horizon: _builtins.float = ...,
         games: _builtins.int = ...,
+        increment: _builtins.float = ...,
+        increment_spread: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential_at_horizon", b"differential_at_horizon", "distance", b"distance", "game_date", b"game_date", "games", b"games", "home_team", b"home_team", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential_at_horizon", b"differential_at_horizon", "distance", b"distance", "game_date", b"game_date", "games", b"games", "home_team", b"home_team", "increment", b"increment", "increment_spread", b"increment_spread", "label", b"label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

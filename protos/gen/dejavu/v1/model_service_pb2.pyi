@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    """Not told."""
+    VERDICT_FIT: _Verdict.ValueType  # 1
+    """Better than persistence, and its intervals hold as often as they say."""
+    VERDICT_UNFIT: _Verdict.ValueType  # 2
+    """Not so."""
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+    """What a recipe's backtest said of a model."""
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+"""Not told."""
+VERDICT_FIT: Verdict.ValueType  # 1
+"""Better than persistence, and its intervals hold as often as they say."""
+VERDICT_UNFIT: Verdict.ValueType  # 2
+"""Not so."""
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -78,6 +103,9 @@ class Model(_message.Message):
     DATABASE_ENTRIES_FIELD_NUMBER: _builtins.int
     CREATED_TIME_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    RATINGS_DATE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    VERDICT_REASON_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Its version: a hash over what determines its answers."""
     active: _builtins.bool
@@ -90,6 +118,12 @@ class Model(_message.Message):
     """How many games its intervals were calibrated on."""
     database_entries: _builtins.int
     """How many entries its Dejavu database holds."""
+    ratings_date: _builtins.str
+    """Local date of the last game that the teams' ratings count, ISO 8601 (YYYY-MM-DD)."""
+    verdict: Global___Verdict.ValueType
+    """Whether its recipe proved itself on games that it had not seen. A server refuses an unfit model unless told otherwise."""
+    verdict_reason: _builtins.str
+    """What the verdict rests on, for people."""
     @_builtins.property
     def horizons(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonSupport]:
         """What it can forecast, and from which patterns."""
@@ -124,10 +158,13 @@ class Model(_message.Message):
         database_entries: _builtins.int = ...,
         created_time: _timestamp_pb2.Timestamp | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
+        ratings_date: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        verdict_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "created_time", b"created_time", "database_entries", b"database_entries", "horizons", b"horizons", "metrics", b"metrics", "smallest_alpha", b"smallest_alpha", "train_games", b"train_games", "train_seasons", b"train_seasons", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "created_time", b"created_time", "database_entries", b"database_entries", "horizons", b"horizons", "metrics", b"metrics", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

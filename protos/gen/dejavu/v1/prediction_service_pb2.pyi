@@ -35,6 +35,7 @@ class PredictRequest(_message.Message):
     AWAY_TEAM_FIELD_NUMBER: _builtins.int
     PREGAME_MARGIN_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -44,17 +45,27 @@ class PredictRequest(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """What to forecast; unspecified: the half."""
     home_team: _builtins.str
-    """Label of the home team, at most 32 characters."""
+    """The home team: its NBA code, such as BOS, or a common alias of it, in whatever case. With both teams given, the
+    forecast counts their strength.
+    """
     away_team: _builtins.str
-    """Label of the away team, at most 32 characters."""
+    """The away team, likewise; not the home team."""
     pregame_margin: _builtins.float
-    """Expected final differential (home − away) before the game, in points: a home favourite's spread of −5.5 is +5.5."""
+    """Expected final differential (home − away) before the game, in points: a home favourite's spread of −5.5 is +5.5.
+    Takes the place of the teams' ratings.
+    """
     model_version: _builtins.str
     """Version of the model to ask; empty: the active one."""
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Score differentials (home − away, in points) at the end of each minute of play from the first on.
-        The number of slots must be one that the model knows (see ListModels). Finite, within ±200.
+        1 to 47 slots, for the half at most 23, and a number that the model knows (see ListModels). Finite, within ±200.
+        """
+
+    @_builtins.property
+    def quantile_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Levels of the quantiles to answer with, each in (0, 1), at most 99. Half the smallest alpha that ListModels tells is
+        the least, and 1 less that the largest.
         """
 
     def __init__(
@@ -69,10 +80,11 @@ class PredictRequest(_message.Message):
         away_team: _builtins.str = ...,
         pregame_margin: _builtins.float | None = ...,
         model_version: _builtins.str = ...,
+        quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "pregame_margin", b"pregame_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "return_explanation", b"return_explanation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015

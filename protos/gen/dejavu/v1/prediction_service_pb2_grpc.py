@@ -29,7 +29,7 @@ class PredictionServiceStub(object):
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern of its newest revision, a recorded forecast is answered as stored.
+    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
     """
 
     def __init__(self, channel):
@@ -59,7 +59,7 @@ class PredictionServiceServicer(object):
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern of its newest revision, a recorded forecast is answered as stored.
+    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
     """
 
     def Predict(self, request, context):
@@ -113,7 +113,7 @@ class PredictionService(object):
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern of its newest revision, a recorded forecast is answered as stored.
+    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
     """
 
     @staticmethod

@@ -30,7 +30,7 @@ class PredictionServiceStub:
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern of its newest revision, a recorded forecast is answered as stored.
+    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
     """
 
     @_typing.overload
@@ -49,7 +49,7 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern of its newest revision, a recorded forecast is answered as stored.
+    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -64,7 +64,7 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern of its newest revision, a recorded forecast is answered as stored.
+    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
     """
 
     @_abc_1.abstractmethod

@@ -1,29 +1,45 @@
-"""Split-conformal prediction: from residuals of games that no model saw to intervals and probabilities.
+"""Split-conformal predictive distributions: from residuals of games that no model saw to intervals and probabilities.
 
 For n residuals that are exchangeable with the next game's, the interval between the k-th smallest and the k-th
 largest, k = ⌊(n + 1)·α/2⌋, holds with probability at least 1 − α, and each tail is missed with at most α/2 (Vovk,
 Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; the asymmetric form: Romano, Patterson & Candès,
-Conformalized Quantile Regression, 2019). Residuals keep their sign, so that the interval may be asymmetric.
+Conformalized Quantile Regression, 2019). All levels together are a conformal predictive distribution (Vovk, Shen,
+Manokhin & Xie, Nonparametric predictive distributions based on conformal prediction, 2019).
+
+Residuals are kept apart by the size of the lead, so that what holds on average holds for close and for decided games
+too: Mondrian categories (Vovk et al. 2005, section 4.5).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
-from dejavu_models.arrays import Floats
-from dejavu_models.types import Interval
+from dejavu_models.arrays import Floats, Integers
+from dejavu_models.types import Horizon, Interval
 
-LEAD_THRESHOLD = 0.5
-"""A predicted differential beyond it rounds to a lead of at least one point."""
+THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
+"""Beyond which predicted differential the home team leads. At the half a prediction below half a point rounds to a tie,
+which is no lead; at the end there is no tie."""
+
+LEAD_EDGES: Final = (3.5, 8.5, 15.5)
+"""Between the cells, by |lead| in points: 0–3, 4–8, 9–15, 16 and more."""
+
+MIN_CELL: Final = 1000
+"""The fewest calibration games of a cell, where there is more than one. A probability taken from n residuals is off by
+p(1 − p)/n in squared error, which smaller cells add faster than they gain; chosen on the seasons 2017 and 2018."""
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class ConformalScores:
-    """Residuals (outcome − forecast, in points) of calibration games, ascending.
+    """Residuals of calibration games, in points, ascending.
 
     Raises:
         ValueError: if there are none, or they are not finite and ascending.
@@ -38,65 +54,187 @@ class ConformalScores:
         if not np.isfinite(values).all() or (np.diff(values) < 0).any():
             raise ValueError("residuals must be finite and ascending")
 
-    @classmethod
-    def of(cls, outcomes: Floats, forecasts: Floats) -> ConformalScores:
-        """The scores of forecasts, (n,) each, in points."""
-        return cls(np.sort(outcomes - forecasts))
-
     @property
     def games(self) -> int:
         """How many games they come from."""
         return len(self.residuals)
 
-    def _rank(self, alpha: float) -> int:
-        """Which smallest and largest residual bound the interval, from 1 on; 0 if alpha is too small."""
-        return math.floor((self.games + 1) * alpha / 2)
+    def _rank(self, level: float) -> int:
+        """Which smallest residual is the quantile for a level up to ½, from 1 on; 0 if the level is too small."""
+        # Levels such as 1 − 0.9 fall short of what they mean by rounding.
+        return math.floor((self.games + 1) * level + _ROUNDING)
 
     @cached_property
-    def smallest_alpha(self) -> float:
-        """The smallest alpha for which there is an interval; 1 with a single residual."""
-        alpha = 2 / (self.games + 1)
-        while self._rank(alpha) < 1:  # rounding may fall just short
-            alpha = math.nextafter(alpha, math.inf)
-        return alpha
+    def smallest_level(self) -> float:
+        """The smallest level for which there is a quantile; ½ with a single residual."""
+        return 1 / (self.games + 1)
 
-    def offsets(self, alpha: float) -> tuple[float, float]:
-        """The interval's ends less the point forecast, in points: lower ≤ 0 ≤ upper, wider with smaller alpha.
-
-        For alpha near 1 the two quantiles may lie on one side of 0; the interval is then widened to hold the point,
-        which can only raise its coverage.
-
-        Raises:
-            ValueError: if alpha is less than `smallest_alpha` or not less than 1.
-        """
-        rank = self._rank(alpha)
-        if rank < 1 or alpha >= 1:
-            raise ValueError(f"alpha {alpha} is not in [{self.smallest_alpha}, 1)")
-        return min(float(self.residuals[rank - 1]), 0.0), max(float(self.residuals[-rank]), 0.0)
-
-    def interval(self, point: float, alpha: float) -> Interval:
-        """The interval around a point forecast; holds the point and is nested in alpha.
-
-        Raises:
-            ValueError: if alpha is less than `smallest_alpha` or not less than 1.
-        """
-        below, above = self.offsets(alpha)
-        return Interval(point + below, point + above)
-
-    def home_lead_probability(self, points: Floats) -> Floats:
-        """P(differential > 0) for point forecasts, in points; never falls as the point rises.
-
-        The predictive distribution is point + residual, and the outcome a whole number: it leads where the sum rounds
-        to 1 or more. Without that half point, half of the ties would be counted as leads. The share is smoothed as a
-        conformal p-value is, with the game to come as one more residual, half above and half below; so it is never 0
-        or 1.
+    def quantile(self, level: float) -> float:
+        """The quantile of the residuals, rounded outwards: away from the median; never falls as the level rises.
 
         Args:
-            points: (n,), in points.
+            level: from `smallest_level` to 1 less that.
+
+        Raises:
+            ValueError: if the level is nearer to 0 or 1.
+        """
+        rank = self._rank(min(level, 1 - level))
+        if rank < 1:
+            raise ValueError(f"level {level} is not in [{self.smallest_level}, {1 - self.smallest_level}]")
+        if level < 0.5:
+            return float(self.residuals[rank - 1])
+        if level > 0.5:
+            return float(self.residuals[-rank])
+        return float(self.residuals[rank - 1] + self.residuals[-rank]) / 2
+
+    def share_above(self, needed: Floats) -> Floats:
+        """The share of residuals above each value, those equal to it counted half.
+
+        Smoothed as a conformal p-value is, with the game to come as one more residual, half above and half below; so it
+        is never 0 or 1.
+
+        Args:
+            needed: (n,), in points.
 
         Returns:
             (n,), in (0, 1).
         """
-        needed = LEAD_THRESHOLD - points
         not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
         return (self.games + 0.5 - not_above / 2) / (self.games + 1)
+
+
+@dataclass(frozen=True)
+class PredictiveDistribution:
+    """The differential at a horizon, given a point forecast and the lead: one distribution of residuals for each cell.
+
+    A residual is outcome − forecast. In all cells but the first it is turned towards the leader (its sign changed where
+    the away team leads), because home and away teams lose leads alike; in the first, where the lead may change
+    hands with a basket, it is not, so that nothing jumps where the lead changes its sign.
+
+    Attributes:
+        threshold: of the differential, in points, beyond which the home team leads.
+        edges: between the cells, by |lead|, in points, ascending; a cell begins at its lower edge.
+        cells: the residuals, one more than edges.
+
+    Raises:
+        ValueError: if cells and edges do not fit together.
+    """
+
+    threshold: float
+    edges: tuple[float, ...]
+    cells: tuple[ConformalScores, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.cells) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.cells)} cells and {len(self.edges)} edges between them")
+        if any(not math.isfinite(edge) or edge <= 0 for edge in self.edges) or sorted(set(self.edges)) != [*self.edges]:
+            raise ValueError("edges must be positive and ascend")
+
+    @classmethod
+    def of(
+        cls, horizon: Horizon, points: Floats, leads: Floats, outcomes: Floats, *, min_cell: int = MIN_CELL
+    ) -> PredictiveDistribution:
+        """From the forecasts of calibration games, (n,) each, in points; n ≥ 1.
+
+        Of the cells between LEAD_EDGES, the smallest is joined with its smaller neighbour until none has fewer than
+        `min_cell` games.
+        """
+        size = np.abs(leads)
+        edges = _joined(size, min_cell)
+        residuals = outcomes - points
+        place = np.searchsorted(edges, size, side="right")
+        turned = np.where((leads < 0) & (place > 0), -residuals, residuals)
+        cells = tuple(ConformalScores(np.sort(turned[place == cell])) for cell in range(len(edges) + 1))
+        return cls(THRESHOLDS[horizon], edges, cells)
+
+    @property
+    def games(self) -> int:
+        """How many calibration games all cells have."""
+        return sum(cell.games for cell in self.cells)
+
+    @cached_property
+    def smallest_alpha(self) -> float:
+        """The smallest alpha for which every cell has an interval."""
+        return 2 * max(cell.smallest_level for cell in self.cells)
+
+    def place(self, leads: Floats) -> Integers:
+        """The cell of each lead, (n,) → (n,)."""
+        return np.searchsorted(self.edges, np.abs(leads), side="right").astype(np.int64)
+
+    def scores(self, lead: float) -> ConformalScores:
+        """The residuals that speak of a game with this lead, in points."""
+        return self.cells[self._cell(lead)]
+
+    def _cell(self, lead: float) -> int:
+        size = abs(lead)
+        return sum(size >= edge for edge in self.edges)
+
+    def _turned(self, lead: float) -> bool:
+        """Whether residuals of this lead are turned: those of the away team's, beyond the first cell."""
+        return lead < 0 and self._cell(lead) > 0
+
+    def interval(self, point: float, lead: float, alpha: float) -> Interval:
+        """The interval around a point forecast; nested in alpha.
+
+        For alpha near 1 both quantiles may lie on one side of the point; the interval is then widened to hold it, which
+        can only raise its coverage.
+
+        Raises:
+            ValueError: if alpha is less than `smallest_alpha` or not less than 1.
+        """
+        if not alpha < 1:
+            raise ValueError(f"alpha {alpha} is not less than 1")
+        lower, upper = self.quantiles(point, lead, (alpha / 2, 1 - alpha / 2))
+        return Interval(min(lower, point), max(upper, point))
+
+    def quantiles(self, point: float, lead: float, levels: Sequence[float]) -> list[float]:
+        """Quantiles of the differential, in points, in the order of the levels; a higher level never has a lower one.
+
+        Raises:
+            ValueError: if a level is nearer to 0 or 1 than half of `smallest_alpha`.
+        """
+        scores = self.scores(lead)
+        if self._turned(lead):
+            return [point - scores.quantile(1 - level) for level in levels]
+        return [point + scores.quantile(level) for level in levels]
+
+    def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
+        """P(differential > threshold); never falls as point and lead rise.
+
+        Two cells differ by chance too, and a probability must not fall because a lead has grown into the next one. So a
+        lead counts as at least as safe as the cells of smaller leads would have it.
+
+        Args:
+            points: (n,) point forecasts.
+            leads: (n,), in points.
+
+        Returns:
+            (n,), in (0, 1).
+        """
+        needed = self.threshold - points
+        place = self.place(leads)
+        result = self.cells[0].share_above(needed)
+        for cell in range(1, len(self.cells)):
+            home, away = (place >= cell) & (leads > 0), (place >= cell) & (leads < 0)
+            if home.any():
+                result[home] = np.maximum(result[home], self.cells[cell].share_above(needed[home]))
+            if away.any():
+                result[away] = np.minimum(result[away], 1 - self.cells[cell].share_above(-needed[away]))
+        return result
+
+
+def _joined(size: Floats, min_cell: int) -> tuple[float, ...]:
+    """The edges that are left between cells of at least `min_cell` games each, if there is more than one."""
+    edges = list(LEAD_EDGES)
+    while edges:
+        counts = np.bincount(np.searchsorted(edges, size, side="right"), minlength=len(edges) + 1)
+        smallest = int(counts.argmin())
+        if counts[smallest] >= min_cell:
+            break
+        if smallest == 0:
+            del edges[0]
+        elif smallest == len(edges) or counts[smallest - 1] <= counts[smallest + 1]:
+            del edges[smallest - 1]
+        else:
+            del edges[smallest]
+    return tuple(edges)

@@ -1,8 +1,9 @@
 """From patterns to what the models read: the only definition, for training and for serving.
 
-Every input is anchored at the last known differential, because the models forecast the increment from there: two
-games that ran alike up to a constant give the same anchored minutes. A pattern of m slots is taken with the tip-off's
-0–0 before it, so that the lead itself stays visible, as the distance that the game has come since tip-off.
+The Dejavu index compares courses anchored at the last known differential, because what is forecast is the increment
+from there: two games that ran alike up to a constant give the same anchored minutes. A pattern of m slots is taken
+with the tip-off's 0–0 before it, so that the lead itself stays visible, as the distance that the game has come since
+tip-off. The LSTM reads the minutes as they come, so that one run tells what it would have said after each of them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats, Singles
 
-STEP_CHANNELS = 2
+STEP_CHANNELS = 5
 """Numbers that the LSTM reads for each minute."""
 
 
@@ -60,18 +62,26 @@ def course_vectors(patterns: Floats, recency: float) -> Singles:
     )
 
 
-def minute_steps(patterns: Floats) -> Singles:
+def minute_steps(patterns: Floats, margins: Floats) -> Singles:
     """The sequence that the LSTM reads, minute by minute.
 
     Args:
         patterns: (n, m), in points.
+        margins: (n,), expected final differentials before the game, in points; NaN where unknown.
 
     Returns:
-        (n, m, 2), in points: the anchored differential at the minute's start, and the change during the minute.
+        (n, m, 5): the differential after the minute and its change during it, in points; the minute as a share of the
+        48; the expected margin, in points, 0 where unknown; and 1 where it is known, else 0.
     """
     steps = np.empty((*patterns.shape, STEP_CHANNELS), dtype=np.float32)
-    start = anchored(patterns)
-    steps[:, :, 0] = start
-    np.subtract(start[:, 1:], start[:, :-1], out=steps[:, :-1, 1], casting="same_kind")
-    steps[:, -1, 1] = -start[:, -1]
+    known = np.isfinite(margins)
+    steps[:, :, 0] = patterns
+    steps[:, :1, 1] = patterns[:, :1]
+    np.subtract(patterns[:, 1:], patterns[:, :-1], out=steps[:, 1:, 1], casting="same_kind")
+    steps[:, :, 2] = _MINUTE_SHARES[: patterns.shape[1]]
+    steps[:, :, 3] = np.where(known, margins, 0.0)[:, None]
+    steps[:, :, 4] = known[:, None]
     return steps
+
+
+_MINUTE_SHARES = np.arange(1, REGULATION_MINUTES + 1) / REGULATION_MINUTES

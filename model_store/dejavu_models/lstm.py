@@ -1,4 +1,8 @@
-"""The LSTM, as ONNX Runtime serves it; the trainer fits it and writes the graph."""
+"""The LSTM, as ONNX Runtime serves it; the trainer fits it and writes the graph.
+
+It reads a game minute by minute and says after each what should be added to the linear models. What it says after
+minute k depends on the first k minutes only, so that one graph reads any pattern, and its whole course in one run.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,24 @@ import onnxruntime as ort
 
 from dejavu_models import features
 from dejavu_models.arrays import Floats
+from dejavu_models.linear import HORIZONS
 
-INPUT, OUTPUT = "steps", "increment"
-"""Names in the graph: (n, minutes, 2) float32 in points → (n,) float32 in points. It normalises within itself."""
+INPUT, OUTPUT = "steps", "residuals"
+"""Names in the graph: (n, minutes, channels) float32 → (n, minutes, 2 horizons) float32, in points. It normalises
+within itself."""
 
 
 class Lstm:
-    """Forecasts increments from patterns; safe to call from several threads.
+    """Forecasts what the linear models leave; safe to call from several threads.
 
     Args:
         graph: the ONNX graph.
-        minutes: the number of slots that it was made for.
 
     Raises:
         ValueError: if it is not a graph of this form.
     """
 
-    def __init__(self, graph: bytes, minutes: int) -> None:
+    def __init__(self, graph: bytes) -> None:
         options = ort.SessionOptions()
         # A worker is one of many on the machine: threads of one call would only fight those of the next.
         options.intra_op_num_threads = 1
@@ -37,19 +42,23 @@ class Lstm:
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception classes are private to its extension module
             raise ValueError(f"not an ONNX graph that can be loaded: {error}") from error
-        shapes = {node.name: node.shape[1:] for node in (*self._session.get_inputs(), *self._session.get_outputs())}
-        if shapes != {INPUT: [minutes, features.STEP_CHANNELS], OUTPUT: []}:
+        sizes = {node.name: node.shape[2:] for node in (*self._session.get_inputs(), *self._session.get_outputs())}
+        if sizes != {INPUT: [features.STEP_CHANNELS], OUTPUT: [len(HORIZONS)]}:
+            shapes = {node.name: node.shape for node in (*self._session.get_inputs(), *self._session.get_outputs())}
             raise ValueError(f"the graph's inputs and outputs are {shapes}")
 
-    def predict(self, patterns: Floats) -> Floats:
-        """Increments from the last slot to the horizon, in points.
+    def residuals(self, patterns: Floats, margins: Floats) -> Floats:
+        """What should be added to the linear models' increments after each minute.
 
         Args:
-            patterns: (n, minutes), in points.
+            patterns: (n, minutes), in points; what stands after a game's last known minute is read, but has no
+                influence on what is said after that minute or an earlier one.
+            margins: (n,), expected final differentials before the game, in points; NaN where unknown.
 
         Returns:
-            (n,). A row's value depends on its companions by less than 1e-4 points: with their number, the order
-            changes in which products are summed.
+            (n, minutes, 2), in points, by horizon; without meaning for a horizon that has passed. A row's values depend
+            on its companions by less than 1e-4 points: with their number, the order changes in which products are
+            summed.
         """
-        (increments,) = self._session.run([OUTPUT], {INPUT: features.minute_steps(patterns)})
-        return increments.astype(float)  # type: ignore[no-any-return]  # onnxruntime is untyped
+        (residuals,) = self._session.run([OUTPUT], {INPUT: features.minute_steps(patterns, margins)})
+        return residuals.astype(float)  # type: ignore[no-any-return]  # onnxruntime is untyped

@@ -166,7 +166,8 @@ class Quantile(_message.Message):
     """The level, in (0, 1)."""
     value: _builtins.float
     """The differential, in points (home − away), that the outcome stays at or below with that probability. Never falls as
-    the level rises; the ends of the interval for alpha are the quantiles for alpha / 2 and 1 − alpha / 2.
+    the level rises. The ends of the interval for alpha are the quantiles for alpha / 2 and 1 − alpha / 2, unless it had
+    to be widened to hold the point forecast.
     """
     def __init__(
         self,

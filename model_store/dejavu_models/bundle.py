@@ -21,13 +21,32 @@ import numpy as np
 from pydantic import ValidationError
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import ConformalScores
+from dejavu_models.calibration import Calibration
 from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, load_index
-from dejavu_models.errors import BundleCorrupt, BundleIncomplete, BundleNotFound, BundleTooNew
+from dejavu_models.errors import (
+    BundleCorrupt,
+    BundleIncomplete,
+    BundleNotFound,
+    BundleTooNew,
+    BundleTooOld,
+    BundleUnfit,
+)
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.linear import LinearModels
 from dejavu_models.lstm import Lstm
-from dejavu_models.manifest import SCHEMA_VERSION, Manifest, StageRecord
-from dejavu_models.stage import PointModels, Stage
+from dejavu_models.manifest import (
+    CALIBRATION,
+    COMBINATION,
+    ENTRIES,
+    LSTM,
+    RATINGS,
+    SCHEMA_VERSION,
+    Manifest,
+    RatingsRecord,
+    index_name,
+)
+from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.stage import Combination, PointModels
 from dejavu_models.types import ForecastQuery, ScorePattern
 
 MANIFEST = "manifest.json"
@@ -35,11 +54,16 @@ GOLDEN_TOLERANCE = 1e-6
 """How far, in points, a bundle that was loaded back may be from what was computed before it was written."""
 
 
-def load_bundle(folder: Path) -> Forecaster:
+def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
     """A forecaster from a bundle's folder; if that is replaced meanwhile, from the old or the new one, never from both.
 
+    Args:
+        folder: where it lies.
+        allow_unfit: whether a bundle will do whose recipe did not prove itself.
+
     Raises:
-        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew: if it is refused; the message names the file.
+        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it is refused; the
+            message names the file.
     """
     manifest = read_manifest(folder)
     try:
@@ -50,15 +74,16 @@ def load_bundle(folder: Path) -> Forecaster:
             raise
         # Published between the reading of the manifest and of its files.
         manifest, contents = newer, _read_files(folder, newer)
-    stages = [_load_stage(folder, record, contents) for record in manifest.stages]
-    return Forecaster(manifest, stages)
+    if not (manifest.verdict.fit or allow_unfit):
+        raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
+    return _load(folder, manifest, contents)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """A bundle's manifest, without its files.
 
     Raises:
-        BundleNotFound, BundleCorrupt, BundleTooNew: if there is none, or it can't be read.
+        BundleNotFound, BundleCorrupt, BundleTooNew, BundleTooOld: if there is none, or it can't be read.
     """
     try:
         text = (folder / MANIFEST).read_bytes()
@@ -71,7 +96,11 @@ def read_manifest(folder: Path) -> Manifest:
         schema = dict(json.loads(text)).get("schema_version")
         if isinstance(schema, int) and schema > SCHEMA_VERSION:
             raise BundleTooNew(
-                f"{folder}: {MANIFEST} has schema version {schema}, this code reads up to {SCHEMA_VERSION}: update it"
+                f"{folder}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
+            )
+        if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
+            raise BundleTooOld(
+                f"{folder}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: fit it anew"
             )
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -100,21 +129,30 @@ def _verified(folder: Path, name: str, sha256: str) -> bytes:
     return content
 
 
-def _load_stage(folder: Path, record: StageRecord, contents: Mapping[str, bytes]) -> Stage:
-    files, settings = record.files, record.dejavu
-    with _refusing(folder, files.lstm):
-        lstm = Lstm(contents[files.lstm], record.slots)
-    with _refusing(folder, files.scores):
-        scores = scores_from_bytes(contents[files.scores])
-    with _refusing(folder, files.entries):
-        entries = Entries.from_bytes(contents[files.entries])
-        if len(entries) != settings.entries:
-            raise ValueError(f"it holds {len(entries)} entries, the manifest says {settings.entries}")
-    with _refusing(folder, files.index):
-        index = load_index(contents[files.index], record.slots, settings.entries)
-        dejavu = Dejavu(index, entries, DejavuSettings(settings.recency, settings.neighbours, settings.kernel))
-    models = PointModels(record.horizon, record.slots, dejavu, lstm, record.dejavu_weight)
-    return Stage(models, scores)
+def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
+    record = manifest.dejavu
+    with _refusing(folder, LSTM):
+        lstm = Lstm(contents[LSTM])
+    with _refusing(folder, COMBINATION):
+        linear, combination = combination_from_bytes(contents[COMBINATION])
+    with _refusing(folder, CALIBRATION):
+        calibration = Calibration.from_bytes(contents[CALIBRATION])
+        if stray := {situation.minute for situation in calibration.distributions} ^ set(record.minutes):
+            raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
+    with _refusing(folder, RATINGS):
+        ratings = ratings_from_bytes(contents[RATINGS], manifest.ratings)
+    with _refusing(folder, ENTRIES):
+        entries = Entries.from_bytes(contents[ENTRIES])
+        if len(entries) != sum(record.entries):
+            raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
+    settings = DejavuSettings(record.recency, record.neighbours, record.kernel)
+    minutes, start = {}, 0
+    for minute, count in zip(record.minutes, record.entries, strict=True):
+        with _refusing(folder, name := index_name(minute)):
+            index = load_index(contents[name], minute, count)
+            minutes[minute] = Dejavu(index, entries.rows(start, start + count), settings)
+        start += count
+    return Forecaster(manifest, PointModels(linear, lstm, minutes, combination), calibration, ratings)
 
 
 @contextlib.contextmanager
@@ -126,21 +164,46 @@ def _refusing(folder: Path, name: str) -> Iterator[None]:
         raise BundleCorrupt(f"{folder}: {name} cannot be read: {error}") from error
 
 
-def scores_to_bytes(scores: ConformalScores) -> bytes:
-    """Conformal scores as a .npy file."""
-    buffer = io.BytesIO()
-    np.save(buffer, scores.residuals, allow_pickle=False)
-    return buffer.getvalue()
+def combination_to_bytes(linear: LinearModels, combination: Combination) -> bytes:
+    """The linear models and how all are combined, as a .npz file."""
+    return _packed(
+        coefficients=linear.coefficients,
+        dejavu_weights=combination.dejavu_weights,
+        shrinkage=combination.shrinkage,
+    )
 
 
-def scores_from_bytes(content: bytes) -> ConformalScores:
-    """Back from `scores_to_bytes`.
+def combination_from_bytes(content: bytes) -> tuple[LinearModels, Combination]:
+    """Back from `combination_to_bytes`.
 
     Raises:
-        ValueError, EOFError: if it is not what that writes.
+        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is not what that writes.
     """
-    residuals: Floats = np.load(io.BytesIO(content), allow_pickle=False)
-    return ConformalScores(residuals)
+    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+        return LinearModels(columns["coefficients"]), Combination(columns["dejavu_weights"], columns["shrinkage"])
+
+
+def ratings_to_bytes(state: RatingFilter) -> bytes:
+    """The state of the ratings' filter, as a .npz file; its settings, season and date stand in the manifest."""
+    return _packed(mean=state.mean, covariance=state.covariance)
+
+
+def ratings_from_bytes(content: bytes, record: RatingsRecord) -> RatingFilter:
+    """Back from `ratings_to_bytes`.
+
+    Raises:
+        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is not what that writes.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+        mean, covariance = columns["mean"], columns["covariance"]
+    settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
+    return RatingFilter(settings, mean, covariance, record.season, np.datetime64(record.date))
+
+
+def _packed(**columns: Floats) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **columns)
+    return buffer.getvalue()
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
@@ -159,7 +222,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
 
     Raises:
         FileExistsError: if `folder` exists and is neither a bundle nor empty.
-        BundleError: if what was written can't be loaded back, or does not answer the golden query as it should.
+        BundleError: if what was written can't be loaded back, or does not answer the golden queries as it should.
     """
     check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +233,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
         for name, content in (*contents.items(), (MANIFEST, manifest.to_json().encode())):
             _write_durably(fresh / name, content)
         _sync_folder(fresh)
-        forecaster = load_bundle(fresh)
+        forecaster = load_bundle(fresh, allow_unfit=True)
         check_golden(forecaster)
         if folder.exists():
             folder.rename(old)
@@ -196,17 +259,20 @@ def check_target(folder: Path) -> None:
 
 
 def check_golden(forecaster: Forecaster) -> None:
-    """Holds a bundle's answer to its golden query against the one in its manifest.
+    """Holds a bundle's answers to its golden queries against those in its manifest.
 
     Raises:
         BundleCorrupt: if they differ by more than rounding.
     """
-    golden = forecaster.manifest.golden
-    answer = forecaster.forecast(ForecastQuery(ScorePattern(golden.pattern), golden.horizon, golden.alpha))
-    found = (answer.point, answer.interval.lower, answer.interval.upper, answer.home_lead_probability)
-    due = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
-    if max(abs(a - b) for a, b in zip(found, due, strict=True)) > GOLDEN_TOLERANCE:
-        raise BundleCorrupt(f"{forecaster.version}: the golden query is answered with {found}, not {due}")
+    for golden in forecaster.manifest.golden:
+        query = ForecastQuery(
+            ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team
+        )
+        answer = forecaster.forecast(query)
+        found = (answer.point, answer.interval.lower, answer.interval.upper, answer.home_lead_probability)
+        due = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
+        if max(abs(a - b) for a, b in zip(found, due, strict=True)) > GOLDEN_TOLERANCE:
+            raise BundleCorrupt(f"{forecaster.version}: a golden query is answered with {found}, not {due}")
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -102,6 +102,11 @@ class ConformalScores:
         not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
         return (self.games + 0.5 - not_above / 2) / (self.games + 1)
 
+    def share_above_one(self, needed: float) -> float:
+        """As `share_above`, for one value."""
+        not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
+        return (self.games + 0.5 - float(not_above) / 2) / (self.games + 1)
+
 
 @dataclass(frozen=True)
 class PredictiveDistribution:
@@ -220,6 +225,17 @@ class PredictiveDistribution:
                 result[home] = np.maximum(result[home], self.cells[cell].share_above(needed[home]))
             if away.any():
                 result[away] = np.minimum(result[away], 1 - self.cells[cell].share_above(-needed[away]))
+        return result
+
+    def home_lead_probability_of(self, point: float, lead: float) -> float:
+        """As `home_lead_probability`, for one game: arrays of one value cost several times as much."""
+        needed = self.threshold - point
+        result = self.cells[0].share_above_one(needed)
+        for cell in range(1, self._cell(lead) + 1):
+            if lead > 0:
+                result = max(result, self.cells[cell].share_above_one(needed))
+            else:
+                result = min(result, 1 - self.cells[cell].share_above_one(-needed))
         return result
 
 

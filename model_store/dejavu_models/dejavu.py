@@ -1,5 +1,8 @@
 """Dejavu: what happened after the past patterns nearest to this one.
 
+One database a minute of the game, so that windows with different time to go do not mix. It answers with what the linear
+models left on the neighbours, so that neighbours of other strength or with another lead do not mislead.
+
 A kernel regression on nearest neighbours (Nadaraya 1964; Watson 1964) with the distance to the K-th neighbour as its
 bandwidth, so that it adapts to how common a pattern is. Neighbours come from a navigable small-world graph (Malkov &
 Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2018; hnswlib). An entry of the
@@ -13,9 +16,10 @@ import io
 import os
 import struct
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hnswlib
 import numpy as np
@@ -23,6 +27,7 @@ from numpy.typing import NDArray
 
 from dejavu_models import features
 from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.linear import HORIZONS, MODES
 
 LINKS = 16
 CONSTRUCTION_BREADTH = 200
@@ -49,14 +54,15 @@ class Kernel(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What is known of each entry of the database, in columns of one length m, in the index's order.
+    """What is known of each entry of a minute's database, in columns of one length m, in the index's order.
 
     Attributes:
         home, away: NBA codes of the teams (of a prototype: of the game nearest to its mean).
         date: local date of that game, datetime64[D].
         games: how many games the entry stands for, int32, at least 1.
-        increment: the mean increment that followed, in points.
-        spread: the standard deviation of the increments that followed, in points; 0 for one game.
+        increments: (m, 2), the mean increment that followed, by horizon, in points; 0 for one that has passed.
+        spreads: (m, 2), the standard deviation of the increments that followed, in points; 0 for one game.
+        residuals: (m, 2 modes, 2 horizons), the mean of what the linear models left, in points.
 
     Raises:
         ValueError: if the columns do not fit together.
@@ -66,22 +72,41 @@ class Entries:
     away: NDArray[np.str_]
     date: NDArray[np.datetime64]
     games: NDArray[np.int32]
-    increment: Floats
-    spread: Floats
+    increments: Singles
+    spreads: Singles
+    residuals: Singles
 
     def __post_init__(self) -> None:
-        kinds = {"home": "U", "away": "U", "date": "M", "games": "i", "increment": "f", "spread": "f"}
-        for name, kind in kinds.items():
+        count, by_horizon = len(self.games), (len(HORIZONS),)
+        kinds = {
+            "home": ("U", ()),
+            "away": ("U", ()),
+            "date": ("M", ()),
+            "games": ("i", ()),
+            "increments": ("f", by_horizon),
+            "spreads": ("f", by_horizon),
+            "residuals": ("f", (len(MODES), *by_horizon)),
+        }
+        for name, (kind, shape) in kinds.items():
             column = getattr(self, name)
-            if column.dtype.kind != kind or column.shape != (len(self.games),):
+            if column.dtype.kind != kind or column.shape != (count, *shape):
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
-        if not len(self.games) or (self.games < 1).any():
+        if not count or (self.games < 1).any():
             raise ValueError("entries: every entry must stand for at least one game, and there must be one")
-        if not (np.isfinite(self.increment).all() and np.isfinite(self.spread).all()):
-            raise ValueError("entries: increments and spreads must be finite")
+        if not all(np.isfinite(column).all() for column in (self.increments, self.spreads, self.residuals)):
+            raise ValueError("entries: increments, spreads and residuals must be finite")
 
     def __len__(self) -> int:
         return len(self.games)
+
+    def rows(self, start: int, stop: int) -> Entries:
+        """A part of the entries."""
+        return Entries(*(getattr(self, field.name)[start:stop] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Entries]) -> Entries:
+        """Several parts in a row; at least one."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def to_bytes(self) -> bytes:
         """As a .npz file; the same entries give the same bytes."""
@@ -131,34 +156,44 @@ class Neighbourhoods:
     Attributes:
         entries: (n, K), positions in the database.
         distances: (n, K), in points.
-        increments: (n,), in points.
+        residuals: (n, 2 modes, 2 horizons), what should be added to the linear models' increments, in points.
     """
 
     entries: Integers
     distances: Floats
-    increments: Floats
+    residuals: Floats
 
 
-def kernel_regression(entries: Entries, neighbours: Integers, distances: Floats, kernel: Kernel) -> Floats:
-    """Means of the increments that followed, weighted by the kernel and by how many games an entry stands for.
+def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: Nearest, kernel: Kernel) -> Floats:
+    """Means of values of the neighbours, weighted by the kernel and by how many games an entry stands for.
 
     Args:
-        entries: the database.
-        neighbours: (n, k), positions in it, nearest first.
-        distances: (n, k), in points.
+        values: (m, …), of each entry of the database.
+        games: (m,), how many games each entry stands for.
+        near: the neighbours of n patterns.
         kernel: how weights fall with distance.
 
     Returns:
-        (n,), in points.
+        (n, …).
     """
-    weights = kernel.weights(distances)
-    weights *= entries.games[neighbours]
-    increments: Floats = (weights * entries.increment[neighbours]).sum(axis=1) / weights.sum(axis=1)
-    return increments
+    weights = kernel.weights(near.distances)
+    weights *= games[near.entries]
+    weights /= weights.sum(axis=1, keepdims=True)
+    flat = values.reshape(len(values), -1)
+    means = np.matmul(weights[:, None, :], flat[near.entries])[:, 0]
+    result: Floats = means.reshape(-1, *values.shape[1:])
+    return result
+
+
+class Nearest(NamedTuple):
+    """Neighbours of n patterns, nearest first: positions in the database and distances in points, (n, k) each."""
+
+    entries: Integers
+    distances: Floats
 
 
 class Dejavu:
-    """Forecasts increments from the entries nearest to a pattern; safe to call from several threads.
+    """A minute's database: forecasts from the entries nearest to a pattern; safe to call from several threads.
 
     Args:
         index: over the entries' course vectors, with their positions as labels.
@@ -183,12 +218,19 @@ class Dejavu:
         Args:
             patterns: (n, minutes), finite (hnswlib does not check), in points.
         """
+        near = self.nearest(patterns)
+        residuals = kernel_regression(self.entries.residuals, self.entries.games, near, self.settings.kernel)
+        return Neighbourhoods(*near, residuals)
+
+    def nearest(self, patterns: Floats) -> Nearest:
+        """The neighbours of patterns.
+
+        Args:
+            patterns: (n, minutes), finite (hnswlib does not check), in points.
+        """
         vectors = features.course_vectors(patterns, self.settings.recency)
         labels, squares = self._index.knn_query(vectors, k=self.settings.neighbours, num_threads=1)
-        entries = labels.astype(np.int64)
-        distances = np.sqrt(squares, dtype=np.float64)
-        increments = kernel_regression(self.entries, entries, distances, self.settings.kernel)
-        return Neighbourhoods(entries, distances, increments)
+        return Nearest(labels.astype(np.int64), np.sqrt(squares, dtype=np.float64))
 
     def index_bytes(self) -> bytes:
         """The index as a file."""

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import ConformalScores
-from dejavu_models.dejavu import Entries
-from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedMargin, UnsupportedSlots
+from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.conformal import PredictiveDistribution
+from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.explain import explanation
+from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.manifest import Manifest
-from dejavu_models.stage import Stage, StagePredictions
+from dejavu_models.ratings import RatingFilter, Ratings
+from dejavu_models.stage import PointModels, Predictions
 from dejavu_models.types import (
-    Explanation,
     Forecast,
     ForecastQuery,
     Horizon,
     HorizonSupport,
     Metric,
     ModelInfo,
-    SimilarGame,
+    Quantile,
 )
-
-SIMILAR_GAMES = 5
-"""How many of the nearest past games an explanation shows."""
 
 
 class Forecaster:
@@ -32,13 +32,20 @@ class Forecaster:
 
     Args:
         manifest: what the bundle says of itself.
-        stages: its models, in the order of the manifest's stages.
+        models: what makes its point forecasts.
+        calibration: what makes distributions of them.
+        ratings: the state of the teams' strengths, for the season that the bundle serves.
     """
 
-    def __init__(self, manifest: Manifest, stages: Sequence[Stage]) -> None:
+    def __init__(
+        self, manifest: Manifest, models: PointModels, calibration: Calibration, ratings: RatingFilter
+    ) -> None:
         self.manifest = manifest
-        self._stages = {(stage.models.horizon, stage.models.slots): stage for stage in stages}
-        self._info = _info(manifest, stages)
+        self.models = models
+        self.calibration = calibration
+        self.rating_filter = ratings
+        self.ratings: Ratings = ratings.ratings()
+        self._info = _info(manifest, calibration)
 
     @property
     def info(self) -> ModelInfo:
@@ -50,137 +57,160 @@ class Forecaster:
         """Version of the bundle."""
         return self.manifest.version
 
+    def expected_margin(self, query: ForecastQuery) -> float | None:
+        """The expected final differential before the game, in points: as given, else from ratings, else unknown."""
+        if query.pregame_margin is not None:
+            return query.pregame_margin
+        if query.home_team and query.away_team:
+            return self.ratings.expected_margin(query.home_team, query.away_team)
+        return None
+
     def check(self, query: ForecastQuery) -> None:
         """Says whether this model can answer a query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, UnsupportedMargin, AlphaTooSmall: if it can't.
+            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't.
         """
-        stage = self._stage(query.horizon, query.pattern.minutes)
-        if query.pregame_margin is not None:
-            raise UnsupportedMargin(f"{query.pregame_margin:g}", "none: this model holds no ratings to weigh it with")
-        if query.alpha < stage.scores.smallest_alpha:
-            smallest = stage.scores.smallest_alpha
-            raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, from {stage.scores.games} calibration games")
+        mode = UNKNOWN if self.expected_margin(query) is None else KNOWN
+        distribution = self._distribution(query.horizon, query.pattern.minutes, mode)
+        smallest = distribution.smallest_alpha
+        if query.alpha < smallest:
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, from {distribution.games} calibration games")
+        for index, level in enumerate(query.quantile_levels):
+            if not smallest / 2 <= level <= 1 - smallest / 2:
+                raise QuantileTooExtreme(
+                    f"{level}",
+                    f"{smallest / 2} to {1 - smallest / 2}, from {distribution.games} calibration games",
+                    field=f"quantile_levels[{index}]",
+                )
 
-    def _stage(self, horizon: Horizon, slots: int) -> Stage:
-        stage = self._stages.get((horizon, slots))
-        if stage is not None:
-            return stage
-        known = sorted(known for at, known in self._stages if at is horizon)
+    def _distribution(self, horizon: Horizon, minute: int, mode: int) -> PredictiveDistribution:
+        distribution = self.calibration.distributions.get(Situation(horizon, minute, mode))
+        if distribution is not None:
+            return distribution
+        known = sorted({each.minute for each in self.calibration.distributions if each.horizon is horizon})
         if known:
-            raise UnsupportedSlots(f"{slots} slots", " or ".join(map(str, known)))
-        horizons = sorted({at.value for at, _ in self._stages})
+            raise UnsupportedSlots(f"{minute} slots", _ranges(known))
+        horizons = sorted({each.horizon.value for each in self.calibration.distributions})
         raise UnsupportedHorizon(horizon.value, f"one that this model forecasts: {', '.join(horizons)}")
 
     def forecast(self, query: ForecastQuery) -> Forecast:
         """Checks and answers one query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, UnsupportedMargin, AlphaTooSmall: if it can't be answered.
+            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't be answered.
         """
         self.check(query)
         return self.forecast_many([query])[0]
 
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        """Answers queries that `check` accepted, in order, in one pass over the models of each stage.
+        """Answers queries that `check` accepted, in order, in one pass over the models.
 
-        An answer differs from the one that the query would get alone by less than 1e-4 points, from the order in which
-        products are summed in the LSTM.
+        A game asked about twice, for both horizons, is computed once. An answer differs from the one that the query
+        would get alone by less than 1e-4 points, from the order in which products are summed in the LSTM.
         """
-        places: dict[tuple[Horizon, int], list[int]] = {}
-        for place, query in enumerate(queries):
-            places.setdefault((query.horizon, query.pattern.minutes), []).append(place)
-        answers: dict[int, Forecast] = {}
-        for key, members in places.items():
-            forecasts = self._forecast_stage(self._stages[key], [queries[place] for place in members])
-            answers.update(zip(members, forecasts, strict=True))
-        return [answers[place] for place in range(len(queries))]
-
-    def _forecast_stage(self, stage: Stage, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        predictions = stage.models.predict(np.array([query.pattern.differentials for query in queries], dtype=float))
-        points = predictions.ensemble.tolist()
-        leads = stage.scores.home_lead_probability(predictions.ensemble).tolist()
+        margins = [self.expected_margin(query) for query in queries]
+        rows: dict[tuple[tuple[float, ...], float | None], int] = {}
+        row_of = [
+            rows.setdefault((query.pattern.differentials, margin), len(rows))
+            for query, margin in zip(queries, margins, strict=True)
+        ]
+        games = _Games(list(rows), self.models)
         return [
-            Forecast(
-                horizon=query.horizon,
-                elapsed_minutes=query.pattern.minutes,
-                alpha=query.alpha,
-                point=points[row],
-                interval=stage.scores.interval(points[row], query.alpha),
-                home_lead_probability=leads[row],
-                model_version=self.version,
-                explanation=_explanation(stage, predictions, row) if query.explain else None,
-            )
-            for row, query in enumerate(queries)
+            self._forecast(query, margin, games, row)
+            for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
-    def predict_arrays(self, patterns: Floats, horizon: Horizon = Horizon.HALFTIME) -> StagePredictions:
-        """Each model's forecasts for many games, for evaluation.
-
-        Args:
-            patterns: (n, slots), finite, in points.
-            horizon: what to forecast.
-
-        Raises:
-            UnsupportedHorizon, UnsupportedSlots: if no stage knows them.
-        """
-        return self._stage(horizon, patterns.shape[1]).models.predict(patterns)
-
-    def scores(self, slots: int, horizon: Horizon = Horizon.HALFTIME) -> ConformalScores:
-        """The residuals that intervals come from.
-
-        Raises:
-            UnsupportedHorizon, UnsupportedSlots: if no stage knows them.
-        """
-        return self._stage(horizon, slots).scores
-
-    def entries(self, slots: int, horizon: Horizon = Horizon.HALFTIME) -> Entries:
-        """What the Dejavu database holds.
-
-        Raises:
-            UnsupportedHorizon, UnsupportedSlots: if no stage knows them.
-        """
-        return self._stage(horizon, slots).models.dejavu.entries
+    def _forecast(self, query: ForecastQuery, margin: float | None, games: _Games, row: int) -> Forecast:
+        horizon = HORIZONS.index(query.horizon)
+        minute, lead = query.pattern.minutes, query.pattern.last
+        distribution = self._distribution(query.horizon, minute, UNKNOWN if margin is None else KNOWN)
+        predictions, place = games.predictions(row)
+        ensemble = predictions.ensemble[place, horizon]
+        point = float(ensemble)
+        levels = query.quantile_levels
+        values = distribution.quantiles(point, lead, levels)
+        return Forecast(
+            horizon=query.horizon,
+            elapsed_minutes=minute,
+            alpha=query.alpha,
+            point=point,
+            interval=distribution.interval(point, lead, query.alpha),
+            home_lead_probability=distribution.home_lead_probability_of(point, lead),
+            model_version=self.version,
+            explanation=(
+                explanation(self.models, distribution, predictions, place, horizon, *games.course(row))
+                if query.explain
+                else None
+            ),
+            quantiles=tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True)),
+            expected_margin=margin,
+        )
 
 
-def _explanation(stage: Stage, predictions: StagePredictions, row: int) -> Explanation:
-    entries, nearest = stage.models.dejavu.entries, predictions.neighbourhoods
-    last = float(predictions.persistence[row])
-    shown = nearest.entries[row, :SIMILAR_GAMES]
-    # Column by column: to take single values out of arrays costs more than the rest of the explanation.
-    columns = (  # in the order of SimilarGame's fields
-        entries.home[shown].tolist(),
-        entries.away[shown].tolist(),
-        entries.date[shown].tolist(),
-        nearest.distances[row, :SIMILAR_GAMES].tolist(),
-        (last + entries.increment[shown]).tolist(),
-        entries.games[shown].tolist(),
-    )
-    return Explanation(
-        dejavu_prediction=float(predictions.dejavu[row]),
-        lstm_prediction=float(predictions.lstm[row]),
-        ensemble_forecast=float(predictions.ensemble[row]),
-        baseline_prediction=last,
-        dejavu_weight=stage.models.dejavu_weight,
-        lstm_weight=stage.models.lstm_weight,
-        similar_games=tuple(SimilarGame(*values) for values in zip(*columns, strict=True)),
-    )
+class _Games:
+    """The distinct games of a pass: what the LSTM says of all of them at once, and the rest by minute.
+
+    Args:
+        games: differentials and expected margin of each.
+        models: what forecasts them.
+    """
+
+    def __init__(self, games: Sequence[tuple[tuple[float, ...], float | None]], models: PointModels) -> None:
+        minutes = [len(differentials) for differentials, _ in games]
+        self._minutes = minutes
+        # Shorter ones end with zeros, which the LSTM reads after it has said what counts.
+        self._patterns = np.zeros((len(games), max(minutes)))
+        self._margins = np.array([math.nan if margin is None else margin for _, margin in games])
+        by_minute: dict[int, list[int]] = {}
+        for row, (differentials, _) in enumerate(games):
+            self._patterns[row, : len(differentials)] = differentials
+            by_minute.setdefault(len(differentials), []).append(row)
+        self._residuals = models.lstm.residuals(self._patterns, self._margins)
+        self._places: dict[int, tuple[Predictions, int]] = {}
+        for minute, rows in by_minute.items():
+            of_minute = models.complete(
+                self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1]
+            )
+            self._places.update((row, (of_minute, place)) for place, row in enumerate(rows))
+
+    def predictions(self, row: int) -> tuple[Predictions, int]:
+        """What was forecast at a game's minute, and the game's place in it."""
+        return self._places[row]
+
+    def course(self, row: int) -> tuple[Floats, float, Floats]:
+        """A game's pattern, its expected margin (NaN where unknown), and the LSTM's residuals, minute by minute."""
+        minutes = self._minutes[row]
+        return self._patterns[row, :minutes], float(self._margins[row]), self._residuals[row, :minutes]
 
 
-def _info(manifest: Manifest, stages: Sequence[Stage]) -> ModelInfo:
-    slots: dict[Horizon, list[int]] = {}
-    for stage in stages:
-        slots.setdefault(stage.models.horizon, []).append(stage.models.slots)
+def _ranges(minutes: Sequence[int]) -> str:
+    """Minutes for people: 1 to 23; 6, 12 or 18."""
+    if len(minutes) > 1 and minutes[-1] - minutes[0] == len(minutes) - 1:
+        return f"{minutes[0]} to {minutes[-1]}"
+    return " or ".join(filter(None, (", ".join(map(str, minutes[:-1])), str(minutes[-1]))))
+
+
+def _info(manifest: Manifest, calibration: Calibration) -> ModelInfo:
+    minutes: dict[Horizon, list[int]] = {}
+    for situation in calibration.distributions:
+        minutes.setdefault(situation.horizon, []).append(situation.minute)
     return ModelInfo(
         version=manifest.version,
-        horizons=tuple(HorizonSupport(horizon, min(known), max(known)) for horizon, known in slots.items()),
-        smallest_alpha=max(stage.scores.smallest_alpha for stage in stages),
+        horizons=tuple(
+            HorizonSupport(horizon, min(minutes[horizon]), max(minutes[horizon]))
+            for horizon in HORIZONS
+            if horizon in minutes
+        ),
+        smallest_alpha=calibration.smallest_alpha,
         train_seasons=manifest.train.seasons,
         calibration_seasons=manifest.calibrate.seasons,
         train_games=manifest.train.games,
         calibration_games=manifest.calibrate.games,
-        database_entries=sum(record.dejavu.entries for record in manifest.stages),
+        database_entries=sum(manifest.dejavu.entries),
         created_time=manifest.created_time,
         metrics=tuple(Metric(each.name, each.value, each.lower, each.upper) for each in manifest.metrics),
+        ratings_date=manifest.ratings.date,
+        fit=manifest.verdict.fit,
+        verdict_reason=manifest.verdict.reason,
     )

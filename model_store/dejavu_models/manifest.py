@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Annotated, Self
 
@@ -16,8 +16,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from dejavu_models.dejavu import Kernel
 from dejavu_models.types import MAX_SLOTS, Horizon
 
-SCHEMA_VERSION = 1
-"""Of the manifest and of the files' forms; code reads no later one."""
+SCHEMA_VERSION = 2
+"""Of the manifest and of the files' forms; code reads no other one."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*\.[a-z0-9]+$")]
@@ -38,39 +38,60 @@ class Part(_Record):
 
 
 class DejavuRecord(_Record):
-    """How the Dejavu database is asked; see `dejavu.DejavuSettings`."""
+    """How the Dejavu databases are asked; see `dejavu.DejavuSettings`.
 
-    entries: Annotated[int, Field(gt=0)]
+    Attributes:
+        minutes: the minutes that have a database, ascending: those that the bundle can be asked at.
+        entries: how many entries each of them holds.
+        prototypes: whether an entry may stand for several games.
+    """
+
+    minutes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], ...], Field(min_length=1)]
+    entries: tuple[Annotated[int, Field(gt=0)], ...]
     prototypes: bool
     recency: Annotated[float, Field(gt=0)]
     neighbours: Annotated[int, Field(gt=0)]
     kernel: Kernel
 
-
-class StageFiles(_Record):
-    """The names of a stage's files."""
-
-    lstm: FileName
-    index: FileName
-    entries: FileName
-    scores: FileName
-
-
-class StageRecord(_Record):
-    """One horizon seen from one minute of the game."""
-
-    horizon: Horizon
-    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
-    dejavu_weight: Annotated[float, Field(ge=0, le=1)]
-    lstm_weight: Annotated[float, Field(ge=0, le=1)]
-    dejavu: DejavuRecord
-    files: StageFiles
-
     @model_validator(mode="after")
-    def _weights_are_shares(self) -> Self:
-        if abs(self.dejavu_weight + self.lstm_weight - 1) > 1e-9:
-            raise ValueError("dejavu_weight and lstm_weight must sum to 1")
+    def _fits_together(self) -> Self:
+        if len(self.entries) != len(self.minutes) or list(self.minutes) != sorted(set(self.minutes)):
+            raise ValueError("minutes must ascend, and each have its number of entries")
         return self
+
+
+class RatingsRecord(_Record):
+    """Team strength; see `ratings`.
+
+    Attributes:
+        date: local date of the last game counted.
+        season: for which the strengths stand, as the year in which it ends.
+        noise, daily, carry, seasonal, home_daily: of `ratings.RatingSettings`.
+    """
+
+    date: date
+    season: int
+    noise: Annotated[float, Field(gt=0)]
+    daily: Annotated[float, Field(ge=0)]
+    carry: Annotated[float, Field(ge=0, le=1)]
+    seasonal: Annotated[float, Field(ge=0)]
+    home_daily: Annotated[float, Field(ge=0)]
+
+
+class VerdictRecord(_Record):
+    """What its recipe's backtest said of a bundle.
+
+    Attributes:
+        fit: whether a server may serve it.
+        reason: what that rests on, for people.
+        recipe: what identifies the recipe.
+        seasons: that were tested, by the year in which they end.
+    """
+
+    fit: bool
+    reason: Annotated[str, Field(min_length=1)]
+    recipe: str
+    seasons: Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 class Golden(_Record):
@@ -78,6 +99,8 @@ class Golden(_Record):
 
     horizon: Horizon
     pattern: tuple[float, ...]
+    home_team: str
+    away_team: str
     alpha: float
     point_forecast: float
     interval_lower: float
@@ -98,7 +121,7 @@ class Manifest(_Record):
     """All that a bundle says of itself; attributes that explain themselves are not repeated here.
 
     Attributes:
-        version: `version_of` its stages and files.
+        version: `version_of` its models, ratings and files.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of what made it.
         files: name → SHA-256 of every file but the manifest.
@@ -112,21 +135,20 @@ class Manifest(_Record):
     data_fingerprint: Sha256
     seed: int
     libraries: dict[str, str]
-    stages: Annotated[tuple[StageRecord, ...], Field(min_length=1)]
+    dejavu: DejavuRecord
+    ratings: RatingsRecord
+    verdict: VerdictRecord
     metrics: tuple[MetricRecord, ...]
-    golden: Golden
+    golden: Annotated[tuple[Golden, ...], Field(min_length=1)]
     files: dict[FileName, Sha256]
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        keys = {(stage.horizon, stage.slots) for stage in self.stages}
-        if len(keys) < len(self.stages):
-            raise ValueError("two stages have the same horizon and number of slots")
-        named = {name for stage in self.stages for name in stage.files.model_dump().values()}
+        named = file_names(self.dejavu.minutes)
         if named != self.files.keys():
-            raise ValueError(f"stages name {sorted(named)}, but hashes are given for {sorted(self.files)}")
-        if self.version != version_of(self.stages, self.files):
-            raise ValueError("version is not the one of these stages and files")
+            raise ValueError(f"files must be {sorted(named)}, but hashes are given for {sorted(self.files)}")
+        if self.version != version_of(self.dejavu, self.ratings, self.files):
+            raise ValueError("version is not the one of these models and files")
         return self
 
     def to_json(self) -> str:
@@ -134,10 +156,34 @@ class Manifest(_Record):
         return self.model_dump_json(indent=2) + "\n"
 
 
-def version_of(stages: Sequence[StageRecord], files: Mapping[str, str]) -> str:
+LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
+    "lstm.onnx",
+    "combination.npz",
+    "entries.npz",
+    "calibration.npz",
+    "ratings.npz",
+)
+"""The files of a bundle, but for the databases' indices."""
+
+
+def index_name(minute: int) -> str:
+    """The file of a minute's index."""
+    return f"dejavu-{minute:02d}.hnsw"
+
+
+def file_names(minutes: Iterable[int]) -> set[str]:
+    """The files of a bundle that knows some minutes."""
+    return {LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, *map(index_name, minutes)}
+
+
+def version_of(dejavu: DejavuRecord, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
     """The model version: the first 16 hexadecimal digits of a SHA-256 over what determines answers.
 
-    That is how the models are asked and combined, and the hashes of their files; not when, on what or how well.
+    That is how the models are asked, and the hashes of their files; not when, on what or how well.
     """
-    content = {"stages": [stage.model_dump(mode="json") for stage in stages], "files": dict(files)}
+    content = {
+        "dejavu": dejavu.model_dump(mode="json"),
+        "ratings": ratings.model_dump(mode="json"),
+        "files": dict(files),
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]

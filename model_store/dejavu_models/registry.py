@@ -34,14 +34,18 @@ class Registry:
         self._active = forecasters[0]
 
     @classmethod
-    def load(cls, bundles: Sequence[Path]) -> Registry:
+    def load(cls, bundles: Sequence[Path], *, allow_unfit: bool = False) -> Registry:
         """Loads bundles, or the default one where none is given.
+
+        Args:
+            bundles: their folders, the active one first.
+            allow_unfit: whether bundles will do whose recipe did not prove itself.
 
         Raises:
             BundleError: if one is refused.
             ValueError: if two have the same version.
         """
-        return cls([load_bundle(folder) for folder in bundles or [default_bundle()]])
+        return cls([load_bundle(folder, allow_unfit=allow_unfit) for folder in bundles or [default_bundle()]])
 
     def get(self, version: str = "") -> Forecaster:
         """The model of a version; the active one where it is empty.

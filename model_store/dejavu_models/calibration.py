@@ -1,0 +1,104 @@
+"""The calibration of a bundle: a predictive distribution for every horizon, minute and mode."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from dejavu_models.conformal import THRESHOLDS, ConformalScores, PredictiveDistribution
+from dejavu_models.linear import HORIZONS, MODES
+from dejavu_models.types import Horizon
+
+
+class Situation(NamedTuple):
+    """What a predictive distribution is kept by.
+
+    Attributes:
+        minute: at which the pattern ends.
+        mode: whether the expected margin is known (`linear.KNOWN`) or not.
+    """
+
+    horizon: Horizon
+    minute: int
+    mode: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The predictive distributions of a bundle.
+
+    Raises:
+        ValueError: if there is none, or one is kept by a minute after which its horizon has passed.
+    """
+
+    distributions: Mapping[Situation, PredictiveDistribution]
+
+    def __post_init__(self) -> None:
+        if not self.distributions:
+            raise ValueError("a calibration needs at least one distribution")
+        for horizon, minute, mode in self.distributions:
+            if not 1 <= minute <= horizon.last_slot or mode not in MODES:
+                raise ValueError(f"no situation of a game: {horizon.value} from minute {minute}, mode {mode}")
+
+    @property
+    def smallest_alpha(self) -> float:
+        """The smallest alpha for which every distribution has an interval."""
+        return max(each.smallest_alpha for each in self.distributions.values())
+
+    def to_bytes(self) -> bytes:
+        """As a .npz file; the same calibration gives the same bytes. Residuals are kept as float32."""
+        situations = sorted(
+            (HORIZONS.index(situation.horizon), situation.minute, situation.mode) for situation in self.distributions
+        )
+        ordered = [self.distributions[Situation(HORIZONS[key[0]], *key[1:])] for key in situations]
+        cells = [cell.residuals for each in ordered for cell in each.cells]
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            allow_pickle=False,
+            situations=np.array(situations, dtype=np.int16),
+            cells=np.array([len(each.cells) for each in ordered], dtype=np.int16),
+            edges=np.array([edge for each in ordered for edge in each.edges], dtype=np.float64),
+            sizes=np.array([len(cell) for cell in cells], dtype=np.int32),
+            residuals=np.concatenate(cells).astype(np.float32),
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Calibration:
+        """Back from `to_bytes`.
+
+        Raises:
+            ValueError, KeyError, OSError, zipfile.BadZipFile: if it is not what `to_bytes` writes.
+        """
+        with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+            situations, counts, edges, sizes, residuals = (
+                columns[name] for name in ("situations", "cells", "edges", "sizes", "residuals")
+            )
+        if (
+            situations.shape != (len(counts), 3)
+            or not np.isin(situations[:, 0], range(len(HORIZONS))).all()
+            or (counts < 1).any()
+            or (sizes < 1).any()
+            or counts.sum() != len(sizes)
+            or len(edges) != len(sizes) - len(counts)
+            or sizes.sum() != len(residuals)
+        ):
+            raise ValueError("the columns do not fit together")
+        cells = iter(np.split(residuals.astype(np.float64), np.cumsum(sizes)[:-1]))
+        between = iter(edges.tolist())
+        distributions = {}
+        for (horizon, minute, mode), count in zip(situations.tolist(), counts.tolist(), strict=True):
+            situation = Situation(HORIZONS[horizon], minute, mode)
+            of_situation = tuple(ConformalScores(next(cells)) for _ in range(count))
+            its_edges = tuple(next(between) for _ in range(count - 1))
+            distributions[situation] = PredictiveDistribution(THRESHOLDS[situation.horizon], its_edges, of_situation)
+        return cls(distributions)
+
+    def rounded(self) -> Calibration:
+        """As it will be once it was written and read: what is computed from it agrees to the last bit."""
+        return Calibration.from_bytes(self.to_bytes())

@@ -63,6 +63,14 @@ def serve(
             show_default="the one that ships",
         ),
     ] = None,
+    allow_unfit: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unfit",
+            envvar="DEJAVU_ALLOW_UNFIT",
+            help="Serve a bundle too whose own backtest speaks against it (ListModels tells the verdict).",
+        ),
+    ] = _DEFAULTS.allow_unfit,
     ledger: Annotated[
         str | None,
         typer.Option(
@@ -137,6 +145,7 @@ def serve(
             listen=listen,
             workers=workers,
             bundles=tuple(bundle or ()),
+            allow_unfit=allow_unfit,
             ledger=ledger or default_ledger(),
             durability=durability,
             metrics_listen=metrics_listen,

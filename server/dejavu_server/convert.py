@@ -13,21 +13,32 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_feed.names import is_game_id
-from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam, quoted
+from dejavu_feed.names import is_game_id, team_code
+from dejavu_models.errors import (
+    InvalidGameId,
+    InvalidHorizon,
+    InvalidInput,
+    InvalidPattern,
+    InvalidQuantile,
+    InvalidTeam,
+    quoted,
+)
 from dejavu_models.types import (
     DEFAULT_ALPHA,
+    MAX_QUANTILES,
+    Attribution,
     Explanation,
     ForecastQuery,
     Horizon,
     ModelInfo,
     ScorePattern,
+    SimilarGame,
 )
 from dejavu_server.issuing import Question
 from dejavu_server.records import IssuedForecast
 
 MAX_TEAM_LENGTH = 32
-"""Longest label of a team, in characters."""
+"""Longest text that is looked up as a team, in characters; no code or alias has half of that."""
 
 MAX_BATCH = 1000
 """Most requests in a batch."""
@@ -84,13 +95,14 @@ def question(request: PredictRequest) -> Question:
     try:
         _check_game(request)
         query = ForecastQuery(
-            pattern=ScorePattern(tuple(request.pattern)),
+            pattern=_pattern(request),
             horizon=_horizon(request),
             alpha=_alpha(request),
             home_team=_team(request.home_team, "home_team"),
             away_team=_team(request.away_team, "away_team"),
             pregame_margin=_margin(request),
             explain=request.return_explanation or game_id != "",
+            quantile_levels=_levels(request),
         )
     except InvalidInput as error:
         error.others = tuple(fault for fault in _faults(request) if fault.field != error.field)
@@ -99,12 +111,15 @@ def question(request: PredictRequest) -> Question:
 
 
 def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
-    """What is wrong with each field of a request; of the pattern, with its first bad slot."""
+    """What is wrong with each field of a request; of one that repeats, with its first bad value."""
+    named = set[str]()
     for check in _CHECKS:
         try:
             check(request)
         except InvalidInput as error:
-            yield error
+            if error.field not in named:
+                named.add(error.field)
+                yield error
 
 
 def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
@@ -154,6 +169,8 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool) -> forecast_p
         explanation=None if wanted is None else _explanation_message(wanted),
         sequence=issued.sequence,
         revision=issued.revision,
+        quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in forecast.quantiles],
+        expected_margin=forecast.expected_margin,
     )
 
 
@@ -179,10 +196,14 @@ def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
             model_service_pb2.Metric(name=metric.name, value=metric.value, lower=metric.lower, upper=metric.upper)
             for metric in info.metrics
         ],
+        ratings_date=info.ratings_date.isoformat(),
+        verdict=model_service_pb2.VERDICT_FIT if info.fit else model_service_pb2.VERDICT_UNFIT,
+        verdict_reason=info.verdict_reason,
     )
 
 
 def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
+    attribution = explanation.attribution
     return forecast_pb2.Explanation(
         dejavu_prediction=explanation.dejavu_prediction,
         lstm_prediction=explanation.lstm_prediction,
@@ -190,18 +211,32 @@ def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
         baseline_prediction=explanation.baseline_prediction,
         dejavu_weight=explanation.dejavu_weight,
         lstm_weight=explanation.lstm_weight,
-        similar_games=[
-            forecast_pb2.SimilarGame(
-                label=game.label,
-                home_team=game.home_team,
-                away_team=game.away_team,
-                game_date=game.date.isoformat(),
-                distance=game.distance,
-                differential_at_horizon=game.differential_at_horizon,
-                games=game.games,
-            )
-            for game in explanation.similar_games
-        ],
+        similar_games=[_similar_game_message(game) for game in explanation.similar_games],
+        linear_prediction=explanation.linear_prediction,
+        attribution=None if attribution is None else _attribution_message(attribution),
+        calibration_games=explanation.calibration_games,
+    )
+
+
+def _similar_game_message(game: SimilarGame) -> forecast_pb2.SimilarGame:
+    return forecast_pb2.SimilarGame(
+        label=game.label,
+        home_team=game.home_team,
+        away_team=game.away_team,
+        game_date=game.date.isoformat(),
+        distance=game.distance,
+        differential_at_horizon=game.differential_at_horizon,
+        games=game.games,
+        increment=game.increment,
+        increment_spread=game.increment_spread,
+    )
+
+
+def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
+    return forecast_pb2.Attribution(
+        before_tipoff=attribution.before_tipoff,
+        minutes=attribution.minutes,
+        similar_games=attribution.similar_games,
     )
 
 
@@ -221,6 +256,14 @@ def _check_game_id(text: str, field: str) -> None:
         raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
 
 
+def _pattern(request: PredictRequest) -> ScorePattern:
+    # Counted before it is read: a message has room for a million slots.
+    slots, horizon = len(request.pattern), _HORIZONS.get(request.horizon, Horizon.FINAL)
+    if not 1 <= slots <= horizon.last_slot:
+        raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
+    return ScorePattern(tuple(request.pattern))
+
+
 def _horizon(request: PredictRequest) -> Horizon:
     horizon = _HORIZONS.get(request.horizon)
     if horizon is None:
@@ -236,23 +279,37 @@ def _margin(request: PredictRequest) -> float | None:
     return request.pregame_margin if request.HasField("pregame_margin") else None
 
 
-def _team(label: str, field: str) -> str:
-    if len(label) > MAX_TEAM_LENGTH:
-        raise InvalidTeam(f"{len(label)} characters", f"at most {MAX_TEAM_LENGTH}", field=field)
-    if not label.isprintable():
-        raise InvalidTeam(quoted(label), "printable characters", field=field)
-    return label
+def _levels(request: PredictRequest) -> tuple[float, ...]:
+    if len(request.quantile_levels) > MAX_QUANTILES:
+        raise InvalidQuantile(f"{len(request.quantile_levels)} levels", f"at most {MAX_QUANTILES}")
+    return tuple(request.quantile_levels)
+
+
+def _team(text: str, field: str) -> str:
+    """The NBA's code of a team; empty where none is given."""
+    if not text:
+        return ""
+    try:
+        if len(text) > MAX_TEAM_LENGTH:
+            raise ValueError(text[:MAX_TEAM_LENGTH])
+        return team_code(text)
+    except ValueError:
+        raise InvalidTeam(quoted(text), "an NBA code such as BOS, or an alias of one", field=field) from None
 
 
 _ANY = ScorePattern((0.0,))
 
 _CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     _check_game,
-    lambda request: ScorePattern(tuple(request.pattern)),
+    _pattern,
     _horizon,
     lambda request: _team(request.home_team, "home_team"),
     lambda request: _team(request.away_team, "away_team"),
+    lambda request: ForecastQuery(
+        _ANY, home_team=_team(request.home_team, "home_team"), away_team=_team(request.away_team, "away_team")
+    ),
     lambda request: ForecastQuery(_ANY, alpha=_alpha(request)),
     lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
+    lambda request: ForecastQuery(_ANY, quantile_levels=_levels(request)),
 )
-"""Each field by itself, in the order in which `question` reads them."""
+"""Each field by itself, in the order in which `question` reads them; and the two teams together."""

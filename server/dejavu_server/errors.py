@@ -3,7 +3,7 @@
     domain error                               status code           reason
     InvalidInput and its kin                   INVALID_ARGUMENT      INVALID_…; InvalidResumeToken is one of them
     InvalidMessage                             INVALID_ARGUMENT      INVALID_MESSAGE
-    Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL
+    Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and such
     UnknownModel, UnknownService               NOT_FOUND             UNKNOWN_MODEL_VERSION, UNKNOWN_SERVICE
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry import Registry
-from dejavu_models.types import Forecast, ForecastQuery
+from dejavu_models.types import Forecast, ForecastQuery, Quantile
 from dejavu_server.batcher import Batcher
 from dejavu_server.records import IssuedForecast
 
@@ -77,7 +77,7 @@ class Issuer:
         forecaster = self._registry.get(question.model_version)
         issued = self._stamp(question, await self._batcher.forecast(forecaster, question.query))
         if question.game_id:
-            [issued] = await self._recorder.commit([issued])
+            [issued] = await self._commit([issued])
         return issued
 
     async def issue_many(self, questions: Sequence[Question]) -> list[IssuedForecast | Exception]:
@@ -118,9 +118,17 @@ class Issuer:
         if not named:
             return
         try:
-            results.update(zip(named, await self._recorder.commit(list(named.values())), strict=True))
+            results.update(zip(named, await self._commit(list(named.values())), strict=True))
         except DejavuError as error:
             results.update(dict.fromkeys(named, error))
+
+    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+        """What the ledger says of forecasts, each with the quantiles computed for this caller: those it does not keep.
+
+        They belong to it all the same: where an earlier forecast stands, it has this one's model, pattern and teams.
+        """
+        stored = await self._recorder.commit(issued)
+        return [_with_quantiles(its, mine.forecast.quantiles) for mine, its in zip(issued, stored, strict=True)]
 
     def _stamp(self, question: Question, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
@@ -134,3 +142,9 @@ class Issuer:
             generated_time=generated,
             expires_time=generated + self._lifetime,
         )
+
+
+def _with_quantiles(issued: IssuedForecast, quantiles: tuple[Quantile, ...]) -> IssuedForecast:
+    if issued.forecast.quantiles == quantiles:  # mostly none
+        return issued
+    return replace(issued, forecast=replace(issued.forecast, quantiles=quantiles))

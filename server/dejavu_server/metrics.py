@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
+from dejavu_models.types import Horizon
 from dejavu_server.exposition import FOLDER_VARIABLE
 from dejavu_server.issuing import Recorder
 from dejavu_server.records import IssuedForecast
@@ -24,7 +25,7 @@ from dejavu_server.records import IssuedForecast
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
 """Upper bounds of the latency histogram, in seconds."""
 
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 FILE_BYTES = 1 << 16
 """Room for a file of figures: what prometheus_client makes it; all methods and codes take less than half."""
@@ -44,7 +45,7 @@ class Metrics:
         in_flight: calls that run now, by method; for StreamPredictions, the subscribers.
         messages: messages sent on streams, by method.
         batch_size: queries computed in one pass over the models.
-        recorded: forecasts handed to the ledger, by outcome (new, known, failed).
+        recorded: forecasts handed to the ledger, by outcome (new, known, failed) and horizon.
         ledger_failed: 1 while the worker can't record named forecasts.
         streams_failed: 1 while the worker can't follow the ledger, and has no streams.
     """
@@ -76,7 +77,7 @@ def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
             "dejavu_batch_size", "Queries computed in one pass.", registry=registry, buckets=BATCH_BUCKETS
         ),
         recorded=Counter(
-            "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome"], registry=registry
+            "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"], registry=registry
         ),
         ledger_failed=Gauge(
             "dejavu_workers_without_ledger",
@@ -131,16 +132,21 @@ class CountedRecorder:
 
     def __init__(self, ledger: Recorder, counter: Counter) -> None:
         self._ledger = ledger
-        self._new, self._known, self._failed = (counter.labels(outcome) for outcome in ("new", "known", "failed"))
+        # Looked up once, and so told as 0 until they count.
+        self._new, self._known, self._failed = (
+            {horizon: counter.labels(outcome, horizon.value) for horizon in Horizon}
+            for outcome in ("new", "known", "failed")
+        )
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
         """Records forecasts."""
         try:
             stored = await self._ledger.commit(issued)
         except Exception:
-            self._failed.inc(len(issued))
+            for mine in issued:
+                self._failed[mine.forecast.horizon].inc()
             raise
-        new = sum(mine.generated_time == its.generated_time for mine, its in zip(issued, stored, strict=True))
-        self._new.inc(new)
-        self._known.inc(len(issued) - new)
+        for mine, its in zip(issued, stored, strict=True):
+            outcome = self._new if mine.generated_time == its.generated_time else self._known
+            outcome[mine.forecast.horizon].inc()
         return stored

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc
 import structlog
@@ -27,6 +27,11 @@ _log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+AT_A_TURN = 32
+"""How many messages of a batch are read or written before other calls have their turn."""
+
+_T = TypeVar("_T")
+
 
 class PredictionService:
     """Forecasts: one, many, and as they happen."""
@@ -41,12 +46,13 @@ class PredictionService:
         return pb.PredictResponse(forecast=convert.forecast_message(issued, explanation=request.return_explanation))
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
-        """Forecasts many games, piece by piece, so that reading and writing messages does not hold the loop up."""
+        """Forecasts many games, as many in one pass as there may be."""
         requests = convert.batch(request)
         response = pb.PredictBatchResponse()
         for start in range(0, len(requests), CHUNK):
-            response.results.extend(await self._answer(requests[start : start + CHUNK]))
-            await asyncio.sleep(0)
+            chunk = requests[start : start + CHUNK]
+            outcomes = await self._answer(await _in_turns(_read, chunk))
+            response.results.extend(await _in_turns(_result, chunk, outcomes))
         return response
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
@@ -54,13 +60,11 @@ class PredictionService:
         wanted = convert.subscription(request)
         return self._keeper.subscribe(wanted.game_ids, wanted.resume_token, wanted.include_current)
 
-    async def _answer(self, requests: Sequence[pb.PredictRequest]) -> list[pb.PredictBatchResult]:
-        """Answers some requests of a batch, in order; each fails for itself."""
-        questions = [_read(request) for request in requests]
+    async def _answer(self, questions: Sequence[Question | InvalidInput]) -> list[IssuedForecast | Exception]:
+        """Answers questions of a batch, in order; each fails for itself, and one that could not be read has."""
         readable = [question for question in questions if isinstance(question, Question)]
         answers = iter(await self._issuer.issue_many(readable))
-        outcomes = [question if isinstance(question, InvalidInput) else next(answers) for question in questions]
-        return [_result(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+        return [question if isinstance(question, InvalidInput) else next(answers) for question in questions]
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods, for a server to be given."""
@@ -105,6 +109,16 @@ class ModelService:
                 )
             },
         )
+
+
+async def _in_turns(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
+    """What `map` gives, with other calls let in between: messages of many games take some milliseconds."""
+    results = []
+    for place, values in enumerate(zip(*columns, strict=True), 1):
+        results.append(work(*values))
+        if place % AT_A_TURN == 0:
+            await asyncio.sleep(0)
+    return results
 
 
 def _read(request: pb.PredictRequest) -> Question | InvalidInput:

@@ -4,6 +4,7 @@
     --listen              127.0.0.1:50051            HOST:PORT to serve gRPC on; port 0 takes a free one
     --workers             2                          worker processes that share the port
     --bundle              the one that ships         a model bundle's folder; again and again; the first is active
+    --allow-unfit         off                        serve a bundle too whose own recipe's backtest speaks against it
     --ledger              user's state folder        sqlite:///PATH of the ledger of issued forecasts
     --durability          process                    what a recorded forecast survives: a killed process, or power loss
     --metrics-listen      off                        HOST:PORT to serve Prometheus metrics on (/metrics)
@@ -103,6 +104,7 @@ class Settings:
     listen: str = "127.0.0.1:50051"
     workers: int = 2
     bundles: tuple[Path, ...] = ()
+    allow_unfit: bool = False
     ledger: str = dataclasses.field(default_factory=default_ledger)
     durability: str = "process"
     metrics_listen: str = ""

@@ -136,6 +136,9 @@ class Worker:
             registry = await asyncio.to_thread(_load, settings)
         await asyncio.to_thread(warm_up, registry)
         self.models = tuple(info.version for info in registry.models())
+        for info in registry.models():
+            if not info.fit:
+                _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
 
         self._keeper = LedgerKeeper(
             settings.ledger,
@@ -212,7 +215,7 @@ class Worker:
 
 def _load(settings: Settings) -> Registry:
     try:
-        return Registry.load(settings.bundles)
+        return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit)
     except ValueError as error:
         raise BundleTwice(str(error)) from error
 
@@ -222,8 +225,9 @@ def warm_up(registry: Registry) -> None:
     for info in registry.models():
         forecaster = registry.get(info.version)
         for support in info.horizons:
-            pattern = ScorePattern((0.0,) * support.min_slots)
-            query = ForecastQuery(pattern, support.horizon, alpha=max(0.05, info.smallest_alpha), explain=True)
-            forecaster.check(query)
-            for size in (1, 2, CHUNK):
-                forecaster.forecast_many([query] * size)
+            for slots in {support.min_slots, support.max_slots}:
+                pattern = ScorePattern((0.0,) * slots)
+                query = ForecastQuery(pattern, support.horizon, alpha=max(0.05, info.smallest_alpha), explain=True)
+                forecaster.check(query)
+                for size in (1, 2, CHUNK):
+                    forecaster.forecast_many([query] * size)

@@ -114,8 +114,9 @@ async def test_a_crowd_is_computed_in_chunks_off_the_loop(
     batcher = new_batcher()
     threads = set[int]()
     model.before = lambda _: threads.add(threading.get_ident())
-    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3 * CHUNK - 1)))
-    assert [answer.point for answer in answers] == list(range(3 * CHUNK - 1))
+    leads = [number / 4 for number in range(3 * CHUNK - 1)]
+    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in leads))
+    assert [answer.point for answer in answers] == leads
     assert model.groups == [CHUNK, CHUNK, CHUNK - 1]
     assert threading.get_ident() not in threads
 
@@ -155,10 +156,11 @@ async def test_more_than_may_wait_are_refused_and_the_others_answered(
 
 async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster) -> None:
     batcher = Batcher()
-    crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in range(2 * CHUNK)]
+    leads = [number / 4 for number in range(2 * CHUNK)]
+    crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in leads]
     await asyncio.sleep(0)
     await batcher.close()
-    assert [answer.point for answer in await asyncio.gather(*crowd)] == list(range(2 * CHUNK))
+    assert [answer.point for answer in await asyncio.gather(*crowd)] == leads
 
 
 async def test_the_sizes_of_groups_are_told(model: PersistenceForecaster) -> None:

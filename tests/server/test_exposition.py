@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.calls import GAME
 from tests.support.forecasters import PersistenceForecaster
 
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_server import scraping
 from dejavu_server.exposition import FOLDER_VARIABLE, Exposition, exposition
 from dejavu_server.ledger import LedgerUnavailable
@@ -130,8 +130,8 @@ class Ledger:
         ]
 
 
-def issued(game_id: str = GAME) -> IssuedForecast:
-    query = ForecastQuery(ScorePattern((0.0,) * 18))
+def issued(game_id: str = GAME, horizon: Horizon = Horizon.HALFTIME) -> IssuedForecast:
+    query = ForecastQuery(ScorePattern((0.0,) * 18), horizon)
     forecast = PersistenceForecaster().forecast_many([query])[0]
     now = datetime.now(UTC)
     return IssuedForecast(game_id, "", "", query.pattern, None, forecast, now, now)
@@ -140,11 +140,14 @@ def issued(game_id: str = GAME) -> IssuedForecast:
 async def test_what_the_ledger_is_given_is_counted_by_what_became_of_it() -> None:
     registry = CollectorRegistry()
     recorder = CountedRecorder(Ledger(), new_metrics(registry).recorded)
-    await recorder.commit([issued("0000000001"), issued("0000000002"), issued("0000000003")])
+    await recorder.commit([issued("0000000001"), issued("0000000002"), issued("0000000003", Horizon.FINAL)])
     with pytest.raises(LedgerUnavailable):
-        await recorder.commit([issued("0000000009")])
+        await recorder.commit([issued("0000000009", Horizon.FINAL)])
     counts = {
-        outcome: registry.get_sample_value("dejavu_forecasts_recorded_total", {"outcome": outcome})
-        for outcome in ("new", "known", "failed")
+        horizon.value: [
+            registry.get_sample_value("dejavu_forecasts_recorded_total", {"outcome": outcome, "horizon": horizon.value})
+            for outcome in ("new", "known", "failed")
+        ]
+        for horizon in Horizon
     }
-    assert counts == {"new": 2, "known": 1, "failed": 1}
+    assert counts == {"halftime": [1, 1, 0], "final": [1, 0, 1]}

@@ -19,6 +19,7 @@ seconds = st.floats(1.0, 86_400.0)
         Settings,
         listen=st.sampled_from(["127.0.0.1:50051", "[::1]:0", "localhost:1"]),
         workers=st.integers(1, 64),
+        allow_unfit=st.booleans(),
         bundles=st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1).map(Path)).map(tuple),
         ledger=st.just("sqlite:////tmp/ä b.sqlite3"),
         durability=st.sampled_from(DURABILITIES),

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from dejavu_models.types import Explanation, Forecast, Horizon, Interval, ScorePattern, SimilarGame
+from dejavu_models.types import (
+    Attribution,
+    Explanation,
+    Forecast,
+    Horizon,
+    Interval,
+    ScorePattern,
+    SimilarGame,
+)
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022300001"
@@ -19,18 +28,37 @@ def issued(
     alpha: float = 0.05,
     horizon: Horizon = Horizon.HALFTIME,
     home_team: str = "BKN",
+    away_team: str = "GSW",
     model_version: str = "v1",
     pregame_margin: float | None = None,
     point: float = 1.25,
     generated_time: datetime | None = None,
+    bare: bool = False,
 ) -> IssuedForecast:
-    """A forecast made now, unless told otherwise; not yet recorded."""
+    """A forecast made now, unless told otherwise; not yet recorded. If `bare`, with what release 0.1.0 knew alone."""
     now = datetime.now(UTC) if generated_time is None else generated_time
     similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), distance=1.5, differential_at_horizon=3.0, games=4)
+    explanation = Explanation(
+        dejavu_prediction=point - 0.6,
+        lstm_prediction=point + 0.4,
+        ensemble_forecast=point,
+        baseline_prediction=pattern[-1],
+        dejavu_weight=0.4,
+        lstm_weight=0.6,
+        similar_games=(similar,),
+    )
+    if not bare:
+        explanation = replace(
+            explanation,
+            similar_games=(replace(similar, increment=4.0, increment_spread=6.5),),
+            linear_prediction=point - 0.5,
+            calibration_games=1234,
+            attribution=Attribution(0.5, (0.0, 1.25, -1.5), point - 0.25),
+        )
     return IssuedForecast(
         game_id=game_id,
         home_team=home_team,
-        away_team="GSW",
+        away_team=away_team,
         pattern=ScorePattern(tuple(pattern)),
         pregame_margin=pregame_margin,
         forecast=Forecast(
@@ -41,15 +69,8 @@ def issued(
             interval=Interval(point - 11.5, point + 12.0),
             home_lead_probability=0.6,
             model_version=model_version,
-            explanation=Explanation(
-                dejavu_prediction=point - 0.6,
-                lstm_prediction=point + 0.4,
-                ensemble_forecast=point,
-                baseline_prediction=pattern[-1],
-                dejavu_weight=0.4,
-                lstm_weight=0.6,
-                similar_games=(similar,),
-            ),
+            explanation=explanation,
+            expected_margin=None if bare else pregame_margin,
         ),
         generated_time=now,
         expires_time=now + timedelta(minutes=5),

@@ -4,9 +4,12 @@ Deterministic JSON (keys sorted, no spaces, UTF-8 as it is, floats by their shor
 
     {"kind":"forecast","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":1}
 
-Reading it gives exactly what was written; keys that only a later release knows are passed over, for while workers are
-replaced one by one, two releases share a ledger. An entry's hash covers the hash of the entry before it, so that
-nothing can be changed, removed or put in between later without changing every hash that follows.
+Reading it gives exactly what was written, but for quantiles, which are not recorded. Keys that only a later release
+knows are passed over, and those that an earlier one did not write read as what their types have by default: ledgers
+live longer than releases, and while workers are replaced one by one, two releases share one.
+
+An entry's hash covers the hash of the entry before it, so that nothing can be changed, removed or put in between later
+without changing every hash that follows.
 """
 
 from __future__ import annotations
@@ -17,7 +20,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from dejavu_models.types import Explanation, Forecast, Horizon, Interval, ScorePattern, SimilarGame
+from dejavu_models.types import (
+    Attribution,
+    Explanation,
+    Forecast,
+    Horizon,
+    Interval,
+    ScorePattern,
+    SimilarGame,
+)
 from dejavu_server.records import IssuedForecast
 
 FORECAST: Final = "forecast"
@@ -120,6 +131,7 @@ def parse(canonical: str) -> IssuedForecast:
                 home_lead_probability=forecast["home_lead_probability"],
                 model_version=forecast["model_version"],
                 explanation=_read_explanation(forecast["explanation"]),
+                expected_margin=forecast.get("expected_margin"),
             ),
             generated_time=from_microseconds(forecast["generated_us"]),
             expires_time=from_microseconds(forecast["expires_us"]),
@@ -163,6 +175,7 @@ def _forecast(issued: IssuedForecast) -> dict[str, Any]:
     forecast = issued.forecast
     return {
         "elapsed_minutes": int(forecast.elapsed_minutes),
+        "expected_margin": None if forecast.expected_margin is None else float(forecast.expected_margin),
         "expires_us": microseconds(issued.expires_time),
         "explanation": None if forecast.explanation is None else _explanation(forecast.explanation),
         "generated_us": microseconds(issued.generated_time),
@@ -176,10 +189,13 @@ def _forecast(issued: IssuedForecast) -> dict[str, Any]:
 
 def _explanation(explanation: Explanation) -> dict[str, Any]:
     return {
+        "attribution": None if explanation.attribution is None else _attribution(explanation.attribution),
         "baseline_prediction": float(explanation.baseline_prediction),
+        "calibration_games": int(explanation.calibration_games),
         "dejavu_prediction": float(explanation.dejavu_prediction),
         "dejavu_weight": float(explanation.dejavu_weight),
         "ensemble_forecast": float(explanation.ensemble_forecast),
+        "linear_prediction": float(explanation.linear_prediction),
         "lstm_prediction": float(explanation.lstm_prediction),
         "lstm_weight": float(explanation.lstm_weight),
         "similar_games": [
@@ -190,9 +206,19 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
                 "distance": float(game.distance),
                 "games": int(game.games),
                 "home_team": game.home_team,
+                "increment": float(game.increment),
+                "increment_spread": float(game.increment_spread),
             }
             for game in explanation.similar_games
         ],
+    }
+
+
+def _attribution(attribution: Attribution) -> dict[str, Any]:
+    return {
+        "before_tipoff": float(attribution.before_tipoff),
+        "minutes": [float(minute) for minute in attribution.minutes],
+        "similar_games": float(attribution.similar_games),
     }
 
 
@@ -214,7 +240,18 @@ def _read_explanation(value: dict[str, Any] | None) -> Explanation | None:
                 distance=game["distance"],
                 differential_at_horizon=game["differential_at_horizon"],
                 games=game["games"],
+                increment=game.get("increment", 0.0),
+                increment_spread=game.get("increment_spread", 0.0),
             )
             for game in value["similar_games"]
         ),
+        linear_prediction=value.get("linear_prediction", 0.0),
+        calibration_games=value.get("calibration_games", 0),
+        attribution=_read_attribution(value.get("attribution")),
     )
+
+
+def _read_attribution(value: dict[str, Any] | None) -> Attribution | None:
+    if value is None:
+        return None
+    return Attribution(value["before_tipoff"], tuple(value["minutes"]), value["similar_games"])

@@ -51,7 +51,7 @@ class Ledger:
     """Every forecast for a named game: durable, once, and in one order over all the processes that write to it.
 
     A forecast is kept by its game, horizon, minute, alpha, model version and pregame_margin. Recorded again with the
-    pattern of its newest revision it stays what it is; with another pattern it becomes the next revision.
+    pattern and the teams of its newest revision it stays what it is; with others it becomes the next revision.
 
     Made by `open`; to be used in one event loop, and closed.
     """
@@ -132,7 +132,7 @@ class Ledger:
 
         Returns:
             For each, in order, what stands in the ledger: itself with its sequence and revision, or the forecast
-            recorded earlier where the newest revision of its key has the same pattern.
+            recorded earlier where the newest revision of its key has the same pattern and teams.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded; then none of `issued` was.

@@ -56,6 +56,11 @@ class _Newest(NamedTuple):
     pattern: str
     issued: IssuedForecast
 
+    def answers(self, draft: Draft) -> bool:
+        """Whether it is what a draft of its key would record."""
+        mine, its = self.issued, draft.issued
+        return self.pattern == draft.pattern and (mine.home_team, mine.away_team) == (its.home_team, its.away_team)
+
 
 def identity(connection: Connection) -> Identity:
     """Which ledger this is."""
@@ -75,7 +80,7 @@ def head(connection: Connection) -> Link:
 
 
 def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForecast]:
-    """Records forecasts in their order, each unless the newest revision of its key has the same pattern.
+    """Records forecasts in their order, each unless the newest revision of its key has the same pattern and teams.
 
     Returns:
         For each draft what stands in the ledger for it: itself with its place and revision, or what stood there.
@@ -87,7 +92,7 @@ def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForeca
     forecast_rows: list[dict[str, object]] = []
     for draft in drafts:
         stored = newest.get(draft.key)
-        if stored is None or stored.pattern != draft.pattern:
+        if stored is None or not stored.answers(draft):
             sequence += 1
             revision = 0 if stored is None else stored.revision + 1
             text = canonical.compose(canonical.FORECAST, draft.payload, revision, sequence)

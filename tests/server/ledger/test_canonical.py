@@ -11,9 +11,19 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support import release_0_1_0
 from tests.support.issued import issued
 
-from dejavu_models.types import Explanation, Forecast, Horizon, Interval, ScorePattern, SimilarGame
+from dejavu_models.types import (
+    Attribution,
+    Explanation,
+    Forecast,
+    Horizon,
+    Interval,
+    Quantile,
+    ScorePattern,
+    SimilarGame,
+)
 from dejavu_server.ledger import canonical
 from dejavu_server.records import IssuedForecast
 
@@ -30,6 +40,14 @@ similar_games = st.builds(
     distance=finite,
     differential_at_horizon=finite,
     games=st.integers(1, 5000),
+    increment=finite,
+    increment_spread=finite,
+)
+attributions = st.builds(
+    Attribution,
+    before_tipoff=finite,
+    minutes=st.lists(finite, max_size=47).map(tuple),
+    similar_games=finite,
 )
 explanations = st.builds(
     Explanation,
@@ -40,6 +58,9 @@ explanations = st.builds(
     dejavu_weight=finite,
     lstm_weight=finite,
     similar_games=st.lists(similar_games, max_size=3).map(tuple),
+    linear_prediction=finite,
+    calibration_games=st.integers(0, 10**6),
+    attribution=st.none() | attributions,
 )
 margins = st.floats(-200, 200)
 forecasts = st.builds(
@@ -52,6 +73,7 @@ forecasts = st.builds(
     home_lead_probability=st.floats(0, 1),
     model_version=text,
     explanation=st.none() | explanations,
+    expected_margin=st.none() | margins,
 )
 all_issued = st.builds(
     IssuedForecast,
@@ -89,20 +111,42 @@ def test_the_form_is_json_with_sorted_keys_and_no_spaces(forecast: IssuedForecas
     assert form == json.dumps(json.loads(form), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def test_the_form_is_what_it_always_was() -> None:
-    """Hashes of old ledgers depend on every character of it."""
-    now = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    form = written(replace(issued(generated_time=now, home_team="Zürich", pregame_margin=5.5), sequence=7, revision=2))
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def test_the_form_is_what_it_is() -> None:
+    """Programs that read ledgers, and proofs that were kept elsewhere, depend on every character of it."""
+    form = written(replace(issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5), sequence=7, revision=2))
     assert form == (
-        '{"kind":"forecast","payload":{"forecast":{"elapsed_minutes":3,"expires_us":1767323345678901,"explanation":'
-        '{"baseline_prediction":-1.0,"dejavu_prediction":0.65,"dejavu_weight":0.4,"ensemble_forecast":1.25,'
-        '"lstm_prediction":1.65,"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14",'
-        '"differential_at_horizon":3.0,"distance":1.5,"games":4,"home_team":"BOS"}]},"generated_us":1767323045678901,'
-        '"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,"model_version":"v1",'
-        '"point":1.25},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001","home_team":"Zürich",'
-        '"horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},"revision":2,"sequence":7}'
+        '{"kind":"forecast","payload":{"forecast":{"elapsed_minutes":3,"expected_margin":5.5,'
+        '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.5],'
+        '"similar_games":1.0},"baseline_prediction":-1.0,"calibration_games":1234,"dejavu_prediction":0.65,'
+        '"dejavu_weight":0.4,"ensemble_forecast":1.25,"linear_prediction":0.75,"lstm_prediction":1.65,'
+        '"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
+        '"distance":1.5,"games":4,"home_team":"BOS","increment":4.0,"increment_spread":6.5}]},'
+        '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
+        '"model_version":"v1","point":1.25},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
+        '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'
+        '"revision":2,"sequence":7}'
     )
     assert canonical.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
+
+
+def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -> None:
+    expected = replace(
+        issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5, bare=True), sequence=7, revision=2
+    )
+    assert canonical.parse(release_0_1_0.ENTRY) == expected
+    assert expected.forecast.explanation is not None
+    assert (expected.forecast.expected_margin, expected.forecast.explanation.attribution) == (None, None)
+
+
+@law
+@given(all_issued, st.lists(st.builds(Quantile, finite, finite), min_size=1))
+def test_quantiles_leave_no_trace(forecast: IssuedForecast, quantiles: list[Quantile]) -> None:
+    asked = replace(forecast, forecast=replace(forecast.forecast, quantiles=tuple(quantiles)))
+    assert written(asked) == written(forecast)
+    assert canonical.draft(asked).key == canonical.draft(forecast).key
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:
@@ -114,7 +158,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         return [with_more(inner) for inner in value] if isinstance(value, list) else value
 
     later = canonical.dumps(with_more(json.loads(written(forecast))))
-    assert later.count("added_later") == 6  # the entry, its payload and the objects in that
+    assert later.count("added_later") == 7  # the entry, its payload and the objects in that
     assert canonical.parse(later) == forecast
 
 

@@ -30,7 +30,7 @@ async def test_a_new_forecast_gets_the_next_place(ledger: Ledger) -> None:
 
 async def test_a_repeated_forecast_is_answered_as_stored(ledger: Ledger) -> None:
     [stored] = await ledger.commit([issued(point=1.0)])
-    assert await ledger.commit([issued(point=2.0, home_team="XXX")]) == [stored]
+    assert await ledger.commit([issued(point=2.0)]) == [stored]
     assert await ledger.head() == 1
 
 
@@ -40,6 +40,14 @@ async def test_a_corrected_pattern_is_a_new_revision_also_when_corrected_back(le
     assert await places(ledger, issued(pattern=corrected)) == [(2, 1)]
     assert await places(ledger, issued(pattern=corrected)) == [(2, 1)]
     assert await places(ledger, issued(pattern=first)) == [(3, 2)]
+
+
+async def test_corrected_teams_are_a_new_revision_also_when_corrected_back(ledger: Ledger) -> None:
+    assert await places(ledger, issued()) == [(1, 0)]
+    assert await places(ledger, issued(home_team="GSW", away_team="BKN")) == [(2, 1)]
+    assert await places(ledger, issued(home_team="GSW", away_team="BKN")) == [(2, 1)]
+    assert await places(ledger, issued(away_team="")) == [(3, 2)]
+    assert await places(ledger, issued()) == [(4, 3)]
 
 
 async def test_one_call_may_hold_the_same_forecast_twice(ledger: Ledger) -> None:

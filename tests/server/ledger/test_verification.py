@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support import release_0_1_0
 from tests.support.issued import game, issued
 
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_server.ledger import (
+    Ledger,
+    LedgerCorrupt,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    verify,
+)
 
 
 async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str) -> None:
@@ -61,6 +69,20 @@ async def test_a_pruned_ledger_is_still_a_chain(ledger: Ledger, url: str, tmp_pa
         connection.execute("DELETE FROM entries WHERE sequence <= 2")
     kept = verify(url)
     assert (kept.entries, kept.sequence, kept.hash) == (3, 5, whole.hash)
+
+
+async def test_a_ledger_of_release_0_1_0_is_verified_and_gone_on_with(url: str, tmp_path: Path) -> None:
+    await (await Ledger.open(url)).close()
+    hash_ = release_0_1_0.record(tmp_path / "ledger.db", replace(issued(bare=True), sequence=1))
+    old = verify(url)
+    assert (old.entries, old.hash) == (1, hash_.hex())
+    ledger = await Ledger.open(url)
+    [kept] = await ledger.read_after(0, 10)
+    assert await ledger.commit([issued()]) == [kept], "the same pattern and teams: it stands as it was recorded"
+    [corrected] = await ledger.commit([issued(pattern=(0.0, 2.0, 3.0))])
+    assert (corrected.sequence, corrected.revision) == (2, 1)
+    await ledger.close()
+    assert verify(url).entries == 2
 
 
 def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> None:

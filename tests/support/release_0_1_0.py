@@ -1,0 +1,53 @@
+"""What release 0.1.0 recorded: it knew no attributions and no expected margin, and took whatever text for a team."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from dejavu_server.ledger import canonical, store
+from dejavu_server.records import IssuedForecast
+
+ENTRY = (
+    '{"kind":"forecast","payload":{"forecast":{"elapsed_minutes":3,"expires_us":1767323345678901,"explanation":'
+    '{"baseline_prediction":-1.0,"dejavu_prediction":0.65,"dejavu_weight":0.4,"ensemble_forecast":1.25,'
+    '"lstm_prediction":1.65,"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14",'
+    '"differential_at_horizon":3.0,"distance":1.5,"games":4,"home_team":"BOS"}]},"generated_us":1767323045678901,'
+    '"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,"model_version":"v1",'
+    '"point":1.25},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001","home_team":"Zürich",'
+    '"horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},"revision":2,"sequence":7}'
+)
+"""An entry of a ledger, in canonical form, character by character."""
+
+
+def record(database: Path, forecast: IssuedForecast) -> bytes:
+    """Puts a forecast into an empty ledger, in its first place, as that release would have; returns the entry's hash.
+
+    Args:
+        database: the ledger's file.
+        forecast: with an explanation and sequence 1.
+    """
+    draft = canonical.draft(forecast)
+    payload = _pruned(json.loads(draft.payload), json.loads(ENTRY)["payload"])
+    text = canonical.compose(canonical.FORECAST, canonical.dumps(payload), forecast.revision, forecast.sequence)
+    row = store.index_row(forecast, draft)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        [(ledger_id,)] = connection.execute("SELECT ledger_id FROM ledger")
+        hash_ = canonical.chain(canonical.genesis(ledger_id), text)
+        connection.execute("INSERT INTO entries VALUES (?, 'forecast', ?, ?)", (forecast.sequence, text, hash_))
+        columns = "(sequence, key, revision, pattern, game_id, horizon, generated_us)"
+        places = ":" + columns[1:-1].replace(", ", ", :")
+        connection.execute(f"INSERT INTO forecasts {columns} VALUES ({places})", row)
+    return hash_
+
+
+def _pruned(value: Any, model: Any) -> Any:
+    """A JSON value with no more keys than a model of it has."""
+    if isinstance(model, dict):
+        return {key: _pruned(value[key], inner) for key, inner in model.items()}
+    if isinstance(model, list) and model and isinstance(model[0], dict):
+        return [_pruned(inner, model[0]) for inner in value]
+    return value

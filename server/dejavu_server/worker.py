@@ -21,7 +21,7 @@ from typing import Self
 import grpc
 import structlog
 
-from dejavu_models.errors import BundleError, DejavuError
+from dejavu_models.errors import BundleError, BundleUnfit, DejavuError
 from dejavu_models.registry import Registry
 from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_server import reflection
@@ -216,6 +216,8 @@ class Worker:
 def _load(settings: Settings) -> Registry:
     try:
         return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit)
+    except BundleUnfit as error:
+        raise BundleUnfit(f"{error} (--allow-unfit has it served all the same)") from error
     except ValueError as error:
         raise BundleTwice(str(error)) from error
 

@@ -78,6 +78,13 @@ def test_every_option_is_read_from_its_flag_and_from_its_variable(
     assert [getattr(settings, field) for settings in supervisor.settings] == [expected, expected]
 
 
+def test_whether_an_unfit_bundle_will_do_is_a_flag(supervisor: type[FakeSupervisor]) -> None:
+    assert run("--allow-unfit").exit_code == 0
+    assert run(DEJAVU_ALLOW_UNFIT="1").exit_code == 0
+    assert run(DEJAVU_ALLOW_UNFIT="0").exit_code == 0
+    assert [settings.allow_unfit for settings in supervisor.settings] == [True, True, False]
+
+
 def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
@@ -133,7 +140,7 @@ def test_every_option_has_help_and_a_variable() -> None:
         assert f"--{name.replace('_', '-')}" in plain
         assert f"DEJAVU_{name.upper()}" in plain
         assert parameters[name].annotation  # each is Annotated with its typer.Option
-    assert set(options) == {option.replace("-", "_") for option in EVERY_OPTION} | {"bundle"}
+    assert set(options) == {option.replace("-", "_") for option in EVERY_OPTION} | {"bundle", "allow_unfit"}
 
 
 def test_the_help_tells_what_each_signal_does() -> None:

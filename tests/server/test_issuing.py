@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.calls import GAME
+from tests.support.every_minute import EveryMinuteForecaster
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.registry import Registry
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 from dejavu_server.batcher import Batcher, Overloaded
 from dejavu_server.issuing import Issuer, Question
 from dejavu_server.ledger import LedgerUnavailable
@@ -25,12 +26,17 @@ class Notebook:
     def __init__(self) -> None:
         self.commits: list[list[IssuedForecast]] = []
         self.broken = False
+        self.stored: Forecast | None = None
+        """What stood there already."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
         if self.broken:
             raise LedgerUnavailable("the ledger is full")
         self.commits.append(list(issued))
-        return [replace(each, sequence=100 + place) for place, each in enumerate(issued)]
+        return [
+            replace(each, sequence=100 + place, forecast=self.stored or each.forecast)
+            for place, each in enumerate(issued)
+        ]
 
 
 @pytest.fixture
@@ -42,6 +48,15 @@ def notebook() -> Notebook:
 async def issuer(notebook: Notebook) -> AsyncIterator[Issuer]:
     batcher = Batcher(max_waiting=10)
     registry = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
+    yield Issuer(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
+    await batcher.close()
+
+
+@pytest.fixture
+async def every_minute(notebook: Notebook) -> AsyncIterator[Issuer]:
+    """An issuer whose model knows quantiles."""
+    batcher = Batcher()
+    registry = Registry([EveryMinuteForecaster()])
     yield Issuer(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
     await batcher.close()
 
@@ -68,6 +83,24 @@ async def test_a_named_game_is_answered_with_what_the_ledger_says(issuer: Issuer
     issued = await issuer.issue(question(game_id=GAME))
     assert issued.sequence == 100
     assert [each.game_id for each in notebook.commits[0]] == [GAME]
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_keeps(
+    every_minute: Issuer, notebook: Notebook, many: bool
+) -> None:
+    async def ask(*levels: float) -> IssuedForecast:
+        asked = question(game_id=GAME)
+        asked = replace(asked, query=replace(asked.query, quantile_levels=levels))
+        [issued] = await every_minute.issue_many([asked]) if many else [await every_minute.issue(asked)]
+        assert isinstance(issued, IssuedForecast)
+        return issued
+
+    notebook.stored = (await ask()).forecast
+    assert [each.level for each in (await ask(0.9, 0.1)).forecast.quantiles] == [0.9, 0.1]
+    notebook.stored = (await ask(0.5)).forecast  # a commit in whose transaction another's was the first
+    assert [each.level for each in (await ask(0.25)).forecast.quantiles] == [0.25]
+    assert (await ask()).forecast.quantiles == ()
 
 
 async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(issuer: Issuer, notebook: Notebook) -> None:

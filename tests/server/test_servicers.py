@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,15 +13,35 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 from tests.support.calls import GAME, PATTERN, refusal
+from tests.support.every_minute import HOME_EDGE, EveryMinuteForecaster
 from tests.support.forecasters import PersistenceForecaster
+from tests.support.servers import async_worker
 
 from dejavu.v1 import forecast_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+
+@pytest.fixture
+def every_minute() -> EveryMinuteForecaster:
+    """The model that `every_minute_service` answers with."""
+    return EveryMinuteForecaster()
+
+
+@pytest.fixture
+async def every_minute_service(
+    tmp_path: Path, every_minute: EveryMinuteForecaster
+) -> AsyncIterator[PredictionServiceAsyncStub]:
+    async with (
+        async_worker(tmp_path, every_minute) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        yield PredictionServiceStub(channel)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +97,15 @@ async def test_an_explanation_comes_only_if_asked_for(service: PredictionService
         ({"pattern": [0, math.nan]}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PATTERN", "pattern[1]"),
         ({"alpha": 0.0}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ALPHA", "alpha"),
         ({"game_id": "1"}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GAME_ID", "game_id"),
-        ({"home_team": "x" * 33}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_TEAM", "home_team"),
+        ({"home_team": "XXX"}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_TEAM", "home_team"),
+        ({"home_team": "NY", "away_team": "NYK"}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_TEAM", "away_team"),
+        ({"pattern": [0.0] * 24}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PATTERN", "pattern"),
+        (
+            {"quantile_levels": [0.5, 1.0]},
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "INVALID_QUANTILE_LEVELS",
+            "quantile_levels[1]",
+        ),
         ({"horizon": 7}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_HORIZON", "horizon"),
         ({"pregame_margin": 1e9}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PREGAME_MARGIN", "pregame_margin"),
         ({"pattern": [0.0]}, grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_SLOTS", "pattern"),
@@ -116,9 +146,6 @@ async def test_no_text_of_a_caller_s_outgrows_the_trailers(
         answer = call.read()
     else:
         answer = call = service.Predict(pb.PredictRequest(pattern=PATTERN, **fields))
-    if field in {"home_team", "away_team"} and text == "😀" * 20:
-        assert (await answer).forecast  # a fine name for a team
-        return
     refused = await refusal(answer)
     expected = grpc.StatusCode.NOT_FOUND if field == "model_version" else grpc.StatusCode.INVALID_ARGUMENT
     assert (refused.code, list(refused.violations)) == (expected, ["game_ids[0]" if field == "game_ids" else field])
@@ -139,6 +166,57 @@ async def test_a_batch_is_answered_in_order_and_named_games_are_recorded(service
     assert all(bool(result.forecast.sequence) == bool(place % 2) for place, result in enumerate(results))
 
 
+async def test_fifty_games_at_both_horizons_are_one_pass(
+    every_minute_service: PredictionServiceAsyncStub, every_minute: EveryMinuteForecaster
+) -> None:
+    every_minute.groups.clear()
+    horizons: tuple[Any, ...] = (forecast_pb2.HORIZON_HALFTIME, forecast_pb2.HORIZON_FINAL)
+    requests = [
+        pb.PredictRequest(game_id=f"{number:010d}", pattern=range(1 + number % 23), horizon=horizon)
+        for number in range(50)
+        for horizon in horizons
+    ]
+    results = (await every_minute_service.PredictBatch(pb.PredictBatchRequest(requests=requests))).results
+    assert [(result.forecast.game_id, result.forecast.horizon) for result in results] == [
+        (request.game_id, request.horizon) for request in requests
+    ]
+    assert [result.forecast.sequence for result in results] == list(range(1, 101))
+    assert every_minute.groups == [100]
+
+
+async def test_quantiles_come_as_asked_for_and_are_not_recorded(
+    every_minute_service: PredictionServiceAsyncStub,
+) -> None:
+    stream = every_minute_service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
+    await stream.read()
+    request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, quantile_levels=[0.75, 0.25])
+    first = (await every_minute_service.Predict(request)).forecast
+    assert [(each.level, each.value) for each in first.quantiles] == [(0.75, 16.0), (0.25, 6.0)]
+    again = pb.PredictRequest(pattern=PATTERN, game_id=GAME, quantile_levels=[0.5])
+    second = (await every_minute_service.Predict(again)).forecast
+    assert (second.sequence, [each.level for each in second.quantiles]) == (first.sequence, [0.5])
+    event = await stream.read()
+    assert isinstance(event, pb.StreamPredictionsResponse)
+    assert event.forecast.sequence == first.sequence
+    assert not event.forecast.quantiles
+    stream.cancel()
+
+
+async def test_teams_are_answered_by_their_codes_and_corrected_ones_are_a_new_revision(
+    every_minute_service: PredictionServiceAsyncStub,
+) -> None:
+    async def ask(home: str, away: str) -> forecast_pb2.Forecast:
+        request = pb.PredictRequest(pattern=PATTERN, game_id=GAME, home_team=home, away_team=away)
+        return (await every_minute_service.Predict(request)).forecast
+
+    first = await ask("brk", "GS")
+    assert (first.home_team, first.away_team, first.expected_margin) == ("BKN", "GSW", HOME_EDGE)
+    assert await ask("BKN", "GSW") == first, "by whatever name they are called"
+    assert [(await ask(*teams)).revision for teams in (("GSW", "BKN"), ("GSW", "BKN"), ("BKN", "GSW"))] == [1, 1, 2]
+    unknown = await ask("", "")
+    assert (unknown.revision, unknown.HasField("expected_margin")) == (3, False)
+
+
 async def test_one_game_twice_in_a_batch_is_recorded_once(service: PredictionServiceAsyncStub) -> None:
     request = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
     first, second = (await service.PredictBatch(pb.PredictBatchRequest(requests=[request, request]))).results
@@ -154,7 +232,7 @@ async def test_a_batch_of_none_or_too_many_is_refused(service: PredictionService
 
 
 async def test_the_largest_batch_fits(service: PredictionServiceAsyncStub) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, return_explanation=True, home_team="H" * 32, away_team="A" * 32)
+    request = pb.PredictRequest(pattern=PATTERN, return_explanation=True, home_team="BOS", away_team="LAL")
     response = await service.PredictBatch(pb.PredictBatchRequest(requests=[request] * 1000))
     assert len(response.results) == 1000
 

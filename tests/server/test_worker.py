@@ -27,6 +27,7 @@ from dejavu_models.errors import BundleNotFound
 from dejavu_models.registry import Registry, default_bundle
 from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_server import worker_main
+from dejavu_server.batcher import CHUNK
 from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_server.metrics import new_metrics
 from dejavu_server.orders import WorkerOrder, WorkerReport
@@ -248,7 +249,7 @@ def test_every_model_is_warmed_up_alone_and_in_company() -> None:
     one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
     warm_up(Registry([one, two]))
     assert one.groups == two.groups
-    assert {1, 64} <= set(one.groups)
+    assert {1, CHUNK} <= set(one.groups)
 
 
 def test_the_server_does_not_import_torch() -> None:

@@ -9,12 +9,14 @@ from tests.support.walks import random_walks
 
 from dejavu_models.bundle import load_bundle
 from dejavu_models.forecaster import Forecaster
-from dejavu_trainer.pipeline import fit
 
 
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 random walks, condensed into 60 prototypes, calibrated on 199 others. Copy it before changing it."""
+    # Late: tests of the models' parts need no trainer, which loads torch.
+    from dejavu_trainer.pipeline import fit
+
     folder = tmp_path_factory.mktemp("bundles") / "small"
     games = random_walks(300, range(2020, 2022))
     games = games.select((games.season == 2020) | (games.game_id < "walk000499"))

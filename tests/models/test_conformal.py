@@ -1,20 +1,47 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dejavu_models.conformal import ConformalScores
+from dejavu_models.arrays import Floats
+from dejavu_models.conformal import LEAD_EDGES, ConformalScores, PredictiveDistribution
+from dejavu_models.types import Horizon
 
-RESIDUALS = st.lists(st.floats(-60, 60), min_size=1, max_size=80)
+RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
 POINTS = st.floats(-80, 80)
+LEADS = st.floats(-60, 60)
+SHARES = st.floats(0, 1)
 
 
 def scores(residuals: list[float]) -> ConformalScores:
     return ConformalScores(np.sort(np.array(residuals)))
+
+
+def one_cell(residuals: list[float], threshold: float = 0.0) -> PredictiveDistribution:
+    return PredictiveDistribution(threshold, (), (scores(residuals),))
+
+
+@st.composite
+def distributions(draw: st.DrawFn) -> PredictiveDistribution:
+    edges = tuple(sorted(draw(st.sets(st.sampled_from(LEAD_EDGES)))))
+    cells = tuple(scores(draw(RESIDUALS)) for _ in range(len(edges) + 1))
+    return PredictiveDistribution(draw(st.sampled_from([0.0, 0.5])), edges, cells)
+
+
+def alpha_of(distribution: PredictiveDistribution, share: float) -> float:
+    """An alpha between the smallest that the distribution allows and almost 1."""
+    smallest = distribution.smallest_alpha
+    return min(smallest + share * (1 - smallest), 0.9999)
+
+
+def ends(distribution: PredictiveDistribution, alpha: float) -> tuple[float, float]:
+    interval = distribution.interval(0.0, 0.0, alpha)
+    return interval.lower, interval.upper
 
 
 @given(st.lists(st.integers(-10_000, 10_000), min_size=2, max_size=120, unique=True), st.floats(0.001, 0.999))
@@ -23,90 +50,127 @@ def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allo
 ) -> None:
     """If every one of n + 1 games is equally likely to be the next, counting over all of them is the probability."""
     values = np.array(drawn, dtype=float)
-    others = scores(values[1:].tolist())
-    if alpha < others.smallest_alpha:
-        return
+    assume(len(values) > 2 and alpha >= one_cell(values[1:].tolist()).smallest_alpha)
     below = above = 0
     for game in range(len(values)):
-        low, high = scores(np.delete(values, game).tolist()).offsets(alpha)
+        low, high = ends(one_cell(np.delete(values, game).tolist()), alpha)
         below += values[game] < low
         above += values[game] > high
-    assert below <= alpha / 2 * len(values)
-    assert above <= alpha / 2 * len(values)
+    assert below <= alpha / 2 * len(values) + 1e-6
+    assert above <= alpha / 2 * len(values) + 1e-6
 
 
 def test_the_interval_is_no_wider_than_the_finite_sample_needs() -> None:
     """For 19 residuals and alpha 0.2, the 2nd smallest and the 2nd largest: (19 + 1)·0.1 = 2."""
-    assert scores([float(value) for value in range(-9, 10)]).offsets(0.2) == (-8.0, 8.0)
+    assert ends(one_cell([float(value) for value in range(-9, 10)]), 0.2) == (-8.0, 8.0)
 
 
 def test_the_interval_may_be_asymmetric() -> None:
-    assert scores([-1.0] * 50 + [9.0] * 49).offsets(0.1) == (-1.0, 9.0)
+    assert ends(one_cell([-1.0] * 50 + [9.0] * 49), 0.1) == (-1.0, 9.0)
 
 
-@given(RESIDUALS, POINTS, st.floats(0.0001, 0.9999))
-def test_the_interval_holds_the_point(residuals: list[float], point: float, alpha: float) -> None:
-    held = scores(residuals)
-    if alpha >= held.smallest_alpha:
-        interval = held.interval(point, alpha)
-        assert interval.lower <= point <= interval.upper
+@given(distributions(), POINTS, LEADS, SHARES)
+def test_the_interval_holds_the_point(
+    distribution: PredictiveDistribution, point: float, lead: float, share: float
+) -> None:
+    assert point in distribution.interval(point, lead, alpha_of(distribution, share))
 
 
-@given(RESIDUALS, POINTS, st.floats(0.0001, 0.9999), st.floats(0.0001, 0.9999))
-def test_intervals_are_nested(residuals: list[float], point: float, one: float, other: float) -> None:
-    held = scores(residuals)
-    strict, loose = sorted((one, other))
-    if strict >= held.smallest_alpha:
-        wide, narrow = held.interval(point, strict), held.interval(point, loose)
-        assert wide.lower <= narrow.lower
-        assert narrow.upper <= wide.upper
+@given(distributions(), POINTS, LEADS, SHARES, SHARES)
+def test_intervals_are_nested(
+    distribution: PredictiveDistribution, point: float, lead: float, one: float, other: float
+) -> None:
+    strict, loose = sorted(alpha_of(distribution, share) for share in (one, other))
+    wide, narrow = (distribution.interval(point, lead, alpha) for alpha in (strict, loose))
+    assert wide.lower <= narrow.lower
+    assert narrow.upper <= wide.upper
+
+
+@given(distributions(), POINTS, LEADS, st.lists(st.floats(0.001, 0.999), min_size=2, max_size=9))
+def test_quantiles_rise_with_the_level(
+    distribution: PredictiveDistribution, point: float, lead: float, levels: list[float]
+) -> None:
+    least = distribution.smallest_alpha / 2
+    chosen = sorted(level for level in levels if least <= level <= 1 - least)
+    values = distribution.quantiles(point, lead, chosen)
+    assert all(one <= other for one, other in pairwise(values))
+
+
+@given(distributions(), POINTS, LEADS, SHARES)
+def test_the_interval_ends_at_quantiles(
+    distribution: PredictiveDistribution, point: float, lead: float, share: float
+) -> None:
+    alpha = alpha_of(distribution, share)
+    low, high = distribution.quantiles(point, lead, [alpha / 2, 1 - alpha / 2])
+    interval = distribution.interval(point, lead, alpha)
+    assert (interval.lower, interval.upper) == (min(low, point), max(high, point))
+
+
+def test_a_level_means_the_same_from_both_ends() -> None:
+    """1 − 0.9 is a little less than 0.1, and must not lose a rank by that."""
+    thousand = scores([float(value) for value in range(999)])
+    assert thousand.quantile(0.1) == 99.0
+    assert thousand.quantile(0.9) == 998 - 99.0
+    assert thousand.quantile(0.5) == 499.0
 
 
 def test_residuals_on_one_side_still_give_an_interval_around_the_point() -> None:
-    assert scores([3.0, 4.0, 5.0]).offsets(0.99) == (0.0, 5.0)
+    assert ends(one_cell([3.0, 4.0, 5.0]), 0.99) == (0.0, 5.0)
 
 
 @given(st.integers(2, 5000))
 def test_the_smallest_alpha_is_the_smallest(games: int) -> None:
-    held = scores([0.0] * games)
-    assert held.smallest_alpha == pytest.approx(2 / (games + 1))
-    held.offsets(held.smallest_alpha)
+    distribution = one_cell([0.0] * games)
+    assert distribution.smallest_alpha == pytest.approx(2 / (games + 1))
+    distribution.interval(0.0, 0.0, distribution.smallest_alpha)
     with pytest.raises(ValueError):
-        held.offsets(held.smallest_alpha * (1 - 1e-12))
+        distribution.interval(0.0, 0.0, distribution.smallest_alpha * (1 - 1e-5))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, 1.5, -0.1])
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 1.5, -0.1, float("nan")])
 def test_no_interval_for_what_is_no_rate(alpha: float) -> None:
     with pytest.raises(ValueError):
-        scores([float(value) for value in range(100)]).offsets(alpha)
+        one_cell([float(value) for value in range(100)]).interval(0.0, 0.0, alpha)
 
 
-@given(RESIDUALS, st.lists(POINTS, min_size=2, max_size=10))
-def test_the_lead_grows_likelier_with_the_point_and_is_never_certain(
-    residuals: list[float], points: list[float]
+@given(distributions(), st.lists(st.tuples(LEADS, st.floats(0, 3)), min_size=2, max_size=12))
+def test_the_probability_never_falls_as_the_lead_rises_and_is_never_certain(
+    distribution: PredictiveDistribution, rising: list[tuple[float, float]]
 ) -> None:
-    leads = scores(residuals).home_lead_probability(np.sort(points))
-    assert (np.diff(leads) >= 0).all()
-    assert (leads > 0).all()
-    assert (leads < 1).all()
+    """Point and lead rise together, through all cells and over to the other team."""
+    leads = np.sort([lead for lead, _ in rising])
+    points = leads + np.cumsum([step for _, step in rising])
+    probabilities = distribution.home_lead_probability(points, leads)
+    assert (np.diff(probabilities) >= 0).all()
+    assert (probabilities > 0).all()
+    assert (probabilities < 1).all()
+
+
+@given(distributions(), st.lists(st.tuples(POINTS, LEADS), min_size=1, max_size=8))
+def test_one_game_gets_the_probability_that_it_gets_among_others(
+    distribution: PredictiveDistribution, games: list[tuple[float, float]]
+) -> None:
+    points, leads = np.array(games).T
+    alone = [distribution.home_lead_probability_of(point, lead) for point, lead in games]
+    assert distribution.home_lead_probability(points, leads).tolist() == alone
 
 
 @given(RESIDUALS, st.integers(-80, 80), st.floats(0.01, 0.99))
 def test_leads_of_both_sides_and_ties_share_what_there_is(residuals: list[float], lead: int, fraction: float) -> None:
     """Seen from the other bench, signs turn: what neither leads is the mass of sums that round to a tie."""
-    point = np.array([lead + fraction])
-    held = scores(residuals)
-    home = held.home_lead_probability(point)[0]
-    away = scores([-residual for residual in residuals]).home_lead_probability(-point)[0]
-    sums = np.abs(point + held.residuals)
+    point = lead + fraction
+    home = one_cell(residuals, 0.5).home_lead_probability_of(point, 0.0)
+    away = one_cell([-residual for residual in residuals], 0.5).home_lead_probability_of(-point, 0.0)
+    sums = np.abs(point + np.array(residuals))
     tied = (sums < 0.5).sum() + 0.5 * (sums == 0.5).sum()
     # The game to come counts one half for each side.
-    assert home + away == pytest.approx(1 - tied / (held.games + 1))
+    assert home + away == pytest.approx(1 - tied / (len(residuals) + 1))
 
 
-def test_a_tie_is_no_lead() -> None:
-    exact = scores([0.0] * 99)
-    assert exact.home_lead_probability(np.array([0.0, 1.0])).tolist() == [0.5 / 100, 99.5 / 100]
+def test_a_tie_is_no_lead_at_the_half_and_none_is_left_at_the_end() -> None:
+    exact = [0.0] * 99
+    assert [one_cell(exact, 0.5).home_lead_probability_of(point, 0.0) for point in (0.0, 1.0)] == [0.005, 0.995]
+    assert [one_cell(exact, 0.0).home_lead_probability_of(point, 0.0) for point in (-0.1, 0.1)] == [0.005, 0.995]
 
 
 def test_lead_probabilities_are_calibrated_for_whole_outcomes() -> None:
@@ -116,10 +180,49 @@ def test_lead_probabilities_are_calibrated_for_whole_outcomes() -> None:
     outcomes = np.round(forecasts + rng.normal(0, 6, 100_000))
     points = np.linspace(-12, 12, 49)
     truth = [1 - NormalDist(point, 6).cdf(0.5) for point in points.tolist()]
-    assert ConformalScores.of(outcomes, forecasts).home_lead_probability(points) == pytest.approx(truth, abs=0.008)
+    made = PredictiveDistribution.of(Horizon.HALFTIME, forecasts, np.zeros(100_000), outcomes)
+    assert made.home_lead_probability(points, np.zeros(49)) == pytest.approx(truth, abs=0.008)
+
+
+def games_that_widen_with_the_lead(count: int, seed: int) -> tuple[Floats, Floats, Floats]:
+    """Leads, forecasts and outcomes; beyond the first cell the leader loses ground that the forecasts do not see."""
+    rng = np.random.default_rng(seed)
+    leads = rng.normal(0, 10, count).round()
+    points = leads + rng.normal(0, 1, count)
+    lost = np.where(np.abs(leads) > 8, -2.0 * np.sign(leads), 0.0)
+    return leads, points, points + lost + rng.normal(0, 2 + np.abs(leads) / 3)
+
+
+def test_intervals_hold_for_close_and_for_decided_games_and_for_both_leaders() -> None:
+    leads, points, outcomes = games_that_widen_with_the_lead(20_000, 1)
+    distribution = PredictiveDistribution.of(Horizon.FINAL, points, leads, outcomes)
+    assert distribution.edges == LEAD_EDGES
+    leads, points, outcomes = games_that_widen_with_the_lead(20_000, 2)
+    missed: dict[tuple[int, bool], list[bool]] = {}
+    for lead, point, outcome in zip(leads.tolist(), points.tolist(), outcomes.tolist(), strict=True):
+        hit = outcome in distribution.interval(point, lead, 0.2)
+        missed.setdefault((int(distribution.place(np.array([lead]))[0]), lead < 0), []).append(hit)
+    assert len(missed) == 8
+    for hits in missed.values():
+        assert np.mean(hits) == pytest.approx(0.8, abs=0.045)
+
+
+@given(st.integers(1, 6000), st.integers(1, 2000), st.floats(1, 25))
+def test_no_cell_has_too_few_games_unless_it_is_the_only_one(games: int, least: int, scale: float) -> None:
+    leads = np.random.default_rng(games).normal(0, scale, games)
+    distribution = PredictiveDistribution.of(Horizon.FINAL, leads, leads, leads, min_cell=least)
+    assert set(distribution.edges) <= set(LEAD_EDGES)
+    assert distribution.games == games
+    assert len(distribution.cells) == 1 or min(cell.games for cell in distribution.cells) >= least
 
 
 @pytest.mark.parametrize("bad", [[], [1.0, 0.0], [0.0, float("nan")], [0.0, float("inf")], [[0.0]]])
 def test_scores_that_are_none_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError):
         ConformalScores(np.array(bad, dtype=float))
+
+
+@pytest.mark.parametrize("edges", [(), (1.0, 2.0), (-1.0,), (float("nan"),), (float("inf"),)])
+def test_cells_and_edges_must_fit_together(edges: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError):
+        PredictiveDistribution(0.0, edges, (scores([0.0]), scores([1.0])))

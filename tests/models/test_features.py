@@ -20,17 +20,19 @@ def test_a_pattern_is_seen_from_its_last_slot_with_the_tip_off_before_it() -> No
     assert anchored(np.array([[2.0, 5.0, 4.0]])).tolist() == [[-4.0, -2.0, 1.0]]
 
 
-def test_steps_hold_where_each_minute_began_and_what_it_changed() -> None:
-    assert minute_steps(np.array([[2.0, 5.0, 4.0]])).tolist() == [[[-4.0, 2.0], [-2.0, 3.0], [1.0, -1.0]]]
+def test_steps_tell_the_score_its_change_the_clock_and_what_was_expected() -> None:
+    known, unknown = minute_steps(np.array([[2.0, 5.0, 4.0], [2.0, 5.0, 4.0]]), np.array([6.5, np.nan]))
+    assert known[:, :2].tolist() == unknown[:, :2].tolist() == [[2.0, 2.0], [5.0, 3.0], [4.0, -1.0]]
+    assert known[:, 2] == pytest.approx([1 / 48, 2 / 48, 3 / 48])
+    assert known[:, 3:].tolist() == [[6.5, 1.0]] * 3
+    assert unknown[:, 3:].tolist() == [[0.0, 0.0]] * 3
 
 
-@given(PATTERNS)
-def test_steps_lose_nothing_of_the_pattern(patterns: Floats) -> None:
-    steps = minute_steps(patterns)
-    assert np.array_equal(steps[:, :, 1].cumsum(axis=1), patterns)
-    assert np.array_equal(
-        steps[:, :, 0].sum(axis=1) + patterns.shape[1] * patterns[:, -1], patterns[:, :-1].sum(axis=1)
-    )
+@given(PATTERNS, st.integers(1, 47))
+def test_steps_do_not_depend_on_what_comes_later(patterns: Floats, minutes: int) -> None:
+    margins = np.zeros(len(patterns))
+    whole, part = minute_steps(patterns, margins), minute_steps(patterns[:, :minutes], margins)
+    assert np.array_equal(whole[:, :minutes], part)
 
 
 @given(PATTERNS, st.integers(-100, 100))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.conformal import ConformalScores, PredictiveDistribution
+from dejavu_models.linear import MODES
+from dejavu_models.types import Horizon
+
+SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
+    lambda horizon: st.builds(Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(MODES))
+)
+
+
+def distribution(situation: Situation, games: int, scale: float) -> PredictiveDistribution:
+    rng = np.random.default_rng(games)
+    leads = rng.normal(0, 10, games)
+    return PredictiveDistribution.of(situation.horizon, leads, leads, leads + rng.normal(0, scale, games), min_cell=40)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(SITUATIONS, st.tuples(st.integers(1, 300), st.floats(1, 15)), min_size=1, max_size=8))
+def test_a_calibration_comes_back_from_its_bytes(drawn: dict[Situation, tuple[int, float]]) -> None:
+    calibration = Calibration({key: distribution(key, *value) for key, value in drawn.items()})
+    content = calibration.to_bytes()
+    back = Calibration.from_bytes(content)
+    assert back.to_bytes() == content
+    assert back.distributions.keys() == calibration.distributions.keys()
+    assert back.smallest_alpha == calibration.smallest_alpha
+    for situation, one in calibration.distributions.items():
+        other = back.distributions[situation]
+        assert (other.threshold, other.edges) == (one.threshold, one.edges)
+        for mine, its in zip(one.cells, other.cells, strict=True):
+            assert its.residuals == pytest.approx(mine.residuals, abs=1e-5)
+
+
+def test_rounded_is_what_will_be_read() -> None:
+    key = Situation(Horizon.FINAL, 18, 1)
+    rounded = Calibration({key: distribution(key, 200, 6.0)}).rounded()
+    again = Calibration.from_bytes(rounded.to_bytes())
+    assert np.array_equal(again.distributions[key].cells[0].residuals, rounded.distributions[key].cells[0].residuals)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Situation(Horizon.HALFTIME, 24, 0),
+        Situation(Horizon.FINAL, 48, 0),
+        Situation(Horizon.FINAL, 0, 0),
+        Situation(Horizon.FINAL, 5, 2),
+    ],
+)
+def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:
+    one = PredictiveDistribution(0.0, (), (ConformalScores(np.zeros(3)),))
+    with pytest.raises(ValueError, match="no situation"):
+        Calibration({key: one})
+
+
+def test_there_must_be_a_distribution() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Calibration({})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("situations", np.zeros((1, 2), dtype=np.int16)),
+        ("situations", np.array([[7, 18, 1]], dtype=np.int16)),
+        ("cells", np.array([0], dtype=np.int16)),
+        ("cells", np.array([2], dtype=np.int16)),
+        ("edges", np.array([3.5])),
+        ("sizes", np.array([0], dtype=np.int32)),
+        ("sizes", np.array([4], dtype=np.int32)),
+        ("residuals", np.array([0.0, 1.0, np.nan], dtype=np.float32)),
+    ],
+)
+def test_columns_that_do_not_fit_together_are_refused(column: str, value: np.ndarray) -> None:
+    key = Situation(Horizon.FINAL, 18, 1)
+    good = Calibration({key: PredictiveDistribution(0.0, (), (ConformalScores(np.arange(3.0)),))}).to_bytes()
+    with np.load(io.BytesIO(good)) as columns:
+        changed = dict(columns) | {column: value}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **changed)
+    with pytest.raises(ValueError):
+        Calibration.from_bytes(buffer.getvalue())

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dejavu_models.arrays import Floats
+from dejavu_models.linear import INTERCEPT, KNOWN, MARGIN_SLOPE, SLOPE, UNKNOWN, LinearModels
+
+
+def coefficients() -> Floats:
+    """Half of the margin is still to come at tip-off, and nothing at the end; the half passes with minute 24."""
+    values = np.zeros((2, 48, 2, 3))
+    values[..., INTERCEPT] = 1.0
+    values[..., SLOPE] = -0.1
+    values[1, :, KNOWN, MARGIN_SLOPE] = np.linspace(0.5, 0.0, 48)
+    values[0, 24:] = np.nan
+    return values
+
+
+def test_an_increment_counts_the_lead_and_the_margin_where_it_is_known() -> None:
+    found = LinearModels(coefficients()).increments(0, np.array([10.0, 10.0]), np.array([6.0, np.nan]))
+    assert found.tolist() == [[0.0, 3.0], [0.0, 0.0]]
+
+
+def test_many_minutes_at_once_get_what_each_gets_alone() -> None:
+    models, rng = LinearModels(coefficients()), np.random.default_rng(0)
+    leads, margins = rng.normal(0, 8, (5, 47)), np.array([3.0, np.nan, -4.0, 0.0, np.nan])
+    together = models.increments(slice(1, 48), leads, margins)
+    for minute in range(1, 48):
+        alone = models.increments(minute, leads[:, minute - 1], margins)
+        assert np.array_equal(together[:, minute - 1], alone, equal_nan=True)
+
+
+def test_a_horizon_that_has_passed_has_no_increment() -> None:
+    found = LinearModels(coefficients()).increments(24, np.array([5.0]), np.array([2.0]))
+    assert np.isnan(found[0, 0])
+    assert np.isfinite(found[0, 1])
+
+
+def test_coefficients_of_another_form_are_refused() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        LinearModels(coefficients()[:, :47])
+    missing, misplaced = coefficients(), coefficients()
+    missing[0, 23] = np.nan
+    with pytest.raises(ValueError, match="halftime"):
+        LinearModels(missing)
+    misplaced[1, 5, UNKNOWN, MARGIN_SLOPE] = 0.1
+    with pytest.raises(ValueError, match="without an expected margin"):
+        LinearModels(misplaced)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings, carried_margins, frozen_margins
+
+SETTINGS = RatingSettings()
+TEAM = st.sampled_from(CODES)
+
+
+def season_of_games(
+    strengths: dict[str, float], games: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Days, home and away teams and final differentials; the home team has 3 points more."""
+    rng = np.random.default_rng(seed)
+    pairs = np.array([rng.choice(len(CODES), 2, replace=False) for _ in range(games)])
+    home, away = (np.array(CODES)[pairs[:, side]] for side in (0, 1))
+    expected = np.array([strengths[one] - strengths[other] + 3.0 for one, other in zip(home, away, strict=True)])
+    days = np.datetime64("2030-10-20") + np.sort(rng.integers(0, 170, games)).astype("timedelta64[D]")
+    return days, home, away, np.round(expected + rng.normal(0, 12, games))
+
+
+def test_strengths_and_home_advantage_are_found_from_results() -> None:
+    rng = np.random.default_rng(1)
+    truth = dict(zip(CODES, rng.normal(0, 5, len(CODES)).tolist(), strict=True))
+    days, home, away, final = season_of_games(truth, 2460, 2)
+    _, _, state = carried_margins(RatingFilter.start(SETTINGS), np.full(2460, 2031), days, home, away, final)
+    found = state.ratings()
+    assert np.corrcoef([truth[code] for code in CODES], [found.strengths[code] for code in CODES])[0, 1] > 0.93
+    assert found.home_advantage == pytest.approx(3.0, abs=0.8)
+    assert found.date == days[-1].item()
+
+
+def test_what_was_expected_is_nearer_to_what_came_than_the_home_advantage_alone() -> None:
+    truth = dict(zip(CODES, np.random.default_rng(3).normal(0, 5, len(CODES)).tolist(), strict=True))
+    days, home, away, final = season_of_games(truth, 2460, 4)
+    means, variances, _ = carried_margins(RatingFilter.start(SETTINGS), np.full(2460, 2031), days, home, away, final)
+    late = slice(1230, None)
+    assert np.square(final - means)[late].mean() < 0.9 * np.square(final - final.mean())[late].mean()
+    # What it says of its own error is about right.
+    assert (np.square(final - means) / variances)[late].mean() == pytest.approx(1.0, abs=0.15)
+
+
+def test_no_game_knows_of_another_one_of_its_day() -> None:
+    day = np.array(["2030-11-01"] * 2, dtype="datetime64[D]")
+    season, home, away = np.array([2031, 2031]), np.array(["BOS", "BOS"]), np.array(["BKN", "NYK"])
+    one = carried_margins(RatingFilter.start(SETTINGS), season, day, home, away, np.array([40.0, 1.0]))[0]
+    other = carried_margins(RatingFilter.start(SETTINGS), season, day, home, away, np.array([-40.0, 1.0]))[0]
+    assert one[1] == other[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(TEAM, TEAM, st.integers(-60, 60)), max_size=30))
+def test_games_make_surer_and_rest_makes_less_sure(games: list[tuple[str, str, int]]) -> None:
+    state = RatingFilter.start(SETTINGS).at(2031, np.datetime64("2030-11-01"))
+    for home, away, final in games:
+        if home != away:
+            before = state.expected(home, away)[1]
+            state = state.after(home, away, final)
+            assert state.expected(home, away)[1] < before
+    rested = state.at(2031, np.datetime64("2030-11-05"))
+    assert rested.expected("BOS", "BKN")[1] > state.expected("BOS", "BKN")[1]
+    assert np.linalg.eigvalsh(rested.covariance).min() > 0
+
+
+def test_a_new_season_draws_strengths_towards_the_mean() -> None:
+    state = RatingFilter.start(SETTINGS).at(2031, np.datetime64("2030-11-01"))
+    for _ in range(20):
+        state = state.after("BOS", "BKN", 20)
+    before, after = state.ratings(), state.at(2032).ratings()
+    assert after.strengths["BOS"] == pytest.approx(SETTINGS.carry * before.strengths["BOS"])
+    assert after.home_advantage == before.home_advantage
+    assert after.date == before.date
+
+
+def test_a_state_is_never_changed() -> None:
+    start = RatingFilter.start(SETTINGS)
+    mean, covariance = start.mean.copy(), start.covariance.copy()
+    start.at(2031, np.datetime64("2030-11-01")).after("BOS", "BKN", 9).at(2032)
+    assert np.array_equal(start.mean, mean)
+    assert np.array_equal(start.covariance, covariance)
+
+
+def test_the_expected_margin_turns_with_the_teams_but_for_the_home_advantage() -> None:
+    strengths = dict.fromkeys(CODES, 0.0) | {"BOS": 6.0, "BKN": -1.5}
+    ratings = Ratings(strengths, 2.5, date(2031, 6, 1))
+    assert ratings.expected_margin("BOS", "BKN") == 10.0
+    assert ratings.expected_margin("BKN", "BOS") == -5.0
+    assert frozen_margins(ratings, np.array(["BOS", "BKN"]), np.array(["BKN", "BOS"])).tolist() == [10.0, -5.0]
+
+
+def test_ratings_must_be_of_all_teams_and_finite_and_of_some_game() -> None:
+    strengths = dict.fromkeys(CODES, 0.0)
+    with pytest.raises(ValueError, match="30 teams"):
+        Ratings({"BOS": 1.0}, 2.5, date(2031, 6, 1))
+    with pytest.raises(ValueError, match="finite"):
+        Ratings(strengths | {"BOS": float("nan")}, 2.5, date(2031, 6, 1))
+    with pytest.raises(ValueError, match="no game"):
+        RatingFilter.start(SETTINGS).ratings()

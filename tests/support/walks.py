@@ -23,6 +23,7 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
         game_id=np.array([f"walk{number:06d}" for number in range(count)]),
         season=season,
         date=first + day,
+        phase=np.full(count, "RS"),
         home=teams[:, 0],
         away=teams[:, 1],
         differentials=differentials,

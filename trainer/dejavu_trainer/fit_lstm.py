@@ -1,8 +1,11 @@
 """Fits the LSTM with torch and writes it as an ONNX graph.
 
-Two layers of 64 units read the minutes; a linear head turns the last state into the increment. The head starts at
-zero, that is, at the mean increment of the training games: what little there is to learn beyond it is then learned
-from there. Inputs and target are normalised inside the graph, so that nothing outside can do it differently.
+One layer reads the minutes; a linear head turns its state after each of them into what should be added to the linear
+models for both horizons. The head starts at zero, that is, at the linear models: what little there is to learn beyond
+them is learned from there. Each epoch shows a game once, with its expected margin or without, as it was or mirrored: home
+and away exchanged, every sign turned, which is as good a game. The weights that are kept are a running mean of those
+that the optimiser went through (Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992). Inputs
+and outputs are scaled inside the graph, so that nothing outside can do it differently.
 """
 
 from __future__ import annotations
@@ -17,193 +20,297 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dejavu_models import features
 from dejavu_models.arrays import Floats
+from dejavu_models.linear import HORIZONS, KNOWN, MODES
 from dejavu_models.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.types import MAX_SLOTS
 
-HIDDEN = 64
-LAYERS = 2
-BATCH = 256
-MAX_EPOCHS = 60
-PATIENCE = 8
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 1e-3
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
 """How far, in points, the served graph may be from the torch model."""
+
+_PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in range(1, MAX_SLOTS + 1)])
+"""(47, 2): where a horizon has passed after a minute."""
 
 
 class FitError(RuntimeError):
     """A fit whose result can't be used."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class LstmRecipe:
+    """What the fit does not choose for itself; chosen on the seasons up to 2018.
+
+    Attributes:
+        hidden: units of the layer.
+        members: how many networks, from seeds of their own, the graph holds and takes the mean of.
+        batch: games a step.
+        epochs: passes over the games at most.
+        patience: epochs without a gain on the games held out after which a fit ends.
+        learning_rate, weight_decay: of AdamW (Loshchilov & Hutter, 2019).
+        known_share: of the games of an epoch that are shown with their expected margin.
+        memory: steps over which the running mean of the weights reaches back.
+    """
+
+    hidden: int = 32
+    members: int = 1
+    batch: int = 128
+    epochs: int = 40
+    patience: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    known_share: float = 2 / 3
+    memory: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """Games to learn from.
 
     Attributes:
-        patterns: (n, minutes), in points.
-        increments: (n,) from the last slot to the horizon, in points.
+        levels: (n, 47), differentials after each minute, in points.
+        margins: (n,), expected final differentials before the game, in points; finite.
+        residuals: (n, 47, 2 modes, 2 horizons), what the linear models leave, in points.
     """
 
-    patterns: Floats
-    increments: Floats
+    levels: Floats
+    margins: Floats
+    residuals: Floats
+
+    def select(self, mask: NDArray[np.bool_]) -> Examples:
+        """Those that a mask (n,) picks."""
+        return Examples(self.levels[mask], self.margins[mask], self.residuals[mask])
+
+    def in_mode(self, mode: int) -> tuple[Tensor, Tensor]:
+        """Steps (n, 47, channels) and what should be said after each (n, 47, 2), in points."""
+        margins = self.margins if mode == KNOWN else np.full_like(self.margins, np.nan)
+        steps = torch.from_numpy(features.minute_steps(self.levels, margins))
+        return steps, torch.from_numpy(self.residuals[:, :, mode].astype(np.float32))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LstmFit:
     """The fitted LSTM.
 
     Attributes:
         graph: the ONNX graph.
-        epochs: passes over the training games; the weights are those after `best_epoch`.
-        validation_mse: mean squared error on the games held out, points².
+        epochs: passes over the games, of each member; the weights are those after the one of `best_epochs`.
+        gain: share of the linear models' squared error, in units of its spread at each minute, that it takes away on the
+            games held out.
         parity: largest difference between torch and ONNX Runtime on them, in points.
     """
 
     graph: bytes
-    epochs: int
-    best_epoch: int
-    validation_mse: float
+    epochs: tuple[int, ...]
+    best_epochs: tuple[int, ...]
+    gain: float
     parity: float
 
 
 class Network(nn.Module):
-    """(n, minutes, 2) in points → (n,) in points."""
+    """(n, minutes, channels) in points → (n, minutes, 2) in points.
 
-    step_mean: Tensor
+    Args:
+        steps: (n, 47, channels) games, whose spread scales inputs.
+        spreads: (47, 2), standard deviation of what the linear models leave, in points; 0 where a horizon has passed.
+        hidden: units.
+    """
+
     step_scale: Tensor
-    target_mean: Tensor
-    target_scale: Tensor
+    spreads: Tensor
 
-    def __init__(self, steps: Tensor, target: Tensor) -> None:
+    def __init__(self, steps: Tensor, spreads: Tensor, hidden: int) -> None:
         super().__init__()
-        self.register_buffer("step_mean", steps.mean(dim=0))
-        # An input that hardly varies in little data must not be divided by next to nothing.
-        self.register_buffer("step_scale", steps.std(dim=0).clamp(min=0.1))
-        self.register_buffer("target_mean", target.mean())
-        self.register_buffer("target_scale", target.std().clamp(min=0.1))
-        self.lstm = nn.LSTM(features.STEP_CHANNELS, HIDDEN, LAYERS, batch_first=True)
-        self.head = nn.Linear(HIDDEN, 1)
+        # Scaled, not centred: a mirrored game must be the mirror image of its inputs. An input that hardly varies in
+        # little data must not be divided by next to nothing.
+        self.register_buffer("step_scale", steps.square().mean(dim=(0, 1)).sqrt().clamp(min=0.1))
+        self.register_buffer("spreads", spreads)
+        self.lstm = nn.LSTM(features.STEP_CHANNELS, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, len(HORIZONS))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """Increments, in points."""
-        states, _ = self.lstm((steps - self.step_mean) / self.step_scale)
-        increments: Tensor = self.head(states[:, -1])[:, 0] * self.target_scale + self.target_mean
-        return increments
+        """What should be added to the linear models, in points."""
+        states, _ = self.lstm(steps / self.step_scale)
+        residuals: Tensor = self.head(states) * self.spreads[: steps.shape[1]]
+        return residuals
 
 
-def fit_lstm(learn: Examples, validate: Examples, seed: int, advance: Callable[[int], object]) -> LstmFit:
-    """Fits on `learn` until `validate`, the later games, no longer gain.
+class Mean(nn.Module):
+    """The mean of several networks."""
+
+    def __init__(self, members: list[Network]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """The mean of what the members say, in points."""
+        return torch.stack([member(steps) for member in self.members]).mean(dim=0)
+
+
+def fit_lstm(
+    learn: Examples, hold_out: Examples, recipe: LstmRecipe, seed: int, advance: Callable[[int], object]
+) -> LstmFit:
+    """Fits on `learn` until `hold_out`, the later games, no longer gain.
 
     Args:
         learn: games to learn from.
-        validate: games for early stopping; all of them later than those.
+        hold_out: games for early stopping; all of them later than those.
+        recipe: how.
         seed: of initial weights and the order of games; the same seed and games give the same graph on one machine.
-        advance: called with 1 after each of at most MAX_EPOCHS epochs, and with the rest at an early end.
+        advance: called as recipe.members · recipe.epochs steps are done.
 
     Raises:
         FitError: if the loss diverges, or the graph does not compute what the model does.
     """
-    with _reproducible(seed):
-        steps, increments = _tensors(learn)
-        network = Network(steps, increments)
-        epochs, best_epoch, validation_mse = _train(network, steps, increments, validate, seed, advance)
+    with _reproducible():
+        spreads = _spreads(learn)
+        runs = [
+            _train(learn, hold_out, spreads, recipe, seed * recipe.members + k, advance) for k in range(recipe.members)
+        ]
+        network = Mean([run.network for run in runs]).eval()
+        loss = _Loss(hold_out, spreads)
+        gain = 1 - loss(network) / loss.of_nothing
+        graph = _export(network, hold_out.in_mode(KNOWN)[0][:2])
+        parity = _parity(network, graph, hold_out)
+    return LstmFit(graph, tuple(run.epochs for run in runs), tuple(run.best_epoch for run in runs), gain, parity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    network: Network
+    epochs: int
+    best_epoch: int
+
+
+class _Loss:
+    """The mean squared error over both modes and all that is still to come, in units of the spread at each minute."""
+
+    def __init__(self, examples: Examples, spreads: Tensor) -> None:
+        self._modes = [examples.in_mode(mode) for mode in MODES]
+        self._spreads = spreads
+        self.of_nothing = float(np.mean([_squared_error(0 * due, due, spreads) for _, due in self._modes]))
+
+    def __call__(self, network: nn.Module) -> float:
         network.eval()
-        graph = _export(network, steps[:2])
-        parity = _parity(network, graph, validate.patterns)
-    return LstmFit(graph, epochs, best_epoch, validation_mse, parity)
+        with torch.inference_mode():
+            return float(np.mean([_squared_error(network(steps), due, self._spreads) for steps, due in self._modes]))
 
 
-def _tensors(examples: Examples) -> tuple[Tensor, Tensor]:
-    steps = torch.from_numpy(features.minute_steps(examples.patterns))
-    return steps, torch.from_numpy(examples.increments.astype(np.float32))
+def _squared_error(said: Tensor, due: Tensor, spreads: Tensor) -> Tensor:
+    """In units of the spread; a horizon that has passed has none and does not count."""
+    coming = (spreads > 0).nonzero(as_tuple=True)
+    error = (said - due)[:, coming[0], coming[1]] / spreads[coming]
+    return error.square().mean()
+
+
+def _spreads(examples: Examples) -> Tensor:
+    spreads = np.sqrt(np.square(examples.residuals).mean(axis=(0, 2))).clip(min=0.1)
+    return torch.from_numpy(np.where(_PASSED, 0.0, spreads).astype(np.float32))
 
 
 def _train(
-    network: Network, steps: Tensor, increments: Tensor, validate: Examples, seed: int, advance: Callable[[int], object]
-) -> tuple[int, int, float]:
-    """Trains in place and restores the best weights; epochs run, the best of them and its mean squared error."""
-    later_steps, later_increments = _tensors(validate)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    order = torch.Generator().manual_seed(seed)
-    best, best_epoch, epoch = _mse(network, later_steps, later_increments), 0, 0
+    learn: Examples,
+    hold_out: Examples,
+    spreads: Tensor,
+    recipe: LstmRecipe,
+    seed: int,
+    advance: Callable[[int], object],
+) -> _Run:
+    torch.manual_seed(seed)
+    modes = [learn.in_mode(mode) for mode in MODES]
+    network = Network(modes[KNOWN][0], spreads, recipe.hidden)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    smooth = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)
+    )
+    loss = _Loss(hold_out, spreads)
+    best, best_epoch, epoch = loss.of_nothing, 0, 0
     best_state = copy.deepcopy(network.state_dict())
-    while epoch < MAX_EPOCHS and epoch - best_epoch < PATIENCE:
+    while epoch < recipe.epochs and epoch - best_epoch < recipe.patience:
         epoch += 1
         network.train()
-        for batch in torch.split(torch.randperm(len(steps), generator=order), BATCH):
-            # In units of the target's variance, so that the learning rate suits any stage.
-            error = (network(steps[batch]) - increments[batch]) / network.target_scale
+        for batch in torch.randperm(len(learn.levels)).split(recipe.batch):
+            known = (torch.rand(len(batch)) < recipe.known_share)[:, None, None]
+            sign = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)[:, None, None]
+            steps, due = (
+                torch.where(known, with_margin[batch], without[batch])
+                for without, with_margin in zip(*modes, strict=True)
+            )
             optimizer.zero_grad()
-            error.square().mean().backward()
+            _squared_error(network(_mirrored(steps, sign)), due * sign, spreads).backward()
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
             optimizer.step()
-        mse = _mse(network, later_steps, later_increments)
-        if not np.isfinite(mse):
+            smooth.update_parameters(network)
+        found = loss(smooth.module)
+        if not np.isfinite(found):
             raise FitError(f"the LSTM's loss diverged in epoch {epoch}")
-        if mse < best:
-            best, best_epoch = mse, epoch
-            best_state = copy.deepcopy(network.state_dict())
+        if found < best:
+            best, best_epoch = found, epoch
+            best_state = copy.deepcopy(smooth.module.state_dict())
         advance(1)
-    advance(MAX_EPOCHS - epoch)
+    advance(recipe.epochs - epoch)
     network.load_state_dict(best_state)
-    return epoch, best_epoch, best
+    return _Run(network, epoch, best_epoch)
 
 
-def _mse(network: Network, steps: Tensor, increments: Tensor) -> float:
-    network.eval()
-    with torch.inference_mode():
-        return float((network(steps) - increments).square().mean())
+_SIGNED = torch.tensor([True, True, False, True, False])
+"""The channels of `features.minute_steps` that turn when home and away are exchanged."""
 
 
-def _export(network: Network, example: Tensor) -> bytes:
+def _mirrored(steps: Tensor, sign: Tensor) -> Tensor:
+    """Games with home and away exchanged where the sign, (n, 1, 1), is −1."""
+    return torch.where(_SIGNED, steps * sign, steps)
+
+
+def _export(network: nn.Module, example: Tensor) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The exporter by tracing is deprecated, but writes one small file and needs no further library.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        # It fixes what is fixed: the number of minutes and the layers' sizes.
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
         # It fears LSTMs whose initial states depend on the batch; the parity check runs over other batch sizes.
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         path = Path(folder) / "lstm.onnx"
+        axes = {0: "games", 1: "minutes"}
         torch.onnx.export(
             network,
             (example,),
             path,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "games"}, OUTPUT: {0: "games"}},
+            dynamic_axes={INPUT: axes, OUTPUT: axes},
             dynamo=False,
         )
         return path.read_bytes()
 
 
-def _parity(network: Network, graph: bytes, patterns: Floats) -> float:
-    """The largest difference between torch and ONNX Runtime, in points; for many games at once and for one.
+def _parity(network: nn.Module, graph: bytes, examples: Examples) -> float:
+    """The largest difference between torch and ONNX Runtime, in points; for many games and for one, long and short.
 
     Raises:
         FitError: if it is more than PARITY_TOLERANCE.
     """
-    served = Lstm(graph, minutes=patterns.shape[1])
+    served = Lstm(graph)
     with torch.inference_mode():
-        expected = network(torch.from_numpy(features.minute_steps(patterns))).numpy()
-    parity = float(np.abs(served.predict(patterns) - expected).max())
-    parity = max(parity, float(np.abs(served.predict(patterns[:1]) - expected[:1]).max()))
+        expected = network(examples.in_mode(KNOWN)[0]).numpy()
+    parity = 0.0
+    for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
+        found = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])
+        parity = max(parity, float(np.abs(found - expected[:games, :minutes]).max()))
     if not parity <= PARITY_TOLERANCE:
         raise FitError(f"the exported LSTM differs from the trained one by {parity} points")
     return parity
 
 
 @contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """One thread, deterministic algorithms and a seed of its own, and everything as it was afterwards."""
+def _reproducible() -> Iterator[None]:
+    """One thread, deterministic algorithms and random numbers of its own, and everything as it was afterwards."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
         try:

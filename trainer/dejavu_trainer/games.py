@@ -18,6 +18,8 @@ from dejavu_feed.names import team_code
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
 from dejavu_feed.rule import why_left_out
 from dejavu_models.arrays import Floats
+from dejavu_models.linear import HORIZONS
+from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.plays import DataError, plays_file, read_plays
 
 __all__ = ["SLOTS", "DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
@@ -37,6 +39,7 @@ class Games:
         game_id: (n,) as in the file of plays.
         season: (n,) year in which the season ends.
         date: (n,) datetime64[D], local date of the game.
+        phase: (n,) of the season: RS (regular season), PI (play-in) or PO (playoffs).
         home, away: (n,) NBA codes of the teams.
         differentials: (n, 48) home − away at the end of minutes 1 … 48, in points.
         final: (n,) final home − away, overtime included, in points; never 0.
@@ -45,6 +48,7 @@ class Games:
     game_id: NDArray[np.str_]
     season: NDArray[np.int16]
     date: NDArray[np.datetime64]
+    phase: NDArray[np.str_]
     home: NDArray[np.str_]
     away: NDArray[np.str_]
     differentials: NDArray[np.int16]
@@ -62,13 +66,26 @@ class Games:
         return self.select(np.isin(self.season, seasons))
 
     @property
+    def levels(self) -> Floats:
+        """(n, 47), the differentials that a pattern can hold, in points: column m − 1 is that after minute m."""
+        return self.differentials[:, :MAX_SLOTS].astype(np.float64)
+
+    @property
+    def outcomes(self) -> Floats:
+        """(n, 2), the differentials that are forecast, by horizon (`dejavu_models.linear.HORIZONS`), in points."""
+        result = np.empty((len(self), len(HORIZONS)))
+        for column, horizon in enumerate(HORIZONS):
+            result[:, column] = self.halftime if horizon is Horizon.HALFTIME else self.final
+        return result
+
+    @property
     def patterns(self) -> Floats:
-        """(n, SLOTS), what the models are asked, in points."""
+        """(n, SLOTS), what the models are asked at 6:00 of the second quarter, in points."""
         return self.differentials[:, :SLOTS].astype(np.float64)
 
     @property
     def halftime(self) -> Floats:
-        """(n,), the differential at the half, in points: what the models forecast."""
+        """(n,), the differential at the half, in points."""
         return self.differentials[:, HALFTIME_MINUTES - 1].astype(np.float64)
 
     @property
@@ -90,6 +107,7 @@ class _Game(NamedTuple):
     game_id: str
     season: int
     date: date
+    phase: str
     home: str
     away: str
     differentials: tuple[int, ...]
@@ -126,10 +144,11 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], ob
         game_id=np.array(columns[0], dtype=np.str_),
         season=np.array(columns[1], dtype=np.int16),
         date=np.array(columns[2], dtype="datetime64[D]"),
-        home=np.array(columns[3], dtype=np.str_),
-        away=np.array(columns[4], dtype=np.str_),
-        differentials=np.array(columns[5], dtype=np.int16).reshape(-1, REGULATION_MINUTES),
-        final=np.array(columns[6], dtype=np.int16),
+        phase=np.array(columns[3], dtype=np.str_),
+        home=np.array(columns[4], dtype=np.str_),
+        away=np.array(columns[5], dtype=np.str_),
+        differentials=np.array(columns[6], dtype=np.int16).reshape(-1, REGULATION_MINUTES),
+        final=np.array(columns[7], dtype=np.int16),
     )
 
 
@@ -155,7 +174,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     home_score = plays["home_score"].to_numpy()[order]
     away_score = plays["away_score"].to_numpy()[order]
     no_away = plays["away"].is_null().to_numpy()[order]
-    names = plays.select(["home", "away"]).take(order[starts]).to_pylist()
+    names = plays.select(["type", "home", "away"]).take(order[starts]).to_pylist()
 
     games = []
     for game_id, team, start, end in zip(
@@ -172,7 +191,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
-        games.append(_Game(game_id, season, day, home, away, differentials, final))
+        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final))
     if not games:
         raise DataError(f"{source}: holds no complete game")
     return games

@@ -1,0 +1,59 @@
+"""Fits the linear models on lead and expected margin: ordinary least squares, one fit for each horizon, minute and mode."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.linear import HORIZONS, INTERCEPT, KNOWN, MARGIN_SLOPE, MODES, SLOPE, UNKNOWN, LinearModels
+from dejavu_models.types import MAX_SLOTS
+from dejavu_trainer.games import Games
+
+
+def fit_linear(games: Games, margins: Floats) -> LinearModels:
+    """The coefficients that leave the least squared error on these games.
+
+    Where games do not tell coefficients apart (before tip-off every lead is 0), the smallest that fit are taken.
+
+    Args:
+        games: to fit on; at least one.
+        margins: (n,), what was expected of each before it began, in points; finite.
+    """
+    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MODES), 3), np.nan)
+    leads = leads_by_minute(games)
+    outcomes = games.outcomes
+    for minute in range(MAX_SLOTS + 1):
+        lead = leads[:, minute]
+        inputs = np.stack([np.ones(len(games)), lead, margins], axis=1)
+        # One solution for both horizons: they share the inputs.
+        increments = outcomes - lead[:, None]
+        known = np.linalg.lstsq(inputs, increments)[0]
+        unknown = np.linalg.lstsq(inputs[:, :MARGIN_SLOPE], increments)[0]
+        for place, horizon in enumerate(HORIZONS):
+            if minute <= horizon.last_slot:
+                coefficients[place, minute, KNOWN] = known[:, place]
+                coefficients[place, minute, UNKNOWN] = (unknown[INTERCEPT, place], unknown[SLOPE, place], 0.0)
+    return LinearModels(coefficients)
+
+
+def leads_by_minute(games: Games) -> Floats:
+    """(n, 48), the lead after minutes 0 (tip-off) to 47, in points."""
+    return np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)
+
+
+def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Floats:
+    """What the linear models leave, in both modes.
+
+    Args:
+        linear: the models.
+        games: any.
+        margins: (n,), what was expected of each before it began, in points; finite.
+
+    Returns:
+        (n, 47 minutes, 2 modes, 2 horizons), in points, from minute 1 on; 0 for a horizon that has passed.
+    """
+    levels = games.levels
+    increments = games.outcomes[:, None, :] - levels[:, :, None]
+    by_mode = {KNOWN: margins, UNKNOWN: np.full_like(margins, np.nan)}
+    left = [increments - linear.increments(slice(1, MAX_SLOTS + 1), levels, by_mode[mode]) for mode in MODES]
+    return np.nan_to_num(np.stack(left, axis=2))

@@ -1,0 +1,95 @@
+"""Fits the ratings: chooses how strengths wander, and carries them from game to game.
+
+The settings are those under which the margins of the training games were least surprising, each foretold from the games
+before it: maximum likelihood by the prediction error decomposition (Schweppe 1965; Harvey, Forecasting, Structural Time
+Series Models and the Kalman Filter, 1989, section 3.4), found by the simplex search of Nelder & Mead (1965).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from dejavu_models.arrays import Floats
+from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
+from dejavu_trainer.games import Games
+
+BURN_IN = 0.5
+"""Of the first season's games: what they are said to surprise with tells of the start, where all teams are alike."""
+
+SEARCH_STEPS = 60
+"""Evaluations of the likelihood at most; each runs over all games once."""
+
+_START = RatingSettings()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was expected of games before they began, ratings carried from game to game.
+
+    Attributes:
+        margins: (n,), means, in points.
+        variances: (n,), in points squared.
+        after: the ratings' state after the last game.
+    """
+
+    margins: Floats
+    variances: Floats
+    after: RatingFilter
+
+
+def expect(start: RatingFilter, games: Games) -> Expected:
+    """Carries ratings through games that come after those that `start` has counted."""
+    return Expected(*carried_margins(start, games.season, games.date, games.home, games.away, games.final))
+
+
+def fit_ratings(games: Games, advance: Callable[[int], object]) -> RatingSettings:
+    """The settings under which the games surprise least.
+
+    Args:
+        games: those to train on; seasons that follow each other tell how strengths carry over, a single one does not,
+            and the default is kept then.
+        advance: called as SEARCH_STEPS steps are done.
+    """
+    several = len(np.unique(games.season)) > 1
+    # A short search has no room for what the games can't tell.
+    free = [field.name for field in fields(RatingSettings) if several or field.name not in {"carry", "seasonal"}]
+    start = [_to_free(name, getattr(_START, name)) for name in free]
+    steps = 0
+
+    def surprise(values: Floats) -> float:
+        nonlocal steps
+        if steps < SEARCH_STEPS:
+            advance(1)
+        steps += 1
+        return mean_surprise(_settings(free, values), games)
+
+    simplex = np.array([start] + [[*start[:axis], start[axis] + 0.7, *start[axis + 1 :]] for axis in range(len(start))])
+    options = {"initial_simplex": simplex, "maxfev": SEARCH_STEPS, "xatol": 0.02, "fatol": 1e-5}
+    found = minimize(surprise, start, method="Nelder-Mead", options=options)
+    advance(SEARCH_STEPS - min(steps, SEARCH_STEPS))
+    return _settings(free, found.x)
+
+
+def mean_surprise(settings: RatingSettings, games: Games) -> float:
+    """The mean negative log-likelihood of a game's margin, less a constant, once the burn-in is over."""
+    expected = expect(RatingFilter.start(settings), games)
+    burnt = round(BURN_IN * int((games.season == games.season[0]).sum()))
+    error, variance = games.final - expected.margins, expected.variances
+    return float(np.mean(np.log(variance[burnt:]) + np.square(error[burnt:]) / variance[burnt:])) / 2
+
+
+def _to_free(name: str, value: float) -> float:
+    """Onto the whole line: a share by its logit, a variance by its logarithm."""
+    return float(np.log(value / (1 - value)) if name == "carry" else np.log(value))
+
+
+def _settings(names: Sequence[str], values: Floats) -> RatingSettings:
+    chosen = {
+        name: float(1 / (1 + np.exp(-value)) if name == "carry" else np.exp(value))
+        for name, value in zip(names, values, strict=True)
+    }
+    return replace(_START, **chosen)

@@ -12,6 +12,7 @@ too: Mondrian categories (Vovk et al. 2005, section 4.5).
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,8 +172,7 @@ class PredictiveDistribution:
         return self.cells[self._cell(lead)]
 
     def _cell(self, lead: float) -> int:
-        size = abs(lead)
-        return sum(size >= edge for edge in self.edges)
+        return bisect.bisect_right(self.edges, abs(lead))
 
     def _turned(self, lead: float) -> bool:
         """Whether residuals of this lead are turned: those of the away team's, beyond the first cell."""

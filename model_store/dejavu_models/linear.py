@@ -6,7 +6,7 @@ anything beats it (docs/model-card.md), so Dejavu and the LSTM only say what sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -40,6 +40,7 @@ class LinearModels:
     """
 
     coefficients: Floats
+    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 modes, 2 horizons, 3)
 
     def __post_init__(self) -> None:
         values = self.coefficients
@@ -50,6 +51,7 @@ class LinearModels:
                 raise ValueError(f"linear coefficients for {horizon.value} must be finite")
         if np.nan_to_num(values[:, :, UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("without an expected margin there is no slope for it")
+        object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats) -> Floats:
         """Increments from minutes to both horizons.
@@ -63,10 +65,14 @@ class LinearModels:
             (n, 2), or (n, minutes, 2), in points, by horizon; NaN for a horizon that has passed.
         """
         known = np.isfinite(margins)
-        # (2, [minutes,] n, 3) → (n, [minutes,] 2, 3)
-        chosen = np.moveaxis(self.coefficients[:, minutes][..., known.astype(np.intp), :], (0, -2), (-2, 0))
-        margin = np.where(known, margins, 0.0).reshape(-1, *(1,) * leads.ndim)
-        result: Floats = (
-            chosen[..., INTERCEPT] + chosen[..., SLOPE] * leads[..., None] + chosen[..., MARGIN_SLOPE] * margin
-        )
+        margin = np.where(known, margins, 0.0)
+        modes = known.astype(np.intp)
+        # (n, 2, 3), or (n, minutes, 2, 3)
+        chosen = self._by_minute[minutes][modes] if isinstance(minutes, int) else self._courses(minutes)[modes]
+        result: Floats = chosen[..., INTERCEPT] + chosen[..., SLOPE] * leads[..., None]
+        result += chosen[..., MARGIN_SLOPE] * margin.reshape(-1, *(1,) * leads.ndim)
         return result
+
+    def _courses(self, minutes: slice) -> Floats:
+        """The coefficients of some minutes in a row: (2 modes, minutes, 2 horizons, 3)."""
+        return self._by_minute[minutes].transpose(1, 0, 2, 3)

@@ -10,13 +10,14 @@ All are negatively oriented and proper for what they score:
 `crps`             a whole predictive distribution     Gneiting & Raftery, JASA 102 (2007), section 4.2
 `winkler`          an interval                         Winkler, JASA 67 (1972); Gneiting & Raftery, section 6.2
 `brier`            a probability of an event           Brier, Monthly Weather Review 78 (1950)
+`log_loss`         a probability of an event           Good, Journal of the Royal Statistical Society B 14 (1952)
 =================  ==================================  ================================================================
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -99,6 +100,46 @@ def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
     return np.square(stated - np.asarray(happened, dtype=np.bool_))
 
 
+def log_loss(probability: ArrayLike, happened: ArrayLike) -> Floats:
+    """−log of the probability that was given to what came, in nats, for each game; infinite if that was 0.
+
+    Raises:
+        ValueError: if a probability is not in [0, 1].
+    """
+    stated = _floats(probability)
+    if not np.all((stated >= 0.0) & (stated <= 1.0)):
+        raise ValueError("a probability lies outside of [0, 1]")
+    with np.errstate(divide="ignore"):
+        return -np.log(np.where(np.asarray(happened, dtype=np.bool_), stated, 1.0 - stated))
+
+
+ECE_BINS = 20
+"""Of equal width, over [0, 1]: each 5 % wide, closed below; the last one on both sides."""
+
+
+def probability_bin(probability: ArrayLike) -> NDArray[np.intp]:
+    """The bin of `ECE_BINS` that each probability lies in, from 0 on."""
+    place: NDArray[np.intp] = np.minimum((_floats(probability) * ECE_BINS).astype(np.intp), ECE_BINS - 1)
+    return place
+
+
+def expected_calibration_error(probability: ArrayLike, happened: ArrayLike) -> float:
+    """How far stated probabilities lie from rates, on average over forecasts: in [0, 1].
+
+    In each bin of `probability_bin`, the distance between the mean probability and the rate at which the event came,
+    weighted by the forecasts in it (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities using Bayesian
+    binning, AAAI 2015). Chance alone keeps it above 0: a bin of n forecasts lies off by about √(p(1 − p)/n).
+
+    Raises:
+        ValueError: if there is no forecast.
+    """
+    stated = _floats(probability)
+    if not stated.size:
+        raise ValueError("the calibration of no forecast")
+    gaps = stated - np.asarray(happened, dtype=np.bool_)
+    return float(np.abs(np.bincount(probability_bin(stated).ravel(), weights=gaps.ravel())).sum() / stated.size)
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A figure, and the interval that chance leaves it."""
@@ -106,6 +147,10 @@ class Estimate:
     value: float
     lower: float
     upper: float
+
+
+_CHUNK = 128
+"""Resamples worked on at once."""
 
 
 class GameBootstrap:
@@ -129,10 +174,37 @@ class GameBootstrap:
             raise ValueError("a bootstrap needs at least one game")
         self._games = games
         self._tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
-        drawn = np.random.default_rng(seed).integers(games, size=(resamples, games))
-        drawn += games * np.arange(resamples)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=resamples * games)
-        self._weights: Floats = counts.reshape(resamples, games) / games  # how often each game is in each resample
+        rng = np.random.default_rng(seed)
+        # How often each game is in each resample: as small integers, since of 6,000 games it would be 100 MB otherwise.
+        self._counts = np.empty((resamples, games), dtype=np.uint16)
+        for row in self._counts:
+            row[:] = np.bincount(rng.integers(games, size=games), minlength=games)
+
+    def resampled_means(self, scores: Floats) -> Floats:
+        """The means of scores in each resample.
+
+        Args:
+            scores: (n, k), one row a game.
+
+        Returns:
+            (resamples, k).
+
+        Raises:
+            ValueError: if there are not n rows.
+        """
+        if len(scores) != self._games:
+            raise ValueError(f"scores of {len(scores)} games; expected {self._games}")
+        means = np.empty((len(self._counts), scores.shape[1]))
+        for start in range(0, len(means), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            np.matmul(self._counts[rows].astype(np.float64), scores, out=means[rows])
+        means /= self._games
+        return means
+
+    def interval(self, resampled: Floats) -> tuple[float, float]:
+        """The interval of a figure from its values in the resamples, (resamples,)."""
+        low, high = np.quantile(resampled, self._tails)
+        return float(low), float(high)
 
     def estimate(self, figure: Callable[..., Floats], *scores: ArrayLike) -> Estimate:
         """A figure that is made from the means of some scores, for instance the ratio of two of them.
@@ -142,11 +214,9 @@ class GameBootstrap:
             scores: (n,) each, one value a game.
         """
         columns = np.stack([_floats(score) for score in scores], axis=1)
-        if len(columns) != self._games:
-            raise ValueError(f"scores of {len(columns)} games; expected {self._games}")
+        resampled = self.resampled_means(columns)
         value = figure(*columns.mean(axis=0)[:, None])
-        low, high = np.quantile(figure(*(self._weights @ columns).T), self._tails)
-        return Estimate(float(value[0]), float(low), float(high))
+        return Estimate(float(value[0]), *self.interval(figure(*resampled.T)))
 
     def mean(self, score: ArrayLike) -> Estimate:
         """The mean of a score."""
@@ -203,54 +273,73 @@ def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int,
     """
     if trials < 1 or not 0.0 < rate < 1.0:
         raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
-    log_rate, log_other = math.log(rate), math.log1p(-rate)
-    return _central_counts(trials, level, lambda count: count * log_rate + (trials - count) * log_other)
+    counts = np.arange(trials + 1)
+    return _central(_binomials(trials, counts * math.log(rate) + (trials - counts) * math.log1p(-rate)), level)
 
 
-def conformal_region(trials: int, calibration: int, alpha: float, level: float = 0.99) -> tuple[int, int]:
+def conformal_region(
+    trials: int | Sequence[int], calibration: int | Sequence[int], alpha: float, level: float = 0.99
+) -> tuple[int, int]:
     """The counts of held outcomes that agree with a split-conformal interval: first and last, both included.
 
     As `binomial_region`, but with the calibration's own chance counted: an interval between the k-th smallest and the
     k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, does not hold at a rate of 1 − α, but at one that is drawn with the
     calibration from Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The
-    count of those that hold is then beta-binomial.
+    count of those that hold is then beta-binomial; that of several tests, each with a calibration of its own, is a sum
+    of independent ones.
 
     Args:
-        trials: test games.
-        calibration: calibration games, n.
+        trials: test games; of each test if there are several.
+        calibration: calibration games, n, of each.
         alpha: miscoverage rate of the interval.
         level: probability of the region, where games are exchangeable.
 
     Raises:
         ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
     """
+    tests = list(zip(*np.broadcast_arrays(np.atleast_1d(trials), np.atleast_1d(calibration)), strict=True))
+    probability = np.ones(1)
+    for test in tests:
+        probability = np.convolve(probability, _held_counts(int(test[0]), int(test[1]), alpha))
+    return _central(probability, level)
+
+
+def _held_counts(trials: int, calibration: int, alpha: float) -> Floats:
+    """The probability of each count of held outcomes, 0 to `trials`: beta-binomial."""
     missed = 2 * math.floor((calibration + 1) * alpha / 2)
     if trials < 1 or not 0.0 < alpha < 1.0 or missed < 2:
         raise ValueError(f"no intervals at alpha {alpha} from {calibration} games, tested on {trials}")
     held = calibration + 1 - missed
-    return _central_counts(
-        trials, level, lambda count: _log_beta(count + held, trials - count + missed) - _log_beta(held, missed)
-    )
+    counts = np.arange(trials + 1)
+    return _binomials(trials, _log_beta(counts + held, trials - counts + missed) - _log_beta(held, missed))
 
 
-def _central_counts(trials: int, level: float, log_probability: Callable[[int], float]) -> tuple[int, int]:
-    """The central region of a count of `trials`, given the log probability of one order in which it comes about."""
-    log_orders = math.lgamma(trials + 1)
-    probability = [
-        math.exp(
-            log_orders - math.lgamma(count + 1) - math.lgamma(trials - count + 1) + log_probability(count),
-        )
-        for count in range(trials + 1)
-    ]
+def _binomials(trials: int, log_probability: Floats) -> Floats:
+    """The probability of each count of `trials`, given the log probability of one order in which it comes about."""
+    logs = _log_factorials(trials)
+    result: Floats = np.exp(logs[trials] - logs - logs[::-1] + log_probability)
+    return result
+
+
+def _central(probability: Floats, level: float) -> tuple[int, int]:
+    """The central region of a count, given the probability of each from 0 on."""
     tail = (1.0 - level) / 2.0
     first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
     # The upper tail is summed from its own end: 1 minus a sum near 1 has no digits left.
-    last = trials - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
+    last = len(probability) - 1 - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
     return first, last
 
 
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+def _log_factorials(last: int) -> Floats:
+    """Logarithms of 0!, 1!, …, last!"""
+    return np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, last + 1)))))
+
+
+def _log_beta(a: NDArray[np.integer] | int, b: NDArray[np.integer] | int) -> Floats:
+    """The logarithm of B(a, b) of positive whole numbers."""
+    logs = _log_factorials(int(np.max(a + b)))
+    result: Floats = logs[np.subtract(a, 1)] + logs[np.subtract(b, 1)] - logs[np.add(a, b) - 1]
+    return result
 
 
 def _floats(values: ArrayLike) -> Floats:

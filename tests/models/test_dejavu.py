@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, build_index, kernel_regression, load_index
+from dejavu_models.dejavu import (
+    Dejavu,
+    DejavuSettings,
+    Entries,
+    Kernel,
+    Nearest,
+    build_index,
+    kernel_regression,
+    load_index,
+)
 from dejavu_models.features import course_vectors
 
 RECENCY = 6.0
@@ -17,20 +28,22 @@ def walks(count: int, seed: int) -> Floats:
     return np.random.default_rng(seed).normal(0, 2.5, (count, 18)).cumsum(axis=1).round()
 
 
-def entries_of(increment: Floats, games: Floats | None = None) -> Entries:
-    count = len(increment)
+def entries_of(residuals: Floats, games: Floats | None = None) -> Entries:
+    """Entries with residuals (m, 2 modes, 2 horizons)."""
+    count = len(residuals)
     return Entries(
         home=np.array(["BOS"] * count),
         away=np.array(["BKN"] * count),
         date=np.array(["2021-03-14"] * count, dtype="datetime64[D]"),
         games=np.ones(count, dtype=np.int32) if games is None else games.astype(np.int32),
-        increment=increment,
-        spread=np.zeros(count),
+        increments=np.zeros((count, 2), dtype=np.float32),
+        spreads=np.zeros((count, 2), dtype=np.float32),
+        residuals=residuals.astype(np.float32),
     )
 
 
 def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) -> Dejavu:
-    entries = entries_of(np.random.default_rng(9).normal(0, 6, len(past)))
+    entries = entries_of(np.random.default_rng(9).normal(0, 6, (len(past), 2, 2)))
     return Dejavu(build_index(course_vectors(past, RECENCY), 0), entries, DejavuSettings(RECENCY, neighbours, kernel))
 
 
@@ -54,7 +67,7 @@ def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, k
     together = dejavu.look_up(asked)
     for row in range(count):
         alone = dejavu.look_up(asked[row : row + 1])
-        assert alone.increments[0] == together.increments[row]
+        assert np.array_equal(alone.residuals[0], together.residuals[row])
         assert np.array_equal(alone.entries[0], together.entries[row])
 
 
@@ -69,16 +82,31 @@ def test_weights_fall_with_distance_and_never_vanish_together(kernel: Kernel, di
     assert (weights.sum(axis=1) > 0).all()
 
 
+def near(*distances: float) -> Nearest:
+    return Nearest(np.arange(len(distances))[None], np.array([distances]))
+
+
 def test_an_entry_counts_for_as_many_games_as_it_stands_for() -> None:
-    entries = entries_of(np.array([1.0, 4.0]), games=np.array([1, 2]))
-    forecast = kernel_regression(entries, np.array([[0, 1]]), np.array([[1.0, 1.0]]), Kernel.EPANECHNIKOV)
-    assert forecast.tolist() == [3.0]
+    games = np.array([1, 2], dtype=np.int32)
+    assert kernel_regression(np.array([1.0, 4.0]), games, near(1.0, 1.0), Kernel.EPANECHNIKOV) == pytest.approx([3.0])
 
 
 def test_the_kth_neighbour_fades_out_so_that_forecasts_do_not_jump() -> None:
-    entries = entries_of(np.array([1.0, 4.0, 100.0]))
-    forecast = kernel_regression(entries, np.array([[0, 1, 2]]), np.array([[1.0, 1.0, 2.0]]), Kernel.TRICUBE)
-    assert forecast.tolist() == [2.5]
+    games = np.ones(3, dtype=np.int32)
+    found = kernel_regression(np.array([1.0, 4.0, 100.0]), games, near(1.0, 1.0, 2.0), Kernel.TRICUBE)
+    assert found == pytest.approx([2.5])
+
+
+@given(st.integers(1, 5), st.integers(1, 20), st.sampled_from(Kernel))
+def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, kernel: Kernel) -> None:
+    rng = np.random.default_rng(count * neighbours)
+    values, games = rng.normal(0, 5, (30, 2, 2)), rng.integers(1, 9, 30).astype(np.int32)
+    found = Nearest(rng.integers(0, 30, (count, neighbours)), np.sort(rng.random((count, neighbours)), axis=1))
+    together = kernel_regression(values, games, found, kernel)
+    assert together.shape == (count, 2, 2)
+    for mode, horizon in np.ndindex(2, 2):
+        alone = kernel_regression(values[:, mode, horizon], games, found, kernel)
+        assert together[:, mode, horizon] == pytest.approx(alone)
 
 
 def test_the_same_vectors_and_seed_give_the_same_file() -> None:
@@ -88,7 +116,7 @@ def test_the_same_vectors_and_seed_give_the_same_file() -> None:
 def test_an_index_comes_back_from_its_bytes() -> None:
     dejavu, asked = dejavu_of(walks(500, 5), 50), walks(20, 6)
     back = Dejavu(load_index(dejavu.index_bytes(), 18, 500), dejavu.entries, dejavu.settings)
-    assert np.array_equal(back.look_up(asked).increments, dejavu.look_up(asked).increments)
+    assert np.array_equal(back.look_up(asked).residuals, dejavu.look_up(asked).residuals)
 
 
 @pytest.mark.parametrize(("minutes", "entries"), [(17, 100), (18, 99)])
@@ -109,18 +137,28 @@ def test_no_more_neighbours_than_entries() -> None:
 
 
 def test_entries_survive_their_file_and_give_the_same_bytes() -> None:
-    entries = entries_of(np.arange(5.0))
+    entries = entries_of(np.arange(20.0).reshape(5, 2, 2))
     content = entries.to_bytes()
     back = Entries.from_bytes(content)
     assert back.to_bytes() == content
     assert back.date[0] == np.datetime64("2021-03-14")
 
 
+def test_entries_of_several_minutes_are_joined_and_parted() -> None:
+    one, other = (entries_of(np.full((count, 2, 2), float(count))) for count in (3, 5))
+    joined = Entries.joined([one, other])
+    assert len(joined) == 8
+    assert joined.rows(0, 3).to_bytes() == one.to_bytes()
+    assert joined.rows(3, 8).to_bytes() == other.to_bytes()
+
+
 def test_entries_that_do_not_fit_together_are_refused() -> None:
-    good = entries_of(np.arange(3.0))
-    with pytest.raises(ValueError, match="column spread"):
-        Entries(good.home, good.away, good.date, good.games, good.increment, good.spread[:2])
+    good = entries_of(np.zeros((3, 2, 2)))
+    with pytest.raises(ValueError, match="column spreads"):
+        replace(good, spreads=good.spreads[:2])
+    with pytest.raises(ValueError, match="column residuals"):
+        replace(good, residuals=good.residuals[:, :1])
     with pytest.raises(ValueError, match="at least one game"):
-        entries_of(np.arange(3.0), games=np.array([1, 0, 1]))
+        replace(good, games=np.array([1, 0, 1], dtype=np.int32))
     with pytest.raises(ValueError, match="finite"):
-        entries_of(np.array([1.0, np.nan]))
+        replace(good, increments=np.full((3, 2), np.nan, dtype=np.float32))

@@ -10,20 +10,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_models.bundle import load_bundle
-from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedMargin, UnsupportedSlots
-from dejavu_models.forecaster import SIMILAR_GAMES, Forecaster
+from dejavu_models.calibration import Calibration
+from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.explain import SIMILAR_GAMES
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.linear import HORIZONS
 from dejavu_models.registry import default_bundle
 from dejavu_models.types import Forecast, ForecastQuery, Horizon, HorizonSupport, ScorePattern
 
 ROUNDING = 1e-4
+TEAMS = st.sampled_from([("", ""), ("BOS", "BKN"), ("LAL", "GSW"), ("BOS", "")])
 
-QUERIES = st.builds(
-    ForecastQuery,
-    pattern=st.lists(st.integers(-7, 7), min_size=18, max_size=18).map(
-        lambda changes: ScorePattern(tuple(np.cumsum(changes).astype(float).tolist()))
-    ),
-    alpha=st.floats(0.01, 0.99),
-    explain=st.booleans(),
+QUERIES = st.sampled_from(list(Horizon)).flatmap(
+    lambda horizon: st.builds(
+        lambda changes, teams, **fields: ForecastQuery(
+            ScorePattern(tuple(np.cumsum(changes).astype(float).tolist())),
+            horizon,
+            home_team=teams[0],
+            away_team=teams[1],
+            **fields,
+        ),
+        st.lists(st.integers(-7, 7), min_size=1, max_size=horizon.last_slot),
+        TEAMS,
+        alpha=st.floats(0.01, 0.99),
+        pregame_margin=st.none() | st.floats(-15, 15),
+        explain=st.booleans(),
+        quantile_levels=st.lists(st.floats(0.01, 0.99), max_size=5).map(tuple),
+    )
 )
 
 
@@ -33,7 +46,7 @@ def shipped() -> Forecaster:
 
 
 def query(*differentials: float, **fields: Any) -> ForecastQuery:
-    return replace(ForecastQuery(ScorePattern(differentials or tuple(float(m) for m in range(18)))), **fields)
+    return ForecastQuery(ScorePattern(differentials or tuple(float(m) for m in range(18))), **fields)
 
 
 def assert_alike(one: Forecast, other: Forecast) -> None:
@@ -41,23 +54,52 @@ def assert_alike(one: Forecast, other: Forecast) -> None:
     assert one.point == pytest.approx(other.point, abs=ROUNDING)
     assert one.interval.lower == pytest.approx(other.interval.lower, abs=ROUNDING)
     assert one.interval.upper == pytest.approx(other.interval.upper, abs=ROUNDING)
-    assert one.home_lead_probability == pytest.approx(other.home_lead_probability, abs=0.005)
+    assert one.home_lead_probability == pytest.approx(other.home_lead_probability, abs=0.01)
+    assert [each.value for each in one.quantiles] == pytest.approx(
+        [each.value for each in other.quantiles], abs=ROUNDING
+    )
+    assert one.expected_margin == other.expected_margin
     assert (one.explanation is None) == (other.explanation is None)
     if one.explanation and other.explanation:
-        assert one.explanation.dejavu_prediction == other.explanation.dejavu_prediction
+        assert one.explanation.dejavu_prediction == pytest.approx(other.explanation.dejavu_prediction)
         assert one.explanation.similar_games == other.explanation.similar_games
+        assert one.explanation.attribution is not None
+        assert other.explanation.attribution is not None
+        assert one.explanation.attribution.minutes == pytest.approx(other.explanation.attribution.minutes, abs=ROUNDING)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(QUERIES, min_size=1, max_size=20))
 def test_a_batch_gets_what_each_query_gets_alone(shipped: Forecaster, queries: list[ForecastQuery]) -> None:
     for together, asked in zip(shipped.forecast_many(queries), queries, strict=True):
+        assert (together.horizon, together.elapsed_minutes) == (asked.horizon, asked.pattern.minutes)
         assert together.alpha == asked.alpha
         assert_alike(together, shipped.forecast(asked))
 
 
 def test_no_queries_get_no_forecasts(shipped: Forecaster) -> None:
     assert shipped.forecast_many([]) == []
+
+
+def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 games at 5 minutes, both horizons: one run of the LSTM over 50 games, and a look-up a minute."""
+    rng = np.random.default_rng(3)
+    patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
+    runs, looked_up = [], []
+    residuals, look_up = type(shipped.models.lstm).residuals, type(shipped.models.minutes[6]).look_up
+    monkeypatch.setattr(
+        type(shipped.models.lstm),
+        "residuals",
+        lambda self, *given: (runs.append(len(given[0])), residuals(self, *given))[1],
+    )
+    monkeypatch.setattr(
+        type(shipped.models.minutes[6]),
+        "look_up",
+        lambda self, asked: (looked_up.append(len(asked)), look_up(self, asked))[1],
+    )
+    shipped.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
+    assert runs == [50]
+    assert looked_up == [10] * 5
 
 
 @settings(max_examples=100, deadline=None)
@@ -72,22 +114,74 @@ def test_the_interval_holds_the_point_and_narrows_as_alpha_grows(shipped: Foreca
 
 @settings(max_examples=100, deadline=None)
 @given(QUERIES)
+def test_quantiles_answer_the_levels_asked_and_rise_with_them(shipped: Forecaster, asked: ForecastQuery) -> None:
+    quantiles = shipped.forecast(asked).quantiles
+    assert tuple(each.level for each in quantiles) == asked.quantile_levels
+    values = [each.value for each in sorted(quantiles, key=lambda each: each.level)]
+    assert values == sorted(values)
+
+
+@settings(max_examples=100, deadline=None)
+@given(QUERIES)
 def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> None:
     forecast = shipped.forecast(replace(asked, explain=True))
     told = forecast.explanation
     assert told is not None
     assert told.ensemble_forecast == forecast.point
     assert told.baseline_prediction == asked.pattern.last
+    assert told.dejavu_weight + told.lstm_weight == pytest.approx(1)
     assert told.dejavu_weight * told.dejavu_prediction + told.lstm_weight * told.lstm_prediction == pytest.approx(
         forecast.point
     )
     assert len(told.similar_games) == SIMILAR_GAMES
+    for similar in told.similar_games:
+        assert similar.differential_at_horizon == pytest.approx(asked.pattern.last + similar.increment)
     distances = [similar.distance for similar in told.similar_games]
     assert distances == sorted(distances)
+    shares = told.attribution
+    assert shares is not None
+    assert len(shares.minutes) == asked.pattern.minutes
+    assert shares.before_tipoff + sum(shares.minutes) + shares.similar_games == pytest.approx(forecast.point)
 
 
-def test_shifting_what_was_before_the_last_minute_hardly_matters_but_the_last_slot_does(shipped: Forecaster) -> None:
-    """The models forecast the increment: a lead of 20 is not forecast to vanish."""
+@settings(max_examples=50, deadline=None)
+@given(QUERIES, st.integers(1, 47))
+def test_a_minute_is_worth_what_it_moved_the_forecast_by_whatever_came_later(
+    shipped: Forecaster, asked: ForecastQuery, minute: int
+) -> None:
+    """Minutes that two games share have the same shares, as long as the weights of the models are the same."""
+    kept = asked.pattern.differentials[: min(minute, asked.pattern.minutes)]
+    weights = shipped.models.combination.dejavu_weights[HORIZONS.index(asked.horizon)]
+    if weights[len(kept)] != weights[asked.pattern.minutes]:
+        return
+    whole = shipped.forecast(replace(asked, explain=True)).explanation
+    part = shipped.forecast(replace(asked, pattern=ScorePattern(kept), explain=True)).explanation
+    assert whole is not None
+    assert part is not None
+    assert whole.attribution is not None
+    assert part.attribution is not None
+    assert whole.attribution.before_tipoff == pytest.approx(part.attribution.before_tipoff)
+    assert whole.attribution.minutes[: len(kept)] == pytest.approx(part.attribution.minutes, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("horizon", list(Horizon))
+@pytest.mark.parametrize("teams", [{}, {"home_team": "BOS", "away_team": "BKN"}])
+@pytest.mark.parametrize("shape", ["flat", "ramp", "late"])
+def test_the_probability_rises_with_the_lead(
+    shipped: Forecaster, horizon: Horizon, teams: dict[str, str], shape: str
+) -> None:
+    for minute in (6, 12, 18, 23, 30, 42, 47):
+        if minute <= horizon.last_slot:
+            course = {"flat": np.ones(minute), "ramp": np.arange(1, minute + 1) / minute, "late": np.eye(minute)[-1]}[
+                shape
+            ]
+            asked = [query(*(lead * course).tolist(), horizon=horizon, **teams) for lead in range(-30, 31)]
+            probabilities = [forecast.home_lead_probability for forecast in shipped.forecast_many(asked)]
+            assert probabilities == sorted(probabilities)
+            assert probabilities[0] < 0.2 < 0.8 < probabilities[-1]
+
+
+def test_a_lead_is_not_forecast_to_vanish(shipped: Forecaster) -> None:
     behind, ahead = shipped.forecast(query(*[-20.0] * 18)), shipped.forecast(query(*[20.0] * 18))
     assert behind.point == pytest.approx(-20, abs=4)
     assert ahead.point == pytest.approx(20, abs=4)
@@ -95,62 +189,80 @@ def test_shifting_what_was_before_the_last_minute_hardly_matters_but_the_last_sl
     assert ahead.home_lead_probability > 0.98
 
 
-def test_patterns_of_18_slots_only(shipped: Forecaster) -> None:
-    for slots in (1, 17, 19, 47):
-        with pytest.raises(UnsupportedSlots, match=f"pattern: {slots} slots; expected 18"):
-            shipped.check(query(*[0.0] * slots))
+def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None:
+    strengths = shipped.ratings.strengths
+    best, worst = max(strengths, key=strengths.__getitem__), min(strengths, key=strengths.__getitem__)
+    for horizon in Horizon:
+        favoured = shipped.forecast(query(0.0, 0.0, home_team=best, away_team=worst, horizon=horizon))
+        unknown = shipped.forecast(query(0.0, 0.0, horizon=horizon))
+        outmatched = shipped.forecast(query(0.0, 0.0, home_team=worst, away_team=best, horizon=horizon))
+        assert favoured.point > unknown.point > outmatched.point
+        assert favoured.expected_margin == pytest.approx(
+            strengths[best] - strengths[worst] + shipped.ratings.home_advantage
+        )
+        assert unknown.expected_margin is None
 
 
-def test_the_half_only(shipped: Forecaster) -> None:
-    with pytest.raises(UnsupportedHorizon, match=r"horizon: final; expected .* halftime"):
-        shipped.check(query(horizon=Horizon.FINAL))
+def test_one_team_alone_tells_nothing(shipped: Forecaster) -> None:
+    assert shipped.forecast(query(home_team="BOS")) == shipped.forecast(query())
 
 
-def test_no_pregame_margin_without_ratings(shipped: Forecaster) -> None:
-    with pytest.raises(UnsupportedMargin, match="pregame_margin"):
-        shipped.check(query(pregame_margin=0.0))
+def test_a_pregame_margin_takes_the_place_of_the_ratings(shipped: Forecaster) -> None:
+    given_alone = shipped.forecast(query(pregame_margin=-7.5))
+    assert given_alone.expected_margin == -7.5
+    assert shipped.forecast(query(pregame_margin=-7.5, home_team="BOS", away_team="BKN")) == given_alone
+    assert shipped.forecast(query(pregame_margin=7.5)).point > given_alone.point
+
+
+def test_the_final_is_less_certain_than_the_half_until_the_half_has_passed(shipped: Forecaster) -> None:
+    half, final = (shipped.forecast(query(horizon=horizon)).interval for horizon in (Horizon.HALFTIME, Horizon.FINAL))
+    assert final.upper - final.lower > 1.5 * (half.upper - half.lower)
 
 
 def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped: Forecaster) -> None:
-    smallest = shipped.info.smallest_alpha
-    with pytest.raises(AlphaTooSmall, match=f"at least {smallest}"):
-        shipped.forecast(query(alpha=smallest * 0.999))
+    smallest = max(each.smallest_alpha for each in shipped.calibration.distributions.values())
+    assert shipped.info.smallest_alpha == smallest
+    with pytest.raises(AlphaTooSmall, match="at least "):
+        shipped.forecast(query(alpha=1e-5))
     assert shipped.forecast(query(alpha=smallest)).alpha == smallest
+
+
+@pytest.mark.parametrize("level", [1e-6, 1 - 1e-6])
+def test_a_quantile_too_extreme_is_refused_by_its_place(shipped: Forecaster, level: float) -> None:
+    with pytest.raises(QuantileTooExtreme, match=r"quantile_levels\[1\]: .* calibration games"):
+        shipped.check(query(quantile_levels=(0.5, level)))
+
+
+def test_a_bundle_of_fewer_minutes_or_horizons_says_what_it_knows(shipped: Forecaster) -> None:
+    some = {
+        key: each
+        for key, each in shipped.calibration.distributions.items()
+        if key.horizon is Horizon.HALFTIME and key.minute in (6, 12, 18)
+    }
+    fewer = Forecaster(shipped.manifest, shipped.models, Calibration(some), shipped.rating_filter)
+    fewer.check(query())
+    with pytest.raises(UnsupportedSlots, match="pattern: 7 slots; expected 6, 12 or 18"):
+        fewer.check(query(*[0.0] * 7))
+    with pytest.raises(UnsupportedHorizon, match=r"horizon: final; expected .* halftime"):
+        fewer.check(query(horizon=Horizon.FINAL))
 
 
 def test_a_model_says_what_it_can_do(small: Forecaster) -> None:
     info = small.info
-    assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 18, 18),)
-    assert info.smallest_alpha == pytest.approx(2 / 200)
+    assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
+    assert info.smallest_alpha == small.calibration.smallest_alpha
     assert (info.train_seasons, info.calibration_seasons) == ((2020,), (2021,))
-    assert (info.train_games, info.calibration_games, info.database_entries) == (300, 199, 60)
-    assert {metric.name for metric in info.metrics} >= {"calibration.ensemble.mae", "calibration.persistence.mae"}
+    assert info.ratings_date == small.manifest.ratings.date == small.ratings.date
+    assert (info.fit, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
     assert info.created_time.tzinfo is not None
-
-
-def test_arrays_and_queries_get_the_same_forecasts(shipped: Forecaster) -> None:
-    patterns = np.random.default_rng(0).normal(0, 2.5, (30, 18)).cumsum(axis=1).round()
-    predictions = shipped.predict_arrays(patterns)
-    queries = [query(*pattern, explain=True) for pattern in patterns.tolist()]
-    for row, forecast in enumerate(shipped.forecast_many(queries)):
-        told = forecast.explanation
-        assert told is not None
-        assert told.dejavu_prediction == predictions.dejavu[row]
-        assert told.lstm_prediction == predictions.lstm[row]
-        assert forecast.point == predictions.ensemble[row]
-        assert told.baseline_prediction == predictions.persistence[row]
-
-
-def test_arrays_that_no_stage_knows_are_refused(shipped: Forecaster) -> None:
-    with pytest.raises(UnsupportedSlots):
-        shipped.predict_arrays(np.zeros((1, 17)))
-    with pytest.raises(UnsupportedHorizon):
-        shipped.scores(18, Horizon.FINAL)
 
 
 def test_threads_do_not_disturb_each_other(shipped: Forecaster) -> None:
     rng = np.random.default_rng(1)
-    queries = [query(*rng.normal(0, 2.5, 18).cumsum().round().tolist(), explain=True) for _ in range(200)]
+    queries = [
+        query(*rng.normal(0, 2.5, int(minutes)).cumsum().round().tolist(), horizon=Horizon.FINAL, explain=True)
+        for minutes in rng.integers(1, 48, 200)
+    ]
     alone = [shipped.forecast(asked) for asked in queries]
     with ThreadPoolExecutor(4) as pool:
         for one, other in zip(pool.map(shipped.forecast, queries), alone, strict=True):

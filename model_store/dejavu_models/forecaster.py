@@ -109,6 +109,8 @@ class Forecaster:
         A game asked about twice, for both horizons, is computed once. An answer differs from the one that the query
         would get alone by less than 1e-4 points, from the order in which products are summed in the LSTM.
         """
+        if not queries:
+            return []
         margins = [self.expected_margin(query) for query in queries]
         rows: dict[tuple[tuple[float, ...], float | None], int] = {}
         row_of = [

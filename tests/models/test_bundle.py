@@ -13,13 +13,23 @@ import pytest
 
 from dejavu_models import bundle
 from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_models.calibration import Calibration
 from dejavu_models.dejavu import build_index, load_index
-from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleTooNew
-from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import Manifest, version_of
+from dejavu_models.errors import (
+    BundleCorrupt,
+    BundleError,
+    BundleIncomplete,
+    BundleNotFound,
+    BundleTooNew,
+    BundleTooOld,
+    BundleUnfit,
+)
+from dejavu_models.manifest import CALIBRATION, COMBINATION, SCHEMA_VERSION, Manifest, file_names, version_of
 from dejavu_models.registry import default_bundle
+from dejavu_models.types import Horizon, HorizonSupport
 
-FILES = ("lstm.onnx", "dejavu.hnsw", "entries.npz", "conformal.npy")
+FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.hnsw")
+"""One of each kind: there is an index for every minute."""
 
 
 @pytest.fixture
@@ -36,13 +46,13 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in FILES}
+    return {name: (folder / name).read_bytes() for name in read_manifest(folder).files}
 
 
 def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
     """A manifest whose hashes and version fit these files."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    version = version_of(manifest.stages, hashes)
+    version = version_of(manifest.dejavu, manifest.ratings, hashes)
     return manifest.model_copy(update={"files": hashes, "version": version, **fields})
 
 
@@ -115,9 +125,27 @@ def test_without_a_manifest_there_is_no_bundle(copy: Path, tmp_path: Path) -> No
 
 
 def test_a_later_schema_is_refused_as_such_whatever_else_it_says(copy: Path) -> None:
-    (copy / MANIFEST).write_text('{"schema_version": 2, "all": "new"}')
-    with pytest.raises(BundleTooNew, match="schema version 2, this code reads up to 1"):
+    (copy / MANIFEST).write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1, "all": "new"}))
+    with pytest.raises(BundleTooNew, match=f"schema version {SCHEMA_VERSION + 1}, .* reads {SCHEMA_VERSION}: update"):
         load_bundle(copy)
+
+
+def test_an_earlier_schema_is_refused_with_what_to_do(copy: Path) -> None:
+    (copy / MANIFEST).write_text('{"schema_version": 1, "stages": []}')
+    with pytest.raises(BundleTooOld, match="schema version 1, .* fit it anew"):
+        load_bundle(copy)
+
+
+def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
+    def condemn(manifest: dict[str, Any]) -> None:
+        manifest["verdict"].update(fit=False, reason="its intervals hold too seldom")
+
+    rewrite(copy, condemn)
+    with pytest.raises(BundleUnfit, match="marked unfit: its intervals hold too seldom"):
+        load_bundle(copy)
+    allowed = load_bundle(copy, allow_unfit=True)
+    assert not allowed.info.fit
+    assert allowed.version == json.loads((copy / MANIFEST).read_text())["version"]
 
 
 @pytest.mark.parametrize(
@@ -130,14 +158,18 @@ def test_a_later_schema_is_refused_as_such_whatever_else_it_says(copy: Path) -> 
         (lambda it: it.update(schema_version=0), "schema_version"),
         (lambda it: it.update(created_time="2026-01-01T00:00:00"), "created_time"),
         (lambda it: it.update(version="feedfacefeedface"), "version"),
-        (lambda it: it.update(stages=[]), "stages"),
-        (lambda it: it.update(stages=it["stages"] * 2), "same horizon"),
-        (lambda it: it["stages"][0].update(dejavu_weight=0.5), "sum to 1"),
-        (lambda it: it["stages"][0].update(slots=48), "slots"),
-        (lambda it: it["stages"][0]["dejavu"].update(neighbours=0), "neighbours"),
-        (lambda it: it["stages"][0]["dejavu"].update(kernel="magic"), "kernel"),
-        (lambda it: it["stages"][0]["files"].update(lstm="../lstm.onnx"), "files.lstm"),
-        (lambda it: it["stages"][0]["files"].update(lstm="/etc/passwd.txt"), "files.lstm"),
+        (lambda it: it.pop("verdict"), "verdict"),
+        (lambda it: it["verdict"].update(fit="yes"), "verdict.fit"),
+        (lambda it: it["verdict"].update(reason=""), "verdict.reason"),
+        (lambda it: it["dejavu"].update(minutes=[]), "minutes"),
+        (lambda it: it["dejavu"]["minutes"].reverse(), "ascend"),
+        (lambda it: it["dejavu"]["entries"].pop(), "number of entries"),
+        (lambda it: it["dejavu"]["minutes"].__setitem__(-1, 48), "minutes"),
+        (lambda it: it["dejavu"].update(neighbours=0), "neighbours"),
+        (lambda it: it["dejavu"].update(kernel="magic"), "kernel"),
+        (lambda it: it["ratings"].update(carry=1.5), "carry"),
+        (lambda it: it["ratings"].update(date="yesterday"), "date"),
+        (lambda it: it["golden"].clear(), "golden"),
         (lambda it: it["files"].update({"../lstm.onnx": "0" * 64}), "files"),
         (lambda it: it["files"].update({"extra.bin": "0" * 64}), "extra.bin"),
         (lambda it: it["files"].pop("lstm.onnx"), "lstm.onnx"),
@@ -150,10 +182,10 @@ def test_a_manifest_is_checked_strictly(copy: Path, change: Callable[[dict[str, 
         load_bundle(copy)
 
 
-@pytest.mark.parametrize("setting", ["neighbours", "recency", "entries"])
-def test_to_change_how_models_are_asked_is_to_break_the_version(copy: Path, setting: str) -> None:
+@pytest.mark.parametrize(("part", "setting"), [("dejavu", "neighbours"), ("dejavu", "recency"), ("ratings", "noise")])
+def test_to_change_how_models_are_asked_is_to_break_the_version(copy: Path, part: str, setting: str) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest["stages"][0]["dejavu"][setting] += 1
+        manifest[part][setting] += 1
 
     rewrite(copy, change)
     with pytest.raises(BundleCorrupt, match="version is not the one"):
@@ -174,15 +206,23 @@ def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Pa
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 
-def test_fewer_entries_than_the_manifest_says_are_refused(
-    small_bundle: Path, small: Forecaster, tmp_path: Path
-) -> None:
+def test_fewer_entries_than_the_manifest_says_are_refused(small_bundle: Path, tmp_path: Path) -> None:
     manifest = read_manifest(small_bundle)
-    stage = manifest.stages[0]
-    more = stage.model_copy(update={"dejavu": stage.dejavu.model_copy(update={"entries": 61})})
+    counts = manifest.dejavu.entries
+    more = manifest.dejavu.model_copy(update={"entries": (counts[0] + 1, *counts[1:])})
     files = contents(small_bundle)
-    with pytest.raises(BundleCorrupt, match=r"entries.npz .*60 entries, the manifest says 61"):
-        publish(tmp_path / "mistaken", resealed(manifest.model_copy(update={"stages": (more,)}), files), files)
+    said = rf"entries.npz .*{sum(counts)} entries, the manifest says {sum(counts) + 1}"
+    with pytest.raises(BundleCorrupt, match=said):
+        publish(tmp_path / "mistaken", resealed(manifest.model_copy(update={"dejavu": more}), files), files)
+
+
+def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    files = contents(small_bundle)
+    calibration = Calibration.from_bytes(files[CALIBRATION])
+    without = {key: each for key, each in calibration.distributions.items() if key.minute != 30}
+    files[CALIBRATION] = Calibration(without).to_bytes()
+    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*differ in minutes \[30\]"):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 
 def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:
@@ -191,17 +231,17 @@ def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:
     import numpy as np
 
     buffer = io.BytesIO()
-    np.save(buffer, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
-    files = contents(small_bundle) | {"conformal.npy": buffer.getvalue()}
+    np.savez(buffer, coefficients=np.array([{"an": "object"}], dtype=object))
+    files = contents(small_bundle) | {COMBINATION: buffer.getvalue()}
     with pytest.raises(BundleCorrupt, match="allow_pickle"):
         publish(tmp_path / "pickled", resealed(read_manifest(small_bundle), files), files)
 
 
 def test_a_bundle_that_answers_otherwise_than_its_trainer_is_not_published(small_bundle: Path, tmp_path: Path) -> None:
     manifest = read_manifest(small_bundle)
-    wrong = manifest.model_copy(
-        update={"golden": manifest.golden.model_copy(update={"point_forecast": manifest.golden.point_forecast + 0.01})}
-    )
+    last = manifest.golden[-1]
+    other = last.model_copy(update={"point_forecast": last.point_forecast + 0.01})
+    wrong = manifest.model_copy(update={"golden": (*manifest.golden[:-1], other)})
     with pytest.raises(BundleCorrupt, match="golden"):
         publish(tmp_path / "wrong", wrong, contents(small_bundle))
     assert not list(tmp_path.iterdir())
@@ -222,7 +262,7 @@ def test_publishing_replaces_the_old_bundle_whole(small_bundle: Path, tmp_path: 
     manifest = read_manifest(small_bundle)
     publish(target, manifest, contents(small_bundle))
     assert load_bundle(target).version == manifest.version
-    assert {path.name for path in target.iterdir()} == {MANIFEST, *FILES}
+    assert {path.name for path in target.iterdir()} == {MANIFEST, *file_names(manifest.dejavu.minutes)}
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -284,12 +324,12 @@ def test_the_index_is_made_of_the_bytes_that_were_verified(copy: Path, monkeypat
     other = build_index(np.zeros((60, 18), dtype=np.float32), seed=0)
 
     def load(content: bytes, minutes: int, entries: int) -> Any:
-        other.save_index(str(copy / "dejavu.hnsw"))
+        other.save_index(str(copy / "dejavu-18.hnsw"))
         return load_index(content, minutes, entries)
 
     monkeypatch.setattr(bundle, "load_index", load)
     bundle.check_golden(load_bundle(copy))
-    with pytest.raises(BundleCorrupt, match=r"dejavu\.hnsw .*SHA-256"):
+    with pytest.raises(BundleCorrupt, match=r"dejavu-18\.hnsw .*SHA-256"):
         load_bundle(copy)
 
 
@@ -319,7 +359,8 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     info = forecaster.info
     assert info.train_seasons == tuple(range(2015, 2022))
     assert info.calibration_seasons == (2022, 2023)
-    assert (info.train_games, info.calibration_games, info.database_entries) == (8871, 2637, 3000)
-    stage = forecaster.manifest.stages[0]
-    assert (stage.dejavu_weight, stage.lstm_weight) == (0.4, 0.6)
-    assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 3_000_000
+    assert (info.train_games, info.calibration_games) == (8871, 2637)
+    assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
+    assert info.fit
+    assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
+    assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_000_000

@@ -178,7 +178,8 @@ def test_the_probability_rises_with_the_lead(
             asked = [query(*(lead * course).tolist(), horizon=horizon, **teams) for lead in range(-30, 31)]
             probabilities = [forecast.home_lead_probability for forecast in shipped.forecast_many(asked)]
             assert probabilities == sorted(probabilities)
-            assert probabilities[0] < 0.2 < 0.8 < probabilities[-1]
+            assert probabilities[0] < 0.2
+            assert probabilities[-1] > 0.8
 
 
 def test_a_lead_is_not_forecast_to_vanish(shipped: Forecaster) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dejavu_models import features
+from dejavu_models.arrays import Floats
 from dejavu_models.lstm import Lstm
 
 
@@ -16,22 +18,40 @@ def graph(small_bundle: Path) -> bytes:
     return (small_bundle / "lstm.onnx").read_bytes()
 
 
+def games(count: int, minutes: int) -> tuple[Floats, Floats]:
+    """Patterns and expected margins, every other one unknown."""
+    rng = np.random.default_rng(count)
+    margins = rng.normal(2, 6, count)
+    margins[::2] = np.nan
+    return rng.normal(0, 2.5, (count, minutes)).cumsum(axis=1), margins
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
 def test_a_batch_gets_what_each_pattern_gets_alone(graph: bytes, count: int) -> None:
-    lstm = Lstm(graph, 18)
-    patterns = np.random.default_rng(count).normal(0, 2.5, (count, 18)).cumsum(axis=1)
-    alone = np.concatenate([lstm.predict(patterns[row : row + 1]) for row in range(count)])
-    assert lstm.predict(patterns) == pytest.approx(alone, abs=1e-4)
+    lstm = Lstm(graph)
+    patterns, margins = games(count, 18)
+    alone = [lstm.residuals(patterns[row : row + 1], margins[row : row + 1]) for row in range(count)]
+    assert lstm.residuals(patterns, margins) == pytest.approx(np.concatenate(alone), abs=1e-4)
 
 
-def test_a_graph_for_another_number_of_slots_is_refused(graph: bytes) -> None:
+@pytest.mark.parametrize("minutes", [1, 2, 6, 18, 23, 46])
+def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int) -> None:
+    lstm = Lstm(graph)
+    patterns, margins = games(5, 47)
+    whole, part = lstm.residuals(patterns, margins), lstm.residuals(patterns[:, :minutes], margins)
+    assert part.shape == (5, minutes, 2)
+    assert whole[:, :minutes] == pytest.approx(part, abs=1e-4)
+
+
+def test_a_graph_of_another_form_is_refused(graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "STEP_CHANNELS", 6)
     with pytest.raises(ValueError, match="inputs and outputs"):
-        Lstm(graph, 17)
+        Lstm(graph)
 
 
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(ValueError, match="not an ONNX graph"):
-        Lstm(b"no graph", 18)
+        Lstm(b"no graph")
 
 
 def test_the_runtime_keeps_and_sends_no_telemetry(tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from dejavu_models.bundle import load_bundle
+from dejavu_models.calibration import Situation
+from dejavu_models.conformal import PredictiveDistribution
+from dejavu_models.linear import HORIZONS, UNKNOWN
+from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
 from dejavu_models.registry import default_bundle
 from dejavu_trainer.games import load_games
 
@@ -21,16 +25,42 @@ def test_it_was_made_of_these_games(data_dir: Path) -> None:
 
 
 def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_dir: Path) -> None:
+    """Without teams, so that no rating is needed to know what it said."""
     forecaster = load_bundle(default_bundle())
-    levels = load_games(data_dir, forecaster.info.calibration_seasons).differentials.astype(float)
-    residuals = levels[:, 23] - forecaster.predict_arrays(levels[:, :18]).ensemble
-    assert forecaster.scores(18).residuals == pytest.approx(np.sort(residuals), abs=1e-3)
+    games = load_games(data_dir, forecaster.info.calibration_seasons)
+    levels, unknown = games.differentials.astype(float), np.full(len(games), np.nan)
+    for minute in (1, 6, 18, 23, 36, 47):
+        predictions = forecaster.models.predict(levels[:, :minute], unknown)
+        for place, (horizon, outcomes) in enumerate(zip(HORIZONS, (levels[:, 23], games.final), strict=True)):
+            if minute <= horizon.last_slot:
+                points = predictions.ensemble[:, place]
+                made = PredictiveDistribution.of(horizon, points, levels[:, minute - 1], outcomes.astype(float))
+                held = forecaster.calibration.distributions[Situation(horizon, minute, UNKNOWN)]
+                assert held.edges == made.edges
+                for mine, its in zip(made.cells, held.cells, strict=True):
+                    assert its.residuals == pytest.approx(mine.residuals, abs=1e-3)
 
 
 def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     games = load_games(data_dir, forecaster.info.train_seasons)
-    held = forecaster.entries(18)
-    assert held.games.sum() == len(games)
-    named = set(zip(held.date.tolist(), held.home.tolist(), held.away.tolist(), strict=True))
-    assert named <= set(zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True))
+    known = set(zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True))
+    assert set(forecaster.models.minutes) == set(range(1, 48))
+    for dejavu in forecaster.models.minutes.values():
+        held = dejavu.entries
+        assert held.games.sum() == len(games)
+        assert set(zip(held.date.tolist(), held.home.tolist(), held.away.tolist(), strict=True)) <= known
+
+
+def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: Path) -> None:
+    forecaster = load_bundle(default_bundle())
+    record = forecaster.manifest.ratings
+    games = load_games(data_dir, range(2015, 2024))
+    settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
+    start = RatingFilter.start(settings)
+    _, _, state = carried_margins(start, games.season, games.date, games.home, games.away, games.final)
+    assert record.date == games.date[-1].item()
+    assert record.season == 2024
+    due = state.at(2024).ratings()
+    assert forecaster.ratings.home_advantage == pytest.approx(due.home_advantage)
+    assert dict(forecaster.ratings.strengths) == pytest.approx(dict(due.strengths))

@@ -1,79 +1,182 @@
 """What a forecast costs beside what the libraries under it cost: ONNX Runtime for the LSTM, hnswlib for the neighbours.
 
-Run with `python -m bench.forecaster` from the project's folder. Everything is measured in turn, round after round, so
-that a busy machine slows all alike: the ratios of one run compare with those of another, the microseconds don't.
+Run with `python -m bench.forecaster` from the project's folder. One game at a time, plain and with every extra (an
+explanation, the teams' strength, nine quantiles), at some minutes of the game and for both horizons; then a hundred at
+a time: games of one minute, and an evening, which is fifty games at whatever minute, both horizons of each. Everything
+is measured in turn, round after round, so that a busy machine slows all alike: the ratios of one run compare with those
+of another, the microseconds don't.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import math
 import random
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
+from dejavu_feed.names import TEAMS
 from dejavu_models import features
 from dejavu_models.bundle import load_bundle
 from dejavu_models.dejavu import DejavuSettings, load_index
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.lstm import INPUT, OUTPUT
+from dejavu_models.manifest import LSTM, index_name
 from dejavu_models.registry import default_bundle
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 
-ROUNDS = 40
-CALLS = 25
-BATCH = 64
+MINUTES = (6, 18, 24, 47)
+GAMES = 50
+BATCH = 100
+LEVELS = tuple(tenths / 10 for tenths in range(1, 10))
 
 
-def queries(*, explain: bool) -> list[ForecastQuery]:
-    """Patterns of plausible games, always the same."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something that is measured.
+
+    Attributes:
+        call: does it once, for the game of a number.
+        forecasts: how many come of one call.
+        minute: whose libraries it is held against: alone, and one game at a time.
+    """
+
+    name: str
+    call: Callable[[int], object]
+    forecasts: int
+    minute: int
+
+
+def game(number: int, minute: int) -> tuple[float, ...]:
+    """The pattern of a plausible game at a minute, always the same."""
+    rng = random.Random(number)
+    return tuple(accumulate(rng.choice((-3.0, -2.0, 0.0, 0.0, 2.0, 3.0)) for _ in range(minute)))
+
+
+def query(number: int, minute: int, horizon: Horizon, *, extras: bool) -> ForecastQuery:
+    """A query about the game of a number."""
+    pattern = ScorePattern(game(number, minute))
+    if not extras:
+        return ForecastQuery(pattern, horizon)
+    home, away = random.Random(number).sample(sorted(TEAMS), 2)
+    return ForecastQuery(pattern, horizon, home_team=home, away_team=away, explain=True, quantile_levels=LEVELS)
+
+
+def horizons(minute: int) -> list[Horizon]:
+    """Those that are yet to come."""
+    return [horizon for horizon in Horizon if minute <= horizon.last_slot]
+
+
+def evening(*, extras: bool) -> list[ForecastQuery]:
+    """A hundred queries: fifty games in their first 23 minutes, each for both horizons."""
     rng = random.Random(0)
-    walks = [accumulate(rng.choice((-3, -2, 0, 0, 2, 3)) for _ in range(18)) for _ in range(BATCH)]
-    return [ForecastQuery(ScorePattern(tuple(map(float, walk))), explain=explain) for walk in walks]
+    minutes = [rng.randint(6, Horizon.HALFTIME.last_slot) for _ in range(GAMES)]
+    return [
+        query(number, minute, horizon, extras=extras) for number, minute in enumerate(minutes) for horizon in Horizon
+    ]
 
 
-def main() -> None:
-    """Measures, and prints medians over rounds."""
-    forecaster = load_bundle(default_bundle())
-    record = forecaster.manifest.stages[0]
+def cases(bundle: Path, forecaster: Forecaster) -> Iterator[Case]:
+    """All that is measured; of each minute the bare libraries first."""
+    for minute in MINUTES:
+        yield Case("the libraries alone", libraries(bundle, forecaster, minute), 1, minute)
+        for horizon in horizons(minute):
+            for extras in (False, True):
+                queries = [query(number, minute, horizon, extras=extras) for number in range(BATCH)]
+                told = f"{horizon.value}{', every extra' if extras else ''}"
+                yield Case(f"one, {told}", one_by_one(forecaster, queries), 1, minute)
+                yield Case(f"one of {BATCH}, {told}", together(forecaster, queries), BATCH, minute)
+    for extras in (False, True):
+        told = f"one of an evening's {2 * GAMES}{', every extra' if extras else ''}"
+        yield Case(told, together(forecaster, evening(extras=extras)), 2 * GAMES, 18)
+
+
+def one_by_one(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callable[[int], object]:
+    """Asks about one game, as a call that is alone does."""
+    return lambda number: forecaster.forecast(queries[number % len(queries)])
+
+
+def together(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callable[[int], object]:
+    """Asks about all games in one pass, as a batch does."""
+
+    def call(_: int) -> object:
+        for each in queries:
+            forecaster.check(each)
+        return forecaster.forecast_many(queries)
+
+    return call
+
+
+def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[int], object]:
+    """The LSTM's run and the search for neighbours, with their inputs made beforehand."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    graph = (default_bundle() / record.files.lstm).read_bytes()
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    neighbours = record.dejavu.neighbours
-    index = load_index((default_bundle() / record.files.index).read_bytes(), record.slots, record.dejavu.entries)
-    index.set_ef(DejavuSettings(record.dejavu.recency, neighbours, record.dejavu.kernel).search_breadth)
+    session = ort.InferenceSession((bundle / LSTM).read_bytes(), options, providers=["CPUExecutionProvider"])
+    record = forecaster.manifest.dejavu
+    settings = DejavuSettings(record.recency, record.neighbours, record.kernel)
+    entries = record.entries[record.minutes.index(minute)]
+    index = load_index((bundle / index_name(minute)).read_bytes(), minute, entries)
+    index.set_ef(settings.search_breadth)
+    patterns = np.array([game(number, minute) for number in range(BATCH)])
+    steps = features.minute_steps(patterns, np.full(BATCH, math.nan))
+    vectors = features.course_vectors(patterns, settings.recency)
 
-    plain, explained = queries(explain=False), queries(explain=True)
-    patterns = np.array([query.pattern.differentials for query in plain])
-    steps, vectors = features.minute_steps(patterns), features.course_vectors(patterns, record.dejavu.recency)
-
-    def bare(place: int) -> None:
+    def bare(number: int) -> None:
+        place = number % BATCH
         session.run([OUTPUT], {INPUT: steps[place : place + 1]})
-        index.knn_query(vectors[place : place + 1], k=neighbours, num_threads=1)
+        index.knn_query(vectors[place : place + 1], k=settings.neighbours, num_threads=1)
 
-    measured: dict[str, tuple[Callable[[int], object], int]] = {
-        "the libraries alone": (bare, 1),
-        "one forecast": (lambda place: forecaster.forecast_many(plain[place : place + 1]), 1),
-        "one, explained": (lambda place: forecaster.forecast_many(explained[place : place + 1]), 1),
-        f"one of {BATCH}": (lambda _: forecaster.forecast_many(plain), BATCH),
-        f"one of {BATCH}, explained": (lambda _: forecaster.forecast_many(explained), BATCH),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in measured}
-    for number in range(ROUNDS):
-        for name, (call, forecasts) in measured.items():
+    return bare
+
+
+def measure(measured: Sequence[Case], rounds: int, calls: int) -> list[list[float]]:
+    """Seconds a forecast of each case, by round; the first round warms everything up and does not count."""
+    seconds: list[list[float]] = [[] for _ in measured]
+    for number in range(rounds + 1):
+        for case, each in zip(measured, seconds, strict=True):
+            turns = calls if case.forecasts == 1 else 1
             start = time.perf_counter()
-            for turn in range(CALLS):
-                call((number * CALLS + turn) % BATCH)
-            seconds[name].append((time.perf_counter() - start) / CALLS / forecasts)
+            for turn in range(turns):
+                case.call(number * turns + turn)
+            each.append((time.perf_counter() - start) / turns / case.forecasts)
+    return [each[1:] for each in seconds]
 
-    base = seconds["the libraries alone"]
-    for name, each in seconds.items():
-        ratio = statistics.median(one / other for one, other in zip(each, base, strict=True))
-        print(f"{name:24} {1e6 * statistics.median(each):7.0f} µs   × {ratio:.2f}")
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, and prints medians over rounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--bundle", type=Path, default=default_bundle(), metavar="DIR", help="the one that ships unless"
+    )
+    parser.add_argument("--rounds", type=int, default=40, help="rounds that count, after one that does not")
+    parser.add_argument("--calls", type=int, default=25, help="calls of each kind for one game in each round")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args(arguments)
+
+    measured = list(cases(options.bundle, load_bundle(options.bundle, allow_unfit=True)))
+    seconds = measure(measured, options.rounds, options.calls)
+    bases = {case.minute: each for case, each in zip(measured, seconds, strict=True) if "libraries" in case.name}
+    rows = []
+    for case, each in zip(measured, seconds, strict=True):
+        ratio = statistics.median(one / other for one, other in zip(each, bases[case.minute], strict=True))
+        rows.append({"minute": case.minute, "name": case.name, "us": 1e6 * statistics.median(each), "ratio": ratio})
+    if options.json:
+        print(json.dumps(rows))
+        return 0
+    print(f"{'minute':>6}  {'a forecast':38} {'µs':>7}   × the libraries, one game at that minute")
+    for row in rows:
+        print(f"{row['minute']:>6}  {row['name']:38} {row['us']:>7.0f}   × {row['ratio']:.2f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

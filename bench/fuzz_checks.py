@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import grpc
 from bench.fuzz_messages import BATCH, CHECK, MODELS, NO_METHOD, NO_SERVICE, PREDICT, REFLECTION, STREAM, WATCH, Rpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
@@ -31,6 +31,9 @@ EXPLAINED = {
     grpc.StatusCode.OUT_OF_RANGE,
 }
 """Codes that the server's own code answers with, and so with a reason."""
+
+TERMS_TOLERANCE = 1e-6
+"""How far the terms of an attribution may miss the point forecast by rounding, in points."""
 
 TRACES = ("Traceback", 'File "', "Error:", "Exception", "0x7f")
 """What a text for a caller never holds: it would be a glance into the program."""
@@ -95,10 +98,11 @@ def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
 def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
     asked = rpc.request.FromString(request)
     if rpc is PREDICT:
-        yield from _forecast_faults(pb.PredictResponse.FromString(response).forecast)
+        assert isinstance(asked, pb.PredictRequest)
+        yield from _answer_faults(asked, pb.PredictResponse.FromString(response).forecast)
     elif rpc is BATCH:
         assert isinstance(asked, pb.PredictBatchRequest)
-        yield from _batch_faults(len(asked.requests), pb.PredictBatchResponse.FromString(response))
+        yield from _batch_faults(asked.requests, pb.PredictBatchResponse.FromString(response))
     elif rpc is STREAM:
         yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
     elif rpc is MODELS:
@@ -122,35 +126,62 @@ def _event_faults(event: pb.StreamPredictionsResponse) -> Iterator[str]:
         yield from _forecast_faults(event.forecast)
 
 
-def _batch_faults(size: int, response: pb.PredictBatchResponse) -> Iterator[str]:
-    if len(response.results) != size:
-        yield f"{len(response.results)} results for {size} requests"
-    for result in response.results:
+def _batch_faults(requests: Sequence[pb.PredictRequest], response: pb.PredictBatchResponse) -> Iterator[str]:
+    if len(response.results) != len(requests):
+        yield f"{len(response.results)} results for {len(requests)} requests"
+    for asked, result in zip(requests, response.results, strict=False):
         if result.HasField("forecast"):
-            yield from _forecast_faults(result.forecast)
+            yield from _answer_faults(asked, result.forecast)
         elif not result.error.reason or result.error.reason == "INTERNAL":
             yield f"a result that is neither a forecast nor explained: {result}"
         elif wrong := _wrong_with_violations((each.field, each.description) for each in result.error.field_violations):
             yield wrong
 
 
+def _answer_faults(asked: pb.PredictRequest, forecast: forecast_pb2.Forecast) -> Iterator[str]:
+    if [each.level for each in forecast.quantiles] != list(asked.quantile_levels):
+        yield f"other quantiles than were asked for: {forecast}"
+    if forecast.elapsed_minutes != len(asked.pattern) or forecast.game_id != asked.game_id:
+        yield f"a forecast of something else: {forecast}"
+    if asked.HasField("pregame_margin") and forecast.expected_margin != asked.pregame_margin:
+        yield f"another margin than was given: {forecast}"
+    yield from _forecast_faults(forecast)
+
+
 def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
-    numbers = _numbers(forecast)
+    numbers = [*_numbers(forecast), *(each.value for each in forecast.quantiles)]
     if forecast.HasField("explanation"):
+        yield from _explanation_faults(forecast)
         numbers += _numbers(forecast.explanation)
-        for game in forecast.explanation.similar_games:
-            numbers += _numbers(game)
-            if game.distance < 0 or game.games < 1:
-                yield f"a similar game that cannot be: {game}"
+        numbers += _numbers(forecast.explanation.attribution)
+        numbers += forecast.explanation.attribution.minutes
     if not all(map(math.isfinite, numbers)):
         yield f"a number that is not finite: {forecast}"
     if not forecast.interval_lower <= forecast.point_forecast <= forecast.interval_upper:
         yield f"a point outside of its interval: {forecast}"
     if not 0 <= forecast.home_lead_probability <= 1 or not 0 < forecast.coverage_probability < 1:
         yield f"a probability outside of [0, 1]: {forecast}"
+    if [each.value for each in sorted(forecast.quantiles, key=lambda each: each.level)] != sorted(
+        each.value for each in forecast.quantiles
+    ):
+        yield f"quantiles that fall as their level rises: {forecast}"
     if not forecast.model_version or bool(forecast.sequence) != bool(forecast.game_id):
         yield f"a forecast without its model, or its place: {forecast}"
 
 
-def _numbers(message: forecast_pb2.Forecast | forecast_pb2.Explanation | forecast_pb2.SimilarGame) -> list[float]:
+def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
+    attribution = forecast.explanation.attribution
+    terms = [attribution.before_tipoff, *attribution.minutes, attribution.similar_games]
+    if len(attribution.minutes) != forecast.elapsed_minutes or not math.isclose(
+        sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE
+    ):
+        yield f"terms that do not sum to the point forecast: {forecast}"
+    for game in forecast.explanation.similar_games:
+        if not all(map(math.isfinite, _numbers(game))):
+            yield f"a number that is not finite: {game}"
+        if game.distance < 0 or game.increment_spread < 0 or game.games < 1:
+            yield f"a similar game that cannot be: {game}"
+
+
+def _numbers(message: Message) -> list[float]:
     return [value for _, value in message.ListFields() if isinstance(value, float)]

@@ -19,9 +19,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
 
-SLOTS = 18
+MOST_SLOTS, HALFTIME_SLOTS = 47, 23
 GAMES = [f"99000{number:05d}" for number in range(40)]
 """Few, so that forecasts meet those recorded before, and marked as a replay's."""
 
@@ -143,8 +143,9 @@ def _models(_: random.Random, __: str) -> Message:
 
 
 def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
+    horizon = rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL, HORIZON_FINAL])
     lead, pattern = 0, []
-    for _slot in range(SLOTS):
+    for _slot in range(rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)):
         lead += rng.choice([-3, -2, -2, 0, 0, 2, 2, 3])
         pattern.append(lead)
     return pb.PredictRequest(
@@ -152,9 +153,11 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         pattern=pattern,
         alpha=rng.choice([None, None, 0.5, 0.2, 0.01]),
         return_explanation=rng.random() < 0.5,
-        horizon=rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME]),
-        home_team=rng.choice(["", "BOS"]),
-        away_team=rng.choice(["", "LAL"]),
+        horizon=horizon,
+        home_team=rng.choice(["", "BOS", "BOS", "brk"]),
+        away_team=rng.choice(["", "LAL", "LAL", "gs"]),
+        pregame_margin=rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)]),
+        quantile_levels=[rng.uniform(0.01, 0.99) for _level in range(rng.choice([0, 0, 1, 9, 99]))],
     )
 
 
@@ -173,6 +176,9 @@ _FLOATS += [math.nan, math.inf, -math.inf]
 _TEXTS = [
     "",
     "BOS",
+    "LAL",
+    " nyk\n",
+    "Boston Celtics",
     "x",
     "x" * 32,
     "x" * 33,
@@ -278,7 +284,7 @@ _ODDITIES: tuple[Callable[[random.Random], bytes], ...] = (
     lambda rng: _tag(rng) + rng.randbytes(rng.randrange(20)),
     lambda _: b"\x00",
     lambda rng: b"\x12\x05" + rng.randbytes(5),  # numbers that are cut in the middle
-    lambda rng: (b"\x15" + rng.randbytes(4)) * SLOTS,  # numbers that are not packed
+    lambda rng: (b"\x15" + rng.randbytes(4)) * rng.randint(1, MOST_SLOTS),  # numbers that are not packed
     lambda _: b"\x0a\x08\xc3\x28\xff\xfe\xed\xa0\x80\x00",  # no UTF-8
     lambda rng: b"\x82\x7d" + _varint(8) + rng.randbytes(8),  # a field that a later release may know
     lambda rng: b"\x3a" + _varint(size := rng.choice(_SIZES)) + b"x" * size,

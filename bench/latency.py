@@ -1,10 +1,13 @@
 """What a Predict costs beside a bare grpc.aio echo with the same messages: latency, calls a second, CPU, memory.
 
+And what it costs with every extra (explanation, the teams' strength, nine quantiles) beside a plain one.
+
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server are
 processes of their own, kept on one CPU; the callers are a third, kept on another. Everything is measured in turn, round
 after round, so that a busy machine slows all alike: the ratios of one run compare with those of another, the
 milliseconds don't. The exit code is 1 if any call fails, and with `--most-cpu 2` also if, where the callers are most, a
-what-if takes more than twice the echo's CPU.
+what-if takes more than twice the echo's CPU, with `--most-extra 1.5` if one with every extra takes more than 1.5 times
+a plain one's.
 """
 
 from __future__ import annotations
@@ -27,10 +30,11 @@ import psutil
 from bench.load import METHOD, Order, Taken, request
 from tests.support.servers import spawned_server
 
+from dejavu_models.types import MAX_SLOTS
 from dejavu_server.ledger import Ledger
 
-ECHO, WHAT_IF, NAMED, RETRY = "echo", "what-if", "named", "named, a retry"
-KINDS = (ECHO, WHAT_IF, NAMED, RETRY)
+ECHO, WHAT_IF, EXTRAS, NAMED, RETRY = "echo", "what-if", "every extra", "named", "named, a retry"
+KINDS = (ECHO, WHAT_IF, EXTRAS, NAMED, RETRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +160,24 @@ def echo_server(cpus: set[int], answer: bytes) -> Iterator[Server]:
         yield Server(process.stdout.readline().strip(), psutil.Process(process.pid))
 
 
-def one_answer(address: str, seed: int) -> bytes:
+def order_of(kind: str, address: str, callers: int, first: int, options: argparse.Namespace) -> Order:
+    """The calls of one kind."""
+    return Order(
+        address=address,
+        callers=callers,
+        calls=options.calls,
+        first=first,
+        named=kind in (NAMED, RETRY),
+        extras=kind == EXTRAS,
+        minutes=options.minutes,
+        seed=options.seed,
+    )
+
+
+def one_answer(address: str, options: argparse.Namespace) -> bytes:
     """What a server answers to a what-if, as it is on the wire."""
     with grpc.insecure_channel(address) as channel:
-        body = request(0, named=False, seed=seed).SerializeToString()
+        body = request(0, order_of(WHAT_IF, address, 1, 0, options)).SerializeToString()
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         return call(body, timeout=30.0, wait_for_ready=True)
 
@@ -192,8 +210,7 @@ def measure(callers: Callers, servers: dict[str, Server], options: argparse.Name
             for count in options.callers:
                 # Every round names new games, but for the retries: they are of those that were named first.
                 start = 0 if kind == RETRY else first
-                named = kind in (NAMED, RETRY)
-                order = Order(servers[kind].address, count, options.calls, start, named, options.seed)
+                order = order_of(kind, servers[kind].address, count, start, options)
                 samples.append(sample(callers, servers[kind], kind, order))
                 if kind == NAMED:
                     first += options.calls
@@ -201,13 +218,13 @@ def measure(callers: Callers, servers: dict[str, Server], options: argparse.Name
     return rounds
 
 
-def ratios(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> list[float]:
-    """A kind's figure over the echo's, of each round in which the echo's is not 0."""
+def ratios(rounds: list[list[Sample]], count: int, kind: str, figure: str, base: str = ECHO) -> list[float]:
+    """A kind's figure over that of another, of each round in which the other's is not 0."""
     found = []
     for samples in rounds:
         of = {each.kind: float(getattr(each, figure)) for each in samples if each.callers == count}
-        if of[ECHO]:
-            found.append(of[kind] / of[ECHO])
+        if of[base]:
+            found.append(of[kind] / of[base])
     return found
 
 
@@ -218,15 +235,23 @@ def cell(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> str:
     )
     text = f"{value:.2f}" if value < 100 else f"{value:.0f}"
     over = ratios(rounds, count, kind, figure)
-    if kind == ECHO or not over:
-        return text
-    return f"{text} × {statistics.median(over):.2f} [{min(over):.2f}, {max(over):.2f}]"
+    return text if kind == ECHO or not over else f"{text} {spread(over)}"
 
 
-def too_much(rounds: list[list[Sample]], count: int, most: float) -> bool:
-    """Whether a what-if's CPU, at so many callers, is not known to be at most so many times the echo's."""
-    found = ratios(rounds, count, WHAT_IF, "cpu_us")
-    return not found or statistics.median(found) > most
+def spread(found: list[float]) -> str:
+    """Ratios for people: their median, with the least and the most."""
+    return f"× {statistics.median(found):.2f} [{min(found):.2f}, {max(found):.2f}]" if found else "not measured"
+
+
+def too_much(rounds: list[list[Sample]], count: int, kind: str, base: str, most: float | None) -> bool:
+    """Whether a kind's CPU, at so many callers, is not known to be at most so many times that of another."""
+    found = ratios(rounds, count, kind, "cpu_us", base)
+    return most is not None and (not found or statistics.median(found) > most)
+
+
+def extra_cpu(rounds: list[list[Sample]], count: int) -> list[float]:
+    """What a what-if with every extra takes over a plain one."""
+    return ratios(rounds, count, EXTRAS, "cpu_us", WHAT_IF)
 
 
 def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]) -> None:
@@ -236,6 +261,7 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
         print(f"\n{f'{count} callers' if count > 1 else '1 caller':16}", *(f"{each:>30}" for each in COLUMNS.values()))
         for kind in KINDS:
             print(f"{kind:16}", *(f"{cell(rounds, count, kind, figure):>30}" for figure in COLUMNS))
+        print(f"server CPU with every extra, beside a plain what-if's: {spread(extra_cpu(rounds, count))}")
     print(
         f"\nmemory (PSS): worker {memory['worker']:.0f} MiB (with supervisor and spare {memory['server']:.0f} MiB), "
         f"echo {memory['echo']:.0f} MiB"
@@ -250,20 +276,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=10, help="rounds that count, after one that does not")
     parser.add_argument("--seed", type=int, default=0, help="of the patterns asked about")
     parser.add_argument("--most-cpu", type=float, metavar="RATIO", help="the most a what-if's CPU may be × the echo's")
+    parser.add_argument(
+        "--most-extra", type=float, metavar="RATIO", help="the most that every extra's may be × a plain's"
+    )
+    parser.add_argument(
+        "--minutes", type=int, nargs="+", default=[18], metavar="M", help="minutes of the game, 1 to 47, asked in turn"
+    )
     parser.add_argument("--json", action="store_true", help="print every sample, for machines")
     options = parser.parse_args(arguments)
+    if not all(1 <= minute <= MAX_SLOTS for minute in options.minutes):
+        parser.error(f"argument --minutes: {options.minutes} are not all from 1 to {MAX_SLOTS}")
 
     available = sorted(os.sched_getaffinity(0))
     serving, asking = {available[0]}, {available[-1]}
     with ExitStack() as stack:
         callers = Callers(stack.enter_context(helper("bench.load", asking)))
         server = stack.enter_context(dejavu_server(serving))
-        echo = stack.enter_context(echo_server(serving, one_answer(server.address, options.seed)))
-        warm_up, *rounds = measure(callers, {ECHO: echo, WHAT_IF: server, NAMED: server, RETRY: server}, options)
+        echo = stack.enter_context(echo_server(serving, one_answer(server.address, options)))
+        warm_up, *rounds = measure(callers, {**dict.fromkeys(KINDS, server), ECHO: echo}, options)
         memory = {"worker": server.pss_mib(), "server": server.all_pss_mib(), "echo": echo.pss_mib()}
 
     failed = sum(each.failed for samples in (warm_up, *rounds) for each in samples)
-    broken = options.most_cpu is not None and too_much(rounds, max(options.callers), options.most_cpu)
+    crowd = max(options.callers)
+    broken = too_much(rounds, crowd, WHAT_IF, ECHO, options.most_cpu)
+    broken |= too_much(rounds, crowd, EXTRAS, WHAT_IF, options.most_extra)
     if options.json:
         report: dict[str, Any] = {"rounds": [[asdict(each) for each in samples] for samples in rounds]}
         print(json.dumps({**report, "pss_mib": memory, "failed": failed}))

@@ -11,7 +11,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -20,9 +20,15 @@ import grpc
 import uvloop
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu_feed.names import TEAMS
+from dejavu_models.types import Horizon
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
 METHOD = f"/{SERVICE}/Predict"
+
+TEAM_CODES = sorted(TEAMS)
+LEVELS = [tenths / 10 for tenths in range(1, 10)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Order:
         calls: how many calls they share.
         first: number of the first request; each number is another pattern and, where named, another game.
         named: whether the requests name a game.
+        extras: whether they ask for all that there is: an explanation, the teams' strength, nine quantiles.
+        minutes: of the game at which they ask, in turn: before the half for it, from then on for the end.
         seed: of the patterns.
     """
 
@@ -43,6 +51,8 @@ class Order:
     calls: int
     first: int
     named: bool
+    extras: bool
+    minutes: Sequence[int]
     seed: int
 
 
@@ -61,18 +71,29 @@ class Taken:
     failed: int
 
 
-def request(number: int, *, named: bool, seed: int) -> pb.PredictRequest:
+def request(number: int, order: Order) -> pb.PredictRequest:
     """The request of a number: always the same."""
-    rng = random.Random(f"{seed}-{number}")
-    walk = accumulate(rng.choice((-3, -2, 0, 0, 2, 3)) for _ in range(18))
-    game_id = f"99{number:08d}" if named else ""  # 99: no game of the NBA's
-    return pb.PredictRequest(game_id=game_id, pattern=walk, home_team="BOS", away_team="LAL")
+    rng = random.Random(f"{order.seed}-{number}")
+    minute = order.minutes[number % len(order.minutes)]
+    walk = accumulate(rng.choice((-3, -2, 0, 0, 2, 3)) for _ in range(minute))
+    game_id = f"99{number:08d}" if order.named else ""  # 99: no game of the NBA's
+    plain = pb.PredictRequest(
+        game_id=game_id,
+        pattern=walk,
+        horizon=HORIZON_HALFTIME if minute <= Horizon.HALFTIME.last_slot else HORIZON_FINAL,
+    )
+    if order.extras:
+        home, away = rng.sample(TEAM_CODES, 2)
+        plain.MergeFrom(
+            pb.PredictRequest(return_explanation=True, home_team=home, away_team=away, quantile_levels=LEVELS)
+        )
+    return plain
 
 
 async def ask(order: Order) -> Taken:
     """Carries out an order; the connections stand before the clock runs."""
     numbers = range(order.first, order.first + order.calls)
-    requests = iter([request(n, named=order.named, seed=order.seed).SerializeToString() for n in numbers])
+    requests = iter([request(number, order).SerializeToString() for number in numbers])
     each: list[float] = []
     failed = 0
 

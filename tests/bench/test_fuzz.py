@@ -12,7 +12,7 @@ import pytest
 from bench.fuzz_checks import wrong_with_answer
 from bench.fuzz_messages import BATCH, MANNERS, PREDICT, SHARES, STREAM, Case, Manner, case
 from google.protobuf.message import DecodeError
-from tests.support.forecasters import PersistenceForecaster
+from tests.support.every_minute import EveryMinuteForecaster
 from tests.support.servers import running_worker
 
 from bench import fuzz
@@ -20,6 +20,10 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
+EXPLANATION: dict[str, Any] = {
+    "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75], "similar_games": 0.25},
+    "similar_games": [{"distance": 1.0, "games": 2, "increment_spread": 6.0}],
+}
 SOUND = {
     "point_forecast": 1.0,
     "interval_lower": 0.0,
@@ -27,7 +31,22 @@ SOUND = {
     "home_lead_probability": 0.5,
     "coverage_probability": 0.95,
     "model_version": "v",
+    "elapsed_minutes": 2,
+    "quantiles": [{"level": 0.9, "value": 2.0}, {"level": 0.1, "value": 0.0}],
+    "expected_margin": 3.5,
+    "explanation": EXPLANATION,
 }
+OF_ITSELF = {
+    "point_forecast",
+    "interval_lower",
+    "interval_upper",
+    "home_lead_probability",
+    "coverage_probability",
+    "model_version",
+}
+"""Fields of which a forecast alone tells whether they can be, whatever was asked."""
+
+ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_margin=3.5)
 
 
 @pytest.mark.timeout(600)
@@ -54,7 +73,7 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(
     def give_way(_: Sequence[Any]) -> None:
         raise ZeroDivisionError
 
-    model = PersistenceForecaster()
+    model = EveryMinuteForecaster()
     with running_worker(tmp_path, model) as address:
         number = next(number for number in range(5000) if is_answered(case(3, number)))
         arguments = ["--seed", "3", "--only", str(number), "--address", address]
@@ -74,7 +93,7 @@ def is_answered(told: Case) -> bool:
     except DecodeError:
         return False
     plain = pb.PredictRequest(pattern=asked.pattern, horizon=HORIZON_HALFTIME, return_explanation=True)
-    return told.rpc is PREDICT and told.manner is Manner.PATIENT and len(asked.pattern) == 18 and asked == plain
+    return told.rpc is PREDICT and told.manner is Manner.PATIENT and 1 <= len(asked.pattern) <= 23 and asked == plain
 
 
 def test_the_messages_of_a_seed_are_the_same_again_and_of_every_kind() -> None:
@@ -98,22 +117,35 @@ def test_the_messages_of_a_seed_are_the_same_again_and_of_every_kind() -> None:
         {"model_version": ""},
         {"sequence": 1},
         {"game_id": "0022000001"},
-        {"explanation": {"lstm_prediction": math.nan}},
-        {"explanation": {"similar_games": [{"distance": -1.0, "games": 1}]}},
+        {"game_id": "0022000001", "sequence": 1},
+        {"elapsed_minutes": 3},
+        {"expected_margin": math.nan},
+        {"expected_margin": 3.0},
+        {"quantiles": [{"level": 0.9, "value": 2.0}]},
+        {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
+        {"quantiles": [{"level": 0.9, "value": math.inf}, {"level": 0.1, "value": 2.0}]},
+        {"explanation": {**EXPLANATION, "lstm_prediction": math.nan}},
+        {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
+        {"explanation": {**EXPLANATION, "similar_games": [{"games": 1, "increment": math.nan}]}},
+        {"explanation": {"similar_games": EXPLANATION["similar_games"]}},
+        {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75]}}},
+        {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [0.25], "similar_games": 0.25}}},
     ],
     ids=str,
 )
 def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, Any]) -> None:
     for fields, found in ((SOUND, False), ({**SOUND, **change}, True)):
         forecast = forecast_pb2.Forecast(**fields)
-        batch = pb.PredictBatchRequest(requests=[pb.PredictRequest()]).SerializeToString()
+        batch = pb.PredictBatchRequest(requests=[ASKED]).SerializeToString()
         results = [pb.PredictBatchResult(forecast=forecast)]
         answers = (
-            (PREDICT, b"", pb.PredictResponse(forecast=forecast)),
-            (STREAM, b"", pb.StreamPredictionsResponse(forecast=forecast, resume_token="t")),
+            (PREDICT, ASKED.SerializeToString(), pb.PredictResponse(forecast=forecast)),
             (BATCH, batch, pb.PredictBatchResponse(results=results)),
+            (STREAM, b"", pb.StreamPredictionsResponse(forecast=forecast, resume_token="t")),
         )
-        for rpc, request, response in answers:
+        # What a stream sends was asked for by others.
+        sent = answers if "explanation" in change or change.keys() <= OF_ITSELF else answers[:2]
+        for rpc, request, response in sent:
             assert bool(wrong_with_answer(rpc, request, response.SerializeToString())) == found
 
 

@@ -11,20 +11,8 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from tests.support.bad_requests import (
-    ACCEPTED,
-    BAD_REQUESTS,
-    BATCH,
-    CHECK,
-    MODELS,
-    OF_PREDICT,
-    PREDICT,
-    REFLECTION,
-    STREAM,
-    WATCH,
-    BadRequest,
-    good,
-)
+from tests.support.bad_predictions import OF_PREDICT, PREDICT, BadRequest, good
+from tests.support.bad_requests import ACCEPTED, BAD_REQUESTS, BATCH, CHECK, MODELS, REFLECTION, STREAM, WATCH
 from tests.support.calls import GAME, PATTERN, Refusal, details
 from tests.support.servers import running_worker
 
@@ -125,12 +113,13 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
         home_team="x" * 33,
         away_team="\U000e0001" * 6,
         pregame_margin=math.inf,
+        quantile_levels=[0.5, 1.0],
         model_version="nope",  # looked for once the rest is right
     )
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
     fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team", "alpha", "pregame_margin"]
-    assert list(alone.violations) == fields
+    assert list(alone.violations) == [*fields, "quantile_levels[1]"]
     assert all("; expected " in description for description in alone.violations.values())
     [result] = batch_of(channel, [wrong.SerializeToString()])
     assert {each.field: each.description for each in result.error.field_violations} == alone.violations

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -30,6 +31,7 @@ import psutil
 from bench.load import METHOD, Order, Taken, request
 from tests.support.servers import spawned_server
 
+from dejavu_models.registry import default_bundle
 from dejavu_models.types import MAX_SLOTS
 from dejavu_server.ledger import Ledger
 
@@ -137,13 +139,14 @@ async def made(ledger: str) -> None:
 
 
 @contextmanager
-def dejavu_server(cpus: set[int]) -> Iterator[Server]:
+def dejavu_server(cpus: set[int], bundle: Path) -> Iterator[Server]:
     """A server with one worker and a ledger of its own."""
     with ExitStack() as stack:
         ledger = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
         asyncio.run(made(ledger))  # what a worker loads to make one, it does not load again
         with kept_on(cpus):
-            server = stack.enter_context(spawned_server("--workers", "1", "--ledger", ledger))
+            own = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit")
+            server = stack.enter_context(spawned_server(*own))
         address = server.address
         [worker] = server.workers
         supervisor = psutil.Process(server.process.pid)
@@ -275,6 +278,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--calls", type=int, default=2000, help="calls of each kind in each round")
     parser.add_argument("--rounds", type=int, default=10, help="rounds that count, after one that does not")
     parser.add_argument("--seed", type=int, default=0, help="of the patterns asked about")
+    parser.add_argument(
+        "--bundle", type=Path, default=default_bundle(), metavar="DIR", help="default: the one that ships"
+    )
     parser.add_argument("--most-cpu", type=float, metavar="RATIO", help="the most a what-if's CPU may be × the echo's")
     parser.add_argument(
         "--most-extra", type=float, metavar="RATIO", help="the most that every extra's may be × a plain's"
@@ -291,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
     serving, asking = {available[0]}, {available[-1]}
     with ExitStack() as stack:
         callers = Callers(stack.enter_context(helper("bench.load", asking)))
-        server = stack.enter_context(dejavu_server(serving))
+        server = stack.enter_context(dejavu_server(serving, options.bundle))
         echo = stack.enter_context(echo_server(serving, one_answer(server.address, options)))
         warm_up, *rounds = measure(callers, {**dict.fromkeys(KINDS, server), ECHO: echo}, options)
         memory = {"worker": server.pss_mib(), "server": server.all_pss_mib(), "echo": echo.pss_mib()}

@@ -81,6 +81,14 @@ def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_a_what_if_in_company_takes_at_most_three_times_an_echo_s_cpu(capsys: pytest.CaptureFixture[str]) -> None:
-    code = latency.main(["--callers", "16", "--most-cpu", "3"])
+def test_what_a_what_if_in_company_takes_is_bounded_plain_and_with_every_extra(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The aims are twice an echo's CPU, and 1.5 times a plain one's with every extra.
+
+    A machine that has other things to do has moved the medians of runs by half, of an echo, which is another process;
+    and by a tenth, of the plain ones, which the same process answers.
+    """
+    arguments = ["--callers", "16", "--minutes", "6", "14", "22", "30", "38", "46"]
+    code = latency.main([*arguments, "--most-cpu", "3", "--most-extra", "1.65"])
     assert code == 0, capsys.readouterr().out

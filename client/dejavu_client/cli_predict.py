@@ -19,11 +19,12 @@ HINT = "PATTERN"
 class HorizonName(enum.StrEnum):
     """The horizons as one types them."""
 
+    HALF = "half"
     HALFTIME = "halftime"
     FINAL = "final"
 
 
-HORIZONS = {HorizonName.HALFTIME: HALFTIME, HorizonName.FINAL: FINAL}
+HORIZONS = {HorizonName.HALF: HALFTIME, HorizonName.HALFTIME: HALFTIME, HorizonName.FINAL: FINAL}
 
 
 def predict(
@@ -31,8 +32,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[PATTERN]...",
-            help="The home team's lead at the end of each minute so far, in points: 0 2 -3 …; - reads a JSON array "
-            "from standard input.",
+            help="The home team's lead at the end of each minute so far, 1 to 47 of them, in points: 0 2 -3 …; - reads "
+            "a JSON array from standard input.",
         ),
     ] = None,
     *,
@@ -47,13 +48,25 @@ def predict(
         typer.Option(help="How often the interval may miss, between 0 and 1; the server's default is 0.05."),
     ] = None,
     horizon: Annotated[
-        HorizonName, typer.Option(case_sensitive=False, help="The moment to forecast.")
-    ] = HorizonName.HALFTIME,
-    home: Annotated[str, typer.Option(help="Label of the home team.")] = "",
-    away: Annotated[str, typer.Option(help="Label of the away team.")] = "",
+        HorizonName,
+        typer.Option(case_sensitive=False, help="The moment to forecast: the half (halftime is the same), or the end."),
+    ] = HorizonName.HALF,
+    home: Annotated[
+        str, typer.Option(metavar="TEAM", help="The home team: its NBA code, such as BOS, or a common alias.")
+    ] = "",
+    away: Annotated[
+        str, typer.Option(metavar="TEAM", help="The away team; with both the forecast counts their strength.")
+    ] = "",
     pregame_margin: Annotated[
-        float | None, typer.Option(help="The home team's expected final lead before the game, in points.")
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="The home team's expected final lead before the game; takes the place of the teams' strength.",
+        ),
     ] = None,
+    quantiles: Annotated[
+        str, typer.Option(metavar="LEVELS", help="Levels of quantiles to show, with commas: 0.1,0.5,0.9.")
+    ] = "",
     model: Annotated[str, typer.Option(metavar="VERSION", help="The model to ask; the active one by default.")] = "",
     explain: Annotated[bool, typer.Option("--explain", help="Show what the forecast rests on.")] = False,
     target: Target = DEFAULT_TARGET,
@@ -62,6 +75,7 @@ def predict(
 ) -> None:
     """Forecast one game from the course of its score so far."""
     values = _pattern(pattern or [], pattern_json)
+    levels = _levels(quantiles)
     with connect(target, timeout) as client:
         forecast = client.predict(
             values,
@@ -73,11 +87,12 @@ def predict(
             pregame_margin=pregame_margin,
             model_version=model,
             explain=explain,
+            quantile_levels=levels,
         )
     if as_json:
         print_json(forecast)
     else:
-        print_forecast(forecast, last=values[-1])
+        print_forecast(forecast, pattern=values)
 
 
 def _pattern(arguments: list[str], text: str | None) -> list[float]:
@@ -96,6 +111,22 @@ def _pattern(arguments: list[str], text: str | None) -> list[float]:
     if not values:
         raise typer.BadParameter("give the lead at the end of each minute, for instance 0 2 -3 …", param_hint=HINT)
     return values
+
+
+def _levels(text: str) -> list[float]:
+    """The levels of an option; which of them can be, the server says.
+
+    Raises:
+        typer.BadParameter: if one is not a number.
+    """
+    levels = []
+    for part in text.replace(",", " ").split():
+        try:
+            levels.append(float(part))
+        except ValueError:
+            wanted = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
+            raise typer.BadParameter(wanted, param_hint="--quantiles") from None
+    return levels
 
 
 def _number(text: str) -> float:

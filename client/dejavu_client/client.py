@@ -126,6 +126,7 @@ class DejavuClient:
         pregame_margin: float | None = None,
         model_version: str = "",
         explain: bool = False,
+        quantile_levels: Sequence[float] = (),
         timeout: float | None = None,
     ) -> Forecast:
         """Forecasts one game.
@@ -133,15 +134,17 @@ class DejavuClient:
         With a `game_id` the forecast is in the server's ledger before it is answered; without one it is a what-if.
 
         Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, from the first on.
+            pattern: score differentials (home − away, in points) at the end of each minute, from the first on; 1 to 47,
+                for the half at most 23.
             game_id: the NBA's id, ten digits; empty for a what-if.
             alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
             horizon: `HALFTIME` or `FINAL`.
-            home_team: label of the home team.
-            away_team: label of the away team.
-            pregame_margin: expected final differential before the game, in points.
+            home_team: NBA code of the home team, or a common alias; with both teams their strength counts.
+            away_team: the same of the away team.
+            pregame_margin: expected final differential before the game, in points; in place of the teams' ratings.
             model_version: the model to ask; empty for the active one.
             explain: whether the forecast shall say what it rests on.
+            quantile_levels: levels in (0, 1), at most 99, of quantiles that the forecast shall have.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = predict_request(
@@ -154,6 +157,7 @@ class DejavuClient:
             pregame_margin=pregame_margin,
             model_version=model_version,
             explain=explain,
+            quantile_levels=quantile_levels,
         )
         return self._unary("Predict", lambda line: line.prediction.Predict, request, timeout).forecast
 

@@ -27,11 +27,14 @@ from dejavu_client.cli_options import Json
 from dejavu_client.figures import percentile
 from dejavu_client.numerals import percent
 from dejavu_client.poll_events import Event, Prediction
-from dejavu_client.poll_state import Summary
+from dejavu_client.poll_summary import HorizonSummary, Summary
 from dejavu_client.poll_text import summary_record
 from dejavu_client.poll_watch import watch
 from dejavu_client.poller import Poller
+from dejavu_client.requests import FINAL
 from dejavu_client.server_process import ServerNotStarted, running_server
+from dejavu_client.words import count as counted
+from dejavu_client.words import moment
 from dejavu_feed.clock import utc_now
 from dejavu_feed.evening import MOST_SIMULATED, simulated_evening
 from dejavu_feed.local_http import LocalServer
@@ -178,8 +181,10 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
         count: how many games it had.
         delivered: whether the subscriber got every forecast once and in order.
     """
-    if not summary.forecasts == summary.settled == count:
-        return f"of {count} games {summary.forecasts} were forecast and {summary.settled} of these reached the half"
+    for of in summary.horizons:
+        if not of.games == of.settled_games == count:
+            name = moment(of.horizon)
+            return f"of {count} games {of.games} had their {name} forecast, and {of.settled_games} of these reached it"
     return "" if delivered else "the subscriber did not get every forecast once and in order"
 
 
@@ -201,21 +206,31 @@ def _report(console: Console, summary: Summary, latencies: list[float], *, as_js
         typer.echo(json.dumps(record, ensure_ascii=False))
         return
     console.print()
-    console.print(f"{summary.games} games went by, {summary.forecasts} were forecast at 6:00 of the second quarter.")
-    if summary.nominal is not None:
-        console.print(
-            f"Coverage: {summary.held} of {summary.settled} intervals held at the half "
-            f"(nominal {percent(summary.nominal)})."
-        )
-        console.print(
-            f"Mean absolute error: {summary.error:.2f} points; persistence, on the same games: "
-            f"{summary.persistence_error:.2f}."
-        )
+    missed = f", {summary.missed} missed" if summary.missed else ""
+    console.print(
+        f"{counted(summary.games, 'game')} went by, forecast after every minute of play from the sixth on: "
+        f"{counted(summary.forecasts, 'forecast')}{missed}."
+    )
+    for of in summary.horizons:
+        console.print(_came_out(of))
     if latencies:
         p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
         console.print(
             f"From the feed to the subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
         )
     console.print(
-        "The games are simulated: figures on real seasons, which say what the model is worth, are in the README."
+        "So few games say little, and these are simulated: figures on real seasons, which say what the model is worth, "
+        "are in the README."
     )
+
+
+def _came_out(of: HorizonSummary) -> str:
+    """How the forecasts of a horizon came out, beside what repeating the lead would have said."""
+    if of.nominal is None:
+        return f"The {moment(of.horizon)}: nothing to hold forecasts against."
+    held = f"{of.held} of {of.settled} intervals held ({of.held / of.settled:.0%}, nominal {percent(of.nominal)})"
+    if of.horizon == FINAL:
+        error = f"Brier score of P(win) {of.brier:.3f}; of the leader's winning for certain {of.leader_brier:.3f}"
+    else:
+        error = f"mean absolute error {of.error:.2f} points; persistence {of.persistence_error:.2f}"
+    return f"The {moment(of.horizon)}: {held}; {error}."

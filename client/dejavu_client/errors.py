@@ -28,6 +28,8 @@ import grpc
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 
+from dejavu.v1.prediction_service_pb2 import PredictError
+
 SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
 """Reason of the RESOURCE_EXHAUSTED that ends a stream whose reader fell behind; it can be resumed."""
 
@@ -182,6 +184,21 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         reason=reason,
         field_violations=violations,
         request_id=metadata_value(call.trailing_metadata(), "x-request-id"),
+    )
+
+
+def from_predict_error(error: PredictError) -> DejavuClientError:
+    """The exception that a call of its own would have raised for one request of a batch.
+
+    Args:
+        error: why that request was refused.
+    """
+    code = next((code for code in grpc.StatusCode if code.value[0] == error.code), grpc.StatusCode.UNKNOWN)
+    return EXCEPTIONS.get(code, InternalError)(
+        error.message or code.name,
+        code=code,
+        reason=error.reason,
+        field_violations=tuple(FieldViolation(v.field, v.description) for v in error.field_violations),
     )
 
 

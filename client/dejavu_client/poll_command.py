@@ -1,12 +1,13 @@
-"""`dejavu poll`: an evening's games as they go by, each with its forecast and what became of it."""
+"""`dejavu poll`: an evening's games as they go by, each with its forecasts and what became of them."""
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -15,9 +16,27 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, address
 from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
+from dejavu_client.poll_horizon import FIRST_MINUTE
 from dejavu_client.poll_watch import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
-from dejavu_feed.nba import NBA_URL, Feed, NbaFeed
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.nba import NBA_URL, NbaFeed
+from dejavu_feed.pattern import HALFTIME_MINUTES
+
+
+class HorizonChoice(enum.StrEnum):
+    """What to forecast, as one types it."""
+
+    HALF = "half"
+    FINAL = "final"
+    BOTH = "both"
+
+
+_HORIZONS: Final = {
+    HorizonChoice.HALF: (HALFTIME,),
+    HorizonChoice.FINAL: (FINAL,),
+    HorizonChoice.BOTH: (HALFTIME, FINAL),
+}
 
 
 def poll(
@@ -27,6 +46,16 @@ def poll(
     interval: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="From one look at the games to the next.")
     ] = DEFAULT_INTERVAL,
+    horizon: Annotated[
+        HorizonChoice,
+        typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
+    ] = HorizonChoice.BOTH,
+    from_minute: Annotated[
+        int, typer.Option(metavar="N", min=1, max=47, help="The first minute of play after which to forecast.")
+    ] = FIRST_MINUTE,
+    every: Annotated[
+        int, typer.Option(metavar="MINUTES", min=1, max=47, help="From one forecast of a game to the next.")
+    ] = 1,
     until_final: Annotated[
         bool, typer.Option("--until-final", help="End by itself when every game of the day is over.")
     ] = False,
@@ -42,24 +71,34 @@ def poll(
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Watch the day's games: each half is forecast at 6:00 of the second quarter, and held against what came.
+    """Watch the day's games: half and end are forecast after every minute of play, and held against what came.
 
-    A table in a terminal, lines elsewhere. Ends with Ctrl-C and a summary of the evening.
+    What the server's model can't forecast is not asked for. A table in a terminal, lines elsewhere. Ends with Ctrl-C
+    and a summary of the evening.
     """
     listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
+    if horizon is HorizonChoice.HALF and from_minute >= HALFTIME_MINUTES:
+        raise typer.BadParameter(
+            f"{from_minute}; expected at most {HALFTIME_MINUTES - 1} to forecast the half", param_hint="--from-minute"
+        )
     try:
         feed = NbaFeed(feed_url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
+
+    def poller(client: AsyncDejavuClient) -> Poller:
+        return Poller(
+            feed, client, interval=interval, horizons=_HORIZONS[horizon], from_minute=from_minute, every=every
+        )
+
     with feed:
-        asyncio.run(_poll(feed, target, timeout, interval, listen, until_final=until_final, as_json=as_json))
+        asyncio.run(_poll(poller, target, timeout, listen, until_final=until_final, as_json=as_json))
 
 
 async def _poll(
-    feed: Feed,
+    made_poller: Callable[[AsyncDejavuClient], Poller],
     target: str,
     seconds: float,
-    interval: float,
     listen: tuple[str, int] | None,
     *,
     until_final: bool,
@@ -70,7 +109,7 @@ async def _poll(
     slow, very_slow = (math.inf, math.inf) if console.is_terminal and not as_json else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
     async with (
         AsyncDejavuClient(target, timeout=seconds, slow=slow, very_slow=very_slow) as client,
-        Poller(feed, client, interval=interval) as poller,
+        made_poller(client) as poller,
     ):
         with _metrics(poller, listen):
             end_on_signals(poller.stop)

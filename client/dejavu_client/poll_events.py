@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.live import GameState
 
@@ -20,10 +20,10 @@ class GameChanged:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A game's half was forecast, or forecast anew because a play before 6:00 of the second quarter was corrected.
+    """The half of a game, or its end, was forecast after a minute of play; anew if a correction changed its pattern.
 
     Attributes:
-        pattern: the differentials (home − away, points) that it rests on.
+        pattern: the differentials (home − away, points) that it rests on, one for each minute.
         latency: seconds from the play that completed the pattern, by the feed's wall clock, until the forecast came.
             None where that says nothing: for a revision, or a pattern that was complete when the game was first read.
         completed: the moment of that play; None where `latency` is.
@@ -37,41 +37,99 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A forecast and the pattern that it rests on."""
+
+    pattern: tuple[int, ...]
+    forecast: Forecast
+
+    @property
+    def persistence(self) -> int:
+        """The last differential of its pattern, in points: what repeating the lead would have said."""
+        return self.pattern[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """The half of a game that was forecast is over.
+    """The half of a game that was forecast, or its end, has come.
 
     Attributes:
-        differential: home − away at the half, in points.
-        forecast: the newest one made before the half.
-        persistence: the last differential of its pattern: what repeating the lead would have said.
+        game: as it stood then.
+        horizon: `HALFTIME` or `FINAL`.
+        differential: home − away then, in points.
+        forecasts: the newest forecast of each minute that has one, by the minute; at least one.
     """
 
     game: GameState
+    horizon: Horizon.ValueType
     differential: int
-    forecast: Forecast
-    persistence: int
+    forecasts: tuple[Made, ...]
 
     @property
-    def held(self) -> bool:
-        """Whether the outcome lies in the forecast's interval, ends included."""
-        return self.forecast.interval_lower <= self.differential <= self.forecast.interval_upper
+    def newest(self) -> Made:
+        """The forecast of the last minute."""
+        return self.forecasts[-1]
 
     @property
-    def error(self) -> float:
-        """Absolute error of the forecast, in points."""
-        return abs(self.forecast.point_forecast - self.differential)
+    def held(self) -> int:
+        """For how many of the forecasts the outcome lies in the interval, ends included."""
+        intervals = [(made.forecast.interval_lower, made.forecast.interval_upper) for made in self.forecasts]
+        return sum(lower <= self.differential <= upper for lower, upper in intervals)
 
     @property
-    def persistence_error(self) -> int:
-        """Absolute error of persistence, in points."""
-        return abs(self.persistence - self.differential)
+    def errors(self) -> tuple[float, ...]:
+        """Absolute error of each forecast, in points."""
+        return tuple(abs(made.forecast.point_forecast - self.differential) for made in self.forecasts)
+
+    @property
+    def persistence_errors(self) -> tuple[int, ...]:
+        """Absolute error of persistence after the same minutes, in points."""
+        return tuple(abs(made.persistence - self.differential) for made in self.forecasts)
+
+    @property
+    def brier(self) -> tuple[float, ...]:
+        """Brier score (Brier 1950) of each forecast's probability that the home team leads then: 0 is best, 1 worst.
+
+        At the end, where nobody is level, that of the probability that it wins.
+        """
+        came = float(self.differential > 0)
+        return tuple((made.forecast.home_lead_probability - came) ** 2 for made in self.forecasts)
+
+    @property
+    def leader_brier(self) -> tuple[float, ...]:
+        """The same for whoever takes the leader of the moment to lead then for certain, a level game for a toss-up."""
+        came = float(self.differential > 0)
+        return tuple(((_sign(made.persistence) + 1) / 2 - came) ** 2 for made in self.forecasts)
+
+
+def _sign(points: int) -> int:
+    return (points > 0) - (points < 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A game's half will not be forecast any more."""
+    """The half of a game, or its end, was not forecast after these minutes, and will not be any more.
+
+    Attributes:
+        minutes: ascending; at least one.
+    """
 
     game: GameState
+    horizon: Horizon.ValueType
+    minutes: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLimits:
+    """The server's model can't do all that is wanted; what it can't is not asked for.
+
+    Attributes:
+        model_version: which model.
+        reason: what it can't do.
+    """
+
+    model_version: str
     reason: str
 
 
@@ -118,4 +176,4 @@ class Fault:
     kind: FaultKind = field(kw_only=True)
 
 
-Event = GameChanged | Prediction | Outcome | Missed | Fault
+Event = GameChanged | Prediction | Outcome | Missed | ModelLimits | Fault

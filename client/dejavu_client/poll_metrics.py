@@ -6,8 +6,8 @@
 |   {game_id, home, away}                             |                                                            |
 | dejavu_poll_scoreboard_age_seconds                  | since the scoreboard was read, or the start if it never was|
 | dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard or game, kind: a `FaultKind`    |
-| dejavu_poll_forecasts_total{outcome}                | halves: new, revision, or missed, games included that were |
-|                                                     | past their half when the poller was started                |
+| dejavu_poll_forecasts_total{horizon, outcome}       | minutes of games: new, revision, or missed, those included |
+|                                                     | that had gone by when the poller was started               |
 | dejavu_poll_forecast_latency_seconds                | from the play that completed a pattern to its forecast     |
 
 Ages are those of the moment when they are asked for. A game that is over is not among them any more.
@@ -25,11 +25,14 @@ from prometheus_client.registry import Collector
 
 from dejavu_client.poll_events import Event, Fault, FaultKind, Missed, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 
 LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the latency histogram, in seconds; a poll of every ten seconds adds as much."""
 _SCOREBOARD = "scoreboard"
+_LABELS = {HALFTIME: "halftime", FINAL: "final"}
+"""Horizons as the server's metrics call them."""
 
 
 class PollMetrics:
@@ -41,7 +44,9 @@ class PollMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._faults = Counter("dejavu_poll_faults", "Faults.", ["source", "kind"], registry=registry)
-        self._forecasts = Counter("dejavu_poll_forecasts", "Forecasts of halves.", ["outcome"], registry=registry)
+        self._forecasts = Counter(
+            "dejavu_poll_forecasts", "Forecasts of minutes of games.", ["horizon", "outcome"], registry=registry
+        )
         self._latency = Histogram(
             "dejavu_poll_forecast_latency_seconds",
             "From the play that completed a pattern to its forecast.",
@@ -52,8 +57,9 @@ class PollMetrics:
         for source in (_SCOREBOARD, "game"):
             for kind in FaultKind:
                 self._faults.labels(source, kind)
-        for outcome in ("new", "revision", "missed"):
-            self._forecasts.labels(outcome)
+        for horizon in (HALFTIME, FINAL):
+            for outcome in ("new", "revision", "missed"):
+                self._forecasts.labels(_LABELS[horizon], outcome)
 
     def __call__(self, event: Event) -> None:
         """Counts an event."""
@@ -61,11 +67,12 @@ class PollMetrics:
             case Fault():
                 self._faults.labels(_SCOREBOARD if event.source == _SCOREBOARD else "game", event.kind).inc()
             case Prediction():
-                self._forecasts.labels("revision" if event.forecast.revision else "new").inc()
+                outcome = "revision" if event.forecast.revision else "new"
+                self._forecasts.labels(_LABELS[event.forecast.horizon], outcome).inc()
                 if event.latency is not None:
                     self._latency.observe(event.latency)
             case Missed():
-                self._forecasts.labels("missed").inc()
+                self._forecasts.labels(_LABELS[event.horizon], "missed").inc(len(event.minutes))
             case _:
                 pass
 

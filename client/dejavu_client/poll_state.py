@@ -1,14 +1,15 @@
-"""What a poller knows of an evening: the games with their forecasts and outcomes, and what they add up to."""
+"""What a poller knows of a game: as the feed shows it, how well it can be read, and what was forecast of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from dejavu.v1.forecast_pb2 import Forecast
-from dejavu_client.poll_events import Outcome
-from dejavu_feed.course import last_change
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.poll_horizon import WatchedHorizon
+from dejavu_client.requests import FINAL
+from dejavu_feed.course import completed_minutes, last_change
 from dejavu_feed.errors import StaleFeed
 from dejavu_feed.live import GameState, GameStatus, Play
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
@@ -59,15 +60,10 @@ class WatchedGame:
             been first. An answer of the past does not count.
         day: the scoreboard's date when the game was first seen.
         shown: whether the last scoreboard shows it.
-        pattern, forecast: the newest forecast and what it rests on.
-        refused: a pattern that the server will not forecast.
-        outcome: what the half brought, if it was forecast.
-        note: what lastingly stands in the way of a forecast.
+        horizons: what is forecast of it.
         trouble: what went wrong last, until it goes right again.
-        reads: how often its plays were read or could not be.
         unanswered: how many times in a row the server gave no forecast.
-        seen_incomplete: whether the plays were read before the pattern was complete.
-        half_over: whether the half is known to be played.
+        first_minute: how many minutes were complete when its plays were first read; None before.
         read_to_end: whether the plays were read after the game had become final.
         backoff, box_backoff: how often its plays, and its box score, are read.
         played: game seconds until the last of the plays.
@@ -80,16 +76,10 @@ class WatchedGame:
     plays_time: datetime | None = None
     day: str = ""
     shown: bool = True
-    pattern: tuple[int, ...] | None = None
-    forecast: Forecast | None = None
-    refused: tuple[int, ...] | None = None
-    outcome: Outcome | None = None
-    note: str = ""
+    horizons: dict[Horizon.ValueType, WatchedHorizon] = field(default_factory=dict)
     trouble: str = ""
-    reads: int = 0
     unanswered: int = 0
-    seen_incomplete: bool = False
-    half_over: bool = False
+    first_minute: int | None = None
     read_to_end: bool = False
     backoff: Backoff = field(default_factory=Backoff)
     box_backoff: Backoff = field(default_factory=Backoff)
@@ -103,19 +93,27 @@ class WatchedGame:
         return self.state.status is GameStatus.FINAL or self.state.text.upper().startswith(_POSTPONED)
 
     @property
-    def half_played(self) -> bool:
-        """Whether the scoreboard says that the half is over. Its clock is not asked: it may run ahead of the plays."""
-        return self.state.status is GameStatus.FINAL or self.state.period > 2
+    def played_out(self) -> bool:
+        """Whether nothing of it can be forecast any more."""
+        return all(watched.over for watched in self.horizons.values())
 
     @property
     def to_follow(self) -> bool:
-        """Whether its plays are of interest: while the half can be forecast, and until its end if it was.
+        """Whether its plays are of interest: while something can be forecast, and until its end if something was.
 
         The end of a half that only the plays tell of may be withdrawn, so they are read on.
         """
         if self.state.status is GameStatus.SCHEDULED or self.read_to_end:
             return False
-        return self.forecast is not None or not (self.half_over and self.half_played)
+        return any(
+            watched.made or not (watched.over and watched.told_over(self.state)) for watched in self.horizons.values()
+        )
+
+    @property
+    def to_settle(self) -> bool:
+        """Whether its end was forecast and has not been told."""
+        final = self.horizons.get(FINAL)
+        return final is not None and bool(final.made) and final.outcome is None
 
     def to_look_up(self, now: datetime) -> bool:
         """Whether its box score is of interest where the scoreboard does not show it: if it is, or should be, live."""
@@ -128,12 +126,12 @@ class WatchedGame:
     def age(self, now: datetime) -> float | None:
         """Seconds since the feed last told something new of a game under way; None for a game that is not.
 
-        It is the older of its score and its plays. Plays count until the half is over.
+        It is the older of its score and its plays. Plays count while something can be forecast from them.
         """
         if self.state.status is not GameStatus.LIVE or self.over:
             return None
         times = [self.state_time]
-        if self.plays_time is not None and not self.half_over:
+        if self.plays_time is not None and not self.played_out:
             times.append(self.plays_time)
         return max(0.0, (now - min(times)).total_seconds())
 
@@ -163,7 +161,8 @@ class WatchedGame:
             StaleFeed: if they are; nothing is taken over then.
         """
         changed = last_change(plays, now)
-        if changed is not None and not self.half_played:
+        regulation = self.state.status is not GameStatus.FINAL and self.state.period <= 4
+        if changed is not None and regulation:
             if self.last_change is not None and changed < self.last_change:
                 raise StaleFeed(
                     f"plays until {changed:%H:%M:%S} UTC, and others until {self.last_change:%H:%M:%S} before"
@@ -171,6 +170,8 @@ class WatchedGame:
             self.last_change = changed
         self.plays_time = now
         self.played = plays[-1].elapsed if plays else 0.0
+        if self.first_minute is None:
+            self.first_minute = completed_minutes(plays)
         self.trouble = ""
         self.backoff.succeeded()
 
@@ -189,43 +190,10 @@ def _elapsed(state: GameState, clock: float | None = None) -> float:
     return elapsed_seconds(state.period, min(left, length))
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """An evening in figures. Errors are mean absolute ones in points, on the same games; None without any.
+def watched_horizons(wanted: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, WatchedHorizon]:
+    """What is to be forecast of a game, before anything was.
 
-    Attributes:
-        forecasts: how many games were forecast.
-        settled: how many of them have reached the half.
-        held: for how many of these the interval held.
-        nominal: the mean of the rates that those intervals promise.
-        latencies: seconds from the feed to the forecast, ascending.
+    Args:
+        wanted: for each horizon, the minutes after which it is to be forecast.
     """
-
-    games: int
-    forecasts: int
-    settled: int
-    held: int
-    nominal: float | None
-    error: float | None
-    persistence_error: float | None
-    latencies: tuple[float, ...]
-
-
-def summarize(games: Iterable[WatchedGame], latencies: Iterable[float]) -> Summary:
-    """The figures of an evening so far."""
-    watched = list(games)
-    outcomes = [game.outcome for game in watched if game.outcome is not None]
-    return Summary(
-        games=len(watched),
-        forecasts=sum(game.forecast is not None for game in watched),
-        settled=len(outcomes),
-        held=sum(outcome.held for outcome in outcomes),
-        nominal=_mean([outcome.forecast.coverage_probability for outcome in outcomes]),
-        error=_mean([outcome.error for outcome in outcomes]),
-        persistence_error=_mean([outcome.persistence_error for outcome in outcomes]),
-        latencies=tuple(sorted(latencies)),
-    )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+    return {horizon: WatchedHorizon(horizon, minutes) for horizon, minutes in wanted.items()}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.figures import percentile
 from dejavu_client.numerals import chance, percent, signed
-from dejavu_client.poll_events import Event, Fault, GameChanged, Missed, Outcome, Prediction
-from dejavu_client.poll_state import Summary
+from dejavu_client.poll_events import Event, Fault, GameChanged, Made, Missed, ModelLimits, Outcome, Prediction
+from dejavu_client.poll_summary import HorizonSummary, Summary
+from dejavu_client.requests import FINAL
+from dejavu_client.words import count, leads_then, moment
 from dejavu_feed.live import GameState, GameStatus
 from dejavu_feed.names import is_replay
 
@@ -21,7 +24,7 @@ def interval(forecast: Forecast) -> str:
     return f"{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}"
 
 
-LEGEND = "half, interval, outcome: home − away, in points · score: away–home"
+LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """What the lines and the table do not say of themselves."""
 
 
@@ -35,30 +38,44 @@ def score(game: GameState) -> str:
     return "" if game.status is GameStatus.SCHEDULED else f"{game.away_score}–{game.home_score}"
 
 
+def spans(minutes: tuple[int, ...]) -> str:
+    """Minutes in words, those that follow one another together: minute 9, minutes 6–8, 12."""
+    runs: list[list[int]] = []
+    for minute in minutes:
+        if runs and minute == runs[-1][-1] + 1:
+            runs[-1].append(minute)
+        else:
+            runs.append([minute])
+    text = ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return f"minute{'s' * (len(minutes) > 1)} {text}"
+
+
 def event_line(event: Event) -> str:
     """One line that tells an event."""
     if isinstance(event, Fault):
         again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
         return f"{event.source}: {event.reason}{again}"
+    if isinstance(event, ModelLimits):
+        return event.reason
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
     match event:
         case GameChanged():
             return about
         case Missed():
-            return f"{about}  not forecast: {event.reason}"
+            return f"{about}  {moment(event.horizon)} not forecast after {spans(event.minutes)}: {event.reason}"
         case Prediction(forecast=forecast):
             revision = f", revision {forecast.revision}" if forecast.revision else ""
             return (
                 f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
-                f"half {signed(forecast.point_forecast)} [{interval(forecast)}] "
+                f"{moment(forecast.horizon)} {signed(forecast.point_forecast)} [{interval(forecast)}] "
                 f"at {percent(forecast.coverage_probability)}, "
-                f"{event.game.home} leads {chance(forecast.home_lead_probability)}{revision}"
+                f"{event.game.home} {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
             )
         case Outcome():
             return (
-                f"{about}  half {signed(event.differential, 0)}, forecast {signed(event.forecast.point_forecast)}: "
-                f"interval {'held' if event.held else 'missed'}, error {event.error:.1f}, "
-                f"persistence {event.persistence_error}"
+                f"{about}  {moment(event.horizon)} {signed(event.differential, 0)}: "
+                f"{event.held} of {count(len(event.forecasts), 'interval')} held, "
+                f"mean absolute error {_mean(event.errors):.1f} (persistence {_mean(event.persistence_errors):.1f})"
             )
 
 
@@ -73,12 +90,19 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
             "reason": event.reason,
             "failures": event.failures,
         }
+    if isinstance(event, ModelLimits):
+        return record | {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
     record |= {"game": _game_record(event.game)}
     match event:
         case GameChanged():
             return record | {"event": "game"}
         case Missed():
-            return record | {"event": "missed", "reason": event.reason}
+            return record | {
+                "event": "missed",
+                "horizon": Horizon.Name(event.horizon),
+                "minutes": list(event.minutes),
+                "reason": event.reason,
+            }
         case Prediction():
             return record | {
                 "event": "forecast",
@@ -89,11 +113,15 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
         case Outcome():
             return record | {
                 "event": "outcome",
+                "horizon": Horizon.Name(event.horizon),
                 "differential": event.differential,
+                "forecasts": len(event.forecasts),
                 "held": event.held,
-                "error": event.error,
-                "persistenceError": event.persistence_error,
-                "forecast": _forecast_record(event.forecast),
+                "meanAbsoluteError": _mean(event.errors),
+                "persistenceMeanAbsoluteError": _mean(event.persistence_errors),
+                "brier": _mean(event.brier),
+                "leaderBrier": _mean(event.leader_brier),
+                "newest": _made_record(event.newest),
             }
 
 
@@ -104,28 +132,51 @@ def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
         "event": "summary",
         "games": summary.games,
         "forecasts": summary.forecasts,
-        "settled": summary.settled,
-        "held": summary.held,
-        "nominalCoverage": summary.nominal,
-        "meanAbsoluteError": summary.error,
-        "persistenceMeanAbsoluteError": summary.persistence_error,
+        "missed": summary.missed,
+        "horizons": [_horizon_record(horizon) for horizon in summary.horizons],
         "latencySecondsP50": percentile(summary.latencies, 0.5) if summary.latencies else None,
         "latencySecondsP95": percentile(summary.latencies, 0.95) if summary.latencies else None,
     }
 
 
-def summary_line(summary: Summary) -> str:
-    """The evening's figures in one line."""
-    parts = [_count(summary.games, "game"), _count(summary.forecasts, "forecast")]
-    if summary.error is not None and summary.persistence_error is not None and summary.nominal is not None:
-        parts += [
-            f"{summary.held} of {_count(summary.settled, 'interval')} held (nominal {percent(summary.nominal)})",
-            f"mean absolute error {summary.error:.2f} (persistence {summary.persistence_error:.2f})",
-        ]
+def summary_lines(summary: Summary) -> list[str]:
+    """The evening's figures: a line for the whole, and one for each horizon that has been reached."""
+    parts = [count(summary.games, "game"), count(summary.forecasts, "forecast")]
+    if summary.missed:
+        parts.append(f"{summary.missed} missed")
     if summary.latencies:
         p50, p95 = percentile(summary.latencies, 0.5), percentile(summary.latencies, 0.95)
-        parts.append(f"feed to forecast {p50:.2f} s (p50), {p95:.2f} s (p95)")
-    return " · ".join(parts)
+        parts.append(f"from the feed in {p50:.2f} s (p50), {p95:.2f} s (p95)")
+    return [" · ".join(parts), *filter(None, map(horizon_line, summary.horizons))]
+
+
+def horizon_line(of: HorizonSummary) -> str:
+    """A horizon's figures: coverage, and the error of points at the half, of chances at the end; "" without any."""
+    if of.nominal is None:
+        return ""
+    held = f"{of.held} of {count(of.settled, 'interval')} at {percent(of.nominal)} held"
+    if of.horizon == FINAL:
+        error = f"Brier {of.brier:.3f} (leader {of.leader_brier:.3f})"
+    else:
+        error = f"MAE {of.error:.2f} (persistence {of.persistence_error:.2f})"
+    return f"{moment(of.horizon)}, {count(of.settled_games, 'game')}: {held} · {error}"
+
+
+def _horizon_record(of: HorizonSummary) -> dict[str, Any]:
+    return {
+        "horizon": Horizon.Name(of.horizon),
+        "games": of.games,
+        "forecasts": of.forecasts,
+        "missed": of.missed,
+        "settledGames": of.settled_games,
+        "settledForecasts": of.settled,
+        "held": of.held,
+        "nominalCoverage": of.nominal,
+        "meanAbsoluteError": of.error,
+        "persistenceMeanAbsoluteError": of.persistence_error,
+        "brier": of.brier,
+        "leaderBrier": of.leader_brier,
+    }
 
 
 def _game_record(game: GameState) -> dict[str, Any]:
@@ -147,8 +198,12 @@ def _forecast_record(forecast: Forecast) -> dict[str, Any]:
     return MessageToDict(forecast, always_print_fields_with_no_presence=True)
 
 
-def _count(number: int, of: str) -> str:
-    return f"{number} {of}{'' if number == 1 else 's'}"
+def _made_record(made: Made) -> dict[str, Any]:
+    return {"pattern": list(made.pattern), "forecast": _forecast_record(made.forecast)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _iso(now: datetime) -> str:

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.live import Live
 
 from dejavu_client.poll_events import Event
-from dejavu_client.poll_state import Summary
-from dejavu_client.poll_text import LEGEND, event_line, event_record, summary_line, summary_record
+from dejavu_client.poll_summary import Summary
+from dejavu_client.poll_text import LEGEND, event_line, event_record, summary_lines, summary_record
 from dejavu_client.poller import Poller
 from dejavu_client.table import evening
 from dejavu_feed.clock import utc_now
@@ -69,7 +69,8 @@ class Printer:
         if self._as_json:
             self._line(json.dumps(summary_record(summary, utc_now()), ensure_ascii=False))
         else:
-            self._line(summary_line(summary))
+            for line in summary_lines(summary):
+                self._line(line)
 
     def _line(self, text: str) -> None:
         try:
@@ -90,6 +91,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
                 poller.summary(),
                 scoreboard_time=poller.scoreboard_time,
                 scoreboard_trouble=poller.scoreboard_trouble,
+                limits=poller.limits,
                 now=utc_now(),
             ),
             refresh=True,

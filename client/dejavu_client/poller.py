@@ -1,24 +1,26 @@
-"""The live poller: watches the scoreboard, has the half of each game forecast in time, and tells how it came out.
+"""The live poller: watches the scoreboard, has every minute of each game forecast in time, and tells how it came out.
 
 A turn starts one read of the scoreboard and one of the plays of every game under way; who is slow to answer only
-misses turns of its own. Everything is rebuilt from all plays at each read, so a correction before the half leads to a
-revision, and after it to a corrected outcome. The ledger keeps a game's forecast once for the same pattern: after a
-restart, or to a second poller, the stored one is the answer. Nothing is forecast from an answer of the past
-(docs/decisions/0015).
+misses turns of its own. Everything is rebuilt from all plays at each read. The newest completed minute counts: the half
+and the end are forecast from it, in one call, and a correction of its pattern leads to a revision. Forecasts of older
+minutes stand, and minutes that went by unseen are told as missed and not made up (docs/decisions/0017). The ledger
+keeps a forecast once for the same pattern: after a restart, or to a second poller, the stored one is the answer.
+Nothing is forecast from an answer of the past (docs/decisions/0015), and nothing is asked that the model can't do.
 
 The module is public: a program of yours can watch an evening as `dejavu poll` does.
 
 ```python
 import asyncio
 
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.poller import Poller, Prediction
 from dejavu_feed.nba import NbaFeed
 
 
 def announce(prediction: Prediction) -> None:
     game, forecast = prediction.game, prediction.forecast
-    print(f"{game.away} @ {game.home}: {forecast.point_forecast:+.1f} at the half, sequence {forecast.sequence}")
+    moment = "end" if forecast.horizon == FINAL else "half"
+    print(f"{game.away} @ {game.home}: {forecast.point_forecast:+.1f} at the {moment}, sequence {forecast.sequence}")
 
 
 async def main() -> None:
@@ -36,31 +38,36 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final, Protocol, Self, TypeVar
+from types import MappingProxyType
+from typing import Final, Self, TypeVar
 
-from dejavu.v1.forecast_pb2 import Forecast
-from dejavu_client.errors import PASSING, DejavuClientError, InternalError
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.log import get_logger
+from dejavu_client.poll_ask import Predictor
 from dejavu_client.poll_events import (
     Event,
     Fault,
     FaultKind,
     GameChanged,
+    Made,
     Missed,
+    ModelLimits,
     Outcome,
     Prediction,
     feed_fault,
 )
+from dejavu_client.poll_foretell import Foreteller
+from dejavu_client.poll_horizon import FIRST_MINUTE, WatchedHorizon, wanted_minutes
 from dejavu_client.poll_reads import Reads, ask
-from dejavu_client.poll_state import Backoff, Summary, WatchedGame, summarize
+from dejavu_client.poll_state import Backoff, WatchedGame, watched_horizons
+from dejavu_client.poll_summary import HorizonSummary, Summary, summarize
+from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
-from dejavu_feed.course import earliest_half, half_is_over, halftime_score, live_pattern
 from dejavu_feed.errors import FeedError, StaleFeed
-from dejavu_feed.live import GameState, GameStatus, Play
+from dejavu_feed.live import GameState, GameStatus
 from dejavu_feed.nba import Feed
 
 __all__ = [
@@ -71,37 +78,32 @@ __all__ = [
     "FaultKind",
     "Feed",
     "GameChanged",
+    "HorizonSummary",
+    "Made",
     "Missed",
+    "ModelLimits",
     "Outcome",
     "Poller",
     "Prediction",
     "Predictor",
     "Summary",
     "WatchedGame",
+    "WatchedHorizon",
 ]
 
 EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
 
-PATTERN_MINUTES: Final = 18
 DEFAULT_INTERVAL: Final = 10.0
 _SCOREBOARD: Final = "scoreboard"
-_REST_AFTER_HALF: Final = 9
-"""Turns between two reads of a game whose half is known to be over: only corrections are still of interest."""
+_REST: Final = 9
+"""Turns between two reads of a game of which nothing can be forecast any more: how it ends is of interest, in time."""
 _LOST_AFTER: Final = 3
 """Failures of the scoreboard in a row after which games are looked up by their box scores."""
 _GIVEN_UP_AFTER: Final = 12
 """Failures in a row after which the plays of a game that is final are left unread."""
 
 log = get_logger()
-
-
-class Predictor(Protocol):
-    """Who forecasts; an `AsyncDejavuClient`."""
-
-    async def predict(self, pattern: Sequence[float], *, game_id: str, home_team: str, away_team: str) -> Forecast:
-        """Forecasts a game's half; raises a `DejavuClientError`."""
-        ...
 
 
 class Poller:
@@ -111,9 +113,15 @@ class Poller:
         feed: where games come from; read in threads, each source by one at a time.
         client: who forecasts.
         interval: seconds from the start of one turn to that of the next.
+        horizons: what to forecast: `HALFTIME`, `FINAL`, or both.
+        from_minute: the first minute of play after which to forecast, 1 … 47.
+        every: how many minutes from one forecast to the next.
         on_prediction: called with each forecast, once for each place in the ledger.
         on_event: called with everything that happens, forecasts included.
         now: the wall clock, aware.
+
+    Raises:
+        ValueError: if there is no minute to forecast.
 
     Callbacks may be coroutine functions; one that fails is logged and harms nobody else.
 
@@ -121,6 +129,7 @@ class Poller:
         games: every game seen so far by its id, in the scoreboard's order.
         scoreboard_time: when the scoreboard was last read; None before.
         scoreboard_trouble: why it could not be read the last time; "" if it could.
+        wanted: for each horizon, the minutes after which it is forecast.
     """
 
     def __init__(
@@ -129,15 +138,24 @@ class Poller:
         client: Predictor,
         *,
         interval: float = DEFAULT_INTERVAL,
+        horizons: Collection[Horizon.ValueType] = (HALFTIME, FINAL),
+        from_minute: int = FIRST_MINUTE,
+        every: int = 1,
         on_prediction: Sequence[Callback[Prediction]] = (),
         on_event: Sequence[Callback[Event]] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
+        if from_minute < 1 or every < 1:
+            raise ValueError(f"from_minute={from_minute}, every={every}; expected 1 or more")
+        minutes = {horizon: wanted_minutes(horizon, from_minute, every) for horizon in horizons}
+        self.wanted = MappingProxyType({horizon: each for horizon, each in minutes.items() if each})
+        if not self.wanted:
+            raise ValueError(f"from_minute={from_minute} leaves nothing to forecast; expected less, or other horizons")
         self.games: dict[str, WatchedGame] = {}
         self.scoreboard_time: datetime | None = None
         self.scoreboard_trouble = ""
         self._feed = feed
-        self._client = client
+        self._foreteller = Foreteller(client, self.wanted, self._emit, now)
         self._interval = interval
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
@@ -146,8 +164,6 @@ class Poller:
         self._reads = Reads()
         self._backoff = Backoff()
         self._known_faults: frozenset[str] = frozenset()
-        self._told: set[int] = set()
-        self._latencies: list[float] = []
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -169,9 +185,14 @@ class Poller:
         """Ends `run` at once; to be called in the loop, for instance by a signal handler of it."""
         self._stop.set()
 
+    @property
+    def limits(self) -> str:
+        """What of the wanted the server's model can't do; "" if it can do all, or nobody has asked."""
+        return self._foreteller.limits
+
     def summary(self) -> Summary:
         """The evening in figures, so far."""
-        return summarize(self.games.values(), self._latencies)
+        return summarize(self.games.values(), self.wanted, self._foreteller.latencies)
 
     async def run(self, *, until_final: bool = False) -> None:
         """Turn after turn, until `stop`.
@@ -249,7 +270,8 @@ class Poller:
         game = self.games.get(state.game_id)
         before = game.state if game else None
         if game is None:
-            game = self.games[state.game_id] = WatchedGame(state, now, day=day)
+            horizons = watched_horizons(self.wanted)
+            game = self.games[state.game_id] = WatchedGame(state, now, day=day, horizons=horizons)
         else:
             behind = game.behind_since
             if not game.saw(state, now):
@@ -260,11 +282,15 @@ class Poller:
         changed = before is None or before.status is not state.status
         if changed:
             if state.status is GameStatus.LIVE:  # tipped off, or called final too early
-                game.half_over = game.read_to_end = False
+                game.read_to_end = False
+                for watched in game.horizons.values():
+                    watched.over = False
                 game.plays_time = game.plays_time or now
             await self._emit(GameChanged(state))
-        if game.forecast is None and not game.half_over and game.half_played and state.game_id not in self._reads:
-            await self._miss(game)
+        if state.game_id not in self._reads:
+            for watched in game.horizons.values():
+                if not watched.made and not watched.over and watched.told_over(state):
+                    await self._foreteller.close(game, watched)
         return changed
 
     async def _follow(self, game: WatchedGame) -> None:
@@ -272,82 +298,14 @@ class Poller:
         status = game.state.status
         plays = await ask(self._feed.plays, game.state.game_id)
         game.read(plays, self._now())
-        if half_is_over(plays) or game.half_played:
-            await self._settle(game, plays)
-        else:
-            game.half_over = False  # a period, or its end, may have been shown too early
-            await self._foresee(game, plays)
-        game.reads += 1
+        await self._foreteller.follow(game, plays)
+        if game.played_out:
+            game.backoff.succeeded(rest=_REST)
+        if status is GameStatus.FINAL and game.to_settle:
+            raise StaleFeed("the game is final, and its plays do not tell of its end")
         game.read_to_end = status is GameStatus.FINAL
         if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
             game.backoff.skip = 0
-
-    async def _foresee(self, game: WatchedGame, plays: Sequence[Play]) -> None:
-        """Has the half forecast if its pattern is complete, and is another one than before."""
-        pattern = live_pattern(plays, PATTERN_MINUTES)
-        if pattern is None:
-            game.seen_incomplete = True
-        elif pattern not in (game.pattern, game.refused):
-            now = self._now()
-            earliest = earliest_half(plays, now)
-            if earliest is not None and earliest < now:
-                late = (now - earliest).total_seconds()
-                raise StaleFeed(f"by this machine's clock the half may be over, for {late:.0f} s: its plays are old")
-            await self._forecast(game, pattern, _completed_at(plays))
-
-    async def _forecast(self, game: WatchedGame, pattern: tuple[int, ...], completed: datetime | None) -> None:
-        state = game.state
-        try:
-            forecast = await self._client.predict(
-                pattern, game_id=state.game_id, home_team=state.home, away_team=state.away
-            )
-        except (*PASSING, InternalError) as error:  # a fault of the server's may be gone when it is asked again
-            game.trouble = f"server: {error}"
-            game.unanswered += 1
-            reason = f"no forecast, trying again: {error}"
-            await self._emit(Fault(state.game_id, reason, game.unanswered, kind=FaultKind.SERVER))
-            return
-        except DejavuClientError as error:
-            game.refused, game.note = pattern, f"refused: {error}"
-            reason = f"the server refuses to forecast: {error}"
-            await self._emit(Fault(state.game_id, reason, kind=FaultKind.REFUSED))
-            return
-        latency = None
-        if game.forecast is not None or not game.seen_incomplete:
-            completed = None  # a revision, or complete when it was first read: when that was says nothing
-        if completed is not None:
-            latency = (self._now() - completed).total_seconds()
-            self._latencies.append(latency)
-        game.pattern, game.forecast, game.note, game.unanswered = pattern, forecast, "", 0
-        if forecast.sequence not in self._told:
-            self._told.update({forecast.sequence} - {0})
-            prediction = Prediction(game.state, pattern, forecast, latency, completed)
-            await self._call(self._on_prediction, prediction)
-            await self._emit(prediction)
-
-    async def _settle(self, game: WatchedGame, plays: Sequence[Play]) -> None:
-        """Holds a forecast against the half; anew when the plays of the half are corrected later."""
-        if game.forecast is None or game.pattern is None:
-            if not game.half_over:
-                await self._miss(game)
-            game.backoff.succeeded(rest=_REST_AFTER_HALF)
-            return
-        score = halftime_score(plays)
-        if score is None:
-            return
-        game.half_over = True
-        game.backoff.succeeded(rest=_REST_AFTER_HALF)
-        differential = score.home - score.away
-        if game.outcome is None or (game.outcome.differential, game.outcome.forecast) != (differential, game.forecast):
-            # As the plays have it: what the scoreboard showed last is older, or newer.
-            half = replace(game.state, period=2, clock=0.0, home_score=score.home, away_score=score.away, text="Half")
-            game.outcome = Outcome(half, differential, game.forecast, game.pattern[-1])
-            await self._emit(game.outcome)
-
-    async def _miss(self, game: WatchedGame) -> None:
-        game.half_over = True
-        game.note = game.note or ("no forecast before the half" if game.reads else "polled too late")
-        await self._emit(Missed(game.state, game.note))
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
         self.scoreboard_trouble = str(error)
@@ -357,16 +315,19 @@ class Poller:
         await self._emit(feed_fault(game.state.game_id, error, game.box_backoff.failed()))
 
     async def _plays_failed(self, game: WatchedGame, error: FeedError) -> None:
-        game.reads += 1
         game.trouble = f"feed: {error}"
         failures = game.backoff.failed()
         if game.state.status is GameStatus.FINAL and failures >= _GIVEN_UP_AFTER:
             game.read_to_end = True
+            for watched in game.horizons.values():
+                await self._foreteller.close(game, watched)
         await self._emit(feed_fault(game.state.game_id, error, failures))
 
     async def _emit(self, event: Event) -> None:
         if isinstance(event, Fault):  # at level info: who watches is told by the event
             log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
+        if isinstance(event, Prediction):
+            await self._call(self._on_prediction, event)
         await self._call(self._on_event, event)
 
     async def _call(self, callbacks: Iterable[Callback[EventT]], event: EventT) -> None:
@@ -377,8 +338,3 @@ class Poller:
                     await result
             except Exception:
                 log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
-
-
-def _completed_at(plays: Iterable[Play]) -> datetime | None:
-    """When, by the feed's wall clock, the play happened that completed the pattern."""
-    return next((play.actual for play in plays if play.elapsed > 60 * PATTERN_MINUTES), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import UTC
+from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -14,12 +15,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Explanation, Forecast, Horizon
-from dejavu.v1.model_service_pb2 import Model
+from dejavu.v1.forecast_pb2 import Forecast, Quantile
+from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client.numerals import chance, percent
+from dejavu_client.render_explanation import add_parts, attribution, similar_games
+from dejavu_client.words import leads_then, moment
 
-SIMILAR_GAMES_SHOWN = 10
+_VERDICTS: Final = {VERDICT_FIT: "fit", VERDICT_UNFIT: "unfit"}
 
 
 def print_json(message: Message) -> None:
@@ -31,21 +34,28 @@ def print_json(message: Message) -> None:
     sys.stdout.flush()
 
 
-def print_forecast(forecast: Forecast, *, last: float | None = None) -> None:
-    """A forecast in full; `last` is the differential that it starts from, in points."""
+def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
+    """A forecast in full; `pattern` is what it was made from: home − away by minute, in points."""
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column()
-    if last is not None:
-        rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(last, forecast))
+    if forecast.HasField("expected_margin"):
+        rows.add_row("expected before", _lead(forecast.expected_margin, forecast))
+    if pattern:
+        rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(pattern[-1], forecast))
     rows.add_row(f"at the {moment(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))
     rows.add_row(
         f"{percent(forecast.coverage_probability)} interval",
         f"{forecast.interval_lower:+.1f} to {forecast.interval_upper:+.1f}  (home − away, points)",
     )
-    rows.add_row(f"{forecast.home_team or 'home'} leads then", chance(forecast.home_lead_probability))
+    if forecast.quantiles:
+        rows.add_row("quantiles", "  ".join(map(_quantile, forecast.quantiles)))
+    then = leads_then(forecast.horizon)
+    rows.add_row(
+        f"{forecast.home_team or 'home'} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability)
+    )
     if forecast.HasField("explanation"):
-        _add_parts(rows, forecast.explanation)
+        add_parts(rows, forecast.explanation)
     rows.add_row("model", forecast.model_version)
     if forecast.sequence:
         revision = f", revision {forecast.revision}" if forecast.revision else ""
@@ -54,8 +64,10 @@ def print_forecast(forecast: Forecast, *, last: float | None = None) -> None:
         rows.add_row("recorded", "no: a what-if")
     console = Console()
     console.print(Panel(rows, title=_name(forecast), title_align="left", expand=False))
+    if forecast.explanation.HasField("attribution"):
+        console.print(attribution(forecast, pattern))
     if forecast.explanation.similar_games:
-        console.print(_similar_games(forecast))
+        console.print(similar_games(forecast))
 
 
 def print_event(event: StreamPredictionsResponse) -> None:
@@ -63,10 +75,10 @@ def print_event(event: StreamPredictionsResponse) -> None:
     if event.HasField("forecast"):
         forecast = event.forecast
         line = (
-            f"{clock(forecast.generated_time)}  {_name(forecast)}  {moment(forecast.horizon)} "
-            f"{forecast.point_forecast:+.1f}  {percent(forecast.coverage_probability)} "
+            f"{clock(forecast.generated_time)}  {_name(forecast)}  minute {forecast.elapsed_minutes}  "
+            f"{moment(forecast.horizon)} {forecast.point_forecast:+.1f}  {percent(forecast.coverage_probability)} "
             f"[{forecast.interval_lower:+.1f}, {forecast.interval_upper:+.1f}]  "
-            f"home leads {chance(forecast.home_lead_probability)}  #{forecast.sequence}"
+            f"home {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}  #{forecast.sequence}"
         )
         if forecast.revision:
             line += f" revision {forecast.revision}"
@@ -86,6 +98,11 @@ def print_model(model: Model) -> None:
         if support.max_slots != support.min_slots:
             slots += f" to {support.max_slots}"
         rows.add_row("forecasts", f"the {moment(support.horizon)}, from {slots} minutes")
+    if model.verdict in _VERDICTS:
+        reason = f": {model.verdict_reason}" if model.verdict_reason else ""
+        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
+    if model.ratings_date:
+        rows.add_row("teams' strength", f"as of {model.ratings_date}")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
@@ -97,11 +114,6 @@ def print_model(model: Model) -> None:
         rows.add_row(metric.name, f"{metric.value:.3f}{bounds}")
     title = f"{model.version}{' · active' if model.active else ''}"
     Console().print(Panel(rows, title=title, title_align="left", expand=False))
-
-
-def moment(horizon: Horizon.ValueType) -> str:
-    """A horizon in words."""
-    return "end" if horizon == HORIZON_FINAL else "half"
 
 
 def clock(time: Timestamp) -> str:
@@ -123,31 +135,8 @@ def _lead(differential: float, forecast: Forecast) -> str:
     return f"{leader} by {points}"
 
 
-def _add_parts(rows: Table, explanation: Explanation) -> None:
-    """The predictions that a forecast was made of, and the one to compare it with."""
-    parts = [
-        ("Dejavu", explanation.dejavu_prediction, f"weight {explanation.dejavu_weight:g}"),
-        ("LSTM", explanation.lstm_prediction, f"weight {explanation.lstm_weight:g}"),
-        ("persistence", explanation.baseline_prediction, "for comparison: the lead as it is"),
-    ]
-    for name, prediction, note in parts:
-        rows.add_row(f"  {name}", Text.assemble(f"{prediction:+.1f}  ", (note, "dim")))
-
-
-def _similar_games(forecast: Forecast) -> Table:
-    games = forecast.explanation.similar_games
-    shown = games[:SIMILAR_GAMES_SHOWN]
-    table = Table(
-        title="the most similar games of the past, and the lead if the score moves as it did then",
-        title_justify="left",
-    )
-    table.add_column("game")
-    table.add_column(f"at the {moment(forecast.horizon)}", justify="right")
-    table.add_column("distance", justify="right")
-    table.add_column("games", justify="right")
-    for game in shown:
-        table.add_row(game.label, f"{game.differential_at_horizon:+.1f}", f"{game.distance:.1f}", f"{game.games}")
-    return table
+def _quantile(quantile: Quantile) -> str:
+    return f"{percent(quantile.level)}: {quantile.value:+.1f}"
 
 
 def _seasons(years: Sequence[int]) -> str:

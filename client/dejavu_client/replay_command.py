@@ -24,8 +24,8 @@ from dejavu_feed.local_http import LocalServer
 from dejavu_feed.replay import Replay
 from dejavu_feed.timeline import PACE
 
-_FORECAST_WINDOW: Final = 360 * PACE
-"""Life seconds from 6:00 of the second quarter to the half: the time there is to make a forecast."""
+_LOOKS_A_MINUTE: Final = 3
+"""How often a poller should look at a game in a minute of its play, so that it misses none."""
 
 
 def replay(
@@ -142,8 +142,8 @@ def _announce(
         typer.echo(f"Faults, the same again with --seed {bad_day['seed']}:")
         for kind in bad_day["kinds"]:
             typer.echo(f"  {kind}: {ABOUT[kind]}")
-    # Six looks at each game while its half can be forecast; on a bad day as often as in life, for many are in vain.
-    between = _FORECAST_WINDOW / 6 if bad_day is None else 10.0
+    # On a bad day as often as in life, for many looks are in vain.
+    between = 60 * PACE / _LOOKS_A_MINUTE if bad_day is None else 10.0
     interval = min(10.0, max(0.05, round(between / speed, 2)))
     typer.echo(f"The last one ends at {source.end.astimezone():%H:%M:%S}; Ctrl-C ends the replay. To watch it:")
     typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g}")

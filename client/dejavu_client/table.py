@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,27 +14,36 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.numerals import chance, percent, signed
-from dejavu_client.poll_state import Summary, WatchedGame
-from dejavu_client.poll_text import LEGEND, interval, score, summary_line, teams
+from dejavu_client.poll_events import Outcome
+from dejavu_client.poll_horizon import WatchedHorizon
+from dejavu_client.poll_state import WatchedGame
+from dejavu_client.poll_summary import Summary
+from dejavu_client.poll_text import LEGEND, score, summary_lines, teams
+from dejavu_client.requests import FINAL
+from dejavu_client.words import leads_then, moment
 from dejavu_feed.live import GameStatus
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
-_COLUMNS: Final[dict[str, JustifyMethod]] = {
-    "game": "left",
-    "clock": "left",
-    "score": "right",
-    "half": "right",
-    "interval": "center",
-    "P(lead)": "right",
-    "outcome": "left",
-    "age": "right",
-}
-_REASON: Final = 16
-"""Columns for an interval, or for a line of the reason why there is none."""
-_FIRST_TO_GO: Final = ("P(lead)", "score", "outcome", "clock", "interval")
-"""Which columns a narrow terminal does without, in this order."""
+_CHANCES: Final = "leads, wins: P(the home team does), then whether it did · 40/42: intervals held"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column.
+
+    Attributes:
+        name: which it is.
+        header: what stands above it.
+        keep: how long a terminal that is too narrow for all keeps it; the lowest go first.
+    """
+
+    name: str
+    header: str
+    justify: JustifyMethod
+    keep: int
 
 
 def evening(
@@ -43,20 +52,33 @@ def evening(
     *,
     scoreboard_time: datetime | None,
     scoreboard_trouble: str,
+    limits: str = "",
     now: datetime,
 ) -> RenderableType:
-    """Every game with its forecast and its outcome, what is going wrong, and the figures so far."""
+    """Every game with its forecasts and outcomes, what is going wrong, and the figures so far.
+
+    Args:
+        games: in the order in which they are shown.
+        summary: the figures.
+        scoreboard_time: when the scoreboard was last read; None before.
+        scoreboard_trouble: why it can't be read; "" if it can.
+        limits: what the server's model can't forecast; "" if it can do all.
+        now: aware.
+    """
     watched = list(games)
     lines = [Text(f"{teams(game.state)}: {game.trouble}", style="yellow") for game in watched if game.trouble]
     if scoreboard_trouble:
         known = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
         lines.append(Text(f"scoreboard{known}: {scoreboard_trouble}", style="yellow"))
+    if limits:
+        lines.append(Text(limits, style="yellow"))
     if not watched:
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
         return Group(Text(waiting, style="dim"), *lines)
-    lines.append(Text(summary_line(summary)))
-    lines.append(Text(f"{LEGEND} · P(lead): home ahead at the half · age: of a live game's data", style="dim"))
-    return Group(_Table(watched, now), Padding(Group(*lines), (0, 1)))
+    lines += [Text(line, style="dim") for line in _notes(watched)]
+    lines += [Text(line) for line in summary_lines(summary)]
+    lines += [Text(line, style="dim") for line in (LEGEND, _CHANCES)]
+    return Padding(Group(_Table(watched, now), Text(), *lines), (0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,55 +89,102 @@ class _Table:
     now: datetime
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = list(self._columns())
         roomy = options.update(max_width=1_000)
-        tables = (self._without(_FIRST_TO_GO[:number]) for number in range(len(_FIRST_TO_GO)))
-        fitting = (table for table in tables if Measurement.get(console, roomy, table).maximum <= options.max_width)
-        yield next(fitting, self._without(_FIRST_TO_GO))
+        table = self._of(columns)
+        while Measurement.get(console, roomy, table).maximum > options.max_width:
+            lowest = min(column.keep for column in columns)
+            if lowest == max(column.keep for column in columns):
+                break
+            columns = [column for column in columns if column.keep != lowest]
+            table = self._of(columns)
+        yield table
 
-    def _without(self, left_out: Sequence[str]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-        for name, justify in _COLUMNS.items():
-            if name not in left_out:
-                header = f"{_nominal(self.games)}{name}" if name == "interval" else name
-                # Of fixed width: the reason why there is no forecast may be broken, nothing else may.
-                width = max(_REASON, len(header)) if name == "interval" else None
-                table.add_column(header, justify=justify, no_wrap=width is None, width=width)
+    def _columns(self) -> Iterator[_Column]:
+        yield _Column("game", "game", "left", 9)
+        yield _Column("clock", "clock", "left", 5)
+        yield _Column("score", "score", "right", 2)
+        yield _Column("min", "min", "right", 1)
+        horizons = dict.fromkeys(horizon for game in self.games for horizon in game.horizons)
+        for horizon in horizons:
+            keep = 8 if horizon == FINAL else 6
+            name = moment(horizon)
+            yield _Column(name, name, "right", keep)
+            yield _Column(f"{name} interval", self._nominal(horizon), "center", 4 if horizon == FINAL else 3)
+            yield _Column(f"{name} chance", leads_then(horizon), "right", keep)
+        yield _Column("age", "age", "right", 9)
+
+    def _of(self, columns: Sequence[_Column]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column.header, justify=column.justify, no_wrap=True)
         for game in self.games:
             cells = _cells(game, self.now)
-            row = [cells[name] for name in _COLUMNS if name not in left_out]
+            row = [cells.get(column.name, Text()) for column in columns]
             table.add_row(*row, style="dim" if game.state.status is GameStatus.SCHEDULED else "")
         return table
+
+    def _nominal(self, horizon: Horizon.ValueType) -> str:
+        """The intervals' nominal coverage, if they share one."""
+        of_horizon = (game.horizons[horizon].newest for game in self.games if horizon in game.horizons)
+        rates = {percent(made.forecast.coverage_probability) for made in of_horizon if made is not None}
+        return rates.pop() if len(rates) == 1 else "interval"
 
 
 def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
     """What stands in each column."""
-    forecast = game.forecast
     age = game.age(now)
-    return {
+    cells = {
         "game": Text(teams(game.state)),
         "clock": Text(game.state.text),
         "score": Text(score(game.state)),
-        "half": Text("" if forecast is None else signed(forecast.point_forecast), style="bold"),
-        "interval": Text(game.note, style="dim") if forecast is None else Text(interval(forecast)),
-        "P(lead)": Text("" if forecast is None else chance(forecast.home_lead_probability)),
-        "outcome": _outcome(game),
         "age": Text(
             "" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"
         ),
     }
+    minutes = [len(each.newest.pattern) for each in game.horizons.values() if each.newest and not each.over]
+    if minutes:
+        cells["min"] = Text(f"{max(minutes)}", style="dim")
+    for watched in game.horizons.values():
+        cells |= _of_horizon(watched)
+    return cells
 
 
-def _outcome(game: WatchedGame) -> Text:
-    if game.outcome is None:
-        return Text()
-    verdict = ("held", "green") if game.outcome.held else ("missed", "red")
-    return Text.assemble(f"{signed(game.outcome.differential, 0)} ", verdict)
+def _of_horizon(watched: WatchedHorizon) -> dict[str, Text]:
+    """A horizon's cells: its forecast, and once it has come, what it brought."""
+    name = moment(watched.horizon)
+    if watched.outcome is not None:
+        return _came(name, watched.outcome)
+    if watched.newest is None:
+        return {name: Text("–", style="dim")} if watched.note else {}
+    forecast = watched.newest.forecast
+    lower, upper = signed(forecast.interval_lower, 0), signed(forecast.interval_upper, 0)
+    return {
+        name: Text(signed(forecast.point_forecast), style="bold"),
+        f"{name} interval": Text(f"{lower}…{upper}"),
+        f"{name} chance": Text(chance(forecast.home_lead_probability)),
+    }
 
 
-def _nominal(games: Iterable[WatchedGame]) -> str:
-    """The intervals' nominal coverage, if they share one."""
-    rates = {percent(game.forecast.coverage_probability) for game in games if game.forecast is not None}
-    return f"{rates.pop()} " if len(rates) == 1 else ""
+def _came(name: str, outcome: Outcome) -> dict[str, Text]:
+    held, made = outcome.held, len(outcome.forecasts)
+    differential = outcome.differential
+    chances = "yes" if differential > 0 else "no"
+    return {
+        name: Text(signed(differential, 0), style="bold"),
+        f"{name} interval": Text(f"{held}/{made}", style="green" if held == made else "yellow"),
+        f"{name} chance": Text(chances),
+    }
+
+
+def _notes(games: Iterable[WatchedGame]) -> list[str]:
+    """What of which games is not forecast, and why: a line for each reason."""
+    about: dict[tuple[str, str], list[str]] = {}
+    for game in games:
+        for watched in game.horizons.values():
+            if watched.note and watched.newest is None:
+                about.setdefault((moment(watched.horizon), watched.note), []).append(teams(game.state))
+    return [f"{name} not forecast ({reason}): {', '.join(of)}" for (name, reason), of in about.items()]
 
 
 def _seconds(age: float) -> str:

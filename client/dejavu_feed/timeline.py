@@ -109,13 +109,18 @@ class Timeline:
                     yield TimedPlay(at, period, clock, home, away, action, detail, points, by_home=made[0] > 0)
                 score = next(rest, None)
             yield TimedPlay(_start(period) + PACE * length, period, 0.0, home, away, "period", "end")
-        final = _start(self.periods) + PACE * period_seconds(self.periods) + GAME_END_DELAY
+        final = period_end(self.periods) + GAME_END_DELAY
         yield TimedPlay(final, self.periods, 0.0, home, away, "game", "end")
 
 
 def period_seconds(period: int) -> int:
     """How many seconds of play a period has."""
     return QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS
+
+
+def period_end(period: int) -> float:
+    """Life seconds from tip-off to the end of a period."""
+    return _start(period) + PACE * period_seconds(period)
 
 
 def _start(period: int) -> float:

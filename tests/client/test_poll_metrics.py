@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.evenings import Evening, game
-from tests.support.watching import HALF, SIX_MINUTES, Watch, correct, watching
+from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poll_metrics import measure, served
@@ -44,7 +44,7 @@ def page(url: str) -> str:
 @pytest.fixture
 async def measured() -> AsyncIterator[Measured]:
     evening = Evening([game(), game("MIA", "NYK")], stagger=3600)
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         yield Measured(watch, measure(watch.poller, now=evening.clock))
 
 
@@ -138,7 +138,10 @@ async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_
     await watch.at(SIX_MINUTES + 1, 1)
     await watch.at(HALF, 1)
 
-    outcomes = [measured.value("forecasts_total", outcome=outcome) for outcome in ("new", "revision", "missed")]
+    outcomes = [
+        measured.value("forecasts_total", horizon="halftime", outcome=outcome)
+        for outcome in ("new", "revision", "missed")
+    ]
     assert outcomes == [1.0, 1.0, 1.0]
     assert measured.value("faults_total", source="game", kind="server") == 1.0
     assert measured.value("forecast_latency_seconds_count") == 1.0
@@ -147,7 +150,8 @@ async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_
 
 async def test_every_figure_but_the_ages_is_there_from_the_start(measured: Measured) -> None:
     assert measured.value("faults_total", source="game", kind="malformed") == 0.0
-    assert measured.value("forecasts_total", outcome="missed") == 0.0
+    assert measured.value("forecasts_total", horizon="halftime", outcome="missed") == 0.0
+    assert measured.value("forecasts_total", horizon="final", outcome="new") == 0.0
     assert measured.value("forecast_latency_seconds_count") == 0.0
     assert measured.value("scoreboard_age_seconds") == 0.0
 

@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.evenings import Evening, StoringPredictor, game
-from tests.support.watching import HALF, SIX_MINUTES, Watch, correct, watching
+from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.poll_events import Event, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.requests import HALFTIME
 from dejavu_feed.live import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[Watch]:
-    async with watching(Evening([game()])) as watch:
+    async with watching(Evening([game()]), **ONCE) as watch:
         yield watch
 
 
@@ -48,7 +49,7 @@ async def test_a_game_is_forecast_once_however_often_it_is_read(watch: Watch) ->
 
 
 async def test_at_the_half_the_outcome_is_told_once() -> None:
-    async with watching(Evening([game(lead=3, run=2)])) as watch:
+    async with watching(Evening([game(lead=3, run=2)]), **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF - 59)
         assert not watch.told(Outcome)
@@ -56,8 +57,9 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
         await watch.at(HALF + 61)
 
         (outcome,) = watch.told(Outcome)
-        assert (outcome.differential, outcome.persistence) == (5, 3)
-        assert (outcome.held, outcome.error, outcome.persistence_error) == (True, 1.5, 2)
+        assert (outcome.horizon, outcome.differential, outcome.newest.persistence) == (HALFTIME, 5, 3)
+        assert (outcome.held, outcome.errors, outcome.persistence_errors) == (1, (1.5,), (2,))
+        assert (outcome.brier, outcome.leader_brier) == ((pytest.approx(0.0625),), (0.0,))
 
 
 async def test_an_outcome_is_told_with_the_score_of_the_half_whatever_the_scoreboard_shows(watch: Watch) -> None:
@@ -69,20 +71,20 @@ async def test_an_outcome_is_told_with_the_score_of_the_half_whatever_the_scoreb
 
 
 async def test_an_interval_that_does_not_hold_is_told_as_such() -> None:
-    async with watching(Evening([game(run=4)])) as watch:
+    async with watching(Evening([game(run=4)]), **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF)
 
         (outcome,) = watch.told(Outcome)
-        assert not outcome.held
+        assert outcome.held == 0
 
 
 async def test_two_pollers_and_a_restart_make_one_forecast() -> None:
     evening, predictor = Evening([game()]), StoringPredictor()
-    async with watching(evening, predictor) as first, watching(evening, predictor) as second:
+    async with watching(evening, predictor, **ONCE) as first, watching(evening, predictor, **ONCE) as second:
         await first.at(SIX_MINUTES + 1)
         await second.turn()
-    async with watching(evening, predictor) as restarted:
+    async with watching(evening, predictor, **ONCE) as restarted:
         await restarted.turn()
         await restarted.at(HALF)
 
@@ -102,7 +104,7 @@ async def test_nothing_is_forecast_for_a_half_already_played(elapsed: float, wat
     assert not watch.predictor.asked
     (missed,) = watch.told(Missed)
     assert missed.reason == "polled too late"
-    assert watch.poller.games[missed.game.game_id].note == "polled too late"
+    assert watch.poller.games[missed.game.game_id].horizons[HALFTIME].note == "polled too late"
 
 
 async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_plays_lag_behind(
@@ -129,7 +131,7 @@ async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_do
     assert [asked.pattern[-1] for asked in watch.predictor.asked] == [3, 2]
     assert watch.told(Prediction)[1].latency is None
     (outcome,) = watch.told(Outcome)
-    assert (outcome.forecast.revision, outcome.persistence) == (1, 2)
+    assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 2)
 
 
 async def test_a_half_that_is_corrected_later_is_told_again(watch: Watch) -> None:
@@ -152,7 +154,7 @@ async def test_callbacks_may_be_coroutine_functions() -> None:
         told.append(prediction.forecast.sequence)
 
     evening = Evening([game()])
-    async with Poller(evening, StoringPredictor(), on_prediction=[tell], now=evening.clock) as poller:
+    async with Poller(evening, StoringPredictor(), on_prediction=[tell], now=evening.clock, **ONCE) as poller:
         evening.go_to(SIX_MINUTES + 1)
         poller.turn()
         await poller.idle()
@@ -174,17 +176,18 @@ async def test_games_are_told_when_they_are_seen_tip_off_and_end(watch: Watch) -
 
 async def test_the_summary_counts_and_compares_on_the_same_games() -> None:
     evening = Evening([game(run=2), game("MIA", "NYK", run=4), game("UTA", "DEN")], stagger=3600)
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         for index in range(3):
             for elapsed in (SIX_MINUTES - 59, SIX_MINUTES + 1, HALF):
                 if (index, elapsed) != (2, HALF):
                     await watch.at(elapsed, index)
 
         summary = watch.poller.summary()
-        assert (summary.games, summary.forecasts, summary.settled, summary.held) == (3, 3, 2, 1)
-        assert summary.error == pytest.approx((1.5 + 3.5) / 2)
-        assert summary.persistence_error == pytest.approx((2 + 4) / 2)
-        assert summary.nominal == pytest.approx(0.95)
+        (half,) = summary.horizons
+        assert (summary.games, summary.forecasts, half.settled_games, half.settled, half.held) == (3, 3, 2, 2, 1)
+        assert half.error == pytest.approx((1.5 + 3.5) / 2)
+        assert half.persistence_error == pytest.approx((2 + 4) / 2)
+        assert half.nominal == pytest.approx(0.95)
         assert summary.latencies == pytest.approx([0.5] * 3)
 
 
@@ -199,7 +202,9 @@ class HurryingEvening(Evening):
 async def test_run_ends_by_itself_when_every_game_is_final_and_read_to_its_end() -> None:
     evening = HurryingEvening([game(), game("MIA", "NYK")], stagger=600)
     events: list[Event] = []
-    async with Poller(evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock) as poller:
+    async with Poller(
+        evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock, **ONCE
+    ) as poller:
         async with asyncio.timeout(20):
             await poller.run(until_final=True)
 
@@ -210,7 +215,10 @@ async def test_run_ends_by_itself_when_every_game_is_final_and_read_to_its_end()
 async def test_run_ends_by_itself_when_the_evening_was_over_before_it_began() -> None:
     evening = Evening([game()])
     evening.clock.now = evening.replay.end
-    async with Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock) as poller, asyncio.timeout(20):
+    async with (
+        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
+        asyncio.timeout(20),
+    ):
         await poller.run(until_final=True)
 
         assert poller.summary().games == 1

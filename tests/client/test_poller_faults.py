@@ -9,17 +9,18 @@ from dataclasses import replace
 import grpc
 import pytest
 from tests.support.evenings import Evening, game
-from tests.support.watching import HALF, SIX_MINUTES, Watch, correct, watching
+from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.live import GameStatus, Scoreboard
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[Watch]:
-    async with watching(Evening([game()])) as watch:
+    async with watching(Evening([game()]), **ONCE) as watch:
         yield watch
 
 
@@ -45,7 +46,7 @@ async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None
 
     assert len(watch.predictor.asked) == 1
     (missed,) = watch.told(Missed)
-    assert missed.reason == "no forecast before the half"
+    assert (missed.horizon, missed.minutes, missed.reason) == (HALFTIME, (18,), "the server gave no forecast")
 
 
 async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_corrected_one_is(
@@ -56,19 +57,19 @@ async def test_a_pattern_that_the_server_refuses_is_not_asked_about_again_but_a_
     await watch.at(SIX_MINUTES + 1)
     await watch.at(SIX_MINUTES + 61)
     assert len(watch.predictor.asked) == 1
-    assert watch.poller.games[game_id].note == "refused: odd"
+    assert watch.poller.games[game_id].horizons[HALFTIME].note == "refused: odd"
 
     watch.evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
     await watch.at(SIX_MINUTES + 121)
     assert len(watch.told(Prediction)) == 1
-    assert watch.poller.games[game_id].note == ""
+    assert watch.poller.games[game_id].horizons[HALFTIME].note == ""
 
 
 async def test_a_fault_in_one_games_plays_does_not_touch_the_others() -> None:
     evening = Evening([game(), game("MIA", "NYK")])
     faulty, sound = evening.ids
     evening.fault[faulty] = MalformedFeed("play 7.clock is missing")
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
 
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
@@ -85,7 +86,7 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
     slow, quick = evening.ids
     evening.stalled.add(slow)
     forecast = asyncio.Event()
-    async with watching(evening, on_prediction=[lambda _: forecast.set()]) as watch:
+    async with watching(evening, on_prediction=[lambda _: forecast.set()], **ONCE) as watch:
         evening.go_to(SIX_MINUTES + 1)
         watch.poller.turn()
         await forecast.wait()
@@ -103,7 +104,7 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
     evening = Evening([game()])
     (game_id,) = evening.ids
     evening.stalled.add(game_id)
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(60)
         assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1, kind=FaultKind.UNAVAILABLE)]
 
@@ -158,7 +159,7 @@ async def test_a_failing_callback_is_nobody_elses_problem() -> None:
         raise RuntimeError("the callback's own fault")
 
     told: list[Prediction] = []
-    async with watching(Evening([game()]), on_prediction=[fail, told.append]) as watch:
+    async with watching(Evening([game()]), on_prediction=[fail, told.append], **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF)
 
@@ -171,7 +172,7 @@ async def test_a_game_that_the_scoreboard_garbles_is_told_once_and_does_not_hide
         def scoreboard(self) -> Scoreboard:
             return replace(super().scoreboard(), faults=(MalformedFeed("games[1].gameId is missing"),))
 
-    async with watching(Garbled([game()])) as watch:
+    async with watching(Garbled([game()]), **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
         await watch.at(SIX_MINUTES + 1)
 
@@ -189,7 +190,7 @@ async def test_a_game_that_was_called_final_too_early_is_followed_again() -> Non
             return replace(board, games=games)
 
     evening = Premature([game()])
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
         assert len(watch.told(Missed)) == 1
         evening.final = False
@@ -208,7 +209,7 @@ async def test_a_fault_of_its_own_ends_one_read_and_not_the_evening() -> None:
         raise RuntimeError("nobody foresaw this")
 
     evening.edit[odd] = fail
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
         assert watch.told(Fault) == [Fault(odd, "RuntimeError: nobody foresaw this", 1, kind=FaultKind.INTERNAL)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.evenings import Evening, StoringPredictor, game
-from tests.support.watching import HALF, SIX_MINUTES, watching
+from tests.support.watching import HALF, ONCE, SIX_MINUTES, watching
 
 from dejavu_client.poll_events import Event, Fault, GameChanged, Outcome, Prediction
 from dejavu_client.poller import Poller
@@ -18,7 +18,7 @@ from dejavu_feed.live import GameStatus, Scoreboard
 async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_followed_all_the_same() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         evening.clock.step(-300)
         await watch.turn()
         evening.hidden.add(game_id)
@@ -37,7 +37,7 @@ async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often(
     evening = Evening([game()])
     (game_id,) = evening.ids
     source = f"box score of {game_id}"
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(60)
         evening.hidden.add(game_id)
         evening.fault[source] = FeedUnavailable("status 404")
@@ -55,7 +55,7 @@ async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often(
 async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(60)
         evening.fault["scoreboard"] = FeedUnavailable("status 403")
         await watch.at(SIX_MINUTES + 1)
@@ -83,7 +83,9 @@ class Turning(Evening):
 async def test_run_waits_for_the_games_of_the_first_day_and_not_for_tomorrows() -> None:
     evening = Turning([game(), game("MIA", "NYK")], stagger=600)
     events: list[Event] = []
-    async with Poller(evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock) as poller:
+    async with Poller(
+        evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock, **ONCE
+    ) as poller:
         async with asyncio.timeout(60):
             await poller.run(until_final=True)
 
@@ -96,7 +98,10 @@ async def test_a_final_game_whose_plays_stay_unreadable_does_not_keep_an_evening
     evening = Evening([game()])
     (game_id,) = evening.ids
     evening.go_to(SIX_MINUTES + 1)
-    async with Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock) as poller, asyncio.timeout(60):
+    async with (
+        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
+        asyncio.timeout(60),
+    ):
         poller.turn()
         await poller.idle()
         read = evening.reads[game_id]
@@ -116,7 +121,10 @@ async def test_a_postponed_game_is_over_and_never_read() -> None:
             return replace(board, games=games)
 
     evening = Postponed([game()])
-    async with Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock) as poller, asyncio.timeout(20):
+    async with (
+        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
+        asyncio.timeout(20),
+    ):
         evening.go_to(SIX_MINUTES + 1)
         await poller.run(until_final=True)
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 from tests.support.evenings import Evening, game
-from tests.support.watching import HALF, SIX_MINUTES, correct, watching
+from tests.support.watching import HALF, ONCE, SIX_MINUTES, correct, watching
 
 from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.requests import HALFTIME
 from dejavu_feed.live import GameState, GameStatus, Play, Scoreboard
 
 
@@ -26,7 +27,7 @@ class Showing(Evening):
 async def test_plays_of_the_past_do_not_bring_back_what_was_corrected() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         old = evening.plays(game_id)
         evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
@@ -50,7 +51,7 @@ async def test_a_play_dated_into_the_future_hides_no_answer_of_the_past(field: s
         return (replace(plays[0], **{field: tomorrow}), *plays[1:])  # type: ignore[arg-type]
 
     evening.edit[game_id] = misdated
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         old = evening.plays(game_id)
         evening.edit[game_id] = lambda plays: misdated(correct(plays, until=SIX_MINUTES + 1, by=-1))
@@ -73,7 +74,7 @@ async def test_a_play_that_is_withdrawn_takes_a_forecast_back_to_what_is_true() 
         wrong = replace(last, home=last.home + 2)
         return (*plays[:-1], wrong, false)
 
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
         evening.edit[game_id] = with_false_shot
         await watch.turn()
@@ -85,7 +86,7 @@ async def test_a_play_that_is_withdrawn_takes_a_forecast_back_to_what_is_true() 
 
     assert [(event.pattern[-1], event.forecast.revision) for event in watch.told(Prediction)] == [(5, 0), (3, 1)]
     (outcome,) = watch.told(Outcome)
-    assert (outcome.forecast.revision, outcome.persistence) == (1, 3)
+    assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 3)
 
 
 async def test_a_slip_in_a_clock_does_not_complete_a_pattern_once_another_play_follows() -> None:
@@ -96,7 +97,7 @@ async def test_a_slip_in_a_clock_does_not_complete_a_pattern_once_another_play_f
         return (*plays[:-2], replace(plays[-2], clock=300.0, period=2, elapsed=SIX_MINUTES + 60), plays[-1])
 
     evening.edit[game_id] = with_slip
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(600)
 
     assert not watch.predictor.asked
@@ -112,8 +113,8 @@ async def test_nothing_is_forecast_from_plays_so_old_that_the_half_may_be_over()
     evening.shown = board.games[0]
     evening.edit[game_id] = lambda plays: misdated
     left = 1440 - old[-1].elapsed
-    async with watching(evening) as watch:
-        evening.clock.step(left)
+    async with watching(evening, **ONCE) as watch:
+        evening.clock.step(left + 120)
         await watch.turn()
 
         assert not watch.predictor.asked
@@ -132,7 +133,7 @@ async def test_a_scoreboard_that_runs_ahead_by_a_period_and_comes_back_costs_no_
     early: dict[str, object],
 ) -> None:
     evening = Showing([game()])
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 119)
         evening.shown = replace(evening.scoreboard().games[0], **early)  # type: ignore[arg-type]
         await watch.turn()
@@ -157,7 +158,7 @@ async def test_an_end_of_the_half_that_is_withdrawn_costs_no_forecast() -> None:
         return (*plays, replace(last, order=last.order + 1, period=2, clock=0.0, action="period", detail="end"))
 
     evening.edit[game_id] = ended
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
         assert len(watch.told(Missed)) == 1
         del evening.edit[game_id]
@@ -166,14 +167,14 @@ async def test_an_end_of_the_half_that_is_withdrawn_costs_no_forecast() -> None:
             await watch.turn()
 
         assert len(watch.told(Prediction)) == 1
-        assert not watch.poller.games[game_id].half_over
+        assert not watch.poller.games[game_id].horizons[HALFTIME].over
 
 
 async def test_a_half_that_goes_on_after_its_end_is_settled_anew() -> None:
     """Officials may put time back on the clock when a quarter had ended."""
     evening = Evening([game(run=2)])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF)
         evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed < HALF)
@@ -189,7 +190,7 @@ async def test_a_half_that_goes_on_after_its_end_is_settled_anew() -> None:
 async def test_a_scoreboard_of_the_past_is_told_once_and_not_taken_over() -> None:
     evening = Showing([game()])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(300)
         old = evening.scoreboard().games[0]
         await watch.at(600)
@@ -210,7 +211,7 @@ async def test_a_scoreboard_of_the_past_opens_no_game_that_is_over(before_the_en
     """Else a half that was missed would be told, and counted, again each time that an old copy is served."""
     evening = Showing([game()])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(2 * HALF - before_the_end)
         old = evening.scoreboard().games[0]
         evening.clock.now = evening.replay.end
@@ -228,7 +229,7 @@ async def test_a_scoreboard_of_the_past_opens_no_game_that_is_over(before_the_en
 async def test_a_scoreboard_that_stands_still_while_plays_go_on_grows_old() -> None:
     evening = Showing([game()])
     (game_id,) = evening.ids
-    async with watching(evening) as watch:
+    async with watching(evening, **ONCE) as watch:
         await watch.at(300)
         evening.shown = evening.scoreboard().games[0]
         await watch.at(361)

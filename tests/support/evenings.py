@@ -7,10 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.support.clock import SteppedClock
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import HorizonSupport, Model
+from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
+from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.evening import PlayedGame
@@ -101,45 +105,77 @@ class Evening:
 
 @dataclass(frozen=True)
 class Asked:
-    """A call of a predictor."""
+    """A request to a predictor."""
 
     game_id: str
     pattern: tuple[float, ...]
     home_team: str
     away_team: str
+    horizon: Horizon.ValueType
+
+    @property
+    def minute(self) -> int:
+        return len(self.pattern)
 
 
 class StoringPredictor:
     """Repeats the lead, and keeps what it said as a server's ledger does.
 
     Attributes:
-        asked: every call so far.
-        failures: errors for the next calls, the first one first.
+        asked: every request so far.
+        calls: how many calls they came in.
+        failures: errors for the next calls of `predict_batch`, the first one first.
+        unlisted: the same for those of `list_models`.
+        refusals: errors for the next requests, each of which fails alone.
+        models: what it says its models can do.
+        listed: how often it was asked for them.
     """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.calls = 0
         self.failures: list[Exception] = []
+        self.unlisted: list[Exception] = []
+        self.refusals: list[PredictError] = []
+        self.models = [able_model()]
+        self.listed = 0
         self.sequence = 0
-        self._newest: dict[str, tuple[Asked, Forecast]] = {}
+        self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
 
-    def newest(self) -> list[Asked]:
-        """What the newest revision of each game rests on."""
-        return [of_game[0] for of_game in self._newest.values()]
+    def minutes(self, horizon: Horizon.ValueType) -> list[int]:
+        """The minutes from which a horizon was asked for, in order."""
+        return [asked.minute for asked in self.asked if asked.horizon == horizon]
 
-    async def predict(self, pattern: Sequence[float], *, game_id: str, home_team: str, away_team: str) -> Forecast:
-        asked = Asked(game_id, tuple(pattern), home_team, away_team)
-        self.asked.append(asked)
+    async def list_models(self) -> list[Model]:
+        self.listed += 1
+        if self.unlisted:
+            raise self.unlisted.pop(0)
+        return self.models
+
+    async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
+        self.calls += 1
+        asked = [
+            Asked(request.game_id, tuple(request.pattern), request.home_team, request.away_team, request.horizon)
+            for request in requests
+        ]
+        self.asked += asked
         if self.failures:
             raise self.failures.pop(0)
-        stored = self._newest.get(game_id)
+        return [self._answer(each) for each in asked]
+
+    def _answer(self, asked: Asked) -> PredictBatchResult:
+        if self.refusals:
+            return PredictBatchResult(error=self.refusals.pop(0))
+        key = (asked.game_id, asked.horizon, asked.minute)
+        stored = self._newest.get(key)
         if stored is not None and stored[0].pattern == asked.pattern:
-            return stored[1]
+            return PredictBatchResult(forecast=stored[1])
         self.sequence += 1
-        lead = float(pattern[-1])
+        lead = float(asked.pattern[-1])
         forecast = Forecast(
-            game_id=game_id,
-            elapsed_minutes=len(pattern),
+            game_id=asked.game_id,
+            horizon=asked.horizon,
+            elapsed_minutes=asked.minute,
             point_forecast=lead + 0.5,
             interval_lower=lead - 3,
             interval_upper=lead + 3,
@@ -148,5 +184,14 @@ class StoringPredictor:
             sequence=self.sequence,
             revision=0 if stored is None else stored[1].revision + 1,
         )
-        self._newest[game_id] = (asked, forecast)
-        return forecast
+        self._newest[key] = (asked, forecast)
+        return PredictBatchResult(forecast=forecast)
+
+
+def able_model(half: tuple[int, int] | None = (1, 23), final: tuple[int, int] | None = (1, 47), **more: Any) -> Model:
+    """An active model that forecasts from so many slots, first and last; None: it does not know the horizon."""
+    known = [(HALFTIME, half), (FINAL, final)]
+    horizons = [
+        HorizonSupport(horizon=horizon, min_slots=slots[0], max_slots=slots[1]) for horizon, slots in known if slots
+    ]
+    return Model(**{"version": "stored", "active": True, "horizons": horizons} | more)

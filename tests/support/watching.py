@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tests.support.evenings import Evening, StoringPredictor
 
 from dejavu_client.poll_events import Event, Prediction
 from dejavu_client.poller import Poller, Predictor
+from dejavu_client.requests import HALFTIME
 from dejavu_feed.live import Play
 
 EventT = TypeVar("EventT")
 SIX_MINUTES: Final = 1080.0
 """Of the second quarter; the next basket falls a second later."""
 HALF: Final = 1440.0
+END: Final = 2880.0
+ONCE: Final[dict[str, Any]] = {"horizons": (HALFTIME,), "from_minute": 18, "every": 6}
+"""Options of a poller that forecasts each half once, at 6:00 of the second quarter."""
 
 
 class Watch:
@@ -47,12 +51,18 @@ async def watching(
     predictor: StoringPredictor | None = None,
     on_prediction: Sequence[Callable[[Prediction], None]] = (),
     client: Predictor | None = None,
+    **options: Any,
 ) -> AsyncIterator[Watch]:
-    """A poller that asks `client`, or else `predictor`."""
+    """A poller that asks `client`, or else `predictor`; with options of the poller's."""
     events: list[Event] = []
     predictor = predictor or StoringPredictor()
     async with Poller(
-        evening, client or predictor, on_prediction=on_prediction, on_event=[events.append], now=evening.clock
+        evening,
+        client or predictor,
+        on_prediction=on_prediction,
+        on_event=[events.append],
+        now=evening.clock,
+        **options,
     ) as poller:
         yield Watch(evening, predictor, poller, events)
     evening.release.set()

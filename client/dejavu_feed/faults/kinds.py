@@ -45,7 +45,7 @@ ABOUT: Final[dict[Kind, str]] = {
     Kind.DUPLICATED: "plays listed twice",
     Kind.DISORDERED: "plays listed and numbered out of order; their orderNumber alone is right",
     Kind.CORRECTED: "shots first credited with the wrong points or to the wrong team, and corrected within minutes",
-    Kind.WITHDRAWN: "plays that never were, one just past 6:00 of the second quarter, taken back within minutes",
+    Kind.WITHDRAWN: "plays that never were, some just past the end of a minute, taken back within minutes",
     Kind.TECHNICAL: "games that stand at 1–1 before their tip-off",
     Kind.POSTPONED: "one game more, which never begins",
     Kind.OVERTIME: "the first game tied after four quarters",

@@ -1,9 +1,10 @@
 """Faults over a replay. As the replay itself they keep no state: they follow from its clock, the kinds and a seed.
 
 Faults of answers come and go by *episodes* of five minutes of life: each file of the feed may have one in the first
-three minutes of an episode, and none has in the last two. So whoever asks every ten seconds of life, and less often
-after failures, still hears of every game more than once between 6:00 of the second quarter and the half. Mistakes in
-plays are mended within minutes. (A feed that says nothing all that time leaves nothing to forecast from: not here.)
+three minutes of an episode, and none has in the last two. Mistakes in plays are mended within minutes. The last minute
+of a half, and that of regulation, is *calm*: its game's files and the scoreboard have no fault that comes and goes, and
+mistakes of before are mended early in it. So whoever asks every ten seconds of life, and less often after failures,
+ends with the newest forecasts of a good day. (Of a feed that says nothing to the end, forecasts are missed: not here.)
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from dejavu_feed.live import GameStatus
 from dejavu_feed.local_http import Response
 from dejavu_feed.payloads import Json
 from dejavu_feed.replay import File, Replay, file_at, json_response
-from dejavu_feed.timeline import Timeline
+from dejavu_feed.timeline import PACE, Timeline, period_end
 
 EPISODE: Final = 300.0
 FAULTY: Final = 180.0
 """Life seconds at the beginning of an episode in which faults may be."""
+CALM: Final = 60 * PACE + 15.0
+"""Life seconds before the half, and before the end of regulation, in which nothing comes and goes."""
 _SHORTEST: Final = 20.0
 _STALE: Final = (60.0, 240.0)
 """Life seconds by which a stale file is old."""
@@ -114,6 +117,8 @@ class FaultyReplay:
 
     def fault(self, file: File, now: datetime) -> Kind | None:
         """What is wrong with the answers for a file at a moment, apart from faults that last."""
+        if self._calm(file, now):
+            return None
         episode, into = self._episode(now)
         silence = self._chance("silence", episode)
         if Kind.SILENCE in self._kinds and silence.random() < self._rate * _SHARE_SILENT:
@@ -151,6 +156,12 @@ class FaultyReplay:
             board.add_postponed(payload)
         if Kind.MIDNIGHT in self._kinds and moment >= self.midnight:
             board.turn_day(payload, self.midnight)
+
+    def _calm(self, file: File, now: datetime) -> bool:
+        """Whether a game that a file tells of is in the last minute of its half, or of its regulation."""
+        of_file = [file.game_id] if file.game_id else self._indices
+        lives = (self._replay.game_at(game_id, now).at for game_id in of_file)
+        return any(0 <= period_end(period) - at <= CALM for at in lives for period in (2, 4))
 
     def _episode(self, now: datetime) -> tuple[int, float]:
         """The number of the episode, and life seconds since it began."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dejavu_feed.faults.kinds import Kind
 from dejavu_feed.payloads import Json, LiveGame, clock_text
-from dejavu_feed.timeline import TimedPlay, Timeline
+from dejavu_feed.timeline import PACE, TimedPlay, Timeline, period_end
 
 _MENDED_AFTER: Final = (30.0, 200.0)
 """Life seconds that a mistake stands, at least and at most."""
@@ -21,7 +21,12 @@ _SHARE_CORRECTED: Final = 0.08
 """Of made shots."""
 _SHARE_WITHDRAWN: Final = 0.02
 """Of all plays, the share that is followed by one that never was."""
-_SIX_MINUTES: Final = 360.0
+_LAST_TIME: Final = 45.0
+"""Life seconds before the half, and before the end of regulation, when the mistakes are mended that its last pattern
+could rest on."""
+_TURNS: Final = ((2, 360.0), (2, 60.0), (4, 60.0))
+"""Period and seconds left where each game's pattern is wrong, and complete too early, for a while: at 6:00 of the
+second quarter, and at the ends of the last minutes from which the half and the end are forecast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +56,28 @@ def mistakes(timeline: Timeline, kinds: frozenset[Kind], rng: random.Random) -> 
     """The mistakes of a game.
 
     The last shot before 6:00 of the second quarter is always among those that are corrected, and a shot just past 6:00
-    among those that never were, so that each game's pattern is wrong, and complete too early, for a while.
+    among those that never were, so that each game's pattern is wrong, and complete too early, for a while. So it is
+    with 1:00 of the second and of the fourth quarter.
     """
     plays = timeline.plays
-    last = max(index for index, play in enumerate(plays) if play.period <= 2 and not _past_six_minutes(play))
+    last = {
+        turn: max(index for index, play in enumerate(plays) if (play.period, -play.clock) <= (turn[0], -turn[1]))
+        for turn in _TURNS
+    }
     shots = [index for index, play in enumerate(plays) if play.points]
     found: list[Mistake] = []
     if Kind.CORRECTED in kinds:
         wrong = {index for index in shots if rng.random() < _SHARE_CORRECTED}
-        wrong |= set([index for index in shots if index <= last][-1:])
+        wrong |= {max((shot for shot in shots if shot <= index), default=shots[0]) for index in last.values()}
         found += [_wrong_shot(plays[index], index, rng) for index in sorted(wrong)]
     if Kind.WITHDRAWN in kinds:
         false = {
             index: (play.period, play.clock)
             for index, play in enumerate(plays[:-1])
-            if rng.random() < _SHARE_WITHDRAWN and index != last
+            if rng.random() < _SHARE_WITHDRAWN and index not in last.values()
         }
-        false[last] = (2, _SIX_MINUTES - rng.choice([1.0, 5.0, 20.0]))
+        for (period, left), index in last.items():
+            false[index] = (period, left - rng.choice([1.0, 5.0, 20.0]))
         found += [_false_shot(plays[index], index, moment, rng) for index, moment in sorted(false.items())]
     return tuple(found)
 
@@ -96,7 +106,7 @@ def add_points(action: dict[str, Any], home: int, away: int) -> None:
 
 def _wrong_shot(play: TimedPlay, index: int, rng: random.Random) -> Mistake:
     """A shot that counts a point too few or too many, or for the other team."""
-    until = play.at + rng.uniform(*_MENDED_AFTER)
+    until = _mended(play, rng)
     own, other = rng.choice([(-1, 0), (1, 0), (-play.points, play.points)])
     return Mistake(index, until, *((own, other) if play.by_home else (other, own)))
 
@@ -105,7 +115,16 @@ def _false_shot(play: TimedPlay, index: int, moment: tuple[int, float], rng: ran
     """A shot of two or three points that never was."""
     points = rng.choice([2, 3])
     home, away = rng.choice([(points, 0), (0, points)])
-    return Mistake(index, play.at + rng.uniform(*_MENDED_AFTER), home, away, moment)
+    return Mistake(index, _mended(play, rng), home, away, moment)
+
+
+def _mended(play: TimedPlay, rng: random.Random) -> float:
+    """When a mistake at a play is mended; in time, if the last pattern of the half or of the end could rest on it."""
+    until = play.at + rng.uniform(*_MENDED_AFTER)
+    for period in (2, 4):
+        if play.at <= period_end(period) - 60 * PACE:
+            return min(until, max(play.at + _MENDED_AFTER[0], period_end(period) - _LAST_TIME))
+    return until
 
 
 def _false_action(before: dict[str, Any], mistake: Mistake, period: int, clock: float) -> dict[str, Any]:
@@ -128,7 +147,3 @@ def _mark_edited(actions: Sequence[dict[str, Any]], mistake: Mistake, game: Live
     for action, play in zip(actions[mistake.first :], game.plays[mistake.first :], strict=True):
         if play.at < mistake.until:
             action["edited"] = max(action["edited"], edited)
-
-
-def _past_six_minutes(play: TimedPlay) -> bool:
-    return play.period == 2 and play.clock < _SIX_MINUTES

@@ -1,0 +1,64 @@
+"""What a poller asks of the server: all that is due of a game in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
+from dejavu_client.errors import DejavuClientError, InternalError, from_predict_error
+from dejavu_client.poll_model import ModelLister
+from dejavu_client.requests import predict_request
+from dejavu_feed.live import GameState
+from dejavu_feed.names import team_code
+
+
+class Predictor(ModelLister, Protocol):
+    """Who forecasts; an `AsyncDejavuClient`."""
+
+    async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
+        """Forecasts, each of which succeeds or fails for itself; raises a `DejavuClientError`."""
+        ...
+
+
+async def forecasts(
+    client: Predictor, game: GameState, due: Sequence[tuple[Horizon.ValueType, Sequence[int]]]
+) -> list[Forecast | DejavuClientError]:
+    """A game's forecasts, in one call.
+
+    Args:
+        client: who forecasts.
+        game: whose patterns they are. Its teams are named if the league knows both: a model has no strength of others.
+        due: what to forecast, and from which pattern: differentials (home − away, in points) by minute.
+
+    Returns:
+        For each of these the forecast, or why there is none.
+    """
+    home, away = _codes(game)
+    requests = [
+        predict_request(pattern, game_id=game.game_id, horizon=horizon, home_team=home, away_team=away)
+        for horizon, pattern in due
+    ]
+    try:
+        results = await client.predict_batch(requests)
+    except DejavuClientError as error:
+        return [error] * len(due)
+    if len(results) != len(due):
+        short = InternalError(f"{len(due)} forecasts asked for, {len(results)} answered")
+        return [short] * len(due)
+    return [_answer(result) for result in results]
+
+
+def _answer(result: PredictBatchResult) -> Forecast | DejavuClientError:
+    if result.HasField("forecast"):
+        return result.forecast
+    return from_predict_error(result.error)
+
+
+def _codes(game: GameState) -> tuple[str, str]:
+    """The teams' codes, home and away; "" for both where one is not of the league."""
+    try:
+        return team_code(game.home), team_code(game.away)
+    except ValueError:
+        return "", ""

@@ -145,9 +145,10 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
             raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
-    settings = DejavuSettings(record.recency, record.neighbours, record.kernel)
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
+        # After a minute or two games have taken few different courses.
+        settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
         with _refusing(folder, name := index_name(minute)):
             index = load_index(contents[name], minute, count)
             minutes[minute] = Dejavu(index, entries.rows(start, start + count), settings)

@@ -43,7 +43,8 @@ class DejavuRecord(_Record):
     Attributes:
         minutes: the minutes that have a database, ascending: those that the bundle can be asked at.
         entries: how many entries each of them holds.
-        prototypes: whether an entry may stand for several games.
+        prototypes: whether games that differ may share an entry.
+        neighbours: how many entries are asked; all, at a minute that has fewer.
     """
 
     minutes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], ...], Field(min_length=1)]

@@ -2,34 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
 from dejavu_models import scores
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import ConformalScores
+from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.conformal import MIN_CELL, PredictiveDistribution
+from dejavu_models.linear import HORIZONS, KNOWN, MODES
 from dejavu_models.manifest import MetricRecord
-from dejavu_models.stage import PointModels, Stage
+from dejavu_models.stage import PointModels, Predictions
+from dejavu_models.types import Horizon
+from dejavu_trainer.games import Games
+
+_MODELS = ("ensemble", "dejavu", "lstm", "linear", "persistence")
+_SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
+"""Of which situations the bundle tells how far its point forecasts were off."""
 
 
-def calibrate(models: PointModels, patterns: Floats, outcomes: Floats, seed: int) -> tuple[Stage, list[MetricRecord]]:
-    """Completes a stage with the ensemble's residuals, and measures the point forecasts on the same games.
+class Asked(NamedTuple):
+    """Forecasts of n games, all at one minute and in one mode."""
 
-    These games are new to the models, so the figures are honest ones of the point forecasts. They say nothing of the
-    intervals, which are made from them: `dejavu-trainer evaluate` on a later season does.
+    minute: int
+    mode: int
+    leads: Floats
+    predictions: Predictions
+
+
+def ask_all(models: PointModels, games: Games, margins: Floats) -> Iterator[Asked]:
+    """Asks the models for games at every minute that they know, with their expected margin and without.
+
+    Args:
+        models: to ask.
+        games: n of them.
+        margins: (n,), what was expected of each before it began, in points; finite.
+    """
+    levels = games.levels
+    for mode in MODES:
+        told = margins if mode == KNOWN else np.full_like(margins, np.nan)
+        residuals = models.lstm.residuals(levels, told)
+        for minute in models.minutes:
+            patterns = np.ascontiguousarray(levels[:, :minute])
+            predictions = models.complete(patterns, told, residuals[:, minute - 1])
+            yield Asked(minute, mode, patterns[:, -1], predictions)
+
+
+def calibrate(models: PointModels, games: Games, margins: Floats, min_cell: int = MIN_CELL) -> Calibration:
+    """The predictive distributions of the ensemble, for every horizon, minute and mode that the models know.
 
     Args:
         models: the very ones that ship; what they are asked with decides how far they are off.
-        patterns: (n, slots) of games that the models have not seen, in points.
-        outcomes: (n,) differentials at the horizon, in points.
+        games: n that the models have not seen.
+        margins: (n,), what was expected of each before it began, with ratings carried from game to game, in points.
+        min_cell: the fewest games of a cell by lead.
+
+    Returns:
+        The calibration as it will be read from a bundle.
+    """
+    outcomes = games.outcomes
+    distributions = {
+        Situation(horizon, asked.minute, asked.mode): PredictiveDistribution.of(
+            horizon, asked.predictions.ensemble[:, place], asked.leads, outcomes[:, place], min_cell=min_cell
+        )
+        for asked in ask_all(models, games, margins)
+        for place, horizon in enumerate(HORIZONS)
+        if asked.minute <= horizon.last_slot
+    }
+    return Calibration(distributions).rounded()
+
+
+def measure(models: PointModels, games: Games, margins: Floats, seed: int) -> list[MetricRecord]:
+    """How far point forecasts with known teams are off on games that are new to the models.
+
+    The figures are honest ones of the point forecasts. They say nothing of the intervals, which are made from these
+    games: a backtest and `dejavu-trainer evaluate` on a later season do.
+
+    Args:
+        models: to ask.
+        games: n that the models have not seen.
+        margins: (n,), what was expected of each before it began, in points.
         seed: of the bootstrap over games.
     """
-    predictions = models.predict(patterns)
-    errors = {
-        "ensemble": scores.absolute_error(predictions.ensemble, outcomes),
-        "dejavu": scores.absolute_error(predictions.dejavu, outcomes),
-        "lstm": scores.absolute_error(predictions.lstm, outcomes),
-        "persistence": scores.absolute_error(predictions.persistence, outcomes),
-    }
-    bootstrap = scores.GameBootstrap(len(outcomes), seed=seed)
-    figures = {f"calibration.{name}.mae": bootstrap.mean(error) for name, error in errors.items()}
-    figures["calibration.ensemble.mae_over_persistence"] = bootstrap.ratio(errors["ensemble"], errors["persistence"])
-    metrics = [MetricRecord(name=name, value=it.value, lower=it.lower, upper=it.upper) for name, it in figures.items()]
-    return Stage(models, ConformalScores.of(outcomes, predictions.ensemble)), metrics
+    bootstrap = scores.GameBootstrap(len(games), seed=seed)
+    outcomes = games.outcomes
+    metrics = []
+    for asked in ask_all(models, games, margins):
+        for place, horizon in enumerate(HORIZONS):
+            if asked.mode != KNOWN or (horizon, asked.minute) not in _SHOWN:
+                continue
+            name = f"calibration.{horizon.value}.minute_{asked.minute}"
+            errors = {}
+            for model in _MODELS:
+                forecasts = getattr(asked.predictions, model)
+                at = forecasts if model == "persistence" else forecasts[:, place]
+                errors[model] = scores.absolute_error(at, outcomes[:, place])
+                metrics.append(_metric(f"{name}.{model}.mae", bootstrap.mean(errors[model])))
+            ratio = bootstrap.ratio(errors["ensemble"], errors["persistence"])
+            metrics.append(_metric(f"{name}.ensemble.mae_over_persistence", ratio))
+    return metrics
+
+
+def _metric(name: str, estimate: scores.Estimate) -> MetricRecord:
+    return MetricRecord(name=name, value=estimate.value, lower=estimate.lower, upper=estimate.upper)

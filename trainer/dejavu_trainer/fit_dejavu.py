@@ -1,125 +1,251 @@
-"""Fits Dejavu: chooses how the database is asked, and builds it.
+"""Fits Dejavu: chooses how the databases are asked, and builds one for each minute.
 
-What is chosen (recency, K, kernel) is chosen on the training games alone: the earlier of them make a trial database,
-of the same kind as the one that ships, and the later ones ask it.
+What is chosen (recency, K, kernel) is chosen on the training games alone: the earlier of them make trial databases, of
+the same kind as those that ship, and the later ones ask them.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models import features
 from dejavu_models.arrays import Floats, Integers, Singles
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, build_index, kernel_regression
-from dejavu_trainer.condense import ROUNDS, cluster, group_means
+from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, build_index, kernel_regression
+from dejavu_models.linear import HORIZONS
+from dejavu_models.types import MAX_SLOTS
+from dejavu_trainer.condense import cluster, group_means
 from dejavu_trainer.games import Games
+from dejavu_trainer.parallel import side_by_side
 from dejavu_trainer.split import SplitError
 
-RECENCIES = (3.0, 6.0, 12.0, 24.0)
-NEIGHBOURS = (25, 50, 100, 200, 400)
+MINUTES = tuple(range(1, MAX_SLOTS + 1))
+
 KERNELS = tuple(Kernel)
 
-SELECTION_STEPS = len(RECENCIES) * (ROUNDS + 1)
-"""Steps that `choose_settings` reports."""
+
+@dataclass(frozen=True, slots=True)
+class DejavuGrid:
+    """What `choose_settings` chooses from.
+
+    Attributes:
+        recencies: minutes.
+        neighbours: numbers of entries.
+        minutes: of the game, at which the candidates are tried.
+    """
+
+    recencies: tuple[float, ...] = (3.0, 6.0, 12.0, 24.0)
+    neighbours: tuple[int, ...] = (25, 50, 100, 200, 400)
+    minutes: tuple[int, ...] = (6, 12, 18, 24, 30, 36, 42)
+
+    @property
+    def steps(self) -> int:
+        """Steps that `choose_settings` reports."""
+        return len(self.recencies) * len(self.minutes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PastGames:
-    """What a database is made of: games, with their patterns (n, minutes) and increments (n,), in points."""
+    """What databases are made of.
+
+    Attributes:
+        games: n of them.
+        residuals: (n, 47, 2 modes, 2 horizons), what the linear models leave on them, in points.
+    """
 
     games: Games
-    patterns: Floats
-    increments: Floats
+    residuals: Floats
 
     def select(self, mask: NDArray[np.bool_]) -> PastGames:
         """Those that a mask (n,) picks."""
-        return PastGames(self.games.select(mask), self.patterns[mask], self.increments[mask])
+        return PastGames(self.games.select(mask), self.residuals[mask])
+
+    def patterns(self, minute: int) -> Floats:
+        """(n, minute), as they stood after a minute, in points."""
+        return self.games.levels[:, :minute]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """The settings chosen, and the mean squared error (points²) that they had on the later training games."""
+    """The settings chosen, and the share of the linear models' squared error that they took away on later games."""
 
     settings: DejavuSettings
-    mse: float
+    gain: float
 
 
 def choose_settings(
-    past: PastGames, later: PastGames, prototypes: int | None, seed: int, advance: Callable[[int], object]
+    past: PastGames,
+    later: PastGames,
+    prototypes: int | None,
+    grid: DejavuGrid,
+    seed: int,
+    advance: Callable[[int], object],
+    workers: int = 1,
 ) -> Choice:
-    """The settings with which a database of `past` forecasts `later` with the least mean squared error.
+    """The settings with which databases of `past` explain most of what the linear models leave on `later`.
 
-    Squared, because a kernel regression estimates a mean; the first of the candidates wins a tie.
+    That is the share of the squared error that the neighbours' mean takes away, in units of the spread at each minute,
+    once it is scaled by the factor that suits it best: one for each horizon. The mean over the horizons decides; the
+    first of the candidates wins a tie.
 
     Args:
         past: the earlier games of the training part.
         later: its later games.
-        prototypes: how many to condense `past` into; None for an entry a game.
-        seed: of the database.
-        advance: called as SELECTION_STEPS steps are done.
+        prototypes: how many a minute to condense `past` into; None for an entry for every course.
+        grid: the candidates.
+        seed: of the databases.
+        advance: called as grid.steps steps are done.
+        workers: threads; they do not change the result.
 
     Raises:
-        SplitError: if the database would have fewer entries than the least number of neighbours.
+        SplitError: if a database would have fewer entries than the least number of neighbours.
     """
     entries = len(past.games) if prototypes is None else prototypes
-    if entries < min(NEIGHBOURS):
-        raise SplitError(f"a database of {entries} entries is too small: at least {min(NEIGHBOURS)} are asked")
-    choices = list[Choice]()
-    for recency in RECENCIES:
-        widest = DejavuSettings(recency, min(max(NEIGHBOURS), entries), Kernel.UNIFORM)
-        trial = build(past, widest, prototypes, seed, advance)
-        found = trial.look_up(later.patterns)
-        for neighbours, kernel in itertools.product(NEIGHBOURS, KERNELS):
-            if neighbours <= widest.neighbours:
-                nearest, distances = found.entries[:, :neighbours], found.distances[:, :neighbours]
-                forecasts = kernel_regression(trial.entries, nearest, distances, kernel)
-                mse = float(np.square(forecasts - later.increments).mean())
-                choices.append(Choice(DejavuSettings(recency, neighbours, kernel), mse))
-        advance(1)
-    return min(choices, key=lambda choice: choice.mse)
+    asked = [neighbours for neighbours in grid.neighbours if neighbours <= entries]
+    if not asked:
+        raise SplitError(f"a database of {entries} entries is too small: at least {min(grid.neighbours)} are asked")
+    candidates = list(itertools.product(asked, KERNELS))
+
+    def products(trial: tuple[float, int]) -> Floats:
+        recency, minute = trial
+        widest = DejavuSettings(recency, max(asked), Kernel.UNIFORM)
+        database = build(past, minute, widest, prototypes, seed)
+        near, known = database.nearest(later.patterns(minute)), database.entries
+        found = []
+        for neighbours, kernel in candidates:
+            # At most all that there are.
+            nearest = Nearest(near.entries[:, :neighbours], near.distances[:, :neighbours])
+            said = kernel_regression(known.residuals, known.games, nearest, kernel)
+            found.append(_products(said, later.residuals[:, minute - 1], minute))
+        return np.stack(found)
+
+    trials = list(itertools.product(grid.recencies, grid.minutes))
+    by_trial = np.stack(side_by_side(products, trials, workers, advance))
+    # (recencies, minutes, candidates, 3, horizons) → (3, recencies, candidates, horizons)
+    sums = by_trial.reshape(len(grid.recencies), len(grid.minutes), *by_trial.shape[1:]).sum(axis=1)
+    together, size, left = np.moveaxis(sums, 2, 0)
+    gains = np.square(together.clip(min=0)) / np.maximum(size * left, np.finfo(float).tiny)
+    means = gains.mean(axis=-1)
+    place, candidate = np.unravel_index(means.argmax(), means.shape)
+    neighbours, kernel = candidates[candidate]
+    return Choice(DejavuSettings(grid.recencies[place], neighbours, kernel), float(means.max()))
 
 
-def build(
-    past: PastGames, settings: DejavuSettings, prototypes: int | None, seed: int, advance: Callable[[int], object]
-) -> Dejavu:
-    """Builds the database, each game an entry or condensed into prototypes.
+def _products(said: Floats, due: Floats, minute: int) -> Floats:
+    """(3, 2 horizons): sums of said · due, said² and due², in units of the mean of due²; 0 for one that has passed."""
+    sums = np.stack([(one * other).sum(axis=(0, 1)) for one, other in ((said, due), (said, said), (due, due))])
+    for place, horizon in enumerate(HORIZONS):
+        if minute > horizon.last_slot:
+            sums[:, place] = 0
+    return sums * due.shape[0] * due.shape[1] / np.maximum(sums[2], np.finfo(float).tiny)
+
+
+def build_all(
+    past: PastGames,
+    minutes: Sequence[int],
+    settings: DejavuSettings,
+    prototypes: int | None,
+    seed: int,
+    advance: Callable[[int], object],
+    workers: int = 1,
+) -> dict[int, Dejavu]:
+    """Builds the databases of some minutes.
 
     Args:
         past: the games.
-        settings: how it shall be asked.
-        prototypes: how many; None for an entry a game.
-        seed: of prototypes and index.
-        advance: called as ROUNDS steps are done.
+        minutes: of the game.
+        settings: how they shall be asked.
+        prototypes: how many a minute at most; None for an entry for every course.
+        seed: of prototypes and indices.
+        advance: called with 1 after each.
+        workers: threads; they do not change the result.
     """
-    vectors = features.course_vectors(past.patterns, settings.recency)
-    if prototypes is None:
-        groups = np.arange(len(vectors))
-        advance(ROUNDS)
-    else:
-        groups = cluster(vectors, prototypes, seed, advance)
-    means = group_means(vectors.astype(np.float64), groups)
-    return Dejavu(build_index(means.astype(np.float32), seed), _entries_of(past, groups, vectors, means), settings)
+    built = side_by_side(lambda minute: build(past, minute, settings, prototypes, seed), minutes, workers, advance)
+    return dict(zip(minutes, built, strict=True))
 
 
-def _entries_of(past: PastGames, groups: Integers, vectors: Singles, means: Floats) -> Entries:
+def build(past: PastGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
+    """Builds a minute's database.
+
+    Games that ran alike to the point share an entry: the index's graph does not lead out of a heap of equal points. After a minute or two, when games have taken few different courses, there may be fewer entries than neighbours are
+    asked for; then all are.
+
+    Args:
+        past: the games.
+        minute: of the game.
+        settings: how it shall be asked.
+        prototypes: how many entries at most; None for one for every course.
+        seed: of prototypes and index.
+    """
+    vectors = features.course_vectors(past.patterns(minute), settings.recency)
+    courses = _courses(vectors)
+    if prototypes is not None and courses.max() >= prototypes:
+        courses = cluster(vectors, prototypes, seed, lambda _: None)
+    means = group_means(vectors.astype(np.float64), courses)
+    entries = _entries_of(past, minute, courses, vectors, means)
+    asked = replace(settings, neighbours=min(settings.neighbours, len(entries)))
+    return Dejavu(build_index(means.astype(np.float32), seed), entries, asked)
+
+
+def _courses(vectors: Singles) -> Integers:
+    """Numbers equal vectors alike, in the order of their first occurrence: (n, dimensions) → (n,)."""
+    _, first, groups = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[groups.reshape(-1)]
+
+
+def _entries_of(past: PastGames, minute: int, groups: Integers, vectors: Singles, means: Floats) -> Entries:
     """One entry a group: what followed on average, and the game nearest to the group's mean to name it by."""
-    increment = group_means(past.increments, groups)
-    spread = np.sqrt(group_means(np.square(past.increments - increment[groups]), groups))
+    games = past.games
+    increments = games.outcomes - games.levels[:, minute - 1 : minute]
+    for place, horizon in enumerate(HORIZONS):
+        if minute > horizon.last_slot:
+            increments[:, place] = 0
+    mean = group_means(increments, groups)
+    spreads = np.sqrt(group_means(np.square(increments - mean[groups]), groups))
     distances = np.square(vectors - means[groups]).sum(axis=1)
     # Sorted by group, then distance: the first of each group is its nearest. Ties go to the earlier game.
     order = np.lexsort((distances, groups))
     nearest = order[np.searchsorted(groups[order], np.arange(len(means)))]
-    games = past.games
     return Entries(
         home=games.home[nearest],
         away=games.away[nearest],
         date=games.date[nearest],
         games=np.bincount(groups).astype(np.int32),
-        increment=increment,
-        spread=spread,
+        increments=mean.astype(np.float32),
+        spreads=spreads.astype(np.float32),
+        residuals=group_means(past.residuals[:, minute - 1], groups).astype(np.float32),
     )
+
+
+def say_all(
+    databases: Mapping[int, Dejavu], games: Games, advance: Callable[[int], object], workers: int = 1
+) -> Floats:
+    """What the neighbours of games say should be added to the linear models, after every minute that has a database.
+
+    Args:
+        databases: by minute.
+        games: n that ask.
+        advance: called with 1 after each minute.
+        workers: threads; they do not change the result.
+
+    Returns:
+        (n, 47, 2 modes, 2 horizons), in points; 0 where there is no database.
+    """
+    levels = games.levels
+    said = np.zeros((len(games), MAX_SLOTS, 2, len(HORIZONS)))
+    minutes = list(databases)
+    found: Iterable[Floats] = side_by_side(
+        lambda minute: databases[minute].look_up(np.ascontiguousarray(levels[:, :minute])).residuals,
+        minutes,
+        workers,
+        advance,
+    )
+    for minute, residuals in zip(minutes, found, strict=True):
+        said[:, minute - 1] = residuals
+    return said

@@ -1,4 +1,4 @@
-"""Fits the linear models on lead and expected margin: ordinary least squares, one fit for each horizon, minute and mode."""
+"""Fits the linear models on lead and expected margin by least squares, one for each horizon, minute and mode."""
 
 from __future__ import annotations
 

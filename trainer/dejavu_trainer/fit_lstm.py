@@ -2,25 +2,24 @@
 
 One layer reads the minutes; a linear head turns its state after each of them into what should be added to the linear
 models for both horizons. The head starts at zero, that is, at the linear models: what little there is to learn beyond
-them is learned from there. Each epoch shows a game once, with its expected margin or without, as it was or mirrored: home
-and away exchanged, every sign turned, which is as good a game. The weights that are kept are a running mean of those
-that the optimiser went through (Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992). Inputs
-and outputs are scaled inside the graph, so that nothing outside can do it differently.
+them is learned from there. Each epoch shows a game once, with its expected margin or without, as it was or mirrored:
+home and away exchanged, every sign turned, which is as good a game. The weights that are kept are a running mean of
+those that the optimiser went through (Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992).
+Inputs and outputs are scaled inside the graph, so that nothing outside can do it differently.
 """
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dejavu_models import features
@@ -49,8 +48,8 @@ class LstmRecipe:
         hidden: units of the layer.
         members: how many networks, from seeds of their own, the graph holds and takes the mean of.
         batch: games a step.
-        epochs: passes over the games at most.
-        patience: epochs without a gain on the games held out after which a fit ends.
+        epochs: passes over the games. With the running mean, errors on later seasons fell to the end, while stopping
+            early on a few hundred games that were held out stopped by chance.
         learning_rate, weight_decay: of AdamW (Loshchilov & Hutter, 2019).
         known_share: of the games of an epoch that are shown with their expected margin.
         memory: steps over which the running mean of the weights reaches back.
@@ -60,11 +59,15 @@ class LstmRecipe:
     members: int = 1
     batch: int = 128
     epochs: int = 40
-    patience: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     known_share: float = 2 / 3
     memory: float = 100.0
+
+    @property
+    def steps(self) -> int:
+        """Epochs of all members: steps that `fit_lstm` reports."""
+        return self.members * self.epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,6 @@ class Examples:
     margins: Floats
     residuals: Floats
 
-    def select(self, mask: NDArray[np.bool_]) -> Examples:
-        """Those that a mask (n,) picks."""
-        return Examples(self.levels[mask], self.margins[mask], self.residuals[mask])
-
     def in_mode(self, mode: int) -> tuple[Tensor, Tensor]:
         """Steps (n, 47, channels) and what should be said after each (n, 47, 2), in points."""
         margins = self.margins if mode == KNOWN else np.full_like(self.margins, np.nan)
@@ -98,16 +97,12 @@ class LstmFit:
 
     Attributes:
         graph: the ONNX graph.
-        epochs: passes over the games, of each member; the weights are those after the one of `best_epochs`.
-        gain: share of the linear models' squared error, in units of its spread at each minute, that it takes away on the
-            games held out.
+        epochs: passes over the games.
         parity: largest difference between torch and ONNX Runtime on them, in points.
     """
 
     graph: bytes
-    epochs: tuple[int, ...]
-    best_epochs: tuple[int, ...]
-    gain: float
+    epochs: int
     parity: float
 
 
@@ -153,57 +148,59 @@ class Mean(nn.Module):
         return torch.stack([member(steps) for member in self.members]).mean(dim=0)
 
 
-def fit_lstm(
-    learn: Examples, hold_out: Examples, recipe: LstmRecipe, seed: int, advance: Callable[[int], object]
-) -> LstmFit:
-    """Fits on `learn` until `hold_out`, the later games, no longer gain.
+def fit_lstm(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callable[[int], object]) -> LstmFit:
+    """Fits the LSTM.
 
     Args:
-        learn: games to learn from.
-        hold_out: games for early stopping; all of them later than those.
+        examples: games to learn from.
         recipe: how.
         seed: of initial weights and the order of games; the same seed and games give the same graph on one machine.
-        advance: called as recipe.members · recipe.epochs steps are done.
+        advance: called with 1 after each of recipe.steps epochs.
 
     Raises:
         FitError: if the loss diverges, or the graph does not compute what the model does.
     """
     with _reproducible():
-        spreads = _spreads(learn)
-        runs = [
-            _train(learn, hold_out, spreads, recipe, seed * recipe.members + k, advance) for k in range(recipe.members)
+        members = [
+            _train(examples, recipe, seed * recipe.members + member, advance) for member in range(recipe.members)
         ]
-        network = Mean([run.network for run in runs]).eval()
-        loss = _Loss(hold_out, spreads)
-        gain = 1 - loss(network) / loss.of_nothing
-        graph = _export(network, hold_out.in_mode(KNOWN)[0][:2])
-        parity = _parity(network, graph, hold_out)
-    return LstmFit(graph, tuple(run.epochs for run in runs), tuple(run.best_epoch for run in runs), gain, parity)
+        network = Mean(members).eval()
+        graph = _export(network, examples.in_mode(KNOWN)[0][:2])
+        parity = _parity(network, graph, examples)
+    return LstmFit(graph, recipe.epochs, parity)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    network: Network
-    epochs: int
-    best_epoch: int
-
-
-class _Loss:
-    """The mean squared error over both modes and all that is still to come, in units of the spread at each minute."""
-
-    def __init__(self, examples: Examples, spreads: Tensor) -> None:
-        self._modes = [examples.in_mode(mode) for mode in MODES]
-        self._spreads = spreads
-        self.of_nothing = float(np.mean([_squared_error(0 * due, due, spreads) for _, due in self._modes]))
-
-    def __call__(self, network: nn.Module) -> float:
-        network.eval()
-        with torch.inference_mode():
-            return float(np.mean([_squared_error(network(steps), due, self._spreads) for steps, due in self._modes]))
+def _train(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callable[[int], object]) -> Network:
+    torch.manual_seed(seed)
+    modes = [examples.in_mode(mode) for mode in MODES]
+    network = Network(modes[KNOWN][0], _spreads(examples), recipe.hidden)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)  # type: ignore[no-untyped-call]
+    smooth = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average)
+    for epoch in range(1, recipe.epochs + 1):
+        total = torch.zeros(())
+        for batch in torch.split(torch.randperm(len(examples.levels)), recipe.batch):
+            known = (torch.rand(len(batch)) < recipe.known_share)[:, None, None]
+            sign = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)[:, None, None]
+            steps, due = (
+                torch.where(known, with_margin[batch], without[batch])
+                for without, with_margin in zip(*modes, strict=True)
+            )
+            optimizer.zero_grad()
+            loss = _squared_error(network(_mirrored(steps, sign)), due * sign, network.spreads)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
+            optimizer.step()
+            smooth.update_parameters(network)
+            total += loss.detach()
+        if not torch.isfinite(total):
+            raise FitError(f"the LSTM's loss diverged in epoch {epoch}")
+        advance(1)
+    return cast("Network", smooth.module)
 
 
 def _squared_error(said: Tensor, due: Tensor, spreads: Tensor) -> Tensor:
-    """In units of the spread; a horizon that has passed has none and does not count."""
+    """In units of the spread at each minute; a horizon that has passed has none and does not count."""
     coming = (spreads > 0).nonzero(as_tuple=True)
     error = (said - due)[:, coming[0], coming[1]] / spreads[coming]
     return error.square().mean()
@@ -212,51 +209,6 @@ def _squared_error(said: Tensor, due: Tensor, spreads: Tensor) -> Tensor:
 def _spreads(examples: Examples) -> Tensor:
     spreads = np.sqrt(np.square(examples.residuals).mean(axis=(0, 2))).clip(min=0.1)
     return torch.from_numpy(np.where(_PASSED, 0.0, spreads).astype(np.float32))
-
-
-def _train(
-    learn: Examples,
-    hold_out: Examples,
-    spreads: Tensor,
-    recipe: LstmRecipe,
-    seed: int,
-    advance: Callable[[int], object],
-) -> _Run:
-    torch.manual_seed(seed)
-    modes = [learn.in_mode(mode) for mode in MODES]
-    network = Network(modes[KNOWN][0], spreads, recipe.hidden)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    smooth = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)
-    )
-    loss = _Loss(hold_out, spreads)
-    best, best_epoch, epoch = loss.of_nothing, 0, 0
-    best_state = copy.deepcopy(network.state_dict())
-    while epoch < recipe.epochs and epoch - best_epoch < recipe.patience:
-        epoch += 1
-        network.train()
-        for batch in torch.randperm(len(learn.levels)).split(recipe.batch):
-            known = (torch.rand(len(batch)) < recipe.known_share)[:, None, None]
-            sign = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)[:, None, None]
-            steps, due = (
-                torch.where(known, with_margin[batch], without[batch])
-                for without, with_margin in zip(*modes, strict=True)
-            )
-            optimizer.zero_grad()
-            _squared_error(network(_mirrored(steps, sign)), due * sign, spreads).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
-            optimizer.step()
-            smooth.update_parameters(network)
-        found = loss(smooth.module)
-        if not np.isfinite(found):
-            raise FitError(f"the LSTM's loss diverged in epoch {epoch}")
-        if found < best:
-            best, best_epoch = found, epoch
-            best_state = copy.deepcopy(smooth.module.state_dict())
-        advance(1)
-    advance(recipe.epochs - epoch)
-    network.load_state_dict(best_state)
-    return _Run(network, epoch, best_epoch)
 
 
 _SIGNED = torch.tensor([True, True, False, True, False])

@@ -20,9 +20,6 @@ from dejavu_trainer.games import Games
 BURN_IN = 0.5
 """Of the first season's games: what they are said to surprise with tells of the start, where all teams are alike."""
 
-SEARCH_STEPS = 60
-"""Evaluations of the likelihood at most; each runs over all games once."""
-
 _START = RatingSettings()
 
 
@@ -46,31 +43,32 @@ def expect(start: RatingFilter, games: Games) -> Expected:
     return Expected(*carried_margins(start, games.season, games.date, games.home, games.away, games.final))
 
 
-def fit_ratings(games: Games, advance: Callable[[int], object]) -> RatingSettings:
+def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> RatingSettings:
     """The settings under which the games surprise least.
 
     Args:
         games: those to train on; seasons that follow each other tell how strengths carry over, a single one does not,
             and the default is kept then.
-        advance: called as SEARCH_STEPS steps are done.
+        steps: evaluations of the likelihood at most; each runs over all games once.
+        advance: called as so many steps are done.
     """
     several = len(np.unique(games.season)) > 1
     # A short search has no room for what the games can't tell.
     free = [field.name for field in fields(RatingSettings) if several or field.name not in {"carry", "seasonal"}]
     start = [_to_free(name, getattr(_START, name)) for name in free]
-    steps = 0
+    taken = 0
 
     def surprise(values: Floats) -> float:
-        nonlocal steps
-        if steps < SEARCH_STEPS:
+        nonlocal taken
+        if taken < steps:
             advance(1)
-        steps += 1
+        taken += 1
         return mean_surprise(_settings(free, values), games)
 
     simplex = np.array([start] + [[*start[:axis], start[axis] + 0.7, *start[axis + 1 :]] for axis in range(len(start))])
-    options = {"initial_simplex": simplex, "maxfev": SEARCH_STEPS, "xatol": 0.02, "fatol": 1e-5}
+    options = {"initial_simplex": simplex, "maxfev": steps, "xatol": 0.02, "fatol": 1e-5}
     found = minimize(surprise, start, method="Nelder-Mead", options=options)
-    advance(SEARCH_STEPS - min(steps, SEARCH_STEPS))
+    advance(max(steps - taken, 0))
     return _settings(free, found.x)
 
 

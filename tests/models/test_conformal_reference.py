@@ -1,0 +1,262 @@
+"""The predictive distributions held against crepes, which was written by others, and against what theory promises.
+
+crepes knows nothing of leads. Here it gets residuals turned towards the leader where ours are, and bins for cells.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from crepes import ConformalPredictiveSystem  # type: ignore[import-untyped]
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dejavu_models.arrays import Floats
+from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, THRESHOLDS, PredictiveDistribution
+from dejavu_models.scores import conformal_region
+from dejavu_models.types import Horizon
+
+LARGE_CELLS = (1621, 1332, 1206, 1017)
+"""So many games that all cells stay, and no alpha that is tested meets a rank exactly, where rounding would decide."""
+
+FEW_DECIDED = (1621, 1332, 1206, 317)
+"""The last cell is too small, and joins the one before it."""
+
+RANGES = ((0.0, 3.4), (3.6, 8.4), (8.6, 15.4), (15.6, 40.0))
+
+
+class Games(NamedTuple):
+    """Leads, point forecasts and outcomes of games, (n,) each, in points."""
+
+    leads: Floats
+    points: Floats
+    outcomes: Floats
+
+
+def games_of(sizes: tuple[int, ...], seed: int, *, whole: bool = False) -> Games:
+    """So many games in each cell; a leader loses ground that the forecast does not see, more so far ahead.
+
+    Args:
+        sizes: games by cell.
+        seed: of chance.
+        whole: whether leads, forecasts and outcomes are whole numbers, so that residuals tie.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.uniform(*bounds, count) for bounds, count in zip(RANGES, sizes, strict=True)]
+    side = rng.choice([-1.0, 1.0], sum(sizes), p=[0.4, 0.6])
+    leads = np.concatenate(drawn) * side
+    if whole:
+        leads = np.round(leads)
+    size = np.abs(leads)
+    points = leads + rng.normal(0.3, 1.0, len(leads))
+    outcomes = points - side * size / 10 + (3 + size / 4) * rng.standard_gamma(4.0, len(leads)) / 2 - 6
+    return Games(leads, np.round(points), np.round(outcomes)) if whole else Games(leads, points, outcomes)
+
+
+class Reference:
+    """What crepes makes of the same games."""
+
+    def __init__(self, games: Games, edges: tuple[float, ...]) -> None:
+        self.edges = edges
+        turn = self.turn(games.leads)
+        self.system = ConformalPredictiveSystem()
+        self.system.fit(turn * (games.outcomes - games.points), bins=self.cells(games.leads))
+
+    def cells(self, leads: Floats) -> NDArray[np.intp]:
+        return np.digitize(np.abs(leads), self.edges)
+
+    def turn(self, leads: Floats) -> Floats:
+        return np.where((leads < 0) & (self.cells(leads) > 0), -1.0, 1.0)
+
+    def intervals(self, games: Games, alpha: float) -> Floats:
+        """(n, 2), in points."""
+        turn = self.turn(games.leads)
+        ends = self.system.predict_int(turn * games.points, bins=self.cells(games.leads), confidence=1 - alpha)
+        return np.sort(turn[:, None] * ends, axis=1)
+
+    def quantiles(self, games: Games, levels: list[float]) -> Floats:
+        """(n, levels), in points: those below the median rounded down to a residual, those above it up."""
+        low = [100 * level for level in levels if level < 0.5]
+        high = [100 * level for level in levels if level > 0.5]
+        mirrored = [100 * (1 - level) for level in levels]
+        cells, turn = self.cells(games.leads), self.turn(games.leads)
+        ours = self.system.predict_percentiles(games.points, bins=cells, lower_percentiles=low, higher_percentiles=high)
+        theirs = self.system.predict_percentiles(
+            -games.points,
+            bins=cells,
+            lower_percentiles=[each for each in mirrored if each < 50],
+            higher_percentiles=[each for each in mirrored if each > 50],
+        )
+        # Both come as those below the median, then those above it; mirrored, the latter belong to the lower levels.
+        theirs = -np.concatenate([theirs[:, len(high) :], theirs[:, : len(high)]], axis=1)
+        return np.where(turn[:, None] > 0, ours, theirs)
+
+    def probabilities(self, games: Games, threshold: float) -> Floats:
+        """P(differential > threshold) of each game by its own cell and those of smaller leads: (n, cells), NaN beyond.
+
+        A conformal p-value at y is smoothed at random; its mean is half-way between those of ≤ y and of < y.
+        """
+        result = np.full((len(games.leads), len(self.edges) + 1), np.nan)
+        turned = self.cells(games.leads) > 0
+        for cell in range(len(self.edges) + 1):
+            count = len(self.system.binned_alphas[1][cell])
+            turn = np.where((games.leads < 0) & turned & (cell > 0), -1.0, 1.0)
+            residuals_needed = turn * (threshold - games.points)
+            bins = np.full(len(games.leads), cell)
+            up_to, below = (
+                self.system.predict_p(np.zeros(len(bins)), y, bins=bins, smoothing=False)
+                for y in (residuals_needed, np.nextafter(residuals_needed, -np.inf))
+            )
+            not_above = (up_to + below) / 2 - 0.5 / (count + 1)
+            result[:, cell] = np.where(turn > 0, 1 - not_above, not_above)
+        result[np.arange(len(self.edges) + 1) > self.cells(games.leads)[:, None]] = np.nan
+        return result
+
+
+SIZES = [(LARGE_CELLS, LEAD_EDGES), (FEW_DECIDED, LEAD_EDGES[:2])]
+
+
+def ours_of(games: Games, horizon: Horizon = Horizon.FINAL) -> PredictiveDistribution:
+    return PredictiveDistribution.of(horizon, games.points, games.leads, games.outcomes)
+
+
+@pytest.mark.parametrize(("sizes", "edges"), SIZES)
+def test_cells_that_are_too_small_join_their_neighbours(sizes: tuple[int, ...], edges: tuple[float, ...]) -> None:
+    made = ours_of(games_of(sizes, 1))
+    assert made.edges == edges
+    assert min(cell.games for cell in made.cells) >= MIN_CELL
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("alpha", [0.02, 0.05, 0.2, 0.5])
+@pytest.mark.parametrize(("sizes", "edges"), SIZES)
+def test_intervals_are_those_of_crepes(
+    sizes: tuple[int, ...], edges: tuple[float, ...], alpha: float, whole: bool
+) -> None:
+    past, asked = games_of(sizes, 1, whole=whole), games_of((50, 50, 50, 50), 2, whole=whole)
+    ours = ours_of(past)
+    ends = [ours.interval(point, lead, alpha) for lead, point, _ in zip(*map(np.ndarray.tolist, asked), strict=True)]
+    expected = Reference(past, edges).intervals(asked, alpha)
+    assert np.array([(each.lower, each.upper) for each in ends]) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("sizes", "edges"), SIZES)
+def test_quantiles_are_those_of_crepes(sizes: tuple[int, ...], edges: tuple[float, ...]) -> None:
+    levels = [0.01, 0.05, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.95, 0.99]
+    past, asked = games_of(sizes, 3), games_of((50, 50, 50, 50), 4)
+    ours = ours_of(past)
+    found = [ours.quantiles(point, lead, levels) for lead, point in zip(asked.leads, asked.points, strict=True)]
+    assert np.array(found) == pytest.approx(Reference(past, edges).quantiles(asked, levels), abs=1e-9)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("horizon", list(Horizon))
+@pytest.mark.parametrize(("sizes", "edges"), SIZES)
+def test_the_probability_is_that_of_crepes_in_the_cell_or_a_smaller_lead_s(
+    sizes: tuple[int, ...], edges: tuple[float, ...], horizon: Horizon, whole: bool
+) -> None:
+    past, asked = games_of(sizes, 5, whole=whole), games_of((200, 200, 200, 200), 6, whole=whole)
+    reference = Reference(past, edges).probabilities(asked, THRESHOLDS[horizon])
+    expected = np.where(asked.leads > 0, np.nanmax(reference, axis=1), np.nanmin(reference, axis=1))
+    assert ours_of(past, horizon).home_lead_probability(asked.points, asked.leads) == pytest.approx(expected, abs=1e-12)
+    own = reference[np.arange(len(expected)), Reference(past, edges).cells(asked.leads)]
+    assert (own != expected).any(), "the cells of smaller leads made no difference, so nothing was tested of them"
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(12, 400), st.floats(0.01, 0.99))
+def test_at_any_size_and_alpha_the_interval_is_that_of_crepes(seed: int, count: int, alpha: float) -> None:
+    assume((count + 1) * alpha / 2 >= 1)
+    # On a whole rank crepes' rounding decides: (n + 1)·α/2 of 13.999… is 13 to it, and 14 to us.
+    assume(abs((count + 1) * alpha / 2 - round((count + 1) * alpha / 2)) > 1e-6)
+    past = games_of((count, 0, 0, 0), seed)
+    low, high = Reference(past, ()).intervals(past, alpha)[0]
+    interval = ours_of(past).interval(past.points[0], past.leads[0], alpha)
+    assert interval.lower == pytest.approx(min(low, past.points[0]))
+    assert interval.upper == pytest.approx(max(high, past.points[0]))
+
+
+@st.composite
+def made_of_games(draw: st.DrawFn) -> PredictiveDistribution:
+    """Distributions as calibration makes them, of little data, so that cells differ by chance."""
+    sizes = tuple(draw(st.integers(0, 60)) for _ in RANGES)
+    assume(sum(sizes) >= 1)
+    games = games_of(sizes, draw(st.integers(0, 2**32 - 1)), whole=draw(st.booleans()))
+    horizon = draw(st.sampled_from(Horizon))
+    return PredictiveDistribution.of(
+        horizon, games.points, games.leads, games.outcomes, min_cell=draw(st.integers(1, 40))
+    )
+
+
+@given(made_of_games(), st.floats(-60, 60), st.floats(-30, 30), st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_intervals_are_nested_hold_the_point_and_end_at_ascending_quantiles(
+    made: PredictiveDistribution, lead: float, shift: float, shares: list[float]
+) -> None:
+    point = lead + shift
+    smallest = made.smallest_alpha
+    alphas = sorted(min(smallest + share * (1 - smallest), 0.9999) for share in shares)
+    intervals = [made.interval(point, lead, alpha) for alpha in alphas]
+    for wide, narrow in pairwise(intervals):
+        assert wide.lower <= narrow.lower <= point <= narrow.upper <= wide.upper
+    levels = [alpha / 2 for alpha in alphas] + [1 - alpha / 2 for alpha in reversed(alphas)]
+    values = made.quantiles(point, lead, levels)
+    assert all(one <= other for one, other in pairwise(values))
+    for place, interval in enumerate(intervals):
+        assert interval.lower == min(values[place], point)
+        assert interval.upper == max(values[-1 - place], point)
+
+
+@given(made_of_games(), st.lists(st.tuples(st.floats(-45, 45), st.floats(0, 2)), min_size=2, max_size=20))
+def test_the_probability_never_falls_as_lead_and_point_rise_together(
+    made: PredictiveDistribution, rising: list[tuple[float, float]]
+) -> None:
+    # The edges themselves are where a law across cells breaks first.
+    edges = [side * edge for edge in made.edges for side in (-1, 1)]
+    leads = np.sort(np.array([lead for lead, _ in rising] + edges + [np.nextafter(edge, 0) for edge in edges] + [0.0]))
+    steps = np.resize([step for _, step in rising], len(leads))
+    probabilities = made.home_lead_probability(leads + np.cumsum(steps), leads)
+    assert (np.diff(probabilities) >= 0).all()
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+REPETITIONS = 25
+TRIALS = 200
+ALPHAS = (0.05, 0.2, 0.5)
+
+
+def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
+    """How many outcomes intervals hold over REPETITIONS of calibration and test, by alpha and place: (3, 4)."""
+    held = np.zeros((len(ALPHAS), len(RANGES)), dtype=np.int64)
+    for repetition in range(REPETITIONS):
+        past = games_of(LARGE_CELLS, 1000 + repetition)
+        made = PredictiveDistribution.of(Horizon.FINAL, past.points, past.leads, past.outcomes, min_cell=min_cell)
+        asked = games_of((TRIALS,) * len(RANGES), 2000 + repetition)
+        for row, alpha in enumerate(ALPHAS):
+            hits = [
+                outcome in made.interval(point, lead, alpha)
+                for lead, point, outcome in zip(*map(np.ndarray.tolist, asked), strict=True)
+            ]
+            held[row] += np.reshape(hits, (len(RANGES), TRIALS)).sum(axis=1)
+    return held
+
+
+def regions() -> NDArray[np.int64]:
+    """The first and last counts that exchangeable games allow, corrected for their number: (3, 4, 2)."""
+    level = 1 - 0.01 / (len(ALPHAS) * len(RANGES))
+    return np.array(
+        [
+            [conformal_region([TRIALS] * REPETITIONS, [count] * REPETITIONS, alpha, level) for count in LARGE_CELLS]
+            for alpha in ALPHAS
+        ]
+    )
+
+
+def test_coverage_holds_in_every_cell_and_would_not_without_cells() -> None:
+    first, last = np.moveaxis(regions(), 2, 0)
+    held = held_by_cell(min_cell=MIN_CELL)
+    assert ((first <= held) & (held <= last)).all(), (first, held, last)
+    pooled = held_by_cell(min_cell=10**9)
+    assert ((pooled < first) | (pooled > last)).any(axis=1).all(), "a test that cells of one kind would pass too"

@@ -1,0 +1,349 @@
+"""What a look-up in Dejavu's databases costs, and how many of the true neighbours it finds, as they grow.
+
+    python -m bench.index                                   # simulated games
+    python -m bench.index --data DIR                        # real ones: DIR/plays_{season}.parquet, or DIR/nba/…
+    python -m bench.index --sizes 10000 400000 --breadth 200 --links 24   # with other settings than those that ship
+
+Two kinds of index are measured:
+
+- one for each minute, as bundles have them, of all games and condensed into prototypes;
+- one of all minutes, from 3,000 to 500,000 windows of 18 minutes: how far the method carries. A window is the course of
+  a game up to some minute, 0–0 before tip-off; each is taken as seen from both benches, and those that coincide are one
+  entry.
+
+Those who ask are games that are in no index. Recall is held against brute force; an entry as near as the K-th nearest
+counts as found, since courses coincide early in a game. A query's time is its thread's CPU time, and everything is
+measured in turn, round after round, so that a busy machine slows all alike: the ratios of one run compare with those of
+another, the microseconds don't. The exit code is 1 if any recall is below 0.99, or if a query among 400,000 costs
+more than 5 times one among 10,000, where both are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hnswlib
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_feed.pattern import REGULATION_MINUTES, slots
+from dejavu_feed.simulate import simulate_game
+from dejavu_models import features
+from dejavu_models.arrays import Integers, Singles
+from dejavu_models.dejavu import CONSTRUCTION_BREADTH, LINKS, DejavuSettings, Kernel, build_index
+from dejavu_models.types import MAX_SLOTS
+from dejavu_trainer.condense import cluster, group_means
+from dejavu_trainer.games import load_games
+
+SPAN = 18
+"""Minutes of a window."""
+
+SIZES = (3_000, 10_000, 30_000, 100_000, 400_000, 500_000)
+MINUTES = (1, 2, 3, 4, 6, 12, 18, 24, 36, 47)
+BATCH = 64
+LEAST_RECALL = 0.99
+SMALL, LARGE, MOST_RATIO = 10_000, 400_000, 5.0
+HOME_EDGE_SPREAD = 6.0
+"""Standard deviation of what a home team is expected to win by, in points, in simulated games."""
+
+_CHUNK = 32
+
+
+class Searched(NamedTuple):
+    """What is measured: an index over vectors (n, dimensions), and those who ask, (q, dimensions)."""
+
+    kind: str
+    index: Any
+    vectors: Singles
+    asked: Singles
+    build_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The figures of one index and one K.
+
+    Attributes:
+        kind: "all minutes", "minute 18", "minute 18, condensed" ….
+        entries: how many the index holds.
+        dimensions: of its vectors.
+        neighbours: K; at most `entries`.
+        breadth: candidates held while searching (ef).
+        recall: the share of found neighbours that are as near as the K-th nearest.
+        single_us, batched_us: CPU time of a query in each round, in microseconds: alone, and with BATCH in one call.
+        build_seconds: CPU time of its construction, over all threads.
+        bytes_an_entry: of the index's file.
+    """
+
+    kind: str
+    entries: int
+    dimensions: int
+    neighbours: int
+    breadth: int
+    recall: float
+    single_us: list[float] = field(default_factory=list)
+    batched_us: list[float] = field(default_factory=list)
+    build_seconds: float = 0.0
+    bytes_an_entry: float = 0.0
+
+
+def simulated(games: int, seed: int) -> NDArray[np.int16]:
+    """Differentials of simulated games, (games, 48), in points."""
+    rng = random.Random(seed)
+    courses = [
+        slots(simulate_game(rng, home_edge=rng.gauss(2.5, HOME_EDGE_SPREAD)), REGULATION_MINUTES) for _ in range(games)
+    ]
+    return np.array(courses, dtype=np.int16)
+
+
+def recorded(folder: Path, seed: int) -> NDArray[np.int16]:
+    """Differentials of all real games of a folder, (n, 48), in points, in random order.
+
+    Raises:
+        DataError: if a file is malformed.
+        ValueError: if there is no file of plays.
+    """
+    files = [*folder.glob("plays_[0-9]*.parquet"), *folder.glob("nba/plays_[0-9]*.parquet")]
+    if not files:
+        raise ValueError(f"--data {folder}: no plays_{{season}}.parquet there or in nba/")
+    games = load_games(folder, sorted({int(file.stem.removeprefix("plays_")) for file in files}))
+    return np.random.default_rng(seed).permutation(games.differentials)
+
+
+def windows(differentials: NDArray[np.int16]) -> NDArray[np.int16]:
+    """The course of each game in the 18 minutes up to each of minutes 1 … 47, from the window's start.
+
+    Args:
+        differentials: (n, 48), in points.
+
+    Returns:
+        (n, 47, SPAN), in points: differentials at the end of the window's minutes, less that at its start.
+    """
+    tip_off = np.zeros((len(differentials), SPAN), dtype=np.int16)
+    courses = np.concatenate([tip_off, differentials[:, :MAX_SLOTS]], axis=1)
+    # Row j of the view is minutes j − SPAN + 1 … j + 1, where those up to tip-off are 0.
+    view = np.lib.stride_tricks.sliding_window_view(courses, SPAN + 1, axis=1)
+    result: NDArray[np.int16] = view[:, :, 1:] - view[:, :, :1]
+    return result
+
+
+def distinct(courses: NDArray[np.int16], seed: int) -> NDArray[np.int16]:
+    """Windows (…, SPAN) as seen from both benches, each once: (m, SPAN), in random order."""
+    flat = courses.reshape(-1, SPAN)
+    once = np.unique(np.concatenate([flat, -flat]), axis=0)
+    return np.random.default_rng(seed).permutation(once)
+
+
+def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
+    """The share of found entries (q, K) that are as near as the K-th nearest, by brute force.
+
+    In double precision, so that the square of a difference may be had from products: |a|² − 2ab + |b|².
+    """
+    neighbours = found.shape[1]
+    all_vectors = vectors.astype(np.float64)
+    squares = np.square(all_vectors).sum(axis=1)
+    hits = 0
+    for start in range(0, len(asked), _CHUNK):
+        part = asked[start : start + _CHUNK].astype(np.float64)
+        distances = squares - 2 * part @ all_vectors.T + np.square(part).sum(axis=1)[:, None]
+        bounds = np.partition(distances, neighbours - 1, axis=1)[:, neighbours - 1 : neighbours]
+        hits += int((np.take_along_axis(distances, found[start : start + _CHUNK], axis=1) <= bounds + 1e-9).sum())
+    return hits / found.size
+
+
+def of_all_minutes(
+    games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
+) -> Iterator[Searched]:
+    """One index that grows through the sizes, as it is at each of them.
+
+    Raises:
+        ValueError: if there are fewer windows than the largest size.
+    """
+    if not options.sizes:
+        return
+    patterns = distinct(windows(games), options.seed)
+    sizes = sorted(options.sizes)
+    if sizes[-1] > len(patterns):
+        raise ValueError(f"--sizes: {sizes[-1]} windows asked for; {len(games)} games have {len(patterns)}")
+    vectors = features.course_vectors(patterns[: sizes[-1]].astype(np.float64), options.recency)
+    # Each game asks at one minute, so that the minutes ask alike often.
+    minutes = np.arange(len(asking)) % MAX_SLOTS
+    asked = features.course_vectors(
+        windows(asking)[np.arange(len(asking)), minutes].astype(np.float64), options.recency
+    )
+    index = hnswlib.Index(space="l2", dim=SPAN)
+    index.init_index(sizes[-1], M=options.links, ef_construction=options.construction_breadth, random_seed=options.seed)
+    grown = 0
+    seconds = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            start = time.process_time()
+            # Several threads link the points in another order each time. Here only the figures count.
+            index.add_items(vectors[grown:size], np.arange(grown, size), num_threads=options.threads)
+            seconds += time.process_time() - start
+            grown = size
+            path = f"{folder}/index"
+            index.save_index(path)
+            copy = hnswlib.Index(space="l2", dim=SPAN)
+            copy.load_index(path, max_elements=size)
+            yield Searched("all minutes", copy, vectors[:size], asked, seconds)
+
+
+def of_each_minute(
+    games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
+) -> Iterator[Searched]:
+    """The indexes of single minutes, built as a bundle's are: of all games, and condensed."""
+    for minute in options.minutes:
+        vectors = features.course_vectors(games[:, :minute].astype(np.float64), options.recency)
+        asked = features.course_vectors(asking[:, :minute].astype(np.float64), options.recency)
+        groups = cluster(vectors, min(options.prototypes, len(vectors)), options.seed, lambda _: None)
+        means = group_means(vectors.astype(np.float64), groups).astype(np.float32)
+        for kind, entries in ((f"minute {minute}", vectors), (f"minute {minute}, condensed", means)):
+            start = time.process_time()
+            index = build_index(entries, options.seed)
+            yield Searched(kind, index, entries, asked, time.process_time() - start)
+
+
+def cpu_us(call: Callable[[], object], queries: int) -> float:
+    """CPU time of this thread for each of the queries that a call makes, in microseconds."""
+    start = time.thread_time_ns()
+    call()
+    return (time.thread_time_ns() - start) / 1e3 / queries
+
+
+def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[Measured]:
+    """All figures of all indexes, for each K."""
+    rows = list[tuple[Searched, Measured]]()
+    for each in searched:
+        for k in sorted({min(neighbours, len(each.vectors)) for neighbours in options.neighbours}, reverse=True):
+            breadth = options.breadth or DejavuSettings(options.recency, k, Kernel.UNIFORM).search_breadth
+            each.index.set_ef(breadth)
+            labels, _ = each.index.knn_query(each.asked, k=k, num_threads=1)
+            figures = Measured(
+                kind=each.kind,
+                entries=len(each.vectors),
+                dimensions=each.vectors.shape[1],
+                neighbours=k,
+                breadth=breadth,
+                recall=recall(each.vectors, each.asked, labels.astype(np.int64)),
+                build_seconds=each.build_seconds,
+                bytes_an_entry=each.index.index_file_size() / len(each.vectors),
+            )
+            rows.append((each, figures))
+    for number in range(options.rounds):
+        for each, figures in rows:
+            each.index.set_ef(figures.breadth)
+            few = np.roll(each.asked, -number * BATCH, axis=0)[:BATCH]
+
+            def alone(each: Searched = each, k: int = figures.neighbours, few: Singles = few) -> None:
+                for place in range(len(few)):
+                    each.index.knn_query(few[place : place + 1], k=k, num_threads=1)
+
+            def together(each: Searched = each, k: int = figures.neighbours, few: Singles = few) -> None:
+                each.index.knn_query(few, k=k, num_threads=1)
+
+            # The order of the two changes, since the second finds in the caches what the first has left there.
+            measured = [(alone, figures.single_us), (together, figures.batched_us)]
+            for call, times in measured if number % 2 else reversed(measured):
+                times.append(cpu_us(call, len(few)))
+    return [figures for _, figures in rows]
+
+
+def ratio(row: Measured, base: Measured, figure: str) -> float:
+    """A row's time over another's, as the median over rounds."""
+    pairs: Iterable[tuple[float, float]] = zip(getattr(row, figure), getattr(base, figure), strict=True)
+    return statistics.median(one / other for one, other in pairs)
+
+
+def base_of(row: Measured, rows: Sequence[Measured]) -> Measured | None:
+    """The row of SMALL windows that a row of the index of all minutes is held against, if there is one."""
+    alike = (each for each in rows if (each.kind, each.neighbours) == (row.kind, row.neighbours))
+    return next((each for each in alike if each.entries == SMALL), None)
+
+
+def breaches(rows: Sequence[Measured]) -> list[str]:
+    """What should hold and does not, for people; empty if all does."""
+    found = list[str]()
+    for row in rows:
+        name = f"{row.kind}, {row.entries} entries, K = {row.neighbours}"
+        if row.recall < LEAST_RECALL:
+            found.append(f"{name}: recall {row.recall:.4f} is less than {LEAST_RECALL}")
+        base = base_of(row, rows)
+        if row.entries != LARGE or base is None:
+            continue
+        for figure in ("single_us", "batched_us"):
+            if (times := ratio(row, base, figure)) > MOST_RATIO:
+                found.append(f"{name}: {figure} is {times:.2f} times that of {SMALL}, more than {MOST_RATIO:g}")
+    return found
+
+
+def show(rows: Sequence[Measured]) -> None:
+    """Prints the table; ratios are to the index of SMALL windows, as medians over rounds."""
+    print(f"{'':24} {'entries':>7} {'K':>3} {'ef':>4} {'recall':>7} {'single, µs':>16} {'batched, µs':>16} "
+          f"{'build, CPU s':>12} {'bytes an entry':>14}")  # fmt: skip
+    for row in rows:
+        cells = []
+        for figure in ("single_us", "batched_us"):
+            base = base_of(row, rows)
+            beside = f" × {ratio(row, base, figure):.2f}" if base else ""
+            cells.append(f"{statistics.median(getattr(row, figure)):.0f}{beside}")
+        print(
+            f"{row.kind:24} {row.entries:7} {row.neighbours:3} {row.breadth:4} {row.recall:7.4f} {cells[0]:>16} "
+            f"{cells[1]:>16} {row.build_seconds:12.1f} {row.bytes_an_entry:14.0f}"
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="real games, instead of simulated ones")
+    parser.add_argument("--games", type=int, default=11_500, help="how many to simulate")
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help="of the index of all minutes")
+    parser.add_argument("--minutes", type=int, nargs="*", default=list(MINUTES), help="that get indexes of their own")
+    parser.add_argument("--prototypes", type=int, default=400, help="of a condensed minute")
+    parser.add_argument("--neighbours", type=int, nargs="+", default=[100, 50], help="K")
+    parser.add_argument("--recency", type=float, default=6.0, help="of the distance, in minutes")
+    parser.add_argument("--breadth", type=int, help="candidates held while searching (ef), instead of what ships")
+    parser.add_argument("--links", type=int, default=LINKS, help="of an entry (M), in the index of all minutes")
+    parser.add_argument(
+        "--construction-breadth", type=int, default=CONSTRUCTION_BREADTH, help="likewise (ef_construction)"
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="that build the index of all minutes")
+    parser.add_argument("--queries", type=int, default=500, help="games that ask, and are in no index")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print every figure, for machines")
+    options = parser.parse_args(arguments)
+    if wrong := [minute for minute in options.minutes if not 1 <= minute <= MAX_SLOTS]:
+        parser.error(f"--minutes: {wrong} are not in 1 … {MAX_SLOTS}")
+
+    try:
+        games = recorded(options.data, options.seed) if options.data else simulated(options.games, options.seed)
+        if not 1 <= options.queries < len(games):
+            raise ValueError(f"--queries: {options.queries} is not in 1 … {len(games) - 1}, one less than the games")
+        parts = games[: -options.queries], games[-options.queries :], options
+        rows = measure([*of_all_minutes(*parts), *of_each_minute(*parts)], options)
+    except ValueError as error:
+        parser.error(str(error))
+    wrong_with_it = breaches(rows)
+    if options.json:
+        print(json.dumps({"rows": [asdict(row) for row in rows], "breaches": wrong_with_it}))
+    else:
+        show(rows)
+        print("\n".join(wrong_with_it) or "all that should hold does")
+    return int(bool(wrong_with_it))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

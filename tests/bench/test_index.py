@@ -1,0 +1,125 @@
+"""What look-ups cost and find as databases grow, and that the program would notice if either went wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bench.index import Measured, breaches, distinct, main, recall, simulated, windows
+
+
+def course(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[Measured], list[str]]:
+    code = main([*options, "--json"])
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, [Measured(**row) for row in result["rows"]], result["breaches"]
+
+
+TINY = ("--games", "260", "--queries", "60", "--rounds", "2", "--neighbours", "20", "10", "--prototypes", "50")
+
+
+def test_every_index_is_measured_for_each_number_of_neighbours(capsys: pytest.CaptureFixture[str]) -> None:
+    code, rows, wrong = course(capsys, *TINY, "--sizes", "300", "1000", "--minutes", "1", "18")
+    assert (code, wrong) == (0, [])
+    kinds = ["all minutes", "all minutes", "minute 1", "minute 1, condensed", "minute 18", "minute 18, condensed"]
+    assert [row.kind for row in rows[::2]] == kinds
+    assert [row.neighbours for row in rows] == [20, 10] * 6 or rows[6].entries < 20
+    assert [row.entries for row in rows if row.kind.startswith(("all", "minute 18"))][::2] == [300, 1000, 200, 50]
+    for row in rows:
+        assert row.recall >= 0.99
+        assert len(row.single_us) == len(row.batched_us) == 2
+        assert min(row.single_us + row.batched_us) > 0
+        assert row.bytes_an_entry > 4 * row.dimensions
+
+
+def test_a_search_that_is_too_narrow_is_a_breach(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--sizes", "3000", "--minutes", "--breadth", "10", "--links", "2", "--construction-breadth", "10")
+    code, _, wrong = course(capsys, *TINY, *options)
+    assert code == 1
+    assert any("recall" in each for each in wrong)
+
+
+def row_of(entries: int, single: list[float], batched: list[float], found: float = 1.0) -> Measured:
+    return Measured("all minutes", entries, 18, 100, 125, found, single, batched)
+
+
+def test_costs_are_compared_round_by_round_between_the_two_sizes_of_the_promise() -> None:
+    # The machine was ten times as slow in the second round, for both.
+    base = row_of(10_000, [10.0, 100.0, 10.0], [8.0, 80.0, 8.0])
+    assert breaches([base, row_of(400_000, [50.0, 500.0, 50.0], [40.0, 400.0, 40.0])]) == []
+    [slow] = breaches([base, row_of(400_000, [51.0, 510.0, 10.0], [40.0, 400.0, 40.0])])
+    assert slow == "all minutes, 400000 entries, K = 100: single_us is 5.10 times that of 10000, more than 5"
+    assert len(breaches([base, row_of(400_000, [40.0, 400.0, 40.0], [41.0, 410.0, 41.0])])) == 1
+    assert breaches([base, row_of(500_000, [99.0, 990.0, 99.0], [99.0, 990.0, 99.0])]) == []
+    [poor] = breaches([dataclasses.replace(base, recall=0.9899)])
+    assert "recall 0.9899" in poor
+
+
+def test_recall_counts_whatever_is_as_near_as_the_kth_nearest() -> None:
+    vectors = np.array([[0.0], [1.0], [1.0], [5.0]], dtype=np.float32)
+    asked = np.array([[0.0], [5.0]], dtype=np.float32)
+    assert recall(vectors, asked, np.array([[0, 1], [3, 2]])) == 1.0
+    assert recall(vectors, asked, np.array([[0, 2], [3, 1]])) == 1.0
+    assert recall(vectors, asked, np.array([[0, 3], [3, 0]])) == 0.5
+
+
+def test_a_window_is_what_the_game_did_since_its_start() -> None:
+    game = np.arange(1, 49, dtype=np.int16)[None] ** 2
+    made = windows(game)
+    assert made.shape == (1, 47, 18)
+    assert made[0, 2].tolist() == [0] * 15 + [1, 4, 9]  # minute 3: before tip-off it is 0–0
+    assert made[0, 17].tolist() == [minute**2 for minute in range(1, 19)]
+    assert made[0, 46].tolist() == [minute**2 - 29**2 for minute in range(30, 48)]
+
+
+def test_windows_that_coincide_are_one_seen_from_both_benches() -> None:
+    made = distinct(windows(np.ones((3, 48), dtype=np.int16)), 0)
+    assert len(made) == len(np.unique(made, axis=0))
+    assert {tuple(each) for each in made.tolist()} == {tuple(each) for each in (-made).tolist()}
+    # Up by one since the first minute: by where tip-off lies in the window, and once it lies before it, level.
+    assert len(made) == 2 * 18 + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--minutes", "0", "48"), r"--minutes: \[0, 48\] are not in 1 … 47"),
+        (("--sizes", "1000000"), "--sizes: 1000000 windows asked for; 200 games have"),
+        (("--queries", "260"), "--queries: 260 is not in 1 … 259"),
+        (("--data", "/nowhere"), "no plays_"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_name(
+    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*TINY, *options])
+    import re
+
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.real_data
+def test_real_games_are_measured_too(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--sizes", "3000", "--minutes", "18", "--rounds", "1", "--queries", "100")
+    code, rows, _ = course(capsys, "--data", str(data_dir), *options)
+    assert code == 0
+    assert {row.entries for row in rows} == {3000, 11_408, 400}
+
+
+def test_simulated_games_are_the_same_again() -> None:
+    assert (simulated(5, 1) == simulated(5, 1)).all()
+    assert (simulated(5, 1) != simulated(5, 2)).any()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_a_query_among_400_000_costs_at_most_five_times_one_among_10_000_and_finds_99_of_100(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, rows, wrong = course(capsys, "--sizes", "3000", "10000", "30000", "100000", "400000")
+    assert (code, wrong) == (0, [])
+    assert {row.entries for row in rows if row.kind == "all minutes"} == {3000, 10_000, 30_000, 100_000, 400_000}

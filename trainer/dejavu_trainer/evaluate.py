@@ -1,322 +1,267 @@
-"""What a bundle's forecasts of a season are worth, beside persistence on the same games.
+"""Forecasts held against what came, game by game and minute by minute: what all figures are made from.
 
-Four forecasters are held against what came: the ensemble with the very residuals that it serves with, and Dejavu, the
-LSTM and persistence alone, each with a split-conformal calibration of its own on the games that the ensemble was
-calibrated on. Every figure has a 95 % bootstrap interval over games; differences from persistence are paired.
+Every forecaster is scored on the same games. The ensemble is so with the very distributions that it serves with; those
+it is held against get a split-conformal calibration of their own, on the games that the ensemble was calibrated on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models import scores
-from dejavu_models.arrays import Floats
-from dejavu_models.conformal import ConformalScores
-from dejavu_models.forecaster import Forecaster
-from dejavu_models.scores import Estimate, GameBootstrap
-from dejavu_models.types import Horizon
-from dejavu_trainer.games import SLOTS, DataError, Games
+from dejavu_models.arrays import Floats, Singles
+from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution
+from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
+from dejavu_models.stage import PointModels
+from dejavu_models.types import MAX_SLOTS
+from dejavu_trainer.baselines import Rated, linear_forecasts, logistic_probabilities, persistence
 
-BASELINE: Final = "persistence"
-MODELS: Final = ("ensemble", "dejavu", "lstm", BASELINE)
+STAGES: Final = tuple(
+    (place, minute) for place, horizon in enumerate(HORIZONS) for minute in range(1, horizon.last_slot + 1)
+)
+"""Horizons (by place in HORIZONS) and minutes that forecasts are made for, in the order of every axis over stages."""
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
+"""Of the intervals that are scored."""
 
-LEADS: Final = (("0-3", 0, 3), ("4-8", 4, 8), ("9-15", 9, 15), ("16+", 16, None))
-"""Groups by |differential| at the last slot, in points, both ends included."""
+FIXED_DEJAVU_WEIGHT: Final = 0.4
+"""Dejavu's share in the ensemble that the fitted weights are held against."""
 
-REGION_LEVEL: Final = 0.99
-"""Probability with which a coverage lies in its region, where the nominal rate is the true one."""
+SERVED: Final = ("ensemble", "frozen", "no_teams")
+"""The ensemble with ratings carried from game to game; with ratings as they stood before the season; without teams."""
 
-RESIDUAL_TOLERANCE: Final = 1e-3
-"""How far, in points, residuals computed anew may be from those in the bundle: rounding, on another machine."""
+PARTS: Final = ("dejavu", "lstm", "fixed")
+"""What the ensemble is made of, and with fixed weights; each with ratings carried from game to game."""
+
+BASELINES: Final = ("linear", "persistence")
+
+LOGISTIC: Final = "logistic"
+"""It gives probabilities and nothing else."""
+
+FORECASTERS: Final = (*SERVED, *PARTS, *BASELINES, LOGISTIC)
+
+SCORING_STEPS: Final = 6
+"""How often `score_fold` tells how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalFigures:
-    """How intervals of one nominal coverage did.
+class Forecasts:
+    """One forecaster's forecasts of n games at every stage; a logistic regression has probabilities only.
 
     Attributes:
-        alpha: miscoverage rate.
-        nominal_coverage: 1 − alpha.
-        coverage: share of games whose outcome the interval held.
-        coverage_binomial: its 95 % Wilson interval, which, unlike the bootstrap's, holds for small groups too.
-        region: the coverages that agree with the nominal one: the central 99 % of the binomial distribution; of groups,
-            the level is Bonferroni's for their number.
-        agrees: whether the coverage lies in that region.
-        conformal_region: the coverages that agree with a split-conformal interval of that nominal coverage: the same
-            with the chance counted that lies in the calibration.
-        agrees_conformal: whether the coverage lies in that region.
-        width: mean width, in points.
-        winkler: mean interval score, in points.
-        winkler_difference: from persistence, paired, below 0 is better; None for persistence.
+        probability: (n, stages), that the home team leads at the horizon.
+        point: (n, stages), in points.
+        lower, upper: (n, stages, alphas), ends of intervals, in points; NaN where the calibration is too small.
+        crps: (n, stages), in points.
+        pit: (n, stages), the share of the predictive distribution below what came (Dawid 1984); where it is calibrated,
+            these are uniform on (0, 1).
     """
 
-    alpha: float
-    nominal_coverage: float
-    coverage: Estimate
-    coverage_binomial: tuple[float, float]
-    region: tuple[float, float]
-    agrees: bool
-    conformal_region: tuple[float, float]
-    agrees_conformal: bool
-    width: Estimate
-    winkler: Estimate
-    winkler_difference: Estimate | None
+    probability: Singles
+    point: Singles | None = None
+    lower: Singles | None = None
+    upper: Singles | None = None
+    crps: Singles | None = None
+    pit: Singles | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFigures:
-    """How one forecaster did. Differences and the ratio are to persistence on the same games; None for itself.
-
-    There is no ratio either where persistence may be without error, as on a handful of games.
+@dataclass(frozen=True)
+class FoldScores:
+    """What models that were made from earlier seasons forecast of n later games, and what came.
 
     Attributes:
-        mae, rmse, crps: in points.
-        brier: of the probability that the home team leads.
-        intervals: one for each alpha that the calibration allows.
+        train_seasons, calibration_seasons: of the models.
+        calibration_games: how many games they were calibrated on.
+        cell_games: (stages, 4), the calibration games in the cell that leads of 0–3, 4–8, 9–15 and 16 or more lie in.
+        home_advantage: the mean final differential of all earlier games, in points: what one expects who does not know
+            the teams.
+        game_id: (n,).
+        season: (n,).
+        date: (n,).
+        phase: (n,), RS, PI or PO.
+        home, away: (n,), NBA codes.
+        leads: (n, 47), differentials after minutes 1 to 47, in points.
+        outcomes: (n, 2), by horizon, in points.
+        margins: (n,), expected final differentials with ratings carried from game to game, in points.
+        frozen_margins: (n,), the same with ratings as they stood before the season.
+        forecasts: by forecaster.
     """
 
-    mae: Estimate
-    rmse: Estimate
-    crps: Estimate
-    brier: Estimate
-    mae_ratio: Estimate | None
-    mae_difference: Estimate | None
-    rmse_difference: Estimate | None
-    crps_difference: Estimate | None
-    brier_difference: Estimate | None
-    intervals: tuple[IntervalFigures, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupFigures:
-    """The figures of some games, by forecaster; no forecaster if there is no game."""
-
-    name: str
-    games: int
-    models: dict[str, ModelFigures]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A bundle's forecasts of one season held against what came.
-
-    Attributes:
-        season: the year in which it ends.
-        seen: the part of the bundle's own making that the season was used for; None if it is new to it.
-        slots: minutes that the patterns cover.
-        overall: of all games.
-        by_lead: by |differential| at the last slot.
-    """
-
-    model_version: str
-    horizon: str
-    slots: int
-    season: int
-    seen: Literal["train", "calibrate"] | None
     train_seasons: tuple[int, ...]
     calibration_seasons: tuple[int, ...]
     calibration_games: int
-    overall: GroupFigures
-    by_lead: tuple[GroupFigures, ...]
+    cell_games: NDArray[np.int32]
+    home_advantage: float
+    game_id: NDArray[np.str_]
+    season: NDArray[np.int16]
+    date: NDArray[np.datetime64]
+    phase: NDArray[np.str_]
+    home: NDArray[np.str_]
+    away: NDArray[np.str_]
+    leads: NDArray[np.int16]
+    outcomes: NDArray[np.int16]
+    margins: Singles
+    frozen_margins: Singles
+    forecasts: dict[str, Forecasts]
+
+    def __len__(self) -> int:
+        return len(self.game_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """One forecaster's scores of each game, (n,) each, and how many games it was calibrated on."""
-
-    calibration_games: int
-    absolute: Floats
-    squared: Floats
-    crps: Floats
-    brier: Floats
-    intervals: dict[float, _ScoredIntervals]
-
-    def select(self, which: NDArray[np.bool_]) -> _Scored:
-        intervals = {alpha: each.select(which) for alpha, each in self.intervals.items()}
-        return _Scored(
-            self.calibration_games,
-            self.absolute[which],
-            self.squared[which],
-            self.crps[which],
-            self.brier[which],
-            intervals,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _ScoredIntervals:
-    covered: NDArray[np.bool_]
-    width: Floats
-    winkler: Floats
-
-    def select(self, which: NDArray[np.bool_]) -> _ScoredIntervals:
-        return _ScoredIntervals(self.covered[which], self.width[which], self.winkler[which])
-
-
-def evaluate(
-    forecaster: Forecaster, games: Games, calibration: Games, *, seed: int = 0, resamples: int = 2000
-) -> Evaluation:
-    """Evaluates a bundle on the games of one season.
+def score_fold(
+    models: PointModels,
+    calibration: Calibration,
+    *,
+    earlier: Rated,
+    calibrate: Rated,
+    test: Rated,
+    frozen_margins: Floats,
+    min_cell: int = MIN_CELL,
+    advance: Callable[[int], object] | None = None,
+) -> FoldScores:
+    """Scores models on games that are later than all that they were made from.
 
     Args:
-        forecaster: the bundle, loaded.
-        games: at least one, all of one season.
-        calibration: the very games that the bundle was calibrated on.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        models: with a database for every minute.
+        calibration: of the models, as it will be served.
+        earlier: all games before those to test on, `calibrate` among them, with margins carried from game to game: what
+            the logistic regression is fitted on.
+        calibrate: the games that `calibration` was made from.
+        test: games to test on, at least one, with margins carried from game to game.
+        frozen_margins: (n,), of the games to test on, with ratings as they stood before the first of them, in points.
+        min_cell: the fewest calibration games of a cell, for forecasters that are calibrated here.
+        advance: called with 1 after each of SCORING_STEPS.
 
     Raises:
-        DataError: if `calibration` does not leave the residuals that are in the bundle.
+        KeyError: if the models or the calibration do not know a minute.
     """
-    patterns, outcome = games.patterns, games.halftime
-    predicted = forecaster.predict_arrays(patterns)
-    calibrated = calibrations(forecaster, calibration)
-    scored = {name: _score(getattr(predicted, name), outcome, calibrated[name]) for name in MODELS}
-    info = forecaster.info
-    season = int(games.season[0])
-    lead = np.abs(patterns[:, -1])
-
-    def group(name: str, which: NDArray[np.bool_], level: float) -> GroupFigures:
-        if not which.any():
-            return GroupFigures(name, 0, {})
-        bootstrap = GameBootstrap(int(which.sum()), seed=seed, resamples=resamples)
-        return _group(name, {model: each.select(which) for model, each in scored.items()}, bootstrap, level)
-
-    return Evaluation(
-        model_version=forecaster.version,
-        horizon=Horizon.HALFTIME.value,
-        slots=SLOTS,
-        season=season,
-        seen="train" if season in info.train_seasons else "calibrate" if season in info.calibration_seasons else None,
-        train_seasons=info.train_seasons,
-        calibration_seasons=info.calibration_seasons,
-        calibration_games=info.calibration_games,
-        overall=group("all", lead >= 0, REGION_LEVEL),
-        by_lead=tuple(
-            group(name, (lead >= low) & (lead <= (high or np.inf)), 1 - (1 - REGION_LEVEL) / len(LEADS))
-            for name, low, high in LEADS
-        ),
-    )
-
-
-def calibrations(forecaster: Forecaster, calibration: Games) -> dict[str, ConformalScores]:
-    """Each forecaster's residuals: those served for the ensemble, computed anew for the others.
-
-    Raises:
-        DataError: if the games are not those that the bundle was calibrated on.
-    """
-    served = forecaster.scores(SLOTS)
-    predicted, outcome = forecaster.predict_arrays(calibration.patterns), calibration.halftime
-    anew = {name: ConformalScores.of(outcome, getattr(predicted, name)) for name in MODELS}
-    if anew["ensemble"].games != served.games or not np.allclose(
-        anew["ensemble"].residuals, served.residuals, rtol=0, atol=RESIDUAL_TOLERANCE
-    ):
-        seasons = ", ".join(map(str, forecaster.info.calibration_seasons))
-        raise DataError(
-            f"the games of {seasons} are not those that bundle {forecaster.version} was calibrated on: they leave other"
-            " residuals; without them there is nothing to calibrate persistence on"
-        )
-    return anew | {"ensemble": served}
-
-
-def _score(point: Floats, outcome: Floats, calibrated: ConformalScores) -> _Scored:
-    intervals = {}
-    for alpha in ALPHAS:
-        if alpha >= calibrated.smallest_alpha:
-            below, above = calibrated.offsets(alpha)
-            lower, upper = point + below, point + above
-            intervals[alpha] = _ScoredIntervals(
-                covered=scores.covered(lower, upper, outcome),
-                width=upper - lower,
-                winkler=scores.winkler(lower, upper, outcome, alpha),
-            )
-    return _Scored(
-        calibration_games=calibrated.games,
-        absolute=scores.absolute_error(point, outcome),
-        squared=scores.squared_error(point, outcome),
-        crps=scores.crps(point, calibrated.residuals, outcome),
-        brier=scores.brier(calibrated.home_lead_probability(point), outcome > 0),
-        intervals=intervals,
-    )
-
-
-def _group(name: str, scored: dict[str, _Scored], bootstrap: GameBootstrap, level: float) -> GroupFigures:
-    baseline = scored[BASELINE]
-    figures = {
-        model: _figures(each, None if model == BASELINE else baseline, bootstrap, level)
-        for model, each in scored.items()
+    told = advance or (lambda _: None)
+    games = test.games
+    past = point_forecasts(models, calibrate)
+    told(1)
+    points = point_forecasts(models, test)
+    told(1)
+    frozen = point_forecasts(models, Rated(games, frozen_margins))["ensemble"]
+    told(1)
+    no_teams = point_forecasts(models, Rated(games, np.full(len(games), np.nan)))["ensemble"]
+    told(1)
+    served = {
+        mode: [calibration.distributions[Situation(HORIZONS[place], minute, mode)] for place, minute in STAGES]
+        for mode in (KNOWN, UNKNOWN)
     }
-    return GroupFigures(name, len(baseline.absolute), figures)
-
-
-def _figures(scored: _Scored, baseline: _Scored | None, bootstrap: GameBootstrap, level: float) -> ModelFigures:
-    compared: dict[str, Any] = dict.fromkeys(
-        ("mae_ratio", "mae_difference", "rmse_difference", "crps_difference", "brier_difference")
-    )
-    if baseline is not None:
-        compared = {
-            "mae_ratio": _ratio(bootstrap, scored.absolute, baseline.absolute),
-            "mae_difference": bootstrap.difference(scored.absolute, baseline.absolute),
-            "rmse_difference": bootstrap.estimate(
-                lambda one, other: np.sqrt(one) - np.sqrt(other), scored.squared, baseline.squared
-            ),
-            "crps_difference": bootstrap.difference(scored.crps, baseline.crps),
-            "brier_difference": bootstrap.difference(scored.brier, baseline.brier),
-        }
-    return ModelFigures(
-        mae=bootstrap.mean(scored.absolute),
-        rmse=bootstrap.root_mean(scored.squared),
-        crps=bootstrap.mean(scored.crps),
-        brier=bootstrap.mean(scored.brier),
-        **compared,
-        intervals=tuple(
-            _interval_figures(
-                alpha,
-                each,
-                baseline.intervals[alpha] if baseline else None,
-                bootstrap,
-                level,
-                scored.calibration_games,
-            )
-            for alpha, each in scored.intervals.items()
-        ),
+    forecasts = {
+        "ensemble": _forecasts(points["ensemble"], served[KNOWN], test),
+        "frozen": _forecasts(frozen, served[KNOWN], test),
+        "no_teams": _forecasts(no_teams, served[UNKNOWN], test),
+    }
+    for name in (*PARTS, *BASELINES):
+        forecasts[name] = _forecasts(points[name], _own_calibration(past[name], calibrate, min_cell), test)
+    told(1)
+    forecasts[LOGISTIC] = Forecasts(_by_stage(logistic_probabilities(earlier, test)))
+    told(1)
+    trained = earlier.select(~np.isin(earlier.games.game_id, calibrate.games.game_id))
+    return FoldScores(
+        train_seasons=_seasons(trained),
+        calibration_seasons=_seasons(calibrate),
+        calibration_games=len(calibrate.games),
+        cell_games=np.array([_games_by_lead(each) for each in served[KNOWN]], dtype=np.int32),
+        home_advantage=float(earlier.games.final.mean()),
+        game_id=games.game_id,
+        season=games.season,
+        date=games.date,
+        phase=games.phase,
+        home=games.home,
+        away=games.away,
+        leads=games.differentials[:, :MAX_SLOTS],
+        outcomes=games.outcomes.astype(np.int16),
+        margins=test.margins.astype(np.float32),
+        frozen_margins=frozen_margins.astype(np.float32),
+        forecasts=forecasts,
     )
 
 
-def _ratio(bootstrap: GameBootstrap, score: Floats, baseline: Floats) -> Estimate | None:
-    try:
-        return bootstrap.ratio(score, baseline)
-    except ZeroDivisionError:
-        return None
+def point_forecasts(models: PointModels, rated: Rated) -> dict[str, Floats]:
+    """What each model forecasts for n games after every minute.
+
+    Returns:
+        By forecaster, (n, 47 minutes, 2 horizons), in points; without meaning for a horizon that has passed.
+    """
+    leads = rated.games.levels
+    names = ("ensemble", "dejavu", "lstm")
+    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in (*names, "fixed")}
+    residuals = models.lstm.residuals(leads, rated.margins)
+    for minute in range(1, MAX_SLOTS + 1):
+        predictions = models.complete(leads[:, :minute], rated.margins, residuals[:, minute - 1])
+        for name in names:
+            result[name][:, minute - 1] = getattr(predictions, name)
+    result["fixed"] = FIXED_DEJAVU_WEIGHT * result["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * result["lstm"]
+    result["linear"] = linear_forecasts(models.linear, rated)
+    result["persistence"] = persistence(rated.games)
+    return result
 
 
-def _interval_figures(
-    alpha: float,
-    scored: _ScoredIntervals,
-    baseline: _ScoredIntervals | None,
-    bootstrap: GameBootstrap,
-    level: float,
-    calibration_games: int,
-) -> IntervalFigures:
-    games, held = len(scored.covered), int(scored.covered.sum())
-    first, last = scores.binomial_region(games, 1 - alpha, level)
-    least, most = scores.conformal_region(games, calibration_games, alpha, level)
-    return IntervalFigures(
-        alpha=alpha,
-        nominal_coverage=1 - alpha,
-        coverage=bootstrap.mean(scored.covered),
-        coverage_binomial=scores.wilson_interval(held, games),
-        region=(first / games, last / games),
-        agrees=first <= held <= last,
-        conformal_region=(least / games, most / games),
-        agrees_conformal=least <= held <= most,
-        width=bootstrap.mean(scored.width),
-        winkler=bootstrap.mean(scored.winkler),
-        winkler_difference=None if baseline is None else bootstrap.difference(scored.winkler, baseline.winkler),
-    )
+def _own_calibration(points: Floats, calibrate: Rated, min_cell: int) -> list[PredictiveDistribution]:
+    leads, outcomes = calibrate.games.levels, calibrate.games.outcomes
+    return [
+        PredictiveDistribution.of(
+            HORIZONS[place], points[:, minute - 1, place], leads[:, minute - 1], outcomes[:, place], min_cell=min_cell
+        )
+        for place, minute in STAGES
+    ]
+
+
+def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: Rated) -> Forecasts:
+    leads, outcomes = test.games.levels, test.games.outcomes
+    shape = (len(leads), len(STAGES))
+    point, crps, probability, pit = (np.empty(shape, dtype=np.float32) for _ in range(4))
+    lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
+    for column, ((place, minute), distribution) in enumerate(zip(STAGES, distributions, strict=True)):
+        at, lead, came = points[:, minute - 1, place], leads[:, minute - 1], outcomes[:, place]
+        point[:, column] = at
+        probability[:, column] = distribution.home_lead_probability(at, lead)
+        cells = distribution.place(lead)
+        for cell in np.unique(cells):
+            for away_leads in (False, True):
+                rows = np.flatnonzero((cells == cell) & ((lead < 0) == away_leads))
+                if not len(rows):
+                    continue
+                residuals = distribution.cells[cell]
+                # Beyond the first cell, residuals are turned towards the leader.
+                turned = away_leads and cell > 0
+                sign = -1.0 if turned else 1.0
+                crps[rows, column] = scores.crps(sign * at[rows], residuals.residuals, sign * came[rows])
+                above = residuals.share_above(sign * (came[rows] - at[rows]))
+                pit[rows, column] = above if turned else 1 - above
+                ends = _offsets(distribution, float(lead[rows[0]]))
+                lower[rows, column], upper[rows, column] = at[rows, None] + ends
+    return Forecasts(probability, point, lower, upper, crps, pit)
+
+
+def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
+    """What the ends of intervals lie from the point forecast: (2, 1, alphas); NaN where there is no interval."""
+    result = np.full((2, 1, len(ALPHAS)), np.nan)
+    for column, alpha in enumerate(ALPHAS):
+        if alpha >= distribution.smallest_alpha:
+            interval = distribution.interval(0.0, lead, alpha)
+            result[:, 0, column] = interval.lower, interval.upper
+    return result
+
+
+def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
+    """How many calibration games the cell has in which each group of leads lies."""
+    return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
+
+
+def _by_stage(values: Floats) -> Singles:
+    """(n, 47 minutes, 2 horizons) → (n, stages)."""
+    return np.stack([values[:, minute - 1, place] for place, minute in STAGES], axis=1).astype(np.float32)
+
+
+def _seasons(rated: Rated) -> tuple[int, ...]:
+    return tuple(int(season) for season in np.unique(rated.games.season))

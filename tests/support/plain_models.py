@@ -1,0 +1,77 @@
+"""Models that add nothing to the linear ones: made in milliseconds, their forecasts can be worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from dejavu_models import features
+from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.conformal import PredictiveDistribution
+from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, build_index
+from dejavu_models.linear import HORIZONS, MODES, UNKNOWN, LinearModels
+from dejavu_models.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.stage import Combination, PointModels
+from dejavu_models.types import MAX_SLOTS
+from dejavu_trainer.baselines import Rated, linear_forecasts
+
+
+def silent_lstm() -> Lstm:
+    """A graph that answers 0 to everything."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceSum", [INPUT, "axes"], ["summed"], keepdims=1),
+            helper.make_node("Mul", ["summed", "zeros"], [OUTPUT]),
+        ],
+        "silent",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", "minutes", features.STEP_CHANNELS])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", "minutes", len(HORIZONS)])],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [1], [2]),
+            helper.make_tensor("zeros", TensorProto.FLOAT, [len(HORIZONS)], [0.0] * len(HORIZONS)),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return Lstm(model.SerializeToString())
+
+
+def plain_models(linear: LinearModels) -> PointModels:
+    """The linear models, with a database of two entries a minute that say nothing."""
+    nothing = np.zeros((2, 2), dtype=np.float32)
+    entries = Entries(
+        home=np.array(["BOS", "BKN"]),
+        away=np.array(["LAL", "GSW"]),
+        date=np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
+        games=np.ones(2, dtype=np.int32),
+        increments=nothing,
+        spreads=nothing,
+        residuals=np.zeros((2, len(MODES), len(HORIZONS)), dtype=np.float32),
+    )
+    settings = DejavuSettings(recency=6.0, neighbours=2, kernel=Kernel.UNIFORM)
+    rng = np.random.default_rng(0)
+    minutes = {
+        minute: Dejavu(build_index(rng.normal(size=(2, minute)).astype(np.float32), 0), entries, settings)
+        for minute in range(1, MAX_SLOTS + 1)
+    }
+    shape = (len(HORIZONS), MAX_SLOTS + 1)
+    return PointModels(linear, silent_lstm(), minutes, Combination(np.full(shape, 0.5), np.ones(shape)))
+
+
+def plain_calibration(models: PointModels, rated: Rated, min_cell: int, *, scale: float = 1.0) -> Calibration:
+    """Of `plain_models`, from their residuals times `scale`: with less than 1, intervals are too narrow."""
+    distributions = {}
+    leads, outcomes = rated.games.levels, rated.games.outcomes
+    for mode in MODES:
+        margins = np.full(len(leads), np.nan) if mode == UNKNOWN else rated.margins
+        points = linear_forecasts(models.linear, Rated(rated.games, margins))
+        for place, horizon in enumerate(HORIZONS):
+            for minute in range(1, horizon.last_slot + 1):
+                point = points[:, minute - 1, place]
+                distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.of(
+                    horizon,
+                    point,
+                    leads[:, minute - 1],
+                    point + scale * (outcomes[:, place] - point),
+                    min_cell=min_cell,
+                )
+    return Calibration(distributions)

@@ -6,16 +6,15 @@
 
 Two kinds of index are measured:
 
-- one for each minute, as bundles have them, of all games and condensed into prototypes;
+- one for each minute, as bundles have them, of all courses that games have taken and condensed into prototypes;
 - one of all minutes, from 3,000 to 500,000 windows of 18 minutes: how far the method carries. A window is the course of
-  a game up to some minute, 0–0 before tip-off; each is taken as seen from both benches, and those that coincide are one
-  entry.
+  a game up to some minute, 0–0 before tip-off, as seen from either bench.
 
-Those who ask are games that are in no index. Recall is held against brute force; an entry as near as the K-th nearest
-counts as found, since courses coincide early in a game. A query's time is its thread's CPU time, and everything is
-measured in turn, round after round, so that a busy machine slows all alike: the ratios of one run compare with those of
-another, the microseconds don't. The exit code is 1 if any recall is below 0.99, or if a query among 400,000 costs
-more than 5 times one among 10,000, where both are measured.
+Courses or windows that coincide are one entry. Those who ask are games that are in no index. Recall is held against
+brute force; an entry as near as the K-th nearest counts as found, since many are equally near early in a game. A
+query's time is its thread's CPU time, and everything is measured in turn, round after round, so that a busy machine
+slows all alike: the ratios of one run compare with those of another, the microseconds don't. The exit code is 1 if any
+recall is below 0.99, or if a query among 400,000 costs more than 5 times one among 10,000, where both are measured.
 """
 
 from __future__ import annotations
@@ -203,13 +202,19 @@ def of_all_minutes(
 def of_each_minute(
     games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
 ) -> Iterator[Searched]:
-    """The indexes of single minutes, built as a bundle's are: of all games, and condensed."""
+    """The indexes of single minutes, built as a bundle's are: of all courses that games have taken, and condensed.
+
+    Courses that coincide are one entry there too: a graph of equal points does not lead from one heap to the next.
+    """
     for minute in options.minutes:
-        vectors = features.course_vectors(games[:, :minute].astype(np.float64), options.recency)
+        courses = np.random.default_rng(options.seed).permutation(np.unique(games[:, :minute], axis=0))
+        vectors = features.course_vectors(courses.astype(np.float64), options.recency)
         asked = features.course_vectors(asking[:, :minute].astype(np.float64), options.recency)
-        groups = cluster(vectors, min(options.prototypes, len(vectors)), options.seed, lambda _: None)
-        means = group_means(vectors.astype(np.float64), groups).astype(np.float32)
-        for kind, entries in ((f"minute {minute}", vectors), (f"minute {minute}, condensed", means)):
+        kinds = {f"minute {minute}": vectors}
+        if options.prototypes < len(vectors):
+            groups = cluster(vectors, options.prototypes, options.seed, lambda _: None)
+            kinds[f"minute {minute}, condensed"] = group_means(vectors.astype(np.float64), groups).astype(np.float32)
+        for kind, entries in kinds.items():
             start = time.process_time()
             index = build_index(entries, options.seed)
             yield Searched(kind, index, entries, asked, time.process_time() - start)

@@ -15,12 +15,12 @@ from dejavu_models.forecaster import Forecaster
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 random walks, condensed into 60 prototypes, calibrated on 199 others. Copy it before changing it."""
     # Late: tests of the models' parts need no trainer, which loads torch.
-    from dejavu_trainer.pipeline import fit
+    from tests.support.bundles import fit_quickly
 
     folder = tmp_path_factory.mktemp("bundles") / "small"
     games = random_walks(300, range(2020, 2022))
     games = games.select((games.season == 2020) | (games.game_id < "walk000499"))
-    fit(games, train=[2020], calibrate=[2021], out=folder, prototypes=60)
+    fit_quickly(games, [2020], [2021], folder, prototypes=60)
     return folder
 
 

@@ -1,15 +1,35 @@
-"""Bundles for servers that are to load one in place of another."""
+"""Bundles for servers that are to load one in place of another, and small ones, fitted when they are first needed."""
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_models.manifest import version_of
+import numpy as np
+
+from dejavu_models.bundle import (
+    MANIFEST,
+    combination_from_bytes,
+    combination_to_bytes,
+    load_bundle,
+    publish,
+    read_manifest,
+)
+from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
 from dejavu_models.registry import default_bundle
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.stage import Combination
+from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
+
+if TYPE_CHECKING:
+    from dejavu_trainer.games import Games
+    from dejavu_trainer.recipe import Recipe
 
 
 def copy_of_default(folder: Path) -> str:
@@ -20,23 +40,99 @@ def copy_of_default(folder: Path) -> str:
 
 def publish_variant(folder: Path, dejavu_weight: float) -> str:
     """Publishes the bundle that ships with another weight of its Dejavu part, as a trainer would; its version."""
-    manifest = read_manifest(default_bundle())
-    stages = tuple(
-        stage.model_copy(update={"dejavu_weight": dejavu_weight, "lstm_weight": 1.0 - dejavu_weight})
-        for stage in manifest.stages
-    )
-    variant = manifest.model_copy(update={"stages": stages, "version": version_of(stages, manifest.files)})
+    base = default_bundle()
+    manifest = read_manifest(base)
+    contents = {name: (base / name).read_bytes() for name in manifest.files}
+    linear, combination = combination_from_bytes(contents[COMBINATION])
+    weights = np.full_like(combination.dejavu_weights, dejavu_weight)
+    contents[COMBINATION] = combination_to_bytes(linear, Combination(weights, combination.shrinkage))
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    version = version_of(manifest.dejavu, manifest.ratings, hashes)
+    variant = _with(manifest, files=hashes, version=version)
     with tempfile.TemporaryDirectory() as workshop:
-        draft = Path(shutil.copytree(default_bundle(), Path(workshop) / "draft"))
+        draft = Path(shutil.copytree(base, Path(workshop) / "draft"))
+        (draft / COMBINATION).write_bytes(contents[COMBINATION])
         (draft / MANIFEST).write_text(variant.to_json())
-        golden = variant.golden
-        answer = load_bundle(draft).forecast(ForecastQuery(ScorePattern(golden.pattern), golden.horizon, golden.alpha))
-        told = {
-            "point_forecast": answer.point,
-            "interval_lower": answer.interval.lower,
-            "interval_upper": answer.interval.upper,
-            "home_lead_probability": answer.home_lead_probability,
-        }
-        contents = {name: (draft / name).read_bytes() for name in manifest.files}
-        publish(folder, variant.model_copy(update={"golden": golden.model_copy(update=told)}), contents)
-    return variant.version
+        asked = load_bundle(draft, allow_unfit=True)
+        golden = tuple(_answered(each, asked.forecast(query_of(each))) for each in manifest.golden)
+    publish(folder, _with(variant, golden=golden), contents)
+    return version
+
+
+def query_of(golden: Golden) -> ForecastQuery:
+    """What a golden query asks."""
+    return ForecastQuery(ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team)
+
+
+def _answered(golden: Golden, answer: Forecast) -> Golden:
+    told = {
+        "point_forecast": answer.point,
+        "interval_lower": answer.interval.lower,
+        "interval_upper": answer.interval.upper,
+        "home_lead_probability": answer.home_lead_probability,
+    }
+    return golden.model_copy(update=told)
+
+
+def _with(manifest: Manifest, **changed: object) -> Manifest:
+    """A manifest with other values, held to the same checks."""
+    return Manifest.model_validate(dict(manifest) | changed)
+
+
+def small_bundle(folder: Path) -> str:
+    """Puts a bundle into a folder that was fitted in seconds on simulated games; returns its version.
+
+    It knows all minutes, both horizons and all teams. Its verdict says fit, so that servers take it; its games prove
+    nothing of the kind.
+    """
+    shutil.copytree(_small(), folder)
+    return read_manifest(folder).version
+
+
+def quick_recipe() -> Recipe:
+    """A recipe that takes seconds on a few hundred games."""
+    # Late: servers under test need no trainer, which loads torch.
+    from dejavu_trainer.fit_dejavu import DejavuGrid
+    from dejavu_trainer.fit_lstm import LstmRecipe
+    from dejavu_trainer.recipe import Recipe
+
+    return Recipe(
+        prototypes=50,
+        min_cell=100,
+        rating_steps=6,
+        dejavu=DejavuGrid(recencies=(12.0,), neighbours=(25,), minutes=(18,)),
+        lstm=LstmRecipe(hidden=8, epochs=3),
+    )
+
+
+@cache
+def simulated_games() -> Games:
+    """200 games of each of the seasons 2031 to 2034, out of chance."""
+    from dejavu_trainer.games import load_games
+    from dejavu_trainer.plays import write_plays
+    from dejavu_trainer.simulate import simulate_season
+
+    seasons = range(2031, 2035)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for season in seasons:
+            write_plays(folder, season, simulate_season(season, games=200))
+        return load_games(folder, seasons)
+
+
+def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path, prototypes: int) -> None:
+    """Fits a bundle by the quick recipe. Its verdict says fit, whatever these games prove."""
+    from dejavu_trainer.pipeline import fit
+
+    fit(games, train=train, calibrate=calibrate, out=folder, recipe=replace(quick_recipe(), prototypes=prototypes))
+    manifest = read_manifest(folder)
+    verdict = manifest.verdict.model_copy(update={"fit": True, "reason": "made for tests"})
+    (folder / MANIFEST).write_text(_with(manifest, verdict=verdict).to_json())
+
+
+@cache
+def _small() -> Path:
+    workshop = Path(tempfile.mkdtemp(prefix="dejavu-small-bundle-"))
+    atexit.register(shutil.rmtree, workshop, ignore_errors=True)
+    fit_quickly(simulated_games(), [2031, 2032], [2033], workshop / "bundle", prototypes=50)
+    return workshop / "bundle"

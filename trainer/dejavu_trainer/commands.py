@@ -1,4 +1,7 @@
-"""The commands of dejavu-trainer: thin, each a few calls into the modules that do the work."""
+"""The commands of dejavu-trainer that read games and fit models: thin, each a few calls into the modules that do it.
+
+Those that hold models against games are in evaluation_commands.py.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from dejavu_models.bundle import load_bundle
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry import default_bundle
-from dejavu_trainer import report
+from dejavu_trainer import fit_report
 from dejavu_trainer.bars import Bars
-from dejavu_trainer.evaluate import evaluate as evaluate_bundle
 from dejavu_trainer.games import DataError, count_games, load_games, parse_seasons
 from dejavu_trainer.importing import read_and_check
 from dejavu_trainer.plays import season_path, write_plays
@@ -47,7 +47,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a season t
 
 
 @contextmanager
-def _refusing(*more: type[Exception]) -> Iterator[None]:
+def refusing(*more: type[Exception]) -> Iterator[None]:
     """Turns what a user can mend into one line on stderr and exit code 1."""
     refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
     try:
@@ -72,14 +72,16 @@ def root(
     """Games in, bundles out: import or simulate seasons, train, calibrate and evaluate."""
 
 
-def _seasons(option: str, text: str) -> tuple[int, ...]:
+def seasons_of(option: str, text: str) -> tuple[int, ...]:
+    """The seasons that an option names; wrong usage if it names none."""
     try:
         return parse_seasons(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any]) -> None:
+    """Prints a document to stdout, as the only thing there."""
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
@@ -92,17 +94,22 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
     seed: Seed = 0,
     prototypes: Annotated[
-        int | None, typer.Option(min=1, help="Condense the past games into so many prototypes; else keep every game.")
+        int | None,
+        typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
+    ] = None,
+    backtest: Annotated[
+        Path | None,
+        typer.Option(help="Result of a backtest of the same recipe, whose verdict to take; else one test is made."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Train and calibrate the models, and publish them as a bundle."""
     # Late: torch takes seconds to load, and only this command needs it.
-    from dejavu_trainer import fit_lstm, pipeline  # noqa: PLC0415
+    from dejavu_trainer import fit_lstm, pipeline, recipe  # noqa: PLC0415
 
-    to_train, to_calibrate = _seasons("--train", train), _seasons("--calibrate", calibrate)
+    to_train, to_calibrate = seasons_of("--train", train), seasons_of("--calibrate", calibrate)
     started = time.monotonic()
-    with _refusing(fit_lstm.FitError):
+    with refusing(fit_lstm.FitError):
         with Bars() as bars:
             seasons = sorted({*to_train, *to_calibrate})
             with bars.stage("Read the games", len(seasons)) as advance:
@@ -113,44 +120,15 @@ def fit(
                 calibrate=to_calibrate,
                 out=out,
                 seed=seed,
-                prototypes=prototypes,
+                recipe=recipe.Recipe(prototypes=prototypes),
+                backtest=backtest,
                 progress=bars,
             )
-        document = report.fit_document(fitted, seconds=time.monotonic() - started)
+        document = fit_report.fit_document(fitted, seconds=time.monotonic() - started)
         if as_json:
-            _print_json(document)
+            print_json(document)
         else:
-            report.print_fit(Console(), document)
-
-
-@app.command()
-def evaluate(
-    data: Data,
-    season: Season,
-    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the one that ships if not given.")] = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Hold a bundle's forecasts of a season against what came, beside persistence on the same games.
-
-    The data must hold the seasons that the bundle was calibrated on, too: persistence is calibrated on the same games.
-    """
-    with _refusing():
-        forecaster = load_bundle(bundle or default_bundle())
-        calibrated_on = forecaster.info.calibration_seasons
-        with Bars() as bars:
-            seasons = sorted({season, *calibrated_on})
-            with bars.stage("Read the games", len(seasons)) as advance:
-                games = load_games(data, seasons, advance)
-            with bars.stage("Evaluate", 1) as advance:
-                found = evaluate_bundle(
-                    forecaster, games.of_seasons([season]), games.of_seasons(calibrated_on), seed=seed
-                )
-                advance(1)
-    if as_json:
-        _print_json(asdict(found))
-    else:
-        report.print_evaluation(Console(), found)
+            fit_report.print_fit(Console(), document)
 
 
 @app.command("import")
@@ -162,22 +140,22 @@ def import_plays(
     as_json: Json = False,
 ) -> None:
     """Check a file of plays row by row, and keep it as a season that can be trained on."""
-    with _refusing():
+    with refusing():
         _check_free(out, season, overwrite=overwrite)
         checked = read_and_check(file, season)
         if checked.problems:
             if as_json:
-                _print_json({"file": str(file), "problems": [asdict(problem) for problem in checked.problems]})
+                print_json({"file": str(file), "problems": [asdict(problem) for problem in checked.problems]})
             for problem in checked.problems[:SHOWN_PROBLEMS]:
                 typer.echo(f"{file}: {problem}", err=True)
             raise DataError(f"{file}: {len(checked.problems)} problems; nothing was written")
         counted = count_games(file, checked.plays)
         path = write_plays(out, season, checked.plays)
-    document = report.season_document(path, checked.plays, counted)
+    document = fit_report.season_document(path, checked.plays, counted)
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
-        report.print_season(Console(), document)
+        fit_report.print_season(Console(), document)
 
 
 @app.command()
@@ -190,21 +168,21 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write seasons of plausible games out of chance, to try the trainer without real ones."""
-    seasons = _seasons("--season", season)
+    seasons = seasons_of("--season", season)
     documents = []
-    with _refusing(), Bars() as bars:
+    with refusing(), Bars() as bars:
         for year in seasons:
             _check_free(out, year, overwrite=overwrite)
         with bars.stage("Play the games", len(seasons) * games) as advance:
             for year in seasons:
                 plays = simulate_season(year, seed=seed, games=games, advance=advance)
                 path = write_plays(out, year, plays)
-                documents.append(report.season_document(path, plays, count_games(path, plays)))
+                documents.append(fit_report.season_document(path, plays, count_games(path, plays)))
     if as_json:
-        _print_json({"seasons": documents})
+        print_json({"seasons": documents})
     else:
         for document in documents:
-            report.print_season(Console(), document)
+            fit_report.print_season(Console(), document)
 
 
 def _check_free(folder: Path, season: int, *, overwrite: bool) -> None:

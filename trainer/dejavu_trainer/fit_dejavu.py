@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dejavu_models import features
 from dejavu_models.arrays import Floats, Integers, Singles
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, build_index, kernel_regression
+from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, kernel_regression
+from dejavu_models.index import build_index
 from dejavu_models.linear import HORIZONS
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.condense import cluster, group_means
@@ -141,7 +142,8 @@ def _products(said: Floats, due: Floats, minute: int) -> Floats:
     for place, horizon in enumerate(HORIZONS):
         if minute > horizon.last_slot:
             sums[:, place] = 0
-    return sums * due.shape[0] * due.shape[1] / np.maximum(sums[2], np.finfo(float).tiny)
+    result: Floats = sums * due.shape[0] * due.shape[1] / np.maximum(sums[2], np.finfo(float).tiny)
+    return result
 
 
 def build_all(
@@ -171,7 +173,8 @@ def build_all(
 def build(past: PastGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
     """Builds a minute's database.
 
-    Games that ran alike to the point share an entry: the index's graph does not lead out of a heap of equal points. After a minute or two, when games have taken few different courses, there may be fewer entries than neighbours are
+    Games that ran alike to the point share an entry: the index's graph does not lead out of a heap of equal points.
+    After a minute or two, when games have taken few different courses, there may be fewer entries than neighbours are
     asked for; then all are.
 
     Args:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from dejavu_models.arrays import Floats
-from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
+from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
 from dejavu_trainer.games import Games
 
 BURN_IN = 0.5
@@ -24,23 +25,30 @@ _START = RatingSettings()
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What was expected of games before they began, ratings carried from game to game.
+class RatedGames:
+    """Games with what was expected of them before they began, ratings carried from game to game.
 
     Attributes:
+        games: n of them.
         margins: (n,), means, in points.
         variances: (n,), in points squared.
         after: the ratings' state after the last game.
     """
 
+    games: Games
     margins: Floats
     variances: Floats
     after: RatingFilter
 
 
-def expect(start: RatingFilter, games: Games) -> Expected:
+def carry(start: RatingFilter, games: Games) -> RatedGames:
     """Carries ratings through games that come after those that `start` has counted."""
-    return Expected(*carried_margins(start, games.season, games.date, games.home, games.away, games.final))
+    return RatedGames(games, *carried_margins(start, games.season, games.date, games.home, games.away, games.final))
+
+
+def choose_start(games: Games, steps: int, advance: Callable[[int], object]) -> RatingFilter:
+    """The state before the first game, with the settings under which these games surprise least; as `fit_ratings`."""
+    return RatingFilter.start(fit_ratings(games, steps, advance))
 
 
 def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> RatingSettings:
@@ -74,7 +82,7 @@ def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> R
 
 def mean_surprise(settings: RatingSettings, games: Games) -> float:
     """The mean negative log-likelihood of a game's margin, less a constant, once the burn-in is over."""
-    expected = expect(RatingFilter.start(settings), games)
+    expected = carry(RatingFilter.start(settings), games)
     burnt = round(BURN_IN * int((games.season == games.season[0]).sum()))
     error, variance = games.final - expected.margins, expected.variances
     return float(np.mean(np.log(variance[burnt:]) + np.square(error[burnt:]) / variance[burnt:])) / 2
@@ -91,3 +99,45 @@ def _settings(names: Sequence[str], values: Floats) -> RatingSettings:
         for name, value in zip(names, values, strict=True)
     }
     return replace(_START, **chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class RatingErrors:
+    """How far expected margins were off before tip-off, in points: mean absolute error and root mean square.
+
+    Attributes:
+        carried: with ratings carried from game to game.
+        frozen: with ratings as they stood at the end of training, drawn to the mean once for each season since.
+        constant: with the home advantage of the training games for every game.
+    """
+
+    carried: tuple[float, float]
+    frozen: tuple[float, float]
+    constant: tuple[float, float]
+
+    def by_forecast(self) -> dict[str, tuple[float, float]]:
+        """By name."""
+        return {"carried": self.carried, "frozen": self.frozen, "constant": self.constant}
+
+
+def rating_errors(past: RatedGames, new: RatedGames) -> RatingErrors:
+    """Holds expected margins of games against what came, beside the home advantage alone.
+
+    Args:
+        past: the training games; the ratings are frozen after them.
+        new: later games.
+    """
+    games = new.games
+    seasons = [int(season) for season in np.unique(games.season)]
+    frozen, state = np.empty(len(games)), past.after
+    for season in seasons:
+        state = state.at(season)
+        which = games.season == season
+        frozen[which] = frozen_margins(state.ratings(), games.home[which], games.away[which])
+    constant = np.full(len(games), past.games.final.mean())
+    return RatingErrors(*(_errors(forecast, games.final) for forecast in (new.margins, frozen, constant)))
+
+
+def _errors(forecast: Floats, final: NDArray[np.int16]) -> tuple[float, float]:
+    error = forecast - final
+    return float(np.abs(error).mean()), float(np.sqrt(np.square(error).mean()))

@@ -75,9 +75,9 @@ def choose_weights(fitting: Trial, comparing: Trial) -> WeightsChoice:
 def fit_shrinkage(said: Floats, due: Floats) -> Floats:
     """The factor in [0, 1] by which what neighbours say is least wrong, for each horizon and minute.
 
-    Least squares over the minutes within REACH, with triangular weights, since one minute's games can't tell how much the
-    neighbours explain; drawn to 0 as far as chance alone may have made it (the positive part of James & Stein, Estimation
-    with quadratic loss, 1961), with a game as the unit.
+    Least squares over the minutes within REACH, with triangular weights, since one minute's games can't tell how much
+    the neighbours explain; drawn to 0 as far as chance alone may have made it (the positive part of James & Stein,
+    Estimation with quadratic loss, 1961), with a game as the unit.
 
     Args:
         said: (n, 47, 2 modes, 2 horizons), by the neighbours, in points.

@@ -61,6 +61,11 @@ class Games:
         """The games that a mask or an array of ascending indices picks."""
         return Games(*(getattr(self, field.name)[which] for field in fields(self)))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Games]) -> Games:
+        """Several parts in a row, each later than the one before; at least one."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
     def of_seasons(self, seasons: Sequence[int]) -> Games:
         """The games of some seasons."""
         return self.select(np.isin(self.season, seasons))

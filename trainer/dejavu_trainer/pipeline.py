@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,41 +12,47 @@ from pathlib import Path
 
 import numpy as np
 
-from dejavu_models.bundle import check_target, publish, scores_to_bytes
-from dejavu_models.dejavu import Dejavu, DejavuSettings
+from dejavu_models.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
+from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.dejavu import Entries
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.lstm import Lstm
+from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.manifest import (
+    CALIBRATION,
+    COMBINATION,
+    ENTRIES,
+    LSTM,
+    RATINGS,
     SCHEMA_VERSION,
     DejavuRecord,
     Golden,
     Manifest,
     MetricRecord,
     Part,
-    StageFiles,
-    StageRecord,
+    RatingsRecord,
+    VerdictRecord,
+    index_name,
     version_of,
 )
-from dejavu_models.stage import PointModels, Stage
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.stage import PointModels
 from dejavu_models.types import DEFAULT_ALPHA, Horizon
 from dejavu_trainer.calibrate import calibrate as calibrate_models
-from dejavu_trainer.condense import ROUNDS
-from dejavu_trainer.fit_dejavu import NEIGHBOURS, SELECTION_STEPS, PastGames, build, choose_settings
-from dejavu_trainer.fit_lstm import MAX_EPOCHS, Examples, LstmFit, fit_lstm
-from dejavu_trainer.games import SLOTS, Games
+from dejavu_trainer.calibrate import measure
+from dejavu_trainer.fit_ratings import RatingErrors, carry, choose_start, rating_errors
+from dejavu_trainer.games import Games
 from dejavu_trainer.progress import Progress, Silent
-from dejavu_trainer.split import SplitError, hold_out_last, split_seasons
+from dejavu_trainer.prove import prove
+from dejavu_trainer.recipe import Made, Recipe, make_models
+from dejavu_trainer.split import split_seasons
 
-DEJAVU_WEIGHT = 0.4
-SELECTION_SHARE = 0.2
-"""Of the training games, the last: they choose how the Dejavu database is asked."""
-EARLY_STOPPING_SHARE = 0.15
-"""Of the training games, the last: they say when the LSTM has learned enough."""
-
-LEAST_PROTOTYPES = 2 * min(NEIGHBOURS)
-"""With fewer, all of them would be neighbours of every pattern."""
-
-FILES = StageFiles(lstm="lstm.onnx", index="dejavu.hnsw", entries="entries.npz", scores="conformal.npy")
+_GOLDEN = (
+    (Horizon.HALFTIME, 6, True),
+    (Horizon.HALFTIME, 18, False),
+    (Horizon.FINAL, 18, True),
+    (Horizon.FINAL, 41, False),
+)
+"""Horizon, minute and whether the teams are told: what a bundle is asked when it is checked."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,19 @@ class FitReport:
     Attributes:
         forecaster: the published bundle, as loaded back.
         bundle: its folder.
-        settings: how the Dejavu database is asked; `selection_mse` is what that left on later training games (points²).
-        lstm: how the LSTM's fit went.
+        recipe: how the models were made.
+        made: the models, and what was chosen on the way.
+        ratings: how far expected margins were off before tip-off, on the calibration games.
+        verdict: as in the manifest.
         metrics: as in the manifest.
     """
 
     forecaster: Forecaster
     bundle: Path
-    settings: DejavuSettings
-    selection_mse: float
-    lstm: LstmFit
+    recipe: Recipe
+    made: Made
+    ratings: RatingErrors
+    verdict: VerdictRecord
     metrics: tuple[MetricRecord, ...]
 
     @property
@@ -81,12 +90,14 @@ def fit(
     calibrate: Sequence[int],
     out: Path,
     seed: int = 0,
-    prototypes: int | None = None,
+    recipe: Recipe | None = None,
+    backtest: Path | None = None,
     progress: Progress | None = None,
+    workers: int | None = None,
 ) -> FitReport:
-    """Trains, calibrates and publishes a bundle that forecasts the half from minute 18.
+    """Trains, calibrates and publishes a bundle that forecasts the half and the end from every minute.
 
-    The same games, seasons, seed and prototypes give the same model version on one machine.
+    The same games, seasons, seed and recipe give the same model version on one machine.
 
     Args:
         games: those of all seasons named, and perhaps more, which are ignored.
@@ -94,75 +105,98 @@ def fit(
         calibrate: other seasons, for intervals and probabilities.
         out: folder of the bundle; an older bundle there is replaced.
         seed: of everything random, at least 0.
-        prototypes: how many entries to condense the Dejavu database into; None: every game is one.
+        recipe: how; the standard one if not given.
+        backtest: result of a walk-forward of the same recipe, whose verdict is taken; without one, the models are
+            tested once, on the last of the calibration games.
         progress: is told how far the run is.
+        workers: threads, as many as there are cores if not given; they do not change the result.
 
     Raises:
-        DataError: if the games can't be divided so, or are too few.
+        DataError: if the games can't be divided so, or are too few, or the backtest is of another recipe.
         FitError: if the LSTM can't be fitted.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if what was written can't be loaded back as it was meant.
     """
     check_target(out)
-    progress = progress or Silent()
+    progress, recipe = progress or Silent(), recipe or Recipe()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
-    past = PastGames(to_train, to_train.patterns, to_train.halftime - to_train.patterns[:, -1])
-    if prototypes is not None and not LEAST_PROTOTYPES <= prototypes <= len(to_train):
-        raise SplitError(
-            f"{prototypes} prototypes; expected {LEAST_PROTOTYPES} to {len(to_train)}, the games to train on"
-        )
 
-    settings, selection_mse = _choose(past, prototypes, seed, progress)
-    with progress.stage("Build the Dejavu database", ROUNDS) as advance:
-        dejavu = build(past, settings, prototypes, seed, advance)
-    lstm = _fit_lstm(past, seed, progress)
-    models = PointModels(Horizon.HALFTIME, SLOTS, dejavu, Lstm(lstm.graph, SLOTS), DEJAVU_WEIGHT)
-
-    with progress.stage("Calibrate and publish", 2) as advance:
-        stage, metrics = calibrate_models(models, to_calibrate.patterns, to_calibrate.halftime, seed)
+    with progress.stage("Fit the ratings", recipe.rating_steps) as advance:
+        start = choose_start(to_train, recipe.rating_steps, advance)
+    trained_on = carry(start, to_train)
+    calibrated_on = carry(trained_on.after, to_calibrate)
+    made = make_models(to_train, trained_on.margins, recipe, seed, progress, workers)
+    with progress.stage("Calibrate", 2) as advance:
+        calibration = calibrate_models(made.models, to_calibrate, calibrated_on.margins, recipe.min_cell)
         advance(1)
-        contents = {
-            FILES.lstm: lstm.graph,
-            FILES.index: dejavu.index_bytes(),
-            FILES.entries: dejavu.entries.to_bytes(),
-            FILES.scores: scores_to_bytes(stage.scores),
-        }
-        record = _record(stage, settings, dejavu, condensed=prototypes is not None)
+        errors = rating_errors(trained_on, calibrated_on)
+        metrics = measure(made.models, to_calibrate, calibrated_on.margins, seed)
+        metrics += [*_rating_metrics(errors), *_weight_metrics(made)]
+        advance(1)
+    verdict = prove(made.models, trained_on, calibrated_on, recipe, backtest, progress)
+
+    with progress.stage("Publish", 1) as advance:
+        next_season = int(to_calibrate.season[-1]) + 1
+        ratings = calibrated_on.after.at(next_season)
+        contents = _contents(made, calibration, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        dejavu, of_ratings = _dejavu_record(made, recipe), _ratings_record(ratings, next_season)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
-            version=version_of([record], hashes),
+            version=version_of(dejavu, of_ratings, hashes),
             created_time=datetime.now(UTC),
             train=_part(to_train),
             calibrate=_part(to_calibrate),
             data_fingerprint=games.of_seasons([*train, *calibrate]).fingerprint,
             seed=seed,
             libraries=_libraries(),
-            stages=(record,),
+            dejavu=dejavu,
+            ratings=of_ratings,
+            verdict=verdict,
             metrics=tuple(metrics),
-            golden=_golden(stage, to_calibrate.patterns[-1]),
+            golden=tuple(_golden(made.models, calibration, ratings, to_calibrate)),
             files=hashes,
         )
         forecaster = publish(out, manifest, contents)
         advance(1)
-    return FitReport(forecaster, out, settings, selection_mse, lstm, manifest.metrics)
+    return FitReport(forecaster, out, recipe, made, errors, verdict, manifest.metrics)
 
 
-def _choose(past: PastGames, prototypes: int | None, seed: int, progress: Progress) -> tuple[DejavuSettings, float]:
-    earlier, later = hold_out_last(past.games.date, SELECTION_SHARE)
-    # The trial database is condensed as much as the one that ships will be.
-    trial_prototypes = prototypes and max(1, round(prototypes * earlier.mean()))
-    with progress.stage("Choose how Dejavu looks back", SELECTION_STEPS) as advance:
-        choice = choose_settings(past.select(earlier), past.select(later), trial_prototypes, seed, advance)
-    return choice.settings, choice.mse
+def _contents(made: Made, calibration: Calibration, ratings: RatingFilter) -> dict[str, bytes]:
+    models = made.models
+    return {
+        LSTM: made.lstm.graph,
+        COMBINATION: combination_to_bytes(models.linear, models.combination),
+        ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
+        CALIBRATION: calibration.to_bytes(),
+        RATINGS: ratings_to_bytes(ratings),
+        **{index_name(minute): dejavu.index_bytes() for minute, dejavu in models.minutes.items()},
+    }
 
 
-def _fit_lstm(past: PastGames, seed: int, progress: Progress) -> LstmFit:
-    earlier, later = hold_out_last(past.games.date, EARLY_STOPPING_SHARE)
-    learn = Examples(past.patterns[earlier], past.increments[earlier])
-    validate = Examples(past.patterns[later], past.increments[later])
-    with progress.stage("Train the LSTM", MAX_EPOCHS) as advance:
-        return fit_lstm(learn, validate, seed, advance)
+def _dejavu_record(made: Made, recipe: Recipe) -> DejavuRecord:
+    settings = made.dejavu.settings
+    return DejavuRecord(
+        minutes=tuple(made.models.minutes),
+        entries=tuple(len(dejavu.entries) for dejavu in made.models.minutes.values()),
+        prototypes=recipe.prototypes is not None,
+        recency=settings.recency,
+        neighbours=settings.neighbours,
+        kernel=settings.kernel,
+    )
+
+
+def _ratings_record(ratings: RatingFilter, season: int) -> RatingsRecord:
+    chosen = ratings.settings
+    return RatingsRecord(
+        date=ratings.ratings().date,
+        season=season,
+        noise=chosen.noise,
+        daily=chosen.daily,
+        carry=chosen.carry,
+        seasonal=chosen.seasonal,
+        home_daily=chosen.home_daily,
+    )
 
 
 def _part(games: Games) -> Part:
@@ -170,38 +204,45 @@ def _part(games: Games) -> Part:
     return Part(seasons=seasons, games=len(games), first_date=games.date[0].item(), last_date=games.date[-1].item())
 
 
-def _record(stage: Stage, settings: DejavuSettings, dejavu: Dejavu, *, condensed: bool) -> StageRecord:
-    return StageRecord(
-        horizon=stage.models.horizon,
-        slots=stage.models.slots,
-        dejavu_weight=stage.models.dejavu_weight,
-        lstm_weight=stage.models.lstm_weight,
-        dejavu=DejavuRecord(
-            entries=len(dejavu.entries),
-            prototypes=condensed,
-            recency=settings.recency,
-            neighbours=settings.neighbours,
-            kernel=settings.kernel,
-        ),
-        files=FILES,
-    )
+def _golden(models: PointModels, calibration: Calibration, ratings: RatingFilter, games: Games) -> Iterator[Golden]:
+    """The answers to some queries, from the models as they are before anything is written."""
+    pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
+    margin = ratings.ratings().expected_margin(home, away)
+    for horizon, minute, told in _GOLDEN:
+        distribution = calibration.distributions[Situation(horizon, minute, KNOWN if told else UNKNOWN)]
+        predictions = models.predict(pattern[None, :minute], np.array([margin if told else np.nan]))
+        points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
+        alpha = max(DEFAULT_ALPHA, distribution.smallest_alpha)
+        interval = distribution.interval(float(points[0]), float(leads[0]), alpha)
+        yield Golden(
+            horizon=horizon,
+            pattern=tuple(pattern[:minute].tolist()),
+            home_team=home if told else "",
+            away_team=away if told else "",
+            alpha=alpha,
+            point_forecast=float(points[0]),
+            interval_lower=interval.lower,
+            interval_upper=interval.upper,
+            home_lead_probability=float(distribution.home_lead_probability(points, leads)[0]),
+        )
 
 
-def _golden(stage: Stage, pattern: np.ndarray) -> Golden:
-    """The answer to one query, from the models as they are before anything is written."""
-    point = stage.models.predict(pattern[None, :]).ensemble
-    interval = stage.scores.interval(float(point[0]), DEFAULT_ALPHA)
-    return Golden(
-        horizon=stage.models.horizon,
-        pattern=tuple(pattern.tolist()),
-        alpha=DEFAULT_ALPHA,
-        point_forecast=float(point[0]),
-        interval_lower=interval.lower,
-        interval_upper=interval.upper,
-        home_lead_probability=float(stage.scores.home_lead_probability(point)[0]),
-    )
+def _rating_metrics(errors: RatingErrors) -> Iterator[MetricRecord]:
+    for name, (mae, rmse) in errors.by_forecast().items():
+        yield MetricRecord(name=f"calibration.expected_margin.{name}.mae", value=mae)
+        yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)
+
+
+def _weight_metrics(made: Made) -> Iterator[MetricRecord]:
+    """What the choice of weights rests on, and which were taken."""
+    weights = made.weights
+    for place, horizon in enumerate(HORIZONS):
+        name = f"weights.{horizon.value}"
+        yield MetricRecord(name=f"{name}.fitted.crps", value=float(weights.fitted_crps[place]))
+        yield MetricRecord(name=f"{name}.fixed.crps", value=float(weights.fixed_crps[place]))
+        yield MetricRecord(name=f"{name}.takes_fitted", value=float(weights.takes_fitted[place]))
 
 
 def _libraries() -> dict[str, str]:
-    names = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "torch")
+    names = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
     return {"python": platform.python_version()} | {name: version(name) for name in names}

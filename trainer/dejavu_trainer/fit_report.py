@@ -1,0 +1,146 @@
+"""What `fit`, `import` and `simulate` say: documents for programs (--json) and tables for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dejavu_models.linear import HORIZONS
+from dejavu_models.ratings import RatingSettings
+
+if TYPE_CHECKING:
+    from dejavu_trainer.pipeline import FitReport  # it imports torch, which no report needs
+
+
+def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
+    """What a training run made; docs/data.md lists the keys."""
+    info, made = fitted.forecaster.info, fitted.made
+    settings = made.dejavu.settings
+    return {
+        "bundle": str(fitted.bundle),
+        "model_version": fitted.version,
+        "recipe": fitted.recipe.digest,
+        "train_seasons": list(info.train_seasons),
+        "train_games": info.train_games,
+        "calibration_seasons": list(info.calibration_seasons),
+        "calibration_games": info.calibration_games,
+        "smallest_alpha": info.smallest_alpha,
+        "bytes": sum(file.stat().st_size for file in fitted.bundle.iterdir()),
+        "ratings": _ratings(fitted),
+        "dejavu": {
+            "entries": info.database_entries,
+            "neighbours": settings.neighbours,
+            "kernel": settings.kernel.value,
+            "recency": settings.recency,
+            "gain": made.dejavu.gain,
+        },
+        "lstm": {"epochs": made.lstm.epochs, "parity": made.lstm.parity},
+        "weights": {
+            horizon.value: {
+                "dejavu_by_quarter": _by_quarter(made.models.combination.dejavu_weights[place], horizon.last_slot),
+                "fitted": made.weights.takes_fitted[place],
+                "fitted_crps": float(made.weights.fitted_crps[place]),
+                "fixed_crps": float(made.weights.fixed_crps[place]),
+            }
+            for place, horizon in enumerate(HORIZONS)
+        },
+        "verdict": fitted.verdict.model_dump(mode="json"),
+        "metrics": [metric.model_dump() for metric in fitted.metrics],
+        "seconds": seconds,
+    }
+
+
+def _ratings(fitted: FitReport) -> dict[str, Any]:
+    record = fitted.forecaster.manifest.ratings
+    chosen = {name: getattr(record, name) for name in RatingSettings.__dataclass_fields__}
+    errors = {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.by_forecast().items()}
+    return {"date": record.date.isoformat(), "season": record.season, **chosen, "errors": errors}
+
+
+def _by_quarter(weights: np.ndarray, last_slot: int) -> list[float]:
+    return [float(weights[minute]) for minute in range(1, last_slot + 1, 12)]
+
+
+def print_fit(console: Console, document: dict[str, Any]) -> None:
+    """What a training run made, for people."""
+    dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    rows = [
+        ("Bundle", f"{document['bundle']}, {document['bytes'] / 1e6:.1f} MB"),
+        ("Model version", document["model_version"]),
+        ("Trained on", f"{document['train_games']:,} games, seasons {ranges(document['train_seasons'])}"),
+        (
+            "Calibrated on",
+            f"{document['calibration_games']:,} games, seasons {ranges(document['calibration_seasons'])}",
+        ),
+        ("Smallest alpha", f"{document['smallest_alpha']:.4g}"),
+        ("Ratings", f"for the season {ratings['season']}, of {ratings['date']}"),
+        (
+            "Expected margin",
+            "; ".join(
+                f"{name}: MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f}" for name, error in ratings["errors"].items()
+            )
+            + " points, on the calibration games before tip-off",
+        ),
+        (
+            "Dejavu",
+            f"{dejavu['entries']:,} entries; the nearest {dejavu['neighbours']} of a minute's, {dejavu['kernel']} kernel",
+        ),
+        ("LSTM", f"{document['lstm']['epochs']} epochs; torch − ONNX at most {document['lstm']['parity']:.1e} points"),
+    ]
+    rows += [(f"Weights, {name}", _weights(weights)) for name, weights in document["weights"].items()]
+    for name, text in rows:
+        table.add_row(f"[bold]{name}", Text(text))
+    table.add_row(
+        "[bold]Verdict",
+        Text("fit" if verdict["fit"] else "UNFIT", style="" if verdict["fit"] else "bold red")
+        + Text(f": {verdict['reason']}"),
+    )
+    for metric in document["metrics"]:
+        if metric["lower"] is not None:
+            interval = f"  [{metric['lower']:.3f}, {metric['upper']:.3f}]"
+            table.add_row(Text(metric["name"].replace("_", " "), style="dim"), Text(f"{metric['value']:.3f}{interval}"))
+    console.print(table)
+    console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
+
+
+def _weights(weights: dict[str, Any]) -> str:
+    shares = " ".join(f"{share:.2f}" for share in weights["dejavu_by_quarter"])
+    return (
+        f"Dejavu's share {shares} by quarter: {'fitted' if weights['fitted'] else 'fixed'};"
+        f" CRPS {weights['fitted_crps']:.4f} fitted, {weights['fixed_crps']:.4f} fixed"
+    )
+
+
+def season_document(path: Path, plays: pa.Table, counted: int) -> dict[str, Any]:
+    """What a season on disk holds; `counted` is how many games the rule of docs/data.md leaves."""
+    games = int(pc.count_distinct(plays["game_id"]).as_py())
+    return {"file": str(path), "rows": len(plays), "games": games, "left_out": games - counted}
+
+
+def print_season(console: Console, document: dict[str, Any]) -> None:
+    """What a season on disk holds, for people."""
+    left_out = f"; {document['left_out']} of them incomplete, left out of training" if document["left_out"] else ""
+    console.print(
+        f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{left_out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def ranges(seasons: list[int]) -> str:
+    """Ascending seasons as `parse_seasons` takes them: 2015-2017,2019."""
+    runs = list[list[int]]()
+    for season in seasons:
+        if runs and season == runs[-1][-1] + 1:
+            runs[-1].append(season)
+        else:
+            runs.append([season])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

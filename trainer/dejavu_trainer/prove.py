@@ -1,0 +1,91 @@
+"""Where a bundle's verdict comes from: its recipe's walk-forward, or one test on the last of its calibration games.
+
+In that test the models are the very ones that ship; their calibration is made anew from the earlier calibration games,
+so that the later ones are new to all of it. The calibration that ships has them all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.manifest import VerdictRecord
+from dejavu_models.ratings import frozen_margins
+from dejavu_models.stage import PointModels
+from dejavu_trainer.baselines import Rated
+from dejavu_trainer.calibrate import calibrate
+from dejavu_trainer.evaluate import SCORING_STEPS, FoldScores, score_fold
+from dejavu_trainer.fit_ratings import RatedGames, carry
+from dejavu_trainer.games import Games
+from dejavu_trainer.progress import Progress
+from dejavu_trainer.recipe import Recipe
+from dejavu_trainer.split import hold_out_last
+
+
+def prove(
+    models: PointModels,
+    trained_on: RatedGames,
+    calibrated_on: RatedGames,
+    recipe: Recipe,
+    backtest: Path | None,
+    progress: Progress,
+) -> VerdictRecord:
+    """The verdict on models.
+
+    Args:
+        models: those that ship.
+        trained_on: the games that they were made from.
+        calibrated_on: those that they are calibrated on.
+        recipe: how they were made.
+        backtest: result of a walk-forward of that recipe; None: test once.
+        progress: is told how far it is.
+
+    Raises:
+        DataError: if the games to calibrate on are too few to be divided, or the backtest is of another recipe.
+    """
+    if backtest is not None:
+        return verdict_of(backtest, recipe)
+    with progress.stage("Test once", SCORING_STEPS + 1) as advance:
+        earlier, later = divide(calibrated_on.games)
+        past = calibrated_on.games.select(earlier)
+        calibration = calibrate(models, past, calibrated_on.margins[earlier], recipe.min_cell)
+        advance(1)
+        test = calibrated_on.games.select(later)
+        frozen = carry(trained_on.after, past).after.at(int(test.season[0])).ratings()
+        scored = score_fold(
+            models,
+            calibration,
+            earlier=Rated(
+                Games.joined([trained_on.games, past]),
+                np.concatenate([trained_on.margins, calibrated_on.margins[earlier]]),
+            ),
+            calibrate=Rated(past, calibrated_on.margins[earlier]),
+            test=Rated(test, calibrated_on.margins[later]),
+            frozen_margins=frozen_margins(frozen, test.home, test.away),
+            min_cell=recipe.min_cell,
+            advance=advance,
+        )
+    return judged([scored], recipe)
+
+
+def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks of the games to calibrate the test with, and of those to test on: the last season, or half of the only one.
+
+    Raises:
+        SplitError: if a single season has too few days of play.
+    """
+    last = games.season == games.season[-1]
+    return hold_out_last(games.date, 0.5) if last.all() else (~last, last)
+
+
+def judged(folds: list[FoldScores], recipe: Recipe) -> VerdictRecord:
+    """The verdict on scores."""
+    del folds
+    return VerdictRecord(fit=True, reason="placeholder", recipe=recipe.digest, seasons=(2023,))
+
+
+def verdict_of(backtest: Path, recipe: Recipe) -> VerdictRecord:
+    """The verdict of a walk-forward of the same recipe."""
+    raise NotImplementedError

@@ -91,7 +91,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         ),
         (
             "Dejavu",
-            f"{dejavu['entries']:,} entries; the nearest {dejavu['neighbours']} of a minute's, {dejavu['kernel']} kernel",
+            f"{dejavu['entries']:,} entries; of a minute's the nearest {dejavu['neighbours']}, {dejavu['kernel']}",
         ),
         ("LSTM", f"{document['lstm']['epochs']} epochs; torch − ONNX at most {document['lstm']['parity']:.1e} points"),
     ]
@@ -104,9 +104,15 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         + Text(f": {verdict['reason']}"),
     )
     for metric in document["metrics"]:
-        if metric["lower"] is not None:
-            interval = f"  [{metric['lower']:.3f}, {metric['upper']:.3f}]"
-            table.add_row(Text(metric["name"].replace("_", " "), style="dim"), Text(f"{metric['value']:.3f}{interval}"))
+        if metric["name"].endswith("mae_over_persistence"):
+            _, horizon, minute, *_ = metric["name"].split(".")
+            table.add_row(
+                Text(f"{horizon} from {minute.replace('_', ' ')}"),
+                Text(
+                    f"MAE {metric['value']:.3f} × persistence's [{metric['lower']:.3f}, {metric['upper']:.3f}],"
+                    " on the calibration games"
+                ),
+            )
     console.print(table)
     console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
 

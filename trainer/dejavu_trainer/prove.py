@@ -6,6 +6,8 @@ so that the later ones are new to all of it. The calibration that ships has them
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,11 @@ from dejavu_trainer.calibrate import calibrate
 from dejavu_trainer.evaluate import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.fit_ratings import RatedGames, carry
 from dejavu_trainer.games import Games
+from dejavu_trainer.plays import DataError
 from dejavu_trainer.progress import Progress
 from dejavu_trainer.recipe import Recipe
 from dejavu_trainer.split import hold_out_last
+from dejavu_trainer.verdict import judge
 
 
 def prove(
@@ -80,12 +84,35 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return hold_out_last(games.date, 0.5) if last.all() else (~last, last)
 
 
-def judged(folds: list[FoldScores], recipe: Recipe) -> VerdictRecord:
-    """The verdict on scores."""
-    del folds
-    return VerdictRecord(fit=True, reason="placeholder", recipe=recipe.digest, seasons=(2023,))
+def judged(folds: Sequence[FoldScores], recipe: Recipe) -> VerdictRecord:
+    """The verdict on scores, as the manifest has it."""
+    verdict = judge(folds)
+    seasons = sorted({int(season) for fold in folds for season in np.unique(fold.season)})
+    return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=recipe.digest, seasons=tuple(seasons))
 
 
 def verdict_of(backtest: Path, recipe: Recipe) -> VerdictRecord:
-    """The verdict of a walk-forward of the same recipe."""
-    raise NotImplementedError
+    """The verdict of a walk-forward of the same recipe.
+
+    Args:
+        backtest: the JSON document that `dejavu-trainer backtest` writes.
+        recipe: how the models to judge were made.
+
+    Raises:
+        DataError: if it can't be read, or is of another recipe.
+    """
+    try:
+        document = json.loads(backtest.read_bytes())
+        found = VerdictRecord(
+            fit=document["verdict"]["fit"],
+            reason=document["verdict"]["reason"],
+            recipe=document["recipe"],
+            seasons=tuple(document["seasons"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{backtest}: is not the result of a backtest: {error}") from error
+    if found.recipe != recipe.digest:
+        raise DataError(
+            f"{backtest}: is of recipe {found.recipe}, not of {recipe.digest}: run a backtest with the same options"
+        )
+    return found

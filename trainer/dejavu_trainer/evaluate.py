@@ -6,6 +6,7 @@ it is held against get a split-conformal calibration of their own, on the games 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from dejavu_models import scores
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.calibration import Calibration, Situation
-from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution
+from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, ConformalScores, PredictiveDistribution
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.stage import PointModels
 from dejavu_models.types import MAX_SLOTS
@@ -225,22 +226,29 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
         at, lead, came = points[:, minute - 1, place], leads[:, minute - 1], outcomes[:, place]
         point[:, column] = at
         probability[:, column] = distribution.home_lead_probability(at, lead)
-        cells = distribution.place(lead)
-        for cell in np.unique(cells):
-            for away_leads in (False, True):
-                rows = np.flatnonzero((cells == cell) & ((lead < 0) == away_leads))
-                if not len(rows):
-                    continue
-                residuals = distribution.cells[cell]
-                # Beyond the first cell, residuals are turned towards the leader.
-                turned = away_leads and cell > 0
-                sign = -1.0 if turned else 1.0
-                crps[rows, column] = scores.crps(sign * at[rows], residuals.residuals, sign * came[rows])
-                above = residuals.share_above(sign * (came[rows] - at[rows]))
-                pit[rows, column] = above if turned else 1 - above
-                ends = _offsets(distribution, float(lead[rows[0]]))
-                lower[rows, column], upper[rows, column] = at[rows, None] + ends
+        for side, group in itertools.product((lead < 0, lead >= 0), range(len(LEAD_EDGES) + 1)):
+            rows = np.flatnonzero(side & (lead_groups(lead) == group))
+            if len(rows):
+                # The games of one group and side share their distribution, up to the point forecast.
+                one = float(lead[rows[0]])
+                residuals, error = sample(distribution, one), came[rows] - at[rows]
+                crps[rows, column] = scores.crps(np.zeros(len(rows)), residuals.residuals, error)
+                pit[rows, column] = 1 - residuals.share_above(error)
+                lower[rows, column], upper[rows, column] = at[rows, None] + _offsets(distribution, one)
     return Forecasts(probability, point, lower, upper, crps, pit)
+
+
+def lead_groups(leads: NDArray[np.integer] | Floats) -> NDArray[np.int64]:
+    """Which of 0–3, 4–8, 9–15, 16 or more points each lead lies in, whoever has it."""
+    return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
+
+
+def sample(distribution: PredictiveDistribution, lead: float) -> ConformalScores:
+    """The residuals as they apply to a game with this lead: outcome − forecast, in points."""
+    found = distribution.scores(lead)
+    if lead < 0 and found is not distribution.cells[0]:  # turned towards the leader
+        return ConformalScores(-found.residuals[::-1])
+    return found
 
 
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from dejavu_models import scores
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import LEAD_EDGES
 from dejavu_models.linear import HORIZONS
 from dejavu_models.scores import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, Forecasts
+from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, Forecasts, lead_groups
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, both ends included."""
@@ -187,11 +186,6 @@ def figures(
         if advance is not None:
             advance(1)
     return result
-
-
-def lead_groups(leads: NDArray[np.integer] | Floats) -> NDArray[np.int64]:
-    """Which of LEADS each lead lies in."""
-    return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
 
 
 def phases(found: FoldScores) -> NDArray[np.int64]:

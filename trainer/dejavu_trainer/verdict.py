@@ -19,8 +19,8 @@ from dejavu_models.arrays import Floats
 from dejavu_models.linear import HORIZONS
 from dejavu_models.scores import Estimate, GameBootstrap
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
-from dejavu_trainer.figures import LEADS, LEVELS, lead_groups, losses, pool, stages_of
+from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores, lead_groups
+from dejavu_trainer.figures import LEADS, LEVELS, losses, pool, stages_of
 
 JUDGED: Final = ("ensemble", "no_teams")
 """What a server answers with, with teams and without: both must hold."""
@@ -143,7 +143,7 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
         )
         for each in coverages(folds)
     ]
-    checks.append(_groups_check(coverage_groups(folds)))
+    checks.append(groups_check(coverage_groups(folds)))
     broken = [check for check in checks if not check.passed]
     tested = f"{len(pooled):,} games of {', '.join(map(str, np.unique(pooled.season)))}"
     if broken:
@@ -251,7 +251,8 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
     )
 
 
-def _groups_check(groups: Sequence[CoverageGroup]) -> Check:
+def groups_check(groups: Sequence[CoverageGroup]) -> Check:
+    """Whether no group is excluded by its bounds."""
     excluded = [group for group in groups if not group.agrees]
     by_binomial = sum(not group.binomial[0] <= group.held <= group.binomial[1] for group in groups)
     found = f"{len(excluded)} of {len(groups)} excluded ({by_binomial} if the calibration had no chance in it)"

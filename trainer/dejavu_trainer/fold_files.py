@@ -1,0 +1,80 @@
+"""Folds on disk: each lands whole or not at all, so that a walk-forward that was killed goes on where it stood."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from dejavu_trainer.evaluate import FoldScores, Forecasts
+from dejavu_trainer.plays import DataError
+
+FORM = 1
+"""Of the files; raised with every change of what is scored or how it is kept."""
+
+_PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")
+"""Fields that are no arrays."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file beside, and moves it into place once it is on disk."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def remove_rests(folder: Path) -> None:
+    """Removes what writers that were killed left in a folder."""
+    for rest in folder.glob(".fold-*.npz.*"):
+        rest.unlink(missing_ok=True)
+
+
+def to_bytes(fold: FoldScores) -> bytes:
+    """As a .npz file; the same fold gives the same bytes."""
+    plain = {name: getattr(fold, name) for name in _PLAIN}
+    arrays = {
+        field.name: getattr(fold, field.name)
+        for field in fields(FoldScores)
+        if field.name not in (*_PLAIN, "forecasts")
+    }
+    for name, forecasts in fold.forecasts.items():
+        for field in fields(Forecasts):
+            if (values := getattr(forecasts, field.name)) is not None:
+                arrays[f"{name}.{field.name}"] = values
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, plain=np.array(json.dumps(plain)), **arrays)
+    return buffer.getvalue()
+
+
+def read_fold(path: Path) -> FoldScores:
+    """Back from what `to_bytes` wrote.
+
+    Raises:
+        DataError: if the file is not one of a fold.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as columns:
+            arrays = {name: columns[name] for name in columns.files}
+        plain = json.loads(str(arrays.pop("plain")))
+        forecasts: dict[str, dict[str, np.ndarray]] = {}
+        for key in [key for key in arrays if "." in key]:
+            name, field = key.split(".")
+            forecasts.setdefault(name, {})[field] = arrays.pop(key)
+        return FoldScores(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()},
+            **arrays,
+            forecasts={name: Forecasts(**values) for name, values in forecasts.items()},
+        )
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        raise DataError(f"{path}: is no fold of a walk-forward: {error}; --fresh makes it anew") from error

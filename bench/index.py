@@ -40,7 +40,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, slots
 from dejavu_feed.simulate import simulate_game
 from dejavu_models import features
 from dejavu_models.arrays import Integers, Singles
-from dejavu_models.dejavu import CONSTRUCTION_BREADTH, LINKS, DejavuSettings, Kernel, build_index
+from dejavu_models.index import CONSTRUCTION_BREADTH, LINKS, build_graph, search_breadth
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.condense import cluster, group_means
 from dejavu_trainer.games import load_games
@@ -57,6 +57,7 @@ HOME_EDGE_SPREAD = 6.0
 """Standard deviation of what a home team is expected to win by, in points, in simulated games."""
 
 _CHUNK = 32
+_ROUNDING = 1e-6
 
 
 class Searched(NamedTuple):
@@ -147,7 +148,8 @@ def distinct(courses: NDArray[np.int16], seed: int) -> NDArray[np.int16]:
 def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
     """The share of found entries (q, K) that are as near as the K-th nearest, by brute force.
 
-    In double precision, so that the square of a difference may be had from products: |a|² − 2ab + |b|².
+    In double precision, so that the square of a difference may be had from products: |a|² − 2ab + |b|². Distances that
+    single precision cannot tell apart, which is what the index computes with, count as equal.
     """
     neighbours = found.shape[1]
     all_vectors = vectors.astype(np.float64)
@@ -157,7 +159,8 @@ def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
         part = asked[start : start + _CHUNK].astype(np.float64)
         distances = squares - 2 * part @ all_vectors.T + np.square(part).sum(axis=1)[:, None]
         bounds = np.partition(distances, neighbours - 1, axis=1)[:, neighbours - 1 : neighbours]
-        hits += int((np.take_along_axis(distances, found[start : start + _CHUNK], axis=1) <= bounds + 1e-9).sum())
+        reached = np.take_along_axis(distances, found[start : start + _CHUNK], axis=1)
+        hits += int((reached <= bounds * (1 + _ROUNDING) + _ROUNDING).sum())
     return hits / found.size
 
 
@@ -216,7 +219,7 @@ def of_each_minute(
             kinds[f"minute {minute}, condensed"] = group_means(vectors.astype(np.float64), groups).astype(np.float32)
         for kind, entries in kinds.items():
             start = time.process_time()
-            index = build_index(entries, options.seed)
+            index = build_graph(entries, options.seed)
             yield Searched(kind, index, entries, asked, time.process_time() - start)
 
 
@@ -232,7 +235,7 @@ def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[M
     rows = list[tuple[Searched, Measured]]()
     for each in searched:
         for k in sorted({min(neighbours, len(each.vectors)) for neighbours in options.neighbours}, reverse=True):
-            breadth = options.breadth or DejavuSettings(options.recency, k, Kernel.UNIFORM).search_breadth
+            breadth = options.breadth or search_breadth(k)
             each.index.set_ef(breadth)
             labels, _ = each.index.knn_query(each.asked, k=k, num_threads=1)
             figures = Measured(

@@ -27,8 +27,9 @@ import onnxruntime as ort
 from dejavu_feed.names import TEAMS
 from dejavu_models import features
 from dejavu_models.bundle import load_bundle
-from dejavu_models.dejavu import DejavuSettings, load_index
+from dejavu_models.dejavu import DejavuSettings
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.index import load_index
 from dejavu_models.lstm import INPUT, OUTPUT
 from dejavu_models.manifest import LSTM, index_name
 from dejavu_models.registry import default_bundle
@@ -125,7 +126,6 @@ def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[in
     settings = DejavuSettings(record.recency, record.neighbours, record.kernel)
     entries = record.entries[record.minutes.index(minute)]
     index = load_index((bundle / index_name(minute)).read_bytes(), minute, entries)
-    index.set_ef(settings.search_breadth)
     patterns = np.array([game(number, minute) for number in range(BATCH)])
     steps = features.minute_steps(patterns, np.full(BATCH, math.nan))
     vectors = features.course_vectors(patterns, settings.recency)
@@ -133,7 +133,7 @@ def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[in
     def bare(number: int) -> None:
         place = number % BATCH
         session.run([OUTPUT], {INPUT: steps[place : place + 1]})
-        index.knn_query(vectors[place : place + 1], k=settings.neighbours, num_threads=1)
+        index.nearest(vectors[place : place + 1], settings.neighbours)
 
     return bare
 

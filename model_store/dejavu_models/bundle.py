@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from dejavu_models.arrays import Floats
 from dejavu_models.calibration import Calibration
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, load_index
+from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleIncomplete,
@@ -32,6 +32,7 @@ from dejavu_models.errors import (
     BundleUnfit,
 )
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.index import load_index
 from dejavu_models.linear import LinearModels
 from dejavu_models.lstm import Lstm
 from dejavu_models.manifest import (

@@ -13,24 +13,17 @@ from __future__ import annotations
 
 import enum
 import io
-import os
-import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models import features
 from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.index import VectorIndex
 from dejavu_models.linear import HORIZONS, MODES
-
-LINKS = 16
-CONSTRUCTION_BREADTH = 200
 
 
 class Kernel(enum.Enum):
@@ -141,13 +134,6 @@ class DejavuSettings:
     neighbours: int
     kernel: Kernel
 
-    @property
-    def search_breadth(self) -> int:
-        """Candidates held while searching (ef). A quarter more than K keeps the recall above 0.99, and twice K would
-        take half as long again; a test measures the recall.
-        """
-        return max(5 * self.neighbours // 4, 64)
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhoods:
@@ -202,12 +188,9 @@ class Dejavu:
         ValueError: if there are fewer entries than neighbours are asked for.
     """
 
-    def __init__(self, index: Any, entries: Entries, settings: DejavuSettings) -> None:
-        if not 1 <= settings.neighbours <= len(entries) == index.element_count:
-            raise ValueError(
-                f"{settings.neighbours} neighbours of {len(entries)} entries, {index.element_count} indexed"
-            )
-        index.set_ef(settings.search_breadth)
+    def __init__(self, index: VectorIndex, entries: Entries, settings: DejavuSettings) -> None:
+        if not 1 <= settings.neighbours <= len(entries) == len(index):
+            raise ValueError(f"{settings.neighbours} neighbours of {len(entries)} entries, {len(index)} indexed")
         self._index = index
         self.entries = entries
         self.settings = settings
@@ -229,51 +212,9 @@ class Dejavu:
             patterns: (n, minutes), finite (hnswlib does not check), in points.
         """
         vectors = features.course_vectors(patterns, self.settings.recency)
-        labels, squares = self._index.knn_query(vectors, k=self.settings.neighbours, num_threads=1)
-        return Nearest(labels.astype(np.int64), np.sqrt(squares, dtype=np.float64))
+        entries, squares = self._index.nearest(vectors, self.settings.neighbours)
+        return Nearest(entries, np.sqrt(squares))
 
     def index_bytes(self) -> bytes:
         """The index as a file."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "index"
-            self._index.save_index(str(path))
-            return path.read_bytes()
-
-
-def build_index(vectors: Singles, seed: int) -> Any:
-    """Indexes course vectors, labelled by their positions; the same vectors and seed give the same index.
-
-    Args:
-        vectors: (m, minutes).
-        seed: of the graph's levels.
-
-    Returns:
-        An hnswlib index.
-    """
-    index = hnswlib.Index(space="l2", dim=vectors.shape[1])
-    index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=CONSTRUCTION_BREADTH, random_seed=seed)
-    # Several threads would link the same points in another order each time.
-    index.add_items(vectors, np.arange(len(vectors)), num_threads=1)
-    return index
-
-
-def load_index(content: bytes, minutes: int, entries: int) -> Any:
-    """An index from the bytes of its file, whose hash was verified: hnswlib trusts what it reads.
-
-    Raises:
-        ValueError: if its dimension or size is not what is expected. hnswlib would take the file's word for neither.
-    """
-    header = struct.Struct("=6Q")
-    if len(content) < header.size:
-        raise ValueError("the index is too short to be one")
-    _, _, count, _, label_offset, data_offset = header.unpack_from(content)
-    if (found := (label_offset - data_offset) // 4) != minutes or count != entries:
-        raise ValueError(f"the index holds {count} vectors of {found}, not {entries} of {minutes}")
-    index = hnswlib.Index(space="l2", dim=minutes)
-    # hnswlib reads files only. It gets one of its own, as whatever now lies where the bytes came from was not verified,
-    # and one in memory: a worker has to start on a full disk too.
-    with os.fdopen(os.memfd_create("dejavu-index"), "wb") as file:
-        file.write(content)
-        file.flush()
-        index.load_index(f"/proc/self/fd/{file.fileno()}")
-    return index
+        return self._index.to_bytes()

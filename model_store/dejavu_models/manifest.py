@@ -169,7 +169,7 @@ LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
 
 def index_name(minute: int) -> str:
     """The file of a minute's index."""
-    return f"dejavu-{minute:02d}.hnsw"
+    return f"dejavu-{minute:02d}.index"
 
 
 def file_names(minutes: Iterable[int]) -> set[str]:

@@ -14,7 +14,6 @@ import pytest
 from dejavu_models import bundle
 from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
 from dejavu_models.calibration import Calibration
-from dejavu_models.dejavu import build_index, load_index
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleError,
@@ -24,11 +23,12 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
+from dejavu_models.index import build_index, load_index
 from dejavu_models.manifest import CALIBRATION, COMBINATION, SCHEMA_VERSION, Manifest, file_names, version_of
 from dejavu_models.registry import default_bundle
 from dejavu_models.types import Horizon, HorizonSupport
 
-FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.hnsw")
+FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
 """One of each kind: there is an index for every minute."""
 
 
@@ -132,7 +132,7 @@ def test_a_later_schema_is_refused_as_such_whatever_else_it_says(copy: Path) -> 
 
 def test_an_earlier_schema_is_refused_with_what_to_do(copy: Path) -> None:
     (copy / MANIFEST).write_text('{"schema_version": 1, "stages": []}')
-    with pytest.raises(BundleTooOld, match="schema version 1, .* fit it anew"):
+    with pytest.raises(BundleTooOld, match=r"schema version 1, .* fit it anew"):
         load_bundle(copy)
 
 
@@ -324,12 +324,12 @@ def test_the_index_is_made_of_the_bytes_that_were_verified(copy: Path, monkeypat
     other = build_index(np.zeros((60, 18), dtype=np.float32), seed=0)
 
     def load(content: bytes, minutes: int, entries: int) -> Any:
-        other.save_index(str(copy / "dejavu-18.hnsw"))
+        (copy / "dejavu-18.index").write_bytes(other.to_bytes())
         return load_index(content, minutes, entries)
 
     monkeypatch.setattr(bundle, "load_index", load)
     bundle.check_golden(load_bundle(copy))
-    with pytest.raises(BundleCorrupt, match=r"dejavu-18\.hnsw .*SHA-256"):
+    with pytest.raises(BundleCorrupt, match=r"dejavu-18\.index .*SHA-256"):
         load_bundle(copy)
 
 

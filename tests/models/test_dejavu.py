@@ -15,11 +15,10 @@ from dejavu_models.dejavu import (
     Entries,
     Kernel,
     Nearest,
-    build_index,
     kernel_regression,
-    load_index,
 )
 from dejavu_models.features import course_vectors
+from dejavu_models.index import SCAN_LIMIT, Graph, Scan, build_graph, build_index, load_index, search_breadth
 
 RECENCY = 6.0
 
@@ -48,8 +47,9 @@ def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) ->
 
 
 @pytest.mark.parametrize("neighbours", [25, 100, 400])
-def test_the_index_finds_what_brute_force_finds(neighbours: int) -> None:
-    past, asked = walks(3000, 1), walks(200, 2)
+@pytest.mark.parametrize("count", [SCAN_LIMIT, 3000])
+def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> None:
+    past, asked = walks(count, 1), walks(200, 2)
     found = dejavu_of(past, neighbours).look_up(asked)
     squares = np.square(course_vectors(asked, RECENCY)[:, None] - course_vectors(past, RECENCY)[None]).sum(axis=2)
     nearest = np.argsort(squares, axis=1)[:, :neighbours]
@@ -58,6 +58,19 @@ def test_the_index_finds_what_brute_force_finds(neighbours: int) -> None:
     exact = np.sqrt(np.take_along_axis(squares, found.entries, axis=1))
     assert found.distances == pytest.approx(exact, abs=1e-3)
     assert (np.diff(found.distances) >= 0).all()
+
+
+def test_few_vectors_are_scanned_and_many_are_a_graph() -> None:
+    assert isinstance(build_index(course_vectors(walks(SCAN_LIMIT, 1), RECENCY), 0), Scan)
+    assert isinstance(build_index(course_vectors(walks(SCAN_LIMIT + 1, 1), RECENCY), 0), Graph)
+
+
+def test_a_scan_and_a_graph_of_the_same_vectors_agree() -> None:
+    vectors, asked = course_vectors(walks(500, 1), RECENCY), course_vectors(walks(20, 2), RECENCY)
+    scanned = Scan(vectors).nearest(asked, 10)
+    graph = Graph(build_graph(vectors, 0)).nearest(asked, 10)
+    assert scanned[1] == pytest.approx(graph[1], abs=1e-4)
+    assert search_breadth(10) >= 10
 
 
 @settings(max_examples=30)
@@ -109,26 +122,36 @@ def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, ke
         assert together[:, mode, horizon] == pytest.approx(alone)
 
 
-def test_the_same_vectors_and_seed_give_the_same_file() -> None:
-    assert dejavu_of(walks(800, 4), 25).index_bytes() == dejavu_of(walks(800, 4), 25).index_bytes()
+@pytest.mark.parametrize("count", [800, 1200])
+def test_the_same_vectors_and_seed_give_the_same_file(count: int) -> None:
+    assert dejavu_of(walks(count, 4), 25).index_bytes() == dejavu_of(walks(count, 4), 25).index_bytes()
 
 
-def test_an_index_comes_back_from_its_bytes() -> None:
-    dejavu, asked = dejavu_of(walks(500, 5), 50), walks(20, 6)
-    back = Dejavu(load_index(dejavu.index_bytes(), 18, 500), dejavu.entries, dejavu.settings)
+@pytest.mark.parametrize("count", [500, 1200])
+def test_an_index_comes_back_from_its_bytes(count: int) -> None:
+    dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
+    back = Dejavu(load_index(dejavu.index_bytes(), 18, count), dejavu.entries, dejavu.settings)
     assert np.array_equal(back.look_up(asked).residuals, dejavu.look_up(asked).residuals)
 
 
-@pytest.mark.parametrize(("minutes", "entries"), [(17, 100), (18, 99)])
-def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(minutes: int, entries: int) -> None:
-    content = dejavu_of(walks(100, 7), 25).index_bytes()
-    with pytest.raises(ValueError, match=f"100 vectors of 18, not {entries} of {minutes}"):
-        load_index(content, minutes, entries)
+@pytest.mark.parametrize("count", [100, 1200])
+@pytest.mark.parametrize(("minutes", "missing"), [(17, 0), (18, 1)])
+def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(count: int, minutes: int, missing: int) -> None:
+    content = dejavu_of(walks(count, 7), 25).index_bytes()
+    with pytest.raises(ValueError, match=rf"the index holds .*{count}.*18.*, not {count - missing} of {minutes}"):
+        load_index(content, minutes, count - missing)
 
 
-def test_bytes_too_few_to_be_an_index_are_refused() -> None:
-    with pytest.raises(ValueError, match="too short"):
-        load_index(b"short", 18, 100)
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    broken = Scan(np.full((3, 18), np.nan, dtype=np.float32)).to_bytes()
+    with pytest.raises(ValueError, match="the index holds"):
+        load_index(broken, 18, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY"])
+def test_bytes_too_few_to_be_an_index_are_refused(content: bytes) -> None:
+    with pytest.raises(ValueError):
+        load_index(content, 18, 100)
 
 
 def test_no_more_neighbours_than_entries() -> None:

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dejavu_models.arrays import Floats
 from dejavu_models.bundle import load_bundle
 from dejavu_models.calibration import Calibration
+from dejavu_models.dejavu import Dejavu, Neighbourhoods
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explain import SIMILAR_GAMES
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.linear import HORIZONS
+from dejavu_models.lstm import Lstm
 from dejavu_models.registry import default_bundle
 from dejavu_models.types import Forecast, ForecastQuery, Horizon, HorizonSupport, ScorePattern
 
@@ -85,18 +88,20 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
     """50 games at 5 minutes, both horizons: one run of the LSTM over 50 games, and a look-up a minute."""
     rng = np.random.default_rng(3)
     patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
-    runs, looked_up = [], []
-    residuals, look_up = type(shipped.models.lstm).residuals, type(shipped.models.minutes[6]).look_up
-    monkeypatch.setattr(
-        type(shipped.models.lstm),
-        "residuals",
-        lambda self, *given: (runs.append(len(given[0])), residuals(self, *given))[1],
-    )
-    monkeypatch.setattr(
-        type(shipped.models.minutes[6]),
-        "look_up",
-        lambda self, asked: (looked_up.append(len(asked)), look_up(self, asked))[1],
-    )
+    runs: list[int] = []
+    looked_up: list[int] = []
+    residuals, look_up = Lstm.residuals, Dejavu.look_up
+
+    def run(self: Lstm, asked: Floats, margins: Floats) -> Floats:
+        runs.append(len(asked))
+        return residuals(self, asked, margins)
+
+    def search(self: Dejavu, asked: Floats) -> Neighbourhoods:
+        looked_up.append(len(asked))
+        return look_up(self, asked)
+
+    monkeypatch.setattr(Lstm, "residuals", run)
+    monkeypatch.setattr(Dejavu, "look_up", search)
     shipped.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
     assert runs == [50]
     assert looked_up == [10] * 5

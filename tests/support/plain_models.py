@@ -8,7 +8,8 @@ from onnx import TensorProto, helper
 from dejavu_models import features
 from dejavu_models.calibration import Calibration, Situation
 from dejavu_models.conformal import PredictiveDistribution
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, build_index
+from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel
+from dejavu_models.index import build_index
 from dejavu_models.linear import HORIZONS, MODES, UNKNOWN, LinearModels
 from dejavu_models.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.stage import Combination, PointModels

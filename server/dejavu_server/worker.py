@@ -41,7 +41,7 @@ from dejavu_server.settings import Settings
 _MEBIBYTE = 1024 * 1024
 
 CHANNEL_OPTIONS = {
-    # A full batch is about 0.3 MiB, its answer with explanations about 2 MiB.
+    # A full batch is at most about 1 MiB; its answer, with explanations and all quantiles, about 3 MiB.
     "grpc.max_receive_message_length": 4 * _MEBIBYTE,
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
     # Calls that one connection may have open; more wait at the client, and can't crowd out those of other connections.

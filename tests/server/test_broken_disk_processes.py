@@ -199,7 +199,7 @@ def test_a_full_disk_for_temporary_files_ends_no_worker_and_keeps_none_from_star
         fill(Path(f"/proc/{server.process.process.pid}/root{folder}"))
         assert server.predict(0, 1) == [1, 2]
         with pytest.raises(FailedPreconditionError):  # the first of its code, which is counted apart
-            server.client.predict(PATTERN[:1])
+            server.client.predict(PATTERN, alpha=1e-9)
         assert server.told("worker_died") == []
         killed = server.pids[0]
         os.kill(killed, signal.SIGKILL)

@@ -55,12 +55,16 @@ def test_services_and_messages_are_described(address: str, symbol: str, said: st
 
 
 def test_predict_is_called(address: str) -> None:
-    request = json.dumps({"pattern": PATTERN, "game_id": GAME, "home_team": "BKN", "return_explanation": True})
+    asked = {"pattern": PATTERN, "game_id": GAME, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
+    request = json.dumps({**asked, "return_explanation": True})
     called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
     assert called.returncode == 0, called.stderr
     forecast = json.loads(called.stdout)["forecast"]
     assert (forecast["game_id"], forecast["home_team"], forecast["horizon"]) == (GAME, "BKN", "HORIZON_HALFTIME")
     assert forecast["interval_lower"] < forecast["point_forecast"] < forecast["interval_upper"]
+    assert forecast["quantiles"][0]["value"] > forecast["quantiles"][1]["value"]
+    assert forecast["away_team"] == "GSW"
+    assert forecast["expected_margin"]
     assert int(forecast["sequence"]) >= 1
     assert forecast["explanation"]["baseline_prediction"] == PATTERN[-1]
 
@@ -78,7 +82,11 @@ def test_models_are_listed(address: str) -> None:
     assert called.returncode == 0, called.stderr
     [model] = json.loads(called.stdout)["models"]
     assert model["active"] is True
-    assert model["horizons"] == [{"horizon": "HORIZON_HALFTIME", "min_slots": 18, "max_slots": 18}]
+    assert model["horizons"] == [
+        {"horizon": "HORIZON_HALFTIME", "min_slots": 1, "max_slots": 23},
+        {"horizon": "HORIZON_FINAL", "min_slots": 1, "max_slots": 47},
+    ]
+    assert model["verdict"] == "VERDICT_FIT"
 
 
 def test_health_is_asked(address: str) -> None:

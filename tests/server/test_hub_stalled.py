@@ -11,6 +11,7 @@ from dejavu_server.ledger import Ledger
 
 STALLED = 100
 QUEUE = 50
+PAGE = 20
 FORECASTS = 3000
 
 
@@ -28,13 +29,15 @@ async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(l
         await subscriber.heartbeat()
     received: list[int] = []
     most = 0
-    for start in range(0, FORECASTS, 20):
-        await ledger.commit([issued(game(number)) for number in range(start, start + 20)])
-        for _ in range(20):
+    for start in range(0, FORECASTS, PAGE):
+        await ledger.commit([issued(game(number)) for number in range(start, start + PAGE)])
+        for _ in range(PAGE):
             received += await quick.forecasts(1)
             most = max(most, held(hub))
     assert received == list(range(1, FORECASTS + 1))
-    assert QUEUE <= most <= QUEUE + 20  # those who do not read share a queue; a page may wait for the quick one
+    # Those who do not read share a queue, and a page may wait for the quick one; a busy machine may show nothing of the
+    # last page that went into the queues.
+    assert QUEUE - PAGE < most <= QUEUE + PAGE
     assert held(hub) == 0
     for subscriber in stalled:
         with pytest.raises(SubscriberTooSlow):

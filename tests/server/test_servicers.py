@@ -231,10 +231,17 @@ async def test_a_batch_of_none_or_too_many_is_refused(service: PredictionService
     assert list(refused.violations) == ["requests"]
 
 
-async def test_the_largest_batch_fits(service: PredictionServiceAsyncStub) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, return_explanation=True, home_team="BOS", away_team="LAL")
-    response = await service.PredictBatch(pb.PredictBatchRequest(requests=[request] * 1000))
-    assert len(response.results) == 1000
+async def test_the_largest_batch_fits(every_minute_service: PredictionServiceAsyncStub) -> None:
+    request = pb.PredictRequest(
+        pattern=[0.1] * 47,
+        horizon=forecast_pb2.HORIZON_FINAL,
+        return_explanation=True,
+        home_team="BOS",
+        away_team="LAL",
+        quantile_levels=[percent / 100 for percent in range(1, 100)],
+    )
+    response = await every_minute_service.PredictBatch(pb.PredictBatchRequest(requests=[request] * 1000))
+    assert [len(result.forecast.quantiles) for result in response.results] == [99] * 1000
 
 
 async def test_an_item_that_breaks_a_model_leaves_as_a_bare_internal(

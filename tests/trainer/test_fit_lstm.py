@@ -1,63 +1,119 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from dejavu_models.linear import HORIZONS, KNOWN, MODES, UNKNOWN
 from dejavu_models.lstm import Lstm
+from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer import fit_lstm as fitting
-from dejavu_trainer.fit_lstm import MAX_EPOCHS, Examples, FitError, LstmFit, fit_lstm
+from dejavu_trainer.fit_lstm import Examples, FitError, LstmFit, LstmRecipe, fit_lstm
+
+QUICK = LstmRecipe(hidden=8, epochs=20, batch=32, learning_rate=2e-2, memory=20.0)
+HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 
 
-def walks(count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 2.5, (count, 18)).cumsum(axis=1)
+def quiet(_: int) -> None:
+    """Shows nothing."""
 
 
-def learnable(count: int, seed: int) -> Examples:
-    """Games in which the last three minutes go on."""
-    patterns = walks(count, seed)
-    return Examples(patterns, 1.5 + patterns[:, -1] - patterns[:, -4])
+def examples(count: int, seed: int) -> Examples:
+    """Games in which the last minute goes on, and the half goes the other way; noise of as much again."""
+    rng = np.random.default_rng(seed)
+    levels = rng.normal(0, 2.5, (count, MAX_SLOTS)).cumsum(axis=1)
+    margins = rng.normal(0, 6, count)
+    change = np.diff(levels, axis=1, prepend=0)
+    residuals = rng.normal(0, 2.5, (count, MAX_SLOTS, len(MODES), len(HORIZONS)))
+    residuals[..., FINAL] += change[:, :, None]
+    residuals[..., HALFTIME] -= change[:, :, None]
+    residuals[:, Horizon.HALFTIME.last_slot :, :, HALFTIME] = 0
+    return Examples(levels, margins, residuals)
 
 
 @pytest.fixture(scope="module")
 def fitted() -> LstmFit:
-    return fit_lstm(learnable(256, 1), learnable(100, 2), 0, lambda _: None)
+    return fit_lstm(examples(300, 1), QUICK, 0, quiet)
 
 
-def test_it_learns_what_there_is_to_learn(fitted: LstmFit) -> None:
-    new = learnable(300, 3)
-    mse = np.square(Lstm(fitted.graph, 18).predict(new.patterns) - new.increments).mean()
-    assert mse < 0.5 * new.increments.var()
+@pytest.mark.parametrize("mode", MODES)
+def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: LstmFit, mode: int) -> None:
+    new = examples(300, 3)
+    margins = new.margins if mode == KNOWN else np.full_like(new.margins, np.nan)
+    said = Lstm(fitted.graph).residuals(new.levels, margins)
+    last = Horizon.HALFTIME.last_slot
+    for place, minutes in ((FINAL, slice(None)), (HALFTIME, slice(last))):
+        due = new.residuals[:, minutes, mode, place]
+        left = np.square(said[:, minutes, place] - due).mean()
+        assert left < 0.75 * np.square(due).mean()  # half of it is noise
 
 
-def test_the_graph_normalises_by_itself_and_answers_in_points(fitted: LstmFit) -> None:
-    new = learnable(300, 3)
-    assert Lstm(fitted.graph, 18).predict(new.patterns).mean() == pytest.approx(new.increments.mean(), abs=0.5)
+def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: LstmFit) -> None:
+    new = examples(20, 4)
+    said = Lstm(fitted.graph).residuals(new.levels, new.margins)
+    assert (said[:, Horizon.HALFTIME.last_slot :, HALFTIME] == 0).all()
+    assert (said[:, -1, FINAL] != 0).all()
 
 
-def test_what_is_served_is_what_was_trained(fitted: LstmFit) -> None:
+@pytest.mark.parametrize("games", [1, 50])
+@pytest.mark.parametrize("minutes", [1, 18, 23, 47])
+def test_a_pattern_of_any_length_gets_what_a_longer_one_got_on_the_way(
+    fitted: LstmFit, games: int, minutes: int
+) -> None:
+    served, new = Lstm(fitted.graph), examples(games, 5)
+    whole = served.residuals(new.levels, new.margins)
+    part = served.residuals(new.levels[:, :minutes], new.margins)
+    assert part.shape == (games, minutes, len(HORIZONS))
+    assert part == pytest.approx(whole[:, :minutes], abs=1e-4)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, MAX_SLOTS - 1), st.integers(0, 1000))
+def test_what_comes_later_changes_nothing_that_was_said_before(fitted: LstmFit, minute: int, seed: int) -> None:
+    served, one, other = Lstm(fitted.graph), examples(2, seed), examples(2, seed + 1)
+    mixed = np.concatenate([one.levels[:, :minute], other.levels[:, minute:]], axis=1)
+    before = served.residuals(one.levels, one.margins)[:, :minute]
+    assert served.residuals(mixed, one.margins)[:, :minute] == pytest.approx(before, abs=1e-5)
+
+
+def test_the_graph_computes_what_was_trained(fitted: LstmFit) -> None:
     assert fitted.parity < 1e-4
-    assert fitted.validation_mse == pytest.approx(
-        np.square(Lstm(fitted.graph, 18).predict(learnable(100, 2).patterns) - learnable(100, 2).increments).mean(),
-        rel=1e-3,
+
+
+def test_before_it_has_learned_it_says_nothing() -> None:
+    new = examples(5, 6)
+    said = Lstm(fit_lstm(examples(50, 7), replace(QUICK, epochs=0), 0, quiet).graph).residuals(new.levels, new.margins)
+    assert (said == 0).all()
+
+
+def test_it_speaks_in_points() -> None:
+    """Ten times the spread gives ten times the answer: scales are inside the graph."""
+    small, large = examples(80, 8), examples(80, 8)
+    large = Examples(large.levels, large.margins, 10 * large.residuals)
+    one, other = (
+        Lstm(fit_lstm(each, QUICK, 0, quiet).graph).residuals(small.levels, small.margins) for each in (small, large)
     )
+    assert other == pytest.approx(10 * one, rel=1e-2, abs=1e-2)
 
 
-def test_where_there_is_nothing_to_learn_it_stops_early_near_the_mean() -> None:
-    rng = np.random.default_rng(4)
-    noise = [Examples(walks(count, count), rng.normal(0.3, 6, count)) for count in (256, 100)]
-    steps = list[int]()
-    fit = fit_lstm(noise[0], noise[1], 0, steps.append)
-    assert fit.epochs < MAX_EPOCHS
-    assert fit.best_epoch <= fit.epochs
-    assert sum(steps) == MAX_EPOCHS
-    assert np.abs(Lstm(fit.graph, 18).predict(walks(100, 5)) - 0.3).max() < 2
+def test_several_members_are_their_mean() -> None:
+    learn, new = examples(60, 9), examples(10, 10)
+    recipe = replace(QUICK, epochs=3)
+    told = list[int]()
+    both = Lstm(fit_lstm(learn, replace(recipe, members=2), 3, told.append).graph).residuals(new.levels, new.margins)
+    alone = [Lstm(fit_lstm(learn, recipe, seed, quiet).graph).residuals(new.levels, new.margins) for seed in (6, 7)]
+    assert both == pytest.approx(np.mean(alone, axis=0), abs=1e-5)
+    assert sum(told) == 6
 
 
 def test_the_same_seed_gives_the_same_graph_and_leaves_torch_as_it_was() -> None:
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-    learn, validate = learnable(60, 6), learnable(20, 7)
-    one, same, other = (fit_lstm(learn, validate, seed, lambda _: None).graph for seed in (1, 1, 2))
+    learn, recipe = examples(60, 11), replace(QUICK, epochs=2)
+    one, same, other = (fit_lstm(learn, recipe, seed, quiet).graph for seed in (1, 1, 2))
     assert one == same
     assert one != other
     assert torch.get_num_threads() == threads
@@ -66,13 +122,13 @@ def test_the_same_seed_gives_the_same_graph_and_leaves_torch_as_it_was() -> None
 
 
 def test_a_loss_that_diverges_ends_the_fit() -> None:
-    broken = learnable(100, 8)
-    broken.increments[0] = np.inf
-    with pytest.raises(FitError, match="diverged"):
-        fit_lstm(learnable(100, 9), broken, 0, lambda _: None)
+    broken = examples(60, 12)
+    broken.residuals[0, 0, UNKNOWN] = np.nan
+    with pytest.raises(FitError, match="diverged in epoch 1"):
+        fit_lstm(broken, QUICK, 0, quiet)
 
 
 def test_a_graph_that_computes_something_else_is_not_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "PARITY_TOLERANCE", -1.0)
     with pytest.raises(FitError, match="differs from the trained one"):
-        fit_lstm(learnable(100, 10), learnable(50, 11), 0, lambda _: None)
+        fit_lstm(examples(50, 13), replace(QUICK, epochs=1), 0, quiet)

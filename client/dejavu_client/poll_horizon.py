@@ -97,9 +97,14 @@ class WatchedHorizon:
 
     def due(self, pattern: tuple[int, ...]) -> bool:
         """Whether to have the pattern of its newest minute forecast."""
-        made = self.made.get(len(pattern))
+        minute = len(pattern)
+        if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.wanted.step:
+            # The play that completed the later minute was taken back. That minute is soon complete again, and revised
+            # if it was wrong; until then it stands, so that the forecast recorded last is that of the latest minute.
+            return False
+        made = self.made.get(minute)
         if made is not None and made.pattern == pattern:
-            self.newest = made  # a later minute, completed by a play that was taken back, counts no more
+            self.newest = made  # a slip in a clock had completed a much later minute, which counts no more
             return False
         return pattern != self.refused
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.names import TEAMS, team_code
-from dejavu_feed.pattern import Score
+from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.rule import why_left_out
 from dejavu_feed.simulate import simulate_game
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_SIMULATED: Final = len(TEAMS) // 2
 _COLUMNS: Final = ("game_id", "home", "away", "elapsed_s", "home_score", "away_score")
+_QUIET_FOR: Final = 12.0
+"""Seconds of play in which a feed tells of something, as a rule."""
 _HOME_EDGE: Final = (2.5, 5.0)
 """Mean and standard deviation of a home team's expected margin, in points."""
 
@@ -32,7 +35,7 @@ class PlayedGame:
     Attributes:
         source: what it is called where it comes from.
         home, away: NBA codes.
-        scores: every change of the score, in order of time.
+        scores: every change of the score, in order of time; rows without one stand for plays that score nothing.
     """
 
     source: str
@@ -55,7 +58,7 @@ def simulated_evening(rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
             source=f"simulated {number}",
             home=home,
             away=away,
-            scores=tuple(simulate_game(rng, home_edge=rng.gauss(*_HOME_EDGE))),
+            scores=with_quiet_plays(simulate_game(rng, home_edge=rng.gauss(*_HOME_EDGE))),
         )
         for number, (home, away) in enumerate(zip(teams[::2], teams[1::2], strict=True), 1)
     )
@@ -100,7 +103,25 @@ def _played(source: str, rows: Sequence[dict[str, Any]]) -> PlayedGame:
         raise ValueError("its rows run back in time")
     if why := why_left_out(away, scores):
         raise ValueError(why)
-    return PlayedGame(source, home, away, scores)
+    return PlayedGame(source, home, away, with_quiet_plays(scores))
+
+
+def with_quiet_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """The same course with a row at least every `_QUIET_FOR` seconds of play.
+
+    Files of games, and simulated ones, have scores alone. A feed tells of every rebound, foul and turnover too, and so
+    of the end of every minute soon after it: a replay without those would keep a poller waiting for the next basket.
+    """
+    end = max(60.0 * REGULATION_MINUTES, scores[-1].elapsed)
+    rows: list[Score] = []
+    for score, then in itertools.pairwise([*scores, scores[-1]._replace(elapsed=end)]):
+        quiet = then.elapsed - score.elapsed
+        pieces = math.ceil(quiet / _QUIET_FOR)
+        rows.append(score)
+        rows += [
+            score._replace(elapsed=round(score.elapsed + quiet * number / pieces, 1)) for number in range(1, pieces)
+        ]
+    return tuple(rows)
 
 
 def _rows(path: Path, day: str) -> list[dict[str, Any]]:

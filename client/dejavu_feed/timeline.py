@@ -100,9 +100,11 @@ class Timeline:
             while score is not None and period_of(score.elapsed) == period:
                 made = (score.home - home, score.away - away)
                 home, away = score.home, score.away
-                if made != (0, 0):
-                    clock = elapsed_seconds(period, 0) - score.elapsed
-                    at = _start(period) + PACE * (length - clock)
+                clock = elapsed_seconds(period, 0) - score.elapsed
+                at = _start(period) + PACE * (length - clock)
+                if made == (0, 0) and 0 < clock < length:
+                    yield TimedPlay(at, period, clock, home, away, "rebound", "defensive")
+                elif made != (0, 0):
                     # A score that falls, or rises for both at once, is a correction: there is no shot for it.
                     points = sum(made) if min(made) == 0 and max(made) in _SHOTS else 0
                     action, detail = _SHOTS.get(points, ("stoppage", "correction"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import random
 import sys
 from datetime import date
@@ -10,10 +11,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
-from dejavu_feed.evening import recorded_evening, simulated_evening
+from dejavu_feed.evening import recorded_evening, simulated_evening, with_quiet_plays
+from dejavu_feed.pattern import slots
+from dejavu_feed.simulate import simulate_game
 
 DAY = date(2023, 3, 6)
 Row = dict[str, object]
@@ -48,7 +53,7 @@ def test_the_games_of_a_day_are_read_from_either_format(name: str, tmp_path: Pat
         ("202303060LAL", "LAL", "PHX"),
         ("202303060CHO", "CHA", "BKN"),
     ]
-    assert games[0].scores[1] == (100.5, 2, 0)
+    assert (100.5, 2, 0) in games[0].scores
     assert left_out == ()
 
 
@@ -104,6 +109,18 @@ def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 
     with pytest.raises(FeedNotInstalled, match=r"dejavu-forecast\[live\]"):
         recorded_evening(tmp_path / "plays.parquet", DAY)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_quiet_plays_leave_the_course_as_it_is_and_no_long_gap(seed: int) -> None:
+    scores = simulate_game(random.Random(seed))
+    filled = with_quiet_plays(scores)
+
+    assert set(scores) <= set(filled)
+    assert slots(filled, 48) == slots(scores, 48)
+    assert list(filled) == sorted(filled, key=lambda score: score.elapsed)
+    assert max(then.elapsed - score.elapsed for score, then in itertools.pairwise(filled)) <= 12.1
+    assert filled[-1].elapsed >= 2868
 
 
 def test_no_team_plays_twice_in_a_simulated_evening() -> None:

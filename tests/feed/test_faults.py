@@ -19,14 +19,14 @@ from dejavu_feed.course import live_pattern
 from dejavu_feed.evening import simulated_evening
 from dejavu_feed.faults.games import into_overtime
 from dejavu_feed.faults.kinds import ABOUT, Kind, parse_kinds
-from dejavu_feed.faults.layer import EPISODE, FAULTY, FaultyReplay
+from dejavu_feed.faults.layer import CALM, EPISODE, FAULTY, FaultyReplay
 from dejavu_feed.live import GameState, GameStatus, Play, read_plays, read_scoreboard
 from dejavu_feed.local_http import Response
 from dejavu_feed.nba import LIVE_PATH
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay import File, Replay, file_at
 from dejavu_feed.rule import why_left_out
-from dejavu_feed.timeline import PACE, Timeline
+from dejavu_feed.timeline import PACE, Timeline, period_end
 
 BOARD = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 SIX_MINUTES = (720 + 360) * PACE + 210
@@ -253,9 +253,31 @@ def test_no_file_has_a_passing_fault_in_the_last_minutes_of_an_episode(seed: int
             assert day.faulty.fault(file, day.clock.now) is None
 
 
+@pytest.mark.parametrize("period", [2, 4])
+@given(seed=st.integers(0, 10**6), game=st.integers(0, 2), before=st.floats(0, CALM - 0.01))
+def test_the_last_minute_of_a_half_and_of_regulation_has_no_passing_fault_in_what_tells_of_its_game(
+    period: int, seed: int, game: int, before: float
+) -> None:
+    day = BadDay(*Kind, seed=seed)
+    day.go_to(600 * game + period_end(period) - before)
+    game_id = list(day.replay.games)[game]
+    for file in (File("scoreboard"), File("playbyplay", game_id), File("boxscore", game_id)):
+        assert day.faulty.fault(file, day.clock.now) is None
+
+
+@pytest.mark.parametrize("minutes", [23, 47])
+@given(seed=st.integers(0, 10**6))
+def test_the_last_pattern_of_a_half_and_of_regulation_is_put_right_while_it_can_be_forecast(
+    minutes: int, seed: int
+) -> None:
+    day = BadDay(Kind.CORRECTED, Kind.WITHDRAWN, seed=seed)
+    day.go_to(period_end(2 if minutes == 23 else 4) - 60)
+    assert live_pattern(day.plays(), minutes) == live_pattern(day.true_plays(), minutes)
+
+
 def test_at_a_rate_of_0_nothing_passes_and_at_1_every_episode_has_its_fault() -> None:
     never, always = BadDay(*Kind, rate=0.0), BadDay(Kind.SERVER_ERROR, rate=1.0)
-    for episode in range(20):
+    for episode in range(10):  # before the first half ends, which is calm
         seen = set()
         for into in range(0, int(EPISODE), 5):
             for day in (never, always):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import half_is_over, live_pattern, scores
+from dejavu_feed.course import live_pattern, period_is_over, scores
 from dejavu_feed.live import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
 
 pytestmark = pytest.mark.real_data
@@ -76,7 +76,7 @@ def test_the_pattern_is_complete_with_the_first_play_strictly_past_its_end(plays
 def test_the_half_is_over_with_the_end_of_the_second_quarter(plays: tuple[Play, ...]) -> None:
     end = next(i for i, play in enumerate(plays) if (play.period, play.action, play.detail) == (2, "period", "end"))
 
-    assert not half_is_over(plays[:end])
+    assert not period_is_over(plays[:end], 2)
     assert halftime_differential(plays[:end]) is None
     assert halftime_differential(plays[: end + 1]) == 18
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.clock import SteppedClock
 from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import half_is_over, live_pattern
+from dejavu_feed.course import live_pattern, period_is_over
 from dejavu_feed.evening import PlayedGame, simulated_evening
 from dejavu_feed.live import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.names import is_game_id, is_replay
@@ -173,7 +173,7 @@ def test_a_buzzer_beater_belongs_to_the_quarter_that_it_ends() -> None:
     buzzer = next(index for index, play in enumerate(everything) if play.scoring and play.elapsed == 1440.0)
 
     assert (everything[buzzer].period, everything[buzzer].clock) == (2, 0.0)
-    assert not half_is_over(everything[: buzzer + 1])
+    assert not period_is_over(everything[: buzzer + 1], 2)
     assert halftime_differential(everything[: buzzer + 2]) == 9
 
 

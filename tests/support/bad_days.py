@@ -12,8 +12,10 @@ from typing import Final
 from tests.support.clock import SteppedClock
 from tests.support.evenings import StoringPredictor
 
-from dejavu_client.poll_events import Event, Missed, Outcome, Prediction
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.poll_events import Event, Outcome, Prediction
 from dejavu_client.poller import Poller, Predictor
+from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.evening import PlayedGame
 from dejavu_feed.faults.kinds import Kind
@@ -22,13 +24,18 @@ from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_pl
 from dejavu_feed.local_http import Responder
 from dejavu_feed.nba import LIVE_PATH, Feed
 from dejavu_feed.replay import Replay
-from dejavu_feed.timeline import PACE, QUARTER_BREAK
+from dejavu_feed.timeline import PACE, QUARTER_BREAK, period_end
 
 TURN: Final = 10.0
 """Seconds from one turn to the next, at life's speed."""
+QUIET: Final = 45.0
+"""Seconds from one turn to the next where nothing is about to end: three looks at each minute of play."""
 SIX_MINUTES: Final = PACE * 1080 + QUARTER_BREAK
-HALF: Final = PACE * 1440 + QUARTER_BREAK
-"""Life seconds from tip-off to 6:00 of the second quarter, and to the half."""
+HALF: Final = period_end(2)
+REGULATION: Final = period_end(4)
+"""Life seconds from tip-off to 6:00 of the second quarter, to the half, and to the end of regulation."""
+_SHARP: Final = (300.0, 60.0)
+"""Life seconds before an end from which on, and after it until which, a sharp eye is kept."""
 
 
 class DirectFeed:
@@ -89,6 +96,7 @@ class BadDay:
         self.feed: Feed = self.direct
         self.predictor = StoringPredictor()
         self.events: list[Event] = []
+        self._lives: list[float] = []
 
     @property
     def end(self) -> datetime:
@@ -100,29 +108,35 @@ class BadDay:
         return self.replay.start + timedelta(seconds=seconds)
 
     @property
-    def newest(self) -> dict[str, Prediction]:
-        """The newest forecast of each game, by its home team."""
-        return {event.game.home: event for event in self.events if isinstance(event, Prediction)}
+    def newest(self) -> dict[tuple[str, Horizon.ValueType], Prediction]:
+        """The newest forecast of each game and horizon, by its home team and the horizon."""
+        told = (event for event in self.events if isinstance(event, Prediction))
+        return {(event.game.home, event.forecast.horizon): event for event in told}
 
     @property
-    def outcomes(self) -> dict[str, int]:
-        """The last outcome of each game, by its home team."""
-        return {event.game.home: event.differential for event in self.events if isinstance(event, Outcome)}
+    def outcomes(self) -> dict[tuple[str, Horizon.ValueType], int]:
+        """The last outcome of each game and horizon, likewise."""
+        told = (event for event in self.events if isinstance(event, Outcome))
+        return {(event.game.home, event.horizon): event.differential for event in told}
 
-    def told_after_the_half(self) -> list[Prediction]:
-        """Forecasts that came when the half was over."""
+    def told_too_late(self) -> list[Prediction]:
+        """Forecasts that came when what they forecast was over."""
         late = []
-        half_over = set()
-        for event in self.events:
-            if isinstance(event, Outcome | Missed):
-                half_over.add(event.game.game_id)
-            elif isinstance(event, Prediction) and event.game.game_id in half_over:
-                late.append(event)
+        for event, life in zip(self.events, self._lives, strict=True):
+            if isinstance(event, Prediction):
+                end = HALF if event.forecast.horizon == HALFTIME else REGULATION
+                tip_off = self.stagger * list(self.replay.games).index(event.game.game_id)
+                if life - tip_off > end:
+                    late.append(event)
         return late
+
+    def _note(self, event: Event) -> None:
+        self.events.append(event)
+        self._lives.append((self.clock.now - self.replay.start).total_seconds())
 
     @asynccontextmanager
     async def watched(self, client: Predictor | None = None) -> AsyncIterator[Poller]:
-        async with Poller(self.feed, client or self.predictor, on_event=[self.events.append], now=self.clock) as poller:
+        async with Poller(self.feed, client or self.predictor, on_event=[self._note], now=self.clock) as poller:
             yield poller
 
     async def go_on(self, poller: Poller, until: datetime, *, turn: float = TURN) -> None:
@@ -132,20 +146,32 @@ class BadDay:
             await poller.idle()
             self.clock.step(turn)
 
+    async def go_on_until(self, life: float) -> None:
+        """With a poller of its own, which is ended after so many life seconds of the day."""
+        async with self.watched() as poller:
+            await self._go_on(poller, self.life(life))
+
     async def go_by(self, client: Predictor | None = None, *, restart: float | None = None) -> Poller:
-        """The whole evening, with a sharp eye from the second quarters to the halves.
+        """The whole evening, with a sharp eye where a half or regulation is about to end.
 
         Args:
             client: who forecasts, if not the day's own predictor.
             restart: life seconds after which the poller is ended and another one begins.
         """
-        last_half = self.life(HALF + 120 + (len(self.replay.games) - 1) * self.stagger)
         if restart is not None:
             async with self.watched(client) as poller:
-                await self.go_on(poller, self.life(min(restart, SIX_MINUTES - 600)), turn=60.0)
-                await self.go_on(poller, self.life(restart))
+                await self._go_on(poller, self.life(restart))
         async with self.watched(client) as poller:
-            await self.go_on(poller, self.life(SIX_MINUTES - 600), turn=60.0)
-            await self.go_on(poller, last_half)
-            await self.go_on(poller, self.end, turn=60.0)
+            await self._go_on(poller, self.end)
         return poller
+
+    async def _go_on(self, poller: Poller, until: datetime) -> None:
+        """Turn after turn until a moment, quick ones or slow ones."""
+        while self.clock.now < until:
+            await self.go_on(poller, self.clock.now + timedelta(seconds=1), turn=TURN if self._sharp() else QUIET)
+
+    def _sharp(self) -> bool:
+        life = (self.clock.now - self.replay.start).total_seconds()
+        before, after = _SHARP
+        ends = [end + self.stagger * index for index in range(len(self.replay.games)) for end in (HALF, REGULATION)]
+        return any(end - before <= life <= end + after for end in ends)

@@ -29,7 +29,7 @@ from dejavu_feed.timeline import PACE, Timeline, period_end
 EPISODE: Final = 300.0
 FAULTY: Final = 180.0
 """Life seconds at the beginning of an episode in which faults may be."""
-CALM: Final = 60 * PACE + 15.0
+CALM: Final = 60 * PACE + 30.0
 """Life seconds before the half, and before the end of regulation, in which nothing comes and goes."""
 _SHORTEST: Final = 20.0
 _STALE: Final = (60.0, 240.0)

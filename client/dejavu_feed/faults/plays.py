@@ -5,6 +5,7 @@ Such a mistake stands from its play on until it is mended; then every play that 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +22,8 @@ _SHARE_CORRECTED: Final = 0.08
 """Of made shots."""
 _SHARE_WITHDRAWN: Final = 0.02
 """Of all plays, the share that is followed by one that never was."""
-_LAST_TIME: Final = 45.0
-"""Life seconds before the half, and before the end of regulation, when the mistakes are mended that its last pattern
-could rest on."""
+_SOON: Final = 25.0
+"""Life seconds within which the mistakes are mended that the last pattern of a half, or of regulation, rests on."""
 _TURNS: Final = ((2, 360.0), (2, 60.0), (4, 60.0))
 """Period and seconds left where each game's pattern is wrong, and complete too early, for a while: at 6:00 of the
 second quarter, and at the ends of the last minutes from which the half and the end are forecast."""
@@ -119,12 +119,10 @@ def _false_shot(play: TimedPlay, index: int, moment: tuple[int, float], rng: ran
 
 
 def _mended(play: TimedPlay, rng: random.Random) -> float:
-    """When a mistake at a play is mended; in time, if the last pattern of the half or of the end could rest on it."""
+    """When a mistake at a play is mended: soon, if the last pattern of the half or of regulation could rest on it."""
     until = play.at + rng.uniform(*_MENDED_AFTER)
-    for period in (2, 4):
-        if play.at <= period_end(period) - 60 * PACE:
-            return min(until, max(play.at + _MENDED_AFTER[0], period_end(period) - _LAST_TIME))
-    return until
+    last_minutes = (period_end(period) - 60 * PACE for period in (2, 4))
+    return min(until, *(begin + _SOON for begin in last_minutes if play.at <= begin), math.inf)
 
 
 def _false_action(before: dict[str, Any], mistake: Mistake, period: int, clock: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -37,6 +38,7 @@ from dejavu_trainer.recipe import Recipe, make_models
 CALIBRATE_SEASONS: Final = 2
 """Two seasons of residuals: with one, chance in the calibration costs probabilities more than older games do."""
 
+_PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 _PR_SET_PDEATHSIG = 1
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -106,6 +108,18 @@ class Fold:
             frozen_margins=frozen_margins(ratings, test.games.home, test.games.away),
             min_cell=self.recipe.min_cell,
         )
+
+
+def seasons_there(folder: Path) -> list[int]:
+    """The seasons of which a folder, or its subfolder nba/, holds plays; ascending.
+
+    Raises:
+        DataError: if there is none.
+    """
+    names = [path.name for place in (folder, folder / "nba") for path in place.glob("plays_*.parquet")]
+    if found := {int(match[1]) for match in map(_PLAYS.fullmatch, names) if match}:
+        return sorted(found)
+    raise DataError(f"{folder}: holds no plays_SEASON.parquet, nor does {folder / 'nba'}")
 
 
 def backtest(

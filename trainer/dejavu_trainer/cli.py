@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         # By name and late: the commands import numpy and pyarrow, which the base installation does not bring.
-        commands = importlib.import_module("dejavu_trainer.commands")
+        commands = importlib.import_module("dejavu_trainer.evaluation_commands")
         commands.app(None if arguments is None else list(arguments))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("dejavu"):

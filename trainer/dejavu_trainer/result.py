@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,11 +14,8 @@ from dejavu_models.arrays import Floats
 from dejavu_models.scores import Estimate, GameBootstrap
 from dejavu_trainer.evaluate import FoldScores
 from dejavu_trainer.figures import Figures, figures, pool
-from dejavu_trainer.plays import DataError
 from dejavu_trainer.promises import promises
 from dejavu_trainer.verdict import Check, Coverage, CoverageGroup, Verdict, coverage_groups, coverages, judge
-
-RESULT: Final = "backtest.json"
 
 RESULT_STEPS: Final = 3
 """How often `result_of` tells how far it is."""
@@ -148,7 +144,12 @@ def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dic
 
 def to_json(result: Result) -> str:
     """The result for programs; docs/evaluation.md says what is where."""
-    return json.dumps(_plain(asdict(result)), indent=1, allow_nan=False) + "\n"
+    document = {
+        "recipe": result.method.recipe,
+        "seasons": [fold.season for fold in result.folds],
+        **_plain(asdict(result)),
+    }
+    return json.dumps(document, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -162,43 +163,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedVerdict:
-    """The verdict in a result that was kept.
-
-    Attributes:
-        recipe: digest of the recipe that was tested.
-        seasons: tested.
-        fit: whether its forecasts may be served.
-        reason: what that rests on.
-    """
-
-    recipe: str
-    seasons: tuple[int, ...]
-    fit: bool
-    reason: str
-
-
-def read_verdict(path: Path) -> RecordedVerdict:
-    """The verdict of a walk-forward that was kept by `to_json`.
-
-    Args:
-        path: of the file, or of the folder that holds it as backtest.json.
-
-    Raises:
-        DataError: if the file is not one.
-        OSError: if it can't be read.
-    """
-    path = path / RESULT if path.is_dir() else path
-    try:
-        document = json.loads(path.read_bytes())
-        return RecordedVerdict(
-            recipe=str(document["method"]["recipe"]),
-            seasons=tuple(int(fold["season"]) for fold in document["folds"]),
-            fit=document["verdict"]["fit"] is True,
-            reason=str(document["verdict"]["reason"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is no result of a walk-forward: {error!r}") from error

@@ -136,7 +136,7 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     ]
     checks += [
         Check(
-            name=f"coverage of {_names(each.forecaster, each.horizon)} at {each.level} %",
+            name=f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}",
             promise=f"{each.level} % lies in the {LEVEL:.0%} interval",
             found=f"{100 * each.found.value:.2f} [{100 * each.found.lower:.2f}, {100 * each.found.upper:.2f}] %",
             passed=each.agrees,
@@ -244,7 +244,7 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
     )
     difference = bootstrap.difference(mine, theirs)
     return Check(
-        name=f"CRPS of {_names(forecaster, horizon.value)} less persistence's",
+        name=f"CRPS, {_names(forecaster, horizon.value)}, less persistence's",
         promise="the whole interval lies below 0",
         found=f"{difference.value:+.4f} [{difference.lower:+.4f}, {difference.upper:+.4f}] points",
         passed=difference.upper < 0,

@@ -1,0 +1,121 @@
+"""The commands of dejavu-trainer that hold forecasts against what came: `evaluate` and `backtest`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dejavu_models.bundle import load_bundle
+from dejavu_models.registry import default_bundle
+from dejavu_trainer import evaluate_bundle, html_report, report
+from dejavu_trainer.bars import Bars
+from dejavu_trainer.commands import Data, Json, Season, Seed, app, print_json, refusing, seasons_of
+from dejavu_trainer.evaluate import SCORING_STEPS
+from dejavu_trainer.fold_files import write_whole
+from dejavu_trainer.games import load_games
+from dejavu_trainer.result import RESULT_STEPS, Method, result_of, to_json
+
+RESULT, PAGE, SUMMARY = "backtest.json", "backtest.html", "backtest.md"
+"""What `backtest` writes beside its folds: for programs, for people, and for documentation."""
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    season: Season,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the one that ships if not given.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a report with plots, as one HTML file.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Hold a bundle's forecasts of a season against what came, beside simpler forecasts of the same games.
+
+    The data must hold the seasons that the bundle was made from, too: ratings are carried through them, and the simpler
+    forecasts are fitted and calibrated on them.
+    """
+    with refusing():
+        forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
+        with Bars() as bars:
+            seasons = evaluate_bundle.seasons_needed(forecaster, season)
+            with bars.stage("Read the games", len(seasons)) as advance:
+                games = load_games(data, seasons, advance)
+            with bars.stage("Evaluate", SCORING_STEPS + RESULT_STEPS) as advance:
+                found = evaluate_bundle.evaluate(forecaster, games, season, seed=seed, advance=advance)
+        title = f"Model {found.model_version} on the season of {season}: {found.result.games:,} games"
+        warning = ""
+        if found.seen is not None:
+            part = {"train": "TRAINED", "calibrate": "CALIBRATED"}[found.seen]
+            warning = f"The model was {part} on this season: these figures flatter it and say nothing about new games."
+        if html is not None:
+            write_whole(html, html_report.page(title, found.result, [found.scores], warning).encode())
+    if as_json:
+        document = json.loads(to_json(found.result))
+        print_json({"model_version": found.model_version, "season": season, "seen": found.seen, **document})
+    else:
+        report.print_result(Console(), title, found.result, warning)
+
+
+@app.command()
+def backtest(
+    data: Data,
+    test: Annotated[str, typer.Option(help="Seasons to test on, such as 2019-2023; one fold each.")],
+    out: Annotated[Path, typer.Option(help="Folder for the folds and the reports; a later run goes on from it.")],
+    calibrate_seasons: Annotated[
+        int, typer.Option(min=1, max=2, help="How many seasons before the one tested are calibrated on.")
+    ] = 2,
+    prototypes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Folds at a time, of one thread each; as many as there are cores.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every fold anew.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Try the recipe season by season, each time on nothing but what was known before (walk-forward).
+
+    Trains on all seasons that the data holds before those to calibrate on. Writes backtest.json, backtest.html and
+    backtest.md into the folder. A run that was killed goes on with the folds that it had not finished.
+    """
+    # Late: torch takes seconds to load, and only this command needs it.
+    from dejavu_trainer import backtest as walk_forward  # noqa: PLC0415
+    from dejavu_trainer import fit_lstm, recipe  # noqa: PLC0415
+
+    seasons = seasons_of("--test", test)
+    tried = recipe.Recipe(prototypes=prototypes)
+    with refusing(fit_lstm.FitError), Bars() as bars:
+        there = [season for season in walk_forward.seasons_there(data) if season <= seasons[-1]]
+        with bars.stage("Read the games", len(there)) as advance:
+            games = load_games(data, there, advance)
+        with bars.stage("Walk forward", len(seasons)) as advance:
+            folds = walk_forward.backtest(
+                games,
+                seasons,
+                tried,
+                out,
+                calibrate_seasons=calibrate_seasons,
+                seed=seed,
+                jobs=jobs or len(os.sched_getaffinity(0)),
+                fresh=fresh,
+                advance=advance,
+            )
+        with bars.stage("Take the figures", RESULT_STEPS + 1) as advance:
+            method = Method(tried.digest, prototypes, seed, games.fingerprint)
+            result = result_of(folds, method, advance=advance)
+            title = f"Walk-forward over {', '.join(map(str, seasons))}"
+            write_whole(out / RESULT, to_json(result).encode())
+            write_whole(out / SUMMARY, report.markdown(title, result).encode())
+            write_whole(out / PAGE, html_report.page(title, result, folds).encode())
+            advance(1)
+    if as_json:
+        document: dict[str, Any] = json.loads(to_json(result))
+        print_json(document)
+    else:
+        report.print_result(Console(), title, result)

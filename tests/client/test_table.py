@@ -10,30 +10,45 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu_client import FINAL, HALFTIME
 from dejavu_client.figures import percentile
 from dejavu_client.numerals import chance, percent, signed
-from dejavu_client.poll_events import Event, Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
-from dejavu_client.poll_state import Summary, WatchedGame, summarize
-from dejavu_client.poll_text import event_line, event_record, summary_line, summary_record
+from dejavu_client.poll_events import (
+    Event,
+    Fault,
+    FaultKind,
+    GameChanged,
+    Made,
+    Missed,
+    ModelLimits,
+    Outcome,
+    Prediction,
+)
+from dejavu_client.poll_state import WatchedGame, watched_horizons
+from dejavu_client.poll_summary import HorizonSummary, summarize
+from dejavu_client.poll_text import event_line, event_record, spans, summary_lines, summary_record
 from dejavu_client.table import evening
 from dejavu_feed.live import GameState, GameStatus
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
 PATTERN = (*(0,) * 17, 4)
+WANTED = {HALFTIME: range(6, 24), FINAL: range(6, 48)}
 
 
 def state(status: GameStatus = GameStatus.LIVE, text: str = "Q2 05:44") -> GameState:
     return GameState("9900000001", "BOS", "LAL", status, 2, 344.0, home_score=52, away_score=48, text=text)
 
 
-def forecast(point: float = 6.3, revision: int = 0) -> Forecast:
+def forecast(point: float = 6.3, revision: int = 0, horizon: Horizon.ValueType = HALFTIME) -> Forecast:
+    spread = 0.0 if horizon == HALFTIME else 16.0
     return Forecast(
         game_id="9900000001",
+        horizon=horizon,
         elapsed_minutes=18,
         point_forecast=point,
-        interval_lower=point - 11.5,
-        interval_upper=point + 11.6,
+        interval_lower=point - 11.5 - spread,
+        interval_upper=point + 11.6 + spread,
         coverage_probability=0.95,
         home_lead_probability=0.781,
         sequence=12,
@@ -41,18 +56,45 @@ def forecast(point: float = 6.3, revision: int = 0) -> Forecast:
     )
 
 
-def outcome(differential: int) -> Outcome:
-    return Outcome(state(), differential, forecast(), persistence=4)
+def outcome(differential: int, horizon: Horizon.ValueType = HALFTIME, point: float = 6.3) -> Outcome:
+    return Outcome(state(), horizon, differential, (Made(PATTERN, forecast(point, horizon=horizon)),))
 
 
-def drawn(*games: WatchedGame, width: int = 80, trouble: str = "", scoreboard_time: datetime | None = NOW) -> list[str]:
+def watched(
+    shown: GameState | None = None,
+    *,
+    both: bool = False,
+    half: Forecast | None = None,
+    end: Forecast | None = None,
+    half_came: Outcome | None = None,
+    end_came: Outcome | None = None,
+    note: str = "",
+    age: float = 0.0,
+    trouble: str = "",
+) -> WatchedGame:
+    """A game, with the forecasts that there are after minute 18; `both`: the plain ones."""
+    half, end = (forecast(), forecast(8.1, horizon=FINAL)) if both else (half, end)
+    game = WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=watched_horizons(WANTED))
+    game.trouble = trouble
+    for horizon, made, came in ((HALFTIME, half, half_came), (FINAL, end, end_came)):
+        of = game.horizons[horizon]
+        if made is not None:
+            of.took(PATTERN, made)
+        of.outcome, of.over, of.note = came, came is not None, note
+    return game
+
+
+def drawn(
+    *games: WatchedGame, width: int = 80, trouble: str = "", limits: str = "", scoreboard_time: datetime | None = NOW
+) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(
         evening(
             games,
-            summarize(games, [0.2, 0.4]),
+            summarize(games, WANTED, [0.2, 0.4]),
             scoreboard_time=scoreboard_time,
             scoreboard_trouble=trouble,
+            limits=limits,
             now=NOW + timedelta(seconds=3),
         )
     )
@@ -60,42 +102,83 @@ def drawn(*games: WatchedGame, width: int = 80, trouble: str = "", scoreboard_ti
     return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
 
 
-def test_a_game_under_way_shows_its_forecast_and_how_old_its_data_is() -> None:
-    game = WatchedGame(state(), NOW, plays_time=NOW - timedelta(seconds=4), pattern=PATTERN, forecast=forecast())
+def test_a_game_under_way_shows_both_forecasts_their_minute_and_how_old_its_data_is() -> None:
+    lines = drawn(watched(both=True, age=4))
 
-    row = drawn(game)[2]
-    assert row.split() == ["LAL", "@", "BOS", "Q2", "05:44", "48–52", "+6.3", "−5.2", "…", "+17.9", "78", "%", "7", "s"]
-    assert "95 % interval" in drawn(game)[0]
+    assert lines[0].split() == [
+        "game",
+        "clock",
+        "score",
+        "min",
+        "half",
+        "95",
+        "%",
+        "leads",
+        "end",
+        "95",
+        "%",
+        "wins",
+        "age",
+    ]
+    assert lines[2].split() == [
+        "LAL",
+        "@",
+        "BOS",
+        "Q2",
+        "05:44",
+        "48–52",
+        "18",
+        "+6.3",
+        "−5…+18",
+        "78",
+        "%",
+        "+8.1",
+        "−19…+36",
+        "78",
+        "%",
+        "7",
+        "s",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("differential", "verdict"), [(-6, "−6 missed"), (-5, "−5 held"), (17, "+17 held"), (0, "0 held")]
+    ("differential", "shown"), [(-6, "−6 0/1 no"), (-5, "−5 1/1 no"), (17, "+17 1/1 yes"), (0, "0 1/1 no")]
 )
-def test_at_the_half_the_outcome_and_whether_the_interval_held_stand_in_the_row(
-    differential: int, verdict: str
+def test_at_the_half_its_outcome_and_how_many_intervals_held_stand_beside_the_forecast_of_the_end(
+    differential: int, shown: str
 ) -> None:
-    game = WatchedGame(
-        state(text="Half"), NOW, pattern=PATTERN, forecast=forecast(), outcome=outcome(differential), half_over=True
-    )
+    game = watched(state(text="Half"), both=True, half_came=outcome(differential))
 
-    assert verdict in drawn(game)[2]
+    assert f"{shown} +8.1 −19…+36 78 %" in " ".join(drawn(game)[2].split())
 
 
-def test_a_game_without_a_forecast_says_why() -> None:
-    assert "polled too late" in drawn(WatchedGame(state(), NOW, note="polled too late"))[2]
+def test_at_the_end_both_outcomes_stand() -> None:
+    final = state(GameStatus.FINAL, "Final/OT")
+    game = watched(final, both=True, half_came=outcome(5), end_came=outcome(-3, FINAL, 8.1))
+
+    assert drawn(game)[2].split() == ["LAL", "@", "BOS", "Final/OT", "48–52", "+5", "1/1", "yes", "−3", "1/1", "no"]
+
+
+def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
+    lines = drawn(watched(note="polled too late"), watched(note="polled too late"))
+
+    assert lines[2].split()[6:8] == ["–", "–"]
+    assert " half not forecast (polled too late): LAL @ BOS, LAL @ BOS" in lines
+    assert " end not forecast (polled too late): LAL @ BOS, LAL @ BOS" in lines
 
 
 def test_a_scheduled_game_shows_when_it_begins_and_no_score() -> None:
-    (row,) = [line for line in drawn(WatchedGame(state(GameStatus.SCHEDULED, "7:30 pm ET"), NOW)) if "LAL" in line]
+    (row,) = [line for line in drawn(watched(state(GameStatus.SCHEDULED, "7:30 pm ET"))) if "LAL" in line]
 
     assert row.split() == ["LAL", "@", "BOS", "7:30", "pm", "ET"]
 
 
 def test_what_goes_wrong_is_shown() -> None:
-    lines = drawn(WatchedGame(state(), NOW, trouble="feed: status 500"), trouble="status 403")
+    lines = drawn(watched(trouble="feed: status 500"), trouble="status 403", limits="model x forecasts nothing")
 
     assert " LAL @ BOS: feed: status 500" in lines
     assert " scoreboard (3 s old): status 403" in lines
+    assert " model x forecasts nothing" in lines
 
 
 def test_before_the_first_scoreboard_and_without_games_it_says_so() -> None:
@@ -106,57 +189,89 @@ def test_before_the_first_scoreboard_and_without_games_it_says_so() -> None:
     assert drawn() == ["No games today."]
 
 
-def test_fifteen_games_fit_into_eighty_columns() -> None:
-    games = [
-        WatchedGame(state(), NOW, pattern=PATTERN, forecast=forecast(-16.4), outcome=outcome(-28)) for _ in range(15)
+def widest() -> list[WatchedGame]:
+    """Games whose cells are as wide as they get."""
+    late = replace(state(GameStatus.LIVE, "Q4 01:12"), home_score=131, away_score=128)
+    over = replace(late, status=GameStatus.FINAL, text="Final/OT2")
+    return [
+        watched(state(GameStatus.SCHEDULED, "10:30 pm ET")),
+        watched(half=forecast(-16.4), end=forecast(-17.8, horizon=FINAL), age=20),
+        watched(late, half=forecast(-16.4), end=forecast(-17.8, horizon=FINAL), half_came=outcome(-28), age=60),
+        watched(over, both=True, half_came=outcome(-28), end_came=outcome(-13, FINAL)),
     ]
 
-    rows = [line for line in drawn(*games) if "LAL @ BOS" in line]
+
+def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
+    lines = drawn(*widest() * 3, *widest()[:3])
+
+    rows = [line for line in lines if line.startswith(" LAL @ BOS")]
     assert len(rows) == 15
-    assert all("−28 missed" in row and "…" in row and row.endswith("s") for row in rows)
+    assert all(len(line) <= 80 for line in lines)
+    assert len(lines) <= 23, "an empty line is among them"
+    assert lines[0].split()[:2] == ["game", "clock"]
+    assert "−28…−5" in rows[1]
+    assert "−45…+10" in rows[1]
+    assert "128–131" in rows[2]
 
 
 @pytest.mark.parametrize("width", [80, 72, 60, 50, 40, 30])
 def test_however_narrow_the_terminal_games_and_ages_stay_whole(width: int) -> None:
     games = [
-        WatchedGame(state(), NOW, pattern=PATTERN, forecast=forecast(-16.4), outcome=outcome(-28)),
-        WatchedGame(
-            state(), NOW - timedelta(minutes=5), note="no forecast before the half", trouble="feed: status 403"
-        ),
+        watched(both=True, half_came=outcome(-28)),
+        watched(note="no forecast before the half", trouble="feed: status 403", age=300),
     ]
 
     lines = drawn(*games, width=width)
     rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
     assert [row.split()[-2:] for row in rows[:2]] == [["3", "s"], ["5", "min"]]
-    assert "−16.4" in rows[0]
     assert all(len(line) <= width for line in lines)
-    assert all(cut == "…" for line in lines[:3] for cut in line.split() if "…" in cut), "nothing is cut off"
+    if width >= 40:
+        assert "+8.1" in rows[0]
+        assert "78 %" in rows[0]
 
 
-def test_the_summary_compares_with_persistence_on_the_same_games() -> None:
+def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
     games = [
-        WatchedGame(state(), NOW, forecast=forecast(), outcome=outcome(8)),
-        WatchedGame(state(), NOW, forecast=forecast(), outcome=outcome(-10)),
-        WatchedGame(state(), NOW, forecast=forecast()),
-        WatchedGame(state(), NOW),
+        watched(both=True, half_came=outcome(8), end_came=outcome(-10, FINAL, 8.1)),
+        watched(both=True, half_came=outcome(-10)),
+        watched(half=forecast()),
+        watched(),
     ]
 
-    summary = summarize(games, [0.4, 0.2, 0.3])
+    summary = summarize(games, WANTED, [0.4, 0.2, 0.3])
 
-    assert summary.error == pytest.approx((1.7 + 16.3) / 2)
-    assert replace(summary, error=None) == Summary(4, 3, 2, 1, 0.95, None, (4 + 14) / 2, (0.2, 0.3, 0.4))
-    assert summary_line(summary) == (
-        "4 games · 3 forecasts · 1 of 2 intervals held (nominal 95 %) · mean absolute error 9.00 (persistence 9.00)"
-        " · feed to forecast 0.30 s (p50), 0.40 s (p95)"
+    half, end = summary.horizons
+    assert half.error == pytest.approx(9.0)
+    assert half.brier == pytest.approx((0.219**2 + 0.781**2) / 2)
+    assert replace(half, error=None, brier=None) == HorizonSummary(
+        HALFTIME, 3, 3, 0, 2, 2, 1, 0.95, None, 9.0, None, 0.5
     )
-    assert summary_record(summary, NOW)["persistenceMeanAbsoluteError"] == 9.0
+    assert (end.games, end.settled_games, end.leader_brier) == (2, 1, 1.0)
+    assert summary.latencies == (0.2, 0.3, 0.4)
+    assert summary_lines(summary) == [
+        "4 games · 5 forecasts · from the feed in 0.30 s (p50), 0.40 s (p95)",
+        "half, 2 games: 1 of 2 intervals at 95 % held · MAE 9.00 (persistence 9.00)",
+        "end, 1 game: 1 of 1 interval at 95 % held · Brier 0.610 (leader 1.000)",
+    ]
+    record = summary_record(summary, NOW)
+    assert record["forecasts"] == 5
+    assert record["horizons"][0]["persistenceMeanAbsoluteError"] == 9.0
+    assert [each["horizon"] for each in record["horizons"]] == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
 
 
 def test_the_summary_of_an_empty_evening_divides_by_nothing() -> None:
-    summary = summarize([], [])
+    summary = summarize([], WANTED, [])
 
-    assert summary_line(summary) == "0 games · 0 forecasts"
-    assert summary_record(summary, NOW)["meanAbsoluteError"] is None
+    assert summary_lines(summary) == ["0 games · 0 forecasts"]
+    assert summary_record(summary, NOW)["horizons"][1]["brier"] is None
+
+
+def test_minutes_that_follow_one_another_are_told_together() -> None:
+    assert [spans(minutes) for minutes in ((9,), (6, 7, 8, 12), (6, 8))] == [
+        "minute 9",
+        "minutes 6–8, 12",
+        "minutes 6, 8",
+    ]
 
 
 EVENTS: list[tuple[Event, str, str]] = [
@@ -167,15 +282,21 @@ EVENTS: list[tuple[Event, str, str]] = [
         "LAL @ BOS  Q2 05:44  48–52  +4 after 18 minutes, half +6.3 [−5.2 … +17.9] at 95 %, BOS leads 78 %, revision 1",
     ),
     (
-        outcome(-8),
-        "outcome",
-        "LAL @ BOS  Q2 05:44  48–52  half −8, forecast +6.3: interval missed, error 14.3, persistence 12",
+        Prediction(state(), PATTERN, forecast(8.1, horizon=FINAL), 0.25),
+        "forecast",
+        "LAL @ BOS  Q2 05:44  48–52  +4 after 18 minutes, end +8.1 [−19.4 … +35.7] at 95 %, BOS wins 78 %",
     ),
     (
-        Missed(state(), "polled too late"),
-        "missed",
-        "LAL @ BOS  Q2 05:44  48–52  not forecast: polled too late",
+        outcome(-8),
+        "outcome",
+        "LAL @ BOS  Q2 05:44  48–52  half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)",
     ),
+    (
+        Missed(state(), FINAL, (6, 7, 9), "polled too late"),
+        "missed",
+        "LAL @ BOS  Q2 05:44  48–52  end not forecast after minutes 6–7, 9: polled too late",
+    ),
+    (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),
     (
         Fault("scoreboard", "status 500", 3, kind=FaultKind.UNAVAILABLE),
         "fault",

@@ -14,14 +14,17 @@ from tests.support.clock import SteppedClock
 from tests.support.evenings import StoringPredictor
 from tests.support.halves import halftime_differential
 
+from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poll_events import Event, Fault, FaultKind, Outcome, Prediction
 from dejavu_client.poller import Poller
-from dejavu_feed.course import live_pattern
+from dejavu_feed.course import live_pattern, scores
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.faults.answers import IN_PLACE, INSIDE
 from dejavu_feed.faults.kinds import Kind
+from dejavu_feed.live import read_plays
 from dejavu_feed.local_http import LocalServer, Response
 from dejavu_feed.nba import LIVE_PATH, NbaFeed
+from dejavu_feed.pattern import slots
 from dejavu_feed.replay import json_response
 
 pytestmark = pytest.mark.real_data
@@ -174,7 +177,7 @@ class GoingBy:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_the_recorded_game_watched_through_faults_has_its_one_forecast_and_its_outcome(
+async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_and_its_outcomes(
     seed: int, recorded: Recorded
 ) -> None:
     going_by = GoingBy(recorded, seed)
@@ -182,13 +185,21 @@ async def test_the_recorded_game_watched_through_faults_has_its_one_forecast_and
     async with Poller(
         DirectFeed(going_by.respond), StoringPredictor(), on_event=[events.append], now=going_by.clock
     ) as poller:
-        while going_by.clock.now < going_by.end and not any(isinstance(event, Outcome) for event in events):
+        while going_by.clock.now < going_by.end + timedelta(minutes=2):
             poller.turn()
             await poller.idle()
             going_by.clock.step(10)
 
+    true = slots(scores(read_plays(recorded.files[PLAYS], GAME)), 48)
     predictions = [event for event in events if isinstance(event, Prediction)]
-    assert [(prediction.pattern[-1], prediction.forecast.revision) for prediction in predictions] == [(20, 0)]
-    (outcome,) = (event for event in events if isinstance(event, Outcome))
-    assert (outcome.differential, outcome.persistence) == (18, 20)
+    assert all(prediction.pattern == true[: len(prediction.pattern)] for prediction in predictions)
+    assert {prediction.forecast.revision for prediction in predictions} == {0}
+    newest = {prediction.forecast.horizon: len(prediction.pattern) for prediction in predictions}
+    assert newest == {HALFTIME: 23, FINAL: 47}
+    outcomes = {event.horizon: event.differential for event in events if isinstance(event, Outcome)}
+    assert outcomes == {HALFTIME: 18, FINAL: 26}
+    half, final = poller.summary().horizons
+    assert half.forecasts + half.missed == 18
+    assert final.forecasts + final.missed == 42
+    assert final.forecasts >= 35, "one file in two is spoilt for half of each minute"
     assert {event.kind for event in events if isinstance(event, Fault)} >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED}

@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tests.support.clock import SteppedClock
 
@@ -188,10 +187,16 @@ class StoringPredictor:
         return PredictBatchResult(forecast=forecast)
 
 
-def able_model(half: tuple[int, int] | None = (1, 23), final: tuple[int, int] | None = (1, 47), **more: Any) -> Model:
-    """An active model that forecasts from so many slots, first and last; None: it does not know the horizon."""
+def able_model(
+    half: tuple[int, int] | None = (1, 23),
+    final: tuple[int, int] | None = (1, 47),
+    *,
+    version: str = "stored",
+    active: bool = True,
+) -> Model:
+    """A model that forecasts from so many slots, first and last; None: it does not know the horizon."""
     known = [(HALFTIME, half), (FINAL, final)]
     horizons = [
         HorizonSupport(horizon=horizon, min_slots=slots[0], max_slots=slots[1]) for horizon, slots in known if slots
     ]
-    return Model(**{"version": "stored", "active": True, "horizons": horizons} | more)
+    return Model(version=version, active=active, horizons=horizons)

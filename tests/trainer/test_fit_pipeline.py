@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.walks import random_walks
+from tests.support.bundles import quick_recipe, simulated_games
 
 from dejavu_models.bundle import load_bundle
-from dejavu_models.scores import binomial_region, covered
-from dejavu_trainer.games import DataError, Games
-from dejavu_trainer.pipeline import DEJAVU_WEIGHT, FitReport, fit
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import MetricRecord
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_trainer.games import DataError, Games, load_games
+from dejavu_trainer.pipeline import FitReport, fit
+from dejavu_trainer.prove import divide
+from dejavu_trainer.recipe import Recipe
+
+RECIPE = quick_recipe()
 
 
 class Bars:
@@ -28,103 +36,186 @@ class Bars:
         self.stages.append((name, total, sum(done)))
 
 
-GAMES = random_walks(400, range(2019, 2023))
+@pytest.fixture(scope="module")
+def games() -> Games:
+    return simulated_games()
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, Bars]:
+def run(games: Games, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, Bars]:
     bars = Bars()
     folder = tmp_path_factory.mktemp("fit") / "bundle"
-    report = fit(GAMES, train=[2019, 2020], calibrate=[2021], out=folder, seed=3, prototypes=100, progress=bars)
+    report = fit(games, train=[2031, 2032], calibrate=[2033], out=folder, seed=3, recipe=RECIPE, progress=bars)
     return report, bars
 
 
-def test_the_bundle_says_what_it_was_made_of(run: tuple[FitReport, Bars]) -> None:
-    report, _ = run
-    manifest = load_bundle(report.bundle).manifest
-    used = GAMES.of_seasons([2019, 2020, 2021])
+@pytest.fixture(scope="module")
+def forecaster(run: tuple[FitReport, Bars]) -> Forecaster:
+    return load_bundle(run[0].bundle, allow_unfit=True)
+
+
+def test_the_bundle_says_what_it_was_made_of(run: tuple[FitReport, Bars], games: Games, forecaster: Forecaster) -> None:
+    report, manifest = run[0], forecaster.manifest
     assert manifest.version == report.version
-    assert manifest.data_fingerprint == used.fingerprint
-    assert (manifest.train.seasons, manifest.train.games) == ((2019, 2020), 800)
-    assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2021,), 400)
+    assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
+    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032), 400)
+    assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), 200)
     assert manifest.train.last_date < manifest.calibrate.first_date
     assert manifest.seed == 3
     assert {"hnswlib", "onnxruntime", "torch"} <= manifest.libraries.keys()
-    stage = manifest.stages[0]
-    assert (stage.dejavu_weight, stage.lstm_weight) == (DEJAVU_WEIGHT, 1 - DEJAVU_WEIGHT)
-    assert (stage.dejavu.entries, stage.dejavu.prototypes) == (100, True)
+    assert manifest.dejavu.minutes == tuple(range(1, 48))
+    assert manifest.dejavu.prototypes
     for name, sha256 in manifest.files.items():
         assert hashlib.sha256((report.bundle / name).read_bytes()).hexdigest() == sha256
 
 
+def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
+    forecaster: Forecaster, games: Games
+) -> None:
+    levels = games.levels[-1]
+    for horizon in Horizon:
+        for minute in range(1, horizon.last_slot + 1):
+            pattern = ScorePattern(tuple(levels[:minute].tolist()))
+            for teams in ({}, {"home_team": "BOS", "away_team": "LAL"}):
+                forecast = forecaster.forecast(ForecastQuery(pattern, horizon, alpha=0.2, **teams))
+                assert forecast.point in forecast.interval
+                assert 0 < forecast.home_lead_probability < 1
+
+
+def test_the_ratings_are_those_of_the_last_game_drawn_to_the_next_season(
+    run: tuple[FitReport, Bars], games: Games, forecaster: Forecaster
+) -> None:
+    ratings = forecaster.manifest.ratings
+    last = games.of_seasons([2033]).date[-1]
+    assert (ratings.date, ratings.season) == (last.item(), 2034)
+    assert forecaster.ratings.date == last.item()
+    strengths = np.array(list(forecaster.ratings.strengths.values()))
+    assert 0 < strengths.std() < 10
+
+
+def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(run: tuple[FitReport, Bars]) -> None:
+    metrics = by_name(run[0].metrics)
+    for name, (mae, rmse) in run[0].ratings.by_forecast().items():
+        assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
+        assert metrics[f"calibration.expected_margin.{name}.rmse"] == rmse
+        assert 5 < mae < rmse < 25
+
+
+def by_name(metrics: tuple[MetricRecord, ...]) -> dict[str, float]:
+    return {metric.name: metric.value for metric in metrics}
+
+
+def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(run: tuple[FitReport, Bars]) -> None:
+    metrics = by_name(run[0].metrics)
+    for horizon in Horizon:
+        fitted, fixed = (metrics[f"weights.{horizon.value}.{name}.crps"] for name in ("fitted", "fixed"))
+        assert metrics[f"weights.{horizon.value}.takes_fitted"] == (fitted < fixed)
+
+
 def test_every_bar_comes_to_its_end(run: tuple[FitReport, Bars]) -> None:
-    _, bars = run
-    assert [name for name, _, _ in bars.stages] == [
-        "Choose how Dejavu looks back",
-        "Build the Dejavu database",
-        "Train the LSTM",
-        "Calibrate and publish",
-    ]
-    assert all(done == total for _, total, done in bars.stages)
+    names = [name for name, _, _ in run[1].stages]
+    assert names[0] == "Fit the ratings"
+    assert names[-3:] == ["Calibrate", "Test once", "Publish"]
+    assert all(done == total for _, total, done in run[1].stages)
 
 
-def test_intervals_come_from_the_ensemble_that_ships_on_games_it_never_saw(run: tuple[FitReport, Bars]) -> None:
-    report, _ = run
-    unseen = GAMES.of_seasons([2021]).differentials.astype(float)
-    forecasts = report.forecaster.predict_arrays(unseen[:, :18]).ensemble
-    assert report.forecaster.scores(18).residuals == pytest.approx(np.sort(unseen[:, 23] - forecasts), abs=1e-4)
-    mae = {metric.name: metric.value for metric in report.metrics}["calibration.ensemble.mae"]
-    assert mae == pytest.approx(np.abs(unseen[:, 23] - forecasts).mean(), abs=1e-4)
+def test_the_verdict_comes_from_calibration_games_that_came_last(run: tuple[FitReport, Bars]) -> None:
+    verdict = run[0].forecaster.manifest.verdict
+    assert verdict.recipe == RECIPE.digest
+    assert verdict.seasons == (2033,)
+    assert verdict.fit or verdict.reason
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.2, 0.5])
-def test_intervals_hold_as_often_as_they_say_on_games_to_come(run: tuple[FitReport, Bars], alpha: float) -> None:
-    report, _ = run
-    # Games drawn as those of the calibration were; many, so that the calibration's own chance is what is left.
-    new = random_walks(4000, range(2030, 2031), seed=11).differentials.astype(float)
-    points = report.forecaster.predict_arrays(new[:, :18]).ensemble
-    below, above = report.forecaster.scores(18).offsets(alpha)
-    coverage = covered(points + below, points + above, new[:, 23]).mean()
-    low, high = binomial_region(400, 1 - alpha, 0.999)
-    assert low / 400 <= coverage <= high / 400
+def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> None:
+    earlier, later = divide(games.of_seasons([2032, 2033]))
+    assert set(games.of_seasons([2032, 2033]).season[later].tolist()) == {2033}
+    assert (earlier ^ later).all()
+    one = games.of_seasons([2033])
+    earlier, later = divide(one)
+    assert one.date[earlier].max() < one.date[later].min()
+    assert 80 <= later.sum() <= 120
+
+
+def backtest_of(folder: Path, recipe: Recipe, *, fit: bool) -> Path:
+    path = folder / "backtest.json"
+    document = {"recipe": recipe.digest, "seasons": [2020, 2021], "verdict": {"fit": fit, "reason": "made by hand"}}
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_backtest_of_the_recipe_gives_the_verdict(games: Games, tmp_path: Path, says: bool) -> None:
+    backtest = backtest_of(tmp_path, RECIPE, fit=says)
+    report = fit(
+        games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "b", seed=3, recipe=RECIPE, backtest=backtest
+    )
+    verdict = report.forecaster.manifest.verdict
+    assert (verdict.fit, verdict.reason, verdict.seasons) == (says, "made by hand", (2020, 2021))
+
+
+def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
+    bars = Bars()
+    other = backtest_of(tmp_path, replace(RECIPE, min_cell=123), fit=True)
+    arguments = {"train": [2031, 2032], "calibrate": [2033], "out": tmp_path / "b", "progress": bars}
+    with pytest.raises(DataError, match=f"not of {RECIPE.digest}"):
+        fit(games, recipe=RECIPE, backtest=other, **arguments)
+    other.write_text("[]")
+    with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
+        fit(games, recipe=RECIPE, backtest=other, **arguments)
+    assert not bars.stages
 
 
 def test_the_same_run_gives_the_same_version_and_another_seed_another(
-    run: tuple[FitReport, Bars], tmp_path: Path
+    run: tuple[FitReport, Bars], games: Games, tmp_path: Path
 ) -> None:
-    def again(seed: int, games: Games = GAMES) -> str:
+    def again(seed: int, given: Games) -> str:
         out = tmp_path / "again"
-        return fit(games, train=[2019, 2020], calibrate=[2021], out=out, seed=seed, prototypes=100).version
+        return fit(given, train=[2031, 2032], calibrate=[2033], out=out, seed=seed, recipe=RECIPE, workers=1).version
 
-    assert again(3, GAMES.of_seasons([2019, 2020, 2021])) == run[0].version
-    assert again(4) != run[0].version
-
-
-def test_without_prototypes_every_game_is_held(tmp_path: Path) -> None:
-    report = fit(GAMES, train=[2019], calibrate=[2021], out=tmp_path / "whole")
-    assert report.forecaster.info.database_entries == 400
-    assert not report.forecaster.manifest.stages[0].dejavu.prototypes
+    assert again(3, games.of_seasons([2031, 2032, 2033])) == run[0].version
+    assert again(4, games) != run[0].version
 
 
-def test_seasons_that_overlap_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2020"):
-        fit(GAMES, train=[2019, 2020], calibrate=[2020], out=tmp_path / "bundle")
+def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, prototypes=None)
+    report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)
+    manifest = report.forecaster.manifest
+    assert not manifest.dejavu.prototypes
+    assert manifest.dejavu.entries[17] == 400
+    assert manifest.dejavu.entries[0] < 50
+    assert load_bundle(report.bundle, allow_unfit=True).version == report.version
 
 
-@pytest.mark.parametrize("prototypes", [0, -1, 401, 49])
-def test_a_number_of_prototypes_that_cannot_be_is_refused(tmp_path: Path, prototypes: int) -> None:
-    with pytest.raises(DataError, match=f"{prototypes} prototypes; expected 50 to 400"):
-        fit(GAMES, train=[2019], calibrate=[2021], out=tmp_path / "bundle", prototypes=prototypes)
+def test_seasons_that_overlap_are_refused(games: Games, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2032"):
+        fit(games, train=[2031, 2032], calibrate=[2032], out=tmp_path / "bundle", recipe=RECIPE)
 
 
-def test_too_few_games_are_refused_with_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="too"):
-        fit(random_walks(8, range(2019, 2021)), train=[2019], calibrate=[2020], out=tmp_path / "bundle")
-
-
-def test_a_folder_of_other_things_is_refused_before_the_work_begins(tmp_path: Path) -> None:
+def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     bars = Bars()
     with pytest.raises(FileExistsError):
-        fit(GAMES, train=[2019], calibrate=[2021], out=tmp_path, progress=bars)
+        fit(games, train=[2031], calibrate=[2033], out=tmp_path, recipe=RECIPE, progress=bars)
     assert not bars.stages
+
+
+@pytest.mark.real_data
+def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
+    """CRPS of the half, each with its own conformal distribution; the whole bootstrap interval below 0."""
+    from dejavu_models import scores
+    from dejavu_models.calibration import Situation
+    from dejavu_models.linear import KNOWN
+    from dejavu_trainer.fit_ratings import carry
+
+    games = load_games(data_dir, range(2015, 2019))
+    report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=replace(RECIPE, min_cell=1000))
+    models, distributions = report.made.models, report.forecaster.calibration.distributions
+    past, season = games.of_seasons([2017]), games.of_seasons([2018])
+    state = report.forecaster.rating_filter
+    margins = carry(state, season).margins
+    points = models.predict(season.patterns, margins).ensemble[:, 0]
+    distribution = distributions[Situation(Horizon.HALFTIME, 18, KNOWN)]
+    assert len(distribution.cells) == 1
+    mine = scores.crps(points, distribution.cells[0].residuals, season.halftime)
+    theirs = scores.crps(season.patterns[:, -1], past.halftime - past.patterns[:, -1], season.halftime)
+    assert scores.GameBootstrap(len(season)).difference(mine, theirs).upper < 0

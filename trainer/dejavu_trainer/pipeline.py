@@ -42,7 +42,7 @@ from dejavu_trainer.calibrate import measure
 from dejavu_trainer.fit_ratings import RatingErrors, carry, choose_start, rating_errors
 from dejavu_trainer.games import Games
 from dejavu_trainer.progress import Progress, Silent
-from dejavu_trainer.prove import prove
+from dejavu_trainer.prove import try_once, verdict_of
 from dejavu_trainer.recipe import Made, Recipe, make_models
 from dejavu_trainer.split import split_seasons
 
@@ -120,6 +120,7 @@ def fit(
     check_target(out)
     progress, recipe = progress or Silent(), recipe or Recipe()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
+    told = None if backtest is None else verdict_of(backtest, recipe)
 
     with progress.stage("Fit the ratings", recipe.rating_steps) as advance:
         start = choose_start(to_train, recipe.rating_steps, advance)
@@ -133,7 +134,7 @@ def fit(
         metrics = measure(made.models, to_calibrate, calibrated_on.margins, seed)
         metrics += [*_rating_metrics(errors), *_weight_metrics(made)]
         advance(1)
-    verdict = prove(made.models, trained_on, calibrated_on, recipe, backtest, progress)
+    verdict = told or try_once(made.models, trained_on, calibrated_on, recipe, progress)
 
     with progress.stage("Publish", 1) as advance:
         next_season = int(to_calibrate.season[-1]) + 1

@@ -28,29 +28,21 @@ from dejavu_trainer.split import hold_out_last
 from dejavu_trainer.verdict import judge
 
 
-def prove(
-    models: PointModels,
-    trained_on: RatedGames,
-    calibrated_on: RatedGames,
-    recipe: Recipe,
-    backtest: Path | None,
-    progress: Progress,
+def try_once(
+    models: PointModels, trained_on: RatedGames, calibrated_on: RatedGames, recipe: Recipe, progress: Progress
 ) -> VerdictRecord:
-    """The verdict on models.
+    """The verdict on models by one test.
 
     Args:
         models: those that ship.
         trained_on: the games that they were made from.
         calibrated_on: those that they are calibrated on.
         recipe: how they were made.
-        backtest: result of a walk-forward of that recipe; None: test once.
         progress: is told how far it is.
 
     Raises:
-        DataError: if the games to calibrate on are too few to be divided, or the backtest is of another recipe.
+        SplitError: if the games to calibrate on are too few to be divided.
     """
-    if backtest is not None:
-        return verdict_of(backtest, recipe)
     with progress.stage("Test once", SCORING_STEPS + 1) as advance:
         earlier, later = divide(calibrated_on.games)
         past = calibrated_on.games.select(earlier)

@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.demo import shortfall
-from dejavu_client.poll_state import Summary
+from dejavu_client.poll_summary import HorizonSummary, Summary
+from dejavu_client.requests import FINAL, HALFTIME
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -48,8 +50,11 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         assert process.returncode == 0, errors
         events = [json.loads(line) for line in output.splitlines()]
         figures = events[-1]
-        assert (figures["event"], figures["games"], figures["forecasts"], figures["settled"]) == ("demo", 8, 8, 8)
-        assert figures["held"] <= 8
+        assert (figures["event"], figures["games"]) == ("demo", 8)
+        for of in figures["horizons"]:
+            assert (of["games"], of["settledGames"]) == (8, 8)
+            assert of["held"] <= of["settledForecasts"] == of["forecasts"]
+        assert figures["forecasts"] == sum(of["forecasts"] for of in figures["horizons"])
         assert figures["feedToSubscriberSecondsP50"] <= figures["feedToSubscriberSecondsP95"]
         assert {event["game"]["gameId"][:2] for event in events if event["event"] == "forecast"} == {"99"}
         assert left(Path(folder)) == []
@@ -68,10 +73,31 @@ def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals
         assert left(Path(folder)) == []
 
 
+def horizon_of(horizon: Horizon.ValueType, games: int, settled_games: int) -> HorizonSummary:
+    return HorizonSummary(
+        horizon=horizon,
+        games=games,
+        forecasts=10 * games,
+        missed=0,
+        settled_games=settled_games,
+        settled=10 * settled_games,
+        held=9 * settled_games,
+        nominal=0.95,
+        error=5.0,
+        persistence_error=5.0,
+        brier=0.2,
+        leader_brier=0.25,
+    )
+
+
 @pytest.mark.parametrize(
-    ("forecasts", "settled", "delivered", "kept"),
+    ("games", "settled_games", "delivered", "kept"),
     [(8, 8, True, True), (0, 0, True, False), (8, 7, True, False), (7, 7, True, False), (8, 8, False, False)],
 )
-def test_a_demo_that_does_not_keep_its_word_says_so(forecasts: int, settled: int, delivered: bool, kept: bool) -> None:
-    summary = Summary(8, forecasts, settled, settled, 0.95, 5.0, 5.0, ())
+@pytest.mark.parametrize("horizon", [HALFTIME, FINAL])
+def test_a_demo_that_does_not_keep_its_word_says_so(
+    horizon: Horizon.ValueType, games: int, settled_games: int, delivered: bool, kept: bool
+) -> None:
+    other = HALFTIME if horizon == FINAL else FINAL
+    summary = Summary(8, (horizon_of(other, 8, 8), horizon_of(horizon, games, settled_games)), ())
     assert (shortfall(summary, 8, delivered) == "") is kept

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import pytest
 from tests.support.bad_days import SIX_MINUTES, BadDay
+from tests.support.following import following
 from tests.support.servers import spawned_server
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.poll_events import Fault, FaultKind
+from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
 from dejavu_feed.faults.kinds import Kind
@@ -30,67 +33,38 @@ RESTART = SIX_MINUTES + 150
 """Life seconds after which the first poller is ended: the first game was forecast, the others were not."""
 
 
-class Subscriber:
-    """What the stream brings."""
-
-    def __init__(self) -> None:
-        self.received: list[Forecast] = []
-        self.standing = asyncio.Event()
-        self.more = asyncio.Event()
-
-    async def receive(self, client: AsyncDejavuClient) -> None:
-        async for response in client.stream_predictions(heartbeats=True):
-            self.standing.set()
-            if response.WhichOneof("event") == "forecast":
-                self.received.append(response.forecast)
-                self.more.set()
-
-    async def until(self, sequences: set[int]) -> None:
-        async with asyncio.timeout(60):
-            while not sequences <= {forecast.sequence for forecast in self.received}:
-                self.more.clear()
-                await self.more.wait()
-
-
-@asynccontextmanager
-async def subscribed(client: AsyncDejavuClient) -> AsyncIterator[Subscriber]:
-    subscriber = Subscriber()
-    receiving = asyncio.create_task(subscriber.receive(client))
-    try:
-        async with asyncio.timeout(60):
-            await subscriber.standing.wait()
-        yield subscriber
-    finally:
-        receiving.cancel()
-        await asyncio.gather(receiving, return_exceptions=True)
+Final = tuple[tuple[int, ...], float, float, float]
+"""Pattern, point and interval."""
 
 
 async def final_forecasts(
     day: BadDay, address: str, *, restart: float | None = None, patience: float = 5.0
-) -> dict[str, tuple[tuple[int, ...], float, float, float]]:
-    """An evening goes by: pattern, point and interval of each game's newest revision, by its home team.
+) -> dict[tuple[str, Horizon.ValueType], Final]:
+    """An evening goes by: the newest forecast of each game and horizon, by the home team and the horizon.
 
     The stream has brought every revision that the poller was told of, and ends with the same ones.
     """
     with LocalServer(day.faulty.respond) as served, closing(NbaFeed(served.url, timeout=patience)) as feed:
         day.feed = feed
-        async with AsyncDejavuClient(address, timeout=30.0) as client, subscribed(client) as subscriber:
+        async with AsyncDejavuClient(address, timeout=30.0) as client, following(client) as subscriber:
             await day.go_by(client, restart=restart)
             await subscriber.until({prediction.forecast.sequence for prediction in day.newest.values()})
     received = subscriber.received
-    by_stream = {forecast.home_team: forecast.sequence for forecast in received}
-    assert by_stream == {home: prediction.forecast.sequence for home, prediction in day.newest.items()}
-    for game_id in day.replay.games:
-        revisions = [forecast.revision for forecast in received if forecast.game_id == game_id]
-        assert revisions == list(range(len(revisions))), "every correction is visible, each once"
+    by_stream = {(forecast.home_team, forecast.horizon): forecast.sequence for forecast in received}
+    assert by_stream == {key: prediction.forecast.sequence for key, prediction in day.newest.items()}
+    revisions = defaultdict[tuple[str, int, int], list[int]](list)
+    for forecast in received:
+        revisions[forecast.game_id, forecast.horizon, forecast.elapsed_minutes].append(forecast.revision)
+    for of_minute in revisions.values():
+        assert of_minute == list(range(len(of_minute))), "every correction is visible, each once"
     return {
-        home: (
+        key: (
             event.pattern,
             event.forecast.point_forecast,
             event.forecast.interval_lower,
             event.forecast.interval_upper,
         )
-        for home, event in day.newest.items()
+        for key, event in day.newest.items()
     }
 
 
@@ -103,11 +77,13 @@ async def both_evenings(games: Sequence[PlayedGame], seed: int, folder: Path) ->
         found = await final_forecasts(bad, address, restart=RESTART, patience=1.0)
 
     assert found == expected
-    assert {home: pattern for home, (pattern, *_) in found.items()} == {
-        played.home: slots(played.scores, 18) for played in games
+    assert {key: pattern for key, (pattern, *_) in found.items()} == {
+        (played.home, horizon): slots(played.scores, last)
+        for played in games
+        for horizon, last in ((HALFTIME, 23), (FINAL, 47))
     }
     assert bad.outcomes == good.outcomes
-    assert not bad.told_after_the_half()
+    assert not bad.told_too_late()
     told = {event.kind for event in bad.events if isinstance(event, Fault)}
     assert told >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.STALE}, "it was a bad day"
     assert not [event for event in good.events if isinstance(event, Fault)]

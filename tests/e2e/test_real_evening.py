@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.support.clock import SteppedClock
+from tests.support.following import following
 from tests.support.servers import spawned_server
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poll_events import Event, Outcome
+from dejavu_client.poll_events import Event, Missed, Outcome, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.evening import recorded_evening
 from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay import Replay
+from dejavu_models import types
 from dejavu_models.registry import Registry
 from dejavu_models.types import ForecastQuery, ScorePattern
 from dejavu_trainer.games import Games, load_games
 
 SEASON = 2023
+HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 
 
 def busiest(games: Games) -> date:
@@ -34,16 +40,21 @@ def busiest(games: Games) -> date:
     return found
 
 
-async def subscribe(client: AsyncDejavuClient, standing: asyncio.Event, count: int) -> list[Forecast]:
-    """The next forecasts of the stream."""
-    received: list[Forecast] = []
-    async for response in client.stream_predictions(heartbeats=True):
-        standing.set()
-        if response.WhichOneof("event") == "forecast":
-            received.append(response.forecast)
-            if len(received) == count:
-                break
-    return received
+@dataclass
+class Told:
+    """What the poller told of an evening."""
+
+    predictions: list[Prediction] = field(default_factory=list)
+    missed: int = 0
+    outcomes: dict[tuple[str, Horizon.ValueType], int] = field(default_factory=dict)
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, Prediction):
+            self.predictions.append(event)
+        elif isinstance(event, Missed):
+            self.missed += len(event.minutes)
+        elif isinstance(event, Outcome):
+            self.outcomes[event.game.home, event.horizon] = event.differential
 
 
 @pytest.mark.real_data
@@ -57,12 +68,7 @@ async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data
 
     clock = SteppedClock()
     replay = Replay(played, stagger=600.0, now=clock)
-    outcomes: dict[str, int] = {}
-
-    def note(event: Event) -> None:
-        if isinstance(event, Outcome):
-            outcomes[event.game.home] = event.differential
-
+    told = Told()
     with (
         LocalServer(replay.respond) as served,
         closing(NbaFeed(served.url)) as feed,
@@ -71,28 +77,45 @@ async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data
         address = await asyncio.to_thread(lambda: server.address)
         async with (
             AsyncDejavuClient(address, timeout=30.0) as client,
-            Poller(feed, client, on_event=[note], now=clock) as poller,
+            following(client) as follower,
+            Poller(feed, client, on_event=[told.note], now=clock) as poller,
         ):
-            standing = asyncio.Event()
-            receiving = asyncio.create_task(subscribe(client, standing, len(played)))
-            await standing.wait()
             while clock.now < replay.end:
                 clock.step(60.0)
                 poller.turn()
                 await poller.idle()
-            async with asyncio.timeout(30):
-                received = await receiving
+            await follower.until({prediction.forecast.sequence for prediction in told.predictions})
 
-    assert len({forecast.game_id for forecast in received}) == len(played)
-    by_home = {forecast.home_team: forecast for forecast in received}
-    model = Registry.load([]).get()
-    for home, away, differentials in zip(evening.home, evening.away, evening.differentials, strict=True):
-        expected = model.forecast(ForecastQuery(ScorePattern(tuple(map(float, differentials[:18])))))
-        forecast = by_home[str(home)]
-        assert forecast.away_team == away
+    rows = {str(home): row for row, home in enumerate(evening.home)}
+    model = Registry.load([], allow_unfit=True).get()
+    for forecast in follower.received:
+        row = rows[forecast.home_team]
+        pattern = evening.differentials[row, : forecast.elapsed_minutes]
+        expected = model.forecast(
+            ForecastQuery(
+                ScorePattern(tuple(map(float, pattern))),
+                HORIZONS[forecast.horizon],
+                home_team=str(evening.home[row]),
+                away_team=str(evening.away[row]),
+            )
+        )
+        assert forecast.away_team == evening.away[row]
         assert (forecast.point_forecast, forecast.interval_lower, forecast.interval_upper) == pytest.approx(
             (expected.point, expected.interval.lower, expected.interval.upper), abs=1e-4
         )
-        assert forecast.home_lead_probability == pytest.approx(expected.home_lead_probability, abs=1e-6)
-        assert forecast.explanation.baseline_prediction == differentials[17]
-        assert outcomes[str(home)] == differentials[23]
+        assert forecast.home_lead_probability == pytest.approx(expected.home_lead_probability, abs=1e-3)
+        assert forecast.expected_margin == pytest.approx(expected.expected_margin)
+        assert forecast.explanation.baseline_prediction == pattern[-1]
+    # From the sixth minute on, each once, but for those that a minute's step passed over.
+    asked = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in follower.received)
+    wanted = {(home, HALFTIME, minute) for home in rows for minute in range(6, 24)}
+    wanted |= {(home, FINAL, minute) for home in rows for minute in range(6, 48)}
+    assert asked.keys() <= wanted
+    assert set(asked.values()) == {1}
+    assert len(asked) + told.missed == len(wanted)
+    assert told.missed < len(wanted) / 20
+    assert told.outcomes == {
+        (home, horizon): value
+        for home, row in rows.items()
+        for horizon, value in ((HALFTIME, evening.differentials[row, 23]), (FINAL, evening.final[row]))
+    }

@@ -1,0 +1,46 @@
+"""A subscriber that keeps all that the stream brings, for tests of whole evenings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client import AsyncDejavuClient
+
+
+class Follower:
+    """What the stream brings."""
+
+    def __init__(self) -> None:
+        self.received: list[Forecast] = []
+        self.standing = asyncio.Event()
+        self.more = asyncio.Event()
+
+    async def receive(self, client: AsyncDejavuClient) -> None:
+        async for response in client.stream_predictions(heartbeats=True):
+            self.standing.set()
+            if response.WhichOneof("event") == "forecast":
+                self.received.append(response.forecast)
+                self.more.set()
+
+    async def until(self, sequences: set[int]) -> None:
+        async with asyncio.timeout(60):
+            while not sequences <= {forecast.sequence for forecast in self.received}:
+                self.more.clear()
+                await self.more.wait()
+
+
+@asynccontextmanager
+async def following(client: AsyncDejavuClient) -> AsyncIterator[Follower]:
+    """A follower whose stream stands."""
+    follower = Follower()
+    receiving = asyncio.create_task(follower.receive(client))
+    try:
+        async with asyncio.timeout(60):
+            await follower.standing.wait()
+        yield follower
+    finally:
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.support.calls import GAME, PATTERN, refusal
+from tests.support.every_minute import EveryMinuteForecaster
 from tests.support.forecasters import PersistenceForecaster
 from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.servers import async_worker, new_worker, running_worker, settings_in
@@ -25,7 +26,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.errors import BundleNotFound
 from dejavu_models.registry import Registry, default_bundle
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_server import worker_main
 from dejavu_server.batcher import CHUNK
 from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
@@ -250,6 +251,14 @@ def test_every_model_is_warmed_up_alone_and_in_company() -> None:
     warm_up(Registry([one, two]))
     assert one.groups == two.groups
     assert {1, CHUNK} <= set(one.groups)
+
+
+def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last() -> None:
+    model = EveryMinuteForecaster()
+    asked = set[tuple[Horizon, int]]()
+    model.before = lambda queries: asked.update((query.horizon, query.pattern.minutes) for query in queries)
+    warm_up(Registry([model]))
+    assert asked == {(Horizon.HALFTIME, 1), (Horizon.HALFTIME, 23), (Horizon.FINAL, 1), (Horizon.FINAL, 47)}
 
 
 def test_the_server_does_not_import_torch() -> None:

@@ -10,11 +10,12 @@ Two kinds of index are measured:
 - one of all minutes, from 3,000 to 500,000 windows of 18 minutes: how far the method carries. A window is the course of
   a game up to some minute, 0–0 before tip-off, as seen from either bench.
 
-Courses or windows that coincide are one entry. Those who ask are games that are in no index. Recall is held against
-brute force; an entry as near as the K-th nearest counts as found, since many are equally near early in a game. A
-query's time is its thread's CPU time, and everything is measured in turn, round after round, so that a busy machine
-slows all alike: the ratios of one run compare with those of another, the microseconds don't. The exit code is 1 if any
-recall is below 0.99, or if a query among 400,000 costs more than 5 times one among 10,000, where both are measured.
+Courses or windows that coincide are one entry, but for `--every-game`. Those who ask are games that are in no index.
+Recall is held against brute force; an entry as near as the K-th nearest counts as found, since many are equally near
+early in a game. A query's time is its thread's CPU time, and everything is measured in turn, round after round, so that
+a busy machine slows all alike: the ratios of one run compare with those of another, the microseconds don't. The exit
+code is 1 if any recall is below 0.99, or if a query among 400,000 costs more than 5 times one among 10,000, where both
+are measured.
 """
 
 from __future__ import annotations
@@ -138,11 +139,17 @@ def windows(differentials: NDArray[np.int16]) -> NDArray[np.int16]:
     return result
 
 
-def distinct(courses: NDArray[np.int16], seed: int) -> NDArray[np.int16]:
-    """Windows (…, SPAN) as seen from both benches, each once: (m, SPAN), in random order."""
+def from_both_benches(courses: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Windows (…, SPAN) as the home team and as the visitors see them: (m, SPAN), in points."""
     flat = courses.reshape(-1, SPAN)
-    once = np.unique(np.concatenate([flat, -flat]), axis=0)
-    return np.random.default_rng(seed).permutation(once)
+    return np.concatenate([flat, -flat])
+
+
+def shuffled(courses: NDArray[np.int16], options: argparse.Namespace) -> NDArray[np.int16]:
+    """Courses (n, minutes) in random order; those that coincide once, unless all are wanted."""
+    return np.random.default_rng(options.seed).permutation(
+        courses if options.every_game else np.unique(courses, axis=0)
+    )
 
 
 def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
@@ -174,7 +181,7 @@ def of_all_minutes(
     """
     if not options.sizes:
         return
-    patterns = distinct(windows(games), options.seed)
+    patterns = shuffled(from_both_benches(windows(games)), options)
     sizes = sorted(options.sizes)
     if sizes[-1] > len(patterns):
         raise ValueError(f"--sizes: {sizes[-1]} windows asked for; {len(games)} games have {len(patterns)}")
@@ -210,7 +217,7 @@ def of_each_minute(
     Courses that coincide are one entry there too: a graph of equal points does not lead from one heap to the next.
     """
     for minute in options.minutes:
-        courses = np.random.default_rng(options.seed).permutation(np.unique(games[:, :minute], axis=0))
+        courses = shuffled(games[:, :minute], options)
         vectors = features.course_vectors(courses.astype(np.float64), options.recency)
         asked = features.course_vectors(asking[:, :minute].astype(np.float64), options.recency)
         kinds = {f"minute {minute}": vectors}
@@ -320,6 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help="of the index of all minutes")
     parser.add_argument("--minutes", type=int, nargs="*", default=list(MINUTES), help="that get indexes of their own")
     parser.add_argument("--prototypes", type=int, default=400, help="of a condensed minute")
+    parser.add_argument("--every-game", action="store_true", help="an entry each, also for courses that coincide")
     parser.add_argument("--neighbours", type=int, nargs="+", default=[100, 50], help="K")
     parser.add_argument("--recency", type=float, default=6.0, help="of the distance, in minutes")
     parser.add_argument("--breadth", type=int, help="candidates held while searching (ef), instead of what ships")

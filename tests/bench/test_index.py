@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench.index import Measured, breaches, distinct, main, recall, simulated, windows
+from bench.index import Measured, breaches, from_both_benches, main, recall, simulated, windows
 
 
 def course(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[Measured], list[str]]:
@@ -85,12 +85,20 @@ def test_a_window_is_what_the_game_did_since_its_start() -> None:
     assert made[0, 46].tolist() == [minute**2 - 29**2 for minute in range(30, 48)]
 
 
-def test_windows_that_coincide_are_one_seen_from_both_benches() -> None:
-    made = distinct(windows(np.ones((3, 48), dtype=np.int16)), 0)
-    assert len(made) == len(np.unique(made, axis=0))
-    assert {tuple(each) for each in made.tolist()} == {tuple(each) for each in (-made).tolist()}
-    # Up by one since the first minute: by where tip-off lies in the window, and once it lies before it, level.
-    assert len(made) == 2 * 18 + 1
+def test_windows_are_seen_from_both_benches() -> None:
+    made = from_both_benches(windows(np.ones((1, 48), dtype=np.int16)))
+    assert made.shape == (2 * 47, 18)
+    assert (made[:47] == -made[47:]).all()
+
+
+@pytest.mark.parametrize("every_game", [False, True])
+def test_courses_that_coincide_are_one_entry_unless_every_game_is_wanted(
+    every_game: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--every-game"] if every_game else []
+    _, rows, _ = course(capsys, *TINY, "--sizes", "--minutes", "2", *options)
+    entries = {row.entries for row in rows if row.kind == "minute 2"}
+    assert entries == {200} if every_game else max(entries) < 150
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -247,3 +249,89 @@ def test_a_calibration_that_allows_no_interval_has_no_conformal_region() -> None
 def test_a_degenerate_rate_has_no_region(trials: int, rate: float) -> None:
     with pytest.raises(ValueError, match="no binomial"):
         scores.binomial_region(trials, rate)
+
+
+probabilities = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
+
+
+def test_log_loss_is_what_was_given_to_what_came() -> None:
+    found = scores.log_loss([0.8, 0.8, 0.5], [True, False, True])
+    assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2)])
+    assert scores.log_loss([1.0, 0.0], [True, False]).tolist() == [0.0, 0.0]
+    assert scores.log_loss([0.0], [True]).tolist() == [math.inf]
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, math.nan])
+def test_log_loss_refuses_what_is_no_probability(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"outside of \[0, 1\]"):
+        scores.log_loss([0.5, bad], [True, True])
+
+
+def test_probabilities_fall_into_bins_of_equal_width() -> None:
+    assert scores.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
+
+
+def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
+    """Of four at 0.72 three came (off by 0.03), of one at 0.1 none (off by 0.1): (4 · 0.03 + 1 · 0.1) / 5."""
+    found = scores.expected_calibration_error([0.72] * 4 + [0.1], [True, True, True, False, False])
+    assert found == pytest.approx(0.044)
+
+
+@given(probabilities)
+def test_calibration_error_lies_between_the_overall_gap_and_one(pairs: list[tuple[float, bool]]) -> None:
+    stated, came = np.array([p for p, _ in pairs]), np.array([c for _, c in pairs])
+    found = scores.expected_calibration_error(stated, came)
+    assert abs(stated.mean() - came.mean()) - 1e-9 <= found <= 1 + 1e-9
+
+
+@given(probabilities, st.randoms(use_true_random=False))
+def test_calibration_error_does_not_depend_on_the_order(pairs: list[tuple[float, bool]], random: random.Random) -> None:
+    shuffled = random.sample(pairs, len(pairs))
+    found = [scores.expected_calibration_error(*zip(*each, strict=True)) for each in (pairs, shuffled)]
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_calibration_error_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no forecast"):
+        scores.expected_calibration_error([], [])
+
+
+def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_sum() -> None:
+    """By simulation: of 40 and 60 games, tested with intervals from 99 and 199 others."""
+    rng = np.random.default_rng(5)
+    draws, held = 20000, np.zeros(20000)
+    for trials, calibration in ((40, 99), (60, 199)):
+        missed = 2 * math.floor((calibration + 1) * 0.2 / 2)
+        rates = rng.beta(calibration + 1 - missed, missed, draws)
+        held += rng.binomial(trials, rates)
+    first, last = scores.conformal_region([40, 60], [99, 199], 0.2, level=0.9)
+    outside = np.mean(held < first), np.mean(held > last)
+    assert max(outside) <= 0.05 + 0.005
+    assert np.mean(held <= first) > 0.05 - 0.005
+    assert np.mean(held >= last) > 0.05 - 0.005
+
+
+def test_the_region_of_one_test_is_the_same_alone_or_in_a_list() -> None:
+    assert scores.conformal_region([150], [1000], 0.05, 0.999) == scores.conformal_region(150, 1000, 0.05, 0.999)
+
+
+def test_resampled_means_are_those_of_games_drawn_again() -> None:
+    """The mean of a constant is that constant in every resample, and games that are alike are drawn alike."""
+    bootstrap = scores.GameBootstrap(200, seed=1, resamples=50)
+    values = np.random.default_rng(2).normal(5, 3, 200)
+    means = bootstrap.resampled_means(np.stack([values, np.full(200, 7.0), 2 * values], axis=1))
+    assert means.shape == (50, 3)
+    assert means[:, 1] == pytest.approx(7.0)
+    assert means[:, 2] == pytest.approx(2 * means[:, 0], rel=1e-5)
+    assert means[:, 0].std() == pytest.approx(3 / math.sqrt(200), rel=0.4)
+
+
+def test_thousands_of_games_are_resampled_in_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        bootstrap = scores.GameBootstrap(6250, resamples=500)
+        bootstrap.resampled_means(np.ones((6250, 4)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 500 * 6250 * 4  # twice the counts in single precision

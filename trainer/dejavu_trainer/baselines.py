@@ -6,6 +6,7 @@ import warnings
 from typing import Final, NamedTuple
 
 import numpy as np
+from scipy.linalg import LinAlgWarning
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -80,10 +81,11 @@ def _inputs(rated: Rated, minute: int) -> Floats:
 def _logistic(inputs: Floats, happened: np.ndarray, asked: Floats) -> Floats:
     if happened.all() or not happened.any():  # a handful of games may all have ended alike
         return np.full(len(asked), np.clip(float(happened[0]), SURE, 1 - SURE))
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=200)
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)
     with warnings.catch_warnings():
         # Where a few games are told apart without error, there is no end to how steep the best curve is.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", LinAlgWarning)
         model.fit(inputs, happened)
     probability: Floats = np.clip(model.predict_proba(asked)[:, 1], SURE, 1 - SURE)
     return probability

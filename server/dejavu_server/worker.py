@@ -23,7 +23,7 @@ import structlog
 
 from dejavu_models.errors import BundleError, BundleUnfit, DejavuError
 from dejavu_models.registry import Registry
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.types import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_server import reflection
 from dejavu_server.batcher import CHUNK, Batcher
 from dejavu_server.breakage import until_broken
@@ -226,10 +226,14 @@ def warm_up(registry: Registry) -> None:
     """Asks every model something, alone and in company, so that no caller pays for a first time."""
     for info in registry.models():
         forecaster = registry.get(info.version)
+        alpha = max(DEFAULT_ALPHA, info.smallest_alpha)
         for support in info.horizons:
             for slots in {support.min_slots, support.max_slots}:
-                pattern = ScorePattern((0.0,) * slots)
-                query = ForecastQuery(pattern, support.horizon, alpha=max(0.05, info.smallest_alpha), explain=True)
+                query = ForecastQuery(ScorePattern((0.0,) * slots), support.horizon, alpha, explain=True)
                 forecaster.check(query)
-                for size in (1, 2, CHUNK):
-                    forecaster.forecast_many([query] * size)
+                forecaster.forecast_many([query])
+        longest = max(info.horizons, key=lambda support: support.max_slots)
+        for size in (2, CHUNK):
+            # No two alike: a game that is asked about twice is computed once.
+            patterns = [ScorePattern((game / size, *(0.0,) * (longest.max_slots - 1))) for game in range(size)]
+            forecaster.forecast_many([ForecastQuery(pattern, longest.horizon, alpha) for pattern in patterns])

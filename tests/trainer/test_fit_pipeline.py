@@ -76,8 +76,8 @@ def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
     for horizon in Horizon:
         for minute in range(1, horizon.last_slot + 1):
             pattern = ScorePattern(tuple(levels[:minute].tolist()))
-            for teams in ({}, {"home_team": "BOS", "away_team": "LAL"}):
-                forecast = forecaster.forecast(ForecastQuery(pattern, horizon, alpha=0.2, **teams))
+            for home, away in (("", ""), ("BOS", "LAL")):
+                forecast = forecaster.forecast(ForecastQuery(pattern, horizon, 0.2, home, away))
                 assert forecast.point in forecast.interval
                 assert 0 < forecast.home_lead_probability < 1
 
@@ -156,12 +156,23 @@ def test_a_backtest_of_the_recipe_gives_the_verdict(games: Games, tmp_path: Path
 def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
     bars = Bars()
     other = backtest_of(tmp_path, replace(RECIPE, min_cell=123), fit=True)
-    arguments = {"train": [2031, 2032], "calibrate": [2033], "out": tmp_path / "b", "progress": bars}
+
+    def attempt() -> None:
+        fit(
+            games,
+            train=[2031, 2032],
+            calibrate=[2033],
+            out=tmp_path / "b",
+            recipe=RECIPE,
+            backtest=other,
+            progress=bars,
+        )
+
     with pytest.raises(DataError, match=f"not of {RECIPE.digest}"):
-        fit(games, recipe=RECIPE, backtest=other, **arguments)
+        attempt()
     other.write_text("[]")
     with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
-        fit(games, recipe=RECIPE, backtest=other, **arguments)
+        attempt()
     assert not bars.stages
 
 

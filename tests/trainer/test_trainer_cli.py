@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.bundles import quick_recipe
 
 from dejavu_models.bundle import load_bundle
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_trainer.cli import main
 from dejavu_trainer.games import load_games
+
+QUICK = quick_recipe()
 
 GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
 
@@ -24,6 +28,14 @@ def run(*arguments: object) -> int:
         main([str(argument) for argument in arguments])
     code = left.value.code
     return code if isinstance(code, int) else int(code is not None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly() -> Iterator[None]:
+    """Has `fit` take the quick recipe for the standard one, which takes minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dejavu_trainer.recipe.Recipe", lambda prototypes: replace(QUICK, prototypes=prototypes))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +54,13 @@ def bundle(seasons: Path) -> Path:
 
 
 def test_a_fitted_bundle_answers(bundle: Path) -> None:
-    forecaster = load_bundle(bundle)
+    forecaster = load_bundle(bundle, allow_unfit=True)
     assert forecaster.info.train_seasons == (2031, 2032)
     assert forecaster.info.calibration_seasons == (2033,)
     assert forecaster.info.train_games == 300
-    forecast = forecaster.forecast(ForecastQuery(ScorePattern((1.0,) * 18), alpha=0.1))
-    assert forecast.point in forecast.interval
+    for horizon in Horizon:
+        forecast = forecaster.forecast(ForecastQuery(ScorePattern((1.0,) * 18), horizon, 0.1, "BOS", "LAL"))
+        assert forecast.point in forecast.interval
 
 
 def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,18 +68,36 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     assert run("fit", *arguments, "--prototypes", 60, "--seed", 5, "--json") == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert document["model_version"] == load_bundle(tmp_path / "b").version
-    assert document["dejavu"]["entries"] == 60
+    bundle = load_bundle(tmp_path / "b", allow_unfit=True)
+    assert document["model_version"] == bundle.version
+    assert document["dejavu"]["entries"] == sum(bundle.manifest.dejavu.entries) <= 47 * 60
+    assert max(bundle.manifest.dejavu.entries) == 60
     assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
+    assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
+    assert document["ratings"]["season"] == 2033
+    assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
     assert captured.err == ""
 
 
-def test_fit_tells_people_the_version(bundle: Path, seasons: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_tells_people_the_version_and_the_verdict(
+    bundle: Path, seasons: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And with the same seed it is the same model again, in place of the older bundle."""
-    before = load_bundle(bundle).version
+    before = load_bundle(bundle, allow_unfit=True)
     assert run("fit", "--data", seasons, "--train", "2031-2032", "--calibrate", 2033, "--out", bundle) == 0
-    assert before in capsys.readouterr().out
-    assert load_bundle(bundle).version == before
+    told = capsys.readouterr().out
+    assert before.version in told
+    assert ("UNFIT" in told) is not before.manifest.verdict.fit
+    assert "home advantage alone" in told
+    assert load_bundle(bundle, allow_unfit=True).version == before.version
+
+
+def test_fit_refuses_what_is_no_backtest(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    arguments = ("--data", seasons, "--train", 2031, "--calibrate", 2032, "--out", tmp_path / "b")
+    assert run("fit", *arguments, "--backtest", tmp_path / "result.json") == 1
+    assert "result.json: is not the result of a backtest" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(
@@ -98,48 +129,6 @@ def test_fit_does_not_write_over_what_is_no_bundle(seasons: Path, capsys: pytest
     assert run("fit", "--data", seasons, "--train", 2031, "--calibrate", 2032, "--out", seasons) == 1
     assert "not a bundle" in capsys.readouterr().err
     assert sorted(seasons.iterdir()) == before
-
-
-def evaluated(bundle: Path, seasons: Path, season: int, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    capsys.readouterr()
-    assert run("evaluate", "--bundle", bundle, "--data", seasons, "--season", season, "--json") == 0
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return document
-
-
-def test_evaluate_holds_a_bundle_against_a_new_season(
-    bundle: Path, seasons: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    document = evaluated(bundle, seasons, 2034, capsys)
-    assert document["seen"] is None
-    assert document["season"] == 2034
-    assert document["model_version"] == load_bundle(bundle).version
-    assert document["overall"]["games"] == 150
-    ensemble = document["overall"]["models"]["ensemble"]
-    assert ensemble["mae"].keys() == {"value", "lower", "upper"}
-    assert [each["alpha"] for each in ensemble["intervals"]] == [0.05, 0.2, 0.5]
-
-
-def test_evaluate_marks_seasons_that_the_bundle_has_seen(
-    bundle: Path, seasons: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert evaluated(bundle, seasons, 2031, capsys)["seen"] == "train"
-    assert evaluated(bundle, seasons, 2033, capsys)["seen"] == "calibrate"
-    assert run("evaluate", "--bundle", bundle, "--data", seasons, "--season", 2033) == 0
-    assert "!! The model was CALIBRATED on this season" in capsys.readouterr().out
-
-
-def test_evaluate_refuses_a_folder_without_a_bundle(seasons: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("evaluate", "--bundle", seasons, "--data", seasons, "--season", 2031) == 1
-    assert "no manifest.json" in capsys.readouterr().err
-
-
-def test_evaluate_refuses_other_games_under_the_calibration_seasons_name(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("simulate", "--season", "2033-2034", "--games", 150, "--out", tmp_path, "--seed", 77) == 0
-    assert run("evaluate", "--bundle", bundle, "--data", tmp_path, "--season", 2034) == 1
-    assert "not those that bundle" in capsys.readouterr().err
 
 
 def test_simulate_writes_seasons_that_can_be_read(seasons: Path) -> None:

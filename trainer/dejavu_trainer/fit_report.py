@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from dejavu_trainer.pipeline import FitReport  # it imports torch, which no report needs
 
 
+_EXPECTED = {
+    "carried": "carried on",
+    "frozen": "frozen in training",
+    "constant": "home advantage alone",
+}
+"""How a margin is expected, for people; see `fit_ratings.RatingErrors`."""
+
+
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     """What a training run made; docs/data.md lists the keys."""
     info, made = fitted.forecaster.info, fitted.made
@@ -72,6 +80,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
     """What a training run made, for people."""
     dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    errors = [(_EXPECTED[name], error) for name, error in ratings["errors"].items()]
     rows = [
         ("Bundle", f"{document['bundle']}, {document['bytes'] / 1e6:.1f} MB"),
         ("Model version", document["model_version"]),
@@ -82,13 +91,8 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         ),
         ("Smallest alpha", f"{document['smallest_alpha']:.4g}"),
         ("Ratings", f"for the season {ratings['season']}, of {ratings['date']}"),
-        (
-            "Expected margin",
-            "; ".join(
-                f"{name}: MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f}" for name, error in ratings["errors"].items()
-            )
-            + " points, on the calibration games before tip-off",
-        ),
+        ("Expected margin", "before tip-off, on the calibration games, with ratings"),
+        *((f"  {name}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points") for name, error in errors),
         (
             "Dejavu",
             f"{dejavu['entries']:,} entries; of a minute's the nearest {dejavu['neighbours']}, {dejavu['kernel']}",

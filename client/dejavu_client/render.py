@@ -40,7 +40,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     rows.add_column(style="dim")
     rows.add_column()
     if forecast.HasField("expected_margin"):
-        rows.add_row("expected before", _lead(forecast.expected_margin, forecast))
+        rows.add_row("before tip-off", f"{_lead(forecast.expected_margin, forecast)} expected at the end")
     if pattern:
         rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(pattern[-1], forecast))
     rows.add_row(f"at the {moment(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))

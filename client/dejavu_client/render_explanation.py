@@ -86,9 +86,13 @@ def _terms(found: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, 
         points = found.minutes[begin : begin + together]
         end = begin + len(points)
         name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
-        lead = f"{pattern[end - 1]:+g}" if end <= len(pattern) else ""
+        lead = _points(pattern[end - 1]) if end <= len(pattern) else ""
         yield name, lead, sum(points)
     yield "similar games", "", found.similar_games
+
+
+def _points(lead: float) -> str:
+    return signed(lead, 0 if lead == round(lead) else 1)
 
 
 def bar(points: float, largest: float) -> str:

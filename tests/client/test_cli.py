@@ -11,10 +11,12 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.fake_service import Abort, Ended, FakeServer, event, forecast, heartbeat
 from typer.testing import CliRunner, Result
 
-from dejavu.v1.forecast_pb2 import Explanation, SimilarGame
+from dejavu.v1.forecast_pb2 import Attribution, Explanation, Quantile, SimilarGame
+from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli import app
+from dejavu_client.render_explanation import attribution
 
 Run = Callable[..., Result]
 
@@ -36,8 +38,25 @@ EXPLAINED = forecast(
         baseline_prediction=20.0,
         dejavu_weight=0.4,
         lstm_weight=0.6,
-        similar_games=[SimilarGame(label="2021-03-14 BOS @ BKN", distance=3.25, differential_at_horizon=14.5, games=1)],
+        linear_prediction=16.9,
+        calibration_games=1210,
+        similar_games=[
+            SimilarGame(
+                label="2021-03-14 BOS @ BKN", distance=3.25, differential_at_horizon=14.5, games=1, increment=-5.5
+            ),
+            SimilarGame(
+                label="12 games such as 2019-01-02 NYK @ LAL",
+                distance=4.5,
+                differential_at_horizon=21.0,
+                games=12,
+                increment=1.0,
+                increment_spread=6.3,
+            ),
+        ],
+        attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 20.0], similar_games=-0.8),
     ),
+    quantiles=[Quantile(level=0.1, value=8.2), Quantile(level=0.625, value=19.0)],
+    expected_margin=-4.5,
 )
 
 
@@ -78,11 +97,12 @@ def test_a_pattern_may_begin_with_a_negative_number_and_surround_options(server:
 
 def test_every_option_of_predict_reaches_the_server(server: FakeServer, run: Run) -> None:
     options = "--game-id 0022000001 --alpha 0.2 --horizon final --home BKN --away GSW --pregame-margin -5.5 --model abc"
-    assert run("predict", "1", *options.split(), "--explain").exit_code == 0
+    assert run("predict", "1", *options.split(), "--explain", "--quantiles", "0.1, .5,0.9").exit_code == 0
     request = server.next_call().request
     assert (request.game_id, request.alpha, request.horizon) == ("0022000001", 0.2, FINAL)
     assert (request.home_team, request.away_team, request.pregame_margin) == ("BKN", "GSW", -5.5)
     assert (request.model_version, request.return_explanation) == ("abc", True)
+    assert list(request.quantile_levels) == [0.1, 0.5, 0.9]
 
 
 def test_without_options_the_half_is_forecast_as_a_what_if(server: FakeServer, run: Run) -> None:
@@ -106,11 +126,51 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "+16.2  weight 0.4",
         "+18.1  weight 0.6",
         "+20.0",
+        "+16.9  where both begin",
+        "1,210 games with a lead about as large",
+        "10 %: +8.2  62.5 %: +19.0",
+        "GSW by 4.5 expected at the end",
+        "BKN leads then",
         "12, revision 1",
         "2021-03-14 BOS @ BKN",
         "+14.5",
+        "−5.5",
+        "+1.0 ± 6.3",
     ):
         assert part in shown
+
+
+def test_the_minutes_that_moved_a_forecast_are_shown_as_bars(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=EXPLAINED))
+    lines = run("predict", "0", "4", "-3", "20", "--explain").stdout.splitlines()
+    rows = {line.split("│")[1].strip(): line for line in lines if line.count("│") > 4 and "@" not in line}
+
+    assert list(rows) == ["before tip-off", "1", "2", "3", "4", "similar games", "forecast"]
+    assert [rows[name].count("█") for name in list(rows)[:-1]] == [2, 3, 0, 6, 16, 1]
+    assert rows["3"].split("│")[2:4] == ["   −3 ", "     −8.0 "]
+    left, right = rows["3"].split("│")[4:6]
+    assert ("█" in left, "█" in right) == (True, False), "it spoke for the away team"
+    assert "+17.3" in rows["forecast"]
+
+
+def test_of_many_minutes_neighbours_share_a_bar() -> None:
+    explained = forecast(
+        point_forecast=48.0, explanation=Explanation(attribution=Attribution(before_tipoff=1.0, minutes=[1.0] * 47))
+    )
+    table = attribution(explained, [float(minute) for minute in range(1, 48)])
+    names, leads, moved = (list(column.cells) for column in table.columns[:3])
+
+    assert table.row_count == 24 + 3
+    assert names[1:3] == ["1–2", "3–4"]
+    assert (names[24], leads[24], moved[24], moved[1]) == ("47", "+47", "+1.0", "+2.0")
+
+
+def test_a_forecast_of_the_end_says_who_wins(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=forecast(home_team="BOS", horizon=FINAL)))
+    shown = run("predict", "1", "--horizon", "FINAL").stdout
+    assert "at the end" in shown
+    assert "BOS wins " in shown
+    assert "before tip-off" not in shown
 
 
 def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: Run) -> None:
@@ -121,7 +181,9 @@ def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: 
     one, other = json.loads(full), json.loads(plain)
     assert one["sequence"] == "12"
     assert one["explanation"]["similarGames"][0]["differentialAtHorizon"] == 14.5
-    assert [key for key in one if key != "explanation"] == list(other) == sorted(other)
+    assert one["explanation"]["attribution"]["minutes"] == [4.0, 0.0, -8.0, 20.0]
+    assert [quantile["value"] for quantile in one["quantiles"]] == [8.2, 19.0]
+    assert [key for key in one if key not in {"explanation", "expectedMargin"}] == list(other) == sorted(other)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +199,7 @@ def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: 
         (["--pattern-json", "[true]"], "expected an array of numbers"),
         (["1", "--timeout", "0"], "is not a time to wait"),
         (["1", "--horizon", "third"], "third"),
+        (["1", "--quantiles", "0.1,half"], "'half' is not a number; expected levels such as 0.1,0.5,0.9"),
     ],
 )
 def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
@@ -205,12 +268,25 @@ def test_models_are_shown(run: Run) -> None:
         "fake · active",
         "2,000 games of 2020–2021",
         "1,000 games of 2022",
-        "from 18 minutes",
+        "the half, from 1 to 23 minutes",
+        "the end, from 1 to 47 minutes",
+        "fit: better than persistence in every season tested",
+        "as of 2023-06-12",
         "3,000 entries",
     ):
         assert part in shown
     (model,) = json.loads(run("models", "--json").stdout)["models"]
     assert (model["version"], model["trainSeasons"]) == ("fake", [2020, 2021])
+    assert (model["verdict"], model["ratingsDate"]) == ("VERDICT_FIT", "2023-06-12")
+
+
+def test_an_unfit_model_and_one_that_tells_less_are_shown_as_such(server: FakeServer, run: Run) -> None:
+    unfit = Model(version="bad", verdict=VERDICT_UNFIT, verdict_reason="coverage 0.91 at 95 %")
+    server.answers("ListModels", ListModelsResponse(models=[unfit, Model(version="v0.1.0")]))
+    first, second = run("models").stdout.split("v0.1.0")
+    assert "unfit: coverage 0.91 at 95 %" in first
+    assert "verdict" not in second
+    assert "as of" not in second
 
 
 def test_health_exits_0_only_when_serving(server: FakeServer, run: Run) -> None:
@@ -256,7 +332,7 @@ def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
     result = run("stream", *options)
     assert result.exit_code == 4
     first, second = result.stdout.splitlines()
-    assert "GSW @ BKN  half +17.3  95 % [-11.5, +11.5]  home leads 75 %  #1" in first
+    assert "GSW @ BKN  minute 18  half +17.3  95 % [-11.5, +11.5]  home leads 75 %  #1" in first
     assert second.endswith("#2")
     request = server.next_call().request
     assert list(request.game_ids) == ["0022000001", "0022000002"]

@@ -24,6 +24,8 @@ from tests.support.evenings import Evening, game
 from tests.support.fake_service import FakeServer
 from typer.testing import CliRunner
 
+from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
+from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli import app
 from dejavu_feed.local_http import LocalServer, Response
 
@@ -65,8 +67,10 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
     with stage.start("--json", "--until-final") as program:
         assert next_record(program, "game")["game"]["status"] == "LIVE"
         stage.evening.go_to(SIX_MINUTES + 1)
+        missed = next_record(program, "missed")
         forecast = next_record(program, "forecast")
-        stage.evening.go_to(HALF)
+        assert next_record(program, "forecast")["forecast"]["horizon"] == "HORIZON_FINAL"
+        stage.evening.go_to(HALF + 1)
         outcome = next_record(program, "outcome")
         stage.evening.clock.now = stage.evening.replay.end
         summary = next_record(program, "summary")
@@ -74,10 +78,23 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
 
     assert (forecast["pattern"][-1], forecast["forecast"]["pointForecast"]) == (3, 3.0)
     assert forecast["forecast"]["gameId"] == stage.evening.ids[0]
-    assert (outcome["differential"], outcome["held"], outcome["persistenceError"]) == (5, True, 2)
-    assert (summary["forecasts"], summary["held"], summary["meanAbsoluteError"]) == (1, 1, 2.0)
-    (call,) = stage.server.of("Predict")
-    assert (call.request.home_team, call.request.away_team, len(call.request.pattern)) == ("BOS", "LAL", 18)
+    assert (outcome["horizon"], outcome["differential"], outcome["forecasts"], outcome["held"]) == (
+        "HORIZON_HALFTIME",
+        5,
+        1,
+        1,
+    )
+    assert outcome["newest"]["forecast"] == forecast["forecast"]
+    assert missed["minutes"] == list(range(6, 18))
+    half, end = summary["horizons"]
+    assert (half["forecasts"], half["held"], half["meanAbsoluteError"], half["brier"]) == (1, 1, 2.0, 0.0625)
+    assert (end["forecasts"], end["settledForecasts"]) == (2, 2)
+    first, second = (call.request.requests for call in stage.server.of("PredictBatch"))
+    assert [(each.home_team, each.away_team, each.horizon, len(each.pattern)) for each in first] == [
+        ("BOS", "LAL", HALFTIME, 18),
+        ("BOS", "LAL", FINAL, 18),
+    ]
+    assert [(each.horizon, len(each.pattern)) for each in second] == [(FINAL, 24)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -86,8 +103,9 @@ def test_a_signal_ends_it_cleanly_with_a_summary(number: signal.Signals, stage: 
         next_record(program, "game")
         stage.evening.go_to(SIX_MINUTES + 1)
         next_record(program, "forecast")
+        next_record(program, "forecast")
         program.send_signal(number)
-        assert next_record(program, "summary")["forecasts"] == 1
+        assert next_record(program, "summary")["forecasts"] == 2
         assert program.wait(20) == 0
         assert program.stderr is not None
         assert "Traceback" not in program.stderr.read()
@@ -128,10 +146,11 @@ def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
                 stage.evening.clock.now = stage.evening.replay.end
         assert program.wait(20) == 0
 
-    assert (
-        lines[-1]
-        == "1 game · 1 forecast · 1 of 1 interval held (nominal 95 %) · mean absolute error 2.00 (persistence 2.00)\n"
-    )
+    assert lines[-3:] == [
+        "1 game · 2 forecasts · 58 missed\n",
+        "half, 1 game: 1 of 1 interval at 95 % held · MAE 2.00 (persistence 2.00)\n",
+        "end, 1 game: 1 of 1 interval at 95 % held · Brier 0.062 (leader 0.000)\n",
+    ]
 
 
 def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:
@@ -153,7 +172,7 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
     stream = pyte.ByteStream(screen)
 
     def draw_until(*texts: str) -> list[str]:
-        while not all(any(text in line for line in screen.display) for text in texts):
+        while not all(any(text in " ".join(line.split()) for line in screen.display) for text in texts):
             stream.feed(os.read(ours, 65536))
         return [line.rstrip() for line in screen.display if line.strip()]
 
@@ -161,9 +180,9 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
         os.close(its)
         draw_until("LAL @ BOS", "Q1 12:00")
         stage.evening.go_to(SIX_MINUTES + 1)
-        draw_until("+3.0", "−8.5 … +14.5", "75 %", "P(lead)")
+        draw_until("+3.0", "−8…+14", "75 %", "leads", "wins")
         stage.evening.go_to(HALF)
-        lines = draw_until("+5 held", "Half", "1 of 1 interval held")
+        lines = draw_until("+5 1/1 yes", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
         program.send_signal(signal.SIGINT)
         assert program.wait(20) == 0
     os.close(ours)
@@ -176,6 +195,49 @@ def test_a_feed_that_is_none_is_a_usage_error() -> None:
 
     assert result.exit_code == 2
     assert "nowhere" in result.stderr
+
+
+def test_horizon_first_minute_and_pace_are_options(stage: Stage) -> None:
+    options = ["--horizon", "final", "--from-minute", "10", "--every", "8"]
+    with stage.start("--json", *options) as program:
+        stage.evening.go_to(SIX_MINUTES + 61)
+        forecast = next_record(program, "forecast")["forecast"]
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+
+    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_FINAL", 18)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--horizon", "third"], "'third' is not one of 'half', 'final', 'both'"),
+        (["--from-minute", "48"], "'--from-minute': Input should be less than or equal to 47"),
+        (["--every", "0"], "'--every': Input should be greater than or equal to 1"),
+        (["--horizon", "half", "--from-minute", "24"], "expected at most 23 to forecast the half"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["poll", *options], env={"COLUMNS": "200", "TERM": "dumb"})
+
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_what_the_model_cannot_do_is_told_once(stage: Stage) -> None:
+    old = Model(version="old", active=True, horizons=[HorizonSupport(horizon=HALFTIME, min_slots=18, max_slots=18)])
+    stage.server.answers("ListModels", ListModelsResponse(models=[old]))
+    with stage.start("--json") as program:
+        stage.evening.go_to(SIX_MINUTES + 61)
+        limits = next_record(program, "limits")
+        forecast = next_record(program, "forecast")["forecast"]
+        program.send_signal(signal.SIGINT)
+        assert next_record(program, "summary")["forecasts"] == 1
+        assert program.wait(20) == 0
+
+    assert limits["modelVersion"] == "old"
+    assert "the half after minute 18 alone, the end not at all" in limits["reason"]
+    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_HALFTIME", 18)
 
 
 def test_metrics_are_served_where_asked_and_tell_how_old_each_games_data_is(stage: Stage) -> None:
@@ -191,7 +253,7 @@ def test_metrics_are_served_where_asked_and_tell_how_old_each_games_data_is(stag
         assert program.wait(20) == 0
 
     assert f'dejavu_poll_game_data_age_seconds{{away="LAL",game_id="{stage.evening.ids[0]}",home="BOS"}}' in text
-    assert 'dejavu_poll_forecasts_total{outcome="new"} 1.0' in text
+    assert 'dejavu_poll_forecasts_total{horizon="halftime",outcome="new"} 1.0' in text
 
 
 def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

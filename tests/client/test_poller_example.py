@@ -27,6 +27,7 @@ def test_the_example_announces_a_forecast_and_ends_with_the_evening() -> None:
             assert process.stdout is not None
             assert process.stderr is not None
             assert process.stdout.readline() == "LAL @ BOS: +3.0 at the half, sequence 0\n"
+            assert process.stdout.readline() == "LAL @ BOS: +3.0 at the end, sequence 0\n"
             evening.clock.now = evening.replay.end
             assert process.wait(20) == 0
             assert (process.stdout.read(), process.stderr.read()) == ("", "")

@@ -28,8 +28,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from dejavu.v1 import model_service_pb2_grpc, prediction_service_pb2_grpc
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Forecast
-from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Quantile
+from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
     Heartbeat,
     PredictBatchResponse,
@@ -107,6 +107,7 @@ def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
         "coverage_probability": 1 - alpha,
         "home_lead_probability": 0.75,
         "model_version": "fake",
+        "quantiles": [Quantile(level=level, value=last + 20 * (level - 0.5)) for level in request.quantile_levels],
     }
     return Forecast(**values | fields)
 
@@ -245,13 +246,19 @@ class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer, model_ser
         model = Model(
             version="fake",
             active=True,
-            horizons=[HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=18, max_slots=18)],
+            horizons=[
+                HorizonSupport(horizon=HORIZON_HALFTIME, min_slots=1, max_slots=23),
+                HorizonSupport(horizon=HORIZON_FINAL, min_slots=1, max_slots=47),
+            ],
             smallest_alpha=0.001,
             train_seasons=[2020, 2021],
             calibration_seasons=[2022],
             train_games=2000,
             calibration_games=1000,
             database_entries=3000,
+            ratings_date="2023-06-12",
+            verdict=VERDICT_FIT,
+            verdict_reason="better than persistence in every season tested",
         )
         return self._answer("ListModels", request, context, lambda: ListModelsResponse(models=[model]))
 

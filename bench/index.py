@@ -61,6 +61,10 @@ _CHUNK = 32
 _ROUNDING = 1e-6
 
 
+class NotReached(Exception):
+    """A search met fewer entries than neighbours are asked for."""
+
+
 class Searched(NamedTuple):
     """What is measured: an index over vectors (n, dimensions), and those who ask, (q, dimensions)."""
 
@@ -238,13 +242,20 @@ def cpu_us(call: Callable[[], object], queries: int) -> float:
 
 
 def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[Measured]:
-    """All figures of all indexes, for each K."""
+    """All figures of all indexes, for each K.
+
+    Raises:
+        NotReached: if an index cannot be measured.
+    """
     rows = list[tuple[Searched, Measured]]()
     for each in searched:
         for k in sorted({min(neighbours, len(each.vectors)) for neighbours in options.neighbours}, reverse=True):
             breadth = options.breadth or search_breadth(k)
             each.index.set_ef(breadth)
-            labels, _ = each.index.knn_query(each.asked, k=k, num_threads=1)
+            try:
+                labels, _ = each.index.knn_query(each.asked, k=k, num_threads=1)
+            except RuntimeError:  # in a graph that falls apart, a search may meet fewer than K entries
+                raise NotReached(f"{each.kind}, {len(each.vectors)} entries: fewer than {k} were reached") from None
             figures = Measured(
                 kind=each.kind,
                 entries=len(each.vectors),
@@ -352,6 +363,9 @@ def main(arguments: list[str] | None = None) -> int:
         rows = measure([*of_all_minutes(*parts), *of_each_minute(*parts)], options)
     except ValueError as error:
         parser.error(str(error))
+    except NotReached as error:
+        print(error, file=sys.stderr)
+        return 1
     wrong_with_it = breaches(rows)
     if options.json:
         print(json.dumps({"rows": [asdict(row) for row in rows], "breaches": wrong_with_it}))

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import hnswlib
 import numpy as np
 import pytest
-from bench.index import Measured, breaches, from_both_benches, main, recall, simulated, windows
+from bench.index import (
+    Measured,
+    NotReached,
+    Searched,
+    breaches,
+    from_both_benches,
+    main,
+    measure,
+    recall,
+    simulated,
+    windows,
+)
 
 
 def course(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list[Measured], list[str]]:
@@ -50,6 +63,17 @@ def test_a_search_that_is_too_narrow_is_a_breach(capsys: pytest.CaptureFixture[s
     code, _, wrong = course(capsys, *TINY, *options)
     assert code == 1
     assert any("recall" in each for each in wrong)
+
+
+def test_an_index_that_falls_apart_is_told() -> None:
+    """Where all links lead to equal points, a search meets fewer entries than it should find."""
+    vectors = np.repeat(np.arange(40, dtype=np.float32), 30)[:, None]
+    index = hnswlib.Index(space="l2", dim=1)
+    index.init_index(len(vectors), M=2, ef_construction=10, random_seed=0)
+    index.add_items(vectors, num_threads=1)
+    options = argparse.Namespace(neighbours=[600], recency=6.0, breadth=None, rounds=1)
+    with pytest.raises(NotReached, match="all minutes, 1200 entries: fewer than 600 were reached"):
+        measure([Searched("all minutes", index, vectors, vectors[::30], 0.0)], options)
 
 
 def row_of(entries: int, single: list[float], batched: list[float], found: float = 1.0) -> Measured:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.games import DataError, game_date, load_games, parse_seasons
+from dejavu_trainer.games import DataError, Games, game_date, load_games, parse_seasons
 from dejavu_trainer.plays import write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
@@ -83,6 +83,28 @@ def test_selected_games_keep_their_columns_together(tmp_path: Path) -> None:
     assert picked.game_id.tolist() == ["202301010BOS"]
     assert len(picked) == len(picked.differentials) == 1
     assert len(games.of_seasons([2022])) == 0
+
+
+def test_a_game_tells_its_phase_of_the_season(tmp_path: Path) -> None:
+    playoffs = [(row[0], "PO", *row[2:]) for row in game("202305010BOS")]
+    save(tmp_path, 2023, game() + playoffs)
+    assert load_games(tmp_path, [2023]).phase.tolist() == ["RS", "PO"]
+
+
+def test_what_is_asked_and_what_is_forecast_come_from_the_same_course(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game() + game("202301020ATL", final=(9, 6)))
+    games = load_games(tmp_path, [2023])
+    assert games.levels.shape == (2, 47)
+    assert np.array_equal(games.levels, games.differentials[:, :47])
+    assert games.outcomes.tolist() == [[-1.0, 2.0], [-1.0, 3.0]]
+    assert np.array_equal(games.patterns, games.levels[:, :18])
+
+
+def test_parts_joined_are_the_whole(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game() + game("202301020ATL"))
+    games = load_games(tmp_path, [2023])
+    parts = [games.select(np.array([place])) for place in (0, 1)]
+    assert Games.joined(parts).fingerprint == games.fingerprint
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:

@@ -164,7 +164,8 @@ def fit_lstm(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callabl
         members = [
             _train(examples, recipe, seed * recipe.members + member, advance) for member in range(recipe.members)
         ]
-        network = Mean(members).eval()
+        network: nn.Module = members[0] if len(members) == 1 else Mean(members)
+        network.eval()
         graph = _export(network, examples.in_mode(KNOWN)[0][:2])
         parity = _parity(network, graph, examples)
     return LstmFit(graph, recipe.epochs, parity)

@@ -18,6 +18,7 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -173,10 +174,10 @@ class Hub:
         subscription = _Subscription(game_ids, self._queue_size)
         with self._registered(subscription):
             if resume_token:
-                subscription.place = await self._read(self._ledger.place(resume_token))
+                subscription.place = await self._read(partial(self._ledger.place, resume_token))
             else:
                 # Not the tail's position: that may lag behind what callers were already told is recorded.
-                subscription.place = await self._read(self._ledger.head())
+                subscription.place = await self._read(self._ledger.head)
                 if include_current:
                     for issued in await self._current(game_ids, subscription.place):
                         yield self._serialize(issued)
@@ -265,18 +266,19 @@ class Hub:
                 if not attached:
                     del self._attached_to_game[game_id]
 
-    async def _read(self, reading: Awaitable[_T]) -> _T:
+    async def _read(self, read: Callable[[], Awaitable[_T]]) -> _T:
         async with self._reading:
-            return await reading
+            return await read()  # made here: who is cancelled before leaves nothing that was never awaited
 
     async def _page(self, place: int) -> list[IssuedForecast]:
-        page = await self._read(self._ledger.read_after(place, PAGE))
+        page = await self._read(partial(self._ledger.read_after, place, PAGE))
         if not page:  # the tail saw more than this
             raise ResumeTokenExpired("one after which forecasts were removed meanwhile")
         return page
 
     async def _current(self, game_ids: frozenset[str], up_to: int) -> list[IssuedForecast]:
-        return await self._read(self._ledger.current(game_ids, datetime.now(UTC) - CURRENT, up_to))
+        since = datetime.now(UTC) - CURRENT
+        return await self._read(partial(self._ledger.current, game_ids, since, up_to))
 
     def _serialize(self, issued: IssuedForecast) -> bytes:
         return prediction_service_pb2.StreamPredictionsResponse(

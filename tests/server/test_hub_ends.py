@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.subscribers import Subscriber, encode, started
 
 from dejavu.v1 import forecast_pb2
-from dejavu_server.hub import Draining, Hub, StreamFailed
+from dejavu_server.hub import CATCHING_UP, Draining, Hub, StreamFailed
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
 from dejavu_server.records import IssuedForecast
 
@@ -52,6 +54,21 @@ async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub:
     await asyncio.wait([waiting])
     assert hub.subscribers == 0
     assert not hub._attached_to_game
+
+
+async def test_a_subscriber_cancelled_before_its_turn_to_read_leaves_no_warning(
+    ledger: Ledger, hub: Hub, recwarn: pytest.WarningsRecorder
+) -> None:
+    async with contextlib.AsyncExitStack() as others:
+        for _ in range(CATCHING_UP):
+            await others.enter_async_context(hub._reading)
+        waiting = asyncio.create_task(Subscriber(hub, token=ledger.token(0)).next())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    del waiting
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 A turn starts one read of the scoreboard and one of the plays of every game under way; who is slow to answer only
 misses turns of its own. Everything is rebuilt from all plays at each read. The newest completed minute counts: the half
 and the end are forecast from it, in one call, and a correction of its pattern leads to a revision. Forecasts of older
-minutes stand, and minutes that went by unseen are told as missed and not made up (docs/decisions/0017). The ledger
+minutes stand, and minutes that went by unseen are told as missed and not made up (docs/decisions/0021). The ledger
 keeps a forecast once for the same pattern: after a restart, or to a second poller, the stored one is the answer.
 Nothing is forecast from an answer of the past (docs/decisions/0015), and nothing is asked that the model can't do.
 

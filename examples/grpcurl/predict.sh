@@ -8,5 +8,6 @@ grpcurl -plaintext -v -max-time 10 -d '{
   "home_team": "BOS",
   "away_team": "LAL",
   "alpha": 0.2,
+  "quantile_levels": [0.1, 0.5, 0.9],
   "return_explanation": true
 }' "$address" dejavu.v1.PredictionService/Predict

@@ -1,4 +1,4 @@
-"""Watches tonight's games, has the half of each forecast in time, and tells how it came out.
+"""Watches tonight's games, has half and end forecast after every minute of play, and tells how it came out.
 
 python examples/python/poller.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051;
                                         the feed: DEJAVU_FEED_URL, by default the NBA's)
@@ -10,7 +10,7 @@ Needs the extra live.
 import asyncio
 import os
 
-from dejavu_client import AsyncDejavuClient
+from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.poller import Event, Outcome, Poller, Prediction
 from dejavu_feed.nba import NBA_URL, NbaFeed
 
@@ -18,17 +18,24 @@ SECONDS = float(os.environ.get("DEJAVU_POLL_SECONDS", "10"))
 """Between two reads of the feed; faster than life wants fewer."""
 
 
+def moment(horizon: int) -> str:
+    """What a horizon is called."""
+    return "end" if horizon == FINAL else "half"
+
+
 def announce(prediction: Prediction) -> None:
     """Called with each forecast, corrections included."""
     game, forecast = prediction.game, prediction.forecast
-    print(f"{game.away} @ {game.home}: {forecast.point_forecast:+.1f} at the half", flush=True)
+    chance = f"{game.home} {'wins' if forecast.horizon == FINAL else 'leads'} with {forecast.home_lead_probability:.0%}"
+    about = f"{game.away} @ {game.home}, minute {forecast.elapsed_minutes}"
+    print(f"{about}: {forecast.point_forecast:+.1f} at the {moment(forecast.horizon)}, {chance}", flush=True)
 
 
 async def settle(event: Event) -> None:
     """Called with whatever else happens; may be a coroutine."""
     if isinstance(event, Outcome):
         game = event.game
-        print(f"{game.away} @ {game.home}: {event.differential:+d} it was", flush=True)
+        print(f"{game.away} @ {game.home}: {event.differential:+d} it was at the {moment(event.horizon)}", flush=True)
 
 
 async def main() -> None:

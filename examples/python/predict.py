@@ -5,7 +5,7 @@ python examples/python/predict.py       (the server: DEJAVU_TARGET, by default 1
 
 import os
 
-from dejavu_client import DejavuClient, InvalidArgumentError
+from dejavu_client import FINAL, DejavuClient, InvalidArgumentError
 
 # Home − away at the end of minutes 1 … 18.
 PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
@@ -14,13 +14,18 @@ PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
 def main() -> None:
     """Asks for a what-if, which leaves no trace, and for something that can't be."""
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
-        forecast = client.predict(PATTERN, home_team="BOS", away_team="LAL", alpha=0.2, explain=True)
+        forecast = client.predict(
+            PATTERN, home_team="BOS", away_team="LAL", alpha=0.2, explain=True, quantile_levels=[0.1, 0.5, 0.9]
+        )
         print(f"LAL @ BOS: {forecast.point_forecast:+.1f} at the half")
         lower, upper = forecast.interval_lower, forecast.interval_upper
         print(f"{forecast.coverage_probability:.0%} within [{lower:+.1f}, {upper:+.1f}]")
         print(f"the home team leads: {forecast.home_lead_probability:.0%}")
+        print("quantiles: " + ", ".join(f"{each.level:.0%} {each.value:+.1f}" for each in forecast.quantiles))
         for game in forecast.explanation.similar_games[:3]:
-            print(f"  {game.label}: {game.differential_at_horizon:+.1f}")
+            print(f"  {game.label}: {game.increment:+.1f} from there, so {game.differential_at_horizon:+.1f} here")
+        win = client.predict(PATTERN, home_team="BOS", away_team="LAL", horizon=FINAL)
+        print(f"the home team wins: {win.home_lead_probability:.0%}")
 
         try:
             client.predict([0, 2, float("nan")])

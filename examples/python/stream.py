@@ -11,17 +11,19 @@ import os
 import sys
 from pathlib import Path
 
-from dejavu_client import DejavuClient, OutOfRangeError
+from dejavu_client import FINAL, DejavuClient, OutOfRangeError
 
 
 def follow(client: DejavuClient, place: Path) -> None:
     """Prints what comes after the place in a file, and moves the place along."""
     token = place.read_text() if place.exists() else ""
-    # Without a token: begin with the newest forecast of each game of the last 12 hours, for those who come late.
+    # Without a token: begin with the newest forecasts of each game of the last 12 hours, for those who come late.
     for event in client.stream_predictions(resume_token=token, include_current=True, heartbeats=True):
         if event.HasField("forecast"):
             forecast = event.forecast
-            print(f"{forecast.sequence} {forecast.game_id}: {forecast.point_forecast:+.1f} at the half", flush=True)
+            moment = "end" if forecast.horizon == FINAL else "half"
+            about = f"{forecast.sequence} {forecast.game_id}, minute {forecast.elapsed_minutes}"
+            print(f"{about}: {forecast.point_forecast:+.1f} at the {moment}", flush=True)
         # Only now: what happened before a crash is told again, and never left out.
         place.with_suffix(".new").write_text(event.resume_token)
         place.with_suffix(".new").replace(place)

@@ -19,6 +19,7 @@ from dejavu.v1 import model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config, subscription
 from dejavu_models.errors import DejavuError
+from dejavu_models.types import MAX_QUANTILES
 from dejavu_server import convert, interceptors, worker
 from dejavu_server.errors import CODES, INTERNAL
 from dejavu_server.health import HEALTH_SERVICE, LEDGER, OVERALL
@@ -68,6 +69,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("an answer", f"{worker.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
         ("calls open on a connection", f"{worker.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
         ("requests in a batch", f"{convert.MAX_BATCH:,}"),
+        ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{convert.MAX_GAMES:,}"),
         ("forecasts that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),
         ("characters of an x-request-id", f"{interceptors.MAX_REQUEST_ID};"),

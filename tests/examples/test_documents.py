@@ -75,7 +75,7 @@ def follow_an_evening(text: str, address: str) -> None:
         )
         with examples.started(sys.executable, "-W", "error", "-c", text, address=address) as process:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("LAL @ BOS: +")
+            assert process.stdout.readline().startswith("LAL @ BOS")
             evening.clock.now = evening.replay.end
             assert process.wait(30) == 0
 

@@ -54,14 +54,16 @@ def test_predict_is_answered_and_tells_by_whom(address: str) -> None:
     told = said("predict.sh", address)
     assert '"coverage_probability": 0.8' in told
     assert '"similar_games"' in told
+    assert told.count('"level"') == 3
+    assert '"expected_margin"' in told
     assert "dejavu-worker: " in told
     assert "dejavu-workers: 2" in told
 
 
-def test_in_a_batch_the_second_is_refused_alone(address: str) -> None:
-    first, second = json.loads(said("batch.sh", address))["results"]
-    assert "point_forecast" in first["forecast"]
-    assert second["error"]["reason"] == "UNSUPPORTED_SLOTS"
+def test_in_a_batch_the_third_is_refused_alone(address: str) -> None:
+    half, end, over = json.loads(said("batch.sh", address))["results"]
+    assert [each["forecast"]["horizon"] for each in (half, end)] == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
+    assert over["error"]["reason"] == "INVALID_PATTERN"
 
 
 def test_a_refusal_fails_with_its_details(address: str) -> None:

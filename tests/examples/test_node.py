@@ -21,6 +21,8 @@ from dejavu_client import DejavuClient, Forecast
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
+LEVELS = [0.1, 0.5, 0.9]
+"""Those that the program asks for."""
 MADE = {"generatedTime", "expiresTime"}
 """What differs between two what-ifs."""
 
@@ -51,7 +53,7 @@ def differences() -> list[str]:
 def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None:
     told = answers(node, "predict", address, "--home", "BKN", "--away", "NYK", *differences())
     with DejavuClient(address, timeout=20.0) as client:
-        forecast = client.predict(PATTERN, home_team="BKN", away_team="NYK", explain=True)
+        forecast = client.predict(PATTERN, home_team="BKN", away_team="NYK", explain=True, quantile_levels=LEVELS)
     expected = as_told_to_node(forecast)
     assert {name: value for name, value in told.items() if name not in MADE} == {
         name: value for name, value in expected.items() if name not in MADE
@@ -63,7 +65,9 @@ def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None
 def test_a_recorded_forecast_is_the_same_in_both_languages_to_the_nanosecond(node: str, address: str) -> None:
     told = answers(node, "predict", address, "--game", "0022000001", "--home", "BKN", *differences())
     with DejavuClient(address, timeout=20.0) as client:
-        recorded = client.predict(PATTERN, game_id="0022000001", home_team="BKN", away_team="LAL", explain=True)
+        recorded = client.predict(
+            PATTERN, game_id="0022000001", home_team="BKN", away_team="LAL", explain=True, quantile_levels=LEVELS
+        )
     assert told == as_told_to_node(recorded)
     assert int(told["sequence"]) > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -28,11 +29,16 @@ def lines(program: str, address: str) -> list[str]:
 
 
 def test_predict_shows_a_forecast_its_grounds_and_a_refusal(address: str) -> None:
-    forecast, interval, lead, *grounds, refusal, violation = lines("predict", address)
+    forecast, interval, lead, quantiles, *grounds, win, refusal, violation = lines("predict", address)
     assert forecast.startswith("LAL @ BOS: +")
     assert interval.startswith("80% within [")
     assert lead.startswith("the home team leads: ")
+    levels = re.fullmatch(r"quantiles: 10% (\S+), 50% (\S+), 90% (\S+)", quantiles)
+    assert levels is not None
+    assert list(map(float, levels.groups())) == sorted(map(float, levels.groups()))
     assert len(grounds) == 3
+    assert all(" from there, so " in ground for ground in grounds)
+    assert win.startswith("the home team wins: ")
     assert refusal.startswith("INVALID_PATTERN, call ")
     assert violation.startswith("  pattern[2]: nan; expected ")
 
@@ -54,7 +60,9 @@ def record(address: str, *games: str) -> list[str]:
     """Records forecasts; returns the lines with which the stream example tells them."""
     with DejavuClient(address, timeout=20.0) as client:
         forecasts = [client.predict(PATTERN, game_id=game) for game in games]
-    return [f"{made.sequence} {made.game_id}: {made.point_forecast:+.1f} at the half\n" for made in forecasts]
+    return [
+        f"{made.sequence} {made.game_id}, minute 18: {made.point_forecast:+.1f} at the half\n" for made in forecasts
+    ]
 
 
 def read(process: subprocess.Popen[str], count: int) -> list[str]:
@@ -101,7 +109,9 @@ def test_the_poller_announces_an_evening_s_forecast_and_its_outcome(address: str
         with examples.started(
             *program, address=address, DEJAVU_FEED_URL=feed.url, DEJAVU_POLL_SECONDS="0.05"
         ) as process:
-            assert read(process, 1)[0].startswith("LAL @ BOS: +")
+            half, end = read(process, 2)
+            assert re.fullmatch(r"LAL @ BOS, minute 18: \+\S+ at the half, BOS leads with [0-9]+%\n", half)
+            assert re.fullmatch(r"LAL @ BOS, minute 18: \+\S+ at the end, BOS wins with [0-9]+%\n", end)
             evening.clock.now = evening.replay.end
-            assert read(process, 1) == ["LAL @ BOS: +5 it was\n"]
+            assert read(process, 2) == ["LAL @ BOS: +5 it was at the half\n", "LAL @ BOS: +5 it was at the end\n"]
             assert process.wait(30) == 0

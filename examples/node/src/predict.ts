@@ -1,5 +1,5 @@
 /**
- * One forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--json] [DIFFERENTIAL …]`.
+ * One forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--final] [--json] [DIFFERENTIAL …]`.
  *
  * Without a game's id it is a what-if, which leaves no trace; with one it is recorded.
  */
@@ -15,6 +15,7 @@ const { values, positionals } = parseArgs({
     game: { type: "string", default: "" },
     home: { type: "string", default: "BOS" },
     away: { type: "string", default: "LAL" },
+    final: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
@@ -30,15 +31,22 @@ try {
     gameId: values.game,
     homeTeam: values.home,
     awayTeam: values.away,
+    horizon: values.final ? "HORIZON_FINAL" : "HORIZON_HALFTIME",
+    quantileLevels: [0.1, 0.5, 0.9],
     returnExplanation: true,
   });
   if (values.json) {
     console.log(JSON.stringify(forecast));
   } else {
     const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
-    console.log(`${values.away} @ ${values.home}: ${signed(forecast.pointForecast)} ${interval} at the half`);
+    const moment = values.final ? "end" : "half";
+    console.log(`${values.away} @ ${values.home}: ${signed(forecast.pointForecast)} ${interval} at the ${moment}`);
+    console.log(`${values.home} leads then: ${Math.round(100 * forecast.homeLeadProbability)} %`);
+    for (const { level, value } of forecast.quantiles) {
+      console.log(`  ${Math.round(100 * level)} %: ${signed(value)}`);
+    }
     for (const game of forecast.explanation?.similarGames.slice(0, 3) ?? []) {
-      console.log(`  ${game.label}: ${signed(game.differentialAtHorizon)}`);
+      console.log(`  ${game.label}: ${signed(game.increment)} from there, so ${signed(game.differentialAtHorizon)} here`);
     }
   }
 } catch (error) {

@@ -53,7 +53,9 @@ try {
       console.log(JSON.stringify(forecast));
     } else {
       const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
-      console.log(`${forecast.sequence} ${forecast.gameId}: ${signed(forecast.pointForecast)} ${interval}`);
+      const moment = forecast.horizon === "HORIZON_FINAL" ? "end" : "half";
+      const about = `${forecast.sequence} ${forecast.gameId}, minute ${forecast.elapsedMinutes}`;
+      console.log(`${about}: ${signed(forecast.pointForecast)} ${interval} at the ${moment}`);
     }
     seen += 1;
     if (seen === count) break;

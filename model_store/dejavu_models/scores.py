@@ -193,12 +193,27 @@ class GameBootstrap:
         # Around their means, single precision leaves differences of scores as many digits as they need.
         centres = scores.mean(axis=0)
         around = np.matmul(self._counts, (scores - centres).astype(np.float32))
-        return centres + around.astype(np.float64) / self._games
+        means: Floats = centres + around.astype(np.float64) / self._games
+        return means
 
-    def interval(self, resampled: Floats) -> tuple[float, float]:
-        """The interval of a figure from its values in the resamples, (resamples,)."""
-        low, high = np.quantile(resampled, self._tails)
-        return float(low), float(high)
+    def intervals(self, resampled: Floats) -> Floats:
+        """The intervals of figures from their values in the resamples, those that are NaN left out.
+
+        Args:
+            resampled: (resamples, k).
+
+        Returns:
+            (2, k), lower and upper ends; NaN where all values are.
+        """
+        ends: Floats = np.full((2, resampled.shape[1]), np.nan)
+        gaps = np.isnan(resampled).any(axis=0)
+        with np.errstate(invalid="ignore"):  # between infinite values
+            ends[:, ~gaps] = np.quantile(resampled[:, ~gaps], self._tails, axis=0)
+            for column in np.flatnonzero(gaps):
+                values = resampled[~np.isnan(resampled[:, column]), column]
+                if len(values):
+                    ends[:, column] = np.quantile(values, self._tails)
+        return ends
 
     def estimate(self, figure: Callable[..., Floats], *scores: ArrayLike) -> Estimate:
         """A figure that is made from the means of some scores, for instance the ratio of two of them.
@@ -210,7 +225,8 @@ class GameBootstrap:
         columns = np.stack([_floats(score) for score in scores], axis=1)
         resampled = self.resampled_means(columns)
         value = figure(*columns.mean(axis=0)[:, None])
-        return Estimate(float(value[0]), *self.interval(figure(*resampled.T)))
+        (lower,), (upper,) = self.intervals(figure(*resampled.T)[:, None]).tolist()
+        return Estimate(float(value[0]), lower, upper)
 
     def mean(self, score: ArrayLike) -> Estimate:
         """The mean of a score."""

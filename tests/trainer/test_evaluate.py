@@ -1,255 +1,135 @@
 from __future__ import annotations
 
-import dataclasses
-import io
-import json
-from datetime import UTC, date, datetime
-
 import numpy as np
 import pytest
-from rich.console import Console
+from tests.support.folds import MIN_CELL, linear_points, rated_walks, walk_fold
+from tests.support.plain_models import plain_calibration, plain_models
 
 from dejavu_models import scores
-from dejavu_models.arrays import Floats
-from dejavu_models.conformal import ConformalScores
-from dejavu_models.dejavu import Neighbourhoods
-from dejavu_models.forecaster import Forecaster
-from dejavu_models.stage import StagePredictions
-from dejavu_models.types import Horizon, ModelInfo
-from dejavu_trainer import evaluate as evaluation
-from dejavu_trainer.evaluate import ALPHAS, Evaluation
-from dejavu_trainer.games import DataError, Games
-from dejavu_trainer.report import print_evaluation
-
-CALIBRATED_ON, NEW = 2030, 2031
+from dejavu_models.calibration import Situation
+from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
+from dejavu_models.types import Horizon
+from dejavu_trainer.baselines import linear_forecasts, logistic_probabilities, persistence
+from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, lead_groups
+from dejavu_trainer.fit_linear import fit_linear
 
 
-def evaluate(forecaster: Forecaster, games: Games, calibration: Games, seed: int = 0) -> Evaluation:
-    """With few resamples: the tests look at values, and at intervals only roughly."""
-    return evaluation.evaluate(forecaster, games, calibration, seed=seed, resamples=200)
+@pytest.fixture(scope="module")
+def fold() -> FoldScores:
+    return walk_fold(2033)
 
 
-def random_walks(season: int, games: int, seed: int) -> Games:
-    """Games whose differential moves by a whole number of points each minute."""
-    steps = np.random.default_rng(seed).integers(-4, 5, size=(games, 48))
-    differentials = steps.cumsum(axis=1).astype(np.int16)
-    return Games(
-        game_id=np.array([f"{season}01010{index:03}" for index in range(games)]),
-        season=np.full(games, season, dtype=np.int16),
-        date=np.full(games, date(season, 1, 1), dtype="datetime64[D]"),
-        home=np.full(games, "BOS"),
-        away=np.full(games, "BKN"),
-        differentials=differentials,
-        final=differentials[:, -1],
+def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldScores) -> None:
+    assert len(STAGES) == 23 + 47
+    assert tuple(fold.forecasts) == FORECASTERS
+    for name, each in fold.forecasts.items():
+        assert each.probability.shape == (600, 70)
+        assert np.isfinite(each.probability).all()
+        assert ((each.probability > 0) & (each.probability < 1)).all()
+        assert (each.point is None) == (name == "logistic")
+
+
+@pytest.mark.parametrize(("name", "mode"), [("ensemble", KNOWN), ("no_teams", UNKNOWN)])
+@pytest.mark.parametrize(("horizon", "minute"), [(Horizon.HALFTIME, 18), (Horizon.FINAL, 5), (Horizon.FINAL, 47)])
+def test_what_is_scored_is_what_would_be_served(
+    fold: FoldScores, name: str, mode: int, horizon: Horizon, minute: int
+) -> None:
+    """Point, probability, interval ends and CRPS of each game, from the distribution asked for that game alone."""
+    rated = rated_walks(600, range(2030, 2034), 0)
+    train, calibrate, test = (rated.of_seasons(each) for each in ([2030, 2031], [2032], [2033]))
+    models = plain_models(fit_linear(*train))
+    served = plain_calibration(models, calibrate, MIN_CELL).distributions[Situation(horizon, minute, mode)]
+    place = HORIZONS.index(horizon)
+    points = linear_points(models, test, mode, minute)[:, place]
+    leads, outcomes = test.games.levels[:, minute - 1], test.games.outcomes[:, place]
+    stage, found = STAGES.index((place, minute)), fold.forecasts[name]
+    assert found.point is not None
+    assert found.lower is not None
+    assert found.upper is not None
+    assert found.crps is not None
+    assert found.point[:, stage] == pytest.approx(points, abs=1e-4)
+    assert found.probability[:, stage] == pytest.approx(served.home_lead_probability(points, leads), abs=1e-6)
+    for game in range(0, 600, 7):
+        point, lead = float(points[game]), float(leads[game])
+        for column, alpha in enumerate(ALPHAS):
+            interval = served.interval(point, lead, alpha)
+            assert found.lower[game, stage, column] == pytest.approx(interval.lower, abs=1e-4)
+            assert found.upper[game, stage, column] == pytest.approx(interval.upper, abs=1e-4)
+        levels = (np.arange(200) + 0.5) / 200
+        quantiles = np.array(served.quantiles(point, lead, [*np.clip(levels, 0.02, 0.98)]))
+        nearly = scores.crps([0.0], quantiles, [outcomes[game]])[0]
+        assert found.crps[game, stage] == pytest.approx(nearly, abs=0.25)
+
+
+def test_samples_of_away_leads_are_turned(fold: FoldScores) -> None:
+    del fold
+    rated = rated_walks(600, range(2030, 2033), 0)
+    models = plain_models(fit_linear(*rated))
+    served = plain_calibration(models, rated, MIN_CELL).distributions[Situation(Horizon.FINAL, 30, KNOWN)]
+    levels = [0.05, 0.3, 0.5, 0.9]
+    for lead in (-20.0, -10.0, -1.0, 0.0, 2.0, 12.0, 30.0):
+        of_lead = served.sample(lead)
+        assert served.quantiles(7.0, lead, levels) == pytest.approx([7.0 + of_lead.quantile(level) for level in levels])
+
+
+def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
+    """Games like those of the calibration: each tenth holds a tenth, up to chance, at a minute by itself."""
+    pit = fold.forecasts["ensemble"].pit
+    assert pit is not None
+    assert ((pit > 0) & (pit < 1)).all()
+    for stage in (17, 23 + 10, 23 + 40):
+        counts = np.histogram(pit[:, stage], 10, (0, 1))[0]
+        first, last = scores.conformal_region(600, 600, 0.1, 1 - 0.01 / 30)
+        assert (600 - last <= counts).all()
+        assert (counts <= 600 - first).all()
+
+
+def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
+    rated = rated_walks(50, range(2030, 2031), 3)
+    linear = fit_linear(*rated)
+    assert (persistence(rated.games)[:, :, 0] == rated.games.levels).all()
+    assert (persistence(rated.games)[:, :, 1] == rated.games.levels).all()
+    for minute in (1, 20, 40):
+        expected = linear_points(plain_models(linear), rated, KNOWN, minute)
+        assert linear_forecasts(linear, rated)[:, minute - 1] == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_logistic_regression_finds_the_curve_that_chance_follows() -> None:
+    """Walks of normal steps with a known drift end above 0 with a probability that can be worked out."""
+    past, asked = rated_walks(3000, range(2030, 2031), 5), rated_walks(300, range(2031, 2032), 6)
+    found = logistic_probabilities(past, asked)
+    assert np.isnan(found[:, 23:, 0]).all()
+    assert np.isfinite(found[:, :, 1]).all()
+    for minute in (12, 36):
+        lead, left = asked.games.levels[:, minute - 1], 48 - minute
+        mean = lead + asked.margins * left / 48 + 0.05 * left
+        truth = np.array([0.5 * (1 + np.tanh(0.8 * m / (2.5 * left**0.5))) for m in mean])  # close to the normal's
+        assert np.abs(found[:, minute - 1, 1] - truth).mean() < 0.03
+
+
+def test_a_regression_on_games_that_all_ended_alike_is_nearly_sure() -> None:
+    rated = rated_walks(40, range(2030, 2031), 7)
+    won = rated.select(rated.games.final > 0)
+    found = logistic_probabilities(won, rated)[:, :, 1]
+    assert (found > 0.999).all()
+    assert (found < 1).all()
+
+
+def test_the_cells_counted_are_those_that_intervals_come_from(fold: FoldScores) -> None:
+    calibrate = rated_walks(600, range(2030, 2034), 0).of_seasons([2032])
+    leads = calibrate.games.levels
+    for stage, (_, minute) in enumerate(STAGES):
+        counts = np.bincount(lead_groups(leads[:, minute - 1]), minlength=4)
+        assert (fold.cell_games[stage] >= np.minimum(counts, MIN_CELL)).all()
+        assert fold.cell_games[stage].max() <= 600
+    assert fold.calibration_games == 600
+    assert (fold.train_seasons, fold.calibration_seasons) == ((2030, 2031), (2032,))
+
+
+def test_frozen_ratings_are_scored_with_the_margins_that_they_give(fold: FoldScores) -> None:
+    assert fold.frozen_margins == pytest.approx(fold.margins / 2)
+    carried, frozen, unknown = (
+        np.abs(fold.forecasts[name].point[:, 30] - fold.outcomes[:, 1]).mean()  # type: ignore[index]
+        for name in ("ensemble", "frozen", "no_teams")
     )
-
-
-class Shifted(Forecaster):
-    """Forecasts persistence plus an offset for each model: what each figure must be can be worked out by hand."""
-
-    def __init__(self, calibration: Games, *, seen: tuple[int, ...] = (2029,)) -> None:
-        self._seen = seen
-        self._games = len(calibration)
-        patterns = calibration.differentials[:, :18].astype(float)
-        ensemble = self.predict_arrays(patterns).ensemble
-        self._scores = ConformalScores.of(calibration.differentials[:, 23].astype(float), ensemble)
-
-    @property
-    def version(self) -> str:
-        return "0123456789abcdef"
-
-    @property
-    def info(self) -> ModelInfo:
-        return ModelInfo(
-            version=self.version,
-            horizons=(),
-            smallest_alpha=self._scores.smallest_alpha,
-            train_seasons=self._seen,
-            calibration_seasons=(CALIBRATED_ON,),
-            train_games=1,
-            calibration_games=self._games,
-            database_entries=1,
-            created_time=datetime(2030, 7, 1, tzinfo=UTC),
-            metrics=(),
-        )
-
-    def predict_arrays(self, patterns: Floats, horizon: Horizon = Horizon.HALFTIME) -> StagePredictions:
-        last = patterns[:, -1]
-        none = Neighbourhoods(np.empty((0, 0), dtype=np.int64), np.empty((0, 0)), np.empty(0))
-        return StagePredictions(last, dejavu=last + 2.0, lstm=last - 0.25, ensemble=last + 0.25, neighbourhoods=none)
-
-    def scores(self, slots: int, horizon: Horizon = Horizon.HALFTIME) -> ConformalScores:
-        assert slots == 18
-        return self._scores
-
-
-@pytest.fixture(scope="module")
-def calibration() -> Games:
-    return random_walks(CALIBRATED_ON, 600, seed=1)
-
-
-@pytest.fixture(scope="module")
-def games() -> Games:
-    return random_walks(NEW, 500, seed=2)
-
-
-@pytest.fixture(scope="module")
-def found(games: Games, calibration: Games) -> Evaluation:
-    return evaluate(Shifted(calibration), games, calibration)
-
-
-def test_errors_are_those_of_each_models_forecasts(found: Evaluation, games: Games) -> None:
-    increment = (games.differentials[:, 23] - games.differentials[:, 17]).astype(float)
-    offsets = {"ensemble": 0.25, "dejavu": 2.0, "lstm": -0.25, "persistence": 0.0}
-    assert found.overall.models.keys() == offsets.keys()
-    for name, offset in offsets.items():
-        figures = found.overall.models[name]
-        assert figures.mae.value == pytest.approx(np.abs(increment - offset).mean())
-        assert figures.rmse.value == pytest.approx(np.sqrt(np.square(increment - offset).mean()))
-        assert figures.mae.lower < figures.mae.value < figures.mae.upper
-
-
-def test_differences_are_paired_with_persistence_on_the_same_games(found: Evaluation) -> None:
-    dejavu, persistence = found.overall.models["dejavu"], found.overall.models["persistence"]
-    for metric in ("mae", "rmse", "crps", "brier"):
-        difference = getattr(dejavu, f"{metric}_difference")
-        assert difference.value == pytest.approx(getattr(dejavu, metric).value - getattr(persistence, metric).value)
-        assert getattr(persistence, f"{metric}_difference") is None
-    assert dejavu.mae_ratio is not None
-    assert dejavu.mae_ratio.value == pytest.approx(dejavu.mae.value / persistence.mae.value)
-    assert dejavu.mae_difference is not None
-    assert dejavu.mae_difference.upper - dejavu.mae_difference.lower < dejavu.mae.upper - dejavu.mae.lower
-
-
-def test_each_model_is_calibrated_for_itself(found: Evaluation) -> None:
-    """Signed residuals take an offset of the forecasts back: distributions and intervals do not suffer from it."""
-    figures = found.overall.models
-    assert figures["dejavu"].crps.value == pytest.approx(figures["persistence"].crps.value)
-    assert figures["dejavu"].brier.value == pytest.approx(figures["persistence"].brier.value)
-    for mine, baseline in zip(figures["dejavu"].intervals, figures["persistence"].intervals, strict=True):
-        assert mine.width.value == pytest.approx(baseline.width.value)
-        assert mine.coverage.value == pytest.approx(baseline.coverage.value)
-        assert mine.winkler_difference is not None
-        assert mine.winkler_difference.value == pytest.approx(0.0)
-
-
-def test_interval_figures_are_those_of_the_served_intervals(
-    found: Evaluation, games: Games, calibration: Games
-) -> None:
-    served = Shifted(calibration).scores(18)
-    for figures in found.overall.models["ensemble"].intervals:
-        intervals = [served.interval(last + 0.25, figures.alpha) for last in games.differentials[:, 17]]
-        held = [half in interval for half, interval in zip(games.differentials[:, 23], intervals, strict=True)]
-        assert figures.coverage.value == pytest.approx(np.mean(held))
-        assert figures.width.value == pytest.approx(np.mean([it.upper - it.lower for it in intervals]))
-
-
-def test_a_coverage_agrees_where_chance_alone_could_have_made_it(found: Evaluation) -> None:
-    for model in found.overall.models.values():
-        assert [each.alpha for each in model.intervals] == list(ALPHAS)
-        for each in model.intervals:
-            first, last = scores.binomial_region(500, each.nominal_coverage)
-            assert each.region == (first / 500, last / 500)
-            least, most = scores.conformal_region(500, found.calibration_games, each.alpha)
-            assert each.conformal_region == (least / 500, most / 500)
-            assert each.agrees_conformal == (least <= round(each.coverage.value * 500) <= most)
-            assert each.agrees == (first <= round(each.coverage.value * 500) <= last)
-
-
-def test_intervals_made_for_other_games_are_told_not_to_agree(calibration: Games, games: Games) -> None:
-    wilder = dataclasses.replace(games, differentials=(games.differentials * 3).astype(np.int16))
-    found = evaluate(Shifted(calibration), wilder, calibration)
-    assert not any(each.agrees for each in found.overall.models["ensemble"].intervals)
-
-
-def test_groups_by_lead_share_out_the_games(found: Evaluation, games: Games) -> None:
-    lead = np.abs(games.differentials[:, 17])
-    expected = [(lead <= 3).sum(), ((lead >= 4) & (lead <= 8)).sum(), ((lead >= 9) & (lead <= 15)).sum()]
-    assert [group.name for group in found.by_lead] == ["0-3", "4-8", "9-15", "16+"]
-    assert [group.games for group in found.by_lead] == [*expected, (lead >= 16).sum()]
-    assert sum(group.games for group in found.by_lead) == found.overall.games == 500
-
-
-def test_the_regions_of_groups_are_wider_for_being_many(found: Evaluation) -> None:
-    group = found.by_lead[0]
-    low, high = group.models["ensemble"].intervals[0].region
-    first, last = scores.binomial_region(group.games, 0.95, level=1 - 0.01 / 4)
-    assert (low, high) == (first / group.games, last / group.games)
-
-
-def test_a_group_without_games_has_no_figures(calibration: Games, games: Games) -> None:
-    level = dataclasses.replace(games, differentials=np.zeros_like(games.differentials))
-    found = evaluate(Shifted(calibration), level, calibration)
-    assert [(group.games, bool(group.models)) for group in found.by_lead] == [(500, True), *[(0, False)] * 3]
-    print_evaluation(Console(file=io.StringIO()), found)
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "season", "seen"),
-    [((2029,), NEW, None), ((NEW,), NEW, "train"), ((2029,), CALIBRATED_ON, "calibrate")],
-)
-def test_a_season_that_the_bundle_has_seen_is_marked(
-    calibration: Games, trained_on: tuple[int, ...], season: int, seen: str | None
-) -> None:
-    found = evaluate(Shifted(calibration, seen=trained_on), random_walks(season, 50, seed=3), calibration)
-    assert found.seen == seen
-    out = io.StringIO()
-    print_evaluation(Console(file=out, width=200), found)
-    assert ("!!" in out.getvalue()) == (seen is not None)
-
-
-def test_other_calibration_games_than_the_bundles_are_refused(calibration: Games, games: Games) -> None:
-    forecaster = Shifted(calibration)
-    for other in (random_walks(CALIBRATED_ON, 600, seed=9), calibration.select(np.arange(599))):
-        with pytest.raises(DataError, match="not those that bundle 0123456789abcdef was calibrated on"):
-            evaluate(forecaster, games, other)
-
-
-def test_levels_that_the_calibration_can_not_have_are_left_out(games: Games) -> None:
-    few = random_walks(CALIBRATED_ON, 20, seed=1)  # the smallest alpha is 2/21
-    found = evaluate(Shifted(few), games, few)
-    assert [each.alpha for each in found.overall.models["ensemble"].intervals] == [0.2, 0.5]
-
-
-def test_the_same_seed_gives_the_same_document_and_it_is_json(
-    found: Evaluation, games: Games, calibration: Games
-) -> None:
-    document = json.dumps(dataclasses.asdict(found), allow_nan=False)
-    assert document == json.dumps(dataclasses.asdict(evaluate(Shifted(calibration), games, calibration)))
-    assert document != json.dumps(dataclasses.asdict(evaluate(Shifted(calibration), games, calibration, seed=1)))
-
-
-def test_the_report_for_people_gives_the_verdicts(found: Evaluation) -> None:
-    out = io.StringIO()
-    print_evaluation(Console(file=out, width=80), found)
-    text = out.getvalue()
-    for model in ("Ensemble", "Dejavu", "LSTM", "Persistence"):
-        assert model in text
-    assert "× persistence" in text
-    assert "Coverage at 95 %" in text
-    assert f"{found.overall.models['ensemble'].mae.value:.3f}" in text
-    assert "…" not in text
-
-
-@pytest.mark.parametrize(
-    ("drift", "verdict"), [(0.0, "does not beat it"), (3.0, "beats it"), (-3.0, "worse than repeating the score")]
-)
-def test_the_verdict_follows_the_paired_difference(
-    calibration: Games, games: Games, drift: float, verdict: str
-) -> None:
-    """The ensemble forecasts a quarter of a point above persistence: which is wise if scores drift upwards."""
-    drifted = games.differentials.copy()
-    drifted[:, 23] += np.int16(drift)
-    found = evaluate(Shifted(calibration), dataclasses.replace(games, differentials=drifted), calibration)
-    out = io.StringIO()
-    print_evaluation(Console(file=out, width=200), found)
-    assert verdict in out.getvalue()
-
-
-def test_a_handful_of_games_has_figures_but_no_ratio_to_nothing(calibration: Games, games: Games) -> None:
-    one = games.select(np.arange(1))
-    still = dataclasses.replace(one, differentials=np.zeros_like(one.differentials))
-    found = evaluate(Shifted(calibration), still, calibration)
-    assert found.overall.models["ensemble"].mae_ratio is None
-    assert found.overall.models["ensemble"].mae.value == 0.25
-    print_evaluation(Console(file=io.StringIO()), found)
+    assert carried < frozen < unknown

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.baselines import Rated
-from dejavu_trainer.evaluate import FoldScores, score_fold
+from dejavu_trainer.evaluate import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.fit_ratings import carry
 from dejavu_trainer.games import Games
 from dejavu_trainer.plays import DataError
-from dejavu_trainer.result import Method, Result, result_of
+from dejavu_trainer.result import RESULT_STEPS, Method, Result, result_of
+
+STEPS: Final = SCORING_STEPS + RESULT_STEPS
+"""How often `evaluate` tells how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def evaluate(
         season: to test on.
         seed: of the bootstrap.
         resamples: of the bootstrap.
-        advance: called with 1 after each of SCORING_STEPS + RESULT_STEPS.
+        advance: called with 1 after each of STEPS.
 
     Raises:
         DataError: if the games are not those that the bundle was made from, there are none of the season, or none

@@ -12,13 +12,9 @@ from rich.console import Console
 
 from dejavu_models.bundle import load_bundle
 from dejavu_models.registry import default_bundle
-from dejavu_trainer import evaluate_bundle, html_report, report
 from dejavu_trainer.bars import Bars
 from dejavu_trainer.commands import Data, Json, Season, Seed, app, print_json, refusing, seasons_of
-from dejavu_trainer.evaluate import SCORING_STEPS
-from dejavu_trainer.fold_files import write_whole
 from dejavu_trainer.games import load_games
-from dejavu_trainer.result import RESULT_STEPS, Method, result_of, to_json
 
 RESULT, PAGE, SUMMARY = "backtest.json", "backtest.html", "backtest.md"
 """What `backtest` writes beside its folds: for programs, for people, and for documentation."""
@@ -38,13 +34,18 @@ def evaluate(
     The data must hold the seasons that the bundle was made from, too: ratings are carried through them, and the simpler
     forecasts are fitted and calibrated on them.
     """
+    # Late: what scores and draws takes seconds to load, and only these commands need it.
+    from dejavu_trainer import evaluate_bundle, html_report, report  # noqa: PLC0415
+    from dejavu_trainer.fold_files import write_whole  # noqa: PLC0415
+    from dejavu_trainer.result import to_json  # noqa: PLC0415
+
     with refusing():
         forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
         with Bars() as bars:
             seasons = evaluate_bundle.seasons_needed(forecaster, season)
             with bars.stage("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
-            with bars.stage("Evaluate", SCORING_STEPS + RESULT_STEPS) as advance:
+            with bars.stage("Evaluate", evaluate_bundle.STEPS) as advance:
                 found = evaluate_bundle.evaluate(forecaster, games, season, seed=seed, advance=advance)
         title = f"Model {found.model_version} on the season of {season}: {found.result.games:,} games"
         warning = ""
@@ -84,9 +85,10 @@ def backtest(
     Trains on all seasons that the data holds before those to calibrate on. Writes backtest.json, backtest.html and
     backtest.md into the folder. A run that was killed goes on with the folds that it had not finished.
     """
-    # Late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import backtest as walk_forward  # noqa: PLC0415
-    from dejavu_trainer import fit_lstm, recipe  # noqa: PLC0415
+    from dejavu_trainer import fit_lstm, html_report, recipe, report  # noqa: PLC0415
+    from dejavu_trainer.fold_files import write_whole  # noqa: PLC0415
+    from dejavu_trainer.result import RESULT_STEPS, Method, result_of, to_json  # noqa: PLC0415
 
     seasons = seasons_of("--test", test)
     tried = recipe.Recipe(prototypes=prototypes)

@@ -233,7 +233,10 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """Means of a metric over a batch's groups: (groups,), and in each resample (resamples, groups)."""
+    """Means of a metric over a batch's groups: (groups,), and in each resample (resamples, groups).
+
+    NaN in resamples that have no game of the group.
+    """
 
     value: Floats
     resampled: Floats
@@ -246,20 +249,22 @@ class _Means:
         with np.errstate(divide="ignore", invalid="ignore"):
             return _Means(self.value / other.value - 1, self.resampled / other.resampled - 1)
 
-    def estimate(self, group: int, bootstrap: GameBootstrap) -> Estimate | None:
-        """The figure of one group; None if it is not finite in every resample that has a game of the group."""
-        resampled = self.resampled[:, group]
-        drawn = resampled[~np.isnan(resampled)]
-        if not np.isfinite(self.value[group]) or not len(drawn) or not np.isfinite(drawn).all():
-            return None
-        return Estimate(float(self.value[group]), *bootstrap.interval(drawn))
+    def estimates(self, bootstrap: GameBootstrap) -> list[Estimate | None]:
+        """The figure of each group; None if it is not finite in a resample that has a game of the group."""
+        ends = bootstrap.intervals(self.resampled)
+        return [
+            Estimate(*map(float, each)) if np.isfinite(each).all() else None
+            for each in zip(self.value, *ends, strict=True)
+        ]
 
 
 def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap: GameBootstrap) -> list[GroupFigures]:
     horizon = HORIZONS[place]
     outcomes = found.outcomes[:, place]
     cases = np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1)  # (n, groups)
-    counts = _Means(cases.mean(axis=0), bootstrap.resampled_means(cases))
+    # They are whole numbers, but for rounding.
+    resampled = np.rint(bootstrap.resampled_means(cases) * len(found)) / len(found)
+    counts = _Means(cases.mean(axis=0), np.where(resampled > 0, resampled, np.nan))
     means: dict[str, dict[str, _Means]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
     for name in SMALL_FORECASTERS if small else FORECASTERS:
@@ -277,7 +282,7 @@ def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap:
         if groups[0].kind in CALIBRATION_KINDS:
             probability = found.forecasts[name].probability[:, stages_of(horizon)]
             means[name]["ece"] = _calibration_errors(probability, outcomes > 0, groups, counts, bootstrap)
-    return [_of_group(index, group, means, bootstrap) for index, group in enumerate(groups)]
+    return _of_groups(groups, means, bootstrap)
 
 
 def _ratios(columns: dict[str, Floats], counts: _Means, bootstrap: GameBootstrap) -> dict[str, _Means]:
@@ -314,24 +319,34 @@ def _calibration_errors(
     return _Means(np.array(values), np.stack(resampled, axis=1))
 
 
-def _of_group(index: int, group: _Group, means: dict[str, dict[str, _Means]], bootstrap: GameBootstrap) -> GroupFigures:
-    def estimates(of: dict[str, _Means]) -> dict[str, Estimate]:
-        found = {metric: each.estimate(index, bootstrap) for metric, each in of.items()}
-        return {metric: it for metric, it in found.items() if it is not None}
-
-    values = {name: estimates({key: mine[key] for key in METRICS if key in mine}) for name, mine in means.items()}
-    differences: dict[str, dict[str, dict[str, Estimate]]] = {}
-    relative: dict[str, dict[str, dict[str, Estimate]]] = {}
+def _of_groups(
+    groups: Sequence[_Group], means: dict[str, dict[str, _Means]], bootstrap: GameBootstrap
+) -> list[GroupFigures]:
+    result = [GroupFigures(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
     for name, mine in means.items():
+        _keep(result, {metric: mine[metric] for metric in METRICS if metric in mine}, bootstrap, "values", name)
         for reference in REFERENCES:
             if name != reference:
                 theirs = means[reference]
                 shared = [metric for metric in SCORES if metric in mine and metric in theirs]
-                differences.setdefault(name, {})[reference] = estimates(
-                    {key: mine[key] - theirs[key] for key in shared}
-                )
-                relative.setdefault(name, {})[reference] = estimates(
-                    {key: mine[key].over(theirs[key]) for key in shared}
-                )
-    which = group.which
-    return GroupFigures(int(which.any(axis=1).sum()), int(which.sum()), values, differences, relative)
+                less = {metric: mine[metric] - theirs[metric] for metric in shared}
+                _keep(result, less, bootstrap, "differences", name, reference)
+                over = {metric: mine[metric].over(theirs[metric]) for metric in shared}
+                _keep(result, over, bootstrap, "relative", name, reference)
+    return result
+
+
+def _keep(
+    result: list[GroupFigures], means: dict[str, _Means], bootstrap: GameBootstrap, field: str, *path: str
+) -> None:
+    """Puts figures in their places in each group, by metric; those that are not there are left out."""
+    places = []
+    for group in result:
+        place = getattr(group, field)
+        for key in path:
+            place = place.setdefault(key, {})
+        places.append(place)
+    for metric, each in means.items():
+        for place, it in zip(places, each.estimates(bootstrap), strict=True):
+            if it is not None:
+                place[metric] = it

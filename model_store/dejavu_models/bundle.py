@@ -170,6 +170,7 @@ def combination_to_bytes(linear: LinearModels, combination: Combination) -> byte
     """The linear models and how all are combined, as a .npz file."""
     return _packed(
         coefficients=linear.coefficients,
+        scales=linear.scales,
         dejavu_weights=combination.dejavu_weights,
         shrinkage=combination.shrinkage,
     )
@@ -182,7 +183,8 @@ def combination_from_bytes(content: bytes) -> tuple[LinearModels, Combination]:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is not what that writes.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-        return LinearModels(columns["coefficients"]), Combination(columns["dejavu_weights"], columns["shrinkage"])
+        linear = LinearModels(columns["coefficients"], columns["scales"])
+        return linear, Combination(columns["dejavu_weights"], columns["shrinkage"])
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

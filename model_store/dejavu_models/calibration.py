@@ -65,6 +65,7 @@ class Calibration:
             edges=np.array([edge for each in ordered for edge in each.edges], dtype=np.float64),
             sizes=np.array([len(cell) for cell in cells], dtype=np.int32),
             residuals=np.concatenate(cells).astype(np.float32),
+            scales=np.array([each.scales for each in ordered], dtype=np.float64),
         )
         return buffer.getvalue()
 
@@ -76,8 +77,8 @@ class Calibration:
             ValueError, KeyError, OSError, zipfile.BadZipFile: if it is not what `to_bytes` writes.
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-            situations, counts, edges, sizes, residuals = (
-                columns[name] for name in ("situations", "cells", "edges", "sizes", "residuals")
+            situations, counts, edges, sizes, residuals, scales = (
+                columns[name] for name in ("situations", "cells", "edges", "sizes", "residuals", "scales")
             )
         if (
             situations.shape != (len(counts), 3)
@@ -87,16 +88,21 @@ class Calibration:
             or counts.sum() != len(sizes)
             or len(edges) != len(sizes) - len(counts)
             or sizes.sum() != len(residuals)
+            or len(scales) != len(counts)
         ):
             raise ValueError("the columns do not fit together")
         cells = iter(np.split(residuals.astype(np.float64), np.cumsum(sizes)[:-1]))
         between = iter(edges.tolist())
         distributions = {}
-        for (horizon, minute, mode), count in zip(situations.tolist(), counts.tolist(), strict=True):
+        for (horizon, minute, mode), count, its_scales in zip(
+            situations.tolist(), counts.tolist(), scales.tolist(), strict=True
+        ):
             situation = Situation(HORIZONS[horizon], minute, mode)
             of_situation = tuple(ConformalScores(next(cells)) for _ in range(count))
             its_edges = tuple(next(between) for _ in range(count - 1))
-            distributions[situation] = PredictiveDistribution(THRESHOLDS[situation.horizon], its_edges, of_situation)
+            distributions[situation] = PredictiveDistribution(
+                THRESHOLDS[situation.horizon], its_edges, of_situation, tuple(its_scales)
+            )
         return cls(distributions)
 
     def rounded(self) -> Calibration:

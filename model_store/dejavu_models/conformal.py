@@ -6,8 +6,10 @@ Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; the asymmetric
 Conformalized Quantile Regression, 2019). All levels together are a conformal predictive distribution (Vovk, Shen,
 Manokhin & Xie, Nonparametric predictive distributions based on conformal prediction, 2019).
 
-Residuals are kept apart by the size of the lead, so that what holds on average holds for close and for decided games
-too: Mondrian categories (Vovk et al. 2005, section 4.5).
+What holds on average has to hold for close and for decided games too. So residuals are divided by how far the models are
+off at leads of that size, as the training games tell (normalised conformal prediction: Papadopoulos, Gammerman & Vovk,
+2008), and kept apart by the size of the lead where there are enough of them (Mondrian categories: Vovk et al. 2005,
+section 4.5).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.types import Horizon, Interval
@@ -29,7 +32,10 @@ THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
 which is no lead; at the end there is no tie."""
 
 LEAD_EDGES: Final = (3.5, 8.5, 15.5)
-"""Between the cells, by |lead| in points: 0–3, 4–8, 9–15, 16 and more."""
+"""Between groups of games, by |lead| in points: 0–3, 4–8, 9–15, 16 and more. A group has a scale; one or several of them
+are a cell."""
+
+UNSCALED: Final = (1.0,) * (len(LEAD_EDGES) + 1)
 
 MIN_CELL: Final = 1000
 """The fewest calibration games of a cell, where there is more than one. A probability taken from n residuals is off by
@@ -40,7 +46,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class ConformalScores:
-    """Residuals of calibration games, in points, ascending.
+    """Residuals of calibration games, ascending.
 
     Raises:
         ValueError: if there are none, or they are not finite and ascending.
@@ -111,34 +117,45 @@ class ConformalScores:
 
 @dataclass(frozen=True)
 class PredictiveDistribution:
-    """The differential at a horizon, given a point forecast and the lead: one distribution of residuals for each cell.
+    """The differential at a horizon, given a point forecast and the lead.
 
-    A residual is outcome − forecast. In all cells but the first it is turned towards the leader (its sign changed where
-    the away team leads), because home and away teams lose leads alike; in the first, where the lead may change
-    hands with a basket, it is not, so that nothing jumps where the lead changes its sign.
+    A residual is outcome − forecast, over the scale of its group. In all cells but the first it is turned towards the
+    leader (its sign changed where the away team leads), because home and away teams lose leads alike; in the first,
+    where the lead may change hands with a basket, it is not, so that nothing jumps where the lead changes its sign.
 
     Attributes:
         threshold: of the differential, in points, beyond which the home team leads.
-        edges: between the cells, by |lead|, in points, ascending; a cell begins at its lower edge.
+        edges: between the cells, by |lead|, in points: some of LEAD_EDGES, ascending.
         cells: the residuals, one more than edges.
+        scales: of the groups between LEAD_EDGES, in points; known before the calibration games were.
 
     Raises:
-        ValueError: if cells and edges do not fit together.
+        ValueError: if these do not fit together.
     """
 
     threshold: float
     edges: tuple[float, ...]
     cells: tuple[ConformalScores, ...]
+    scales: tuple[float, ...] = UNSCALED
 
     def __post_init__(self) -> None:
         if len(self.cells) != len(self.edges) + 1:
             raise ValueError(f"{len(self.cells)} cells and {len(self.edges)} edges between them")
-        if any(not math.isfinite(edge) or edge <= 0 for edge in self.edges) or sorted(set(self.edges)) != [*self.edges]:
-            raise ValueError("edges must be positive and ascend")
+        if self.edges != tuple(edge for edge in LEAD_EDGES if edge in self.edges):
+            raise ValueError(f"edges must be some of {LEAD_EDGES}, and ascend")
+        if len(self.scales) != len(UNSCALED) or not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"there must be {len(UNSCALED)} scales, positive and finite")
 
     @classmethod
     def of(
-        cls, horizon: Horizon, points: Floats, leads: Floats, outcomes: Floats, *, min_cell: int = MIN_CELL
+        cls,
+        horizon: Horizon,
+        points: Floats,
+        leads: Floats,
+        outcomes: Floats,
+        *,
+        scales: Sequence[float] = UNSCALED,
+        min_cell: int = MIN_CELL,
     ) -> PredictiveDistribution:
         """From the forecasts of calibration games, (n,) each, in points; n ≥ 1.
 
@@ -147,11 +164,11 @@ class PredictiveDistribution:
         """
         size = np.abs(leads)
         edges = _joined(size, min_cell)
-        residuals = outcomes - points
+        residuals = (outcomes - points) / np.asarray(scales)[lead_groups(leads)]
         place = np.searchsorted(edges, size, side="right")
         turned = np.where((leads < 0) & (place > 0), -residuals, residuals)
         cells = tuple(ConformalScores(np.sort(turned[place == cell])) for cell in range(len(edges) + 1))
-        return cls(THRESHOLDS[horizon], edges, cells)
+        return cls(THRESHOLDS[horizon], edges, cells, tuple(map(float, scales)))
 
     @property
     def games(self) -> int:
@@ -163,20 +180,23 @@ class PredictiveDistribution:
         """The smallest alpha for which every cell has an interval."""
         return 2 * max(cell.smallest_level for cell in self.cells)
 
-    def place(self, leads: Floats) -> Integers:
-        """The cell of each lead, (n,) → (n,)."""
-        return np.searchsorted(self.edges, np.abs(leads), side="right").astype(np.int64)
+    @cached_property
+    def _cell_of_group(self) -> tuple[int, ...]:
+        return tuple(bisect.bisect_right(self.edges, least) for least in (0.0, *LEAD_EDGES))
 
     def scores(self, lead: float) -> ConformalScores:
-        """The residuals that speak of a game with this lead, in points."""
-        return self.cells[self._cell(lead)]
+        """The residuals that speak of a game with this lead, over their scales and turned as they are kept."""
+        return self.cells[self._cell_of_group[_group(lead)]]
 
-    def _cell(self, lead: float) -> int:
-        return bisect.bisect_right(self.edges, abs(lead))
+    def sample(self, lead: float) -> ConformalScores:
+        """The residuals as they apply to a game with this lead: outcome − forecast, in points."""
+        group = _group(lead)
+        residuals = self.cells[self._cell_of_group[group]].residuals * self.scales[group]
+        return ConformalScores(-residuals[::-1] if self._turned(lead, group) else residuals)
 
-    def _turned(self, lead: float) -> bool:
+    def _turned(self, lead: float, group: int) -> bool:
         """Whether residuals of this lead are turned: those of the away team's, beyond the first cell."""
-        return lead < 0 and self._cell(lead) > 0
+        return lead < 0 and self._cell_of_group[group] > 0
 
     def interval(self, point: float, lead: float, alpha: float) -> Interval:
         """The interval around a point forecast; nested in alpha.
@@ -198,16 +218,17 @@ class PredictiveDistribution:
         Raises:
             ValueError: if a level is nearer to 0 or 1 than half of `smallest_alpha`.
         """
-        scores = self.scores(lead)
-        if self._turned(lead):
-            return [point - scores.quantile(1 - level) for level in levels]
-        return [point + scores.quantile(level) for level in levels]
+        group = _group(lead)
+        scores, scale = self.cells[self._cell_of_group[group]], self.scales[group]
+        if self._turned(lead, group):
+            return [point - scale * scores.quantile(1 - level) for level in levels]
+        return [point + scale * scores.quantile(level) for level in levels]
 
     def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
         """P(differential > threshold); never falls as point and lead rise.
 
-        Two cells differ by chance too, and a probability must not fall because a lead has grown into the next one. So a
-        lead counts as at least as safe as the cells of smaller leads would have it.
+        Two groups differ by chance too, and a probability must not fall because a lead has grown into the next one. So
+        a lead counts as at least as safe as the groups of smaller leads would have it.
 
         Args:
             points: (n,) point forecasts.
@@ -217,26 +238,42 @@ class PredictiveDistribution:
             (n,), in (0, 1).
         """
         needed = self.threshold - points
-        place = self.place(leads)
-        result = self.cells[0].share_above(needed)
-        for cell in range(1, len(self.cells)):
-            home, away = (place >= cell) & (leads > 0), (place >= cell) & (leads < 0)
+        group = lead_groups(leads)
+        result = self.cells[0].share_above(needed / self.scales[0])
+        for smaller in range(1, len(self.scales)):
+            cell = self.cells[self._cell_of_group[smaller]]
+            home, away = (group >= smaller) & (leads > 0), (group >= smaller) & (leads < 0)
+            scaled = needed / self.scales[smaller]
             if home.any():
-                result[home] = np.maximum(result[home], self.cells[cell].share_above(needed[home]))
+                result[home] = np.maximum(result[home], cell.share_above(scaled[home]))
             if away.any():
-                result[away] = np.minimum(result[away], 1 - self.cells[cell].share_above(-needed[away]))
+                turned = self._cell_of_group[smaller] > 0
+                share = 1 - cell.share_above(-scaled[away]) if turned else cell.share_above(scaled[away])
+                result[away] = np.minimum(result[away], share)
         return result
 
     def home_lead_probability_of(self, point: float, lead: float) -> float:
         """As `home_lead_probability`, for one game: arrays of one value cost several times as much."""
         needed = self.threshold - point
-        result = self.cells[0].share_above_one(needed)
-        for cell in range(1, self._cell(lead) + 1):
+        result = self.cells[0].share_above_one(needed / self.scales[0])
+        for smaller in range(1, _group(lead) + 1):
+            cell, scaled = self.cells[self._cell_of_group[smaller]], needed / self.scales[smaller]
             if lead > 0:
-                result = max(result, self.cells[cell].share_above_one(needed))
+                result = max(result, cell.share_above_one(scaled))
+            elif self._cell_of_group[smaller] > 0:
+                result = min(result, 1 - cell.share_above_one(-scaled))
             else:
-                result = min(result, 1 - self.cells[cell].share_above_one(-needed))
+                result = min(result, cell.share_above_one(scaled))
         return result
+
+
+def lead_groups(leads: Floats | NDArray[np.integer]) -> Integers:
+    """Which of 0–3, 4–8, 9–15, 16 or more points each lead lies in, whoever has it: (n,) → (n,)."""
+    return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
+
+
+def _group(lead: float) -> int:
+    return bisect.bisect_right(LEAD_EDGES, abs(lead))
 
 
 def _joined(size: Floats, min_cell: int) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
+from dejavu_models.conformal import UNSCALED
 from dejavu_models.types import MAX_SLOTS, Horizon
 
 HORIZONS: Final = (Horizon.HALFTIME, Horizon.FINAL)
@@ -34,12 +35,15 @@ class LinearModels:
     Attributes:
         coefficients: (2 horizons, 48 minutes, 2 modes, 3), for minutes 0 (before tip-off) to 47; NaN where a horizon
             has passed (HALFTIME from minute 24 on). The margin slope of mode UNKNOWN is 0.
+        scales: (2 horizons, 48 minutes, 2 modes, 4), how far off they are on the training games, as a root mean square
+            in points, by the groups between `conformal.LEAD_EDGES`; all 1 if that is not to count.
 
     Raises:
         ValueError: if the shape is another, or a coefficient that is needed is not finite.
     """
 
     coefficients: Floats
+    scales: Floats = field(default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MODES), len(UNSCALED))))
     _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 modes, 2 horizons, 3)
 
     def __post_init__(self) -> None:
@@ -51,6 +55,10 @@ class LinearModels:
                 raise ValueError(f"linear coefficients for {horizon.value} must be finite")
         if np.nan_to_num(values[:, :, UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("without an expected margin there is no slope for it")
+        if self.scales.shape != (*values.shape[:3], len(UNSCALED)) or not (
+            np.isfinite(self.scales).all() and (self.scales > 0).all()
+        ):
+            raise ValueError(f"linear scales of shape {self.scales.shape} must be positive and finite")
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats) -> Floats:

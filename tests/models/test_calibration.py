@@ -20,7 +20,14 @@ SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
 def distribution(situation: Situation, games: int, scale: float) -> PredictiveDistribution:
     rng = np.random.default_rng(games)
     leads = rng.normal(0, 10, games)
-    return PredictiveDistribution.of(situation.horizon, leads, leads, leads + rng.normal(0, scale, games), min_cell=40)
+    return PredictiveDistribution.of(
+        situation.horizon,
+        leads,
+        leads,
+        leads + rng.normal(0, scale, games),
+        scales=(scale, scale + 1, scale + 2, scale + 3),
+        min_cell=40,
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -34,7 +41,7 @@ def test_a_calibration_comes_back_from_its_bytes(drawn: dict[Situation, tuple[in
     assert back.smallest_alpha == calibration.smallest_alpha
     for situation, one in calibration.distributions.items():
         other = back.distributions[situation]
-        assert (other.threshold, other.edges) == (one.threshold, one.edges)
+        assert (other.threshold, other.edges, other.scales) == (one.threshold, one.edges, one.scales)
         for mine, its in zip(one.cells, other.cells, strict=True):
             assert its.residuals == pytest.approx(mine.residuals, abs=1e-5)
 
@@ -74,6 +81,9 @@ def test_there_must_be_a_distribution() -> None:
         ("cells", np.array([0], dtype=np.int16)),
         ("cells", np.array([2], dtype=np.int16)),
         ("edges", np.array([3.5])),
+        ("scales", np.ones((2, 4))),
+        ("scales", np.ones((1, 3))),
+        ("scales", np.zeros((1, 4))),
         ("sizes", np.array([0], dtype=np.int32)),
         ("sizes", np.array([4], dtype=np.int32)),
         ("residuals", np.array([0.0, 1.0, np.nan], dtype=np.float32)),

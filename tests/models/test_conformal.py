@@ -9,7 +9,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import LEAD_EDGES, ConformalScores, PredictiveDistribution
+from dejavu_models.conformal import (
+    LEAD_EDGES,
+    UNSCALED,
+    ConformalScores,
+    PredictiveDistribution,
+    lead_groups,
+)
 from dejavu_models.types import Horizon
 
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
@@ -30,7 +36,8 @@ def one_cell(residuals: list[float], threshold: float = 0.0) -> PredictiveDistri
 def distributions(draw: st.DrawFn) -> PredictiveDistribution:
     edges = tuple(sorted(draw(st.sets(st.sampled_from(LEAD_EDGES)))))
     cells = tuple(scores(draw(RESIDUALS)) for _ in range(len(edges) + 1))
-    return PredictiveDistribution(draw(st.sampled_from([0.0, 0.5])), edges, cells)
+    scales = tuple(draw(st.lists(st.floats(0.1, 20), min_size=4, max_size=4)))
+    return PredictiveDistribution(draw(st.sampled_from([0.0, 0.5])), edges, cells, scales)
 
 
 def alpha_of(distribution: PredictiveDistribution, share: float) -> float:
@@ -201,10 +208,40 @@ def test_intervals_hold_for_close_and_for_decided_games_and_for_both_leaders() -
     missed: dict[tuple[int, bool], list[bool]] = {}
     for lead, point, outcome in zip(leads.tolist(), points.tolist(), outcomes.tolist(), strict=True):
         hit = outcome in distribution.interval(point, lead, 0.2)
-        missed.setdefault((int(distribution.place(np.array([lead]))[0]), lead < 0), []).append(hit)
+        missed.setdefault((int(lead_groups(np.array([lead]))[0]), lead < 0), []).append(hit)
     assert len(missed) == 8
     for hits in missed.values():
         assert np.mean(hits) == pytest.approx(0.8, abs=0.045)
+
+
+def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() -> None:
+    rng = np.random.default_rng(3)
+    scales = (2.0, 4.0, 6.0, 9.0)
+
+    def games(count: int) -> tuple[Floats, Floats]:
+        leads = rng.normal(0, 10, count).round()
+        return leads, leads + rng.normal(0, 1, count) * np.array(scales)[lead_groups(leads)]
+
+    leads, outcomes = games(4000)
+    distribution = PredictiveDistribution.of(Horizon.FINAL, leads, leads, outcomes, scales=scales, min_cell=10**9)
+    assert len(distribution.cells) == 1
+    leads, outcomes = games(20_000)
+    for group in range(4):
+        rows = np.flatnonzero(lead_groups(leads) == group)
+        found = [distribution.interval(lead, lead, 0.2) for lead in leads[rows].tolist()]
+        hits = [outcome in interval for outcome, interval in zip(outcomes[rows].tolist(), found, strict=True)]
+        assert np.mean(hits) == pytest.approx(0.8, abs=0.03)
+
+
+@given(distributions(), LEADS, st.floats(0.05, 0.95))
+def test_the_sample_is_what_quantiles_are_taken_from(
+    distribution: PredictiveDistribution, lead: float, level: float
+) -> None:
+    sample = distribution.sample(lead)
+    assert sample.games == distribution.scores(lead).games
+    least = distribution.smallest_alpha / 2
+    chosen = min(max(level, least), 1 - least)
+    assert distribution.quantiles(7.0, lead, [chosen])[0] == pytest.approx(7.0 + sample.quantile(chosen), abs=1e-9)
 
 
 @given(st.integers(1, 6000), st.integers(1, 2000), st.floats(1, 25))
@@ -222,7 +259,13 @@ def test_scores_that_are_none_are_refused(bad: list[float]) -> None:
         ConformalScores(np.array(bad, dtype=float))
 
 
-@pytest.mark.parametrize("edges", [(), (1.0, 2.0), (-1.0,), (float("nan"),), (float("inf"),)])
+@pytest.mark.parametrize("edges", [(), (3.5, 8.5), (5.0,), (-3.5,), (float("nan"),), (float("inf"),)])
 def test_cells_and_edges_must_fit_together(edges: tuple[float, ...]) -> None:
     with pytest.raises(ValueError):
         PredictiveDistribution(0.0, edges, (scores([0.0]), scores([1.0])))
+
+
+@pytest.mark.parametrize("scales", [(), UNSCALED[1:], (0.0, *UNSCALED[1:]), (float("inf"), *UNSCALED[1:])])
+def test_scales_are_positive_and_one_for_each_group(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError):
+        PredictiveDistribution(0.0, (), (scores([0.0]),), scales)

@@ -40,6 +40,8 @@ def test_a_horizon_that_has_passed_has_no_increment() -> None:
 def test_coefficients_of_another_form_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         LinearModels(coefficients()[:, :47])
+    with pytest.raises(ValueError, match="scales"):
+        LinearModels(coefficients(), np.zeros((2, 48, 2, 4)))
     missing, misplaced = coefficients(), coefficients()
     missing[0, 23] = np.nan
     with pytest.raises(ValueError, match="halftime"):

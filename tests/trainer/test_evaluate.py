@@ -7,10 +7,11 @@ from tests.support.plain_models import plain_calibration, plain_models
 
 from dejavu_models import scores
 from dejavu_models.calibration import Situation
+from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.types import Horizon
 from dejavu_trainer.baselines import linear_forecasts, logistic_probabilities, persistence
-from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, lead_groups
+from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores
 from dejavu_trainer.fit_linear import fit_linear
 
 

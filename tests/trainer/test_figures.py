@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tests.support.folds import walk_fold
 
 from dejavu_models import scores
+from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluate import FORECASTERS, FoldScores, Forecasts, lead_groups
+from dejavu_trainer.evaluate import FORECASTERS, FoldScores, Forecasts
 from dejavu_trainer.figures import (
     LEADS,
     LEVELS,

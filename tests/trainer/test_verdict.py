@@ -7,9 +7,10 @@ import pytest
 from tests.support.folds import walk_fold
 
 from dejavu_models import scores
+from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluate import STAGES, FoldScores, lead_groups
+from dejavu_trainer.evaluate import STAGES, FoldScores
 from dejavu_trainer.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
 
 

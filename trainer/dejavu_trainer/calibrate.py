@@ -64,7 +64,12 @@ def calibrate(models: PointModels, games: Games, margins: Floats, min_cell: int 
     outcomes = games.outcomes
     distributions = {
         Situation(horizon, asked.minute, asked.mode): PredictiveDistribution.of(
-            horizon, asked.predictions.ensemble[:, place], asked.leads, outcomes[:, place], min_cell=min_cell
+            horizon,
+            asked.predictions.ensemble[:, place],
+            asked.leads,
+            outcomes[:, place],
+            scales=models.linear.scales[place, asked.minute, asked.mode].tolist(),
+            min_cell=min_cell,
         )
         for asked in ask_all(models, games, margins)
         for place, horizon in enumerate(HORIZONS)

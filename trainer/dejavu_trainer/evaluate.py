@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dejavu_models import scores
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.calibration import Calibration, Situation
-from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, ConformalScores, PredictiveDistribution
+from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.stage import PointModels
 from dejavu_models.types import MAX_SLOTS
@@ -162,7 +162,10 @@ def score_fold(
         "no_teams": _forecasts(no_teams, served[UNKNOWN], test),
     }
     for name in (*PARTS, *BASELINES):
-        forecasts[name] = _forecasts(points[name], _own_calibration(past[name], calibrate, min_cell), test)
+        # Persistence has no training games that could tell how far off it is.
+        scales = np.ones_like(models.linear.scales) if name == "persistence" else models.linear.scales
+        own = _own_calibration(past[name], calibrate, scales[:, :, KNOWN], min_cell)
+        forecasts[name] = _forecasts(points[name], own, test)
     told(1)
     forecasts[LOGISTIC] = Forecasts(_by_stage(logistic_probabilities(earlier, test)))
     told(1)
@@ -207,11 +210,16 @@ def point_forecasts(models: PointModels, rated: Rated) -> dict[str, Floats]:
     return result
 
 
-def _own_calibration(points: Floats, calibrate: Rated, min_cell: int) -> list[PredictiveDistribution]:
+def _own_calibration(points: Floats, calibrate: Rated, scales: Floats, min_cell: int) -> list[PredictiveDistribution]:
     leads, outcomes = calibrate.games.levels, calibrate.games.outcomes
     return [
         PredictiveDistribution.of(
-            HORIZONS[place], points[:, minute - 1, place], leads[:, minute - 1], outcomes[:, place], min_cell=min_cell
+            HORIZONS[place],
+            points[:, minute - 1, place],
+            leads[:, minute - 1],
+            outcomes[:, place],
+            scales=scales[place, minute].tolist(),
+            min_cell=min_cell,
         )
         for place, minute in STAGES
     ]
@@ -231,24 +239,11 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
             if len(rows):
                 # The games of one group and side share their distribution, up to the point forecast.
                 one = float(lead[rows[0]])
-                residuals, error = sample(distribution, one), came[rows] - at[rows]
+                residuals, error = distribution.sample(one), came[rows] - at[rows]
                 crps[rows, column] = scores.crps(np.zeros(len(rows)), residuals.residuals, error)
                 pit[rows, column] = 1 - residuals.share_above(error)
                 lower[rows, column], upper[rows, column] = at[rows, None] + _offsets(distribution, one)
     return Forecasts(probability, point, lower, upper, crps, pit)
-
-
-def lead_groups(leads: NDArray[np.integer] | Floats) -> NDArray[np.int64]:
-    """Which of 0–3, 4–8, 9–15, 16 or more points each lead lies in, whoever has it."""
-    return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
-
-
-def sample(distribution: PredictiveDistribution, lead: float) -> ConformalScores:
-    """The residuals as they apply to a game with this lead: outcome − forecast, in points."""
-    found = distribution.scores(lead)
-    if lead < 0 and found is not distribution.cells[0]:  # turned towards the leader
-        return ConformalScores(-found.residuals[::-1])
-    return found
 
 
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from dejavu_models import scores
 from dejavu_models.arrays import Floats
+from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS
 from dejavu_models.scores import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, Forecasts, lead_groups
+from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, Forecasts
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, both ends included."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_models.arrays import Floats
+from dejavu_models.conformal import UNSCALED, lead_groups
 from dejavu_models.linear import HORIZONS, INTERCEPT, KNOWN, MARGIN_SLOPE, MODES, SLOPE, UNKNOWN, LinearModels
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.games import Games
+
+PRIOR_GAMES = 40
+LEAST_SCALE = 0.1
+"""In points: what hardly varies in little data must not be divided by next to nothing."""
 
 
 def fit_linear(games: Games, margins: Floats) -> LinearModels:
@@ -33,7 +38,28 @@ def fit_linear(games: Games, margins: Floats) -> LinearModels:
             if minute <= horizon.last_slot:
                 coefficients[place, minute, KNOWN] = known[:, place]
                 coefficients[place, minute, UNKNOWN] = (unknown[INTERCEPT, place], unknown[SLOPE, place], 0.0)
-    return LinearModels(coefficients)
+    linear = LinearModels(coefficients)
+    return LinearModels(coefficients, _scales(games.levels, linear_residuals(linear, games, margins)))
+
+
+def _scales(leads: Floats, residuals: Floats) -> Floats:
+    """How far off the models are by minute, mode, horizon and group of leads; see `LinearModels.scales`.
+
+    Groups of few games are drawn towards the whole, by as much as PRIOR_GAMES of it weigh. Before tip-off, where there
+    is no lead, and for horizons that have passed it is 1.
+    """
+    squares = np.square(residuals)  # (n, 47 minutes, 2 modes, 2 horizons)
+    whole = squares.mean(axis=0)
+    groups = lead_groups(leads)
+    scales = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MODES), len(UNSCALED)))
+    for group in range(len(UNSCALED)):
+        of_group = (groups == group)[:, :, None, None]
+        counts = of_group.sum(axis=0)
+        mean = ((squares * of_group).sum(axis=0) + PRIOR_GAMES * whole) / (counts + PRIOR_GAMES)
+        scales[:, 1:, :, group] = np.sqrt(mean).transpose(2, 0, 1)
+    for place, horizon in enumerate(HORIZONS):
+        scales[place, horizon.last_slot + 1 :] = 1.0
+    return np.maximum(scales, LEAST_SCALE)
 
 
 def leads_by_minute(games: Games) -> Floats:

@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 
 from dejavu_models import scores
+from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS
 from dejavu_models.scores import Estimate, GameBootstrap
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores, lead_groups
+from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
 from dejavu_trainer.figures import LEADS, LEVELS, losses, pool, stages_of
 
 JUDGED: Final = ("ensemble", "no_teams")

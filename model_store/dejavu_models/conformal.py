@@ -32,8 +32,8 @@ THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
 which is no lead; at the end there is no tie."""
 
 LEAD_EDGES: Final = (3.5, 8.5, 15.5)
-"""Between groups of games, by |lead| in points: 0–3, 4–8, 9–15, 16 and more. A group has a scale; one or several of them
-are a cell."""
+"""Between groups of games, by |lead| in points: 0–3, 4–8, 9–15, 16 and more. A group has a scale; a cell is one group or
+several."""
 
 UNSCALED: Final = (1.0,) * (len(LEAD_EDGES) + 1)
 

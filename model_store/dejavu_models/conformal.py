@@ -6,10 +6,10 @@ Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; the asymmetric
 Conformalized Quantile Regression, 2019). All levels together are a conformal predictive distribution (Vovk, Shen,
 Manokhin & Xie, Nonparametric predictive distributions based on conformal prediction, 2019).
 
-What holds on average has to hold for close and for decided games too. So residuals are divided by how far the models are
-off at leads of that size, as the training games tell (normalised conformal prediction: Papadopoulos, Gammerman & Vovk,
-2008), and kept apart by the size of the lead where there are enough of them (Mondrian categories: Vovk et al. 2005,
-section 4.5).
+What holds on average has to hold for close and for decided games too. So residuals are divided by how far the models
+are off at leads of that size, as the training games tell (normalised conformal prediction: Papadopoulos, Gammerman &
+Vovk, 2008), and kept apart by the size of the lead where there are enough of them (Mondrian categories: Vovk et al.
+2005, section 4.5).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
 which is no lead; at the end there is no tie."""
 
 LEAD_EDGES: Final = (3.5, 8.5, 15.5)
-"""Between groups of games, by |lead| in points: 0–3, 4–8, 9–15, 16 and more. A group has a scale; a cell is one group or
-several."""
+"""Between groups of games, by |lead| in points: 0–3, 4–8, 9–15, 16 and more. Each has a scale; a cell is one or several
+of them."""
 
 UNSCALED: Final = (1.0,) * (len(LEAD_EDGES) + 1)
 

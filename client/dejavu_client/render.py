@@ -91,8 +91,8 @@ def print_event(event: StreamPredictionsResponse) -> None:
 def print_model(model: Model) -> None:
     """What a model is, can do, and did when it was measured."""
     rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim")
-    rows.add_column()
+    rows.add_column(style="dim", overflow="fold")
+    rows.add_column(no_wrap=True)
     for support in model.horizons:
         slots = f"{support.min_slots}"
         if support.max_slots != support.min_slots:
@@ -100,7 +100,7 @@ def print_model(model: Model) -> None:
         rows.add_row("forecasts", f"the {moment(support.horizon)}, from {slots} minutes")
     if model.verdict in _VERDICTS:
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
-        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
+        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}", overflow="fold", no_wrap=False))
     if model.ratings_date:
         rows.add_row("teams' strength", f"as of {model.ratings_date}")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")

@@ -34,15 +34,11 @@ def add_parts(rows: Table, explanation: Explanation) -> None:
 
 def similar_games(forecast: Forecast) -> Table:
     """The past games nearest to the pattern, and what became of them."""
-    at = f"at the {moment(forecast.horizon)}"
-    table = Table(
-        title=f"the most similar games of the past: by how much the lead changed from there to the "
-        f"{moment(forecast.horizon)}",
-        title_justify="left",
-    )
+    title = f"the most similar games: how the lead changed to the {moment(forecast.horizon)}, and what that makes here"
+    table = Table(title=title, title_justify="left")
     table.add_column("game")
     table.add_column("change", justify="right")
-    table.add_column(f"here {at}", justify="right")
+    table.add_column("here", justify="right")
     table.add_column("distance", justify="right")
     table.add_column("games", justify="right")
     for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:

@@ -27,7 +27,7 @@ from dejavu_feed.live import GameStatus
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
-_CHANCES: Final = "leads, wins: P(the home team does), then whether it did · 40/42: intervals held"
+_CHANCES: Final = "leads, wins: P(home team does), in the end whether · 40/42: intervals held"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,3 +71,15 @@ def test_a_horizon_that_has_passed_has_no_model_and_leaves_nothing() -> None:
 
 def test_the_order_of_coefficients_is_that_of_the_models() -> None:
     assert (INTERCEPT, SLOPE, MARGIN_SLOPE) == (0, 1, 2)
+
+
+def test_scales_tell_how_far_off_the_models_are_by_lead() -> None:
+    """Games that are three times as uncertain where the lead is large."""
+    games = random_walks(6000, range(2020, 2021))
+    lead = games.differentials[:, 29].astype(float)
+    spread = np.where(np.abs(lead) < 16, 4.0, 12.0)
+    final = np.rint(lead + np.random.default_rng(3).normal(0, spread)).astype(np.int16)
+    scales = fit_linear(replace(games, final=final), np.zeros(6000)).scales
+    assert scales[FINAL, 30, UNKNOWN] == pytest.approx([4, 4, 4, 12], rel=0.1)
+    assert (scales[HALFTIME, 24:] == 1).all()
+    assert (scales[:, 0] == 1).all()

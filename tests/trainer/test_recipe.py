@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.support.bundles import quick_recipe, simulated_games
 
+from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_trainer.calibrate import calibrate
@@ -112,7 +113,8 @@ def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
         patterns = np.ascontiguousarray(games.levels[:, :minute])
         told = margins if mode == KNOWN else np.full(200, np.nan)
         points = run[0].models.predict(patterns, told).ensemble[:, HORIZONS.index(horizon)]
-        left = games.outcomes[:, HORIZONS.index(horizon)] - points
+        scales = np.array(distribution.scales)[lead_groups(patterns[:, -1])]
+        left = (games.outcomes[:, HORIZONS.index(horizon)] - points) / scales
         assert distribution.cells[0].residuals == pytest.approx(np.sort(left), abs=1e-3)
 
 

@@ -31,12 +31,12 @@ from dejavu_client.poll_summary import HorizonSummary, Summary
 from dejavu_client.poll_text import summary_record
 from dejavu_client.poll_watch import watch
 from dejavu_client.poller import Poller
-from dejavu_client.requests import FINAL
+from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.server_process import ServerNotStarted, running_server
 from dejavu_client.words import count as counted
 from dejavu_client.words import moment
 from dejavu_feed.clock import utc_now
-from dejavu_feed.evening import MOST_SIMULATED, simulated_evening
+from dejavu_feed.evening import MOST_SIMULATED, PlayedGame, drawn_edge, pairings, simulated_game
 from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay import Replay
@@ -146,7 +146,7 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
     console = Console()
     if not as_json:
         console.print(f"Starting a server of {_WORKERS} workers and a replay of {count} simulated games …")
-    games = simulated_evening(random.Random(seed), count)  # noqa: S311 - games, not secrets
+    rng = random.Random(seed)  # noqa: S311 - games, not secrets
     predictions: list[Prediction] = []
 
     def note(event: Event) -> None:
@@ -160,6 +160,7 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
             _subscribed(address) as subscriber,
             AsyncDejavuClient(address) as client,
         ):
+            games = await _games(client, rng, count)
             speed = _LIFE_SECONDS / seconds
             replay = Replay(games, speed=speed, delay=1.0, stagger=_STAGGER)
             with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
@@ -171,6 +172,21 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
             latencies = _latencies(predictions, subscriber)
             _report(console, summary, latencies, as_json=as_json)
     return shortfall(summary, count, complete and subscriber.order == sorted(set(subscriber.order)))
+
+
+async def _games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
+    """Simulated games of teams that are as strong as the model takes them to be; else its forecasts would be off."""
+    pairs = pairings(rng, count)
+    asked = [predict_request([0], horizon=FINAL, home_team=home, away_team=away) for home, away in pairs]
+    results = await client.predict_batch(asked, timeout=30.0)
+    edges = [
+        result.forecast.expected_margin if result.forecast.HasField("expected_margin") else drawn_edge(rng)
+        for result in results
+    ]
+    return tuple(
+        simulated_game(rng, number, home, away, edge)
+        for number, ((home, away), edge) in enumerate(zip(pairs, edges, strict=True), 1)
+    )
 
 
 def shortfall(summary: Summary, count: int, delivered: bool) -> str:
@@ -219,8 +235,8 @@ def _report(console: Console, summary: Summary, latencies: list[float], *, as_js
             f"From the feed to the subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, with the wait for the next poll."
         )
     console.print(
-        "So few games say little, and these are simulated: figures on real seasons, which say what the model is worth, "
-        "are in the README."
+        "So few games say little, and these are simulated, with teams as strong as the model takes them to be: figures "
+        "on real seasons, which say what the model is worth, are in the README."
     )
 
 

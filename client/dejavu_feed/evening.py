@@ -44,8 +44,8 @@ class PlayedGame:
     scores: tuple[Score, ...]
 
 
-def simulated_evening(rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
-    """`count` simulated games in which no team plays twice.
+def pairings(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
+    """Who plays whom on an evening of `count` games, home and away: NBA codes, no team twice.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
@@ -53,14 +53,36 @@ def simulated_evening(rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
     if not 1 <= count <= MOST_SIMULATED:
         raise ValueError(f"{count} games asked for; an evening of {len(TEAMS)} teams has 1 to {MOST_SIMULATED}")
     teams = rng.sample(sorted(TEAMS), 2 * count)
+    return tuple(zip(teams[::2], teams[1::2], strict=True))
+
+
+def drawn_edge(rng: random.Random) -> float:
+    """A home team's expected final margin in points, out of chance: teams here are as strong as it falls."""
+    return rng.gauss(*_HOME_EDGE)
+
+
+def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: float) -> PlayedGame:
+    """The evening's game of that number, simulated.
+
+    Args:
+        rng: where chance comes from.
+        number: from 1 on.
+        home: NBA code of the home team.
+        away: the same of the away team.
+        edge: the home team's expected final margin, in points.
+    """
+    return PlayedGame(f"simulated {number}", home, away, with_quiet_plays(simulate_game(rng, home_edge=edge)))
+
+
+def simulated_evening(rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
+    """`count` simulated games in which no team plays twice; how strong a team is has nothing to do with its name.
+
+    Raises:
+        ValueError: if `count` is not 1 … 15.
+    """
     return tuple(
-        PlayedGame(
-            source=f"simulated {number}",
-            home=home,
-            away=away,
-            scores=with_quiet_plays(simulate_game(rng, home_edge=rng.gauss(*_HOME_EDGE))),
-        )
-        for number, (home, away) in enumerate(zip(teams[::2], teams[1::2], strict=True), 1)
+        simulated_game(rng, number, home, away, drawn_edge(rng))
+        for number, (home, away) in enumerate(pairings(rng, count), 1)
     )
 
 

@@ -1,8 +1,7 @@
-"""docs/data.md names everything that a user meets: columns, options and keys."""
+"""docs/data.md names what a user meets of games and fits: columns, commands and options. Keys: see test_trainer_cli."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -10,27 +9,19 @@ import pytest
 import typer.main
 
 from dejavu_trainer.commands import app
-from dejavu_trainer.evaluate import Evaluation, GroupFigures, IntervalFigures, ModelFigures
 from dejavu_trainer.plays import COLUMNS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 
 
-@pytest.mark.parametrize("kind", [Evaluation, GroupFigures, ModelFigures, IntervalFigures])
-def test_every_key_of_an_evaluation_is_explained(kind: type) -> None:
-    assert {field.name for field in dataclasses.fields(kind)} <= CODE
-
-
 def test_every_column_is_explained() -> None:
     assert set(COLUMNS) <= CODE
 
 
-def test_every_command_is_shown_with_its_options() -> None:
-    commands = typer.main.get_group(app).commands
-    assert commands.keys() == {"fit", "evaluate", "import", "simulate"}
-    for name, command in commands.items():
-        assert f"dejavu-trainer {name}" in TEXT
-        for parameter in command.params:
-            for option in parameter.opts:
-                assert not option.startswith("--") or option == "--help" or option in TEXT, f"{name} {option}"
+@pytest.mark.parametrize("name", ["fit", "import", "simulate"])
+def test_every_command_is_shown_with_its_options(name: str) -> None:
+    assert f"dejavu-trainer {name}" in TEXT
+    for parameter in typer.main.get_group(app).commands[name].params:
+        for option in parameter.opts:
+            assert not option.startswith("--") or option == "--help" or option in TEXT, option

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.bundles import quick_recipe
@@ -63,6 +65,14 @@ def test_a_fitted_bundle_answers(bundle: Path) -> None:
         assert forecast.point in forecast.interval
 
 
+def keys(document: dict[str, Any]) -> Iterator[str]:
+    """All keys of a document, but those of metrics, which the manifest has too."""
+    for key, value in document.items():
+        yield key
+        if isinstance(value, dict):
+            yield from keys(value)
+
+
 def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
     assert run("fit", *arguments, "--prototypes", 60, "--seed", 5, "--json") == 0
@@ -75,6 +85,8 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2033
+    explained = set(re.findall(r"`([^`\n]+)`", (Path(__file__).parents[2] / "docs" / "data.md").read_text()))
+    assert set(keys(document)) <= explained
     assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
     assert captured.err == ""
 

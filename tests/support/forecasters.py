@@ -46,6 +46,9 @@ class PersistenceForecaster(Forecaster):
             database_entries=200,
             created_time=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
             metrics=(Metric("ensemble.mae", 4.97, 4.8, 5.1), Metric("ensemble.crps", 3.5)),
+            ratings_date=date(2024, 4, 30),
+            fit=True,
+            verdict_reason="it is what others are held against",
         )
 
     @property
@@ -63,9 +66,9 @@ class PersistenceForecaster(Forecaster):
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         self.groups.append(len(queries))
         self.before(queries)
-        return [self._forecast(query) for query in queries]
+        return [self._repeat(query) for query in queries]
 
-    def _forecast(self, query: ForecastQuery) -> Forecast:
+    def _repeat(self, query: ForecastQuery) -> Forecast:
         last = query.pattern.last
         explanation = Explanation(
             dejavu_prediction=last,

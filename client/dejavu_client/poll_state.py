@@ -109,11 +109,21 @@ class WatchedGame:
             watched.made or not (watched.over and watched.told_over(self.state)) for watched in self.horizons.values()
         )
 
-    @property
-    def to_settle(self) -> bool:
-        """Whether its end was forecast and has not been told."""
+    def unsettled(self) -> str:
+        """Why the outcome of a final game whose end was forecast is not settled yet; "" if it is.
+
+        Plays are corrected after the last buzzer, too; the scoreboard knows the score by then.
+        """
         final = self.horizons.get(FINAL)
-        return final is not None and bool(final.made) and final.outcome is None
+        if final is None or not final.made:
+            return ""
+        if final.outcome is None:
+            return "the game is final, and its plays do not tell of its end"
+        told, shown = final.outcome.game, self.state
+        if (told.home_score, told.away_score) == (shown.home_score, shown.away_score):
+            return ""
+        by_plays = f"{told.away_score}–{told.home_score}"
+        return f"the game is final at {shown.away_score}–{shown.home_score}, and at {by_plays} by its plays"
 
     def to_look_up(self, now: datetime) -> bool:
         """Whether its box score is of interest where the scoreboard does not show it: if it is, or should be, live."""

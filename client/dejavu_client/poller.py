@@ -301,8 +301,8 @@ class Poller:
         await self._foreteller.follow(game, plays)
         if game.played_out:
             game.backoff.succeeded(rest=_REST)
-        if status is GameStatus.FINAL and game.to_settle:
-            raise StaleFeed("the game is final, and its plays do not tell of its end")
+        if status is GameStatus.FINAL and (unsettled := game.unsettled()):
+            raise StaleFeed(unsettled)
         game.read_to_end = status is GameStatus.FINAL
         if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
             game.backoff.skip = 0

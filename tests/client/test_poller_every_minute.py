@@ -305,6 +305,26 @@ async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end
         assert seen.read_to_end
 
 
+async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await go_through(watch, 46, 47)
+        evening.edit[game_id] = lambda plays: correct(plays, until=END, by=-1)
+        evening.clock.now = evening.replay.end
+        await watch.turn()
+        await watch.turn()
+        seen = watch.poller.games[game_id]
+        assert seen.trouble == "feed: the game is final at 48–51, and at 48–50 by its plays"
+        del evening.edit[game_id]
+        for _ in range(3):
+            await watch.turn()
+
+    told = [outcome.differential for outcome in watch.told(Outcome) if outcome.horizon == FINAL]
+    assert told == [2, 3]
+    assert (seen.trouble, seen.read_to_end) == ("", True)
+
+
 async def test_the_summary_holds_probabilities_against_who_takes_the_leader_to_win() -> None:
     won, lost_at_last = game(lead=3), game("MIA", "NYK", lead=-1)
     async with watching(Evening([won, lost_at_last], stagger=7200)) as watch:

@@ -47,6 +47,7 @@ async def test_a_forecast_is_asked_for_with_every_field_given(server: FakeServer
         pregame_margin=-1.5,
         model_version="abc",
         explain=True,
+        quantile_levels=[0.1, 0.9],
     )
     assert got == answer
     request = server.next_call().request
@@ -63,6 +64,7 @@ async def test_a_forecast_is_asked_for_with_every_field_given(server: FakeServer
         -1.5,
         True,
     )
+    assert list(request.quantile_levels) == [0.1, 0.9]
 
 
 async def test_what_is_not_given_is_not_sent(server: FakeServer, connect: MakeClient) -> None:

@@ -11,13 +11,17 @@ import grpc
 import pytest
 from tests.support.fake_service import Abort
 
+from dejavu.v1.prediction_service_pb2 import FieldViolation as PredictFieldViolation
+from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import config, errors
 from dejavu_client.errors import (
     EXCEPTIONS,
     DejavuClientError,
+    FieldViolation,
     InternalError,
     InvalidArgumentError,
     UnavailableError,
+    from_predict_error,
     from_rpc_error,
 )
 
@@ -46,6 +50,22 @@ def test_every_status_code_has_an_exception(code: grpc.StatusCode) -> None:
     assert type(error) is EXCEPTIONS.get(code, InternalError)
     assert error.code is code
     assert "why" in str(error)
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+def test_a_refusal_within_a_batch_is_the_exception_of_a_call_of_its_own(code: grpc.StatusCode) -> None:
+    violations = [PredictFieldViolation(field="alpha", description="2; expected less")]
+    refused = PredictError(code=code.value[0], reason="WHY", message="no", field_violations=violations)
+    error = from_predict_error(refused)
+    assert type(error) is type(from_rpc_error(FakeError(code, "no"), "host:1"))
+    assert (error.code, error.reason, error.message) == (code, "WHY", "no")
+    assert error.field_violations == (FieldViolation("alpha", "2; expected less"),)
+
+
+def test_a_refusal_within_a_batch_of_a_code_that_is_none_is_internal() -> None:
+    error = from_predict_error(PredictError(code=99))
+    assert isinstance(error, InternalError)
+    assert error.message == "UNKNOWN"
 
 
 def test_the_table_is_the_one_in_the_docstring() -> None:

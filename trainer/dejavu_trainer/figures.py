@@ -53,7 +53,7 @@ SMALL_METRICS: Final = ("mae", "crps", "brier", *(f"coverage_{level}" for level 
 CALIBRATION_KINDS: Final = ("all", "season", "quarter", "phase", "lead")
 """Kinds of groups that are large enough for a calibration error to be more than chance."""
 
-_BATCH = 16
+_BATCH = 48
 """Groups that are resampled at once, to bound the memory."""
 
 

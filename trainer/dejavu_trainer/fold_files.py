@@ -6,6 +6,8 @@ import io
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def read_fold(path: Path) -> FoldScores:
         DataError: if the file is not one of a fold.
     """
     try:
-        with np.load(path, allow_pickle=False) as columns:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
             arrays = {name: columns[name] for name in columns.files}
         plain = json.loads(str(arrays.pop("plain")))
         forecasts: dict[str, dict[str, np.ndarray]] = {}
@@ -76,5 +78,5 @@ def read_fold(path: Path) -> FoldScores:
             **arrays,
             forecasts={name: Forecasts(**values) for name, values in forecasts.items()},
         )
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: is no fold of a walk-forward: {error}; --fresh makes it anew") from error

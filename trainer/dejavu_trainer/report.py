@@ -12,6 +12,9 @@ from rich.text import Text
 from dejavu_trainer.result import Result
 from dejavu_trainer.tables import Table, checks_table, tables
 
+WIDTH = 200
+"""Columns that a table may take at most; the widest takes about 150."""
+
 
 def print_result(console: Console, title: str, result: Result, warning: str = "") -> None:
     """A result for people: what was promised and what came of it, then the figures.
@@ -26,7 +29,8 @@ def print_result(console: Console, title: str, result: Result, warning: str = ""
     if warning:
         console.print(Text(f"!! {warning}", style="bold red"), soft_wrap=True)
     for table in tables(result):
-        console.print(_rich(table))
+        # A line that the terminal breaks can be read, one that was cut can't.
+        console.print(_rich(table), width=WIDTH, crop=False)
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
@@ -82,7 +86,7 @@ def _rich(table: Table) -> RichTable:
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for column, name in enumerate(table.header):
-        shown.add_column(name, justify="left" if column == 0 else "right")
+        shown.add_column(name, justify="left" if column == 0 else "right", no_wrap=column == 0)
     for row in table.rows:
         shown.add_row(*row)
     return shown

@@ -38,8 +38,13 @@ def answers(node: str, program: str, address: str, *args: str) -> Any:
 
 
 def as_told_to_node(forecast: Forecast) -> dict[str, Any]:
-    """A forecast in the form that proto-loader gives it: 64 bits as text, Timestamps in their two parts."""
+    """A forecast in the form that proto-loader gives it: 64 bits as text, Timestamps in their two parts.
+
+    For an optional field that is there it has one more, which says so.
+    """
     fields = MessageToDict(forecast, always_print_fields_with_no_presence=True)
+    if forecast.HasField("expected_margin"):
+        fields["_expectedMargin"] = "expectedMargin"
     for name in MADE:
         moment = getattr(forecast, "generated_time" if name == "generatedTime" else "expires_time")
         fields[name] = {"seconds": str(moment.seconds), "nanos": moment.nanos}

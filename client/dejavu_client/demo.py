@@ -160,7 +160,7 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
             _subscribed(address) as subscriber,
             AsyncDejavuClient(address) as client,
         ):
-            games = await _games(client, rng, count)
+            games = await games_of(client, rng, count)
             speed = _LIFE_SECONDS / seconds
             replay = Replay(games, speed=speed, delay=1.0, stagger=_STAGGER)
             with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
@@ -174,7 +174,7 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
     return shortfall(summary, count, complete and subscriber.order == sorted(set(subscriber.order)))
 
 
-async def _games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
+async def games_of(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
     """Simulated games of teams that are as strong as the model takes them to be; else its forecasts would be off."""
     pairs = pairings(rng, count)
     asked = [predict_request([0], horizon=FINAL, home_team=home, away_team=away) for home, away in pairs]

@@ -1,0 +1,75 @@
+"""The minutes of a horizon, whatever a poller comes to see of them: forecast once, or missed and told once."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client import FINAL, HALFTIME
+from dejavu_client.poll_horizon import WatchedHorizon, wanted_minutes
+
+ALL = range(1, 48)
+looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
+"""What a poller sees one after the other: how many minutes are complete, and whether the server answers."""
+
+
+def test_the_half_is_forecast_until_minute_23_and_the_end_until_47() -> None:
+    assert list(wanted_minutes(HALFTIME, 6, 1)) == list(range(6, 24))
+    assert list(wanted_minutes(FINAL, 6, 1)) == list(range(6, 48))
+    assert list(wanted_minutes(FINAL, 10, 12)) == [10, 22, 34, 46]
+    assert not wanted_minutes(HALFTIME, 24, 1)
+
+
+@given(
+    start=st.integers(1, 47),
+    step=st.integers(1, 47),
+    completed=st.integers(0, 48),
+    able=st.tuples(*[st.integers(1, 47)] * 2),
+)
+def test_the_newest_minute_is_the_last_one_complete_that_is_wanted_and_known(
+    start: int, step: int, completed: int, able: tuple[int, int]
+) -> None:
+    wanted, known = wanted_minutes(FINAL, start, step), range(min(able), max(able) + 1)
+    expected = [minute for minute in range(1, 48) if minute in wanted and minute in known and minute <= completed]
+    assert WatchedHorizon(FINAL, wanted).minute(completed, known) == (expected[-1] if expected else None)
+
+
+@given(looks=looks, step=st.integers(1, 9))
+def test_every_minute_is_forecast_or_told_as_missed_and_none_twice(looks: list[tuple[int, bool]], step: int) -> None:
+    watched = WatchedHorizon(FINAL, wanted_minutes(FINAL, 6, step))
+    asked, missed = list[int](), list[int]()
+    for completed, answered in sorted(looks):
+        minute = watched.minute(completed, ALL)
+        if minute is None:
+            continue
+        pattern = (0,) * minute
+        due = watched.due(pattern)
+        missed += watched.pass_by(minute, ALL)
+        if due and answered:
+            asked.append(minute)
+            watched.took(pattern, Forecast())
+    missed += watched.pass_by(48, ALL)
+
+    assert sorted(asked + missed) == list(watched.wanted)
+    assert watched.missed == len(missed)
+    assert sorted(watched.made) == asked
+
+
+@given(looks=looks)
+def test_no_pattern_is_asked_for_twice_in_whatever_order_minutes_come(looks: list[tuple[int, bool]]) -> None:
+    watched = WatchedHorizon(FINAL, wanted_minutes(FINAL, 6, 1))
+    asked = list[int]()
+    for completed, _ in looks:
+        minute = watched.minute(completed, ALL)
+        if minute is not None and watched.due((0,) * minute):
+            asked.append(minute)
+            watched.took((0,) * minute, Forecast())
+
+    assert len(asked) == len(set(asked))
+
+
+def test_what_the_model_does_not_know_is_not_missed() -> None:
+    watched = WatchedHorizon(HALFTIME, wanted_minutes(HALFTIME, 6, 1))
+    assert watched.pass_by(24, range(18, 19)) == (18,)
+    assert WatchedHorizon(HALFTIME, wanted_minutes(HALFTIME, 6, 1)).pass_by(9, None) == (6, 7, 8)

@@ -12,25 +12,26 @@ from rich.text import Text
 from dejavu_trainer.result import Result
 from dejavu_trainer.tables import Table, checks_table, tables
 
-WIDTH = 200
-"""Columns that a table may take at most; the widest takes about 150."""
+
+LEAST_WIDTH = 120
+"""Columns that the tables need: lines that a narrow terminal breaks can be read, numbers that are broken can't."""
 
 
 def print_result(console: Console, title: str, result: Result, warning: str = "") -> None:
     """A result for people: what was promised and what came of it, then the figures.
 
     Args:
-        console: to print on.
+        console: to print on; it is made as wide as the tables need.
         title: what was tested.
         result: what came out.
         warning: what must be known before any figure is read; may be empty.
     """
+    console.width = max(console.width, LEAST_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
     if warning:
         console.print(Text(f"!! {warning}", style="bold red"), soft_wrap=True)
     for table in tables(result):
-        # A line that the terminal breaks can be read, one that was cut can't.
-        console.print(_rich(table), width=WIDTH, crop=False)
+        console.print(_rich(table))
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
@@ -86,7 +87,7 @@ def _rich(table: Table) -> RichTable:
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for column, name in enumerate(table.header):
-        shown.add_column(name, justify="left" if column == 0 else "right", no_wrap=column == 0)
+        shown.add_column(name, justify="left" if column == 0 else "right", no_wrap=column == 0, overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown

@@ -12,7 +12,6 @@ from rich.text import Text
 from dejavu_trainer.result import Result
 from dejavu_trainer.tables import Table, checks_table, tables
 
-
 LEAST_WIDTH = 120
 """Columns that the tables need: lines that a narrow terminal breaks can be read, numbers that are broken can't."""
 
@@ -89,5 +88,5 @@ def _rich(table: Table) -> RichTable:
     for column, name in enumerate(table.header):
         shown.add_column(name, justify="left" if column == 0 else "right", no_wrap=column == 0, overflow="fold")
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*(cell.replace(" [", "\n[") for cell in row))  # an interval below its figure
     return shown

@@ -30,16 +30,16 @@ def quiet(_: int) -> None:
 
 
 def test_strengths_that_made_games_are_found() -> None:
-    games, expected = with_strengths(800, range(2020, 2022), spread=8, noise=6)
-    rated = carry(choose_start(games, 30, quiet), games)
-    later = slice(1000, None)
+    games, expected = with_strengths(500, range(2020, 2022), spread=8, noise=6)
+    rated = carry(choose_start(games, 20, quiet), games)
+    later = slice(700, None)
     assert np.corrcoef(rated.margins[later], expected[later])[0, 1] > 0.95
     assert np.abs(rated.margins[later] - expected[later]).mean() < 3
 
 
 def test_the_settings_chosen_surprise_less_than_those_the_search_began_at() -> None:
-    games, _ = with_strengths(400, range(2020, 2023), spread=5, noise=5)
-    assert mean_surprise(fit_ratings(games, 40, quiet), games) < mean_surprise(RatingSettings(), games) - 0.05
+    games, _ = with_strengths(250, range(2020, 2023), spread=5, noise=5)
+    assert mean_surprise(fit_ratings(games, 30, quiet), games) < mean_surprise(RatingSettings(), games) - 0.05
 
 
 def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,15 +69,14 @@ def read_fold(path: Path) -> FoldScores:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
             arrays = {name: columns[name] for name in columns.files}
-        plain = json.loads(str(arrays.pop("plain")))
+        plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
         forecasts: dict[str, dict[str, np.ndarray]] = {}
         for key in [key for key in arrays if "." in key]:
             name, field = key.split(".")
             forecasts.setdefault(name, {})[field] = arrays.pop(key)
-        return FoldScores(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()},
-            **arrays,
-            forecasts={name: Forecasts(**values) for name, values in forecasts.items()},
-        )
+        found: dict[str, Any] = {**plain, **arrays}
+        for name in ("train_seasons", "calibration_seasons"):
+            found[name] = tuple(found[name])
+        return FoldScores(**found, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: is no fold of a walk-forward: {error}; --fresh makes it anew") from error

@@ -41,6 +41,12 @@ MIN_CELL: Final = 1000
 """The fewest calibration games of a cell, where there is more than one. A probability taken from n residuals is off by
 p(1 − p)/n in squared error, which smaller cells add faster than they gain; chosen on the seasons 2017 and 2018."""
 
+LATE_MIN_CELL: Final = 400
+"""The same for the end, seen from the fourth quarter. There close games differ from others not in scale alone: who is
+behind fouls, and a tie is played on. Chosen on the same seasons."""
+
+_LATE = 36
+
 _ROUNDING = 1e-9
 
 
@@ -265,6 +271,11 @@ class PredictiveDistribution:
             else:
                 result = min(result, cell.share_above_one(scaled))
         return result
+
+
+def least_cell(horizon: Horizon, minute: int, min_cell: int = MIN_CELL) -> int:
+    """The fewest calibration games of a cell at some minute: `min_cell`, or LATE_MIN_CELL where it counts and is less."""
+    return min(min_cell, LATE_MIN_CELL) if horizon is Horizon.FINAL and minute > _LATE else min_cell
 
 
 def lead_groups(leads: Floats | NDArray[np.integer]) -> Integers:

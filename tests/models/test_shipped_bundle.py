@@ -9,7 +9,7 @@ import pytest
 
 from dejavu_models.bundle import load_bundle
 from dejavu_models.calibration import Situation
-from dejavu_models.conformal import PredictiveDistribution
+from dejavu_models.conformal import PredictiveDistribution, least_cell
 from dejavu_models.linear import HORIZONS, UNKNOWN
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
 from dejavu_models.registry import default_bundle
@@ -34,7 +34,14 @@ def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_di
         for place, (horizon, outcomes) in enumerate(zip(HORIZONS, (levels[:, 23], games.final), strict=True)):
             if minute <= horizon.last_slot:
                 points = predictions.ensemble[:, place]
-                made = PredictiveDistribution.of(horizon, points, levels[:, minute - 1], outcomes.astype(float))
+                made = PredictiveDistribution.of(
+                    horizon,
+                    points,
+                    levels[:, minute - 1],
+                    outcomes.astype(float),
+                    scales=forecaster.models.linear.scales[place, minute, UNKNOWN].tolist(),
+                    min_cell=least_cell(horizon, minute),
+                )
                 held = forecaster.calibration.distributions[Situation(horizon, minute, UNKNOWN)]
                 assert held.edges == made.edges
                 for mine, its in zip(made.cells, held.cells, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 from dejavu_models import scores
 from dejavu_models.arrays import Floats
 from dejavu_models.calibration import Calibration, Situation
-from dejavu_models.conformal import MIN_CELL, PredictiveDistribution
+from dejavu_models.conformal import MIN_CELL, PredictiveDistribution, least_cell
 from dejavu_models.linear import HORIZONS, KNOWN, MODES
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.stage import PointModels, Predictions
@@ -56,7 +56,7 @@ def calibrate(models: PointModels, games: Games, margins: Floats, min_cell: int 
         models: the very ones that ship; what they are asked with decides how far they are off.
         games: n that the models have not seen.
         margins: (n,), what was expected of each before it began, with ratings carried from game to game, in points.
-        min_cell: the fewest games of a cell by lead.
+        min_cell: the fewest games of a cell by lead; see `conformal.least_cell`.
 
     Returns:
         The calibration as it will be read from a bundle.
@@ -69,7 +69,7 @@ def calibrate(models: PointModels, games: Games, margins: Floats, min_cell: int 
             asked.leads,
             outcomes[:, place],
             scales=models.linear.scales[place, asked.minute, asked.mode].tolist(),
-            min_cell=min_cell,
+            min_cell=least_cell(horizon, asked.minute, min_cell),
         )
         for asked in ask_all(models, games, margins)
         for place, horizon in enumerate(HORIZONS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dejavu_models import scores
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.calibration import Calibration, Situation
-from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups
+from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, least_cell
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.stage import PointModels
 from dejavu_models.types import MAX_SLOTS
@@ -219,7 +219,7 @@ def _own_calibration(points: Floats, calibrate: Rated, scales: Floats, min_cell:
             leads[:, minute - 1],
             outcomes[:, place],
             scales=scales[place, minute].tolist(),
-            min_cell=min_cell,
+            min_cell=least_cell(HORIZONS[place], minute, min_cell),
         )
         for place, minute in STAGES
     ]

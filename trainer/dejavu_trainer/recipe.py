@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import LEAD_EDGES, MIN_CELL
+from dejavu_models.conformal import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_models.dejavu import Dejavu
 from dejavu_models.linear import KNOWN, MODES, UNKNOWN, LinearModels
 from dejavu_models.lstm import Lstm
@@ -36,7 +36,7 @@ from dejavu_trainer.parallel import cores
 from dejavu_trainer.progress import Progress, Silent
 from dejavu_trainer.split import SplitError, hold_out_last
 
-METHOD = 2
+METHOD = 3
 """Raised with every change of the code that makes other models of the same games, so that a verdict on the older ones
 is not taken for one on these."""
 
@@ -65,7 +65,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
-        content = {"method": METHOD, "lead_edges": LEAD_EDGES, **asdict(self)}
+        content = {"method": METHOD, "lead_edges": LEAD_EDGES, "late_min_cell": LATE_MIN_CELL, **asdict(self)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 

@@ -274,7 +274,7 @@ class PredictiveDistribution:
 
 
 def least_cell(horizon: Horizon, minute: int, min_cell: int = MIN_CELL) -> int:
-    """The fewest calibration games of a cell at some minute: `min_cell`, or LATE_MIN_CELL where it counts and is less."""
+    """The fewest calibration games of a cell at a minute: `min_cell`, or LATE_MIN_CELL where it counts and is less."""
     return min(min_cell, LATE_MIN_CELL) if horizon is Horizon.FINAL and minute > _LATE else min_cell
 
 

@@ -76,7 +76,7 @@ class Foreteller:
         self._model = ModelWatch(client, now)
         self._tell = tell
         self._now = now
-        self._told: set[int] = set()
+        self._told: set[tuple[int, int]] = set()
 
     async def follow(self, game: WatchedGame, plays: Sequence[Play]) -> None:
         """Does what a game's plays call for.
@@ -178,8 +178,11 @@ class Foreteller:
         if completed is not None:
             latency = (self._now() - completed).total_seconds()
             self.latencies.append(latency)
-        if forecast.sequence not in self._told:
-            self._told.update({forecast.sequence} - {0})
+        # With its time: a ledger that was restored meanwhile, or is another one, gives places anew.
+        place = (forecast.sequence, forecast.generated_time.ToNanoseconds())
+        if place not in self._told:
+            if forecast.sequence:
+                self._told.add(place)
             await self._tell(Prediction(game.state, due.pattern, forecast, latency, completed))
 
     async def _settle(self, game: WatchedGame, watched: WatchedHorizon, plays: Sequence[Play]) -> None:

@@ -66,7 +66,7 @@ class WatchedHorizon:
         outcome: what it brought, if it was forecast.
         note: what lastingly stands in the way of any forecast.
         passed: the last minute that was forecast, or told as missed.
-        missed: how many minutes were told as missed.
+        told_missed: the minutes that were told as missed.
     """
 
     horizon: Horizon.ValueType
@@ -78,12 +78,20 @@ class WatchedHorizon:
     outcome: Outcome | None = None
     note: str = ""
     passed: int = 0
-    missed: int = 0
+    told_missed: set[int] = field(default_factory=set)
 
     @property
     def course(self) -> Course:
         """When it can be forecast."""
         return COURSES[self.horizon]
+
+    @property
+    def missed(self) -> int:
+        """How many minutes were told as missed, and have no forecast.
+
+        One may have got it later: the half only seemed to be over, or a slip in a clock had put the game ahead.
+        """
+        return len(self.told_missed - self.made.keys())
 
     def minute(self, completed: int, able: range) -> int | None:
         """The newest minute that it is to be forecast from; None before the first.
@@ -124,7 +132,7 @@ class WatchedHorizon:
         gone = [minute for minute in self.wanted if self.passed < minute < until and minute not in self.made]
         self.passed = max(self.passed, until - 1)
         missed = tuple(minute for minute in gone if able is None or minute in able)
-        self.missed += len(missed)
+        self.told_missed.update(missed)
         return missed
 
     def told_over(self, state: GameState) -> bool:

@@ -20,7 +20,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, ForecastQuery
 
 CHUNK = 128
-"""Most queries computed in one pass: some milliseconds of work. An evening's games at both horizons are fewer."""
+"""Most queries computed in one pass: some ten milliseconds of work. An evening's games at both horizons are fewer."""
 
 MOST_ON_THE_LOOP = 16
 """Most queries computed on the loop itself; a larger group is worth the detour over a thread."""

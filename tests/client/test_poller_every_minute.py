@@ -167,6 +167,10 @@ async def test_after_a_slip_in_a_clock_the_minutes_that_are_true_are_forecast() 
         newest = watch.poller.games[game_id].horizons[FINAL].newest
         assert newest is not None
         assert len(newest.pattern) == 11
+        assert watch.poller.summary().horizons[1].missed == 4 + 9, "6–9 before it came, 12–20 by the slip, for now"
+        for minute in range(12, 23):
+            await watch.at(60.0 * minute + 1)
+        assert watch.poller.summary().horizons[1].missed == 4
 
 
 async def test_teams_that_the_league_does_not_know_are_not_named() -> None:
@@ -337,3 +341,14 @@ async def test_the_summary_holds_probabilities_against_who_takes_the_leader_to_w
     assert (end.horizon, end.games, end.settled_games, end.settled) == (FINAL, 2, 2, 2)
     assert end.brier == pytest.approx((0.25**2 + 0.75**2) / 2)
     assert end.leader_brier == pytest.approx(0.5)
+
+
+async def test_forecasts_of_a_ledger_that_gives_its_places_anew_are_told() -> None:
+    predictor = StoringPredictor()
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+        predictor.forget()
+        await go_through(watch, 8, 9)
+
+    told = [(each.forecast.sequence, len(each.pattern)) for each in watch.told(Prediction)]
+    assert told == [(1, 6), (2, 6), (3, 7), (4, 7), (1, 8), (2, 8), (3, 9), (4, 9)]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -141,6 +142,11 @@ class StoringPredictor:
         self.sequence = 0
         self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
 
+    def forget(self) -> None:
+        """Goes on as with another ledger, or one from a backup: nothing is kept, and places are given anew."""
+        self.sequence = 0
+        self._newest.clear()
+
     def minutes(self, horizon: Horizon.ValueType) -> list[int]:
         """The minutes from which a horizon was asked for, in order."""
         return [asked.minute for asked in self.asked if asked.horizon == horizon]
@@ -181,6 +187,7 @@ class StoringPredictor:
             coverage_probability=0.95,
             home_lead_probability=0.75,
             sequence=self.sequence,
+            generated_time=Timestamp(seconds=self.calls),
             revision=0 if stored is None else stored[1].revision + 1,
         )
         self._newest[key] = (asked, forecast)

@@ -75,12 +75,12 @@ class Forecaster:
         distribution = self._distribution(query.horizon, query.pattern.minutes, mode)
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
-            raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, from {distribution.games} calibration games")
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, {_limited_by(distribution)}")
         for index, level in enumerate(query.quantile_levels):
             if not smallest / 2 <= level <= 1 - smallest / 2:
                 raise QuantileTooExtreme(
                     f"{level}",
-                    f"{smallest / 2} to {1 - smallest / 2}, from {distribution.games} calibration games",
+                    f"{smallest / 2} to {1 - smallest / 2}, {_limited_by(distribution)}",
                     field=f"quantile_levels[{index}]",
                 )
 
@@ -184,6 +184,11 @@ class _Games:
         """A game's pattern, its expected margin (NaN where unknown), and the LSTM's residuals, minute by minute."""
         minutes = self._minutes[row]
         return self._patterns[row, :minutes], float(self._margins[row]), self._residuals[row, :minutes]
+
+
+def _limited_by(distribution: PredictiveDistribution) -> str:
+    """What its smallest alpha comes from, for people."""
+    return f"from the {min(cell.games for cell in distribution.cells)} calibration games of its smallest cell"
 
 
 def _ranges(minutes: Sequence[int]) -> str:

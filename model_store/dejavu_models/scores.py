@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -253,23 +252,6 @@ class GameBootstrap:
             return one / other
 
         return self.estimate(divide, score, baseline)
-
-
-def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of a rate (Wilson, JASA 22, 1927).
-
-    Raises:
-        ValueError: if there are no trials, or not 0 to `trials` successes.
-    """
-    if not 0 <= successes <= trials or trials == 0:
-        raise ValueError(f"{successes} successes in {trials} trials are no rate")
-    z = NormalDist().inv_cdf((1.0 + level) / 2.0)
-    rate = successes / trials
-    centre = rate + z * z / (2 * trials)
-    half = z * math.sqrt(rate * (1.0 - rate) / trials + (z / (2 * trials)) ** 2)
-    scale = 1.0 + z * z / trials
-    # With none or all successes an end is the rate itself, which rounding may miss on either side.
-    return min(rate, max(0.0, (centre - half) / scale)), max(rate, min(1.0, (centre + half) / scale))
 
 
 def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:

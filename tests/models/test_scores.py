@@ -180,22 +180,6 @@ def test_a_bootstrap_needs_the_games_that_it_was_made_for() -> None:
         scores.GameBootstrap(2).mean([1.0, 2.0, 3.0])
 
 
-@given(st.integers(1, 2000), st.data())
-def test_wilson_intervals_solve_the_score_equation(trials: int, data: st.DataObject) -> None:
-    successes = data.draw(st.integers(0, trials))
-    lower, upper = scores.wilson_interval(successes, trials)
-    rate = successes / trials
-    assert 0 <= lower <= rate <= upper <= 1
-    for end in (lower, upper):
-        assert (rate - end) ** 2 == pytest.approx(1.959964**2 * end * (1 - end) / trials, abs=1e-6)
-
-
-@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 10), (11, 10)])
-def test_what_is_no_rate_has_no_interval(successes: int, trials: int) -> None:
-    with pytest.raises(ValueError, match="no rate"):
-        scores.wilson_interval(successes, trials)
-
-
 @given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))
 def test_a_binomial_region_is_the_exact_central_one(trials: int, rate: float, level: float) -> None:
     first, last = scores.binomial_region(trials, rate, level)

@@ -36,7 +36,7 @@ class Bars:
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """A bar of `total` steps; one that ends well is full, also if it took fewer (early stopping)."""
+        """A bar of `total` steps; one that ends well is full, also if it took fewer."""
         task = self._bars.add_task(name, total=total)
 
         def advance(steps: int) -> None:

@@ -22,6 +22,7 @@ from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.stage import PointModels
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.baselines import Rated, linear_forecasts, logistic_probabilities, persistence
+from dejavu_trainer.fit_weights import FIXED_DEJAVU_WEIGHT
 
 STAGES: Final = tuple(
     (place, minute) for place, horizon in enumerate(HORIZONS) for minute in range(1, horizon.last_slot + 1)
@@ -30,9 +31,6 @@ STAGES: Final = tuple(
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
 """Of the intervals that are scored."""
-
-FIXED_DEJAVU_WEIGHT: Final = 0.4
-"""Dejavu's share in the ensemble that the fitted weights are held against."""
 
 SERVED: Final = ("ensemble", "frozen", "no_teams")
 """The ensemble with ratings carried from game to game; with ratings as they stood before the season; without teams."""

@@ -17,7 +17,7 @@ from dejavu_models.stage import Combination
 from dejavu_models.types import MAX_SLOTS
 
 FIXED_DEJAVU_WEIGHT = 0.4
-"""Dejavu's share of the ensemble where a fitted one is no better."""
+"""Dejavu's share of the ensemble that fitted ones are held against, and that is taken where they are no better."""
 
 REACH = 8
 """Minutes on either side from which a minute's shrinkage is estimated too."""

@@ -23,13 +23,15 @@ from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
 from dejavu_trainer.figures import LEADS, LEVELS, losses, pool, stages_of
 
 JUDGED: Final = ("ensemble", "no_teams")
-"""What a server answers with, with teams and without: both must hold."""
+"""The ensemble with an expected margin and without: both must hold. The margin is that of ratings carried from game to
+game. With a bundle's own ratings, which stand still, intervals hold less often; that is shown, not judged."""
 
 LEAST_GAMES: Final = 150
 """Of a group by minute and lead that is judged by itself."""
 
 LEVEL: Final = 0.99
-"""Probability with which rates that are true pass: each overall rate, and all groups together."""
+"""Probability with which rates that are true pass: in a verdict, all overall rates together; among the promises, each
+by itself; in both, all groups together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,13 @@ class Forecast(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
-    """NBA code of the home team, if it was given with the request; an alias given there stands here as the code."""
+    """NBA code of the home team, if it was given with the request; an alias given there stands here as the code. What
+    release 0.1.0 recorded may have any label.
+    """
     away_team: _builtins.str
-    """NBA code of the away team, if it was given with the request; an alias given there stands here as the code."""
+    """NBA code of the away team, if it was given with the request; an alias given there stands here as the code. What
+    release 0.1.0 recorded may have any label.
+    """
     horizon: Global___Horizon.ValueType
     """The horizon forecast; never HORIZON_UNSPECIFIED."""
     elapsed_minutes: _builtins.int
@@ -185,7 +189,11 @@ Global___Quantile: _TypeAlias = Quantile  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
-    """What a forecast rests on. All predictions are differentials at the horizon, in points (home − away)."""
+    """What a forecast rests on. All predictions are differentials at the horizon, in points (home − away).
+
+    What release 0.1.0 recorded does not tell what came after it: calibration_games is 0 then, and so are linear_prediction
+    and the increments of similar_games; attribution is absent.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -65,7 +65,7 @@ class PredictRequest(_message.Message):
     @_builtins.property
     def quantile_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Levels of the quantiles to answer with, each in (0, 1), at most 99. Half the smallest alpha that ListModels tells is
-        the least, and 1 less that the largest.
+        the least, 1 minus that half the largest.
         """
 
     def __init__(

@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from dejavu_models.conformal import THRESHOLDS, ConformalScores, PredictiveDistribution
-from dejavu_models.linear import HORIZONS, MODES
+from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.types import Horizon
+
+RATED: Final = 2
+"""The mode in which the expected margin is what a bundle's ratings say, which stand still while teams do not. The
+models take it for a known one; how far off they are is another matter."""
+
+SITUATION_MODES: Final = (UNKNOWN, KNOWN, RATED)
 
 
 class Situation(NamedTuple):
@@ -19,7 +25,7 @@ class Situation(NamedTuple):
 
     Attributes:
         minute: at which the pattern ends.
-        mode: whether the expected margin is known (`linear.KNOWN`) or not.
+        mode: where the expected margin is from: unknown (`linear.UNKNOWN`), given (`linear.KNOWN`), or RATED.
     """
 
     horizon: Horizon
@@ -41,7 +47,7 @@ class Calibration:
         if not self.distributions:
             raise ValueError("a calibration needs at least one distribution")
         for horizon, minute, mode in self.distributions:
-            if not 1 <= minute <= horizon.last_slot or mode not in MODES:
+            if not 1 <= minute <= horizon.last_slot or mode not in SITUATION_MODES:
                 raise ValueError(f"no situation of a game: {horizon.value} from minute {minute}, mode {mode}")
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.calibration import RATED, Calibration, Situation
 from dejavu_models.conformal import PredictiveDistribution
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explain import explanation
@@ -71,8 +71,7 @@ class Forecaster:
         Raises:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't.
         """
-        mode = UNKNOWN if self.expected_margin(query) is None else KNOWN
-        distribution = self._distribution(query.horizon, query.pattern.minutes, mode)
+        distribution = self._distribution(query.horizon, query.pattern.minutes, _mode(query))
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, {_limited_by(distribution)}")
@@ -126,7 +125,7 @@ class Forecaster:
     def _forecast(self, query: ForecastQuery, margin: float | None, games: _Games, row: int) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
-        distribution = self._distribution(query.horizon, minute, UNKNOWN if margin is None else KNOWN)
+        distribution = self._distribution(query.horizon, minute, _mode(query))
         predictions, place = games.predictions(row)
         ensemble = predictions.ensemble[place, horizon]
         point = float(ensemble)
@@ -148,6 +147,13 @@ class Forecaster:
             quantiles=tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True)),
             expected_margin=margin,
         )
+
+
+def _mode(query: ForecastQuery) -> int:
+    """Where the expected margin of a query is from; see `calibration.Situation`."""
+    if query.pregame_margin is not None:
+        return KNOWN
+    return RATED if query.home_team and query.away_team else UNKNOWN
 
 
 class _Games:

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.calibration import SITUATION_MODES, Calibration, Situation
 from dejavu_models.conformal import ConformalScores, PredictiveDistribution
-from dejavu_models.linear import MODES
 from dejavu_models.types import Horizon
 
 SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
-    lambda horizon: st.builds(Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(MODES))
+    lambda horizon: st.builds(
+        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(SITUATION_MODES)
+    )
 )
 
 
@@ -59,7 +60,7 @@ def test_rounded_is_what_will_be_read() -> None:
         Situation(Horizon.HALFTIME, 24, 0),
         Situation(Horizon.FINAL, 48, 0),
         Situation(Horizon.FINAL, 0, 0),
-        Situation(Horizon.FINAL, 5, 2),
+        Situation(Horizon.FINAL, 5, 3),
     ],
 )
 def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:

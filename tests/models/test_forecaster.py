@@ -209,6 +209,15 @@ def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None
         assert unknown.expected_margin is None
 
 
+@pytest.mark.parametrize("horizon", list(Horizon))
+def test_ratings_are_believed_less_than_a_margin_that_is_given(shipped: Forecaster, horizon: Horizon) -> None:
+    """A bundle's ratings stand still: with them, the models are off further."""
+    rated = shipped.forecast(query(0.0, home_team="BOS", away_team="DET", horizon=horizon))
+    given_alone = shipped.forecast(query(0.0, pregame_margin=rated.expected_margin, horizon=horizon))
+    assert rated.point == given_alone.point
+    assert rated.interval.upper - rated.interval.lower > given_alone.interval.upper - given_alone.interval.lower
+
+
 def test_one_team_alone_tells_nothing(shipped: Forecaster) -> None:
     assert shipped.forecast(query(home_team="BOS")) == shipped.forecast(query())
 

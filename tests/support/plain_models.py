@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from dejavu_models import features
-from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.calibration import SITUATION_MODES, Calibration, Situation
 from dejavu_models.conformal import PredictiveDistribution
 from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel
 from dejavu_models.index import build_index
@@ -62,7 +62,7 @@ def plain_calibration(models: PointModels, rated: Rated, min_cell: int, *, scale
     """Of `plain_models`, from their residuals times `scale`: with less than 1, intervals are too narrow."""
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
-    for mode in MODES:
+    for mode in SITUATION_MODES:
         margins = np.full(len(leads), np.nan) if mode == UNKNOWN else rated.margins
         points = linear_forecasts(models.linear, Rated(rated.games, margins))
         for place, horizon in enumerate(HORIZONS):

@@ -7,8 +7,8 @@ import pytest
 from tests.support.walks import random_walks
 
 from dejavu_feed.names import TEAMS
-from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_trainer.fit_ratings import carry, choose_start, fit_ratings, mean_surprise, rating_errors
+from dejavu_models.ratings import RatingFilter, RatingSettings, frozen_margins
+from dejavu_trainer.fit_ratings import carry, choose_start, fit_ratings, mean_surprise, rating_errors, standing_margins
 from dejavu_trainer.games import Games
 
 
@@ -89,3 +89,16 @@ def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
     )
     assert errors.carried[0] < errors.frozen[0] < errors.constant[0]
     assert errors.constant[0] == pytest.approx(np.abs(new.games.final - past.games.final.mean()).mean())
+
+
+def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
+    games, _ = with_strengths(200, range(2020, 2023), spread=8, noise=6)
+    before = carry(choose_start(games, 5, quiet), games.of_seasons([2020])).after
+    later = games.of_seasons([2021, 2022])
+    standing = standing_margins(before, later)
+    first = later.season == 2021
+    one = before.at(2021).ratings()
+    other = carry(before, later.select(first)).after.at(2022).ratings()
+    for ratings, which in ((one, first), (other, ~first)):
+        season = later.select(which)
+        assert standing[which] == pytest.approx(frozen_margins(ratings, season.home, season.away))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.support.bundles import quick_recipe, simulated_games
 
+from dejavu_models.calibration import RATED, SITUATION_MODES
 from dejavu_models.conformal import lead_groups
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.ratings import RatingFilter, RatingSettings
@@ -100,18 +101,18 @@ def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
     run: tuple[Made, Bars], rated: RatedGames
 ) -> None:
     games, margins = seasons(rated, 2033)
-    calibration = calibrate(run[0].models, games, margins, min_cell=200)
+    calibration = calibrate(run[0].models, games, margins, margins / 2, min_cell=200)
     expected = {
         (horizon, minute, mode)
         for horizon in HORIZONS
         for minute in range(1, horizon.last_slot + 1)
-        for mode in (UNKNOWN, KNOWN)
+        for mode in SITUATION_MODES
     }
     assert set(calibration.distributions) == expected
     for (horizon, minute, mode), distribution in calibration.distributions.items():
         assert distribution.games == 200
         patterns = np.ascontiguousarray(games.levels[:, :minute])
-        told = margins if mode == KNOWN else np.full(200, np.nan)
+        told = {UNKNOWN: np.full(200, np.nan), KNOWN: margins, RATED: margins / 2}[mode]
         points = run[0].models.predict(patterns, told).ensemble[:, HORIZONS.index(horizon)]
         scales = np.array(distribution.scales)[lead_groups(patterns[:, -1])]
         left = (games.outcomes[:, HORIZONS.index(horizon)] - points) / scales
@@ -120,7 +121,7 @@ def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
 
 def test_cells_are_kept_apart_where_there_are_games_enough(run: tuple[Made, Bars], rated: RatedGames) -> None:
     games, margins = seasons(rated, 2033, 2034)
-    found = calibrate(run[0].models, games, margins, min_cell=60).distributions
+    found = calibrate(run[0].models, games, margins, margins, min_cell=60).distributions
     assert max(len(distribution.cells) for distribution in found.values()) > 1
     for distribution in found.values():
         assert len(distribution.cells) == 1 or min(cell.games for cell in distribution.cells) >= 60

@@ -25,11 +25,10 @@ from typing import Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dejavu_models.ratings import frozen_margins
 from dejavu_trainer.baselines import Rated
 from dejavu_trainer.calibrate import calibrate
 from dejavu_trainer.evaluate import FoldScores, score_fold
-from dejavu_trainer.fit_ratings import carry, choose_start
+from dejavu_trainer.fit_ratings import carry, choose_start, standing_margins
 from dejavu_trainer.fold_files import FORM, read_fold, remove_rests, to_bytes, write_whole
 from dejavu_trainer.games import Games
 from dejavu_trainer.plays import DataError
@@ -98,14 +97,15 @@ class Fold:
         train = rated.select(games.season < first)
         to_calibrate = earlier.select(earlier.games.season >= first)
         models = make_models(*train, self.recipe, self.seed, workers=1).models
-        ratings = carry(start, earlier.games).after.at(self.season).ratings()
+        trained = carry(start, train.games).after
+        ratings = carry(trained, to_calibrate.games).after
         return score_fold(
             models,
-            calibrate(models, *to_calibrate, self.recipe.min_cell),
+            calibrate(models, *to_calibrate, standing_margins(trained, to_calibrate.games), self.recipe.min_cell),
             earlier=earlier,
             calibrate=to_calibrate,
             test=test,
-            frozen_margins=frozen_margins(ratings, test.games.home, test.games.away),
+            frozen_margins=standing_margins(ratings, test.games),
             min_cell=self.recipe.min_cell,
         )
 

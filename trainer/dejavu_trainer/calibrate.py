@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from dejavu_models import scores
 from dejavu_models.arrays import Floats
-from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.calibration import RATED, Calibration, Situation
 from dejavu_models.conformal import MIN_CELL, PredictiveDistribution, least_cell
-from dejavu_models.linear import HORIZONS, KNOWN, MODES
+from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.stage import PointModels, Predictions
 from dejavu_models.types import Horizon
@@ -31,17 +31,16 @@ class Asked(NamedTuple):
     predictions: Predictions
 
 
-def ask_all(models: PointModels, games: Games, margins: Floats) -> Iterator[Asked]:
-    """Asks the models for games at every minute that they know, with their expected margin and without.
+def ask_all(models: PointModels, games: Games, margins: Mapping[int, Floats]) -> Iterator[Asked]:
+    """Asks the models for games at every minute that they know, once in each mode.
 
     Args:
         models: to ask.
         games: n of them.
-        margins: (n,), what was expected of each before it began, in points; finite.
+        margins: by mode, (n,), what was expected of each game before it began, in points; NaN where unknown.
     """
     levels = games.levels
-    for mode in MODES:
-        told = margins if mode == KNOWN else np.full_like(margins, np.nan)
+    for mode, told in margins.items():
         residuals = models.lstm.residuals(levels, told)
         for minute in models.minutes:
             patterns = np.ascontiguousarray(levels[:, :minute])
@@ -49,29 +48,33 @@ def ask_all(models: PointModels, games: Games, margins: Floats) -> Iterator[Aske
             yield Asked(minute, mode, patterns[:, -1], predictions)
 
 
-def calibrate(models: PointModels, games: Games, margins: Floats, min_cell: int = MIN_CELL) -> Calibration:
-    """The predictive distributions of the ensemble, for every horizon, minute and mode that the models know.
+def calibrate(
+    models: PointModels, games: Games, margins: Floats, standing: Floats, min_cell: int = MIN_CELL
+) -> Calibration:
+    """The predictive distributions of the ensemble, for every horizon and minute that the models know, in each mode.
 
     Args:
         models: the very ones that ship; what they are asked with decides how far they are off.
         games: n that the models have not seen.
         margins: (n,), what was expected of each before it began, with ratings carried from game to game, in points.
+        standing: (n,), the same with ratings that stand still during a season, as those of a bundle do.
         min_cell: the fewest games of a cell by lead; see `conformal.least_cell`.
 
     Returns:
         The calibration as it will be read from a bundle.
     """
     outcomes = games.outcomes
+    told = {UNKNOWN: np.full_like(margins, np.nan), KNOWN: margins, RATED: standing}
     distributions = {
         Situation(horizon, asked.minute, asked.mode): PredictiveDistribution.of(
             horizon,
             asked.predictions.ensemble[:, place],
             asked.leads,
             outcomes[:, place],
-            scales=models.linear.scales[place, asked.minute, asked.mode].tolist(),
+            scales=models.linear.scales[place, asked.minute, UNKNOWN if asked.mode == UNKNOWN else KNOWN].tolist(),
             min_cell=least_cell(horizon, asked.minute, min_cell),
         )
-        for asked in ask_all(models, games, margins)
+        for asked in ask_all(models, games, told)
         for place, horizon in enumerate(HORIZONS)
         if asked.minute <= horizon.last_slot
     }
@@ -93,9 +96,9 @@ def measure(models: PointModels, games: Games, margins: Floats, seed: int) -> li
     bootstrap = scores.GameBootstrap(len(games), seed=seed)
     outcomes = games.outcomes
     metrics = []
-    for asked in ask_all(models, games, margins):
+    for asked in ask_all(models, games, {KNOWN: margins}):
         for place, horizon in enumerate(HORIZONS):
-            if asked.mode != KNOWN or (horizon, asked.minute) not in _SHOWN:
+            if (horizon, asked.minute) not in _SHOWN:
                 continue
             name = f"calibration.{horizon.value}.minute_{asked.minute}"
             errors = {}

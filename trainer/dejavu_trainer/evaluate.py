@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dejavu_models import scores
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.calibration import RATED, SITUATION_MODES, Calibration, Situation
 from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, least_cell
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.stage import PointModels
@@ -152,11 +152,11 @@ def score_fold(
     told(1)
     served = {
         mode: [calibration.distributions[Situation(HORIZONS[place], minute, mode)] for place, minute in STAGES]
-        for mode in (KNOWN, UNKNOWN)
+        for mode in SITUATION_MODES
     }
     forecasts = {
         "ensemble": _forecasts(points["ensemble"], served[KNOWN], test),
-        "frozen": _forecasts(frozen, served[KNOWN], test),
+        "frozen": _forecasts(frozen, served[RATED], test),
         "no_teams": _forecasts(no_teams, served[UNKNOWN], test),
     }
     for name in (*PARTS, *BASELINES):

@@ -120,6 +120,25 @@ class RatingErrors:
         return {"carried": self.carried, "frozen": self.frozen, "constant": self.constant}
 
 
+def standing_margins(before: RatingFilter, games: Games) -> Floats:
+    """What is expected of games if ratings stand still from before a season to its end, as those of a bundle do.
+
+    Args:
+        before: the state before the first of the games; it has counted one at least.
+        games: n, later than all that it has counted; each season begins with what was known at its start.
+
+    Returns:
+        (n,), in points.
+    """
+    margins, state = np.empty(len(games)), before
+    for season in np.unique(games.season).tolist():
+        which = games.season == season
+        of_season = games.select(which)
+        margins[which] = frozen_margins(state.at(season).ratings(), of_season.home, of_season.away)
+        state = carry(state, of_season).after
+    return margins
+
+
 def rating_errors(past: RatedGames, new: RatedGames) -> RatingErrors:
     """Holds expected margins of games against what came, beside the home advantage alone.
 

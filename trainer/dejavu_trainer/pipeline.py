@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from dejavu_models.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
-from dejavu_models.calibration import Calibration, Situation
+from dejavu_models.calibration import RATED, Calibration, Situation
 from dejavu_models.dejavu import Entries
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
+from dejavu_models.linear import HORIZONS, UNKNOWN
 from dejavu_models.manifest import (
     CALIBRATION,
     COMBINATION,
@@ -39,7 +39,7 @@ from dejavu_models.stage import PointModels
 from dejavu_models.types import DEFAULT_ALPHA, Horizon
 from dejavu_trainer.calibrate import calibrate as calibrate_models
 from dejavu_trainer.calibrate import measure
-from dejavu_trainer.fit_ratings import RatingErrors, carry, choose_start, rating_errors
+from dejavu_trainer.fit_ratings import RatingErrors, carry, choose_start, rating_errors, standing_margins
 from dejavu_trainer.games import Games
 from dejavu_trainer.progress import Progress, Silent
 from dejavu_trainer.prove import try_once, verdict_of
@@ -128,7 +128,8 @@ def fit(
     calibrated_on = carry(trained_on.after, to_calibrate)
     made = make_models(to_train, trained_on.margins, recipe, seed, progress, workers)
     with progress.stage("Calibrate", 2) as advance:
-        calibration = calibrate_models(made.models, to_calibrate, calibrated_on.margins, recipe.min_cell)
+        standing = standing_margins(trained_on.after, to_calibrate)
+        calibration = calibrate_models(made.models, to_calibrate, calibrated_on.margins, standing, recipe.min_cell)
         advance(1)
         errors = rating_errors(trained_on, calibrated_on)
         metrics = measure(made.models, to_calibrate, calibrated_on.margins, seed)
@@ -210,7 +211,7 @@ def _golden(models: PointModels, calibration: Calibration, ratings: RatingFilter
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
     margin = ratings.ratings().expected_margin(home, away)
     for horizon, minute, told in _GOLDEN:
-        distribution = calibration.distributions[Situation(horizon, minute, KNOWN if told else UNKNOWN)]
+        distribution = calibration.distributions[Situation(horizon, minute, RATED if told else UNKNOWN)]
         predictions = models.predict(pattern[None, :minute], np.array([margin if told else np.nan]))
         points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
         alpha = max(DEFAULT_ALPHA, distribution.smallest_alpha)

@@ -19,7 +19,7 @@ from dejavu_models.stage import PointModels
 from dejavu_trainer.baselines import Rated
 from dejavu_trainer.calibrate import calibrate
 from dejavu_trainer.evaluate import SCORING_STEPS, FoldScores, score_fold
-from dejavu_trainer.fit_ratings import RatedGames, carry
+from dejavu_trainer.fit_ratings import RatedGames, carry, standing_margins
 from dejavu_trainer.games import Games
 from dejavu_trainer.plays import DataError
 from dejavu_trainer.progress import Progress
@@ -46,7 +46,8 @@ def try_once(
     with progress.stage("Test once", SCORING_STEPS + 1) as advance:
         earlier, later = divide(calibrated_on.games)
         past = calibrated_on.games.select(earlier)
-        calibration = calibrate(models, past, calibrated_on.margins[earlier], recipe.min_cell)
+        standing = standing_margins(trained_on.after, past)
+        calibration = calibrate(models, past, calibrated_on.margins[earlier], standing, recipe.min_cell)
         advance(1)
         test = calibrated_on.games.select(later)
         frozen = carry(trained_on.after, past).after.at(int(test.season[0])).ratings()

@@ -36,7 +36,7 @@ from dejavu_trainer.parallel import cores
 from dejavu_trainer.progress import Progress, Silent
 from dejavu_trainer.split import SplitError, hold_out_last
 
-METHOD = 3
+METHOD = 4
 """Raised with every change of the code that makes other models of the same games, so that a verdict on the older ones
 is not taken for one on these."""
 

@@ -22,9 +22,9 @@ from dejavu_models.types import Horizon
 from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
 from dejavu_trainer.figures import LEADS, LEVELS, losses, pool, stages_of
 
-JUDGED: Final = ("ensemble", "no_teams")
-"""The ensemble with an expected margin and without: both must hold. The margin is that of ratings carried from game to
-game. With a bundle's own ratings, which stand still, intervals hold less often; that is shown, not judged."""
+JUDGED: Final = ("ensemble", "frozen", "no_teams")
+"""The ensemble with an expected margin that is up to date, with that of a bundle's own ratings, and with none: all that
+is served must hold."""
 
 LEAST_GAMES: Final = 150
 """Of a group by minute and lead that is judged by itself."""
@@ -123,8 +123,8 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
 
     It may if, for each horizon, the CRPS over all minutes lies below persistence's on the same games by more than
     chance explains (95 % bootstrap interval over games), and coverage is true: over all minutes, and in every group by
-    minute and |lead|. Without teams, hardly anything beats persistence at the half: there the CRPS must not be worse by
-    more than chance explains, and coverage be as true.
+    minute and |lead|. Without teams, or with ratings that stand still, hardly anything beats persistence at the half:
+    there the CRPS must not be worse by more than chance explains, and coverage be as true.
 
     Args:
         folds: one, or the seasons of a walk-forward; at least one.
@@ -279,7 +279,7 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
         for name in (forecaster, "persistence")
     )
     difference = bootstrap.difference(mine, theirs)
-    better = forecaster != "no_teams"
+    better = forecaster == "ensemble"
     return Check(
         name=f"CRPS, {_names(forecaster, horizon.value)}, less persistence's",
         promise="the whole interval lies below 0" if better else "the interval does not lie above 0",

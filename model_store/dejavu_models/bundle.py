@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dejavu_models.arrays import Floats
-from dejavu_models.calibration import Calibration
+from dejavu_models.calibration import SITUATION_MODES, Calibration, Situation
 from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -140,6 +140,9 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
         calibration = Calibration.from_bytes(contents[CALIBRATION])
         if stray := {situation.minute for situation in calibration.distributions} ^ set(record.minutes):
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
+        for horizon, minute, _ in calibration.distributions:
+            if any(Situation(horizon, minute, mode) not in calibration.distributions for mode in SITUATION_MODES):
+                raise ValueError(f"for {horizon.value} from minute {minute} it lacks a kind of expected margin")
     with _refusing(folder, RATINGS):
         ratings = ratings_from_bytes(contents[RATINGS], manifest.ratings)
     with _refusing(folder, ENTRIES):

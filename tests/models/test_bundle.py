@@ -13,7 +13,7 @@ import pytest
 
 from dejavu_models import bundle
 from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_models.calibration import Calibration
+from dejavu_models.calibration import RATED, Calibration
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleError,
@@ -222,6 +222,15 @@ def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bund
     without = {key: each for key, each in calibration.distributions.items() if key.minute != 30}
     files[CALIBRATION] = Calibration(without).to_bytes()
     with pytest.raises(BundleCorrupt, match=r"calibration.npz .*differ in minutes \[30\]"):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    files = contents(small_bundle)
+    calibration = Calibration.from_bytes(files[CALIBRATION])
+    without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, RATED)}
+    files[CALIBRATION] = Calibration(without).to_bytes()
+    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a kind"):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 

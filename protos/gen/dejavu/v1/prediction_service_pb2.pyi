@@ -52,7 +52,8 @@ class PredictRequest(_message.Message):
     """The away team, likewise; not the home team."""
     pregame_margin: _builtins.float
     """Expected final differential (home − away) before the game, in points: a home favourite's spread of −5.5 is +5.5.
-    Takes the place of the teams' ratings.
+    Takes the place of the teams' ratings, and counts as up to date, which they need not be: given back here, the
+    expected_margin of an answer may get another interval.
     """
     model_version: _builtins.str
     """Version of the model to ask; empty: the active one."""

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
+from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -90,9 +90,11 @@ def print_event(event: StreamPredictionsResponse) -> None:
 
 def print_model(model: Model) -> None:
     """What a model is, can do, and did when it was measured."""
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", overflow="fold")
-    rows.add_column(no_wrap=True)
+    rows, measured = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    measured.add_column(style="dim", overflow="fold")
+    measured.add_column(no_wrap=True)
     for support in model.horizons:
         slots = f"{support.min_slots}"
         if support.max_slots != support.min_slots:
@@ -100,7 +102,7 @@ def print_model(model: Model) -> None:
         rows.add_row("forecasts", f"the {moment(support.horizon)}, from {slots} minutes")
     if model.verdict in _VERDICTS:
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
-        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}", overflow="fold", no_wrap=False))
+        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
     if model.ratings_date:
         rows.add_row("teams' strength", f"as of {model.ratings_date}")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
@@ -111,9 +113,10 @@ def print_model(model: Model) -> None:
         rows.add_row("made", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
     for metric in model.metrics:
         bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
-        rows.add_row(metric.name, f"{metric.value:.3f}{bounds}")
+        measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
     title = f"{model.version}{' · active' if model.active else ''}"
-    Console().print(Panel(rows, title=title, title_align="left", expand=False))
+    parts = Group(rows, "", measured) if model.metrics else rows
+    Console().print(Panel(parts, title=title, title_align="left", expand=False))
 
 
 def clock(time: Timestamp) -> str:

@@ -289,14 +289,12 @@ def test_an_unfit_model_and_one_that_tells_less_are_shown_as_such(server: FakeSe
     assert "as of" not in second
 
 
-def test_a_long_verdict_and_long_names_of_figures_leave_room_for_what_they_stand_beside(
-    server: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+def test_a_long_verdict_and_long_names_of_figures_leave_room_for_what_they_stand_beside(server: FakeServer) -> None:
     model = Model(version="m", verdict=VERDICT_UNFIT, verdict_reason="its intervals hold too seldom, " * 9)
     model.metrics.add(name="calibration.halftime.minute_18.ensemble.mae_over_persistence", value=0.991)
     server.answers("ListModels", ListModelsResponse(models=[model]))
-    shown = run("models").stdout
+    environment = {"DEJAVU_TARGET": server.target, "COLUMNS": "80", "TERM": "dumb"}
+    shown = CliRunner().invoke(app, ["models"], env=environment).stdout
     assert max(map(len, shown.splitlines())) <= 80
     for part in ("verdict", "trained on", "calibration.halftime.minute_18", "0.991"):
         assert part in shown

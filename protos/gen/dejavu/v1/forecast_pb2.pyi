@@ -44,6 +44,30 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
+class _AdaptationMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AdaptationModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdaptationMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADAPTATION_MODE_UNSPECIFIED: _AdaptationMode.ValueType  # 0
+    """Not told."""
+    ADAPTATION_MODE_SHADOW: _AdaptationMode.ValueType  # 1
+    """The forecast is as its model was calibrated; what adaptation would have said stands beside it."""
+    ADAPTATION_MODE_ON: _AdaptationMode.ValueType  # 2
+    """Interval, quantiles and probability of the forecast are adapted; what the model alone says stands beside them."""
+
+class AdaptationMode(_AdaptationMode, metaclass=_AdaptationModeEnumTypeWrapper):
+    """Whether intervals follow what outcomes teach."""
+
+ADAPTATION_MODE_UNSPECIFIED: AdaptationMode.ValueType  # 0
+"""Not told."""
+ADAPTATION_MODE_SHADOW: AdaptationMode.ValueType  # 1
+"""The forecast is as its model was calibrated; what adaptation would have said stands beside it."""
+ADAPTATION_MODE_ON: AdaptationMode.ValueType  # 2
+"""Interval, quantiles and probability of the forecast are adapted; what the model alone says stands beside them."""
+Global___AdaptationMode: _TypeAlias = AdaptationMode  # noqa: Y015
+
 @_typing.final
 class Forecast(_message.Message):
     """A forecast of the score differential (home − away, in points) at a horizon."""
@@ -69,6 +93,9 @@ class Forecast(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     QUANTILES_FIELD_NUMBER: _builtins.int
     EXPECTED_MARGIN_FIELD_NUMBER: _builtins.int
+    CALIBRATION_SEQUENCE_FIELD_NUMBER: _builtins.int
+    ADAPTATION_FIELD_NUMBER: _builtins.int
+    DISTRIBUTION_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -109,6 +136,10 @@ class Forecast(_message.Message):
     """The expected final differential before the game that the forecast was made with, in points (home − away): the
     request's pregame_margin or, without one, what the teams' ratings say. Absent if neither was to be had.
     """
+    calibration_sequence: _builtins.int
+    """Place in the ledger of the newest outcome that the forecast's calibration, and the ratings behind expected_margin, had
+    learned from; 0: of none. Servers of one ledger and model give the same answers at the same place.
+    """
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -124,6 +155,16 @@ class Forecast(_message.Message):
     @_builtins.property
     def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
         """The quantiles asked for, in the order of quantile_levels. Never in a stream: they are not recorded."""
+
+    @_builtins.property
+    def adaptation(self) -> Global___Adaptation:
+        """What outcomes have taught about the interval. Absent where intervals do not adapt."""
+
+    @_builtins.property
+    def distribution(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Quantiles of the differential at the levels 0.01, 0.03, … 0.99, rounded to 0.001 points, by which the ledger scores the
+        forecast. Only in answers of RecordService; empty for what release 0.1.0 recorded.
+        """
 
     def __init__(
         self,
@@ -147,16 +188,76 @@ class Forecast(_message.Message):
         revision: _builtins.int = ...,
         quantiles: _abc.Iterable[Global___Quantile] | None = ...,
         expected_margin: _builtins.float | None = ...,
+        calibration_sequence: _builtins.int = ...,
+        adaptation: Global___Adaptation | None = ...,
+        distribution: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "alpha", b"alpha", "away_team", b"away_team", "coverage_probability", b"coverage_probability", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_margin) -> _WhichOneofReturnType__expected_margin | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class Adaptation(_message.Message):
+    """What outcomes have taught about intervals at a horizon and a stage of the game, and how they have fared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    ADAPTED_LOWER_FIELD_NUMBER: _builtins.int
+    ADAPTED_UPPER_FIELD_NUMBER: _builtins.int
+    STATIC_LOWER_FIELD_NUMBER: _builtins.int
+    STATIC_UPPER_FIELD_NUMBER: _builtins.int
+    ROLLING_GAMES_FIELD_NUMBER: _builtins.int
+    ROLLING_COVERAGE_FIELD_NUMBER: _builtins.int
+    STATIC_ROLLING_COVERAGE_FIELD_NUMBER: _builtins.int
+    mode: Global___AdaptationMode.ValueType
+    """Whether the forecast follows it."""
+    adapted_lower: _builtins.float
+    """Lower end of the adapted interval, in points."""
+    adapted_upper: _builtins.float
+    """Upper end of the adapted interval, in points."""
+    static_lower: _builtins.float
+    """Lower end of the interval as the model was calibrated, in points."""
+    static_upper: _builtins.float
+    """Upper end of the interval as the model was calibrated, in points."""
+    rolling_games: _builtins.int
+    """How many settled games of this model, horizon and stage the two figures that follow are of, at most 100."""
+    rolling_coverage: _builtins.float
+    """The share of those games in which an adapted interval of this alpha held. Absent without games."""
+    static_rolling_coverage: _builtins.float
+    """The share in which an interval as the model was calibrated held. Absent without games."""
+    def __init__(
+        self,
+        *,
+        mode: Global___AdaptationMode.ValueType = ...,
+        adapted_lower: _builtins.float = ...,
+        adapted_upper: _builtins.float = ...,
+        static_lower: _builtins.float = ...,
+        static_upper: _builtins.float = ...,
+        rolling_games: _builtins.int = ...,
+        rolling_coverage: _builtins.float | None = ...,
+        static_rolling_coverage: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolling_coverage", b"_rolling_coverage", "_static_rolling_coverage", b"_static_rolling_coverage", "rolling_coverage", b"rolling_coverage", "static_rolling_coverage", b"static_rolling_coverage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolling_coverage", b"_rolling_coverage", "_static_rolling_coverage", b"_static_rolling_coverage", "adapted_lower", b"adapted_lower", "adapted_upper", b"adapted_upper", "mode", b"mode", "rolling_coverage", b"rolling_coverage", "rolling_games", b"rolling_games", "static_lower", b"static_lower", "static_rolling_coverage", b"static_rolling_coverage", "static_upper", b"static_upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rolling_coverage: _TypeAlias = _typing.Literal["rolling_coverage"]  # noqa: Y015
+    _WhichOneofArgType__rolling_coverage: _TypeAlias = _typing.Literal["_rolling_coverage", b"_rolling_coverage"]  # noqa: Y015
+    _WhichOneofReturnType__static_rolling_coverage: _TypeAlias = _typing.Literal["static_rolling_coverage"]  # noqa: Y015
+    _WhichOneofArgType__static_rolling_coverage: _TypeAlias = _typing.Literal["_static_rolling_coverage", b"_static_rolling_coverage"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rolling_coverage) -> _WhichOneofReturnType__rolling_coverage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__static_rolling_coverage) -> _WhichOneofReturnType__static_rolling_coverage | None: ...
+
+Global___Adaptation: _TypeAlias = Adaptation  # noqa: Y015
 
 @_typing.final
 class Quantile(_message.Message):

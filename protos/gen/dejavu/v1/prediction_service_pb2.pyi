@@ -5,6 +5,8 @@ Forecasts: one, many, and as they happen."""
 
 from collections import abc as _abc
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
+from dejavu.v1 import market_pb2 as _market_pb2
+from dejavu.v1 import record_pb2 as _record_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -36,6 +38,7 @@ class PredictRequest(_message.Message):
     PREGAME_MARGIN_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -69,6 +72,10 @@ class PredictRequest(_message.Message):
         the least, 1 minus that half the largest.
         """
 
+    @_builtins.property
+    def market(self) -> _market_pb2.Market:
+        """Odds that the answer is to weigh. The first market that a recorded forecast is asked about with is recorded too."""
+
     def __init__(
         self,
         *,
@@ -82,10 +89,11 @@ class PredictRequest(_message.Message):
         pregame_margin: _builtins.float | None = ...,
         model_version: _builtins.str = ...,
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
+        market: _market_pb2.Market | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "pregame_margin", b"pregame_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "market", b"market", "pregame_margin", b"pregame_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
@@ -105,18 +113,24 @@ class PredictResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FORECAST_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
+
+    @_builtins.property
+    def market(self) -> _market_pb2.MarketAnswer:
+        """What it says of the market asked about; absent where none was."""
 
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
+        market: _market_pb2.MarketAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,6 +192,7 @@ class PredictBatchResult(_message.Message):
 
     FORECAST_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MARKET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
@@ -186,15 +201,20 @@ class PredictBatchResult(_message.Message):
     def error(self) -> Global___PredictError:
         """Why there is none."""
 
+    @_builtins.property
+    def market(self) -> _market_pb2.MarketAnswer:
+        """What the forecast says of the market asked about; absent where none was."""
+
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
         error: Global___PredictError | None = ...,
+        market: _market_pb2.MarketAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["forecast", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
@@ -304,6 +324,7 @@ class StreamPredictionsResponse(_message.Message):
 
     FORECAST_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     """Hand this back to go on right after this event."""
@@ -315,18 +336,23 @@ class StreamPredictionsResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """Nothing happened, but the stream lives. The first one says that the subscription stands."""
 
+    @_builtins.property
+    def outcome(self) -> _record_pb2.Outcome:
+        """An outcome was reported, or corrected."""
+
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        outcome: _record_pb2.Outcome | None = ...,
         resume_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "forecast", b"forecast", "heartbeat", b"heartbeat"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "forecast", b"forecast", "heartbeat", b"heartbeat", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "forecast", b"forecast", "heartbeat", b"heartbeat", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "forecast", b"forecast", "heartbeat", b"heartbeat", "outcome", b"outcome", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["forecast", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["forecast", "heartbeat", "outcome"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -355,3 +381,113 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class AssessRiskRequest(_message.Message):
+    """Asks how unsettled a game is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    TOTAL_POINTS_FIELD_NUMBER: _builtins.int
+    total_points: _builtins.int
+    """Points of both teams together at the end of the pattern, 0 to 500; absent: the pace of scoring is left out."""
+    @_builtins.property
+    def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Score differentials (home − away, in points) at the end of each minute of play, as in PredictRequest; 2 to 47 slots."""
+
+    def __init__(
+        self,
+        *,
+        pattern: _abc.Iterable[_builtins.float] | None = ...,
+        total_points: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "total_points", b"total_points"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "pattern", b"pattern", "total_points", b"total_points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
+    _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
+
+Global___AssessRiskRequest: _TypeAlias = AssessRiskRequest  # noqa: Y015
+
+@_typing.final
+class AssessRiskResponse(_message.Message):
+    """Answers how unsettled a game is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """0 (nothing moves) to 100: the sum of what the factors contribute."""
+    level: _market_pb2.RiskLevel.ValueType
+    """The score in words."""
+    @_builtins.property
+    def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskFactor]:
+        """What it is made of."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What deserves attention, for people."""
+
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+        level: _market_pb2.RiskLevel.ValueType = ...,
+        factors: _abc.Iterable[Global___RiskFactor] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factors", b"factors", "level", b"level", "score", b"score", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssessRiskResponse: _TypeAlias = AssessRiskResponse  # noqa: Y015
+
+@_typing.final
+class RiskFactor(_message.Message):
+    """A part of a risk score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """volatility, swing, pace or trend."""
+    value: _builtins.float
+    """What was measured."""
+    unit: _builtins.str
+    """Its unit, for people."""
+    score: _builtins.float
+    """0 (calm) to 100, by how unusual the value is."""
+    weight: _builtins.float
+    """Its weight; those of all factors sum to 1."""
+    contribution: _builtins.float
+    """weight × score: its share of the whole, in points of the score."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+        unit: _builtins.str = ...,
+        score: _builtins.float = ...,
+        weight: _builtins.float = ...,
+        contribution: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "name", b"name", "score", b"score", "unit", b"unit", "value", b"value", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RiskFactor: _TypeAlias = RiskFactor  # noqa: Y015

@@ -30,6 +30,7 @@ class PredictionServiceStub(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
     A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
+    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel):
@@ -53,6 +54,11 @@ class PredictionServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsResponse.FromString,
                 _registered_method=True)
+        self.AssessRisk = channel.unary_unary(
+                '/dejavu.v1.PredictionService/AssessRisk',
+                request_serializer=dejavu_dot_v1_dot_prediction__service__pb2.AssessRiskRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.AssessRiskResponse.FromString,
+                _registered_method=True)
 
 
 class PredictionServiceServicer(object):
@@ -60,6 +66,7 @@ class PredictionServiceServicer(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
     A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
+    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def Predict(self, request, context):
@@ -78,6 +85,14 @@ class PredictionServiceServicer(object):
 
     def StreamPredictions(self, request, context):
         """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on.
+        Outcomes, as they are reported, are in the same order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssessRisk(self, request, context):
+        """Tells how unsettled a game is, from its pattern alone; nothing is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +116,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     request_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsResponse.SerializeToString,
             ),
+            'AssessRisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssessRisk,
+                    request_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.AssessRiskRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_prediction__service__pb2.AssessRiskResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'dejavu.v1.PredictionService', rpc_method_handlers)
@@ -114,6 +134,7 @@ class PredictionService(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
     A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
+    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @staticmethod
@@ -187,6 +208,33 @@ class PredictionService(object):
             '/dejavu.v1.PredictionService/StreamPredictions',
             dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsRequest.SerializeToString,
             dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssessRisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.PredictionService/AssessRisk',
+            dejavu_dot_v1_dot_prediction__service__pb2.AssessRiskRequest.SerializeToString,
+            dejavu_dot_v1_dot_prediction__service__pb2.AssessRiskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,6 +31,7 @@ class PredictionServiceStub:
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
     A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
+    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_typing.overload
@@ -42,7 +43,11 @@ class PredictionServiceStub:
     PredictBatch: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictBatchRequest, _prediction_service_pb2.PredictBatchResponse]
     """Forecasts many games; each succeeds or fails for itself."""
     StreamPredictions: _grpc.UnaryStreamMultiCallable[_prediction_service_pb2.StreamPredictionsRequest, _prediction_service_pb2.StreamPredictionsResponse]
-    """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on."""
+    """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on.
+    Outcomes, as they are reported, are in the same order.
+    """
+    AssessRisk: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.AssessRiskRequest, _prediction_service_pb2.AssessRiskResponse]
+    """Tells how unsettled a game is, from its pattern alone; nothing is recorded."""
 
 @_typing.type_check_only
 class PredictionServiceAsyncStub(PredictionServiceStub):
@@ -50,6 +55,7 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
     A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
+    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -58,13 +64,18 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     PredictBatch: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictBatchRequest, _prediction_service_pb2.PredictBatchResponse]  # type: ignore[assignment]
     """Forecasts many games; each succeeds or fails for itself."""
     StreamPredictions: _aio.UnaryStreamMultiCallable[_prediction_service_pb2.StreamPredictionsRequest, _prediction_service_pb2.StreamPredictionsResponse]  # type: ignore[assignment]
-    """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on."""
+    """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on.
+    Outcomes, as they are reported, are in the same order.
+    """
+    AssessRisk: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.AssessRiskRequest, _prediction_service_pb2.AssessRiskResponse]  # type: ignore[assignment]
+    """Tells how unsettled a game is, from its pattern alone; nothing is recorded."""
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forecasts of NBA games while they are played.
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
     A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
+    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_abc_1.abstractmethod
@@ -89,6 +100,16 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _prediction_service_pb2.StreamPredictionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_prediction_service_pb2.StreamPredictionsResponse], _abc.AsyncIterator[_prediction_service_pb2.StreamPredictionsResponse]]:
-        """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on."""
+        """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on.
+        Outcomes, as they are reported, are in the same order.
+        """
+
+    @_abc_1.abstractmethod
+    def AssessRisk(
+        self,
+        request: _prediction_service_pb2.AssessRiskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_prediction_service_pb2.AssessRiskResponse, _abc.Awaitable[_prediction_service_pb2.AssessRiskResponse]]:
+        """Tells how unsettled a game is, from its pattern alone; nothing is recorded."""
 
 def add_PredictionServiceServicer_to_server(servicer: PredictionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

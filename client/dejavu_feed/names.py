@@ -84,3 +84,14 @@ def is_game_id(text: str) -> bool:
 def is_replay(game_id: str) -> bool:
     """Whether a game id was minted by a replay."""
     return game_id.startswith(REPLAY_PREFIX)
+
+
+def season_of(game_id: str) -> int | None:
+    """The season of an NBA game, as the year in which it ends, from its id (002YY…: YY is the year it begins).
+
+    None for an id that does not tell, such as a replay's.
+    """
+    if not is_game_id(game_id) or not game_id.startswith("00"):
+        return None
+    begins = int(game_id[3:5])
+    return (1900 if begins >= 46 else 2000) + begins + 1

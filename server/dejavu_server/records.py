@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from dejavu_feed.names import REPLAY_PREFIX
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.types import Forecast, Horizon, ScorePattern
 
@@ -16,11 +15,6 @@ _DAY_BEGINS = timedelta(hours=11)
 def game_day(moment: datetime) -> date:
     """The local date, as people know it, of a game that is played at a moment (aware, UTC)."""
     return (moment - _DAY_BEGINS).date()
-
-
-def is_replay(game_id: str) -> bool:
-    """Whether a game is one of a replay or a simulated season, which records leave out unless asked."""
-    return game_id.startswith(REPLAY_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,17 @@ import typer
 
 from dejavu_server import logs
 from dejavu_server.processes import StartError
-from dejavu_server.settings import DURABILITIES, LOG_FORMATS, LOG_LEVELS, Settings, SettingsError, default_ledger
+from dejavu_server.settings import (
+    ADAPTIVE,
+    ADAPTIVE_METHODS,
+    DURABILITIES,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    RATINGS,
+    Settings,
+    SettingsError,
+    default_ledger,
+)
 from dejavu_server.supervisor import Supervisor
 
 app = typer.Typer(
@@ -113,6 +123,65 @@ def serve(
         float,
         typer.Option(envvar="DEJAVU_EXPIRES_SECONDS", metavar="SECONDS", help="How long a forecast counts as current."),
     ] = _DEFAULTS.expires_seconds,
+    adaptive: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_ADAPTIVE",
+            metavar="|".join(ADAPTIVE),
+            help="Whether intervals follow outcomes; shadow: told beside the model's own, which stay the answer.",
+        ),
+    ] = _DEFAULTS.adaptive,
+    adaptive_method: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_ADAPTIVE_METHOD",
+            metavar="|".join(ADAPTIVE_METHODS),
+            help="How they do: conformal PID control, or adaptive conformal inference.",
+        ),
+    ] = _DEFAULTS.adaptive_method,
+    ratings: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_RATINGS",
+            metavar="|".join(RATINGS),
+            help="Whether teams' ratings advance with reported finals.",
+        ),
+    ] = _DEFAULTS.ratings,
+    signing_key: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_SIGNING_KEY",
+            metavar="PATH",
+            help="The ed25519 key (PEM) that signs the ledger's head; made if absent.",
+            show_default="signing-key.pem beside the ledger",
+        ),
+    ] = _DEFAULTS.signing_key,
+    checkpoint_seconds: Annotated[
+        float,
+        typer.Option(
+            envvar="DEJAVU_CHECKPOINT_SECONDS",
+            metavar="SECONDS",
+            help="How often a signed head is kept in the ledger, if it moved.",
+        ),
+    ] = _DEFAULTS.checkpoint_seconds,
+    kelly_fraction: Annotated[
+        float,
+        typer.Option(envvar="DEJAVU_KELLY_FRACTION", metavar="SHARE", help="Share of Kelly's fraction that is staked."),
+    ] = _DEFAULTS.kelly_fraction,
+    kelly_cap: Annotated[
+        float,
+        typer.Option(
+            envvar="DEJAVU_KELLY_CAP", metavar="SHARE", help="The most that is staked, as a share of the bankroll."
+        ),
+    ] = _DEFAULTS.kelly_cap,
+    confidence_threshold: Annotated[
+        float,
+        typer.Option(
+            envvar="DEJAVU_CONFIDENCE_THRESHOLD",
+            metavar="PROBABILITY",
+            help="Least win probability of a bet worth considering.",
+        ),
+    ] = _DEFAULTS.confidence_threshold,
     log_level: Annotated[
         str,
         typer.Option(envvar="DEJAVU_LOG_LEVEL", metavar="|".join(LOG_LEVELS), help="The least that is logged."),
@@ -152,6 +221,14 @@ def serve(
             grace_seconds=grace,
             heartbeat_seconds=heartbeat_seconds,
             expires_seconds=expires_seconds,
+            adaptive=adaptive,
+            adaptive_method=adaptive_method,
+            ratings=ratings,
+            signing_key=signing_key,
+            checkpoint_seconds=checkpoint_seconds,
+            kelly_fraction=kelly_fraction,
+            kelly_cap=kelly_cap,
+            confidence_threshold=confidence_threshold,
             log_level=log_level,
             log_format=log_format,
         )

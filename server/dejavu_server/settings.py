@@ -1,19 +1,28 @@
 """Every option of the server, documented one by one; the command line and the workers get them from here.
 
-    option                default                    meaning
-    --listen              127.0.0.1:50051            HOST:PORT to serve gRPC on; port 0 takes a free one
-    --workers             2                          worker processes that share the port
-    --bundle              the one that ships         a model bundle's folder; again and again; the first is active
-    --allow-unfit         off                        serve a bundle too whose own recipe's backtest speaks against it
-    --ledger              user's state folder        sqlite:///PATH of the ledger of issued forecasts
-    --durability          process                    what a recorded forecast survives: a killed process, or power loss
-    --metrics-listen      off                        HOST:PORT to serve Prometheus metrics on (/metrics)
-    --grace               10 s                       how long a drain waits for calls that run
-    --heartbeat-seconds   15 s                       silence after which a stream sends a heartbeat; at most 30 s,
+    option                  default                  meaning
+    --listen                127.0.0.1:50051          HOST:PORT to serve gRPC on; port 0 takes a free one
+    --workers               2                        worker processes that share the port
+    --bundle                the one that ships       a model bundle's folder; again and again; the first is active
+    --allow-unfit           off                      serve a bundle too whose own recipe's backtest speaks against it
+    --ledger                user's state folder      sqlite:///PATH of the ledger of issued forecasts
+    --durability            process                  what a recorded forecast survives: a killed process, or power loss
+    --metrics-listen        off                      HOST:PORT to serve Prometheus metrics on (/metrics)
+    --grace                 10 s                     how long a drain waits for calls that run
+    --heartbeat-seconds     15 s                     silence after which a stream sends a heartbeat; at most 30 s,
                                                      for clients take a stream that is silent for a minute to be dead
-    --expires-seconds     300 s                      how long a forecast counts as current
-    --log-level           info                       debug, info, warning or error
-    --log-format          auto                       json, console, or auto: console on a terminal, json elsewhere
+    --expires-seconds       300 s                    how long a forecast counts as current
+    --adaptive              shadow                   whether intervals follow outcomes: off, on, or shadow: told beside
+                                                     those of the model as it was calibrated, which stay the answer
+    --adaptive-method       pid                      how they do: pid (conformal PID control) or aci (Gibbs & Candès)
+    --ratings               carried                  carried: ratings advance with reported finals; frozen: they don't
+    --signing-key           beside the ledger        PEM file of the ed25519 key that signs checkpoints; made if absent
+    --checkpoint-seconds    60 s                     how often a signed head of the ledger is kept in it, if it moved
+    --kelly-fraction        0.25                     share of Kelly's fraction that a stake is
+    --kelly-cap             0.05                     the most that a stake can be, as a share of the bankroll
+    --confidence-threshold  0.55                     least win probability of a bet worth considering
+    --log-level             info                     debug, info, warning or error
+    --log-format            auto                     json, console, or auto: console on a terminal, json elsewhere
 
 Each is also an environment variable: DEJAVU_LISTEN, DEJAVU_WORKERS, DEJAVU_BUNDLE and so on.
 """
@@ -31,6 +40,9 @@ import platformdirs
 
 MAX_WORKERS = 64
 DURABILITIES = ("process", "power")
+ADAPTIVE = ("off", "on", "shadow")
+ADAPTIVE_METHODS = ("pid", "aci")
+RATINGS = ("carried", "frozen")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "json", "console")
 
@@ -95,7 +107,10 @@ class Settings:
 
     Attributes:
         metrics_listen: empty where metrics are not served.
-        grace_seconds, heartbeat_seconds, expires_seconds: in seconds.
+        grace_seconds, heartbeat_seconds, expires_seconds, checkpoint_seconds: in seconds.
+        signing_key: path; empty: signing-key.pem in the ledger's folder.
+        kelly_fraction, kelly_cap: in (0, 1].
+        confidence_threshold: a probability, in [0, 1).
 
     Raises:
         SettingsError: if a value cannot be; names the option.
@@ -111,6 +126,14 @@ class Settings:
     grace_seconds: float = 10.0
     heartbeat_seconds: float = 15.0
     expires_seconds: float = 300.0
+    adaptive: str = "shadow"
+    adaptive_method: str = "pid"
+    ratings: str = "carried"
+    signing_key: str = ""
+    checkpoint_seconds: float = 60.0
+    kelly_fraction: float = 0.25
+    kelly_cap: float = 0.05
+    confidence_threshold: float = 0.55
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -125,22 +148,37 @@ class Settings:
         if not 1 <= self.workers <= MAX_WORKERS:
             raise SettingsError("workers", f"{self.workers} is not from 1 to {MAX_WORKERS}")
         _check_ledger(self.ledger)
-        for option, least, most in (
-            ("grace_seconds", 0.0, 86_400.0),
-            ("heartbeat_seconds", 0.01, 30.0),
-            ("expires_seconds", 1.0, 86_400.0),
-        ):
-            value = getattr(self, option)
-            if not least <= value <= most:  # false for NaN too
-                raise SettingsError(option, f"{value:g} is not from {least:g} to {most:g} seconds")
+        if "\0" in self.signing_key:
+            raise SettingsError("signing_key", "a path has no NUL character")
+        self._check_numbers()
         for option, allowed in (
             ("durability", DURABILITIES),
+            ("adaptive", ADAPTIVE),
+            ("adaptive_method", ADAPTIVE_METHODS),
+            ("ratings", RATINGS),
             ("log_level", LOG_LEVELS),
             ("log_format", LOG_FORMATS),
         ):
             value = getattr(self, option)
             if value not in allowed:
                 raise SettingsError(option, f"{value!r} is not one of {', '.join(allowed)}")
+
+    def _check_numbers(self) -> None:
+        for option, least, most in (
+            ("grace_seconds", 0.0, 86_400.0),
+            ("heartbeat_seconds", 0.01, 30.0),
+            ("expires_seconds", 1.0, 86_400.0),
+            ("checkpoint_seconds", 1.0, 86_400.0),
+        ):
+            value = getattr(self, option)
+            if not least <= value <= most:  # false for NaN too
+                raise SettingsError(option, f"{value:g} is not from {least:g} to {most:g} seconds")
+        for option in ("kelly_fraction", "kelly_cap"):
+            value = getattr(self, option)
+            if not 0.0 < value <= 1.0:
+                raise SettingsError(option, f"{value:g} is not above 0 and at most 1")
+        if not 0.0 <= self.confidence_threshold < 1.0:
+            raise SettingsError("confidence_threshold", f"{self.confidence_threshold:g} is not from 0 to below 1")
 
     def to_json(self) -> str:
         """As JSON text, to hand to a worker."""

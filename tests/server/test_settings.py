@@ -9,9 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_server import settings as module
-from dejavu_server.settings import DURABILITIES, LOG_FORMATS, LOG_LEVELS, Address, Settings, SettingsError
+from dejavu_server.settings import (
+    ADAPTIVE,
+    ADAPTIVE_METHODS,
+    DURABILITIES,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    RATINGS,
+    Address,
+    Settings,
+    SettingsError,
+)
 
 seconds = st.floats(1.0, 86_400.0)
+shares = st.floats(0.0, 1.0, exclude_min=True)
 
 
 @given(
@@ -27,6 +38,14 @@ seconds = st.floats(1.0, 86_400.0)
         grace_seconds=seconds,
         heartbeat_seconds=st.floats(0.01, 30.0),
         expires_seconds=seconds,
+        adaptive=st.sampled_from(ADAPTIVE),
+        adaptive_method=st.sampled_from(ADAPTIVE_METHODS),
+        ratings=st.sampled_from(RATINGS),
+        signing_key=st.sampled_from(["", "/tmp/ä b.pem"]),
+        checkpoint_seconds=seconds,
+        kelly_fraction=shares,
+        kelly_cap=shares,
+        confidence_threshold=st.floats(0.0, 1.0, exclude_max=True),
         log_level=st.sampled_from(LOG_LEVELS),
         log_format=st.sampled_from(LOG_FORMATS),
     )
@@ -58,6 +77,19 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("heartbeat_seconds", float("inf")),
         ("heartbeat_seconds", float("nan")),
         ("expires_seconds", 0.0),
+        ("adaptive", "yes"),
+        ("adaptive_method", "dtaci"),
+        ("ratings", "none"),
+        ("signing_key", "a\0b"),
+        ("checkpoint_seconds", 0.9),
+        ("checkpoint_seconds", float("nan")),
+        ("kelly_fraction", 0.0),
+        ("kelly_fraction", 1.01),
+        ("kelly_cap", -0.1),
+        ("kelly_cap", float("nan")),
+        ("confidence_threshold", 1.0),
+        ("confidence_threshold", -0.01),
+        ("confidence_threshold", float("nan")),
         ("log_level", "loud"),
         ("log_format", "xml"),
     ],

@@ -9,7 +9,9 @@ DejavuError
 │   │   ├── InvalidTeam       no NBA code or alias of one, or the same as the other
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
-│   │   └── InvalidHorizon    not a horizon of the contract
+│   │   ├── InvalidHorizon    not a horizon of the contract
+│   │   ├── InvalidMarket     a line, odds, a bankroll or a threshold that can't be
+│   │   └── InvalidTotalPoints  fewer than the lead, or too many
 │   ├── Unsupported           well-formed, but this model can't: expected is what the model can
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the pattern has a number of slots that the model does not know
@@ -133,6 +135,20 @@ class InvalidHorizon(InvalidInput):
 
     reason = "INVALID_HORIZON"
     default_field = "horizon"
+
+
+class InvalidMarket(InvalidInput):
+    """A market has a line, odds, a bankroll, a threshold or a horizon that it cannot have."""
+
+    reason = "INVALID_MARKET"
+    default_field = "market"
+
+
+class InvalidTotalPoints(InvalidInput):
+    """The points of both teams together are fewer than the lead, or too many."""
+
+    reason = "INVALID_TOTAL_POINTS"
+    default_field = "total_points"
 
 
 class Unsupported(FieldError):

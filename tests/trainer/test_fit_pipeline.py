@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.bars import Bars
 from tests.support.bundles import quick_recipe, simulated_games
 
 from dejavu_models.bundle import load_bundle
@@ -21,19 +20,6 @@ from dejavu_trainer.prove import divide
 from dejavu_trainer.recipe import Recipe
 
 RECIPE = quick_recipe()
-
-
-class Bars:
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.stages = list[tuple[str, int, int]]()
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        done = list[int]()
-        yield done.append
-        self.stages.append((name, total, sum(done)))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.bars import Bars
 from tests.support.bundles import quick_recipe, simulated_games
 
 from dejavu_models.calibration import RATED, SITUATION_MODES
@@ -20,19 +19,6 @@ from dejavu_trainer.plays import DataError
 from dejavu_trainer.recipe import Made, Recipe, make_models
 
 RECIPE = quick_recipe()
-
-
-class Bars:
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.stages = list[tuple[str, int, int]]()
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        done = list[int]()
-        yield done.append
-        self.stages.append((name, total, sum(done)))
 
 
 @pytest.fixture(scope="module")

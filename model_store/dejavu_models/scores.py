@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dejavu_models.arrays import Floats
+from dejavu_models.types import DISTRIBUTION_LEVELS
 
 
 def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
@@ -62,6 +63,25 @@ def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
     below = np.searchsorted(sample, error)
     distance: Floats = (error * (2 * below - size) - 2 * below_sum[below] + below_sum[-1]) / size
     return distance - half_spread
+
+
+def crps_of_quantiles(quantiles: Sequence[float], outcome: float) -> float:
+    """Continuous ranked probability score, in points, of one forecast that is known by its quantiles.
+
+    The score is the integral over all levels of twice the pinball loss (Laio & Tamea, Hydrology and Earth System
+    Sciences 11, 2007, equation 6); the levels being midpoints of equal parts, its midpoint rule is their mean.
+
+    Args:
+        quantiles: at `types.DISTRIBUTION_LEVELS`, in points.
+        outcome: what came.
+
+    Raises:
+        ValueError: if there is not one quantile for each level.
+    """
+    total = 0.0
+    for level, quantile in zip(DISTRIBUTION_LEVELS, quantiles, strict=True):
+        total += (level - (outcome < quantile)) * (outcome - quantile)
+    return 2 * total / len(DISTRIBUTION_LEVELS)
 
 
 def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float) -> Floats:

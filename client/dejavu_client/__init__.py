@@ -8,8 +8,23 @@ implementation detail.
 from __future__ import annotations
 
 from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.market_pb2 import Market, MarketAnswer
 from dejavu.v1.model_service_pb2 import Model
-from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest, StreamPredictionsResponse
+from dejavu.v1.prediction_service_pb2 import (
+    AssessRiskResponse,
+    PredictBatchResult,
+    PredictRequest,
+    PredictResponse,
+    StreamPredictionsResponse,
+)
+from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction, Settlement
+from dejavu.v1.record_service_pb2 import (
+    GetLeaderboardResponse,
+    GetPredictionResponse,
+    LeaderboardMetric,
+    ReportOutcomeResponse,
+    Scorecard,
+)
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import (
@@ -30,15 +45,17 @@ from dejavu_client.errors import (
     UnimplementedError,
 )
 from dejavu_client.health import HealthStatus
-from dejavu_client.requests import FINAL, HALFTIME, predict_request
+from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
 from dejavu_client.stats import CallStatistics, MethodStatistics
 
 __all__ = [
     "FINAL",
     "HALFTIME",
+    "AssessRiskResponse",
     "AsyncDejavuClient",
     "CallCancelledError",
     "CallStatistics",
+    "Checkpoint",
     "ClientClosedError",
     "DeadlineExceededError",
     "DejavuClient",
@@ -46,20 +63,32 @@ __all__ = [
     "FailedPreconditionError",
     "FieldViolation",
     "Forecast",
+    "GetLeaderboardResponse",
+    "GetPredictionResponse",
     "HealthStatus",
     "InternalError",
     "InvalidArgumentError",
+    "LeaderboardMetric",
+    "Market",
+    "MarketAnswer",
     "MethodStatistics",
     "Model",
     "NotFoundError",
     "OutOfRangeError",
+    "Outcome",
     "PermissionDeniedError",
     "PredictBatchResult",
     "PredictRequest",
+    "PredictResponse",
+    "RecordedPrediction",
+    "ReportOutcomeResponse",
     "ResourceExhaustedError",
+    "Scorecard",
+    "Settlement",
     "StreamPredictionsResponse",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "market",
     "predict_request",
 ]

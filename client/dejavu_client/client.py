@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Self, TypeVar
+from datetime import datetime
+from typing import Self, Unpack
 
 import grpc
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.market_pb2 import Market
 from dejavu.v1.model_service_pb2 import ListModelsRequest, Model
-from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2 import (
+    AssessRiskRequest,
+    AssessRiskResponse,
     PredictBatchRequest,
     PredictBatchResult,
     PredictRequest,
+    PredictResponse,
     StreamPredictionsResponse,
 )
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
+from dejavu.v1.record_service_pb2 import (
+    LEADERBOARD_METRIC_CRPS,
+    GetCheckpointRequest,
+    GetLeaderboardRequest,
+    GetLeaderboardResponse,
+    GetPredictionRequest,
+    GetPredictionResponse,
+    GetScorecardRequest,
+    LeaderboardMetric,
+    ReportOutcomeResponse,
+    Scorecard,
+)
 from dejavu_client import config
-from dejavu_client.errors import CallCancelledError, ClientClosedError, DejavuClientError, UnavailableError
-from dejavu_client.health import CHECK, HealthStatus
-from dejavu_client.origin import origin
-from dejavu_client.pool import Place, Pool
-from dejavu_client.requests import HALFTIME, predict_request
-from dejavu_client.stats import CallRecorder, CallStatistics
+from dejavu_client.calling import Caller
+from dejavu_client.health import HealthStatus
+from dejavu_client.record_requests import (
+    Conditions,
+    ModelScope,
+    Scope,
+    outcome_request,
+    predictions_request,
+    score_filter,
+)
+from dejavu_client.requests import HALFTIME, PredictOptions, predict_request
+from dejavu_client.stats import CallStatistics
 from dejavu_client.subscription import Subscription
-from dejavu_client.watchdog import Watchdog
-
-RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
-
-
-class _Line:
-    """One connection and its stubs."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.channel = channel
-        self.prediction = PredictionServiceStub(channel)
-        self.models = ModelServiceStub(channel)
-        self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
-            CHECK,
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
 
 
 class DejavuClient:
@@ -89,13 +91,18 @@ class DejavuClient:
         channel_factory: Callable[[], grpc.Channel] | None = None,
     ) -> None:
         self.target = target
-        self.timeout = config.seconds("timeout", timeout)
-        self._credentials = credentials
-        self._metadata = tuple(metadata)
-        self._silence = config.seconds("silence", silence)
-        self._pool = Pool(lambda: _Line((channel_factory or self._dial)()), channels)
-        self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
-        self._closed = threading.Event()
+        self.timeout = timeout
+        self._caller = Caller(
+            target,
+            timeout=timeout,
+            channels=channels,
+            credentials=credentials,
+            metadata=metadata,
+            silence=silence,
+            slow=slow,
+            very_slow=very_slow,
+            channel_factory=channel_factory,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -105,14 +112,12 @@ class DejavuClient:
 
     def close(self) -> None:
         """Ends every call and stream and gives the connections back. Closing again does nothing."""
-        self._closed.set()
-        for line in self._pool.close():
-            line.channel.close()
+        self._caller.close()
 
     @property
     def stats(self) -> CallStatistics:
         """Figures of the calls so far."""
-        return self._calls.snapshot()
+        return self._caller.stats()
 
     def predict(
         self,
@@ -159,7 +164,39 @@ class DejavuClient:
             explain=explain,
             quantile_levels=quantile_levels,
         )
-        return self._unary("Predict", lambda line: line.prediction.Predict, request, timeout).forecast
+        return self._caller.unary("Predict", lambda line: line.prediction.Predict, request, timeout).forecast
+
+    def quote(
+        self,
+        pattern: Sequence[float],
+        market: Market,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[PredictOptions],
+    ) -> PredictResponse:
+        """Forecasts one game, as `predict` does, and weighs the odds of a market: the answer has both.
+
+        Args:
+            pattern: score differentials (home − away, in points) at the end of each minute, from the first on.
+            market: the odds, as `market` makes them.
+            timeout: deadline of this call, in seconds; None for the client's.
+            options: as of `predict`.
+        """
+        request = predict_request(pattern, market=market, **options)
+        return self._caller.unary("Predict", lambda line: line.prediction.Predict, request, timeout)
+
+    def assess_risk(
+        self, pattern: Sequence[float], total_points: int | None = None, *, timeout: float | None = None
+    ) -> AssessRiskResponse:
+        """Tells how unsettled a game is, from its score alone; nothing is recorded.
+
+        Args:
+            pattern: score differentials (home − away, in points) at the end of each minute, from the first on; 2 to 47.
+            total_points: points of both teams together so far; None leaves the pace of scoring out.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = AssessRiskRequest(pattern=pattern, total_points=total_points)
+        return self._caller.unary("AssessRisk", lambda line: line.prediction.AssessRisk, request, timeout)
 
     def predict_batch(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
@@ -171,7 +208,9 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PredictBatchRequest(requests=requests)
-        return list(self._unary("PredictBatch", lambda line: line.prediction.PredictBatch, request, timeout).results)
+        return list(
+            self._caller.unary("PredictBatch", lambda line: line.prediction.PredictBatch, request, timeout).results
+        )
 
     def list_models(self, *, timeout: float | None = None) -> list[Model]:
         """The models that the server holds, the active one first.
@@ -180,7 +219,7 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelsRequest()
-        return list(self._unary("ListModels", lambda line: line.models.ListModels, request, timeout).models)
+        return list(self._caller.unary("ListModels", lambda line: line.models.ListModels, request, timeout).models)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """What the server says about itself; it is asked once, without retries.
@@ -193,7 +232,122 @@ class DejavuClient:
             NotFoundError: if the server has no such service.
         """
         request = HealthCheckRequest(service=service)
-        return HealthStatus.of(self._unary("Check", lambda line: line.check_health, request, timeout))
+        return HealthStatus.of(self._caller.unary("Check", lambda line: line.check_health, request, timeout))
+
+    def report_outcome(
+        self,
+        game_id: str,
+        differential: int,
+        *,
+        horizon: Horizon.ValueType = HALFTIME,
+        home_team: str = "",
+        away_team: str = "",
+        observed_time: datetime | None = None,
+        timeout: float | None = None,
+    ) -> ReportOutcomeResponse:
+        """Reports how a horizon of a game came out, which settles its forecasts. Doing so again does no harm.
+
+        Args:
+            game_id: the NBA's id, ten digits.
+            differential: home − away at the horizon, in points; another one than before corrects it.
+            horizon: `HALFTIME` or `FINAL`.
+            home_team: NBA code of the home team, or a common alias; with both teams ratings learn from a final.
+            away_team: the same of the away team.
+            observed_time: when it was seen, aware; None: now.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            ValueError: if `observed_time` has no time zone.
+        """
+        request = outcome_request(
+            game_id,
+            differential,
+            horizon=horizon,
+            home_team=home_team,
+            away_team=away_team,
+            observed_time=observed_time,
+        )
+        return self._caller.unary("ReportOutcome", lambda line: line.record.ReportOutcome, request, timeout)
+
+    def get_prediction(
+        self,
+        game_id: str,
+        *,
+        horizon: Horizon.ValueType = HALFTIME,
+        elapsed_minutes: int | None = None,
+        model_version: str = "",
+        timeout: float | None = None,
+    ) -> GetPredictionResponse:
+        """The latest recorded forecast of a game, with its earlier revisions and the outcome.
+
+        Args:
+            game_id: the NBA's id, ten digits.
+            horizon: `HALFTIME` or `FINAL`.
+            elapsed_minutes: the minute of play after which it was made; None: the latest.
+            model_version: who made it; empty: any.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        request = GetPredictionRequest(
+            game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
+        )
+        return self._caller.unary("GetPrediction", lambda line: line.record.GetPrediction, request, timeout)
+
+    def list_predictions(
+        self, *, page_size: int = 0, timeout: float | None = None, **conditions: Unpack[Conditions]
+    ) -> Iterator[RecordedPrediction]:
+        """The recorded forecasts for which all conditions hold, newest first; pages are asked for as they are needed.
+
+        None comes twice and none is passed over while others are recorded.
+
+        Args:
+            page_size: how many to ask for at a time, 1 to 500; 0 for the server's default.
+            timeout: deadline of the call for each page, in seconds; None for the client's.
+            conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
+                elapsed_minutes, include_superseded, include_replays; see `record_requests.Conditions`.
+        """
+        return self._caller.pages(predictions_request(page_size, **conditions), timeout)
+
+    def get_scorecard(self, *, timeout: float | None = None, **scope: Unpack[ModelScope]) -> Scorecard:
+        """How settled forecasts fared, beside persistence on the same games.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+            scope: what counts: model_version, horizon, from_date, to_date, min_minutes, max_minutes, include_replays;
+                see `record_requests.ModelScope`.
+        """
+        request = GetScorecardRequest(filter=score_filter(**scope))
+        return self._caller.unary("GetScorecard", lambda line: line.record.GetScorecard, request, timeout).scorecard
+
+    def get_leaderboard(
+        self,
+        *,
+        metric: LeaderboardMetric.ValueType = LEADERBOARD_METRIC_CRPS,
+        min_games: int = 0,
+        timeout: float | None = None,
+        **scope: Unpack[Scope],
+    ) -> GetLeaderboardResponse:
+        """The model versions with enough games, best first.
+
+        Args:
+            metric: what to order by.
+            min_games: the fewest games of a version that is listed; 0 for the server's default, 100.
+            timeout: deadline of this call, in seconds; None for the client's.
+            scope: what counts, as of `get_scorecard`, but for the model_version.
+        """
+        request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games)
+        return self._caller.unary("GetLeaderboard", lambda line: line.record.GetLeaderboard, request, timeout)
+
+    def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
+        """The signed head of the server's ledger. Keep it: it proves later that nothing up to it was changed.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetCheckpointRequest()
+        return self._caller.unary("GetCheckpoint", lambda line: line.record.GetCheckpoint, request, timeout).checkpoint
 
     def stream_predictions(
         self,
@@ -203,7 +357,7 @@ class DejavuClient:
         include_current: bool = False,
         heartbeats: bool = False,
     ) -> Generator[StreamPredictionsResponse, None, None]:
-        """Every recorded forecast, once and in order of sequence, for as long as the iterator is read.
+        """Every recorded forecast and outcome, once and in order of sequence, for as long as the iterator is read.
 
         A broken connection is made again, and the stream goes on where it stood. Closing the client ends the iterator.
 
@@ -218,87 +372,7 @@ class DejavuClient:
             InvalidArgumentError: if the token is another ledger's, or a game id is none.
             UnavailableError: if the server can't be reached at first; later the stream tries on and on.
         """
-        if self._closed.is_set():
-            raise ClientClosedError("the client is closed")
         subscription = Subscription(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._events(subscription)
-
-    def _dial(self) -> grpc.Channel:
-        options = config.channel_options()
-        if self._credentials is None:
-            return grpc.insecure_channel(self.target, options)
-        return grpc.secure_channel(self.target, self._credentials, options)
-
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Tells a call that ended because this client was closed meanwhile from all others."""
-        try:
-            yield
-        except (CallCancelledError, ValueError) as error:  # ValueError: gRPC's for a call on a closed channel
-            if not self._closed.is_set():
-                raise
-            raise ClientClosedError("the client was closed during the call") from error
-
-    def _unary(
-        self,
-        method: str,
-        rpc: Callable[[_Line], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
-        request: RequestT,
-        timeout: float | None,
-    ) -> ResponseT:
-        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        place = self._pool.take()
-        try:
-            with self._open(), self._calls.call(method, seconds):
-                response, call = rpc(place.line).with_call(request, timeout=seconds, metadata=self._metadata)
-            whence = origin(call.initial_metadata(), call.trailing_metadata())
-            self._calls.answered(whence.worker)
-            self._pool.answered(place, whence)
-        finally:
-            self._give_back(place)
-        return response
-
-    def _give_back(self, place: Place[_Line]) -> None:
-        for line in self._pool.give_back(place):
-            line.channel.close()
-
-    def _events(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
-        while True:
-            try:
-                yield from self._connection(subscription)
-            except ClientClosedError:
-                return
-            except DejavuClientError as error:
-                self._closed.wait(subscription.lost(error))
-
-    def _connection(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
-        """The events of one connection; ends with an exception, unless the reader leaves first."""
-        place = self._pool.take()
-        try:
-            yield from self._responses(place.line, subscription)
-        finally:
-            self._give_back(place)
-
-    def _responses(self, line: _Line, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
-        with self._open():
-            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
-        watchdog = Watchdog(self._silence, call.cancel)
-        counting = self._calls.call("StreamPredictions")
-        try:
-            while True:
-                with self._open(), counting, watchdog.waiting():
-                    response = next(call, None)
-                counting = self._calls.errors()
-                if response is None:
-                    raise UnavailableError("the server ended the stream")
-                if subscription.accept(response):
-                    yield response
-        except CallCancelledError as error:
-            if watchdog.fired:
-                raise UnavailableError(f"nothing came for {self._silence:g} s") from error
-            raise
-        finally:
-            watchdog.stop()
-            call.cancel()
+        return self._caller.stream(subscription)

@@ -30,7 +30,7 @@ log = get_logger()
 
 
 class Subscription:
-    """One reader's stream of forecasts, across as many connections as it takes.
+    """One reader's stream of forecasts and outcomes, across as many connections as it takes.
 
     Args:
         game_ids: the games wanted, or the one; none: all.
@@ -67,16 +67,23 @@ class Subscription:
     def accept(self, response: StreamPredictionsResponse) -> bool:
         """Takes note of a response; says whether to hand it to the reader.
 
-        A forecast at or before the newest one seen is not handed on again, whatever the server sends.
+        A forecast or an outcome, which share one order, is not handed on again at or before the newest one seen,
+        whatever the server sends. An event of a kind that is not known moves the token along and nothing else.
         """
         if self._failures:
             log.info("stream_resumed", attempts=self._failures)
         self._stood = True
         self._failures = 0
         self._token = response.resume_token or self._token
-        if response.WhichOneof("event") != "forecast":
-            return self._heartbeats
-        sequence = response.forecast.sequence
+        match response.WhichOneof("event"):
+            case "heartbeat":
+                return self._heartbeats
+            case "forecast":
+                sequence = response.forecast.sequence
+            case "outcome":
+                sequence = response.outcome.sequence
+            case _:
+                return False
         if sequence <= self._newest:
             return False
         self._newest = sequence

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 import dejavu_client
-from dejavu.v1 import model_service_pb2, prediction_service_pb2
-from dejavu_client import AsyncDejavuClient, DejavuClient
+from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu_client import AsyncDejavuClient, DejavuClient, config
+from dejavu_client.record_requests import Conditions, ModelScope
+from dejavu_client.requests import PredictOptions
 
 OF_THE_CLIENT_ALONE = {"close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
+OF_ANOTHER_ANSWER = {"quote"}
+"""Predict once more, with all that its answer has."""
+FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2)
 
 
 def rpcs() -> set[str]:
     """The contract's RPCs, in Python's spelling."""
-    services = [
-        service
-        for file in (prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR)
-        for service in file.services_by_name.values()
-    ]
+    services = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
     names = (method.name for service in services for method in service.methods)
     return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in names}
 
@@ -33,7 +36,8 @@ def public(client: type) -> dict[str, Any]:
 
 @pytest.mark.parametrize("client", [DejavuClient, AsyncDejavuClient])
 def test_every_rpc_has_a_method_and_every_method_an_rpc(client: type) -> None:
-    assert rpcs() == public(client).keys() - OF_THE_CLIENT_ALONE - OF_THE_STANDARD_HEALTH_SERVICE
+    beside = OF_THE_CLIENT_ALONE | OF_THE_STANDARD_HEALTH_SERVICE | OF_ANOTHER_ANSWER
+    assert rpcs() == public(client).keys() - beside
 
 
 def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
@@ -50,19 +54,47 @@ def test_both_clients_have_the_same_options() -> None:
     assert all(one[name].default == other[name].default for name in one)
 
 
+def fields(message: type[Message]) -> set[str]:
+    return {field.name for field in message.DESCRIPTOR.fields}
+
+
 def test_every_option_of_a_request_can_be_given_to_predict() -> None:
-    fields = {field.name for field in prediction_service_pb2.PredictRequest.DESCRIPTOR.fields}
     parameters = inspect.signature(DejavuClient.predict).parameters.keys() - {"self", "timeout", "explain"}
-    assert parameters == fields - {"return_explanation"}
+    assert parameters == fields(prediction_service_pb2.PredictRequest) - {"return_explanation", "market"}
+
+
+def test_a_quote_takes_every_option_of_predict() -> None:
+    parameters = inspect.signature(DejavuClient.predict).parameters.keys() - {"self", "timeout", "pattern"}
+    assert PredictOptions.__annotations__.keys() == parameters
+
+
+def test_every_condition_of_the_record_s_requests_can_be_given() -> None:
+    listed = Conditions.__annotations__.keys() | {"page_size", "page_token"}
+    assert listed == fields(record_service_pb2.ListPredictionsRequest)
+    assert ModelScope.__annotations__.keys() == fields(record_service_pb2.ScoreFilter)
+    reported = inspect.signature(DejavuClient.report_outcome).parameters.keys() - {"self", "timeout"}
+    assert reported == fields(record_service_pb2.ReportOutcomeRequest)
+
+
+def test_every_call_that_may_be_made_again_is_in_the_retry_policy() -> None:
+    [policy] = json.loads(config.service_config())["methodConfig"]
+    names = {(name["service"], name.get("method")) for name in policy["name"]}
+    for file in FILES:
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                covered = {(service.full_name, None), (service.full_name, method.name)} & names
+                assert bool(covered) != method.server_streaming, method.full_name
 
 
 def test_the_public_surface_is_this() -> None:
     assert set(dejavu_client.__all__) == {
         "FINAL",
         "HALFTIME",
+        "AssessRiskResponse",
         "AsyncDejavuClient",
         "CallCancelledError",
         "CallStatistics",
+        "Checkpoint",
         "ClientClosedError",
         "DeadlineExceededError",
         "DejavuClient",
@@ -70,21 +102,33 @@ def test_the_public_surface_is_this() -> None:
         "FailedPreconditionError",
         "FieldViolation",
         "Forecast",
+        "GetLeaderboardResponse",
+        "GetPredictionResponse",
         "HealthStatus",
         "InternalError",
         "InvalidArgumentError",
+        "LeaderboardMetric",
+        "Market",
+        "MarketAnswer",
         "MethodStatistics",
         "Model",
         "NotFoundError",
         "OutOfRangeError",
+        "Outcome",
         "PermissionDeniedError",
         "PredictBatchResult",
         "PredictRequest",
+        "PredictResponse",
+        "RecordedPrediction",
+        "ReportOutcomeResponse",
         "ResourceExhaustedError",
+        "Scorecard",
+        "Settlement",
         "StreamPredictionsResponse",
         "UnauthenticatedError",
         "UnavailableError",
         "UnimplementedError",
+        "market",
         "predict_request",
     }
     assert all(hasattr(dejavu_client, name) for name in dejavu_client.__all__)

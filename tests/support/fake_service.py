@@ -27,16 +27,28 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.v1 import model_service_pb2_grpc, prediction_service_pb2_grpc
+from dejavu.v1 import model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Quantile
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
+    AssessRiskResponse,
     Heartbeat,
     PredictBatchResponse,
     PredictBatchResult,
     PredictRequest,
     PredictResponse,
     StreamPredictionsResponse,
+)
+from dejavu.v1.record_pb2 import Checkpoint, Outcome, RecordedPrediction
+from dejavu.v1.record_service_pb2 import (
+    GetCheckpointResponse,
+    GetLeaderboardResponse,
+    GetPredictionResponse,
+    GetScorecardResponse,
+    ListPredictionsResponse,
+    ReportOutcomeRequest,
+    ReportOutcomeResponse,
+    Scorecard,
 )
 
 
@@ -124,6 +136,12 @@ def heartbeat(token: str) -> StreamPredictionsResponse:
     return StreamPredictionsResponse(heartbeat=Heartbeat(), resume_token=token)
 
 
+def outcome(sequence: int, **fields: Any) -> Outcome:
+    """A plausible outcome; `fields` override."""
+    values: dict[str, Any] = {"game_id": "0022000001", "horizon": HORIZON_HALFTIME, "differential": 7}
+    return Outcome(**values | {"sequence": sequence} | fields)
+
+
 class FakeServer:
     """The servicer and the server around it; a context manager that stops it.
 
@@ -163,6 +181,7 @@ class FakeServer:
         fake = _Servicer(self)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
+        record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         server.start()
@@ -225,7 +244,11 @@ class FakeServer:
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
 
 
-class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
+class _Servicer(
+    prediction_service_pb2_grpc.PredictionServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+    record_service_pb2_grpc.RecordServiceServicer,
+):
     def __init__(self, fake: FakeServer) -> None:
         self._fake = fake
 
@@ -241,6 +264,41 @@ class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer, model_ser
             return PredictBatchResponse(results=[PredictBatchResult(forecast=forecast(r)) for r in request.requests])
 
         return self._answer("PredictBatch", request, context, answer)
+
+    def AssessRisk(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        return self._answer("AssessRisk", request, context, AssessRiskResponse)
+
+    def ReportOutcome(self, request: ReportOutcomeRequest, context: Any) -> Any:  # noqa: N802 - the contract's name
+        def answer() -> Message:
+            told = Outcome(
+                game_id=request.game_id,
+                horizon=request.horizon or HORIZON_HALFTIME,
+                differential=request.differential,
+                sequence=1,
+            )
+            return ReportOutcomeResponse(outcome=told)
+
+        return self._answer("ReportOutcome", request, context, answer)
+
+    def GetPrediction(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        def answer() -> Message:
+            found = forecast(game_id=request.game_id, sequence=1)
+            return GetPredictionResponse(prediction=RecordedPrediction(forecast=found, pattern=[0.0] * 18))
+
+        return self._answer("GetPrediction", request, context, answer)
+
+    def ListPredictions(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        return self._answer("ListPredictions", request, context, ListPredictionsResponse)
+
+    def GetScorecard(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        return self._answer("GetScorecard", request, context, lambda: GetScorecardResponse(scorecard=Scorecard()))
+
+    def GetLeaderboard(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        return self._answer("GetLeaderboard", request, context, GetLeaderboardResponse)
+
+    def GetCheckpoint(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        checkpoint = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=3, hash=b"h" * 32)
+        return self._answer("GetCheckpoint", request, context, lambda: GetCheckpointResponse(checkpoint=checkpoint))
 
     def ListModels(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
         model = Model(

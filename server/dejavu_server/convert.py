@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_feed.names import is_game_id, team_code
 from dejavu_models.errors import (
     InvalidGameId,
-    InvalidHorizon,
     InvalidInput,
     InvalidPattern,
     InvalidQuantile,
@@ -26,6 +25,8 @@ from dejavu_models.errors import (
 from dejavu_models.types import (
     DEFAULT_ALPHA,
     MAX_QUANTILES,
+    Adaptation,
+    AdaptationMode,
     Attribution,
     Explanation,
     ForecastQuery,
@@ -34,6 +35,8 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
+from dejavu_server import convert_market
+from dejavu_server.convert_horizon import HORIZON_VALUES, HORIZONS, horizon_of
 from dejavu_server.issuing import Question
 from dejavu_server.records import IssuedForecast
 
@@ -48,15 +51,9 @@ MAX_GAMES = 2000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_HORIZONS = {
-    forecast_pb2.HORIZON_UNSPECIFIED: Horizon.HALFTIME,
-    forecast_pb2.HORIZON_HALFTIME: Horizon.HALFTIME,
-    forecast_pb2.HORIZON_FINAL: Horizon.FINAL,
-}
-_HORIZON_NUMBERS = ", ".join(map(str, _HORIZONS))
-_HORIZON_VALUES = {
-    Horizon.HALFTIME: forecast_pb2.HORIZON_HALFTIME,
-    Horizon.FINAL: forecast_pb2.HORIZON_FINAL,
+_MODE_VALUES = {
+    AdaptationMode.SHADOW: forecast_pb2.ADAPTATION_MODE_SHADOW,
+    AdaptationMode.ON: forecast_pb2.ADAPTATION_MODE_ON,
 }
 
 
@@ -86,7 +83,8 @@ class Subscription:
 def question(request: PredictRequest) -> Question:
     """Reads a request for one forecast.
 
-    A named game is always explained: the ledger keeps the explanation whether or not this caller wants it.
+    A named game is always explained, and forecast with its distribution: the ledger keeps both, whether or not this
+    caller wants them.
 
     Raises:
         InvalidInput: if a field cannot be right; names it, and in `others` each further one.
@@ -96,13 +94,15 @@ def question(request: PredictRequest) -> Question:
         _check_game(request)
         query = ForecastQuery(
             pattern=_pattern(request),
-            horizon=_horizon(request),
+            horizon=horizon_of(request.horizon),
             alpha=_alpha(request),
             home_team=_team(request.home_team, "home_team"),
             away_team=_team(request.away_team, "away_team"),
             pregame_margin=_margin(request),
             explain=request.return_explanation or game_id != "",
             quantile_levels=_levels(request),
+            record=game_id != "",
+            market=convert_market.market(request),
         )
     except InvalidInput as error:
         error.others = tuple(fault for fault in _faults(request) if fault.field != error.field)
@@ -113,7 +113,7 @@ def question(request: PredictRequest) -> Question:
 def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
     """What is wrong with each field of a request; of one that repeats, with its first bad value."""
     named = set[str]()
-    for check in _CHECKS:
+    for check in _CHECKS + convert_market.CHECKS * request.HasField("market"):
         try:
             check(request)
         except InvalidInput as error:
@@ -147,15 +147,16 @@ def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Su
     return Subscription(frozenset(request.game_ids), request.resume_token, request.include_current)
 
 
-def forecast_message(issued: IssuedForecast, *, explanation: bool) -> forecast_pb2.Forecast:
-    """An issued forecast as the contract's message, with its explanation only where that is wanted."""
+def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution: bool = False) -> forecast_pb2.Forecast:
+    """An issued forecast as the contract's message; explanation and distribution only where they are wanted."""
     forecast = issued.forecast
     wanted = forecast.explanation if explanation else None
+    adaptation = forecast.adaptation
     return forecast_pb2.Forecast(
         game_id=issued.game_id,
         home_team=issued.home_team,
         away_team=issued.away_team,
-        horizon=_HORIZON_VALUES[forecast.horizon],
+        horizon=HORIZON_VALUES[forecast.horizon],
         elapsed_minutes=forecast.elapsed_minutes,
         alpha=forecast.alpha,
         point_forecast=forecast.point,
@@ -171,7 +172,16 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool) -> forecast_p
         revision=issued.revision,
         quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in forecast.quantiles],
         expected_margin=forecast.expected_margin,
+        calibration_sequence=forecast.calibration_sequence,
+        adaptation=None if adaptation is None else _adaptation_message(adaptation),
+        distribution=forecast.distribution if distribution else (),
     )
+
+
+def market_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
+    """What an issued forecast says of the market that it was asked about with; None without one."""
+    answer = issued.forecast.market
+    return None if answer is None else convert_market.market_answer_message(answer)
 
 
 def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
@@ -181,7 +191,7 @@ def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
         active=active,
         horizons=[
             model_service_pb2.HorizonSupport(
-                horizon=_HORIZON_VALUES[support.horizon], min_slots=support.min_slots, max_slots=support.max_slots
+                horizon=HORIZON_VALUES[support.horizon], min_slots=support.min_slots, max_slots=support.max_slots
             )
             for support in info.horizons
         ],
@@ -232,6 +242,19 @@ def _similar_game_message(game: SimilarGame) -> forecast_pb2.SimilarGame:
     )
 
 
+def _adaptation_message(adaptation: Adaptation) -> forecast_pb2.Adaptation:
+    return forecast_pb2.Adaptation(
+        mode=_MODE_VALUES[adaptation.mode],
+        adapted_lower=adaptation.adapted.lower,
+        adapted_upper=adaptation.adapted.upper,
+        static_lower=adaptation.static.lower,
+        static_upper=adaptation.static.upper,
+        rolling_games=adaptation.rolling_games,
+        rolling_coverage=adaptation.rolling_coverage,
+        static_rolling_coverage=adaptation.static_rolling_coverage,
+    )
+
+
 def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
     return forecast_pb2.Attribution(
         before_tipoff=attribution.before_tipoff,
@@ -258,17 +281,10 @@ def _check_game_id(text: str, field: str) -> None:
 
 def _pattern(request: PredictRequest) -> ScorePattern:
     # Counted before it is read: a message has room for a million slots.
-    slots, horizon = len(request.pattern), _HORIZONS.get(request.horizon, Horizon.FINAL)
+    slots, horizon = len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL)
     if not 1 <= slots <= horizon.last_slot:
         raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
     return ScorePattern(tuple(request.pattern))
-
-
-def _horizon(request: PredictRequest) -> Horizon:
-    horizon = _HORIZONS.get(request.horizon)
-    if horizon is None:
-        raise InvalidHorizon(f"{request.horizon}", f"a value of dejavu.v1.Horizon: {_HORIZON_NUMBERS}")
-    return horizon
 
 
 def _alpha(request: PredictRequest) -> float:
@@ -302,7 +318,7 @@ _ANY = ScorePattern((0.0,))
 _CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     _check_game,
     _pattern,
-    _horizon,
+    lambda request: horizon_of(request.horizon),
     lambda request: _team(request.home_team, "home_team"),
     lambda request: _team(request.away_team, "away_team"),
     lambda request: ForecastQuery(
@@ -312,4 +328,4 @@ _CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
     lambda request: ForecastQuery(_ANY, quantile_levels=_levels(request)),
 )
-"""Each field by itself, in the order in which `question` reads them; and the two teams together."""
+"""Each field by itself, in the order in which `question` reads them; and the two teams together. Then the market's."""

@@ -11,9 +11,10 @@ import structlog
 
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_models.registry import Registry
-from dejavu_server import convert
+from dejavu_server import convert, convert_risk
 from dejavu_server.batcher import CHUNK
 from dejavu_server.errors import INTERNAL, batch_error, describe
 from dejavu_server.issuing import Issuer, Question
@@ -43,7 +44,8 @@ class PredictionService:
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
         issued = await self._issuer.issue(convert.question(request))
-        return pb.PredictResponse(forecast=convert.forecast_message(issued, explanation=request.return_explanation))
+        message = convert.forecast_message(issued, explanation=request.return_explanation)
+        return pb.PredictResponse(forecast=message, market=convert.market_of(issued))
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
         """Forecasts many games, as many in one pass as there may be."""
@@ -66,6 +68,10 @@ class PredictionService:
         answers = iter(await self._issuer.issue_many(readable))
         return [question if isinstance(question, InvalidInput) else next(answers) for question in questions]
 
+    async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
+        """Tells how unsettled a game is: some tens of microseconds of plain arithmetic."""
+        return convert_risk.risk_message(risk.assess(*convert_risk.risk_question(request)))
+
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods, for a server to be given."""
         return grpc.method_handlers_generic_handler(
@@ -80,6 +86,9 @@ class PredictionService:
                 # No serializer: the events are bytes already.
                 "StreamPredictions": grpc.unary_stream_rpc_method_handler(
                     self.stream_predictions, pb.StreamPredictionsRequest.FromString
+                ),
+                "AssessRisk": grpc.unary_unary_rpc_method_handler(
+                    self.assess_risk, pb.AssessRiskRequest.FromString, pb.AssessRiskResponse.SerializeToString
                 ),
             },
         )
@@ -131,7 +140,7 @@ def _read(request: pb.PredictRequest) -> Question | InvalidInput:
 def _result(request: pb.PredictRequest, outcome: IssuedForecast | Exception) -> pb.PredictBatchResult:
     if isinstance(outcome, IssuedForecast):
         message = convert.forecast_message(outcome, explanation=request.return_explanation)
-        return pb.PredictBatchResult(forecast=message)
+        return pb.PredictBatchResult(forecast=message, market=convert.market_of(outcome))
     failure = describe(outcome)
     if failure.reason == INTERNAL:
         _log.error("batch_item_failed", exc_info=outcome)

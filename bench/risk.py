@@ -1,0 +1,80 @@
+"""What is usual in NBA games: the quantiles against which `dejavu_models.risk` holds a game.
+
+    python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
+    python -m bench.risk --data DIR --seasons 2022-2023
+
+Every game that counts (dejavu_feed.rule) is measured once at each of `risk_norms.MINUTES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
+from dejavu_feed.rule import why_left_out
+from dejavu_models import risk
+from dejavu_models.risk_norms import MINUTES, SEASONS, SHARES
+from dejavu_models.types import ScorePattern
+from dejavu_trainer.games import parse_seasons
+from dejavu_trainer.plays import plays_file, read_plays
+
+Course = tuple[tuple[int, ...], tuple[int, ...]]
+"""Differentials and total points at the end of each minute."""
+
+
+def courses(folder: Path, season: int) -> Iterator[Course]:
+    """The games of a season that count."""
+    columns = ("game_id", "away", "elapsed_s", "home_score", "away_score")
+    table = read_plays(plays_file(folder, season))
+    rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
+    for _, of_game in groupby(rows, key=lambda row: row[0]):
+        game = list(of_game)
+        scores = [Score(elapsed, home, away) for _, _, elapsed, home, away in game]
+        away = None if any(row[1] is None for row in game) else game[0][1]
+        if why_left_out(away, scores):
+            continue
+        # A total is a differential to a team that never scores.
+        totals = [Score(score.elapsed, score.home + score.away, 0) for score in scores]
+        yield slots(scores, REGULATION_MINUTES), slots(totals, REGULATION_MINUTES)
+
+
+def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
+    """By factor: for each of MINUTES the quantiles at SHARES, but for the first, which is 0."""
+    levels = [share / 100 for share in SHARES[1:-1]] + [0.999]
+    table: dict[str, list[tuple[float, ...]]] = {name: [] for name in risk.WEIGHTS}
+    for minute in MINUTES:
+        measured = [
+            risk.measure(ScorePattern(tuple(map(float, differentials[:minute]))), totals[minute - 1])
+            for differentials, totals in games
+        ]
+        for name, rows in table.items():
+            quantiles = np.quantile([values[name] for values in measured], levels)
+            rows.append(tuple(round(float(value), 2) for value in quantiles))
+    return {name: tuple(rows) for name, rows in table.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table as it stands in risk_norms.py."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("DEJAVU_DATA", "data"), help="folder of plays")
+    parser.add_argument("--seasons", type=parse_seasons, default=SEASONS, help="such as 2019-2023")
+    options = parser.parse_args(arguments)
+    games = [course for season in options.seasons for course in courses(options.data, season)]
+    print(f"# {len(games):,} games", file=sys.stderr)
+    for name, rows in usual(games).items():
+        print(f'    "{name}": (')
+        for row in rows:
+            print(f"        {row},")
+        print("    ),")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`dejavu stream`: forecasts as they are made."""
+"""`dejavu stream`: forecasts and outcomes as they are recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from dejavu_client.cli_options import DEFAULT_TARGET, Json, Target, connect
-from dejavu_client.render import print_event, print_json
+from dejavu_client.render import print_json
+from dejavu_client.render_event import print_event
 
 
 def stream(
@@ -28,7 +29,10 @@ def stream(
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
-    """Follow forecasts as they are made. Ends with Ctrl-C; a lost connection is made again and nothing is missed."""
+    """Follow forecasts as they are made, and outcomes as they are reported.
+
+    Ends with Ctrl-C; a lost connection is made again and nothing is missed.
+    """
     with connect(target) as client:
         _when_reader_leaves(client.close)
         events = client.stream_predictions(

@@ -9,7 +9,6 @@ from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -17,7 +16,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast, Quantile
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.numerals import chance, percent
 from dejavu_client.render_explanation import add_parts, attribution, similar_games
 from dejavu_client.words import leads_then, moment
@@ -63,29 +62,11 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     else:
         rows.add_row("recorded", "no: a what-if")
     console = Console()
-    console.print(Panel(rows, title=_name(forecast), title_align="left", expand=False))
+    console.print(Panel(rows, title=title(forecast), title_align="left", expand=False))
     if forecast.explanation.HasField("attribution"):
         console.print(attribution(forecast, pattern))
     if forecast.explanation.similar_games:
         console.print(similar_games(forecast))
-
-
-def print_event(event: StreamPredictionsResponse) -> None:
-    """One line for one event of a stream."""
-    if event.HasField("forecast"):
-        forecast = event.forecast
-        line = (
-            f"{clock(forecast.generated_time)}  {_name(forecast)}  minute {forecast.elapsed_minutes}  "
-            f"{moment(forecast.horizon)} {forecast.point_forecast:+.1f}  {percent(forecast.coverage_probability)} "
-            f"[{forecast.interval_lower:+.1f}, {forecast.interval_upper:+.1f}]  "
-            f"home {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}  #{forecast.sequence}"
-        )
-        if forecast.revision:
-            line += f" revision {forecast.revision}"
-    else:
-        line = f"{clock(event.heartbeat.sent_time)}  heartbeat  {event.resume_token}"
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def print_model(model: Model) -> None:
@@ -114,17 +95,13 @@ def print_model(model: Model) -> None:
     for metric in model.metrics:
         bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
         measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
-    title = f"{model.version}{' · active' if model.active else ''}"
+    name = f"{model.version}{' · active' if model.active else ''}"
     parts = Group(rows, "", measured) if model.metrics else rows
-    Console().print(Panel(parts, title=title, title_align="left", expand=False))
+    Console().print(Panel(parts, title=name, title_align="left", expand=False))
 
 
-def clock(time: Timestamp) -> str:
-    """A moment of today, on the clock of the reader."""
-    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%H:%M:%S}"
-
-
-def _name(forecast: Forecast) -> str:
+def title(forecast: Forecast | Outcome) -> str:
+    """The teams, and the game's id where it has one."""
     teams = f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
     return f"{teams} · {forecast.game_id}" if forecast.game_id else teams
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
-from tests.support.fake_service import Abort, Ended, FakeServer, event, forecast, heartbeat
+from tests.support.fake_service import Abort, Ended, FakeServer, event, forecast, heartbeat, result
 from typer.testing import CliRunner, Result
 
 from dejavu.v1.forecast_pb2 import Attribution, Explanation, Quantile, SimilarGame
@@ -351,6 +351,18 @@ def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
     lines = [json.loads(line) for line in run("stream", "--json", "--heartbeats").stdout.splitlines()]
     assert [line["resumeToken"] for line in lines] == ["now", "after-1", "after-2"]
     assert sorted(lines[0]) == ["heartbeat", "resumeToken"]
+
+
+def test_outcomes_of_a_stream_are_printed_between_forecasts(server: FakeServer, run: Run) -> None:
+    teams = {"home_team": "BKN", "away_team": "GSW"}
+    told = [event(1), result(2, differential=-4, **teams), result(3, differential=5, revision=1)]
+    over = Abort(grpc.StatusCode.OUT_OF_RANGE)
+    server.answers("StreamPredictions", [*told, over], [*told, over])
+    _, first, second = run("stream").stdout.splitlines()
+    assert first.endswith("GSW @ BKN · 0022000001  outcome  half -4  #2")
+    assert second.endswith("away @ home · 0022000001  outcome  half +5  #3 revision 1")
+    lines = [json.loads(line) for line in run("stream", "--json").stdout.splitlines()]
+    assert [line.get("outcome", {}).get("differential") for line in lines] == [None, -4, 5]
 
 
 def test_a_lost_stream_is_told_on_stderr_alone(server: FakeServer, run: Run) -> None:

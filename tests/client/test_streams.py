@@ -8,7 +8,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 from tests.support.clients import AnyClient
-from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat
+from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
 
 from dejavu_client import DejavuClientError, InvalidArgumentError, OutOfRangeError, UnavailableError
 
@@ -56,6 +56,19 @@ async def test_heartbeats_are_handed_on_where_wanted(server: FakeServer, connect
     assert (await anext(stream)).HasField("heartbeat")
     assert (await anext(stream)).HasField("forecast")
     await stream.aclose()
+
+
+async def test_outcomes_come_in_the_order_of_forecasts_and_move_the_token_along(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    script = [event(1), result(2, differential=-4), Ended()]
+    server.answers("StreamPredictions", script, [result(2), event(3)])
+    stream = connect().stream()
+    got = [await anext(stream) for _ in range(3)]
+    await stream.aclose()
+    assert [each.WhichOneof("event") for each in got] == ["forecast", "outcome", "forecast"]
+    assert (got[1].outcome.differential, got[2].forecast.sequence) == (-4, 3)
+    assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
 
 
 async def test_no_forecast_is_handed_on_twice(server: FakeServer, connect: MakeClient) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fake_service import event, heartbeat
+from tests.support.fake_service import event, heartbeat, result
 
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client.errors import (
     CallCancelledError,
     DejavuClientError,
@@ -112,12 +113,21 @@ def test_a_response_without_a_token_leaves_the_last_one() -> None:
     assert subscription.request().resume_token == "start"
 
 
-@given(st.lists(st.integers(1, 50), max_size=60))
-def test_the_reader_sees_rising_sequences_whatever_comes(sent: list[int]) -> None:
+@given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from([event, result])), max_size=60))
+def test_the_reader_sees_rising_sequences_whatever_comes(
+    sent: list[tuple[int, Callable[[int], StreamPredictionsResponse]]],
+) -> None:
     subscription = Subscription()
-    seen = [sequence for sequence in sent if subscription.accept(event(sequence))]
+    seen = [sequence for sequence, make in sent if subscription.accept(make(sequence))]
     assert seen == sorted(set(seen))
-    assert seen[-1:] == [max(sent)][-1:] if sent else not seen
+    assert seen[-1:] == ([max(sequence for sequence, _ in sent)] if sent else [])
+
+
+@pytest.mark.parametrize("heartbeats", [False, True])
+def test_an_event_of_a_kind_that_is_not_known_is_passed_over_and_its_token_kept(heartbeats: bool) -> None:
+    subscription = Subscription(heartbeats=heartbeats)
+    assert not subscription.accept(StreamPredictionsResponse(resume_token="later"))
+    assert subscription.request().resume_token == "later"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from itertools import islice
 from typing import Any, Protocol, Self
 
 from dejavu_client import AsyncDejavuClient, CallStatistics, DejavuClient, StreamPredictionsResponse
@@ -16,6 +17,8 @@ class AnyClient(Protocol):
     def stats(self) -> CallStatistics: ...
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any: ...
+
+    async def all(self, method: str, *args: Any, most: int | None = None, **options: Any) -> list[Any]: ...
 
     def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]: ...
 
@@ -50,6 +53,10 @@ class Synchronous(_Base):
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
         return await asyncio.to_thread(getattr(self.client, method), *args, **options)
 
+    async def all(self, method: str, *args: Any, most: int | None = None, **options: Any) -> list[Any]:
+        found = getattr(self.client, method)(*args, **options)
+        return await asyncio.to_thread(list, islice(found, most))
+
     async def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]:
         events = self.client.stream_predictions(*args, **options)
         try:
@@ -74,6 +81,14 @@ class Asynchronous(_Base):
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
         return await getattr(self.client, method)(*args, **options)
+
+    async def all(self, method: str, *args: Any, most: int | None = None, **options: Any) -> list[Any]:
+        found = list[Any]()
+        async for each in getattr(self.client, method)(*args, **options):
+            found.append(each)
+            if len(found) == most:
+                break
+        return found
 
     def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]:
         return self.client.stream_predictions(*args, **options)

@@ -142,6 +142,11 @@ def outcome(sequence: int, **fields: Any) -> Outcome:
     return Outcome(**values | {"sequence": sequence} | fields)
 
 
+def result(sequence: int, **fields: Any) -> StreamPredictionsResponse:
+    """A stream's outcome; its token names its sequence."""
+    return StreamPredictionsResponse(outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}")
+
+
 class FakeServer:
     """The servicer and the server around it; a context manager that stops it.
 

@@ -96,8 +96,8 @@ def question(request: PredictRequest) -> Question:
             pattern=_pattern(request),
             horizon=horizon_of(request.horizon),
             alpha=_alpha(request),
-            home_team=_team(request.home_team, "home_team"),
-            away_team=_team(request.away_team, "away_team"),
+            home_team=team(request.home_team, "home_team"),
+            away_team=team(request.away_team, "away_team"),
             pregame_margin=_margin(request),
             explain=request.return_explanation or game_id != "",
             quantile_levels=_levels(request),
@@ -143,7 +143,7 @@ def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Su
     if len(request.game_ids) > MAX_GAMES:
         raise TooManyGames(f"{len(request.game_ids)} game ids", f"at most {MAX_GAMES}, or none for all games")
     for index, game_id in enumerate(request.game_ids):
-        _check_game_id(game_id, f"game_ids[{index}]")
+        check_game_id(game_id, f"game_ids[{index}]")
     return Subscription(frozenset(request.game_ids), request.resume_token, request.include_current)
 
 
@@ -165,8 +165,8 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
         coverage_probability=1.0 - forecast.alpha,
         home_lead_probability=forecast.home_lead_probability,
         model_version=forecast.model_version,
-        generated_time=_timestamp(issued.generated_time),
-        expires_time=_timestamp(issued.expires_time),
+        generated_time=timestamp(issued.generated_time),
+        expires_time=timestamp(issued.expires_time),
         explanation=None if wanted is None else _explanation_message(wanted),
         sequence=issued.sequence,
         revision=issued.revision,
@@ -201,7 +201,7 @@ def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
         train_games=info.train_games,
         calibration_games=info.calibration_games,
         database_entries=info.database_entries,
-        created_time=_timestamp(info.created_time),
+        created_time=timestamp(info.created_time),
         metrics=[
             model_service_pb2.Metric(name=metric.name, value=metric.value, lower=metric.lower, upper=metric.upper)
             for metric in info.metrics
@@ -263,7 +263,8 @@ def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
     )
 
 
-def _timestamp(moment: datetime) -> Timestamp:
+def timestamp(moment: datetime) -> Timestamp:
+    """A moment, aware and in UTC, as the contract's message."""
     # What Timestamp.FromDatetime does, at a quarter of its cost; every forecast has two of them.
     since = moment - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
@@ -271,10 +272,11 @@ def _timestamp(moment: datetime) -> Timestamp:
 
 def _check_game(request: PredictRequest) -> None:
     if request.game_id:
-        _check_game_id(request.game_id, "game_id")
+        check_game_id(request.game_id, "game_id")
 
 
-def _check_game_id(text: str, field: str) -> None:
+def check_game_id(text: str, field: str) -> None:
+    """Raises InvalidGameId, naming the field, unless a text has the form of an NBA game id."""
     if not is_game_id(text):
         raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
 
@@ -301,8 +303,12 @@ def _levels(request: PredictRequest) -> tuple[float, ...]:
     return tuple(request.quantile_levels)
 
 
-def _team(text: str, field: str) -> str:
-    """The NBA's code of a team; empty where none is given."""
+def team(text: str, field: str) -> str:
+    """The NBA's code of a team that a field names by code or alias; empty where none is given.
+
+    Raises:
+        InvalidTeam: if no team is named so.
+    """
     if not text:
         return ""
     try:
@@ -319,10 +325,10 @@ _CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     _check_game,
     _pattern,
     lambda request: horizon_of(request.horizon),
-    lambda request: _team(request.home_team, "home_team"),
-    lambda request: _team(request.away_team, "away_team"),
+    lambda request: team(request.home_team, "home_team"),
+    lambda request: team(request.away_team, "away_team"),
     lambda request: ForecastQuery(
-        _ANY, home_team=_team(request.home_team, "home_team"), away_team=_team(request.away_team, "away_team")
+        _ANY, home_team=team(request.home_team, "home_team"), away_team=team(request.away_team, "away_team")
     ),
     lambda request: ForecastQuery(_ANY, alpha=_alpha(request)),
     lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),

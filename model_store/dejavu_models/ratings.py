@@ -127,17 +127,28 @@ class RatingFilter:
 
     def expected(self, home: str, away: str) -> tuple[float, float]:
         """Mean and variance of a game's final differential, in points and points squared."""
-        loads = self._loads(home, away)
-        return float(loads @ self.mean), float(loads @ self.covariance @ loads + self.settings.noise)
+        mean, _, variance = self._foreseen(home, away)
+        return mean, variance
 
     def after(self, home: str, away: str, differential: float) -> Self:
-        """The state once a game has ended with a final differential, in points."""
-        loads = self._loads(home, away)
-        covered = self.covariance @ loads
-        gain = covered / (loads @ covered + self.settings.noise)
-        mean = self.mean + gain * (differential - loads @ self.mean)
+        """The state once a game has ended with a final differential, in points; the same to the last bit anywhere."""
+        expected, covered, variance = self._foreseen(home, away)
+        gain = covered / variance
+        mean = self.mean + gain * (differential - expected)
         covariance = self.covariance - np.outer(gain, covered)
         return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
+
+    def _foreseen(self, home: str, away: str) -> tuple[float, Floats, float]:
+        """What a game's differential is expected to be, its covariance with the state, and its variance.
+
+        A game loads on three places of the state. They are summed here, and not by a product with a vector of zeros
+        and ones, whose order of summation depends on the machine.
+        """
+        one, other = _PLACES[home], _PLACES[away]
+        mean = float(self.mean[one] - self.mean[other] + self.mean[_HOME])
+        covered = self.covariance[one] - self.covariance[other] + self.covariance[_HOME]
+        variance = float(covered[one] - covered[other] + covered[_HOME]) + self.settings.noise
+        return mean, covered, variance
 
     def ratings(self) -> Ratings:
         """The strengths as they stand.
@@ -149,12 +160,6 @@ class RatingFilter:
             raise ValueError("ratings of no game")
         strengths = dict(zip(CODES, self.mean[:_HOME].tolist(), strict=True))
         return Ratings(strengths, float(self.mean[_HOME]), self.date.astype("datetime64[D]").item())
-
-    @staticmethod
-    def _loads(home: str, away: str) -> Floats:
-        loads = np.zeros(len(CODES) + 1)
-        loads[_PLACES[home]], loads[_PLACES[away]], loads[_HOME] = 1.0, -1.0, 1.0
-        return loads
 
 
 def carried_margins(

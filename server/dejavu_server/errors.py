@@ -5,6 +5,7 @@
     InvalidMessage                             INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and such
     UnknownModel, UnknownService               NOT_FOUND             UNKNOWN_MODEL_VERSION, UNKNOWN_SERVICE
+    OutcomeKnown                               FAILED_PRECONDITION   OUTCOME_KNOWN
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     LedgerUnavailable, Draining                UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
@@ -30,7 +31,13 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownM
 from dejavu_server.batcher import Overloaded
 from dejavu_server.health import UnknownService
 from dejavu_server.hub import Draining, StreamFailed, SubscriberTooSlow
-from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.ledger.errors import (
+    LedgerCorrupt,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    OutcomeKnown,
+    ResumeTokenExpired,
+)
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -61,6 +68,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
+    OutcomeKnown: grpc.StatusCode.FAILED_PRECONDITION,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -10,8 +10,9 @@ from typing import Protocol
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry import Registry
-from dejavu_models.types import Forecast, ForecastQuery, Quantile
+from dejavu_models.types import Forecast, ForecastQuery
 from dejavu_server.batcher import Batcher
+from dejavu_server.ledger.errors import OutcomeKnown
 from dejavu_server.records import IssuedForecast
 
 
@@ -32,8 +33,8 @@ class Question:
 class Recorder(Protocol):
     """What issuing needs of the ledger."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
-        """Records forecasts, all or none; returns each with its place, or the one recorded before in its stead."""
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+        """Records forecasts together; of each, itself with its place, the one recorded before, or why there is none."""
 
 
 def utc_now() -> datetime:
@@ -72,12 +73,16 @@ class Issuer:
 
         Raises:
             UnknownModel, Unsupported: if no model can answer it.
+            OutcomeKnown: if it is a new forecast, and what it forecasts is known.
             Overloaded, LedgerUnavailable: if the server can't at present.
         """
         forecaster = self._registry.get(question.model_version)
         issued = self._stamp(question, await self._batcher.forecast(forecaster, question.query))
         if question.game_id:
-            [issued] = await self._commit([issued])
+            [recorded] = await self._commit([issued])
+            if isinstance(recorded, OutcomeKnown):
+                raise recorded
+            return recorded
         return issued
 
     async def issue_many(self, questions: Sequence[Question]) -> list[IssuedForecast | Exception]:
@@ -122,13 +127,16 @@ class Issuer:
         except DejavuError as error:
             results.update(dict.fromkeys(named, error))
 
-    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
-        """What the ledger says of forecasts, each with the quantiles computed for this caller: those it does not keep.
+    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+        """What the ledger says of forecasts, each with what was computed for this caller and the ledger does not keep.
 
-        They belong to it all the same: where an earlier forecast stands, it has this one's model, pattern and teams.
+        It belongs to them all the same: where an earlier forecast stands, it has this one's model, pattern and teams.
         """
         stored = await self._recorder.commit(issued)
-        return [_with_quantiles(its, mine.forecast.quantiles) for mine, its in zip(issued, stored, strict=True)]
+        return [
+            its if isinstance(its, OutcomeKnown) else _as_asked(its, mine)
+            for mine, its in zip(issued, stored, strict=True)
+        ]
 
     def _stamp(self, question: Question, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
@@ -141,10 +149,13 @@ class Issuer:
             forecast=forecast,
             generated_time=generated,
             expires_time=generated + self._lifetime,
+            market=question.query.market,
         )
 
 
-def _with_quantiles(issued: IssuedForecast, quantiles: tuple[Quantile, ...]) -> IssuedForecast:
-    if issued.forecast.quantiles == quantiles:  # mostly none
-        return issued
-    return replace(issued, forecast=replace(issued.forecast, quantiles=quantiles))
+def _as_asked(stored: IssuedForecast, asked: IssuedForecast) -> IssuedForecast:
+    """The stored forecast with the quantiles, the market and its answer that were asked for now."""
+    its, mine = stored.forecast, asked.forecast
+    if (its.quantiles, its.market, stored.market) == (mine.quantiles, mine.market, asked.market):  # mostly none
+        return stored
+    return replace(stored, market=asked.market, forecast=replace(its, quantiles=mine.quantiles, market=mine.market))

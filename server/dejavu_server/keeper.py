@@ -12,17 +12,18 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.hub import Draining, Hub, StreamFailed
-from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
+from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable, OutcomeKnown
 from dejavu_server.ledger.engine import database_path
 from dejavu_server.ledger.errors import afresh
 from dejavu_server.ledger.store import Identity
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.trouble import Trouble
 
 WATCH_SECONDS = 1.0
@@ -38,6 +39,7 @@ OPENING_SECONDS = 10.0
 """How long a worker's start waits for its ledger, which another process may be making; then it serves without."""
 
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 
 class Condition(NamedTuple):
@@ -129,15 +131,42 @@ class LedgerKeeper:
                 await self._tried.wait()
         self._tell()
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
         """Records forecasts; see `Ledger.commit`.
 
         Raises:
             LedgerError: if there is no ledger to record them in, or it fails.
         """
+        return await self._open_ledger().commit(issued)
+
+    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        """Records an outcome; see `Ledger.report`.
+
+        Raises:
+            LedgerError: if there is no ledger to record it in, or it fails.
+        """
+        return await self._open_ledger().report(outcome)
+
+    async def read(self, function: Callable[[Connection], _T]) -> _T:
+        """What a function reads; see `Ledger.read`.
+
+        Raises:
+            LedgerError: if there is no ledger to read, or it fails.
+        """
+        return await self._open_ledger().read(function)
+
+    async def write(self, function: Callable[[Connection], _T]) -> _T:
+        """What a function writes; see `Ledger.write`.
+
+        Raises:
+            LedgerError: if there is no ledger to write, or it fails.
+        """
+        return await self._open_ledger().write(function)
+
+    def _open_ledger(self) -> Ledger:
         if self._ledger is None:
             raise self._why()
-        return await self._ledger.commit(issued)
+        return self._ledger
 
     def subscribe(
         self, game_ids: frozenset[str], resume_token: str, include_current: bool

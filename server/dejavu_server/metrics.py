@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from dejavu_models.types import Horizon
 from dejavu_server.exposition import FOLDER_VARIABLE
 from dejavu_server.issuing import Recorder
+from dejavu_server.ledger.errors import OutcomeKnown
 from dejavu_server.records import IssuedForecast
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
@@ -45,7 +46,7 @@ class Metrics:
         in_flight: calls that run now, by method; for StreamPredictions, the subscribers.
         messages: messages sent on streams, by method.
         batch_size: queries computed in one pass over the models.
-        recorded: forecasts handed to the ledger, by outcome (new, known, failed) and horizon.
+        recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker can't record named forecasts.
         streams_failed: 1 while the worker can't follow the ledger, and has no streams.
     """
@@ -128,17 +129,17 @@ def _take_room(path: Path) -> None:
 
 
 class CountedRecorder:
-    """A ledger that counts what it is given: new entries, ones it had already, and failures."""
+    """A ledger that counts what it is given: new entries, ones it had already, those of what is known, failures."""
 
     def __init__(self, ledger: Recorder, counter: Counter) -> None:
         self._ledger = ledger
         # Looked up once, and so told as 0 until they count.
-        self._new, self._known, self._failed = (
+        self._new, self._known, self._refused, self._failed = (
             {horizon: counter.labels(outcome, horizon.value) for horizon in Horizon}
-            for outcome in ("new", "known", "failed")
+            for outcome in ("new", "known", "refused", "failed")
         )
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
         """Records forecasts."""
         try:
             stored = await self._ledger.commit(issued)
@@ -147,6 +148,9 @@ class CountedRecorder:
                 self._failed[mine.forecast.horizon].inc()
             raise
         for mine, its in zip(issued, stored, strict=True):
-            outcome = self._new if mine.generated_time == its.generated_time else self._known
-            outcome[mine.forecast.horizon].inc()
+            if isinstance(its, OutcomeKnown):
+                counted = self._refused
+            else:
+                counted = self._new if mine.generated_time == its.generated_time else self._known
+            counted[mine.forecast.horizon].inc()
         return stored

@@ -1,4 +1,4 @@
-"""The ledger: every forecast for a named game, durable, once, and in one order that streams follow."""
+"""The ledger: every forecast for a named game and every outcome; durable, once, in one order that streams follow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dejavu_server.ledger.errors import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
+    OutcomeKnown,
     ResumeTokenExpired,
 )
 from dejavu_server.ledger.ledger import Ledger
@@ -24,6 +25,7 @@ __all__ = [
     "LedgerError",
     "LedgerSchemaError",
     "LedgerUnavailable",
+    "OutcomeKnown",
     "ResumeTokenExpired",
     "Verification",
     "verify",

@@ -7,6 +7,7 @@ DejavuError
 │   ├── LedgerSchemaError        the database was written by a later release, or is not a ledger, or not any more
 │   ├── InvalidLedgerUrl         the URL names no database that can hold a ledger
 │   └── ResumeTokenExpired       this ledger's token, but what follows its place is not here any more (a FieldError too)
+├── OutcomeKnown                 a forecast that would be recorded after what it forecasts was known
 └── InvalidInput
     └── InvalidResumeToken       not a token, or that of another ledger
 """
@@ -65,6 +66,12 @@ class ResumeTokenExpired(LedgerError, FieldError):
 
     def __init__(self, found: str) -> None:
         super().__init__(found, "none, to start anew")
+
+
+class OutcomeKnown(DejavuError):
+    """A new forecast, or a revision, of what is known already: the record keeps none made with hindsight."""
+
+    reason = "OUTCOME_KNOWN"
 
 
 class InvalidResumeToken(InvalidInput):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -15,19 +15,20 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from dejavu_models.errors import quoted
-from dejavu_server.ledger import canonical, engine, store, tokens, wake
+from dejavu_server.ledger import canonical, engine, outcomes, store, tokens, wake
 from dejavu_server.ledger.engine import Durability
 from dejavu_server.ledger.errors import (
     InvalidResumeToken,
     LedgerError,
     LedgerUnavailable,
+    OutcomeKnown,
     ResumeTokenExpired,
     database_errors,
 )
 from dejavu_server.ledger.migrate import prepare
 from dejavu_server.ledger.store import Identity
 from dejavu_server.ledger.writer import Writer
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -48,10 +49,11 @@ class _Opened(NamedTuple):
 
 
 class Ledger:
-    """Every forecast for a named game: durable, once, and in one order over all the processes that write to it.
+    """Every forecast for a named game, and every outcome: durable, once, and in one order for all who write to it.
 
     A forecast is kept by its game, horizon, minute, alpha, model version and pregame_margin. Recorded again with the
-    pattern and the teams of its newest revision it stays what it is; with others it becomes the next revision.
+    pattern and the teams of its newest revision it stays what it is; with others it becomes the next revision. Once the
+    outcome of what it forecasts is there, neither is recorded any more.
 
     Made by `open`; to be used in one event loop, and closed.
     """
@@ -125,14 +127,15 @@ class Ledger:
         """Which ledger it is."""
         return self._identity
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
         """Records forecasts, in one transaction with whatever else is waiting; durable when this returns.
 
         Cancelled before its turn, it leaves no trace; later, it is recorded all the same.
 
         Returns:
             For each, in order, what stands in the ledger: itself with its sequence and revision, or the forecast
-            recorded earlier where the newest revision of its key has the same pattern and teams.
+            recorded earlier where the newest revision of its key has the same pattern and teams; or why it was not
+            recorded, though the others were.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded; then none of `issued` was.
@@ -144,9 +147,48 @@ class Ledger:
         with self._told():
             return await asyncio.wrap_future(self._writer.submit(drafts))
 
-    async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast]:
-        """The first `limit` forecasts after a place, in order of sequence."""
-        return await self._read(lambda connection: store.read_after(connection, sequence, limit))
+    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        """Records an outcome, and settles every forecast of its game and horizon by it; durable when this returns.
+
+        Reported again with the differential of its newest revision, and its teams or none, it stays what it is; with
+        others it becomes the next revision, and what was settled is settled anew.
+
+        Returns:
+            The outcome as it stands in the ledger, and how many forecasts it settles.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
+            ValueError: if it names no game, ends one level, or cannot be written down.
+        """
+        canonical.outcome_payload(outcome)  # what is wrong with it is told here, and not by the writer
+        with self._told():
+            return await asyncio.wrap_future(
+                self._writer.run(lambda connection: outcomes.report(connection, outcome, datetime.now(UTC)))
+            )
+
+    async def write(self, function: Callable[[Connection], _T]) -> _T:
+        """What a function returns that writes, in a transaction of its own that holds the write lock.
+
+        It may be called more than once, and is not to touch entries: those are recorded by `commit` and `report`.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
+        """
+        with self._told():
+            return await asyncio.wrap_future(self._writer.run(function, alone=True))
+
+    async def read(self, function: Callable[[Connection], _T]) -> _T:
+        """What a function returns that reads, on a connection each of whose statements sees the newest commit.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
+        """
+        with self._told():
+            return await self._in_reader(partial(self._read_now, function))
+
+    async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
+        """The first `limit` forecasts and outcomes after a place, in order of sequence."""
+        return await self.read(lambda connection: store.read_after(connection, sequence, limit))
 
     async def current(self, game_ids: frozenset[str], since: datetime, up_to: int) -> list[IssuedForecast]:
         """The newest forecast of each game and horizon, in order of sequence.
@@ -157,11 +199,15 @@ class Ledger:
             up_to: only forecasts up to this sequence.
         """
         since_us = canonical.microseconds(since)
-        return await self._read(lambda connection: store.current(connection, game_ids, since_us, up_to))
+        return await self.read(lambda connection: store.current(connection, game_ids, since_us, up_to))
 
     async def head(self) -> int:
         """The sequence of the newest entry; 0 while there is none."""
-        return await self._read(lambda connection: store.head(connection).sequence)
+        return await self.read(lambda connection: store.head(connection).sequence)
+
+    async def newest(self) -> int:
+        """The sequence of the newest forecast or outcome; 0 while there is none."""
+        return await self.read(store.newest)
 
     def token(self, sequence: int) -> str:
         """The token with which a stream goes on right after a sequence."""
@@ -176,7 +222,7 @@ class Ledger:
         """
         asked = tokens.decode(token)
         # Read anew: what is pruned by another process counts at once.
-        kept, head = await self._read(lambda connection: (store.identity(connection), store.head(connection).sequence))
+        kept, head = await self.read(lambda connection: (store.identity(connection), store.head(connection).sequence))
         if asked.ledger_id != kept.ledger_id:
             raise InvalidResumeToken(
                 f"{quoted(token)}, of another ledger", "a resume_token that this server's ledger gave out"
@@ -187,8 +233,10 @@ class Ledger:
             raise ResumeTokenExpired(f"{quoted(token)}, after which forecasts were removed")
         return asked.place
 
-    async def tail(self, after: int, *, poll_seconds: float = 1.0) -> AsyncGenerator[list[IssuedForecast], None]:
-        """Every forecast after a place, in order and without end, by pages; each as soon as it is committed.
+    async def tail(
+        self, after: int, *, poll_seconds: float = 1.0
+    ) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
+        """Every forecast and outcome after a place, in order, without end, by pages; each as soon as it is committed.
 
         Close it (`contextlib.aclosing`) when done.
 
@@ -257,10 +305,6 @@ class Ledger:
         if self._announcer is not None:
             self._announcer.close()
         self._reading.dispose()
-
-    async def _read(self, read: Callable[[Connection], _T]) -> _T:
-        with self._told():
-            return await self._in_reader(partial(self._read_now, read))
 
     async def _in_reader(self, work: Callable[[], _T]) -> _T:
         if self._closed:

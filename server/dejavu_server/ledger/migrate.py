@@ -11,9 +11,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
+from dejavu_server.ledger.backfill import fill
 from dejavu_server.ledger.engine import reading
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
-from dejavu_server.ledger.schema import REVISION
+from dejavu_server.ledger.schema import REVISION, forecasts
 
 LOCK_SECONDS = 10.0
 """How long to wait while other processes prepare ledgers in the same folder, each of which takes a fraction of one."""
@@ -21,6 +22,8 @@ LOCK_SECONDS = 10.0
 _LOOK_SECONDS = 0.01
 
 _VERSIONS = table("alembic_version", column("version_num"))
+
+_UNFILLED = select(forecasts.c.sequence).where(forecasts.c.day == 0).limit(1)
 
 
 def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
@@ -49,6 +52,8 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
                 from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
 
                 upgrade(connection)
+            elif connection.execute(_UNFILLED).first() is not None:
+                fill(connection)  # recorded after the migration, by a worker that still ran the release before
 
 
 def _look(path: Path, *, make: bool) -> None:

@@ -6,19 +6,25 @@ and whether a forecast is a new one, are decided by what is read in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from dejavu_models.types import Horizon
 from dejavu_server.ledger import canonical
 from dejavu_server.ledger.canonical import Draft
-from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.schema import entries, forecasts, ledger
-from dejavu_server.records import IssuedForecast
+from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeKnown
+from dejavu_server.ledger.rows import Row, forecast_row, market_row
+from dejavu_server.ledger.schema import entries, forecasts, ledger, markets, outcomes
+from dejavu_server.ledger.settling import Bet
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _T = TypeVar("_T")
+
+index_row = forecast_row
 
 _KEYS_AT_ONCE = 500  # SQLite takes 32,766 parameters a statement, PostgreSQL's driver as many
 
@@ -79,35 +85,104 @@ def head(connection: Connection) -> Link:
     return Link(*row)
 
 
-def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForecast]:
+def entry_row(kind: str, payload: str, revision: int, sequence: int, previous: bytes) -> tuple[Row, bytes]:
+    """The row of `entries` for an event, given the hash of the entry before it; and its own hash."""
+    text = canonical.compose(kind, payload, revision, sequence)
+    hash_ = canonical.chain(previous, text)
+    return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
+
+
+def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForecast | OutcomeKnown]:
     """Records forecasts in their order, each unless the newest revision of its key has the same pattern and teams.
 
+    Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, no forecast of that game, whatever
+    its own horizon, that was made after a minute before it. The first market that a forecast is asked about with is
+    recorded after it, under the same rule.
+
     Returns:
-        For each draft what stands in the ledger for it: itself with its place and revision, or what stood there.
+        For each draft what stands in the ledger for it: itself with its place and revision, or what stood there; or why
+        it was not recorded.
     """
     newest = _newest(connection, {draft.key for draft in drafts})
-    sequence, previous = head(connection)
-    answers: list[IssuedForecast] = []
-    entry_rows: list[dict[str, object]] = []
-    forecast_rows: list[dict[str, object]] = []
+    known = _known(connection, {draft.issued.game_id for draft in drafts})
+    with_market = _with_market(connection, drafts, newest)
+    adding = _Adding(*head(connection))
+    answers: list[IssuedForecast | OutcomeKnown] = []
     for draft in drafts:
-        stored = newest.get(draft.key)
+        stored, outcome = newest.get(draft.key), known.before(draft.issued)
         if stored is None or not stored.answers(draft):
-            sequence += 1
-            revision = 0 if stored is None else stored.revision + 1
-            text = canonical.compose(canonical.FORECAST, draft.payload, revision, sequence)
-            previous = canonical.chain(previous, text)
-            entry_rows.append(
-                {"sequence": sequence, "kind": canonical.FORECAST, "canonical": text, "hash": previous},
-            )
-            issued = replace(draft.issued, sequence=sequence, revision=revision)
-            forecast_rows.append(index_row(issued, draft))
-            stored = newest[draft.key] = _Newest(revision, draft.pattern, issued)
+            if outcome is not None:
+                answers.append(outcome)
+                continue
+            stored = newest[draft.key] = adding.forecast(draft, 0 if stored is None else stored.revision + 1)
         answers.append(stored.issued)
-    if entry_rows:
-        connection.execute(_ADD_ENTRIES, entry_rows)
-        connection.execute(_ADD_FORECASTS, forecast_rows)
+        place = stored.issued.sequence
+        if outcome is None and place not in with_market and adding.market(place, draft.issued):
+            with_market.add(place)
+    adding.execute(connection)
     return answers
+
+
+class _Adding:
+    """Entries to be added behind the newest one, with their rows."""
+
+    def __init__(self, sequence: int, previous: bytes) -> None:
+        self._sequence = sequence
+        self._previous = previous
+        self._entries: list[Row] = []
+        self._forecasts: list[Row] = []
+        self._markets: list[Row] = []
+
+    def forecast(self, draft: Draft, revision: int) -> _Newest:
+        """Adds a forecast."""
+        self._entry(canonical.FORECAST, draft.payload, revision)
+        issued = replace(draft.issued, sequence=self._sequence, revision=revision)
+        self._forecasts.append(forecast_row(issued, draft))
+        return _Newest(revision, draft.pattern, issued)
+
+    def market(self, place: int, asked: IssuedForecast) -> bool:
+        """Adds the market that the forecast in a place is asked about with, and what it says of it; whether any."""
+        if asked.market is None or asked.forecast.market is None:
+            return False
+        self._entry(canonical.MARKET, canonical.market_payload(place, asked.market, asked.forecast.market), 0)
+        self._markets.append(market_row(self._sequence, place, Bet.of(asked.market, asked.forecast.market)))
+        return True
+
+    def _entry(self, kind: str, payload: str, revision: int) -> None:
+        self._sequence += 1
+        row, self._previous = entry_row(kind, payload, revision, self._sequence, self._previous)
+        self._entries.append(row)
+
+    def execute(self, connection: Connection) -> None:
+        """Writes what was added."""
+        for statement, added in (
+            (ADD_ENTRIES, self._entries),
+            (_ADD_FORECASTS, self._forecasts),
+            (_ADD_MARKETS, self._markets),
+        ):
+            if added:
+                connection.execute(statement, added)
+
+
+class _Known:
+    """Outcomes that are in the ledger, by game."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[Horizon, int]] = {}
+
+    def add(self, game_id: str, horizon: Horizon, sequence: int) -> None:
+        """Notes the place of an outcome."""
+        self._places.setdefault(game_id, {})[horizon] = sequence
+
+    def before(self, issued: IssuedForecast) -> OutcomeKnown | None:
+        """Why a forecast would be made with hindsight; None if it would not."""
+        for horizon, sequence in self._places.get(issued.game_id, {}).items():
+            if issued.forecast.elapsed_minutes <= horizon.last_slot:
+                return OutcomeKnown(
+                    f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
+                    f"{sequence}, and nothing new is recorded of what lies before it"
+                )
+        return None
 
 
 def touch(connection: Connection) -> None:
@@ -125,22 +200,17 @@ def check_structure(connection: Connection) -> None:
         raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
 
 
-def index_row(issued: IssuedForecast, draft: Draft) -> dict[str, object]:
-    """The row of `forecasts` for a recorded forecast."""
-    return {
-        "sequence": issued.sequence,
-        "key": draft.key,
-        "revision": issued.revision,
-        "pattern": draft.pattern,
-        "game_id": issued.game_id,
-        "horizon": issued.forecast.horizon.value,
-        "generated_us": canonical.microseconds(issued.generated_time),
-    }
+def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
+    """The first `limit` forecasts and outcomes after a place, in order."""
+    found = connection.execute(_AFTER, {"after": sequence, "limit": limit})
+    with _readable():
+        return [_READERS[kind](text) for kind, text in found]
 
 
-def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast]:
-    """The first `limit` forecasts after a place, in order."""
-    return _parse(connection.execute(_AFTER, {"after": sequence, "limit": limit}).scalars())
+def newest(connection: Connection) -> int:
+    """Place of the newest entry that `read_after` gives; 0 while there is none."""
+    found: int | None = connection.execute(_NEWEST_READ).scalar()
+    return found or 0
 
 
 def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_to: int) -> list[IssuedForecast]:
@@ -162,15 +232,26 @@ _TOUCH = update(ledger).values(epoch=ledger.c.epoch)
 
 _HEAD = select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.desc()).limit(1)
 
-_ADD_ENTRIES = insert(entries)
+ADD_ENTRIES = insert(entries)
 
 _ADD_FORECASTS = insert(forecasts)
 
+_ADD_MARKETS = insert(markets)
+
+_READERS: dict[str, Callable[[str], IssuedForecast | ReportedOutcome]] = {
+    canonical.FORECAST: canonical.parse,
+    canonical.OUTCOME: canonical.parse_outcome,
+}
+
 _AFTER = (
-    select(entries.c.canonical)
-    .where(entries.c.sequence > bindparam("after"), entries.c.kind == canonical.FORECAST)
+    select(entries.c.kind, entries.c.canonical)
+    .where(entries.c.sequence > bindparam("after"), entries.c.kind.in_(list(_READERS)))
     .order_by(entries.c.sequence)
     .limit(bindparam("limit"))
+)
+
+_NEWEST_READ = (
+    select(entries.c.sequence).where(entries.c.kind.in_(list(_READERS))).order_by(entries.c.sequence.desc()).limit(1)
 )
 
 _AT = (
@@ -196,6 +277,16 @@ _NEWEST_OF_KEYS = (
     )
 )
 
+_OUTCOMES_OF = (
+    select(outcomes.c.game_id, outcomes.c.horizon, func.max(outcomes.c.sequence))
+    .where(outcomes.c.game_id.in_(bindparam("games", expanding=True)))
+    .group_by(outcomes.c.game_id, outcomes.c.horizon)
+)
+
+_WITH_MARKET = select(markets.c.forecast_sequence).where(
+    markets.c.forecast_sequence.in_(bindparam("sequences", expanding=True))
+)
+
 
 def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
     found: dict[str, _Newest] = {}
@@ -205,9 +296,32 @@ def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
     return found
 
 
+def _known(connection: Connection, games: set[str]) -> _Known:
+    found = _Known()
+    for chunk in _chunks(sorted(games)):
+        for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
+            found.add(game_id, Horizon(horizon), sequence)
+    return found
+
+
+def _with_market(connection: Connection, drafts: Sequence[Draft], newest: Mapping[str, _Newest]) -> set[int]:
+    """Places of the forecasts that stand for drafts with a market and have one already."""
+    asked = {draft.key for draft in drafts if draft.issued.market is not None and draft.key in newest}
+    places = sorted(newest[key].issued.sequence for key in asked)
+    return {
+        place for chunk in _chunks(places) for place in connection.execute(_WITH_MARKET, {"sequences": chunk}).scalars()
+    }
+
+
 def _parse(texts: Iterable[str]) -> list[IssuedForecast]:
-    try:
+    with _readable():
         return [canonical.parse(text) for text in texts]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an entry cannot be read back") from error
 

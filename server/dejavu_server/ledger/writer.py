@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import engine, store
 from dejavu_server.ledger.canonical import Draft
-from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, afresh, database_errors
+from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeKnown, afresh, database_errors
 from dejavu_server.records import IssuedForecast
 from dejavu_server.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 GROUP_SIZE = 2000
 """How many forecasts go into one transaction at the most, but for a single call that has more."""
@@ -29,12 +33,16 @@ GROUP_SIZE = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    drafts: Sequence[Draft]
-    answer: Future[list[IssuedForecast]]
+    """Something to be done in a transaction: drafts to be recorded, or else work of another kind."""
+
+    answer: Future[Any]
+    drafts: Sequence[Draft] = ()
+    work: Callable[[Connection], Any] | None = None
+    alone: bool = False
 
 
 class Writer:
-    """Commits forecasts, in groups, on a thread of its own.
+    """Commits forecasts and whatever else is written, in groups, in the order of the calls, on a thread of its own.
 
     Args:
         writing: an engine whose transactions hold the write lock (see `engine.writing`); closed by `close`.
@@ -53,18 +61,35 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, drafts: Sequence[Draft]) -> Future[list[IssuedForecast]]:
+    def submit(self, drafts: Sequence[Draft]) -> Future[list[IssuedForecast | OutcomeKnown]]:
         """Queues forecasts to be recorded together. A call cancelled before its turn leaves no trace.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
         """
-        call = _Call(drafts, Future())
+        answer: Future[list[IssuedForecast | OutcomeKnown]] = Future()
+        self._put(_Call(answer, drafts))
+        return answer
+
+    def run(self, work: Callable[[Connection], _T], *, alone: bool = False) -> Future[_T]:
+        """Queues something else that writes.
+
+        Args:
+            work: called in a transaction that holds the write lock; called again, in another one, if that failed.
+            alone: whether the transaction is its own.
+
+        Raises:
+            LedgerUnavailable: if the writer was closed.
+        """
+        answer: Future[_T] = Future()
+        self._put(_Call(answer, work=work, alone=alone))
+        return answer
+
+    def _put(self, call: _Call) -> None:
         with self._lock:
             if self._closed:
                 raise LedgerUnavailable("the ledger is closed")
             self._calls.put(call)
-        return call.answer
 
     def close(self) -> None:
         """Commits what is queued, then ends the thread and closes the connections. May be called again."""
@@ -78,7 +103,8 @@ class Writer:
         try:
             while (call := self._calls.get()) is not None:
                 group, last = self._gather(call)
-                self._commit([call for call in group if call.answer.set_running_or_notify_cancel()])
+                for part in _transactions(group):
+                    self._commit([call for call in part if call.answer.set_running_or_notify_cancel()])
                 if last:
                     break
         finally:
@@ -86,7 +112,7 @@ class Writer:
 
     def _gather(self, first: _Call) -> tuple[list[_Call], bool]:
         """What waits, up to the group's size, and whether the end was among it."""
-        group, size = [first], len(first.drafts)
+        group, size = [first], _size(first)
         while size < GROUP_SIZE:
             try:
                 call = self._calls.get_nowait()
@@ -95,7 +121,7 @@ class Writer:
             if call is None:
                 return group, True
             group.append(call)
-            size += len(call.drafts)
+            size += _size(call)
         return group, False
 
     def _commit(self, group: list[_Call]) -> None:
@@ -105,7 +131,7 @@ class Writer:
             with database_errors(), self._engine.begin() as connection:
                 files = engine.files(connection)
                 files.check(self._path)  # what is removed or replaced is left alone
-                answers = store.append(connection, [draft for call in group for draft in call.drafts])
+                answers = _write(connection, group)
             files.check(self._path)  # what went into files that were taken away meanwhile is not recorded
         except Exception as error:
             # Nothing of the transaction stands. What the database can't do now it can't do one by one either;
@@ -114,16 +140,51 @@ class Writer:
                 for call in group:
                     self._commit([call])
                 return
-            if isinstance(error, LedgerError):
-                known = error
-            else:
-                self._fault.failed(error, forecasts=sum(len(call.drafts) for call in group))
-                known = LedgerUnavailable("the ledger could not be written")
             for call in group:
-                call.answer.set_exception(afresh(known))
+                call.answer.set_exception(self._known(error, call))
             return
         self._announce()
+        for call, answer in zip(group, answers, strict=True):
+            call.answer.set_result(answer)
+
+    def _known(self, error: Exception, call: _Call) -> Exception:
+        """What the caller is told: never a word of an error that is none of ours, which goes into the log."""
+        if isinstance(error, LedgerError):
+            return afresh(error)
+        if call.alone and isinstance(error, DejavuError):
+            return error
+        self._fault.failed(error, forecasts=len(call.drafts))
+        return LedgerUnavailable("the ledger could not be written")
+
+
+def _size(call: _Call) -> int:
+    return max(1, len(call.drafts))
+
+
+def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
+    """The calls in their order, cut where one wants a transaction for itself."""
+    part: list[_Call] = []
+    for call in group:
+        if call.alone:
+            yield part
+            yield [call]
+            part = []
+        else:
+            part.append(call)
+    yield part
+
+
+def _write(connection: Connection, group: list[_Call]) -> list[Any]:
+    """Does what the calls ask for, in their order; drafts of neighbours are recorded together. Their answers."""
+    answers: list[Any] = []
+    for work, calls in groupby(group, key=lambda call: call.work):
+        together = list(calls)
+        if work is not None:
+            answers += [work(connection) for _ in together]
+            continue
+        recorded = store.append(connection, [draft for call in together for draft in call.drafts])
         end = 0
-        for call in group:
+        for call in together:
             start, end = end, end + len(call.drafts)
-            call.answer.set_result(answers[start:end])
+            answers.append(recorded[start:end])
+    return answers

@@ -1,0 +1,121 @@
+"""The rows of the ledger's tables: each follows from the entries, so that a verification can make it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dejavu_feed.names import is_replay
+from dejavu_models.betting import MarketSide
+from dejavu_server.ledger.canonical import Draft, microseconds
+from dejavu_server.ledger.settling import Bet
+from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement, game_day
+
+Row = dict[str, Any]
+"""A row by its columns' names, for a statement to be given."""
+
+
+def forecast_row(issued: IssuedForecast, draft: Draft) -> Row:
+    """The row of `forecasts` for a recorded forecast."""
+    forecast = issued.forecast
+    return {
+        "sequence": issued.sequence,
+        "key": draft.key,
+        "revision": issued.revision,
+        "pattern": draft.pattern,
+        "game_id": issued.game_id,
+        "horizon": forecast.horizon.value,
+        "generated_us": microseconds(issued.generated_time),
+        "day": game_day(issued.generated_time).toordinal(),
+        "home_team": issued.home_team,
+        "away_team": issued.away_team,
+        "model_version": forecast.model_version,
+        "minute": int(forecast.elapsed_minutes),
+        "alpha": float(forecast.alpha),
+        "confidence": max(float(forecast.home_lead_probability), 1.0 - float(forecast.home_lead_probability)),
+        "replay": is_replay(issued.game_id),
+    }
+
+
+def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
+    """The row of `outcomes` for a recorded outcome, given the place of its revision 0."""
+    return {
+        "sequence": outcome.sequence,
+        "first_sequence": first_sequence,
+        "game_id": outcome.game_id,
+        "horizon": outcome.horizon.value,
+        "revision": outcome.revision,
+        "differential": outcome.differential,
+        "home_team": outcome.home_team,
+        "away_team": outcome.away_team,
+        "observed_us": microseconds(outcome.observed_time),
+        "day": game_day(outcome.observed_time).toordinal(),
+        "replay": is_replay(outcome.game_id),
+    }
+
+
+def market_row(sequence: int, forecast_sequence: int, bet: Bet) -> Row:
+    """The row of `markets` for a market's entry at `sequence`."""
+    return {
+        "sequence": sequence,
+        "forecast_sequence": forecast_sequence,
+        "line": bet.line,
+        "side": "" if bet.side is None else bet.side.value,
+        "decimal_odds": bet.decimal_odds,
+        "stake_fraction": bet.stake_fraction,
+    }
+
+
+def read_bet(line: float, side: str, decimal_odds: float, stake_fraction: float) -> Bet:
+    """The bet of a row of `markets`.
+
+    Raises:
+        ValueError: if there is no such side.
+    """
+    return Bet(line, MarketSide(side) if side else None, decimal_odds, stake_fraction)
+
+
+def settlement_row(
+    issued: IssuedForecast,
+    outcome: ReportedOutcome,
+    settlement: Settlement,
+    *,
+    first_sequence: int,
+    superseded: bool,
+    bet: Bet | None,
+) -> Row:
+    """The row of `settlements` for a forecast.
+
+    Args:
+        issued: the forecast.
+        outcome: the newest revision of its outcome.
+        settlement: how the one fared against the other.
+        first_sequence: place of the outcome's revision 0.
+        superseded: whether a later revision took the forecast's place.
+        bet: what it advised, if it was asked about a market.
+    """
+    forecast = issued.forecast
+    return {
+        "forecast_sequence": issued.sequence,
+        "outcome_sequence": settlement.outcome_sequence,
+        "first_sequence": first_sequence,
+        "game_id": issued.game_id,
+        "horizon": forecast.horizon.value,
+        "minute": int(forecast.elapsed_minutes),
+        "model_version": forecast.model_version,
+        "alpha": float(forecast.alpha),
+        "day": game_day(issued.generated_time).toordinal(),
+        "replay": is_replay(issued.game_id),
+        "superseded": superseded,
+        "differential": outcome.differential,
+        "error": settlement.error,
+        "persistence_error": settlement.persistence_error,
+        "width": forecast.interval.upper - forecast.interval.lower,
+        "covered": settlement.covered,
+        "home_lead_probability": float(forecast.home_lead_probability),
+        "home_led": outcome.differential > 0,
+        "brier": settlement.brier,
+        "crps": settlement.crps,
+        "score": settlement.score,
+        "market_stake": None if bet is None else bet.stake_fraction,
+        "market_profit": settlement.market_profit,
+    }

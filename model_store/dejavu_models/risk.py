@@ -8,7 +8,6 @@ weighted mean, so that each factor's share can be told. A description of the gam
 from __future__ import annotations
 
 import math
-import statistics
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -153,7 +152,9 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
     levels = (0.0, *map(float, pattern.differentials))
     changes = [after - before for before, after in pairwise(levels)]
     recent = levels[-WINDOW - 1 :]
-    values = {"volatility": statistics.stdev(changes), "swing": max(recent) - min(recent)}
+    mean = math.fsum(changes) / len(changes)
+    variance = math.fsum((change - mean) ** 2 for change in changes) / (len(changes) - 1)
+    values = {"volatility": math.sqrt(variance), "swing": max(recent) - min(recent)}
     if total_points is not None:
         values["pace"] = total_points / pattern.minutes * _GAME_MINUTES
     values["trend"] = abs(_slope(recent))

@@ -69,7 +69,7 @@ class PredictionService:
         return [question if isinstance(question, InvalidInput) else next(answers) for question in questions]
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
-        """Tells how unsettled a game is: some tens of microseconds of plain arithmetic."""
+        """Tells how unsettled a game is: plain arithmetic, done at once."""
         return convert_risk.risk_message(risk.assess(*convert_risk.risk_question(request)))
 
     def handlers(self) -> grpc.GenericRpcHandler:

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from dejavu_models.betting import (
+    DEFAULT_POLICY,
+    Market,
+    MarketAnswer,
+    MarketSide,
+    RiskLevel,
+    StakingPolicy,
+    american_of,
+    decimal_of,
+    risk_of,
+    weigh,
+)
+from dejavu_models.errors import InvalidMarket
+
+LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
+ODDS = st.floats(1.01, 1000)
+POLICIES = st.builds(StakingPolicy, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True))
+AtLeast = Callable[[int], float]
+
+
+def steps(weights: dict[int, int]) -> AtLeast:
+    """P(differential ≥ k) where each differential is as likely as its weight says."""
+    whole = sum(weights.values())
+    return lambda k: sum(weight for value, weight in weights.items() if value >= k) / whole
+
+
+DISTRIBUTIONS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12).map(steps)
+
+
+def three(home: float, push: float) -> AtLeast:
+    """P(differential ≥ k) where the home side wins a bet at 0, or it is pushed, with these probabilities."""
+    return lambda k: home if k >= 1 else home + push if k == 0 else 1.0
+
+
+@st.composite
+def triples(draw: st.DrawFn) -> tuple[float, float]:
+    """Probabilities of a win of the home side and of a push, in thousandths, so that sums are exact enough."""
+    home = draw(st.integers(0, 1000))
+    return home / 1000, draw(st.integers(0, 1000 - home)) / 1000
+
+
+def mirrored(market: Market) -> Market:
+    return replace(market, line=-market.line, home_odds=market.away_odds, away_odds=market.home_odds)
+
+
+@pytest.mark.parametrize(
+    ("market", "field"),
+    [
+        ((math.nan, 2.0, 2.0), "market.line"),
+        ((math.inf, 2.0, 2.0), "market.line"),
+        ((100.5, 2.0, 2.0), "market.line"),
+        ((-100.5, 2.0, 2.0), "market.line"),
+        ((5.25, 2.0, 2.0), "market.line"),
+        ((0.0, 1.0, 2.0), "market.home.decimal"),
+        ((0.0, 1000.1, 2.0), "market.home.decimal"),
+        ((0.0, math.nan, 2.0), "market.home.decimal"),
+        ((0.0, 2.0, -110.0), "market.away.decimal"),
+        ((0.0, 2.0, math.inf), "market.away.decimal"),
+        ((0.0, 2.0, 2.0, 0.0), "market.bankroll"),
+        ((0.0, 2.0, 2.0, -5.0), "market.bankroll"),
+        ((0.0, 2.0, 2.0, math.inf), "market.bankroll"),
+        ((0.0, 2.0, 2.0, math.nan), "market.bankroll"),
+        ((0.0, 2.0, 2.0, 1.0, 1.0), "market.confidence_threshold"),
+        ((0.0, 2.0, 2.0, 1.0, -0.1), "market.confidence_threshold"),
+        ((0.0, 2.0, 2.0, 1.0, math.nan), "market.confidence_threshold"),
+    ],
+)
+def test_a_market_names_the_field_that_cannot_be(market: tuple[float, ...], field: str) -> None:
+    with pytest.raises(InvalidMarket, match=r"; expected ") as refused:
+        Market(*market)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    "market", [(100.0, math.nextafter(1, 2), 1000.0), (-100.0, 2.0, 2.0, 5e-324, 0.0), (-0.0, 2.0, 2.0, 1e308, 0.999)]
+)
+def test_a_market_at_its_bounds_is_one(market: tuple[float, ...]) -> None:
+    assert weigh(Market(*market), steps({3: 1, -3: 1})).push_probability == 0.0
+
+
+@pytest.mark.parametrize(
+    "policy", [(-0.1, 0.05, 0.5), (1.1, 0.05, 0.5), (math.nan, 0.05, 0.5), (0.25, 1.5, 0.5), (0.25, 0.05, 1.0)]
+)
+def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(policy: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="; expected "):
+        StakingPolicy(*policy)
+
+
+@pytest.mark.parametrize(
+    ("american", "decimal"), [(100, 2.0), (-100, 2.0), (150, 2.5), (-200, 1.5), (-110, 1 + 10 / 11), (99_900, 1000.0)]
+)
+def test_american_odds_are_decimal_ones_in_other_words(american: int, decimal: float) -> None:
+    assert decimal_of(american) == pytest.approx(decimal, rel=1e-15)
+
+
+@given(st.integers(100, 99_900), st.booleans())
+def test_american_odds_come_back_from_decimal_ones(size: int, favourite: bool) -> None:
+    assume(not (favourite and size == 100))  # −100 and +100 are the same price
+    american = -size if favourite else size
+    assert american_of(decimal_of(american)) == american
+
+
+@pytest.mark.parametrize("american", [0, 99, -99])
+def test_american_odds_below_a_hundred_are_none(american: int) -> None:
+    with pytest.raises(ValueError, match="expected at least 100, or at most −100"):
+        decimal_of(american)
+
+
+@pytest.mark.parametrize("decimal", [1.0, math.nan, math.inf, -2.0])
+def test_what_are_no_decimal_odds_has_no_american_form(decimal: float) -> None:
+    with pytest.raises(ValueError, match="above 1"):
+        american_of(decimal)
+
+
+def test_a_bet_is_weighed_as_the_books_do_it() -> None:
+    """60 % at even money: worth 0.2, Kelly says a fifth (Thorp 2006, section 2); a quarter of it is the cap."""
+    answer = weigh(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0))
+    assert answer.home.expected_value == pytest.approx(0.2)
+    assert answer.home.kelly_fraction == pytest.approx(0.2)
+    assert answer.home.stake_fraction == pytest.approx(0.05)
+    assert answer.side is MarketSide.HOME
+    assert answer.stake == answer.home.stake == pytest.approx(50)
+    assert (answer.confidence_met, answer.confidence_threshold) == (True, 0.55)
+    assert answer.away.expected_value == pytest.approx(-0.24)
+    assert answer.away.kelly_fraction == 0.0
+    assert answer.overround == pytest.approx(1 / 2 + 1 / 1.9 - 1)
+
+
+def test_with_pushes_only_what_is_decided_counts_for_kelly() -> None:
+    """Half of all bets are pushed: the other half is won as often as without pushes, and staked alike."""
+    with_pushes = weigh(Market(3.0, 2.1, 1.8), lambda k: {3: 0.8, 4: 0.3}[k])
+    without = weigh(Market(3.5, 2.1, 1.8), lambda _: 0.6)
+    assert with_pushes.push_probability == pytest.approx(0.5)
+    assert with_pushes.home.kelly_fraction == pytest.approx(without.home.kelly_fraction)
+    assert with_pushes.home.expected_value == pytest.approx(without.home.expected_value / 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "win", "push"),
+    [(5.5, 0.5, 0.0), (5.0, 0.5, 0.25), (4.5, 0.75, 0.0), (6.0, 0.5, 0.0), (-2.0, 0.75, 0.25), (-2.5, 1.0, 0.0)],
+)
+def test_a_whole_line_is_pushed_and_a_half_one_never(line: float, win: float, push: float) -> None:
+    answer = weigh(Market(line, 2.0, 2.0), steps({7: 2, 5: 1, -2: 1}))
+    assert (answer.home.win_probability, answer.push_probability) == (win, push)
+    assert answer.away.win_probability == 1 - win - push
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.6])
+def test_a_bet_that_is_not_likely_enough_is_still_told_its_stake(threshold: float) -> None:
+    market = Market(0.0, 3.0, 1.3, confidence_threshold=threshold)
+    answer = weigh(market, three(0.5, 0.0))
+    assert (answer.side, answer.stake > 0) == (MarketSide.HOME, True)
+    assert answer.confidence_met is (threshold <= 0.5)
+    assert answer.confidence_threshold == threshold
+
+
+def test_without_a_stake_confidence_is_that_in_the_likelier_side() -> None:
+    answer = weigh(Market(0.0, 1.1, 1.1), three(0.2, 0.1), replace(DEFAULT_POLICY, confidence_threshold=0.7))
+    assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
+    assert answer.confidence_met
+
+
+def test_of_two_sides_that_are_both_worth_something_the_one_worth_more_is_taken() -> None:
+    answer = weigh(Market(0.0, 2.5, 2.6), three(0.5, 0.0))
+    assert answer.overround < 0
+    assert answer.home.stake_fraction > 0
+    assert (answer.side, answer.stake) == (MarketSide.AWAY, answer.away.stake)
+
+
+def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
+    assert [risk_of(0.02, loss) for loss in (0.2, 0.3, 0.6, 1.0)] == list(RiskLevel)
+    assert [risk_of(stake, 0.5) for stake in (0.0, 0.01, 0.02, 0.04)] == list(RiskLevel)
+
+
+@given(LINES, ODDS, ODDS, DISTRIBUTIONS, POLICIES, st.floats(0.01, 1e9))
+def test_every_answer_keeps_its_bounds(
+    line: float, home: float, away: float, at_least: AtLeast, policy: StakingPolicy, bankroll: float
+) -> None:
+    answer = weigh(Market(line, home, away, bankroll), at_least, policy)
+    assert 0 <= answer.push_probability <= 1
+    assert answer.overround > -1
+    for side in (answer.home, answer.away):
+        assert 0 <= side.win_probability <= 1
+        assert 0 < side.implied_probability < 1
+        assert -1 - 1e-12 <= side.expected_value <= side.decimal_odds - 1 + 1e-9
+        assert 0 <= side.kelly_fraction <= 1
+        assert side.stake_fraction <= min(policy.kelly_cap, side.kelly_fraction * policy.kelly_fraction + 1e-15)
+        assert 0 <= side.stake == side.stake_fraction * bankroll
+        assert (side.kelly_fraction > 0) == (side.expected_value > 0)
+    chosen = {MarketSide.HOME: answer.home, MarketSide.AWAY: answer.away, None: None}[answer.side]
+    assert answer.stake == (chosen.stake if chosen else 0)
+    if chosen:
+        assert chosen.expected_value == max(answer.home.expected_value, answer.away.expected_value) > 0
+    total = answer.home.win_probability + answer.away.win_probability + answer.push_probability
+    assert total == pytest.approx(1)
+
+
+@given(st.floats(0.25, 0.75), st.floats(1e-9, 0.2), triples())
+def test_where_the_odds_hold_a_margin_at_most_one_side_is_worth_anything(
+    implied: float, margin: float, triple: tuple[float, float]
+) -> None:
+    answer = weigh(Market(0.0, 1 / implied, 1 / (1 + margin - implied)), three(*triple))
+    assert answer.overround == pytest.approx(margin, abs=1e-12)
+    assert min(answer.home.expected_value, answer.away.expected_value) <= 1e-12
+
+
+@given(LINES, ODDS, ODDS, st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12))
+def test_home_and_away_are_treated_alike(line: float, home: float, away: float, weights: dict[int, int]) -> None:
+    market = Market(line, home, away)
+    there = weigh(market, steps(weights))
+    back = weigh(mirrored(market), steps({-value: weight for value, weight in weights.items()}))
+    for one, other in ((there.home, back.away), (there.away, back.home)):
+        assert one.win_probability == pytest.approx(other.win_probability, abs=1e-12)
+        assert one.expected_value == pytest.approx(other.expected_value, abs=1e-9)
+        assert one.stake == pytest.approx(other.stake, abs=1e-9)
+    assert there.push_probability == pytest.approx(back.push_probability, abs=1e-12)
+
+
+def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
+    return weigh(Market(0.0, odds, 2.0), three(wins, push))
+
+
+@given(ODDS, triples(), st.integers(1, 1000))
+def test_the_likelier_a_win_the_more_a_bet_is_worth_and_the_more_is_staked(
+    odds: float, triple: tuple[float, float], thousandths: int
+) -> None:
+    wins, push = triple
+    more = wins + thousandths / 1000
+    assume(more + push <= 1)
+    less_likely, likelier = home_of(odds, wins, push).home, home_of(odds, more, push).home
+    assert less_likely.expected_value < likelier.expected_value
+    assert less_likely.kelly_fraction <= likelier.kelly_fraction + 1e-12
+    assert less_likely.stake_fraction <= likelier.stake_fraction + 1e-12
+
+
+@given(ODDS, st.floats(0, 100), triples())
+def test_the_better_the_price_the_more_a_bet_is_worth_and_the_more_is_staked(
+    odds: float, better: float, triple: tuple[float, float]
+) -> None:
+    assume(odds + better <= 1000)
+    low, high = home_of(odds, *triple).home, home_of(odds + better, *triple).home
+    assert low.expected_value <= high.expected_value
+    assert low.kelly_fraction <= high.kelly_fraction + 1e-12
+    assert low.stake_fraction <= high.stake_fraction + 1e-12
+
+
+@given(st.floats(1.1, 20), triples())
+def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
+    odds: float, triple: tuple[float, float]
+) -> None:
+    wins, push = triple
+    loses = 1 - wins - push
+    assume(loses > 0.001)
+    kelly = home_of(odds, wins, push).home.kelly_fraction
+
+    def growth(share: float) -> float:
+        return wins * math.log1p((odds - 1) * share) + loses * math.log1p(-share)
+
+    assert kelly < 1
+    for other in (0.0, kelly / 2, (kelly + 1) / 2, min(kelly + 0.01, 0.999), max(kelly - 0.01, 0.0)):
+        assert growth(kelly) >= growth(other) - 1e-12

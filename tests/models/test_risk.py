@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import ast
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from bench.risk import main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models import risk
+from dejavu_models.betting import RiskLevel
+from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
+from dejavu_models.risk_norms import MINUTES, SHARES, USUAL
+from dejavu_models.types import ScorePattern
+
+PATTERNS = st.lists(st.integers(-60, 60), min_size=2, max_size=47).map(
+    lambda slots: ScorePattern(tuple(map(float, slots)))
+)
+NAMES = st.sampled_from(sorted(USUAL))
+VALUES = st.floats(0, 1000)
+
+
+def pattern(*slots: float) -> ScorePattern:
+    return ScorePattern(tuple(map(float, slots)))
+
+
+CALM = pattern(*[0, 2] * 10)
+
+
+@pytest.mark.parametrize("slots", [1])
+def test_one_minute_is_too_little(slots: int) -> None:
+    with pytest.raises(InvalidPattern, match="pattern: 1 slots; expected 2 to 47"):
+        risk.assess(pattern(*[0] * slots))
+
+
+@pytest.mark.parametrize(
+    ("total", "message"),
+    [
+        (19, r"total_points: 19; expected 20 \(the lead\) to 500"),
+        (501, r"total_points: 501; expected 20 \(the lead\) to 500"),
+        (-1, r"total_points: -1; expected 20 \(the lead\) to 500"),
+    ],
+)
+def test_points_are_as_many_as_the_lead_at_least(total: int, message: str) -> None:
+    with pytest.raises(InvalidTotalPoints, match=message):
+        risk.assess(pattern(0, 10, -20), total)
+    assert risk.assess(pattern(0, 10, -20), 20).factors[2].value == 320.0
+
+
+def test_each_factor_measures_what_it_says() -> None:
+    levels = (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23)  # the last six minutes: from 11 to 23, by 2 each
+    values = risk.measure(pattern(*levels), 52)
+    assert values == {
+        "volatility": pytest.approx(math.sqrt(11 / 12 * 1 / 11)),  # 1, then eleven times 2
+        "swing": 12.0,
+        "pace": 208.0,
+        "trend": pytest.approx(2.0),
+    }
+
+
+def test_the_minutes_from_tip_off_on_count_where_there_are_no_six() -> None:
+    values = risk.measure(pattern(4, 8))
+    assert values == {"volatility": 0.0, "swing": 8.0, "trend": 4.0}
+
+
+@pytest.mark.parametrize("minutes", MINUTES)
+@pytest.mark.parametrize("name", USUAL)
+def test_a_quantile_scores_its_share(name: str, minutes: int) -> None:
+    row = USUAL[name][MINUTES.index(minutes)]
+    assert [risk.usual_score(name, minutes, value) for value in row] == pytest.approx(list(SHARES[1:]))
+    assert risk.usual_score(name, minutes, 0.0) == 0.0
+    assert risk.usual_score(name, minutes, row[-1] * 10) == 100.0
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_quantiles_rise_with_their_share(name: str) -> None:
+    assert len(USUAL[name]) == len(MINUTES)
+    for row in USUAL[name]:
+        assert len(row) == len(SHARES) - 1
+        assert all(below < above for below, above in pairwise((0.0, *row)))
+
+
+def test_without_points_the_other_factors_share_the_weight_of_the_pace() -> None:
+    with_points, without = risk.assess(CALM, 90), risk.assess(CALM)
+    assert [factor.name for factor in with_points.factors] == ["volatility", "swing", "pace", "trend"]
+    assert [factor.weight for factor in with_points.factors] == [0.35, 0.25, 0.15, 0.25]
+    assert [factor.name for factor in without.factors] == ["volatility", "swing", "trend"]
+    assert [factor.weight for factor in without.factors] == pytest.approx([0.35 / 0.85, 0.25 / 0.85, 0.25 / 0.85])
+    assert "Without total_points the pace of scoring is left out." in without.warnings
+    assert not with_points.warnings
+
+
+def test_a_game_in_which_nothing_moves_is_at_nothing_and_one_in_which_all_does_at_a_hundred() -> None:
+    assert risk.assess(pattern(*[0] * 18), 0).score == 0.0
+    wild = risk.assess(pattern(*[20 * (-1) ** minute for minute in range(17)], 60), 400)
+    assert wild.score == pytest.approx(100.0)
+    assert wild.level is RiskLevel.EXTREME
+
+
+@pytest.mark.parametrize(
+    ("given", "warning"),
+    [
+        (pattern(*[0] * 11, 6, 0, 6, 0, 6, 0, 6), "From one minute to the next the lead changes by "),
+        (pattern(*[0] * 12, 5, 8, 11, 14, 17, 20), "Over the last 6 minutes the lead ranged over 20 points: more than"),
+        (pattern(*[0] * 12, 5, 8, 11, 14, 17, 20), "The lead runs one way, by 3.2 points a minute: more than"),
+        (pattern(*[2, -2] * 9), "The lead changed hands 6 times over the last 6 minutes."),
+        (pattern(*[5] * 41, 3), "A lead of at most 3 points after 42 minutes: one possession decides."),
+        (pattern(0, 0), "Only 2 minutes were played: there is little to go by."),
+    ],
+)
+def test_what_is_unusual_is_warned_of(given: ScorePattern, warning: str) -> None:
+    assert any(text.startswith(warning) for text in risk.assess(given, 80).warnings)
+
+
+def test_the_pace_is_warned_of() -> None:
+    assert any("score at a rate of 320 points a game: more than in 99.9 % of games after 18 minutes." in text
+               for text in risk.assess(pattern(*[0] * 18), 120).warnings)  # fmt: skip
+
+
+@given(PATTERNS, st.none() | st.integers(60, 500))
+def test_every_assessment_keeps_its_bounds_and_its_sum(given: ScorePattern, total: int | None) -> None:
+    assessment = risk.assess(given, total)
+    assert 0 <= assessment.score <= 100
+    assert assessment.score == pytest.approx(sum(factor.contribution for factor in assessment.factors))
+    assert sum(factor.weight for factor in assessment.factors) == pytest.approx(1)
+    for factor in assessment.factors:
+        assert factor.value >= 0
+        assert 0 <= factor.score <= 100
+        assert factor.contribution == factor.weight * factor.score
+        assert factor.unit
+    place = list(RiskLevel).index(assessment.level)
+    assert (0, *risk.LEVEL_BOUNDS)[place] <= assessment.score <= (*risk.LEVEL_BOUNDS, 100)[place]
+
+
+@given(NAMES, st.integers(2, 47), VALUES, VALUES)
+def test_the_more_is_measured_the_higher_the_score(name: str, minutes: int, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert 0 <= risk.usual_score(name, minutes, low) <= risk.usual_score(name, minutes, high) <= 100
+
+
+@given(PATTERNS, st.none() | st.integers(60, 500))
+def test_home_and_away_are_treated_alike(given: ScorePattern, total: int | None) -> None:
+    mirrored = ScorePattern(tuple(-slot for slot in given.differentials))
+    assert risk.assess(mirrored, total) == risk.assess(given, total)
+
+
+@given(PATTERNS, st.floats(1, 3))
+def test_the_same_course_on_a_larger_scale_is_no_calmer(given: ScorePattern, scale: float) -> None:
+    larger = ScorePattern(tuple(scale * slot for slot in given.differentials))
+    values, scaled = risk.measure(given), risk.measure(larger)
+    assert scaled == pytest.approx({name: scale * value for name, value in values.items()}, abs=1e-9)
+    assert risk.assess(larger).score >= risk.assess(given).score - 1e-6
+
+
+@given(PATTERNS, st.dictionaries(st.sampled_from(sorted(risk.WEIGHTS)), st.floats(0.1, 10), min_size=4))
+def test_only_the_proportions_of_weights_count(given: ScorePattern, weights: dict[str, float]) -> None:
+    doubled = {name: 2 * weight for name, weight in weights.items()}
+    assert risk.assess(given, 100, doubled).score == pytest.approx(risk.assess(given, 100, weights).score)
+
+
+@pytest.mark.real_data
+def test_what_counts_as_usual_is_so_in_a_real_season(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(data_dir), "--seasons", "2021"]) == 0
+    printed = capsys.readouterr()
+    assert "1,171 games" in printed.err
+    measured: dict[str, tuple[tuple[float, ...], ...]] = ast.literal_eval(f"{{{printed.out}}}")
+    assert measured.keys() == USUAL.keys()
+    for name, rows in measured.items():
+        for minutes, row in zip(MINUTES, rows, strict=True):
+            if minutes >= 6:  # before, few values can be at all
+                # One season of five: its quantiles lie where the others' do, give or take what a season differs by.
+                shares = [risk.usual_score(name, minutes, value) for value in row]
+                assert shares[:4] == pytest.approx(list(SHARES[1:5]), abs=10), (name, minutes)

@@ -1,0 +1,209 @@
+"""What the ledger's outcomes teach: one lesson a game, horizon and stage, in the order in which outcomes came first.
+
+A corrected outcome keeps the place of its first report, so that what follows from it is a function of the ledger alone:
+whoever has read as far has learned the same. Games of replays teach nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
+
+from dejavu_models.adaptive import MIDDLES, Key, Lesson, stage_of
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.schema import forecasts, outcomes, settlements, snapshots
+
+PAGE = 200
+"""How many outcomes are read at once."""
+
+GIVEN_MARGIN = "null]"
+"""How the key of a forecast ends that no pregame_margin was given with (see canonical.draft)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtGame:
+    """A horizon of a game that came, as its newest revision has it.
+
+    Attributes:
+        place: the sequence of its first report.
+        differential: home − away, in points.
+        home_team, away_team: NBA codes; empty where not told.
+        day: local date of the game.
+        lessons: how the forecasts fared that are learned from: at most one of each model version and stage.
+    """
+
+    place: int
+    game_id: str
+    horizon: Horizon
+    differential: int
+    home_team: str
+    away_team: str
+    day: date
+    lessons: tuple[Lesson, ...]
+
+
+@contextmanager
+def one_moment(connection: Connection) -> Iterator[None]:
+    """All reads of a block see the ledger as it is at the first of them."""
+    connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("COMMIT")
+
+
+def newest(connection: Connection) -> int:
+    """The sequence of the newest outcome that teaches; 0 while there is none."""
+    found: int | None = connection.execute(_NEWEST).scalar_one()
+    return found or 0
+
+
+def corrected_since(connection: Connection, sequence: int) -> int | None:
+    """The earliest place, up to a sequence, of an outcome that was corrected after it; None if there is none."""
+    found: int | None = connection.execute(_CORRECTED, {"sequence": sequence}).scalar_one()
+    return found
+
+
+def count(connection: Connection, place: int) -> int:
+    """How many outcomes teach that were first reported up to a place."""
+    found: int = connection.execute(_COUNT, {"place": place}).scalar_one()
+    return found
+
+
+def taught_after(connection: Connection, place: int) -> Iterator[TaughtGame]:
+    """The outcomes that were first reported after a place, in order, each as its newest revision has it."""
+    while rows := connection.execute(_OUTCOMES, {"place": place, "limit": PAGE}).all():
+        last = rows[-1].first_sequence
+        settled = connection.execute(_SETTLED, {"after": place, "last": last}).all()
+        lessons = {
+            first: tuple(_lessons(group)) for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
+        }
+        for row in rows:
+            yield TaughtGame(
+                place=row.first_sequence,
+                game_id=row.game_id,
+                horizon=Horizon(row.horizon),
+                differential=row.differential,
+                home_team=row.home_team,
+                away_team=row.away_team,
+                day=date.fromordinal(row.day),
+                lessons=lessons.get(row.first_sequence, ()),
+            )
+        place = last
+
+
+def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, bytes] | None:
+    """The newest snapshot taken before a place: where, and what; None if there is none."""
+    row = connection.execute(_SNAPSHOT, {"part": part, "before": before}).one_or_none()
+    return None if row is None else (row.sequence, row.state)
+
+
+def write_snapshot(connection: Connection, part: str, place: int, state: bytes, *, read_at: int) -> None:
+    """Keeps a snapshot, unless somebody did, or an outcome up to its place was corrected since it was read.
+
+    Args:
+        connection: in a transaction that holds the write lock.
+        part: of what.
+        place: the last place that went into it.
+        state: what it is.
+        read_at: the newest outcome when what went into it was read.
+    """
+    corrected = corrected_since(connection, read_at)
+    if corrected is not None and corrected <= place:
+        return
+    connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": place, "state": state})
+
+
+def drop_snapshots(connection: Connection, place: int) -> None:
+    """Removes the snapshots that an outcome first reported at a place went into: it was corrected."""
+    connection.execute(_DROP_SNAPSHOTS, {"place": place})
+
+
+def _lessons(rows: Iterable[Any]) -> Iterator[Lesson]:
+    """Of each model version and stage, the forecast nearest to the stage's middle minute.
+
+    Without a pregame_margin of somebody's own if there is one, then the earlier minute, then the one recorded first.
+    """
+
+    def order(row: Any) -> tuple[Any, ...]:
+        stage = stage_of(row.minute)
+        given = not row.key.endswith(GIVEN_MARGIN)
+        return row.model_version, stage, given, abs(row.minute - MIDDLES[stage]), row.minute, row.forecast_sequence
+
+    def key(row: Any) -> Key:
+        return Key(row.model_version, Horizon(row.horizon), stage_of(row.minute))
+
+    for its, candidates in groupby(sorted(rows, key=order), key=key):
+        yield Lesson(its, float(next(candidates).score))
+
+
+_TEACHES = outcomes.c.replay.is_(False)
+
+_NEWEST = select(func.max(outcomes.c.sequence)).where(_TEACHES)
+
+_CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
+    outcomes.c.sequence > bindparam("sequence"),
+    outcomes.c.first_sequence <= bindparam("sequence"),
+    _TEACHES,
+)
+
+_COUNT = select(func.count()).where(outcomes.c.first_sequence <= bindparam("place"), outcomes.c.revision == 0, _TEACHES)
+
+_later = outcomes.alias("later")
+
+_FIRST_PLACES = (
+    select(outcomes.c.first_sequence)
+    .where(outcomes.c.first_sequence > bindparam("place"), outcomes.c.revision == 0, _TEACHES)
+    .order_by(outcomes.c.first_sequence)
+    .limit(bindparam("limit"))
+)
+
+_OUTCOMES = (
+    select(outcomes)
+    .where(
+        outcomes.c.first_sequence.in_(_FIRST_PLACES),
+        outcomes.c.revision
+        == select(func.max(_later.c.revision))
+        .where(_later.c.first_sequence == outcomes.c.first_sequence)
+        .scalar_subquery(),
+    )
+    .order_by(outcomes.c.first_sequence)
+)
+
+_SETTLED = (
+    select(
+        settlements.c.first_sequence,
+        settlements.c.forecast_sequence,
+        settlements.c.horizon,
+        settlements.c.minute,
+        settlements.c.model_version,
+        settlements.c.score,
+        forecasts.c.key,
+    )
+    .join(forecasts, forecasts.c.sequence == settlements.c.forecast_sequence)
+    .where(
+        settlements.c.first_sequence > bindparam("after"),
+        settlements.c.first_sequence <= bindparam("last"),
+        settlements.c.superseded.is_(False),
+        settlements.c.replay.is_(False),
+        settlements.c.score.is_not(None),
+    )
+    .order_by(settlements.c.first_sequence)
+)
+
+_SNAPSHOT = (
+    select(snapshots.c.sequence, snapshots.c.state)
+    .where(snapshots.c.part == bindparam("part"), snapshots.c.sequence < bindparam("before"))
+    .order_by(snapshots.c.sequence.desc())
+    .limit(1)
+)
+
+_ADD_SNAPSHOT = insert(snapshots).prefix_with("OR IGNORE", dialect="sqlite")
+
+_DROP_SNAPSHOTS = delete(snapshots).where(snapshots.c.sequence >= bindparam("place"))

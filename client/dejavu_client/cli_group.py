@@ -61,6 +61,7 @@ _SERVER = (
 COMMANDS: dict[str, Command] = {
     # A negative differential looks like an option: the command sorts them out itself.
     "predict": Command("cli_predict", "predict", context_settings={"ignore_unknown_options": True}),
+    "risk": Command("cli_risk", "risk", context_settings={"ignore_unknown_options": True}),
     "stream": Command("cli_stream", "stream"),
     "models": Command("cli_server", "models"),
     "health": Command("cli_server", "health"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import enum
-import json
-import sys
 from typing import Annotated
 
 import typer
 
+from dejavu.v1.market_pb2 import Market
+from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu_client.cli_market import AwayOdds, Bankroll, Confidence, HomeOdds, MarketLine, read_market
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli_pattern import Pattern, PatternJson, read_pattern
 from dejavu_client.render import print_forecast, print_json
-from dejavu_client.requests import FINAL, HALFTIME
-
-HINT = "PATTERN"
+from dejavu_client.render_market import print_market
+from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 
 
 class HorizonName(enum.StrEnum):
@@ -28,18 +29,9 @@ HORIZONS = {HorizonName.HALF: HALFTIME, HorizonName.HALFTIME: HALFTIME, HorizonN
 
 
 def predict(
-    pattern: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PATTERN]...",
-            help="The home team's lead at the end of each minute so far, 1 to 47 of them, in points: 0 2 -3 …; - reads "
-            "a JSON array from standard input.",
-        ),
-    ] = None,
+    pattern: Pattern = None,
     *,
-    pattern_json: Annotated[
-        str | None, typer.Option(metavar="ARRAY", help="The pattern as a JSON array; - reads it from standard input.")
-    ] = None,
+    pattern_json: PatternJson = None,
     game_id: Annotated[
         str, typer.Option(help="The NBA's id of the game, ten digits: the forecast is then recorded.")
     ] = "",
@@ -68,49 +60,51 @@ def predict(
         str, typer.Option(metavar="LEVELS", help="Levels of quantiles to show, with commas: 0.1,0.5,0.9.")
     ] = "",
     model: Annotated[str, typer.Option(metavar="VERSION", help="The model to ask; the active one by default.")] = "",
+    market_line: MarketLine = None,
+    home_odds: HomeOdds = None,
+    away_odds: AwayOdds = None,
+    bankroll: Bankroll = None,
+    confidence: Confidence = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what the forecast rests on.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Forecast one game from the course of its score so far."""
-    values = _pattern(pattern or [], pattern_json)
-    levels = _levels(quantiles)
+    """Forecast one game from the course of its score so far; with odds, weigh a bet on it too."""
+    values = read_pattern(pattern or [], pattern_json)
+    options: PredictOptions = {
+        "game_id": game_id,
+        "alpha": alpha,
+        "horizon": HORIZONS[horizon],
+        "home_team": home,
+        "away_team": away,
+        "pregame_margin": pregame_margin,
+        "model_version": model,
+        "explain": explain,
+        "quantile_levels": _levels(quantiles),
+    }
+    market = read_market(market_line, home_odds, away_odds, bankroll, confidence)
     with connect(target, timeout) as client:
-        forecast = client.predict(
-            values,
-            game_id=game_id,
-            alpha=alpha,
-            horizon=HORIZONS[horizon],
-            home_team=home,
-            away_team=away,
-            pregame_margin=pregame_margin,
-            model_version=model,
-            explain=explain,
-            quantile_levels=levels,
-        )
+        if market is not None:
+            _print_quote(client.quote(values, market, **options), market, values, as_json)
+            return
+        forecast = client.predict(values, **options)
     if as_json:
         print_json(forecast)
     else:
         print_forecast(forecast, pattern=values)
 
 
-def _pattern(arguments: list[str], text: str | None) -> list[float]:
-    """The pattern, however it was given.
-
-    Raises:
-        typer.BadParameter: if it was given twice or not at all, or is not made of numbers.
-    """
-    if arguments == ["-"]:
-        arguments, text = [], "-" if text is None else text
-    if text is not None and arguments:
-        raise typer.BadParameter("give the pattern either as numbers or as JSON, not both", param_hint=HINT)
-    if text is not None:
-        return _from_json(sys.stdin.read() if text == "-" else text)
-    values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
-    if not values:
-        raise typer.BadParameter("give the lead at the end of each minute, for instance 0 2 -3 …", param_hint=HINT)
-    return values
+def _print_quote(answer: PredictResponse, market: Market, pattern: list[float], as_json: bool) -> None:
+    """A forecast and what it says of a market; as JSON one object of both."""
+    if as_json:
+        print_json(answer)
+        return
+    print_forecast(answer.forecast, pattern=pattern)
+    if answer.HasField("market"):
+        print_market(answer.market, market, answer.forecast)
+    else:
+        typer.echo("The server does not weigh odds: it is of an earlier release.")
 
 
 def _levels(text: str) -> list[float]:
@@ -127,27 +121,3 @@ def _levels(text: str) -> list[float]:
             wanted = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
             raise typer.BadParameter(wanted, param_hint="--quantiles") from None
     return levels
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except (ValueError, OverflowError):
-        # Options that are not known end up here, since negative numbers have to.
-        known = "is no option and no number" if text.startswith("-") else "is not a number"
-        raise typer.BadParameter(f"{text!r} {known}", param_hint=HINT) from None
-
-
-def _from_json(text: str) -> list[float]:
-    try:
-        values = json.loads(text)
-    except RecursionError:
-        raise typer.BadParameter("not an array of numbers", param_hint="--pattern-json") from None
-    except ValueError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--pattern-json") from None
-    if not isinstance(values, list) or not values or not all(type(value) in (int, float) for value in values):
-        raise typer.BadParameter("expected an array of numbers, for instance [0, 2, -3]", param_hint="--pattern-json")
-    try:
-        return [float(value) for value in values]
-    except OverflowError:
-        raise typer.BadParameter("a number is too large", param_hint="--pattern-json") from None

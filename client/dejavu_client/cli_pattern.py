@@ -1,0 +1,65 @@
+"""The course of a score on the command line: as numbers, or as a JSON array."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+HINT = "PATTERN"
+
+Pattern = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="The home team's lead at the end of each minute so far, 1 to 47 of them, in points: 0 2 -3 …; - reads "
+        "a JSON array from standard input.",
+    ),
+]
+PatternJson = Annotated[
+    str | None, typer.Option(metavar="ARRAY", help="The pattern as a JSON array; - reads it from standard input.")
+]
+
+
+def read_pattern(arguments: list[str], text: str | None) -> list[float]:
+    """The pattern, however it was given.
+
+    Raises:
+        typer.BadParameter: if it was given twice or not at all, or is not made of numbers.
+    """
+    if arguments == ["-"]:
+        arguments, text = [], "-" if text is None else text
+    if text is not None and arguments:
+        raise typer.BadParameter("give the pattern either as numbers or as JSON, not both", param_hint=HINT)
+    if text is not None:
+        return _from_json(sys.stdin.read() if text == "-" else text)
+    values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
+    if not values:
+        raise typer.BadParameter("give the lead at the end of each minute, for instance 0 2 -3 …", param_hint=HINT)
+    return values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except (ValueError, OverflowError):
+        # Options that are not known end up here, since negative numbers have to.
+        known = "is no option and no number" if text.startswith("-") else "is not a number"
+        raise typer.BadParameter(f"{text!r} {known}", param_hint=HINT) from None
+
+
+def _from_json(text: str) -> list[float]:
+    try:
+        values = json.loads(text)
+    except RecursionError:
+        raise typer.BadParameter("not an array of numbers", param_hint="--pattern-json") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--pattern-json") from None
+    if not isinstance(values, list) or not values or not all(type(value) in (int, float) for value in values):
+        raise typer.BadParameter("expected an array of numbers, for instance [0, 2, -3]", param_hint="--pattern-json")
+    try:
+        return [float(value) for value in values]
+    except OverflowError:
+        raise typer.BadParameter("a number is too large", param_hint="--pattern-json") from None

@@ -1,9 +1,9 @@
 """The ledger's tail, fanned out to the subscribers of this worker.
 
-One task follows the ledger; each forecast is serialised once, whatever the number of subscribers, and goes to those
-that want its game. A subscriber gets every forecast after its starting place once and in order of sequence: until it is
-level with the tail it reads the ledger by pages, then it is attached, and between finding it level and attaching it
-nothing else runs.
+One task follows the ledger; each forecast and outcome is serialised once, whatever the number of subscribers, and goes
+to those that want its game. A subscriber gets all of them after its starting place once and in order of sequence: until
+it is level with the tail it reads the ledger by pages, then it is attached, and between finding it level and attaching
+it nothing else runs.
 
 A subscriber that stops reading is detached once too much waits for it, and its queue is dropped at once. It hears of it
 when it reads on: its call waits in flow control for the connection, which neither a status nor the end of the handler
@@ -23,11 +23,11 @@ from typing import NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1 import forecast_pb2, prediction_service_pb2
+from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
 from dejavu_server.ledger.errors import afresh
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _T = TypeVar("_T")
 
@@ -69,7 +69,7 @@ class StreamFailed(DejavuError):
 
 
 class _Event(NamedTuple):
-    """A forecast as all its subscribers get it: their queues share the bytes."""
+    """A forecast or an outcome as all its subscribers get it: their queues share the bytes."""
 
     sequence: int
     data: bytes
@@ -81,10 +81,12 @@ class Hub:
     Args:
         ledger: the ledger to follow; stays the caller's to close, after the hub.
         encode: the contract's message of a forecast, with its explanation.
+        encode_outcome: that of an outcome.
         heartbeat_seconds: after how long a silence a subscriber gets a heartbeat.
-        queue_size: how many forecasts may wait for a subscriber before it is cut off.
+        queue_size: how many forecasts and outcomes may wait for a subscriber before it is cut off.
         on_failure: called once, with the reason, if the ledger can't be followed any more: every stream of this hub has
             then ended for good, and only another hub can go on.
+        on_outcome: called with every outcome that it comes by in the ledger.
     """
 
     def __init__(
@@ -92,16 +94,20 @@ class Hub:
         ledger: Ledger,
         *,
         encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
+        encode_outcome: Callable[[ReportedOutcome], record_pb2.Outcome],
         heartbeat_seconds: float = 15.0,
         queue_size: int = 2000,
         on_failure: Callable[[DejavuError], None] = lambda _: None,
+        on_outcome: Callable[[ReportedOutcome], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._encode = encode
+        self._encode_outcome = encode_outcome
         self._heartbeat_seconds = heartbeat_seconds
         self._queue_size = queue_size
         self._on_failure = on_failure
-        self._position = 0  # every forecast up to here was offered to whoever is attached
+        self._on_outcome = on_outcome
+        self._position = 0  # everything up to here was offered to whoever is attached
         self._subscriptions: set[_Subscription] = set()
         self._attached_to_all: set[_Subscription] = set()
         self._attached_to_game: defaultdict[str, set[_Subscription]] = defaultdict(set)
@@ -128,13 +134,14 @@ class Hub:
         """Begins to follow the ledger.
 
         Args:
-            after: the sequence to begin after; the ledger's head by default, and where it lies before `after`.
+            after: the sequence to begin after; by default, and where it lies before, that of the newest forecast or
+                outcome. Not the ledger's head: after another kind of entry a page is empty for no fault.
 
         Raises:
             LedgerError: if the ledger, or what comes next in it, cannot be read.
         """
-        head = await self._ledger.head()
-        self._position = head if after is None else min(after, head)
+        newest = await self._ledger.newest()
+        self._position = newest if after is None else min(after, newest)
         await self._ledger.read_after(
             self._position, PAGE
         )  # else it would seem to go on until it came to what can't be
@@ -166,7 +173,7 @@ class Hub:
 
         Raises:
             InvalidResumeToken, ResumeTokenExpired: if the stream can't go on from that token.
-            SubscriberTooSlow: if more than `queue_size` forecasts waited for the caller.
+            SubscriberTooSlow: if more than `queue_size` forecasts and outcomes waited for the caller.
             Draining: when the hub is closed.
             LedgerError: if the ledger cannot be read, or not be followed any more.
             StreamFailed: if a fault of the program keeps it from being followed.
@@ -184,10 +191,10 @@ class Hub:
             attached = self._attach(subscription)
             yield self._heartbeat(subscription)
             while not attached:
-                for issued in await self._page(subscription.place):
-                    subscription.place = issued.sequence
-                    if subscription.wants(issued.game_id):
-                        yield self._serialize(issued)
+                for entry in await self._page(subscription.place):
+                    subscription.place = entry.sequence
+                    if subscription.wants(entry.game_id):
+                        yield self._serialize(entry)
                         subscription.check()
                 yield self._heartbeat(subscription)  # a page may hold nothing for this subscriber
                 attached = self._attach(subscription)
@@ -204,8 +211,8 @@ class Hub:
         try:
             async with contextlib.aclosing(self._ledger.tail(self._position)) as pages:
                 async for page in pages:
-                    for issued in page:
-                        self._publish(issued)
+                    for entry in page:
+                        self._publish(entry)
                         await asyncio.sleep(0)  # a long page must not hold up the other calls
         except LedgerError as error:
             self._fail(error)
@@ -221,14 +228,16 @@ class Hub:
         self._finish(error)
         self._on_failure(error)
 
-    def _publish(self, issued: IssuedForecast) -> None:
-        targets = self._attached_to_all | self._attached_to_game.get(issued.game_id, set())
+    def _publish(self, entry: IssuedForecast | ReportedOutcome) -> None:
+        targets = self._attached_to_all | self._attached_to_game.get(entry.game_id, set())
         if targets:
-            event = _Event(issued.sequence, self._serialize(issued))
+            event = _Event(entry.sequence, self._serialize(entry))
             for subscription in targets:
                 if not subscription.offer(event):
                     self._detach(subscription)
-        self._position = issued.sequence
+        self._position = entry.sequence
+        if isinstance(entry, ReportedOutcome):
+            self._on_outcome(entry)
 
     def _finish(self, error: DejavuError) -> None:
         if self._ended is None:
@@ -270,7 +279,7 @@ class Hub:
         async with self._reading:
             return await read()  # made here: who is cancelled before leaves nothing that was never awaited
 
-    async def _page(self, place: int) -> list[IssuedForecast]:
+    async def _page(self, place: int) -> list[IssuedForecast | ReportedOutcome]:
         page = await self._read(partial(self._ledger.read_after, place, PAGE))
         if not page:  # the tail saw more than this
             raise ResumeTokenExpired("one after which forecasts were removed meanwhile")
@@ -280,10 +289,13 @@ class Hub:
         since = datetime.now(UTC) - CURRENT
         return await self._read(partial(self._ledger.current, game_ids, since, up_to))
 
-    def _serialize(self, issued: IssuedForecast) -> bytes:
-        return prediction_service_pb2.StreamPredictionsResponse(
-            forecast=self._encode(issued), resume_token=self._ledger.token(issued.sequence)
-        ).SerializeToString()
+    def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
+        message = prediction_service_pb2.StreamPredictionsResponse(resume_token=self._ledger.token(entry.sequence))
+        if isinstance(entry, IssuedForecast):
+            message.forecast.CopyFrom(self._encode(entry))
+        else:
+            message.outcome.CopyFrom(self._encode_outcome(entry))
+        return message.SerializeToString()
 
     def _heartbeat(self, subscription: _Subscription) -> bytes:
         now = Timestamp()
@@ -311,7 +323,7 @@ class _Subscription:
         self._end: DejavuError | None = None
 
     def wants(self, game_id: str) -> bool:
-        """Whether it wants a game's forecasts."""
+        """Whether it wants a game's forecasts and outcomes."""
         return not self.game_ids or game_id in self.game_ids
 
     def offer(self, event: _Event) -> bool:

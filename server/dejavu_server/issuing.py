@@ -33,7 +33,7 @@ class Question:
 class Recorder(Protocol):
     """What issuing needs of the ledger."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeKnown]:
         """Records forecasts together; of each, itself with its place, the one recorded before, or why there is none."""
 
 

@@ -139,7 +139,7 @@ class CountedRecorder:
             for outcome in ("new", "known", "refused", "failed")
         )
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeKnown]:
         """Records forecasts."""
         try:
             stored = await self._ledger.commit(issued)

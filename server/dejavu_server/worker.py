@@ -28,6 +28,7 @@ from dejavu_server import reflection
 from dejavu_server.batcher import CHUNK, Batcher
 from dejavu_server.breakage import until_broken
 from dejavu_server.convert import forecast_message
+from dejavu_server.convert_outcome import outcome_message
 from dejavu_server.health import HEALTH_SERVICE, LEDGER, HealthService
 from dejavu_server.hub import Hub
 from dejavu_server.interceptors import CallInterceptor
@@ -144,7 +145,10 @@ class Worker:
             settings.ledger,
             durability=Durability(settings.durability),
             new_hub=partial(
-                Hub, encode=partial(forecast_message, explanation=True), heartbeat_seconds=settings.heartbeat_seconds
+                Hub,
+                encode=partial(forecast_message, explanation=True),
+                encode_outcome=outcome_message,
+                heartbeat_seconds=settings.heartbeat_seconds,
             ),
             on_change=self._tell,
             make=self._make_ledger,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.issued import game, issued
-from tests.support.subscribers import Subscriber, encode, reached, started
+from tests.support.subscribers import Subscriber, encode, new_hub, reached, started
 
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import Horizon
@@ -46,7 +46,7 @@ async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecast
         return encode(forecast)
 
     other_ledger = await Ledger.open(url)
-    other_hub = Hub(other_ledger, encode=counting)
+    other_hub = new_hub(other_ledger, encode=counting)
     await other_hub.start()
     subscribers = [Subscriber(each) for each in (hub, other_hub) for _ in range(100)]
     for subscriber in subscribers:
@@ -86,7 +86,7 @@ async def test_what_nobody_wants_is_not_serialised(ledger: Ledger) -> None:
         encoded.append(forecast.game_id)
         return encode(forecast)
 
-    hub = Hub(ledger, encode=noting)
+    hub = new_hub(ledger, encode=noting)
     await hub.start()
     async with Subscriber(hub, frozenset({game(1)})) as subscriber:
         await subscriber.heartbeat()

@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock
 import pytest
 from tests.support.issued import game, issued
 from tests.support.ledger_faults import add_unreadable_entry
-from tests.support.subscribers import Subscriber, encode, started
+from tests.support.subscribers import Subscriber, new_hub, started
 
 from dejavu.v1 import forecast_pb2
 from dejavu_server.hub import CATCHING_UP, Draining, Hub, StreamFailed
@@ -76,7 +76,7 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
         raise RuntimeError("a fault of the program")
 
     failures: list[Exception] = []
-    hub = Hub(ledger, encode=broken, on_failure=failures.append)
+    hub = new_hub(ledger, encode=broken, on_failure=failures.append)
     await hub.start()
     async with Subscriber(hub) as subscriber:
         await subscriber.heartbeat()
@@ -93,7 +93,7 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
 
 async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
     failures: list[Exception] = []
-    hub = Hub(ledger, encode=encode, on_failure=failures.append)
+    hub = new_hub(ledger, on_failure=failures.append)
     await hub.start()
     async with Subscriber(hub) as one, Subscriber(hub, frozenset({game(9)})) as another:
         for subscriber in (one, another):
@@ -122,7 +122,7 @@ async def test_streams_end_when_the_ledger_cannot_be_read(ledger: Ledger, monkey
 
 async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(5)])
-    hub = Hub(ledger, encode=encode)
+    hub = new_hub(ledger)
     await hub.start(after=2)
     assert hub.position == 2
     async with Subscriber(hub) as subscriber:
@@ -136,11 +136,11 @@ async def test_a_hub_does_not_start_before_what_it_cannot_read(ledger: Ledger, t
     await ledger.commit([issued()])
     add_unreadable_entry(tmp_path / "ledger.db")
     with pytest.raises(LedgerCorrupt):
-        await Hub(ledger, encode=encode).start(after=1)
+        await new_hub(ledger).start(after=1)
 
 
 async def test_a_hub_starts_at_the_head_of_a_ledger_that_was_restored_to_less(ledger: Ledger) -> None:
-    hub = Hub(ledger, encode=encode)
+    hub = new_hub(ledger)
     await hub.start(after=10)
     assert hub.position == 0
     await hub.close()

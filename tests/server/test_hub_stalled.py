@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.issued import game, issued
-from tests.support.subscribers import Subscriber, encode
+from tests.support.subscribers import Subscriber, new_hub
 
 from dejavu_server.hub import Hub, SubscriberTooSlow
 from dejavu_server.ledger import Ledger
@@ -21,7 +21,7 @@ def held(hub: Hub) -> int:
 
 
 async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(ledger: Ledger) -> None:
-    hub = Hub(ledger, encode=encode, heartbeat_seconds=3600.0, queue_size=QUEUE)
+    hub = new_hub(ledger, heartbeat_seconds=3600.0, queue_size=QUEUE)
     await hub.start()
     stalled = [Subscriber(hub) for _ in range(STALLED)]
     quick = Subscriber(hub)

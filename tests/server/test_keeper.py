@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.support.issued import game, issued
-from tests.support.subscribers import encode
+from tests.support.subscribers import encode, new_hub
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server import keeper as keeper_module
-from dejavu_server.hub import Draining, Hub, StreamFailed
+from dejavu_server.hub import Draining, StreamFailed
 from dejavu_server.keeper import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
 from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
 from dejavu_server.records import IssuedForecast
@@ -39,7 +39,9 @@ def new_keeper(
     encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
     on_change: Callable[[Condition], None] = lambda _: None,
 ) -> LedgerKeeper:
-    return LedgerKeeper(url, durability=Durability.PROCESS, new_hub=partial(Hub, encode=encoding), on_change=on_change)
+    return LedgerKeeper(
+        url, durability=Durability.PROCESS, new_hub=partial(new_hub, encode=encoding), on_change=on_change
+    )
 
 
 async def until(conditions: asyncio.Queue[Condition], wanted: Condition) -> None:

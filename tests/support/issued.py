@@ -15,6 +15,7 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
+from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022300001"
@@ -75,6 +76,14 @@ def issued(
         generated_time=now,
         expires_time=now + timedelta(minutes=5),
     )
+
+
+async def recorded(ledger: Ledger, *forecasts: IssuedForecast) -> list[IssuedForecast]:
+    """What stands in a ledger for forecasts committed together, none of which comes too late."""
+    stored = await ledger.commit(forecasts)
+    found = [each for each in stored if isinstance(each, IssuedForecast)]
+    assert len(found) == len(forecasts)
+    return found
 
 
 def game(number: int) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from dejavu.v1 import forecast_pb2
+from dejavu.v1 import forecast_pb2, record_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.hub import Hub
 from dejavu_server.ledger import Ledger
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 ALL = frozenset[str]()
 
@@ -21,9 +22,17 @@ def encode(forecast: IssuedForecast) -> forecast_pb2.Forecast:
     )
 
 
+def encode_outcome(outcome: ReportedOutcome) -> record_pb2.Outcome:
+    return record_pb2.Outcome(game_id=outcome.game_id, sequence=outcome.sequence, differential=outcome.differential)
+
+
+new_hub = partial(Hub, encode=encode, encode_outcome=encode_outcome)
+"""A hub on a ledger, which has not started; its other arguments by name."""
+
+
 @asynccontextmanager
 async def started(ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000) -> AsyncIterator[Hub]:
-    hub = Hub(ledger, encode=encode, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
+    hub = new_hub(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
     await hub.start()
     try:
         yield hub

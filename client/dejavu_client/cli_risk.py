@@ -11,11 +11,10 @@ from rich.table import Table
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.cli_pattern import Pattern, PatternJson, read_pattern
-from dejavu_client.numerals import percent
 from dejavu_client.render import print_json
 from dejavu_client.render_market import LEVELS
 
-_BAR = 20
+_BAR = 10
 """Length of the bar of a factor at 100."""
 
 
@@ -47,18 +46,20 @@ def print_risk(answer: AssessRiskResponse) -> None:
     """The score, what it is made of, and what deserves attention."""
     level = LEVELS.get(answer.level, "unknown")
     table = Table(title=f"{answer.score:.0f} of 100: {level}", title_justify="left")
-    for name in ("factor", "measured", "more than in", "", "weight", "adds"):
-        table.add_column(name, justify="right" if name in {"more than in", "weight", "adds"} else "left", no_wrap=True)
+    for name in ("factor", "measured", "games with less", "", "weight", "adds"):
+        table.add_column(name, justify="left" if name in {"factor", ""} else "right", no_wrap=True)
     for factor in answer.factors:
         table.add_row(
             factor.name,
             f"{factor.value:.1f} {factor.unit}",
-            f"{factor.score:.0f} % of games",
+            f"{factor.score:.0f} %",
             "█" * round(_BAR * factor.score / 100),
-            percent(factor.weight),
+            f"{100 * factor.weight:.0f} %",
             f"{factor.contribution:.1f}",
         )
+    table.add_section()
+    table.add_row("risk", "", "", "", "", f"{answer.score:.1f}")
     console = Console()
     console.print(table)
     for warning in answer.warnings:
-        console.print(f"· {warning}", highlight=False)
+        console.print(f"· {warning}", highlight=False, soft_wrap=True)

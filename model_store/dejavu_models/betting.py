@@ -69,7 +69,7 @@ class Market:
 
     def __post_init__(self) -> None:
         # Each comparison is false for NaN too.
-        if not (-MAX_LINE <= self.line <= MAX_LINE and (2 * self.line).is_integer()):
+        if not (-MAX_LINE <= self.line <= MAX_LINE and float(2 * self.line).is_integer()):
             raise InvalidMarket(f"{self.line}", f"a multiple of 0.5 within ±{MAX_LINE:g}", field="market.line")
         for side, odds in (("home", self.home_odds), ("away", self.away_odds)):
             if not 1.0 < odds <= MAX_ODDS:

@@ -14,9 +14,6 @@ from dejavu_client.cli_pattern import Pattern, PatternJson, read_pattern
 from dejavu_client.render import print_json
 from dejavu_client.render_market import LEVELS
 
-_BAR = 10
-"""Length of the bar of a factor at 100."""
-
 
 def risk(
     pattern: Pattern = None,
@@ -46,20 +43,19 @@ def print_risk(answer: AssessRiskResponse) -> None:
     """The score, what it is made of, and what deserves attention."""
     level = LEVELS.get(answer.level, "unknown")
     table = Table(title=f"{answer.score:.0f} of 100: {level}", title_justify="left")
-    for name in ("factor", "measured", "games with less", "", "weight", "adds"):
-        table.add_column(name, justify="left" if name in {"factor", ""} else "right", no_wrap=True)
+    for name in ("factor", "measured", "games with less", "weight", "adds"):
+        table.add_column(name, justify="left" if name == "factor" else "right", no_wrap=True)
     for factor in answer.factors:
         table.add_row(
             factor.name,
             f"{factor.value:.1f} {factor.unit}",
             f"{factor.score:.0f} %",
-            "█" * round(_BAR * factor.score / 100),
             f"{100 * factor.weight:.0f} %",
             f"{factor.contribution:.1f}",
         )
     table.add_section()
-    table.add_row("risk", "", "", "", "", f"{answer.score:.1f}")
+    table.add_row("risk", "", "", "", f"{answer.score:.1f}")
     console = Console()
     console.print(table)
     for warning in answer.warnings:
-        console.print(f"· {warning}", highlight=False, soft_wrap=True)
+        console.print(f"· {warning}", highlight=False, markup=False, soft_wrap=True)

@@ -52,7 +52,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console = Console()
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
-    console.print(bet(answer, market, forecast), highlight=False)
+    console.print(bet(answer, market, forecast), highlight=False, markup=False)
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:

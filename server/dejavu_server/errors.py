@@ -4,7 +4,7 @@
     InvalidInput and its kin                   INVALID_ARGUMENT      INVALID_…; InvalidResumeToken is one of them
     InvalidMessage                             INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and such
-    UnknownModel, UnknownService               NOT_FOUND             UNKNOWN_MODEL_VERSION, UNKNOWN_SERVICE
+    UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and such
     OutcomeKnown                               FAILED_PRECONDITION   OUTCOME_KNOWN
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
@@ -38,6 +38,7 @@ from dejavu_server.ledger.errors import (
     OutcomeKnown,
     ResumeTokenExpired,
 )
+from dejavu_server.ledger.reading import UnknownGame
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -68,6 +69,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
+    UnknownGame: grpc.StatusCode.NOT_FOUND,
     OutcomeKnown: grpc.StatusCode.FAILED_PRECONDITION,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

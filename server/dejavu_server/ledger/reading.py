@@ -1,0 +1,226 @@
+"""What the ledger tells of single forecasts, on a connection that reads: the latest of a game, and any by their places.
+
+Each comes with what became of it: its outcome, how it fared, and the market that it was asked about with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, Select, bindparam, exists, select
+
+from dejavu_models.errors import FieldError, quoted
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import canonical
+from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.schema import entries, forecasts, markets, outcomes, settlements
+from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
+
+MAX_REVISIONS = 500
+"""The most earlier revisions of a forecast, and the most of an outcome, that are told: the newest ones."""
+
+_T = TypeVar("_T")
+
+_AT_ONCE = 500  # far below the parameters that a statement may have
+
+
+class UnknownGame(FieldError):
+    """The ledger has no forecast of a game, or none with what else was asked for."""
+
+    reason = "UNKNOWN_GAME"
+    default_field = "game_id"
+
+    def __init__(self, game_id: str) -> None:
+        super().__init__(f"no such forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedGame:
+    """The latest forecast of a game, its past and its end.
+
+    Attributes:
+        latest: the newest revision of the latest forecast.
+        revisions: its earlier ones, oldest first; at most the newest MAX_REVISIONS.
+        outcomes: all revisions of the outcome, oldest first; likewise.
+    """
+
+    latest: RecordedForecast
+    revisions: tuple[RecordedForecast, ...]
+    outcomes: tuple[ReportedOutcome, ...]
+
+
+def latest(
+    connection: Connection, game_id: str, horizon: Horizon, minute: int | None = None, model_version: str = ""
+) -> RecordedGame:
+    """The latest forecast of a game and horizon: of the greatest minute, and of those the one recorded last.
+
+    Args:
+        connection: one that reads.
+        game_id: the game.
+        horizon: the horizon.
+        minute: only forecasts made after this minute of play; None: after any.
+        model_version: only forecasts of this model; empty: of any.
+
+    Raises:
+        UnknownGame: if there is none.
+        LedgerCorrupt: if an entry cannot be read back.
+    """
+    parameters = {"game": game_id, "horizon": horizon.value, "minute": minute, "model": model_version}
+    statement = _latest(minute is not None, model_version != "")
+    with snapshot(connection):
+        row = connection.execute(statement, parameters).one_or_none()
+        if row is None:
+            raise UnknownGame(game_id)
+        earlier = connection.execute(_EARLIER, {"key": row.key, "revision": row.revision}).scalars().all()
+        places = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
+        *revisions, newest = at(connection, [*reversed(earlier), row.sequence])
+        texts = _texts(connection, places)
+    return RecordedGame(newest, tuple(revisions), tuple(_outcome(texts, place) for place in reversed(places)))
+
+
+def at(connection: Connection, sequences: Sequence[int]) -> list[RecordedForecast]:
+    """The forecasts at some places, in that order, as they stand now; places where there are none are left out.
+
+    Raises:
+        LedgerCorrupt: if an entry cannot be read back.
+    """
+    rows = {row.sequence: row for chunk in _chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})}
+    told = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
+    texts = _texts(connection, sorted(told - {None}))
+    with _damage():
+        return [_recorded(rows[sequence], texts) for sequence in sequences if sequence in rows]
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """While in it, all statements see one state of the ledger.
+
+    To be left soon: meanwhile the write-ahead log only grows.
+    """
+    connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
+
+
+@cache
+def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
+    wanted = [forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")]
+    if with_minute:
+        wanted.append(forecasts.c.minute == bindparam("minute"))
+    if with_model:
+        wanted.append(forecasts.c.model_version == bindparam("model"))
+    return (
+        select(forecasts.c.sequence, forecasts.c.key, forecasts.c.revision)
+        .where(*wanted)
+        .order_by(forecasts.c.minute.desc(), forecasts.c.sequence.desc())
+        .limit(1)
+    )
+
+
+_EARLIER = (
+    select(forecasts.c.sequence)
+    .where(forecasts.c.key == bindparam("key"), forecasts.c.revision < bindparam("revision"))
+    .order_by(forecasts.c.revision.desc())
+    .limit(MAX_REVISIONS)
+)
+
+_OUTCOMES = (
+    select(outcomes.c.sequence)
+    .where(outcomes.c.game_id == bindparam("game"), outcomes.c.horizon == bindparam("horizon"))
+    .order_by(outcomes.c.revision.desc())
+    .limit(MAX_REVISIONS)
+)
+
+_TEXTS = select(entries.c.sequence, entries.c.canonical).where(
+    entries.c.sequence.in_(bindparam("sequences", expanding=True))
+)
+
+_later = forecasts.alias("later")
+superseded = exists().where(_later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision)
+"""Of a row of `forecasts`: whether a later revision took its place."""
+
+_AT = (
+    select(
+        forecasts.c.sequence,
+        entries.c.canonical,
+        superseded.label("superseded"),
+        settlements.c.outcome_sequence,
+        settlements.c.error,
+        settlements.c.persistence_error,
+        settlements.c.covered,
+        settlements.c.brier,
+        settlements.c.crps,
+        settlements.c.score,
+        settlements.c.market_profit,
+        markets.c.sequence.label("market_sequence"),
+    )
+    .join(entries, entries.c.sequence == forecasts.c.sequence)
+    .outerjoin(settlements, settlements.c.forecast_sequence == forecasts.c.sequence)
+    .outerjoin(markets, markets.c.forecast_sequence == forecasts.c.sequence)
+    .where(forecasts.c.sequence.in_(bindparam("sequences", expanding=True)))
+)
+
+
+def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str]) -> RecordedForecast:
+    settled, asked = row.outcome_sequence is not None, row.market_sequence is not None
+    market = canonical.parse_market(_text(texts, row.market_sequence)) if asked else None
+    return RecordedForecast(
+        issued=canonical.parse(row.canonical),
+        superseded=row.superseded,
+        outcome=_outcome(texts, row.outcome_sequence) if settled else None,
+        settlement=_settlement(row) if settled else None,
+        market=None if market is None else market[1],
+        market_answer=None if market is None else market[2],
+    )
+
+
+def _settlement(row: Row[*tuple[Any, ...]]) -> Settlement:
+    return Settlement(
+        outcome_sequence=row.outcome_sequence,
+        error=row.error,
+        persistence_error=row.persistence_error,
+        covered=row.covered,
+        brier=row.brier,
+        crps=row.crps,
+        score=row.score,
+        market_profit=row.market_profit,
+    )
+
+
+def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:
+    with _damage():
+        return canonical.parse_outcome(_text(texts, sequence))
+
+
+def _text(texts: dict[int, str], sequence: int) -> str:
+    try:
+        return texts[sequence]
+    except KeyError:
+        raise ValueError(f"no entry at place {sequence}") from None
+
+
+def _texts(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
+    """The canonical forms of entries by their places."""
+    return {
+        sequence: text
+        for chunk in _chunks(sequences)
+        for sequence, text in connection.execute(_TEXTS, {"sequences": chunk})
+    }
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise LedgerCorrupt("the ledger is damaged: an entry cannot be read back") from error
+
+
+def _chunks(values: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))

@@ -1,0 +1,142 @@
+"""The record's service: outcomes go in, and what the ledger knows comes out. Errors leave through the interceptor.
+
+What is read is read, added up and made into messages in the ledger's reading threads, so that other calls have their
+turn meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from sqlalchemy import Connection
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu_models.track_record import leaderboard, scorecard
+from dejavu_server import convert_record, convert_record_requests
+from dejavu_server.convert_outcome import outcome_message
+from dejavu_server.ledger import paging, reading, scoring
+from dejavu_server.records import Checkpoint, ReportedOutcome
+from dejavu_server.servicers import Context
+
+RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"].full_name
+
+_T = TypeVar("_T")
+
+
+class Record(Protocol):
+    """What the service needs of the ledger."""
+
+    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        """Records an outcome; returns it as it stands, and how many forecasts it settles."""
+
+    async def read(self, function: Callable[[Connection], _T]) -> _T:
+        """What a function returns that reads."""
+
+
+class RecordService:
+    """The track record.
+
+    Args:
+        record: the ledger.
+        clock: tells the time.
+        signer: signs the ledger's head.
+    """
+
+    def __init__(
+        self, record: Record, clock: Callable[[], datetime], signer: Callable[[], Awaitable[Checkpoint]]
+    ) -> None:
+        self._record = record
+        self._clock = clock
+        self._signer = signer
+        self._adding_up = asyncio.Semaphore(1)
+
+    async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
+        """Records an outcome and settles what was forecast."""
+        outcome, settled = await self._record.report(convert_record_requests.outcome(request, self._clock()))
+        return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
+
+    async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
+        """The latest forecast of a game."""
+        asked = convert_record_requests.game_query(request)
+
+        def read(connection: Connection) -> pb.GetPredictionResponse:
+            return convert_record.game_message(reading.latest(connection, *asked))
+
+        return await self._record.read(read)
+
+    async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
+        """A page of recorded forecasts."""
+        asked = convert_record_requests.list_query(request)
+
+        def read(connection: Connection) -> pb.ListPredictionsResponse:
+            page = paging.page(connection, *asked)
+            told = [convert_record.recorded_message(each, explanation=False) for each in page.forecasts]
+            return pb.ListPredictionsResponse(predictions=told, next_page_token=page.next_token)
+
+        return await self._record.read(read)
+
+    async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
+        """How settled forecasts fared."""
+        wanted = convert_record_requests.scorecard_filter(request)
+
+        def read(connection: Connection) -> pb.GetScorecardResponse:
+            card = scorecard(scoring.settled(connection, wanted).forecasts)
+            return pb.GetScorecardResponse(scorecard=convert_record.scorecard_message(card))
+
+        return await self._one_at_a_time(read)
+
+    async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
+        """The model versions in order."""
+        asked = convert_record_requests.leaderboard_query(request)
+
+        def read(connection: Connection) -> pb.GetLeaderboardResponse:
+            found = scoring.settled(connection, asked.wanted)
+            cards = {
+                version: scorecard(found.forecasts.where(found.model == place))
+                for place, version in enumerate(found.models)
+            }
+            standings = leaderboard(cards, asked.metric, asked.min_games)
+            return convert_record.leaderboard_message(standings, asked.metric, asked.min_games)
+
+        return await self._one_at_a_time(read)
+
+    async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
+        """The signed head of the ledger."""
+        return pb.GetCheckpointResponse(checkpoint=convert_record.checkpoint_message(await self._signer()))
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service's methods, for a server to be given."""
+        methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+            "ReportOutcome": (self.report_outcome, pb.ReportOutcomeRequest, pb.ReportOutcomeResponse),
+            "GetPrediction": (self.get_prediction, pb.GetPredictionRequest, pb.GetPredictionResponse),
+            "ListPredictions": (self.list_predictions, pb.ListPredictionsRequest, pb.ListPredictionsResponse),
+            "GetScorecard": (self.get_scorecard, pb.GetScorecardRequest, pb.GetScorecardResponse),
+            "GetLeaderboard": (self.get_leaderboard, pb.GetLeaderboardRequest, pb.GetLeaderboardResponse),
+            "GetCheckpoint": (self.get_checkpoint, pb.GetCheckpointRequest, pb.GetCheckpointResponse),
+        }
+        return grpc.method_handlers_generic_handler(
+            RECORD_SERVICE,
+            {
+                name: grpc.unary_unary_rpc_method_handler(method, request.FromString, response.SerializeToString)
+                for name, (method, request, response) in methods.items()
+            },
+        )
+
+    async def _one_at_a_time(self, read: Callable[[Connection], _T]) -> _T:
+        """Reads much; one such reading has one thread, and leaves the others to what is quick.
+
+        A thread can't be stopped: the next one waits for its end, also if its caller has gone.
+        """
+        await self._adding_up.acquire()
+        reading_much = asyncio.ensure_future(self._record.read(read))
+        reading_much.add_done_callback(self._done)
+        return await asyncio.shield(reading_much)
+
+    def _done(self, finished: asyncio.Future[_T]) -> None:
+        self._adding_up.release()
+        if not finished.cancelled():
+            finished.exception()  # which the caller was told, unless it has gone

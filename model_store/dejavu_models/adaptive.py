@@ -24,6 +24,7 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
 
+from dejavu_models.conformal import LEVEL_SCORES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 
 MIDDLES: Final = (6, 18, 30, 42)
@@ -46,10 +47,6 @@ GAIN: Final = 0.1
 
 _NORMAL = NormalDist()
 _KNOTS: Final = tuple(_NORMAL.inv_cdf(1 - target / 2) for target in TARGETS)
-
-LEVEL_SCORES: Final = tuple(_NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS)
-"""The standard-normal scores of DISTRIBUTION_LEVELS."""
-
 _MIDDLE = len(DISTRIBUTION_LEVELS) // 2
 _FLATTEST = 0.01
 """The least slope of a map: it has to have an inverse."""

@@ -15,7 +15,8 @@ from dejavu_models.types import Horizon
 
 RATED: Final = 2
 """The mode in which the expected margin is what a bundle's ratings say, which stand still while teams do not. The
-models take it for a known one; how far off they are is another matter."""
+models take it for a known one; how far off they are is another matter. Ratings that outcomes carry on are KNOWN, as the
+calibration games' were, once enough of the season has been told (`learning.KNOWN_GAMES`)."""
 
 SITUATION_MODES: Final = (UNKNOWN, KNOWN, RATED)
 

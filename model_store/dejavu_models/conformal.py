@@ -19,13 +19,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers
-from dejavu_models.types import Horizon, Interval
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 
 THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
 """Beyond which predicted differential the home team leads. At the half a prediction below half a point rounds to a tie,
@@ -48,6 +49,14 @@ behind fouls, and a tie is played on. Chosen on the same seasons."""
 _LATE = 36
 
 _ROUNDING = 1e-9
+
+_NORMAL: Final = NormalDist()
+
+LEVEL_SCORES: Final = tuple(_NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS)
+"""The standard-normal scores of DISTRIBUTION_LEVELS."""
+
+_MOST_CERTAIN = 1e-9
+"""As near as probabilities of a bet come to 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,39 @@ class ConformalScores:
         if level > 0.5:
             return float(self.residuals[-rank])
         return float(self.residuals[rank - 1] + self.residuals[-rank]) / 2
+
+    @cached_property
+    def _reach(self) -> float:
+        """The standard-normal score of the last level for which there is a quantile; 0 with a single residual."""
+        return -_NORMAL.inv_cdf(self.smallest_level)
+
+    def at(self, score: float) -> float:
+        """The quantile at the level of a standard-normal score; never falls as that rises.
+
+        Beyond the last residuals it goes on in proportion: twice the score of the last one lies twice as far from the
+        median. That is a guess at what has not been seen, for intervals that outcomes have taught to be wider.
+        """
+        if -self._reach <= score <= self._reach:
+            return self.quantile(_NORMAL.cdf(score))
+        end, median = float(self.residuals[0 if score < 0 else -1]), self.quantile(0.5)
+        return median + (end - median) * (abs(score) / self._reach if self._reach else 1.0)
+
+    def at_all(self, scores: Sequence[float]) -> Floats:
+        """As `at`, for many scores: (n,) → (n,)."""
+        wanted = np.array(scores)
+        levels = np.array([_NORMAL.cdf(score) for score in scores])
+        ranks = np.floor((self.games + 1) * np.minimum(levels, 1 - levels) + _ROUNDING).astype(np.int64).clip(1)
+        lower, upper = self.residuals[ranks - 1], self.residuals[-ranks]
+        values: Floats = np.where(levels < 0.5, lower, np.where(levels > 0.5, upper, (lower + upper) / 2))
+        beyond = np.abs(wanted) > self._reach
+        if beyond.any():
+            values[beyond] = [self.at(score) for score in wanted[beyond].tolist()]
+        return values
+
+    @cached_property
+    def at_levels(self) -> Floats:
+        """The quantiles at DISTRIBUTION_LEVELS."""
+        return self.at_all(LEVEL_SCORES)
 
     def share_above(self, needed: Floats) -> Floats:
         """The share of residuals above each value, those equal to it counted half.
@@ -224,11 +266,61 @@ class PredictiveDistribution:
         Raises:
             ValueError: if a level is nearer to 0 or 1 than half of `smallest_alpha`.
         """
-        group = _group(lead)
-        scores, scale = self.cells[self._cell_of_group[group]], self.scales[group]
-        if self._turned(lead, group):
-            return [point - scale * scores.quantile(1 - level) for level in levels]
+        scores, scale = self._signed(lead)
+        if scale < 0:
+            return [point + scale * scores.quantile(1 - level) for level in levels]
         return [point + scale * scores.quantile(level) for level in levels]
+
+    def interval_at(self, point: float, lead: float, reach: float) -> Interval:
+        """As `interval`, between the quantiles at standard-normal scores of ∓reach, however far out they lie."""
+        lower, upper = self.at(point, lead, (-reach, reach))
+        return Interval(min(lower, point), max(upper, point))
+
+    def at(self, point: float, lead: float, scores: Sequence[float]) -> list[float]:
+        """Quantiles at the levels of standard-normal scores, in points; see `ConformalScores.at`."""
+        cell, scale = self._signed(lead)
+        towards = math.copysign(1.0, scale)
+        return [point + scale * cell.at(towards * score) for score in scores]
+
+    def recorded(self, point: float, lead: float, scores: Sequence[float] = ()) -> tuple[float, ...]:
+        """Quantiles at many standard-normal scores, rounded to 0.001 points: as `at`, in one pass.
+
+        Args:
+            point: forecast, in points.
+            lead: in points.
+            scores: as far from 0 on the one side as on the other; empty: those of DISTRIBUTION_LEVELS.
+        """
+        cell, scale = self._signed(lead)
+        values = cell.at_all(scores) if scores else cell.at_levels
+        # Turned residuals are asked for from the other end, which is as far from the middle.
+        result: list[float] = np.round(point + scale * (values if scale > 0 else values[::-1]), 3).tolist()
+        return tuple(result)
+
+    def _signed(self, lead: float) -> tuple[ConformalScores, float]:
+        """The residuals that speak of a game with this lead, and their scale: negative where they are turned."""
+        group = _group(lead)
+        scale = self.scales[group]
+        return self.cells[self._cell_of_group[group]], -scale if self._turned(lead, group) else scale
+
+    def probability_above(self, point: float, lead: float, value: float) -> float:
+        """P(differential > value); never rises with the value, and at the threshold is `home_lead_probability_of`.
+
+        There the groups of smaller leads have a say, elsewhere only the lead's own. What they change at the threshold
+        is kept up on the side of what is surer still, and fades on the other within one scale; both as standard-normal
+        scores.
+        """
+        at_threshold = self.home_lead_probability_of(point, lead)
+        if value == self.threshold:
+            return at_threshold
+        cell, scale = self._signed(lead)
+        share, there = (cell.share_above_one((each - point) / scale) for each in (value, self.threshold))
+        score = math.copysign(1.0, scale) * _NORMAL.inv_cdf(share)
+        pulled = _NORMAL.inv_cdf(at_threshold) - math.copysign(1.0, scale) * _NORMAL.inv_cdf(there)
+        if pulled:
+            # A lead pulls up, a lag down; either is less the further from the threshold the surprise lies.
+            beyond = (value - self.threshold) * math.copysign(1.0, pulled)
+            score += pulled * min(1.0, max(0.0, 1.0 - beyond / abs(scale)))
+        return max(_MOST_CERTAIN, min(1 - _MOST_CERTAIN, _NORMAL.cdf(score)))
 
     def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
         """P(differential > threshold); never falls as point and lead rise.

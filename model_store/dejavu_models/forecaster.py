@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Final
 
 import numpy as np
 
+from dejavu_models import betting
+from dejavu_models.adaptive import score_of, stage_of
 from dejavu_models.arrays import Floats
+from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.calibration import RATED, Calibration, Situation
 from dejavu_models.conformal import PredictiveDistribution
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explain import explanation
+from dejavu_models.learning import UNTAUGHT, Following, Lessons
 from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.manifest import Manifest
 from dejavu_models.ratings import RatingFilter, Ratings
 from dejavu_models.stage import PointModels, Predictions
 from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
     Forecast,
     ForecastQuery,
     Horizon,
     HorizonSupport,
+    Interval,
     Metric,
     ModelInfo,
     Quantile,
 )
 
+_NORMAL: Final = NormalDist()
+
 
 class Forecaster:
-    """Answers queries from one bundle; safe to call from several threads.
+    """Answers queries from one bundle, and from what outcomes have taught since; safe to call from several threads.
 
     Args:
         manifest: what the bundle says of itself.
         models: what makes its point forecasts.
         calibration: what makes distributions of them.
         ratings: the state of the teams' strengths, for the season that the bundle serves.
+
+    Attributes:
+        policy: how much is staked where a query names a market. To be set before the first query.
     """
+
+    policy: StakingPolicy = betting.DEFAULT_POLICY
 
     def __init__(
         self, manifest: Manifest, models: PointModels, calibration: Calibration, ratings: RatingFilter
@@ -46,6 +62,7 @@ class Forecaster:
         self.rating_filter = ratings
         self.ratings: Ratings = ratings.ratings()
         self._info = _info(manifest, calibration)
+        self._taught = _Taught(UNTAUGHT, self.ratings)
 
     @property
     def info(self) -> ModelInfo:
@@ -57,13 +74,13 @@ class Forecaster:
         """Version of the bundle."""
         return self.manifest.version
 
+    def learn(self, lessons: Lessons) -> None:
+        """Answers by these lessons from now on; a pass that has begun ends by those that it began with."""
+        self._taught = _Taught(lessons, self.ratings)
+
     def expected_margin(self, query: ForecastQuery) -> float | None:
         """The expected final differential before the game, in points: as given, else from ratings, else unknown."""
-        if query.pregame_margin is not None:
-            return query.pregame_margin
-        if query.home_team and query.away_team:
-            return self.ratings.expected_margin(query.home_team, query.away_team)
-        return None
+        return self._taught.expected_margin(query)
 
     def check(self, query: ForecastQuery) -> None:
         """Says whether this model can answer a query.
@@ -71,7 +88,8 @@ class Forecaster:
         Raises:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't.
         """
-        distribution = self._distribution(query.horizon, query.pattern.minutes, _mode(query))
+        # What is learned before the query is answered changes nothing: RATED and KNOWN have the same games and cells.
+        distribution = self._distribution(query.horizon, query.pattern.minutes, self._taught.mode_of(query))
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, {_limited_by(distribution)}")
@@ -103,14 +121,15 @@ class Forecaster:
         return self.forecast_many([query])[0]
 
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        """Answers queries that `check` accepted, in order, in one pass over the models.
+        """Answers queries that `check` accepted, in order, in one pass over the models, by one set of lessons.
 
         A game asked about twice, for both horizons, is computed once. An answer differs from the one that the query
         would get alone by less than 1e-4 points, from the order in which products are summed in the LSTM.
         """
         if not queries:
             return []
-        margins = [self.expected_margin(query) for query in queries]
+        taught = self._taught
+        margins = [taught.expected_margin(query) for query in queries]
         rows: dict[tuple[tuple[float, ...], float | None], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin), len(rows))
@@ -118,42 +137,148 @@ class Forecaster:
         ]
         games = _Games(list(rows), self.models)
         return [
-            self._forecast(query, margin, games, row)
+            self._forecast(query, margin, games, row, taught)
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
-    def _forecast(self, query: ForecastQuery, margin: float | None, games: _Games, row: int) -> Forecast:
+    def _forecast(
+        self, query: ForecastQuery, margin: float | None, games: _Games, row: int, taught: _Taught
+    ) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
-        distribution = self._distribution(query.horizon, minute, _mode(query))
+        distribution = self._distribution(query.horizon, minute, taught.mode_of(query))
         predictions, place = games.predictions(row)
-        ensemble = predictions.ensemble[place, horizon]
-        point = float(ensemble)
-        levels = query.quantile_levels
-        values = distribution.quantiles(point, lead, levels)
+        point = float(predictions.ensemble[place, horizon])
+        following = taught.following.get((query.horizon, stage_of(minute)))
+        issued = _Issued(distribution, point, lead, following if taught.mode is AdaptationMode.ON else None)
+        static = distribution.interval(point, lead, query.alpha)
+        adaptation = None
+        if taught.mode is not None:
+            adaptation = _adaptation(taught.mode, distribution, point, lead, query.alpha, static, following)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
             alpha=query.alpha,
             point=point,
-            interval=distribution.interval(point, lead, query.alpha),
-            home_lead_probability=distribution.home_lead_probability_of(point, lead),
+            interval=adaptation.adapted if adaptation and adaptation.mode is AdaptationMode.ON else static,
+            home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
             explanation=(
                 explanation(self.models, distribution, predictions, place, horizon, *games.course(row))
                 if query.explain
                 else None
             ),
-            quantiles=tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True)),
+            quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,
+            calibration_sequence=taught.sequence,
+            adaptation=adaptation,
+            distribution=distribution.recorded(point, lead, issued.static_scores) if query.record else (),
+            static_scores=issued.static_scores if query.record else (),
+            market=issued.weigh(query.market, query.horizon, self.policy) if query.market else None,
         )
 
 
-def _mode(query: ForecastQuery) -> int:
-    """Where the expected margin of a query is from; see `calibration.Situation`."""
-    if query.pregame_margin is not None:
-        return KNOWN
-    return RATED if query.home_team and query.away_team else UNKNOWN
+class _Taught:
+    """A set of lessons, as queries are answered by it.
+
+    Args:
+        lessons: what was learned.
+        ratings: those of the bundle, for want of newer ones.
+    """
+
+    def __init__(self, lessons: Lessons, ratings: Ratings) -> None:
+        self.sequence = lessons.sequence
+        self.mode = lessons.mode
+        self.following: dict[tuple[Horizon, int], Following] = (
+            {}
+            if lessons.mode is None
+            else {place: Following(tracker, lessons.method) for place, tracker in lessons.trackers.items()}
+        )
+        self._carried = lessons.ratings
+        self._ratings = ratings if lessons.ratings is None else lessons.ratings.ratings()
+
+    def expected_margin(self, query: ForecastQuery) -> float | None:
+        """See `Forecaster.expected_margin`."""
+        if query.pregame_margin is not None:
+            return query.pregame_margin
+        if query.home_team and query.away_team:
+            return self._ratings.expected_margin(query.home_team, query.away_team)
+        return None
+
+    def mode_of(self, query: ForecastQuery) -> int:
+        """Where the expected margin of a query is from; see `calibration.Situation`."""
+        if query.pregame_margin is not None:
+            return KNOWN
+        if not (query.home_team and query.away_team):
+            return UNKNOWN
+        carried = self._carried is not None and self._carried.known(query.home_team, query.away_team)
+        return KNOWN if carried else RATED
+
+
+class _Issued:
+    """The distribution that a forecast is issued with: the model's own, or that and what outcomes have taught of it.
+
+    Args:
+        distribution: the model's own.
+        point: forecast, in points.
+        lead: in points.
+        following: what was learned; None if forecasts do not follow it, or nothing was.
+    """
+
+    def __init__(
+        self, distribution: PredictiveDistribution, point: float, lead: float, following: Following | None
+    ) -> None:
+        self._distribution = distribution
+        self._point = point
+        self._lead = lead
+        self._map = None if following is None else following.map
+        self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
+        """See `types.Forecast`."""
+
+    def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
+        """Its quantiles, in the order of the levels."""
+        if self._map is None:
+            values = self._distribution.quantiles(self._point, self._lead, levels)
+        else:
+            scores = [self._map(_NORMAL.inv_cdf(level)) for level in levels]
+            values = self._distribution.at(self._point, self._lead, scores)
+        return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
+
+    def home_lead_probability(self) -> float:
+        """P(the home team leads)."""
+        return self._adapted(self._distribution.home_lead_probability_of(self._point, self._lead))
+
+    def weigh(self, market: Market, horizon: Horizon, policy: StakingPolicy) -> MarketAnswer:
+        """What it says of a market."""
+
+        def at_least(differential: int) -> float:
+            # No game ends level: to reach 0 is then to reach 1.
+            least = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
+            return self._adapted(self._distribution.probability_above(self._point, self._lead, least))
+
+        return betting.weigh(market, at_least, policy)
+
+    def _adapted(self, probability: float) -> float:
+        if self._map is None:
+            return probability
+        return _NORMAL.cdf(self._map.inverse(_NORMAL.inv_cdf(probability)))
+
+
+def _adaptation(
+    mode: AdaptationMode,
+    distribution: PredictiveDistribution,
+    point: float,
+    lead: float,
+    alpha: float,
+    static: Interval,
+    following: Following | None,
+) -> Adaptation:
+    """What stands beside a forecast of what outcomes have taught; without a settled game both intervals are one."""
+    if following is None:
+        return Adaptation(mode, adapted=static, static=static)
+    adapted = distribution.interval_at(point, lead, following.map(score_of(alpha)))
+    rolling, static_rolling = following.rolling(alpha)
+    return Adaptation(mode, adapted, static, following.games, rolling, static_rolling)
 
 
 class _Games:

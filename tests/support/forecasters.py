@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from statistics import NormalDist
 
+import numpy as np
+
+from dejavu_models import betting
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.learning import UNTAUGHT, Lessons
+from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import (
+    DISTRIBUTION_LEVELS,
     Explanation,
     Forecast,
     ForecastQuery,
@@ -19,6 +26,8 @@ from dejavu_models.types import (
     SimilarGame,
 )
 
+_SPREAD = 10.0 / 1.96
+
 
 class PersistenceForecaster(Forecaster):
     """Repeats the last differential, ± 10 points, for 18 slots and the half.
@@ -26,12 +35,19 @@ class PersistenceForecaster(Forecaster):
     Attributes:
         groups: the sizes of the groups it was asked in.
         before: called with each group before it is answered; may block or raise.
+        lessons: what it was last taught; its forecasts tell where that stands, and are otherwise as ever.
     """
 
     def __init__(self, version: str = "persistence") -> None:
         self._version = version
         self.groups: list[int] = []
         self.before: Callable[[Sequence[ForecastQuery]], None] = lambda _: None
+        self.lessons = UNTAUGHT
+        day = np.datetime64("2024-04-30")
+        self.rating_filter = RatingFilter.start(RatingSettings()).at(2024, day)
+
+    def learn(self, lessons: Lessons) -> None:
+        self.lessons = lessons
 
     @property
     def info(self) -> ModelInfo:
@@ -88,4 +104,17 @@ class PersistenceForecaster(Forecaster):
             home_lead_probability=0.75 if last > 0 else 0.25,
             model_version=self._version,
             explanation=explanation if query.explain else None,
+            calibration_sequence=self.lessons.sequence,
+            distribution=_distribution(last) if query.record else (),
+            market=betting.weigh(query.market, _at_least(last), self.policy) if query.market else None,
         )
+
+
+def _distribution(centre: float) -> tuple[float, ...]:
+    """Quantiles of a normal distribution that the interval holds 95 % of."""
+    normal = NormalDist(centre, _SPREAD)
+    return tuple(round(normal.inv_cdf(level), 3) for level in DISTRIBUTION_LEVELS)
+
+
+def _at_least(centre: float) -> Callable[[int], float]:
+    return lambda differential: 1 - NormalDist(centre, _SPREAD).cdf(differential - 0.5)

@@ -4,6 +4,7 @@ FeedError
 ├── FeedUnavailable   no answer worth reading: refused, timed out, a status other than 200
 ├── MalformedFeed     an answer that is not what the feed promises: HTML, cut off, fields missing or of another type
 ├── StaleFeed         an answer of the past: it was right some minutes ago
+├── IncompleteGame    plays that read well and do not make up the game that was played
 ├── FeedNotInstalled  the libraries of an extra are missing
 └── BadGamesFile      a file of recorded games that cannot be read
 """
@@ -25,6 +26,10 @@ class MalformedFeed(FeedError):
 
 class StaleFeed(FeedError):
     """The feed answered with what was right some minutes ago, or may have been: nothing is to be forecast from it."""
+
+
+class IncompleteGame(FeedError):
+    """A game's plays read well, but are not those of the whole game. Asking again at once does not help."""
 
 
 class FeedNotInstalled(FeedError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SIMULATED: Final = len(TEAMS) // 2
 _COLUMNS: Final = ("game_id", "home", "away", "elapsed_s", "home_score", "away_score")
+_DATE: Final = "game_date"
 _QUIET_FOR: Final = 12.0
 """Seconds of play in which a feed tells of something, as a rule."""
 _HOME_EDGE: Final = (2.5, 5.0)
@@ -157,7 +158,10 @@ def _rows(path: Path, day: str) -> list[dict[str, Any]]:
         ) from error
     try:
         table = _table(path)
-        days = pc.utf8_slice_codeunits(table["game_id"].cast(pa.string()), 0, 8)
+        if _DATE in table.column_names:  # ids of the NBA do not begin with the date
+            days = pc.strftime(table[_DATE].cast(pa.date32()), format="%Y%m%d")
+        else:
+            days = pc.utf8_slice_codeunits(table["game_id"].cast(pa.string()), 0, 8)
         rows: list[dict[str, Any]] = table.filter(pc.equal(days, day)).to_pylist()
     except FileNotFoundError as error:
         raise BadGamesFile(f"{path}: no such file") from error
@@ -176,9 +180,14 @@ def _table(path: Path) -> pa.Table:
     if path.suffix.lower() == ".csv":
         types = dict.fromkeys(("game_id", "home", "away"), pa.string()) | dict.fromkeys(_COLUMNS[4:], pa.int64())
         options = csv.ConvertOptions(
-            column_types=types | {"elapsed_s": pa.float64()},
-            include_columns=list(_COLUMNS),
+            column_types=types | {"elapsed_s": pa.float64(), _DATE: pa.date32()},
             strings_can_be_null=True,
         )
-        return csv.read_csv(path, convert_options=options)
-    return parquet.read_table(path, columns=list(_COLUMNS))
+        table = csv.read_csv(path, convert_options=options)
+        return table.select([*_COLUMNS, *_dates(table.column_names)])
+    return parquet.read_table(path, columns=[*_COLUMNS, *_dates(parquet.read_schema(path).names)])
+
+
+def _dates(columns: Sequence[str]) -> list[str]:
+    """The column of dates, if a file has one."""
+    return [_DATE] if _DATE in columns else []

@@ -29,7 +29,7 @@ class Response:
 
 
 Responder = Callable[[str], Response]
-"""Answers the GET of a path."""
+"""Answers the GET of a path, its query left out unless the server was told to leave it."""
 
 
 class LocalServer:
@@ -38,13 +38,14 @@ class LocalServer:
     Args:
         respond: what answers; called from many threads.
         host, port: where to listen; port 0 takes a free one.
+        query: whether a path comes with its query.
 
     Raises:
         OSError: if the address cannot be bound.
     """
 
-    def __init__(self, respond: Responder, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = _Server((host, port), respond)
+    def __init__(self, respond: Responder, host: str = "127.0.0.1", port: int = 0, *, query: bool = False) -> None:
+        self._server = _Server((host, port), respond if query else lambda path: respond(path.partition("?")[0]))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-http", daemon=True)
 
     @property
@@ -92,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
 
     def do_GET(self) -> None:
-        response = self.server.respond(self.path.partition("?")[0])
+        response = self.server.respond(self.path)
         if response.hold:
             self.server.ending.wait(response.hold)
             self.close_connection = True

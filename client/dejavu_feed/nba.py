@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
 from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.pages import LOOPBACK, Answer, PageReader
 
 if TYPE_CHECKING:
     import requests
 
 NBA_URL: Final = "https://cdn.nba.com"
 LIVE_PATH: Final = "/static/json/liveData/"
-_PIECE: Final = 65_536
-"""Bytes that are read at once; what has arrived is read without waiting for more."""
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Feed(Protocol):
@@ -42,52 +38,6 @@ class Feed(Protocol):
     def plays(self, game_id: str) -> tuple[Play, ...]:
         """All plays of a game so far, in their order."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What nba_api makes of an HTTP response; in place of its own class, which hides the status."""
-
-    response: str
-    status_code: int
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """What nba_api asks of a response."""
-
-    text: str
-    status_code: int
-    url: str
-
-
-class _Reader:
-    """What nba_api takes for a session: reads one page, and no longer than `seconds`.
-
-    The time-out of requests is one of silence; a page that drips would never end.
-    """
-
-    def __init__(self, session: requests.Session, seconds: float) -> None:
-        self._session = session
-        self._seconds = seconds
-
-    def get(self, url: str, **options: Any) -> _Page:
-        """GETs a page.
-
-        Raises:
-            requests.RequestException, urllib3.exceptions.HTTPError: as requests and urllib3 do.
-            TimeoutError: if the page was not complete in time.
-        """
-        deadline = time.monotonic() + self._seconds
-        body = bytearray()
-        with self._session.get(url, stream=True, **options) as response:
-            while piece := response.raw.read1(_PIECE, decode_content=True):
-                body += piece
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"no whole answer within {self._seconds:g} s")
-            # JSON is UTF-8, whatever the headers say.
-            return _Page(body.decode("utf-8", errors="replace"), response.status_code, response.url)
 
 
 class NbaFeed:
@@ -121,7 +71,7 @@ class NbaFeed:
         self._base_url = url.rstrip("/") + LIVE_PATH + "{endpoint}"
         self._timeout = timeout
         self._limit = limit
-        self._through_proxy = parts.hostname not in _LOOPBACK
+        self._through_proxy = parts.hostname not in LOOPBACK
         self._idle: list[requests.Session] = []
         self._closed = False
         self._lock = threading.Lock()
@@ -171,13 +121,13 @@ class NbaFeed:
 
         http = NBALiveHTTP()
         http.base_url = self._base_url
-        http.nba_response = _Answer
+        http.nba_response = Answer
         # The Host of nba_api's headers is cdn.nba.com; without it requests names the host that is asked.
         headers = {name: value for name, value in NBALiveHTTP.headers.items() if name.lower() != "host"}
         try:
             with self._session() as session:
-                http.get_session = lambda: _Reader(session, self._limit)
-                answer: _Answer = http.send_api_request(
+                http.get_session = lambda: PageReader(session, self._limit)
+                answer: Answer = http.send_api_request(
                     endpoint=path, parameters={}, headers=headers, timeout=self._timeout
                 )
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:

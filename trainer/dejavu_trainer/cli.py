@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         # By name and late: the commands import numpy and pyarrow, which the base installation does not bring.
-        commands = importlib.import_module("dejavu_trainer.evaluation_commands")
+        commands = importlib.import_module("dejavu_trainer.commands")
+        for more in ("fetch_command", "evaluation_commands"):
+            importlib.import_module(f"dejavu_trainer.{more}")
         commands.app(None if arguments is None else list(arguments))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("dejavu"):

@@ -69,7 +69,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Games in, bundles out: import or simulate seasons, train, calibrate and evaluate."""
+    """Games in, bundles out: fetch, import or simulate seasons, train, calibrate and evaluate."""
 
 
 def seasons_of(option: str, text: str) -> tuple[int, ...]:

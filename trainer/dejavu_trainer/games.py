@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dejavu_feed.names import team_code
+from dejavu_feed.names import is_game_id, team_code
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
 from dejavu_feed.rule import why_left_out
 from dejavu_models.arrays import Floats
 from dejavu_models.linear import HORIZONS
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.plays import DataError, plays_file, read_plays
+from dejavu_trainer.plays import DATE, DataError, plays_file, read_plays
 
 __all__ = ["SLOTS", "DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
 
@@ -179,7 +179,8 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     home_score = plays["home_score"].to_numpy()[order]
     away_score = plays["away_score"].to_numpy()[order]
     no_away = plays["away"].is_null().to_numpy()[order]
-    names = plays.select(["type", "home", "away"]).take(order[starts]).to_pylist()
+    labels = ["type", "home", "away", *([DATE] if DATE in plays.column_names else [])]
+    names = plays.select(labels).take(order[starts]).to_pylist()
 
     games = []
     for game_id, team, start, end in zip(
@@ -191,7 +192,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
         if why_left_out(None if no_away[rows].any() else team["away"], scores):
             continue
         try:
-            day, home, away = game_date(game_id), team_code(team["home"]), team_code(team["away"])
+            day, home, away = game_date(game_id, team.get(DATE)), team_code(team["home"]), team_code(team["away"])
         except ValueError as error:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
@@ -202,19 +203,28 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     return games
 
 
-def game_date(game_id: str) -> date:
-    """The local date of a game by its id, yyyymmdd + 0 + home team's code.
+def game_date(game_id: str, told: date | None = None) -> date:
+    """The local date of a game: by its id, yyyymmdd + 0 + home team's code, or as told beside an id of the NBA.
 
     Raises:
-        ValueError: if the id has another form or names no date.
+        ValueError: if the id is neither, names no date, needs one told or contradicts it.
     """
+    if is_game_id(game_id):
+        if told is None:
+            raise ValueError(f"{game_id!r}, an id of the NBA, tells no date; expected one in a column {DATE}")
+        return told
     match = _GAME_ID.fullmatch(game_id)
     if match is None:
-        raise ValueError(f"{game_id!r} is no game id; expected yyyymmdd, 0 and the home team's code")
+        raise ValueError(
+            f"{game_id!r} is no game id; expected yyyymmdd, 0 and the home team's code, or ten digits of the NBA"
+        )
     try:
-        return date(*map(int, match.groups()))
+        named = date(*map(int, match.groups()))
     except ValueError:
         raise ValueError(f"{game_id!r} begins with no date") from None
+    if told not in (None, named):
+        raise ValueError(f"{game_id!r} begins with another date than {told}")
+    return named
 
 
 def parse_seasons(text: str) -> tuple[int, ...]:

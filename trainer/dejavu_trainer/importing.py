@@ -9,16 +9,16 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dejavu_feed.names import team_code
+from dejavu_feed.names import is_game_id, team_code
 from dejavu_trainer.games import game_date
-from dejavu_trainer.plays import COLUMNS, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
+from dejavu_trainer.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
 
 TYPES = ("RS", "PI", "PO")
 """Regular season, play-in, playoffs."""
@@ -55,7 +55,8 @@ class Checked:
     """An input after its check: usable if there are no problems.
 
     Attributes:
-        plays: the rows, in the columns of dejavu_trainer.plays; none if there are problems.
+        plays: the rows, in the columns of dejavu_trainer.plays, with dates if the input has them; none if there are
+            problems.
         problems: in order of row.
     """
 
@@ -93,19 +94,21 @@ def read_and_check(path: Path, season: int) -> Checked:
     """
     games = dict[str, _Game]()
     problems = list[Problem]()
-    columns: dict[str, list[Any]] = {column: [] for column in COLUMNS}
-    empty = True
+    columns: dict[str, list[Any]] = {column: [] for column in DATED.names}
+    empty, schema = True, SCHEMA
     for row in _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path):
-        empty = False
+        empty, schema = False, DATED if DATE in row.values else SCHEMA
         play, faults = _parse(row.values, season)
         faults = faults or _follow(games, row.number, play)
         problems += (Problem(row.number, row.line, column, message) for column, message in faults)
         if not problems:
             for column, values in columns.items():
-                values.append(play[column])
+                values.append(play.get(column))
     if empty:
         raise DataError(f"{path}: holds no row")
-    return Checked(SCHEMA.empty_table() if problems else pa.table(columns, schema=SCHEMA), tuple(problems))
+    if problems:
+        return Checked(schema.empty_table(), tuple(problems))
+    return Checked(pa.table({name: columns[name] for name in schema.names}, schema=schema), ())
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:
@@ -125,7 +128,8 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
     _require_columns(path, table.column_names)
-    for number, values in enumerate(table.select(list(COLUMNS)).to_pylist(), start=1):
+    wanted = [column for column in DATED.names if column in table.column_names]
+    for number, values in enumerate(table.select(wanted).to_pylist(), start=1):
         yield _Row(number, None, values)
 
 
@@ -141,26 +145,38 @@ def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], 
     if None in values:  # where DictReader puts what is beyond the last column
         faults.append(("", "has more values than there are columns"))
     for column, parse in _PARSERS.items():
+        if column == DATE and DATE not in values:
+            continue
         try:
             play[column] = parse(values[column])
         except ValueError as error:
             faults.append((column, str(error)))
-    if faults:
-        return play, faults
+    return play, faults or _contradictions(play, season)
+
+
+def _contradictions(play: dict[str, Any], season: int) -> list[tuple[str, str]]:
+    """What does not fit together in a row whose values are good each by itself; gives it its date where it has one."""
+    faults = list[tuple[str, str]]()
     home = play["home"]
-    if team_code(play["game_id"][-3:]) != team_code(home):
+    try:
+        day = game_date(play["game_id"], play.get(DATE))
+    except ValueError as error:
+        return [(DATE, str(error))]
+    if DATE in play:
+        play[DATE] = day
+    if not is_game_id(play["game_id"]) and team_code(play["game_id"][-3:]) != team_code(home):
         faults.append(("home", f"{home!r} is not the team that the game's id {play['game_id']} ends in"))
     if play["away"] is not None and team_code(play["away"]) == team_code(home):
         faults.append(("away", f"{play['away']!r} plays against itself"))
     # Openings lie in late October at the earliest; the season of 2020 ended on 11 October.
-    if not date(season - 1, 9, 1) <= (day := game_date(play["game_id"])) <= date(season, 10, 15):
+    if not date(season - 1, 9, 1) <= day <= date(season, 10, 15):
         faults.append(("game_id", f"{day} is not in the season that ends in {season}"))
-    return play, faults
+    return faults
 
 
 def _follow(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tuple[str, str]]:
     """Holds a row against the rows of its game before it, and remembers it."""
-    labels = {column: play[column] for column in ("type", "home", "away")}
+    labels = {column: play[column] for column in ("type", "home", "away", DATE) if column in play}
     game = games.setdefault(play["game_id"], _Game(labels, number, 0.0))
     faults = [
         (column, f"{value!r}, but {game.labels[column]!r} in row {game.first_row} of the same game")
@@ -183,9 +199,22 @@ def _text(value: Any) -> str:
 
 def _id(value: Any) -> str:
     text = _text(value)
-    game_date(text)
-    team_code(text[-3:])
+    if not is_game_id(text):
+        game_date(text)
+        team_code(text[-3:])
     return text
+
+
+def _date(value: Any) -> date | None:
+    """A date; None where there is none: an id may begin with it."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(_text(value))
+    except ValueError:
+        raise ValueError(f"{value!r}; expected a date such as 2024-10-22") from None
 
 
 def _type(value: Any) -> str:
@@ -225,6 +254,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "home": _team,
     "away": lambda value: None if value in (None, "") else _team(value),
     "elapsed_s": _elapsed,
+    DATE: _date,
     "home_score": _score,
     "away_score": _score,
 }

@@ -31,6 +31,10 @@ SCHEMA = pa.schema(
 
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 
+DATE = "game_date"
+DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
+"""With the local date of each game, which an id of the NBA does not tell."""
+
 MAX_ELAPSED = 4 * 720 + 20 * 300
 """Bound of elapsed_s, in game seconds: twenty overtimes; the longest NBA game had six."""
 
@@ -61,7 +65,7 @@ def plays_file(folder: Path, season: int) -> Path:
 
 
 def read_plays(path: Path) -> pa.Table:
-    """The rows of a file, in their order, with the columns and types of `SCHEMA`.
+    """The rows of a file, in their order, with the columns and types of `SCHEMA`; of `DATED` if the file has dates.
 
     Only `away` may be null: the sources name some games that were never played in that way.
 
@@ -73,10 +77,11 @@ def read_plays(path: Path) -> pa.Table:
         missing = [column for column in COLUMNS if column not in found]
         if missing:
             raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-        table = pq.read_table(path, columns=list(COLUMNS)).cast(SCHEMA)
+        schema = DATED if DATE in found else SCHEMA
+        table = pq.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as plays: {error}") from error
-    for column in COLUMNS:
+    for column in schema.names:
         if column != "away" and table[column].null_count:
             row = pc.index(pc.is_null(table[column]), value=True).as_py() + 1
             raise DataError(f"{path}: row {row}: {column} is missing")
@@ -98,7 +103,8 @@ def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     """Writes plays_{season}.parquet into `folder`, which is made if need be; a reader never sees half a file."""
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
-    write_whole(target, lambda path: pq.write_table(table.cast(SCHEMA), path, compression="zstd"))
+    schema = DATED if DATE in table.column_names else SCHEMA
+    write_whole(target, lambda path: pq.write_table(table.cast(schema), path, compression="zstd"))
     return target
 
 

@@ -1,0 +1,246 @@
+"""A local stand-in for stats.nba.com: LeagueGameLog and PlayByPlayV3 of simulated games, with faults by script.
+
+with StatsStandIn(season_of_games(6)) as service:
+    service.faults["0022400003"] = [status(429, **{"Retry-After": "2"}), html()]
+    … service.url … service.asked …
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any, NamedTuple, Self
+from urllib.parse import parse_qs, urlsplit
+
+from dejavu_feed.local_http import LocalServer, Response
+from dejavu_feed.names import TEAMS
+from dejavu_feed.pattern import Score, elapsed_seconds, period_of
+from dejavu_feed.payloads import TEAM_IDS
+from dejavu_feed.simulate import simulate_game
+
+Fault = Callable[[Response], Response]
+
+TYPES = {"RS": "Regular Season", "PI": "PlayIn", "PO": "Playoffs"}
+PREFIXES = {"RS": "002", "PI": "005", "PO": "004"}
+LOG_HEADERS = (
+    "SEASON_ID TEAM_ID TEAM_ABBREVIATION TEAM_NAME GAME_ID GAME_DATE MATCHUP WL MIN FGM FGA FG_PCT FG3M FG3A FG3_PCT FTM"
+    " FTA FT_PCT OREB DREB REB AST STL BLK TOV PF PTS PLUS_MINUS VIDEO_AVAILABLE"
+).split()
+
+
+@dataclass(frozen=True)
+class PlayedOnce:
+    """A game of a season, as it was.
+
+    Attributes:
+        scores: every change of the score, the first 0–0 at tip-off.
+        neutral: whether it was on neutral ground: the list then calls both teams guests.
+        over: whether the list has a winner.
+    """
+
+    game_id: str
+    type: str
+    day: date
+    home: str
+    away: str
+    scores: tuple[Score, ...]
+    neutral: bool = False
+    over: bool = True
+
+    @property
+    def rows(self) -> list[tuple[object, ...]]:
+        """What a file of plays should hold of it."""
+        return [(self.game_id, self.type, self.home, self.away, *score, self.day) for score in self.scores]
+
+
+class Asked(NamedTuple):
+    """A request: the game's id or the season's type, and when it came (monotonic seconds)."""
+
+    what: str
+    at: float
+
+
+def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> list[PlayedOnce]:
+    """Simulated games of a season: so many regular ones (the second on neutral ground), one play-in, one playoff game."""
+    rng = random.Random(seed)
+    games = []
+    for number, kind in enumerate(["RS"] * regular + ["PI", "PO"], 1):
+        home, away = rng.sample(sorted(TEAMS), 2)
+        day = date(season - 1, 10, 22) + timedelta(number // 3)
+        game_id = f"{PREFIXES[kind]}{(season - 1) % 100:02d}{number:05d}"
+        games.append(PlayedOnce(game_id, kind, day, home, away, tuple(simulate_game(rng)), neutral=number == 2))
+    return games
+
+
+def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> dict[str, Any]:
+    """LeagueGameLog of teams: two rows a game, the winner's first."""
+    rows = []
+    for game in games:
+        last = game.scores[-1]
+        sides = [
+            (game.home, last.home, last.away, f"{game.home} {'@' if game.neutral else 'vs.'} {game.away}"),
+            (game.away, last.away, last.home, f"{game.away} @ {game.home}"),
+        ]
+        for code, points, against, matchup in sorted(sides, key=lambda side: side[2] - side[1]):
+            known = {
+                "SEASON_ID": f"2{season[:4]}",
+                "TEAM_ID": TEAM_IDS[code],
+                "TEAM_ABBREVIATION": code,
+                "TEAM_NAME": TEAMS[code],
+                "GAME_ID": game.game_id,
+                "GAME_DATE": game.day.isoformat(),
+                "MATCHUP": matchup,
+                "WL": ("W" if points > against else "L") if game.over else None,
+                "MIN": 240,
+                "PTS": points,
+                "PLUS_MINUS": points - against,
+                "VIDEO_AVAILABLE": 1,
+            }
+            rows.append([known.get(header, 0) for header in LOG_HEADERS])
+    parameters = {"LeagueID": "00", "Season": season, "SeasonType": season_type, "PlayerOrTeam": "T"}
+    sets = [{"name": "LeagueGameLog", "headers": LOG_HEADERS, "rowSet": rows}]
+    return {"resource": "leaguegamelog", "parameters": parameters, "resultSets": sets}
+
+
+def plays_payload(game: PlayedOnce) -> dict[str, Any]:
+    """PlayByPlayV3: shots with the score, rebounds without; period ends with it; numbers that rise with gaps."""
+    actions: list[dict[str, Any]] = []
+
+    def add(period: int, clock: float, kind: str, detail: str, team: str = "", score: Score | None = None) -> None:
+        actions.append(
+            {
+                "actionNumber": 2 * len(actions) + 2,
+                "clock": f"PT{int(clock // 60):02d}M{clock % 60:05.2f}S",
+                "period": period,
+                "teamId": TEAM_IDS.get(team, 0),
+                "teamTricode": team,
+                "personId": 0,
+                "scoreHome": "" if score is None else str(score.home),
+                "scoreAway": "" if score is None else str(score.away),
+                "location": "" if not team else "h" if team == game.home else "v",
+                "description": "",
+                "actionType": kind,
+                "subType": detail,
+                "actionId": len(actions) + 1,
+            }
+        )
+
+    last = game.scores[0]
+    for period in range(1, max(4, period_of(game.scores[-1].elapsed)) + 1):
+        end = elapsed_seconds(period, 0.0)
+        add(period, end - elapsed_seconds(period - 1, 0.0) if period > 1 else 720.0, "period", "start", score=last)
+        for score in [score for score in game.scores[1:] if period_of(score.elapsed) == period]:
+            team = game.home if score.home > last.home else game.away
+            clock = end - score.elapsed
+            add(period, clock, "Missed Shot", "Jump Shot", team)
+            add(period, clock, "Rebound", "Unknown", team)
+            add(period, clock, "Made Shot", "Jump Shot", team, score)
+            last = score
+        add(period, 0.0, "period", "end", score=last)
+    return {"meta": {"version": 1}, "game": {"gameId": game.game_id, "videoAvailable": 1, "actions": actions}}
+
+
+@dataclass
+class StatsStandIn:
+    """The service, from `with` until its end.
+
+    Attributes:
+        games: what it knows; may be changed while it runs.
+        faults: by game id or season type, what is put in the place of the next answers, first to last; the rest is true.
+        on_request: called with each request before it is answered.
+        asked: every request, in order of arrival.
+    """
+
+    games: list[PlayedOnce]
+    faults: dict[str, list[Fault]] = field(default_factory=dict)
+    on_request: Callable[[Asked], object] = lambda _: None
+    asked: list[Asked] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._server = LocalServer(self._respond, query=True)
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.__exit__()
+
+    def plays_asked(self) -> list[str]:
+        """The games whose plays were asked for, in order, again and again where they were."""
+        return [asked.what for asked in self.asked if asked.what not in TYPES.values()]
+
+    def _respond(self, path: str) -> Response:
+        at = time.monotonic()
+        parts = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if parts.path == "/stats/leaguegamelog":
+            what = query["SeasonType"]
+            games = [game for game in self.games if TYPES[game.type] == what and _in_season(game, query["Season"])]
+            answer: dict[str, Any] = log_payload(games, query["Season"], what)
+        elif parts.path == "/stats/playbyplayv3":
+            what = query["GameID"]
+            answer = plays_payload(next(game for game in self.games if game.game_id == what))
+        else:
+            return Response(404, b"")
+        with self._lock:
+            asked = Asked(what, at)
+            self.asked.append(asked)
+            script = self.faults.get(what, [])
+            fault = script.pop(0) if script else _as_it_is
+        self.on_request(asked)
+        return fault(Response(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}))
+
+
+def _in_season(game: PlayedOnce, season: str) -> bool:
+    return game.game_id[3:5] == season[2:4]
+
+
+def _as_it_is(response: Response) -> Response:
+    return response
+
+
+def status(code: int, **headers: str) -> Fault:
+    """A refusal; headers with _ for -."""
+    return lambda _: Response(
+        code, b"<html>no</html>", {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def html() -> Fault:
+    """A page for people, with status 200."""
+    return lambda _: Response(200, b"<!DOCTYPE html><html><body>Access denied</body></html>")
+
+
+def text(body: str) -> Fault:
+    """Whatever text, with status 200."""
+    return lambda _: Response(200, body.encode())
+
+
+def truncated() -> Fault:
+    """Half the answer, which says that it is whole."""
+    return lambda response: replace(response, body=response.body[: len(response.body) // 2])
+
+
+def cut_off() -> Fault:
+    """Half the answer, then the connection ends."""
+    return lambda response: Response(
+        200,
+        response.body[: len(response.body) // 2],
+        {"Content-Length": str(len(response.body)), "Connection": "close"},
+    )
+
+
+def stall(seconds: float = 30.0) -> Fault:
+    """No answer for so long; the stand-in's end cuts it short."""
+    return lambda _: Response(200, b"", hold=seconds)

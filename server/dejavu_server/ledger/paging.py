@@ -9,39 +9,25 @@ is decided as of then: one that is settled, or revised, while pages are turned i
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 import hashlib
-import struct
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, literal, or_, select, true
 
-from dejavu_models.errors import InvalidInput, quoted
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical, reading, store
+from dejavu_server.ledger import canonical, page_tokens, reading, store
+from dejavu_server.ledger.page_tokens import DIGEST_BYTES, Place, Walk
 from dejavu_server.ledger.schema import forecasts, settlements
-from dejavu_server.ledger.store import Identity
 from dejavu_server.records import RecordedForecast
 
 LOOKED_AT = 1000
 """The most forecasts that one page looks at, of each team or horizon."""
 
 _LAST_DAY = 10_000_000  # beyond any date
-
-_VERSION = 1
-_FORM = struct.Struct(">B16s8s9sqqi")  # version, ledger id, epoch, conditions, start, sequence, day: 54 bytes
-
-
-class InvalidPageToken(InvalidInput):
-    """The page_token is malformed, or of another ledger, or of a list with other conditions."""
-
-    reason = "INVALID_PAGE_TOKEN"
-    default_field = "page_token"
+_NO_DAY = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +56,18 @@ class ForecastFilter:
     replays: bool = False
 
     @property
+    def by_day(self) -> bool:
+        """Whether days are given."""
+        return self.first_day is not None or self.last_day is not None
+
+    @property
     def digest(self) -> bytes:
-        """Nine bytes that tell filters apart; what a filter leaves open does not count."""
+        """What tells filters apart, in page tokens; what a filter leaves open does not count."""
         given = [
             [each.name, getattr(self, each.name)] for each in fields(self) if getattr(self, each.name) != each.default
         ]
         told = canonical.dumps([[name, value.value if isinstance(value, Horizon) else value] for name, value in given])
-        return hashlib.blake2b(told.encode(), digest_size=9).digest()
+        return hashlib.blake2b(told.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 class Page(NamedTuple):
@@ -84,25 +75,6 @@ class Page(NamedTuple):
 
     forecasts: list[RecordedForecast]
     next_token: str
-
-
-class _Place(NamedTuple):
-    """A place in the order of a list. The day counts only where the list goes by days, and is 0 elsewhere."""
-
-    day: int
-    sequence: int
-
-
-class _Walk(NamedTuple):
-    """How far a list was told.
-
-    Attributes:
-        start: the head of the ledger when it began.
-        before: what comes next lies before it.
-    """
-
-    start: int
-    before: _Place
 
 
 def page(connection: Connection, wanted: ForecastFilter, token: str, size: int) -> Page:
@@ -120,74 +92,90 @@ def page(connection: Connection, wanted: ForecastFilter, token: str, size: int) 
     """
     kept = store.identity(connection)
     if token:
-        walk = _decode(token, kept, wanted)
+        walk = page_tokens.decode(token, kept, wanted.digest)
     else:
         start = store.head(connection).sequence
-        walk = _Walk(start, _Place(_LAST_DAY, start + 1))
+        walk = Walk(start, Place(_LAST_DAY, start + 1))
     found, end = _find(connection, wanted, walk, size)
     told = reading.at(connection, [place.sequence for place in found])
-    return Page(told, "" if end is None else _encode(kept, wanted, walk.start, end))
+    return Page(told, "" if end is None else page_tokens.encode(kept, wanted.digest, Walk(walk.start, end)))
 
 
-def _find(connection: Connection, wanted: ForecastFilter, walk: _Walk, size: int) -> tuple[list[_Place], _Place | None]:
+def _find(connection: Connection, wanted: ForecastFilter, walk: Walk, size: int) -> tuple[list[Place], Place | None]:
     """The places of a page, and the one that the next page goes on before; None if there is no next page."""
+    looking, found_on = _ways(wanted)
     values = _values(wanted, walk)
-    ways = _ways(wanted)
-    floors = [connection.execute(_floor(way), values).one_or_none() for way in ways]
+    floors = [connection.execute(_floor(way), values).one_or_none() for way in looking]
     # Where several ways lead, as far as all of them were gone.
-    floor = max((_Place(*row) for row in floors if row is not None), default=None)
-    values |= {"floor_day": floor.day, "floor": floor.sequence} if floor is not None else {"floor_day": 0, "floor": 0}
+    floor = max((Place(*row) for row in floors if row is not None), default=None)
+    values |= _floor_values(values, floor) | {"limit": size + 1}
     conditions = _conditions(wanted)
-    found = sorted(
-        {
-            _Place(*row)
-            for way in ways
-            for row in connection.execute(_matches(way, conditions), {**values, "limit": size + 1})
-        },
-        reverse=True,
-    )
-    return (found[:size], found[size - 1]) if len(found) > size else (found, floor)
+    found = {Place(*row) for way in found_on for row in connection.execute(_matches(way, conditions), values)}
+    told = sorted(found, reverse=True)
+    return (told[:size], told[size - 1]) if len(told) > size else (told, floor)
 
 
 class _Way(enum.Enum):
-    """By which index a list goes through the forecasts."""
+    """A way through the forecasts along an index, or a part of one."""
 
     PLACE = enum.auto()
     GAME_HALFTIME = enum.auto()
     GAME_FINAL = enum.auto()
-    DAY = enum.auto()
     HOME = enum.auto()
     AWAY = enum.auto()
     MODEL = enum.auto()
+    DAY = enum.auto()
+    """The day on which the list goes on."""
+    DAYS_BEFORE = enum.auto()
+    """The days before it."""
+    DAYS_BETWEEN = enum.auto()
+    """Those after the day of the floor."""
+    DAY_OF_FLOOR = enum.auto()
+    """That day, if it is another."""
 
 
-def _ways(wanted: ForecastFilter) -> tuple[_Way, ...]:
-    """The ways on which all that is wanted lies: those that lead past the least else."""
+def _ways(wanted: ForecastFilter) -> tuple[tuple[_Way, ...], tuple[_Way, ...]]:
+    """The ways on which all that is wanted lies, and that lead past the least else: to look along, and to find on."""
     if wanted.game_id:
-        ways = {Horizon.HALFTIME: _Way.GAME_HALFTIME, Horizon.FINAL: _Way.GAME_FINAL}
-        return tuple(way for horizon, way in ways.items() if wanted.horizon in {None, horizon})
-    if wanted.first_day is not None or wanted.last_day is not None:
-        return (_Way.DAY,)
-    if wanted.team:
-        return _Way.HOME, _Way.AWAY
-    return (_Way.MODEL,) if wanted.model_version else (_Way.PLACE,)
+        by_horizon = {Horizon.HALFTIME: _Way.GAME_HALFTIME, Horizon.FINAL: _Way.GAME_FINAL}
+        ways = tuple(way for horizon, way in by_horizon.items() if wanted.horizon in {None, horizon})
+    elif wanted.by_day:
+        return (_Way.DAY, _Way.DAYS_BEFORE), (_Way.DAY, _Way.DAYS_BETWEEN, _Way.DAY_OF_FLOOR)
+    elif wanted.team:
+        ways = (_Way.HOME, _Way.AWAY)
+    else:
+        ways = (_Way.MODEL,) if wanted.model_version else (_Way.PLACE,)
+    return ways, ways
 
 
-_START = forecasts.c.sequence <= bindparam("start")
+_f = forecasts.c
+_BEFORE = _f.sequence < bindparam("before")
+_START = _f.sequence <= bindparam("start")
 
 _BY_WAY = {
-    _Way.PLACE: _START,
-    _Way.GAME_HALFTIME: (forecasts.c.game_id == bindparam("game")) & (forecasts.c.horizon == Horizon.HALFTIME.value),
-    _Way.GAME_FINAL: (forecasts.c.game_id == bindparam("game")) & (forecasts.c.horizon == Horizon.FINAL.value),
-    _Way.DAY: (forecasts.c.day >= bindparam("first_day")) & _START,
-    _Way.HOME: forecasts.c.home_team == bindparam("team"),
-    _Way.AWAY: forecasts.c.away_team == bindparam("team"),
-    _Way.MODEL: forecasts.c.model_version == bindparam("model"),
+    _Way.PLACE: _BEFORE,
+    _Way.GAME_HALFTIME: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.HALFTIME.value) & _BEFORE,
+    _Way.GAME_FINAL: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.FINAL.value) & _BEFORE,
+    _Way.HOME: (_f.home_team == bindparam("team")) & _BEFORE,
+    _Way.AWAY: (_f.away_team == bindparam("team")) & _BEFORE,
+    _Way.MODEL: (_f.model_version == bindparam("model")) & _BEFORE,
+    _Way.DAY: (_f.day == bindparam("before_day")) & _BEFORE,
+    _Way.DAYS_BEFORE: (_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START,
+    _Way.DAYS_BETWEEN: (_f.day > bindparam("floor_day")) & (_f.day < bindparam("before_day")) & _START,
+    _Way.DAY_OF_FLOOR: (_f.day == bindparam("other_floor_day")) & _START,
 }
+
+_BY_DAY = {_Way.DAY, _Way.DAYS_BEFORE, _Way.DAYS_BETWEEN, _Way.DAY_OF_FLOOR}
+
+_ABOVE_FLOOR: dict[_Way, ColumnElement[bool]] = {
+    _Way.DAY: _f.sequence >= bindparam("day_floor"),
+    _Way.DAYS_BETWEEN: true(),
+}
+"""Of the other ways: those at a greater sequence."""
 
 _later = forecasts.alias("later")
 _settled = exists().where(
-    settlements.c.forecast_sequence == forecasts.c.sequence, settlements.c.first_sequence <= bindparam("start")
+    settlements.c.forecast_sequence == _f.sequence, settlements.c.first_sequence <= bindparam("start")
 )
 
 
@@ -197,18 +185,18 @@ def _plain(column: ColumnElement[str] | ColumnElement[int]) -> ColumnElement[Any
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "horizon": _plain(forecasts.c.horizon) == bindparam("horizon"),
-    "days": _plain(forecasts.c.day).between(bindparam("first_day"), bindparam("last_day")),
-    "team": or_(_plain(forecasts.c.home_team) == bindparam("team"), _plain(forecasts.c.away_team) == bindparam("team")),
-    "model": _plain(forecasts.c.model_version) == bindparam("model"),
-    "minute": forecasts.c.minute == bindparam("minute"),
-    "confidence": forecasts.c.confidence >= bindparam("confidence"),
-    "real": forecasts.c.replay == false(),
+    "horizon": _plain(_f.horizon) == bindparam("horizon"),
+    "days": _plain(_f.day).between(bindparam("first_day"), bindparam("last_day")),
+    "team": or_(_plain(_f.home_team) == bindparam("team"), _plain(_f.away_team) == bindparam("team")),
+    "model": _plain(_f.model_version) == bindparam("model"),
+    "minute": _f.minute == bindparam("minute"),
+    "confidence": _f.confidence >= bindparam("confidence"),
+    "real": _f.replay == false(),
     "settled": _settled,
     "unsettled": ~_settled,
     "newest": ~exists().where(
-        _later.c.key == forecasts.c.key,
-        _later.c.revision > forecasts.c.revision,
+        _later.c.key == _f.key,
+        _later.c.revision > _f.revision,
         _later.c.sequence <= bindparam("start"),
     ),
 }
@@ -218,7 +206,7 @@ def _conditions(wanted: ForecastFilter) -> frozenset[str]:
     """The names of the conditions that a filter makes."""
     given = {
         "horizon": wanted.horizon is not None,
-        "days": wanted.first_day is not None or wanted.last_day is not None,
+        "days": wanted.by_day and wanted.game_id != "",
         "team": wanted.team != "",
         "model": wanted.model_version != "",
         "minute": wanted.minute is not None,
@@ -231,12 +219,13 @@ def _conditions(wanted: ForecastFilter) -> frozenset[str]:
     return frozenset(name for name, asked in given.items() if asked)
 
 
-def _values(wanted: ForecastFilter, walk: _Walk) -> dict[str, object]:
+def _values(wanted: ForecastFilter, walk: Walk) -> dict[str, object]:
     last_day = _LAST_DAY if wanted.last_day is None else wanted.last_day
     return {
         "start": walk.start,
+        "looked_past": LOOKED_AT - 1,
         "before_day": min(walk.before.day, last_day),
-        "before": walk.before.sequence if walk.before.day <= last_day else walk.start + 1,
+        "before": walk.before.sequence,
         "game": wanted.game_id,
         "horizon": None if wanted.horizon is None else wanted.horizon.value,
         "first_day": 0 if wanted.first_day is None else wanted.first_day,
@@ -248,31 +237,34 @@ def _values(wanted: ForecastFilter, walk: _Walk) -> dict[str, object]:
     }
 
 
-_ROW_BY_DAY = tuple_(forecasts.c.day, forecasts.c.sequence)
-
-
-def _along(way: _Way) -> Select[int, int]:
-    """The forecasts on a way that lie before a place, nearest first."""
-    if way is _Way.DAY:
-        return (
-            select(forecasts.c.day, forecasts.c.sequence)
-            .where(_BY_WAY[way], tuple_(bindparam("before_day"), bindparam("before")) > _ROW_BY_DAY)
-            .order_by(forecasts.c.day.desc(), forecasts.c.sequence.desc())
-        )
-    return (
-        select(literal(0), forecasts.c.sequence)
-        .where(_BY_WAY[way], forecasts.c.sequence < bindparam("before"))
-        .order_by(forecasts.c.sequence.desc())
-    )
+def _floor_values(values: dict[str, Any], floor: Place | None) -> dict[str, int]:
+    """What bounds a page from below; without a floor, nothing does but the first day."""
+    if floor is None:
+        return {"floor": 0, "day_floor": 0, "floor_day": values["first_day"] - 1, "other_floor_day": _NO_DAY}
+    same = floor.day == values["before_day"]
+    return {
+        "floor": floor.sequence,
+        "day_floor": floor.sequence if same else 0,
+        "floor_day": floor.day,
+        "other_floor_day": _NO_DAY if same else floor.day,
+    }
 
 
 # Made once for each shape: building a statement costs SQLAlchemy more than running it.
 
 
 @cache
+def _along(way: _Way) -> Select[int, int]:
+    """The forecasts on a way, from where the list goes on."""
+    if way in _BY_DAY:
+        return select(_f.day, _f.sequence).where(_BY_WAY[way]).order_by(_f.day.desc(), _f.sequence.desc())
+    return select(literal(0), _f.sequence).where(_BY_WAY[way]).order_by(_f.sequence.desc())
+
+
+@cache
 def _floor(way: _Way) -> Select[int, int]:
-    """The last forecast that a page looks at; none if the way ends before."""
-    return _along(way).limit(1).offset(LOOKED_AT - 1)
+    """The last forecast that a page looks at on a way; none if the way ends before."""
+    return _along(way).limit(1).offset(bindparam("looked_past"))
 
 
 @cache
@@ -280,31 +272,4 @@ def _matches(way: _Way, conditions: frozenset[str]) -> Select[int, int]:
     """Those that meet the conditions, as far as the floor."""
     # What is looked up elsewhere comes last, and is looked up only for what meets all else.
     named = [condition for name, condition in _CONDITIONS.items() if name in conditions]
-    if way is _Way.DAY:
-        reached: ColumnElement[bool] = tuple_(bindparam("floor_day"), bindparam("floor")) <= _ROW_BY_DAY
-    else:
-        reached = forecasts.c.sequence >= bindparam("floor")
-    return _along(way).where(reached, *named).limit(bindparam("limit"))
-
-
-def _encode(kept: Identity, wanted: ForecastFilter, start: int, before: _Place) -> str:
-    ledger_id, epoch = UUID(kept.ledger_id).bytes, bytes.fromhex(kept.epoch)
-    packed = _FORM.pack(_VERSION, ledger_id, epoch, wanted.digest, start, before.sequence, before.day)
-    return base64.urlsafe_b64encode(packed).decode()
-
-
-def _decode(text: str, kept: Identity, wanted: ForecastFilter) -> _Walk:
-    try:
-        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-        version, ledger_id, epoch, digest, start, sequence, day = _FORM.unpack(packed)
-    except (UnicodeEncodeError, binascii.Error, struct.error):
-        raise InvalidPageToken(quoted(text), "a next_page_token of an earlier response") from None
-    if version != _VERSION:
-        raise InvalidPageToken(f"a token of form {version}", f"form {_VERSION}")
-    if (ledger_id.hex(), epoch.hex()) != (kept.ledger_id, kept.epoch):
-        raise InvalidPageToken(
-            "a token of another ledger, or of this one before it was restored", "one that this server's ledger gave out"
-        )
-    if digest != wanted.digest:
-        raise InvalidPageToken("a token of a list with other conditions", "the conditions that it was given out with")
-    return _Walk(start, _Place(day, sequence))
+    return _along(way).where(_ABOVE_FLOOR.get(way, _f.sequence >= bindparam("floor")), *named).limit(bindparam("limit"))

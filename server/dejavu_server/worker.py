@@ -21,9 +21,11 @@ from typing import Self
 import grpc
 import structlog
 
+from dejavu_models.adaptive import Method
+from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import BundleError, BundleUnfit, DejavuError
 from dejavu_models.registry import Registry
-from dejavu_models.types import DEFAULT_ALPHA, ForecastQuery, ScorePattern
+from dejavu_models.types import DEFAULT_ALPHA, AdaptationMode, ForecastQuery, ScorePattern
 from dejavu_server import reflection
 from dejavu_server.batcher import CHUNK, Batcher
 from dejavu_server.breakage import until_broken
@@ -34,12 +36,19 @@ from dejavu_server.hub import Hub
 from dejavu_server.interceptors import CallInterceptor
 from dejavu_server.issuing import Issuer, utc_now
 from dejavu_server.keeper import Condition, LedgerKeeper
+from dejavu_server.learner import Learner
 from dejavu_server.ledger import Durability
+from dejavu_server.ledger.checkpoints import Signer
+from dejavu_server.ledger.signing_key import key_path
 from dejavu_server.metrics import CountedRecorder, Metrics, new_metrics
+from dejavu_server.record_servicer import RECORD_SERVICE, RecordService
 from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
 from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
+
+SERVICES = (PREDICTION_SERVICE, MODEL_SERVICE, RECORD_SERVICE)
+"""What a worker serves, beside health and reflection."""
 
 CHANNEL_OPTIONS = {
     # A full batch is at most about 1 MiB; its answer, with explanations and all quantiles, about 3 MiB.
@@ -106,13 +115,14 @@ class Worker:
         self._clock = clock
         self._make_ledger = make_ledger
         self._resources = AsyncExitStack()
-        self._health = HealthService([PREDICTION_SERVICE, MODEL_SERVICE], parts=[LEDGER])
+        self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
         self._server = grpc.aio.server(
             interceptors=[self._calls],
             options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
         )
         self._keeper: LedgerKeeper
+        self._learner: Learner
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it answers on."""
@@ -140,6 +150,11 @@ class Worker:
         for info in registry.models():
             if not info.fit:
                 _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
+        forecasters = [registry.get(version) for version in self.models]
+        for forecaster in forecasters:
+            forecaster.policy = StakingPolicy(
+                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold
+            )
 
         self._keeper = LedgerKeeper(
             settings.ledger,
@@ -149,12 +164,30 @@ class Worker:
                 encode=partial(forecast_message, explanation=True),
                 encode_outcome=outcome_message,
                 heartbeat_seconds=settings.heartbeat_seconds,
+                on_outcome=lambda _: self._learner.notice(),
             ),
             on_change=self._tell,
             make=self._make_ledger,
         )
+        self._learner = Learner(
+            self._keeper,
+            forecasters,
+            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
+            method=Method(settings.adaptive_method),
+            carry_ratings=settings.ratings == "carried",
+        )
         stack.push_async_callback(self._keeper.close)
         await self._keeper.start()
+        stack.push_async_callback(self._learner.close)
+        await self._learner.start()
+        signer = Signer(
+            self._keeper,
+            key_path(settings.ledger, settings.signing_key),
+            seconds=settings.checkpoint_seconds,
+            clock=self._clock,
+        )
+        stack.push_async_callback(signer.close)
+        signer.start()
         batcher = Batcher(observe=self._metrics.batch_size.observe)
         stack.push_async_callback(batcher.close)
         issuer = Issuer(
@@ -169,8 +202,9 @@ class Worker:
             [
                 PredictionService(issuer, self._keeper).handlers(),
                 ModelService(registry).handlers(),
+                RecordService(self._keeper, self._clock, signer.checkpoint).handlers(),
                 self._health.handlers(),
-                reflection.handlers([PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE]),
+                reflection.handlers([*SERVICES, HEALTH_SERVICE]),
             ]
         )
         host, _, _ = settings.listen.rpartition(":")

@@ -35,6 +35,7 @@ def test_the_services_are_listed(address: str) -> None:
     assert set(listed.stdout.split()) == {
         "dejavu.v1.ModelService",
         "dejavu.v1.PredictionService",
+        "dejavu.v1.RecordService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
@@ -44,6 +45,7 @@ def test_the_services_are_listed(address: str) -> None:
     ("symbol", "said"),
     [
         ("dejavu.v1.PredictionService", "rpc StreamPredictions"),
+        ("dejavu.v1.RecordService", "rpc GetScorecard"),
         ("dejavu.v1.PredictRequest", "optional double alpha = 3"),
         ("dejavu.v1.Forecast", ".google.protobuf.Timestamp generated_time = 13"),
     ],

@@ -12,14 +12,15 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.bad_predictions import OF_PREDICT, PREDICT, BadRequest, good
-from tests.support.bad_requests import ACCEPTED, BAD_REQUESTS, BATCH, CHECK, MODELS, REFLECTION, STREAM, WATCH
+from tests.support.bad_requests import ACCEPTED, BAD_REQUESTS, BATCH, CHECK, MODELS, REFLECTION, RISK, STREAM, WATCH
 from tests.support.calls import GAME, PATTERN, Refusal, details
 from tests.support.servers import running_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.market_pb2 import Market, Odds
 from dejavu_server.ledger import tokens
 
-ALL = (PREDICT, BATCH, STREAM, MODELS, CHECK, WATCH, REFLECTION)
+ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
 BOTH = [good(home_team="BOS").SerializeToString(), good(pattern=[*PATTERN[:-1], 3], alpha=0.2).SerializeToString()]
 
 
@@ -69,8 +70,12 @@ def batch_of(channel: grpc.Channel, bodies: list[bytes]) -> list[pb.PredictBatch
 def test_the_table_covers_every_method_and_every_field_of_a_request() -> None:
     assert {row.path for row in BAD_REQUESTS} == set(ALL)
     assert len({row.name for row in BAD_REQUESTS}) == len(BAD_REQUESTS) >= 90
-    named = {row.field.partition("[")[0] for row in OF_PREDICT}
+    named = {row.field.partition("[")[0].partition(".")[0] for row in OF_PREDICT}
     assert named == set(pb.PredictRequest.DESCRIPTOR.fields_by_name) - {"return_explanation"}
+    of_market = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("market.")}
+    assert of_market == set(Market.DESCRIPTOR.fields_by_name)
+    of_risk = {row.field.partition("[")[0] for row in BAD_REQUESTS if row.path == RISK} - {""}
+    assert of_risk == set(pb.AssessRiskRequest.DESCRIPTOR.fields_by_name)
 
 
 @pytest.mark.parametrize("row", BAD_REQUESTS, ids=lambda row: row.name)
@@ -115,14 +120,29 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
         pregame_margin=math.inf,
         quantile_levels=[0.5, 1.0],
         model_version="nope",  # looked for once the rest is right
+        market=Market(
+            line=math.nan,
+            horizon=cast("Any", 7),
+            home=Odds(decimal=1.0),
+            away=Odds(american=50),
+            bankroll=-1.0,
+            confidence_threshold=2.0,
+        ),
     )
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
     fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team", "alpha", "pregame_margin"]
-    assert list(alone.violations) == [*fields, "quantile_levels[1]"]
+    of_market = ["horizon", "line", "home.decimal", "away.american", "bankroll", "confidence_threshold"]
+    assert list(alone.violations) == [*fields, "quantile_levels[1]", *(f"market.{field}" for field in of_market)]
     assert all("; expected " in description for description in alone.violations.values())
     [result] = batch_of(channel, [wrong.SerializeToString()])
     assert {each.field: each.description for each in result.error.field_violations} == alone.violations
+
+
+def test_of_a_risk_s_pattern_and_points_both_are_named(channel: grpc.Channel) -> None:
+    body = pb.AssessRiskRequest(pattern=[1.0], total_points=501).SerializeToString()
+    alone = refusal(channel, RISK, body)
+    assert (alone.reason, list(alone.violations)) == ("INVALID_PATTERN", ["pattern", "total_points"])
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

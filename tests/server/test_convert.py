@@ -12,7 +12,8 @@ from tests.support import release_0_1_0
 from tests.support.calls import GAME, PATTERN
 from tests.support.every_minute import HOME_EDGE, EveryMinuteForecaster
 
-from dejavu.v1 import forecast_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
+from dejavu_models.betting import Market
 from dejavu_models.errors import (
     InvalidAlpha,
     InvalidGameId,
@@ -23,12 +24,16 @@ from dejavu_models.errors import (
     InvalidQuantile,
     InvalidTeam,
 )
-from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_models.types import Adaptation, AdaptationMode, ForecastQuery, Horizon, Interval, ScorePattern
 from dejavu_server import convert
 from dejavu_server.ledger import canonical
 from dejavu_server.records import IssuedForecast
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
+ADAPTATION = Adaptation(AdaptationMode.SHADOW, Interval(0.5, 21.5), Interval(1.0, 21.0), 40, 0.95, 0.9)
 
 
 def issued(**changes: Any) -> IssuedForecast:
@@ -39,14 +44,17 @@ def issued(**changes: Any) -> IssuedForecast:
         away_team="GSW",
         explain=True,
         quantile_levels=(0.9, 0.25),
+        record=True,
+        market=MARKET,
     )
+    forecast = EveryMinuteForecaster().forecast_many([query])[0]
     record = IssuedForecast(
         game_id=GAME,
         home_team="BKN",
         away_team="GSW",
         pattern=query.pattern,
         pregame_margin=None,
-        forecast=EveryMinuteForecaster().forecast_many([query])[0],
+        forecast=replace(forecast, calibration_sequence=5, adaptation=ADAPTATION),
         generated_time=NOW,
         expires_time=NOW + timedelta(minutes=5),
         sequence=7,
@@ -90,6 +98,7 @@ def test_every_field_is_read() -> None:
         pregame_margin=0.0,
         explain=True,
         quantile_levels=(0.5, 0.1, 0.5),
+        record=True,
     )
 
 
@@ -142,6 +151,7 @@ def test_a_pattern_that_is_too_long_is_told_what_its_horizon_takes(horizon: Any,
 def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bool, explained: bool) -> None:
     question = convert.question(predict_request(game_id=game_id, return_explanation=asked))
     assert question.query.explain is explained
+    assert question.query.record is (game_id != "")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +216,20 @@ def test_that_both_teams_are_the_same_is_told_beside_other_faults() -> None:
     assert [str(fault) for fault in refused.value.others] == ["away_team: NYK; expected another team than home_team"]
 
 
+PRICES = st.builds(market_pb2.Odds, decimal=st.floats()) | st.builds(
+    market_pb2.Odds, american=st.integers(-(2**31), 2**31 - 1)
+)
+MARKETS = st.builds(
+    market_pb2.Market,
+    line=st.floats() | st.integers(-10, 10).map(float),
+    horizon=st.integers(-1, 3),
+    home=st.none() | PRICES,
+    away=st.none() | PRICES,
+    bankroll=st.none() | st.floats(),
+    confidence_threshold=st.none() | st.floats(),
+)
+
+
 @given(
     prediction_request=st.builds(
         prediction_service_pb2.PredictRequest,
@@ -219,6 +243,7 @@ def test_that_both_teams_are_the_same_is_told_beside_other_faults() -> None:
         pregame_margin=st.none() | st.floats(),
         model_version=st.text(),
         quantile_levels=st.lists(st.floats(), max_size=120),
+        market=st.none() | MARKETS,
     )
 )
 def test_whatever_is_sent_is_a_question_or_a_refused_field(
@@ -228,7 +253,7 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(
     try:
         assert convert.question(prediction_request).query.pattern.minutes == len(prediction_request.pattern)
     except InvalidInput as error:
-        refused = error.field.partition("[")[0]
+        refused = error.field.partition("[")[0].partition(".")[0]
     assert refused in {"", *prediction_request.DESCRIPTOR.fields_by_name}
 
 
@@ -265,10 +290,38 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
-    message = convert.forecast_message(issued(), explanation=True)
+    message = convert.forecast_message(issued(), explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
+    adaptation = message.adaptation
+    assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
     explanation = message.explanation
     assert {field.name for field, _ in explanation.ListFields()} == set(explanation.DESCRIPTOR.fields_by_name)
+
+
+def test_a_distribution_is_told_only_where_it_is_wanted() -> None:
+    assert len(convert.forecast_message(issued(), explanation=False, distribution=True).distribution) == 50
+    assert not convert.forecast_message(issued(), explanation=False).distribution
+
+
+def test_what_outcomes_taught_is_told() -> None:
+    message = convert.forecast_message(issued(), explanation=False)
+    assert message.calibration_sequence == 5
+    assert message.adaptation == forecast_pb2.Adaptation(
+        mode=forecast_pb2.ADAPTATION_MODE_SHADOW,
+        adapted_lower=0.5,
+        adapted_upper=21.5,
+        static_lower=1.0,
+        static_upper=21.0,
+        rolling_games=40,
+        rolling_coverage=0.95,
+        static_rolling_coverage=0.9,
+    )
+    untaught = replace(issued().forecast, adaptation=Adaptation(AdaptationMode.ON, Interval(0, 1), Interval(0, 1)))
+    message = convert.forecast_message(issued(forecast=untaught), explanation=False)
+    assert message.adaptation.mode == forecast_pb2.ADAPTATION_MODE_ON
+    assert not message.adaptation.HasField("rolling_coverage")
+    plain = replace(untaught, adaptation=None)
+    assert not convert.forecast_message(issued(forecast=plain), explanation=False).HasField("adaptation")
 
 
 def test_what_nobody_knows_is_absent_not_zero() -> None:

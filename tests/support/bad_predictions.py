@@ -15,6 +15,7 @@ from tests.support.calls import GAME, PATTERN
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.market_pb2 import Market, Odds
 from dejavu_feed.names import team_code
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
@@ -253,6 +254,47 @@ def _horizons_and_versions() -> list[BadRequest]:
     return rows
 
 
+def market(**fields: Any) -> Market:
+    """Odds that are weighed, unless fields make them such as cannot be."""
+    return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
+
+
+def _markets() -> list[BadRequest]:
+    line, decimal = "a multiple of 0.5 within ±100", "a number above 1, at most 1000"
+    american, threshold = "100 to 99900, or at most −100", "a number from 0 on, below 1"
+    cases: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("line", f"{value}", line, {"line": value})
+        for value in (5.25, 100.5, -1e9, math.nan, math.inf, -math.inf, 5e-324)
+    ]
+    for side in ("home", "away"):
+        cases += [
+            (f"{side}.decimal", f"{value}", decimal, {side: Odds(decimal=value)})
+            for value in (1.0, 0.0, -1.91, 1000.5, math.nan, math.inf)
+        ]
+        cases += [
+            (f"{side}.american", f"{value}", american, {side: Odds(american=value)})
+            for value in (0, 99, -99, 99_901, 2**31 - 1)
+        ]
+        cases += [(side, "no price", "decimal or american odds", {side: odds}) for odds in (None, Odds())]
+    cases += [("bankroll", f"{v}", "above 0", {"bankroll": v}) for v in (0.0, -1.0, math.nan, math.inf)]
+    cases += [
+        ("confidence_threshold", f"{v}", threshold, {"confidence_threshold": v}) for v in (1.0, -0.1, 55.0, math.nan)
+    ]
+    cases += [("horizon", f"{h}", "a value of dejavu.v1.Horizon: 0, 1, 2", {"horizon": h}) for h in (3, -1)]
+    cases += [("horizon", "final", "the request's, halftime, or none", {"horizon": HORIZON_FINAL})]
+    return [
+        _predict(
+            f"market {place}: {field} {found}",
+            "INVALID_MARKET",
+            f"market.{field}",
+            found,
+            expected,
+            market=market(**fields),
+        )
+        for place, (field, found, expected, fields) in enumerate(cases)
+    ]
+
+
 OF_PREDICT = [
     *_lengths(),
     *_values(),
@@ -262,4 +304,5 @@ OF_PREDICT = [
     *_margins(),
     *_quantiles(),
     *_horizons_and_versions(),
+    *_markets(),
 ]

@@ -10,13 +10,15 @@ import struct
 from typing import Any
 
 from grpc_health.v1 import health_pb2
-from tests.support.bad_predictions import INVALID, NOT_FOUND, OF_PREDICT, PREDICT, SLOTS, BadRequest, good
+from tests.support.bad_predictions import INVALID, NOT_FOUND, OF_PREDICT, PREDICT, SLOTS, BadRequest, good, market
 from tests.support.calls import GAME, PATTERN
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.market_pb2 import Odds
 
 BATCH = "/dejavu.v1.PredictionService/PredictBatch"
 STREAM = "/dejavu.v1.PredictionService/StreamPredictions"
+RISK = "/dejavu.v1.PredictionService/AssessRisk"
 MODELS = "/dejavu.v1.ModelService/ListModels"
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -45,6 +47,7 @@ def _no_messages() -> list[BadRequest]:
         _no_message("PredictBatch", "a request in it that is no message", BATCH, b"\x0a\x01\x0c"),
         _no_message("StreamPredictions", "a game id that is no UTF-8", STREAM, b"\x0a\x02\xff\xfe"),
         _no_message("StreamPredictions", "noise", STREAM, b"\xff\xff"),
+        _no_message("AssessRisk", "noise", RISK, b"\xff\xff"),
         _no_message("ListModels", "noise", MODELS, b"\xff\xff"),
         _no_message("Check", "a service that is no UTF-8", CHECK, b"\x0a\x01\xff"),
         _no_message("Watch", "noise", WATCH, b"\xff\xff"),
@@ -128,6 +131,39 @@ def _streams() -> list[BadRequest]:
     ]
 
 
+def _risks() -> list[BadRequest]:
+    lengths, bound = "2 to 47", "a finite number within ±200"
+    cases: list[tuple[str, str, str, str, dict[str, Any]]] = [
+        ("INVALID_PATTERN", "pattern", f"{n} slots", lengths, {"pattern": [0.0] * n}) for n in (0, 1, 48, 100_000)
+    ]
+    cases += [
+        ("INVALID_PATTERN", "pattern[1]", f"{value}", bound, {"pattern": [0.0, value]})
+        for value in (math.nan, math.inf, -math.inf, 200.5)
+    ]
+    cases += [
+        ("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, {"pattern": [0.0, -7.5], "total_points": total})
+        for total, expected in (
+            (0, "8 (the lead) to 500"),
+            (7, "8 (the lead) to 500"),
+            (501, "to 500"),
+            (2**32 - 1, "to 500"),
+        )
+    ]
+    return [
+        BadRequest(
+            f"AssessRisk {place}: {field} {found}",
+            RISK,
+            pb.AssessRiskRequest(**fields).SerializeToString(),
+            INVALID,
+            reason,
+            field,
+            found,
+            expected,
+        )
+        for place, (reason, field, found, expected, fields) in enumerate(cases)
+    ]
+
+
 def _services() -> list[BadRequest]:
     cases = [("unknown", "nope", "'nope'"), ("NUL", "\0", "'\\x00'"), ("a megabyte", "x" * 2**20, "1048576 characters")]
     return [
@@ -145,7 +181,7 @@ def _services() -> list[BadRequest]:
     ]
 
 
-BAD_REQUESTS = [*OF_PREDICT, *_no_messages(), *_batches(), *_streams(), *_services()]
+BAD_REQUESTS = [*OF_PREDICT, *_no_messages(), *_batches(), *_streams(), *_risks(), *_services()]
 
 ACCEPTED: dict[str, tuple[str, bytes]] = {
     "Predict: a field that a later release may know": (PREDICT, good().SerializeToString() + b"\x82\x7d\x03abc"),
@@ -164,6 +200,18 @@ ACCEPTED: dict[str, tuple[str, bytes]] = {
     "Predict: a margin at its bound": (PREDICT, good(pregame_margin=-200.0).SerializeToString()),
     "Predict: 99 quantiles, of one level": (PREDICT, good(quantile_levels=[0.5] * 99).SerializeToString()),
     "Predict: quantiles from above": (PREDICT, good(quantile_levels=[0.9, 0.5, 0.1]).SerializeToString()),
+    "Predict: a market at the half": (PREDICT, good(market=market(horizon=1)).SerializeToString()),
+    "Predict: a market at its bounds": (
+        PREDICT,
+        good(
+            market=market(line=-100.0, home=Odds(decimal=1000), away=Odds(american=-(2**31)), confidence_threshold=0.0)
+        ).SerializeToString(),
+    ),
+    "AssessRisk: two slots and no points": (RISK, pb.AssessRiskRequest(pattern=[0, 0]).SerializeToString()),
+    "AssessRisk: points as many as the lead": (
+        RISK,
+        pb.AssessRiskRequest(pattern=[0.0, -20.0], total_points=20).SerializeToString(),
+    ),
     "PredictBatch: a batch of 1000": (BATCH, pb.PredictBatchRequest(requests=[good()] * 1000).SerializeToString()),
     "StreamPredictions: the same id 2000 times": (
         STREAM,

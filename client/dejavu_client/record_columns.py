@@ -1,0 +1,228 @@
+"""The columns of what is exported from the record: their names, kinds and where each value stands.
+
+Names and kinds stay from release to release; columns may be added at the end. docs/clients.md has them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1.forecast_pb2 import (
+    ADAPTATION_MODE_ON,
+    ADAPTATION_MODE_SHADOW,
+    HORIZON_FINAL,
+    HORIZON_HALFTIME,
+    Adaptation,
+    Horizon,
+)
+from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MarketAnswer
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement
+from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
+
+Value = str | int | float | bool | datetime | list[float] | None
+RowT = TypeVar("RowT")
+PartT = TypeVar("PartT")
+
+
+class Kind(enum.Enum):
+    """What the values of a column are; any may be missing."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    REAL = "real"
+    FLAG = "flag"
+    TIME = "time"
+    REALS = "reals"
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[RowT]):
+    """A column.
+
+    Attributes:
+        pick: its value in a row; None where there is none.
+    """
+
+    name: str
+    kind: Kind
+    pick: Callable[[RowT], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class FigureRow:
+    """One figure of a scorecard, and what it is of; a file of scorecards has a row for each.
+
+    Attributes:
+        scope: what counted.
+        figure: its name.
+        alpha: the miscoverage rate, where it is about intervals.
+        games, forecasts: how many it is of.
+        rank: the model version's place, on a leaderboard.
+    """
+
+    scope: ScoreFilter
+    figure: str
+    value: float
+    games: int
+    forecasts: int
+    lower: float | None = None
+    upper: float | None = None
+    alpha: float | None = None
+    rank: int | None = None
+
+
+_HORIZONS = {HORIZON_HALFTIME: "half", HORIZON_FINAL: "final"}
+_MODES = {ADAPTATION_MODE_SHADOW: "shadow", ADAPTATION_MODE_ON: "on"}
+_SIDES = {MARKET_SIDE_HOME: "home", MARKET_SIDE_AWAY: "away"}
+
+
+def horizon_name(horizon: Horizon.ValueType) -> str:
+    """A horizon as the command line and files call it: half or final; both, if it is neither."""
+    return _HORIZONS.get(horizon, "both")
+
+
+def time_of(timestamp: Timestamp) -> datetime:
+    """A moment, aware, in UTC."""
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def _outcome(pick: Callable[[Outcome], Value]) -> Callable[[RecordedPrediction], Value]:
+    return lambda row: pick(row.outcome) if row.HasField("outcome") else None
+
+
+def _settled(pick: Callable[[Settlement], Value]) -> Callable[[RecordedPrediction], Value]:
+    return lambda row: pick(row.settlement) if row.HasField("settlement") else None
+
+
+def _adapted(pick: Callable[[Adaptation], Value]) -> Callable[[RecordedPrediction], Value]:
+    return lambda row: pick(row.forecast.adaptation) if row.forecast.HasField("adaptation") else None
+
+
+def _quoted(pick: Callable[[MarketAnswer], Value]) -> Callable[[RecordedPrediction], Value]:
+    return lambda row: pick(row.market_answer) if row.HasField("market_answer") else None
+
+
+def _bankroll(row: RecordedPrediction) -> Value:
+    if not row.HasField("market"):
+        return None
+    return row.market.bankroll if row.market.HasField("bankroll") else 1.0
+
+
+PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
+    Column("sequence", Kind.INTEGER, lambda row: row.forecast.sequence),
+    Column("revision", Kind.INTEGER, lambda row: row.forecast.revision),
+    Column("superseded", Kind.FLAG, lambda row: row.superseded),
+    Column("game_id", Kind.TEXT, lambda row: row.forecast.game_id),
+    Column("home_team", Kind.TEXT, lambda row: row.forecast.home_team or None),
+    Column("away_team", Kind.TEXT, lambda row: row.forecast.away_team or None),
+    Column("horizon", Kind.TEXT, lambda row: horizon_name(row.forecast.horizon)),
+    Column("elapsed_minutes", Kind.INTEGER, lambda row: row.forecast.elapsed_minutes),
+    Column("model_version", Kind.TEXT, lambda row: row.forecast.model_version),
+    Column("generated_time", Kind.TIME, lambda row: time_of(row.forecast.generated_time)),
+    Column("alpha", Kind.REAL, lambda row: row.forecast.alpha),
+    Column("point_forecast", Kind.REAL, lambda row: row.forecast.point_forecast),
+    Column("interval_lower", Kind.REAL, lambda row: row.forecast.interval_lower),
+    Column("interval_upper", Kind.REAL, lambda row: row.forecast.interval_upper),
+    Column("home_lead_probability", Kind.REAL, lambda row: row.forecast.home_lead_probability),
+    Column(
+        "expected_margin",
+        Kind.REAL,
+        lambda row: row.forecast.expected_margin if row.forecast.HasField("expected_margin") else None,
+    ),
+    Column("last_differential", Kind.REAL, lambda row: row.pattern[-1] if row.pattern else None),
+    Column("calibration_sequence", Kind.INTEGER, lambda row: row.forecast.calibration_sequence),
+    Column("adaptation_mode", Kind.TEXT, _adapted(lambda adaptation: _MODES.get(adaptation.mode))),
+    Column("adapted_lower", Kind.REAL, _adapted(lambda adaptation: adaptation.adapted_lower)),
+    Column("adapted_upper", Kind.REAL, _adapted(lambda adaptation: adaptation.adapted_upper)),
+    Column("static_lower", Kind.REAL, _adapted(lambda adaptation: adaptation.static_lower)),
+    Column("static_upper", Kind.REAL, _adapted(lambda adaptation: adaptation.static_upper)),
+    Column("outcome", Kind.INTEGER, _outcome(lambda outcome: outcome.differential)),
+    Column("outcome_observed_time", Kind.TIME, _outcome(lambda outcome: time_of(outcome.observed_time))),
+    Column("outcome_sequence", Kind.INTEGER, _outcome(lambda outcome: outcome.sequence)),
+    Column("outcome_revision", Kind.INTEGER, _outcome(lambda outcome: outcome.revision)),
+    Column("error", Kind.REAL, _settled(lambda settlement: settlement.error)),
+    Column("absolute_error", Kind.REAL, _settled(lambda settlement: settlement.absolute_error)),
+    Column("persistence_absolute_error", Kind.REAL, _settled(lambda settlement: settlement.persistence_absolute_error)),
+    Column("covered", Kind.FLAG, _settled(lambda settlement: settlement.covered)),
+    Column("brier", Kind.REAL, _settled(lambda settlement: settlement.brier)),
+    Column("crps", Kind.REAL, _settled(lambda told: told.crps if told.HasField("crps") else None)),
+    Column("market_line", Kind.REAL, lambda row: row.market.line if row.HasField("market") else None),
+    Column("market_bankroll", Kind.REAL, _bankroll),
+    Column("market_home_odds", Kind.REAL, _quoted(lambda answer: answer.home.decimal_odds)),
+    Column("market_away_odds", Kind.REAL, _quoted(lambda answer: answer.away.decimal_odds)),
+    Column("market_home_win_probability", Kind.REAL, _quoted(lambda answer: answer.home.win_probability)),
+    Column("market_away_win_probability", Kind.REAL, _quoted(lambda answer: answer.away.win_probability)),
+    Column("market_push_probability", Kind.REAL, _quoted(lambda answer: answer.push_probability)),
+    Column("market_home_expected_value", Kind.REAL, _quoted(lambda answer: answer.home.expected_value)),
+    Column("market_away_expected_value", Kind.REAL, _quoted(lambda answer: answer.away.expected_value)),
+    Column("market_side", Kind.TEXT, _quoted(lambda answer: _SIDES.get(answer.side))),
+    Column("market_stake", Kind.REAL, _quoted(lambda answer: answer.stake)),
+    Column("pattern", Kind.REALS, lambda row: list(row.pattern)),
+    Column("distribution", Kind.REALS, lambda row: list(row.forecast.distribution) or None),
+)
+"""Of a recorded forecast; times are in UTC, differentials and errors in points."""
+
+
+FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
+    Column("rank", Kind.INTEGER, lambda row: row.rank),
+    Column("model_version", Kind.TEXT, lambda row: row.scope.model_version or None),
+    Column("horizon", Kind.TEXT, lambda row: horizon_name(row.scope.horizon)),
+    Column("from_date", Kind.TEXT, lambda row: row.scope.from_date or None),
+    Column("to_date", Kind.TEXT, lambda row: row.scope.to_date or None),
+    Column(
+        "min_minutes", Kind.INTEGER, lambda row: row.scope.min_minutes if row.scope.HasField("min_minutes") else None
+    ),
+    Column(
+        "max_minutes", Kind.INTEGER, lambda row: row.scope.max_minutes if row.scope.HasField("max_minutes") else None
+    ),
+    Column("figure", Kind.TEXT, lambda row: row.figure),
+    Column("alpha", Kind.REAL, lambda row: row.alpha),
+    Column("value", Kind.REAL, lambda row: row.value),
+    Column("lower", Kind.REAL, lambda row: row.lower),
+    Column("upper", Kind.REAL, lambda row: row.upper),
+    Column("games", Kind.INTEGER, lambda row: row.games),
+    Column("forecasts", Kind.INTEGER, lambda row: row.forecasts),
+)
+"""Of a figure of a scorecard, or of a leaderboard."""
+
+_FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier")
+_MARKET_FIGURES = ("markets", "bets", "staked", "profit", "roi", "total_return", "sharpe", "max_drawdown")
+_OPTIONAL = {"roi", "sharpe"}
+
+
+def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
+    """A scorecard's figures, one by one; none of a scorecard without games."""
+    if not scorecard.games:
+        return
+    games, forecasts = scorecard.games, scorecard.forecasts
+    for name in _FIGURES:
+        if scorecard.HasField(name):  # type: ignore[arg-type]
+            figure: Figure = getattr(scorecard, name)
+            lower = figure.lower if figure.HasField("lower") else None
+            upper = figure.upper if figure.HasField("upper") else None
+            yield FigureRow(scope, name, figure.value, games, forecasts, lower, upper, rank=rank)
+    yield FigureRow(scope, "ece", scorecard.ece, games, forecasts, rank=rank)
+    for held in scorecard.coverage:
+        of = (held.games, held.forecasts)
+        yield FigureRow(scope, "coverage", held.coverage, *of, held.lower, held.upper, held.alpha, rank)
+        yield FigureRow(scope, "mean_width", held.mean_width, *of, alpha=held.alpha, rank=rank)
+    if scorecard.HasField("market"):
+        market = scorecard.market
+        for name in _MARKET_FIGURES:
+            if name not in _OPTIONAL or market.HasField(name):  # type: ignore[arg-type]
+                yield FigureRow(scope, f"market_{name}", float(getattr(market, name)), games, forecasts, rank=rank)
+
+
+def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iterator[FigureRow]:
+    """The figures of every model version of a leaderboard, best first."""
+    for row in rows:
+        of_version = ScoreFilter()
+        of_version.CopyFrom(scope)
+        of_version.model_version = row.model_version
+        yield from figure_rows(of_version, row.scorecard, row.rank)

@@ -17,7 +17,7 @@ from tests.support.every_minute import HOME_EDGE, EveryMinuteForecaster
 from tests.support.forecasters import PersistenceForecaster
 from tests.support.servers import async_worker
 
-from dejavu.v1 import forecast_pb2, model_service_pb2
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -200,6 +200,53 @@ async def test_quantiles_come_as_asked_for_and_are_not_recorded(
     assert event.forecast.sequence == first.sequence
     assert not event.forecast.quantiles
     stream.cancel()
+
+
+def market(home: float, away: float = 1.5, line: float = 5.5) -> market_pb2.Market:
+    home_price, away_price = market_pb2.Odds(decimal=home), market_pb2.Odds(decimal=away)
+    return market_pb2.Market(line=line, home=home_price, away=away_price, bankroll=1000.0)
+
+
+async def test_odds_are_weighed_by_the_forecast_alone_and_in_a_batch(service: PredictionServiceAsyncStub) -> None:
+    request = pb.PredictRequest(pattern=PATTERN, market=market(1.5))  # it leads by 11
+    alone = await service.Predict(request)
+    assert alone.market.side == market_pb2.MARKET_SIDE_HOME
+    assert alone.market.home.win_probability == pytest.approx(0.859, abs=0.001)
+    assert alone.market.home.expected_value == pytest.approx(1.5 * alone.market.home.win_probability - 1)
+    assert alone.market.stake == pytest.approx(50.0)  # the cap: a twentieth of the bankroll
+    assert alone.market.confidence_met
+    without = pb.PredictRequest(pattern=PATTERN)
+    dear = pb.PredictRequest(pattern=PATTERN, market=market(1.05))
+    batch = await service.PredictBatch(pb.PredictBatchRequest(requests=[request, without, dear]))
+    assert batch.results[0].market == alone.market
+    assert not batch.results[1].HasField("market")
+    assert batch.results[2].market.side == market_pb2.MARKET_SIDE_UNSPECIFIED
+    assert batch.results[2].market.stake == 0.0
+    assert not (await service.Predict(without)).HasField("market")
+
+
+async def test_each_caller_is_answered_the_own_odds_and_the_forecast_stands(
+    service: PredictionServiceAsyncStub,
+) -> None:
+    plain = await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME))
+    first = await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME, market=market(1.5)))
+    second = await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME, market=market(1.7)))
+    assert plain.forecast == first.forecast == second.forecast
+    assert not plain.HasField("market")
+    assert (first.market.home.decimal_odds, second.market.home.decimal_odds) == (1.5, 1.7)
+    assert first.market.home.expected_value < second.market.home.expected_value
+
+
+async def test_how_unsettled_a_game_is_is_told(service: PredictionServiceAsyncStub) -> None:
+    wild = [10, -10, 10, -10, 10, -10, 10, -10]
+    answer = await service.AssessRisk(pb.AssessRiskRequest(pattern=wild, total_points=60))
+    assert [factor.name for factor in answer.factors] == ["volatility", "swing", "pace", "trend"]
+    assert answer.score == pytest.approx(sum(factor.contribution for factor in answer.factors))
+    assert answer.level == market_pb2.RISK_LEVEL_HIGH
+    assert any(warning.startswith("The lead changed hands 6 times") for warning in answer.warnings)
+    calm = await service.AssessRisk(pb.AssessRiskRequest(pattern=[0] * 18))
+    assert [factor.name for factor in calm.factors] == ["volatility", "swing", "trend"]
+    assert (calm.score, calm.level) == (0.0, market_pb2.RISK_LEVEL_LOW)
 
 
 async def test_teams_are_answered_by_their_codes_and_corrected_ones_are_a_new_revision(

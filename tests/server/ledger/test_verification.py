@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from tests.support import release_0_1_0
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 
 from dejavu_server.ledger import (
+    Durability,
     Ledger,
     LedgerCorrupt,
     LedgerSchemaError,
     LedgerUnavailable,
+    engine,
+    upgrade,
     verify,
 )
 
@@ -40,9 +44,9 @@ async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str)
         ("UPDATE entries SET hash = zeroblob(32) WHERE sequence = 3", "3"),
         ("DELETE FROM entries WHERE sequence = 2", "3"),
         ("UPDATE entries SET sequence = 9 WHERE sequence = 2", "3"),
-        ("UPDATE forecasts SET revision = 5 WHERE sequence = 2", "entry 2: its index row"),
-        ("UPDATE forecasts SET pattern = '[1.0]' WHERE sequence = 4", "entry 4: its index row"),
-        ("DELETE FROM forecasts WHERE sequence = 1", "entry 1: its index row"),
+        ("UPDATE forecasts SET revision = 5 WHERE sequence = 2", "entry 2: its row of forecasts"),
+        ("UPDATE forecasts SET pattern = '[1.0]' WHERE sequence = 4", "entry 4: its row of forecasts"),
+        ("DELETE FROM forecasts WHERE sequence = 1", "entry 1: its row of forecasts"),
         ("DELETE FROM entries WHERE sequence = 4", "without an entry"),
         ("UPDATE ledger SET ledger_id = 'ffffffffffffffffffffffffffffffff'", "identity"),
         ("DELETE FROM ledger", "identity"),
@@ -71,18 +75,33 @@ async def test_a_pruned_ledger_is_still_a_chain(ledger: Ledger, url: str, tmp_pa
     assert (kept.entries, kept.sequence, kept.hash) == (3, 5, whole.hash)
 
 
-async def test_a_ledger_of_release_0_1_0_is_verified_and_gone_on_with(url: str, tmp_path: Path) -> None:
-    await (await Ledger.open(url)).close()
-    hash_ = release_0_1_0.record(tmp_path / "ledger.db", replace(issued(bare=True), sequence=1))
+async def test_a_ledger_of_release_0_1_0_is_verified_once_it_is_migrated_and_gone_on_with(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    _make_as_0_1_0(path)
+    hash_ = release_0_1_0.record(path, replace(issued(bare=True), sequence=1))
+    with pytest.raises(LedgerSchemaError, match="starting the server once"):
+        verify(url)
+    ledger = await Ledger.open(url)
     old = verify(url)
     assert (old.entries, old.hash) == (1, hash_.hex())
-    ledger = await Ledger.open(url)
     [kept] = await ledger.read_after(0, 10)
     assert await ledger.commit([issued()]) == [kept], "the same pattern and teams: it stands as it was recorded"
-    [corrected] = await ledger.commit([issued(pattern=(0.0, 2.0, 3.0))])
+    [corrected] = await recorded(ledger, issued(pattern=(0.0, 2.0, 3.0)))
     assert (corrected.sequence, corrected.revision) == (2, 1)
     await ledger.close()
     assert verify(url).entries == 2
+
+
+def _make_as_0_1_0(path: Path) -> None:
+    path.touch()
+    writing = engine.writing(path, Durability.PROCESS)
+    with writing.begin() as connection:
+        config = upgrade._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "ledger_0001")
+    writing.dispose()
 
 
 def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> None:

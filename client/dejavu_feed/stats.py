@@ -78,7 +78,7 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
     found = next((s for s in sets if isinstance(s, Mapping) and s.get("name") == "LeagueGameLog"), None)
     if found is None:
         raise MalformedFeed("payload.resultSets holds no LeagueGameLog")
-    headers = _get(found, "headers", list, "LeagueGameLog")
+    headers = [str(header) for header in _get(found, "headers", list, "LeagueGameLog")]
     if missing := [column for column in _COLUMNS if column not in headers]:
         raise MalformedFeed(f"LeagueGameLog lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
     games: dict[str, list[dict[str, Any]]] = {}
@@ -135,9 +135,10 @@ def read_course(payload: object, game: ListedGame) -> Course:
     actions = _get(plays, "actions", list, "game")
     if not actions:
         raise IncompleteGame("the NBA has no plays of it")
+    scores = _scores([row for action in actions if (row := _row(action)) is not None])
     home = _home(actions, game)
     (away,) = game.points.keys() - {home}
-    course = Course(home, away, _scores([row for action in actions if (row := _row(action)) is not None]))
+    course = Course(home, away, scores)
     if course.points != dict(game.points):
         told, listed = (
             ", ".join(f"{team} {points[team]}" for team in (home, away)) for points in (course.points, game.points)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,10 +28,13 @@ Fault = Callable[[Response], Response]
 
 TYPES = {"RS": "Regular Season", "PI": "PlayIn", "PO": "Playoffs"}
 PREFIXES = {"RS": "002", "PI": "005", "PO": "004"}
-LOG_HEADERS = (
-    "SEASON_ID TEAM_ID TEAM_ABBREVIATION TEAM_NAME GAME_ID GAME_DATE MATCHUP WL MIN FGM FGA FG_PCT FG3M FG3A FG3_PCT FTM"
-    " FTA FT_PCT OREB DREB REB AST STL BLK TOV PF PTS PLUS_MINUS VIDEO_AVAILABLE"
-).split()
+# fmt: off
+LOG_HEADERS = [
+    "SEASON_ID", "TEAM_ID", "TEAM_ABBREVIATION", "TEAM_NAME", "GAME_ID", "GAME_DATE", "MATCHUP", "WL", "MIN", "FGM",
+    "FGA", "FG_PCT", "FG3M", "FG3A", "FG3_PCT", "FTM", "FTA", "FT_PCT", "OREB", "DREB", "REB", "AST", "STL", "BLK",
+    "TOV", "PF", "PTS", "PLUS_MINUS", "VIDEO_AVAILABLE",
+]
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Asked(NamedTuple):
 
 
 def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> list[PlayedOnce]:
-    """Simulated games of a season: so many regular ones (the second on neutral ground), one play-in, one playoff game."""
+    """Simulated games of a season: regular ones (the second on neutral ground), one play-in and one playoff game."""
     rng = random.Random(seed)
     games = []
     for number, kind in enumerate(["RS"] * regular + ["PI", "PO"], 1):
@@ -107,6 +111,7 @@ def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> d
     return {"resource": "leaguegamelog", "parameters": parameters, "resultSets": sets}
 
 
+@lru_cache(maxsize=256)
 def plays_payload(game: PlayedOnce) -> dict[str, Any]:
     """PlayByPlayV3: shots with the score, rebounds without; period ends with it; numbers that rise with gaps."""
     actions: list[dict[str, Any]] = []
@@ -151,7 +156,7 @@ class StatsStandIn:
 
     Attributes:
         games: what it knows; may be changed while it runs.
-        faults: by game id or season type, what is put in the place of the next answers, first to last; the rest is true.
+        faults: by game id or season type, what takes the place of the next answers, first to last; then all is true.
         on_request: called with each request before it is answered.
         asked: every request, in order of arrival.
     """

@@ -7,7 +7,6 @@ whoever kept it can show later that the past is another one (see verification.py
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -129,8 +128,8 @@ class Signer:
         """Stops; to be called before the ledger is closed. May be called again."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
+            self._task = None
 
     async def keep(self) -> Checkpoint | None:
         """Writes the signed head into the ledger; None if it has not moved, or another worker just did.

@@ -105,17 +105,18 @@ def read_public_key(path: Path) -> bytes:
 def _load(path: Path) -> Ed25519PrivateKey:
     # Whatever is asked is asked of the file that is then read; a pipe without a writer must not keep it waiting.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise SigningUnavailable("the signing key can't be used: it is not a regular file")
-        if found.st_mode & 0o077:
-            mode = stat.S_IMODE(found.st_mode)
+        if mode & 0o077:
             raise SigningUnavailable(
-                f"the signing key can't be used: its file has mode {mode:04o}, open to others than its owner; "
-                "expected 0600"
+                f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, open to others than its "
+                "owner; expected 0600"
             )
-        content = file.read(_MOST_BYTES)
+        content = os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it asks for a password

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 from tests.support.subscribers import Subscriber, encode, new_hub, reached, started
 
 from dejavu.v1 import forecast_pb2
@@ -22,7 +22,7 @@ async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Hub) -> 
     await ledger.commit([issued(game(1))])
     async with Subscriber(hub) as subscriber:
         assert await ledger.place(await subscriber.heartbeat()) == 1
-        [stored] = await ledger.commit([issued(game(2))])
+        [stored] = await recorded(ledger, issued(game(2)))
         message = await subscriber.next()
         assert message.forecast == encode(stored)
         assert message.resume_token == ledger.token(2)
@@ -152,14 +152,13 @@ async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(
 
 async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(ledger: Ledger, hub: Hub) -> None:
     yesterday = datetime.now(UTC) - timedelta(hours=13)
-    stored = await ledger.commit(
-        [
-            issued(game(1), generated_time=yesterday),
-            issued(game(2), pattern=(1.0,)),
-            issued(game(3)),
-            issued(game(2), pattern=(2.0,)),
-            issued(game(2), horizon=Horizon.FINAL),
-        ]
+    stored = await recorded(
+        ledger,
+        issued(game(1), generated_time=yesterday),
+        issued(game(2), pattern=(1.0,)),
+        issued(game(3)),
+        issued(game(2), pattern=(2.0,)),
+        issued(game(2), horizon=Horizon.FINAL),
     )
     async with Subscriber(hub, current=True) as subscriber:
         messages = [await subscriber.next() for _ in range(3)]

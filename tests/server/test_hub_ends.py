@@ -18,7 +18,7 @@ from tests.support.subscribers import Subscriber, new_hub, started
 from dejavu.v1 import forecast_pb2
 from dejavu_server.hub import CATCHING_UP, Draining, Hub, StreamFailed
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 
 async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Hub) -> None:
@@ -150,7 +150,7 @@ async def test_the_hub_closes_the_tail_that_it_opened(ledger: Ledger, monkeypatc
     closed = asyncio.Event()
     tail = ledger.tail
 
-    async def watched(after: int) -> AsyncGenerator[list[IssuedForecast], None]:
+    async def watched(after: int) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
         try:
             async with aclosing(tail(after)) as pages:
                 async for page in pages:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 from tests.support.subscribers import encode, new_hub
 
 from dejavu.v1 import forecast_pb2
@@ -98,7 +98,7 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
         keeper.subscribe(ALL, "", False)
     hanging.set()
     await until(conditions, WELL)
-    assert (await keeper.commit([issued()]))[0].sequence == 1
+    assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
     await keeper.close()
 
 
@@ -114,7 +114,7 @@ async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(u
         await anext(stream)
     with pytest.raises(Draining):
         keeper.subscribe(ALL, "", False)
-    assert (await keeper.commit([issued()]))[0].sequence == 1
+    assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
     await keeper.close()
     await keeper.close()
     assert conditions.empty()

@@ -15,7 +15,7 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
-from dejavu_server.ledger import Ledger
+from dejavu_server.issuing import Recorder
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022300001"
@@ -78,7 +78,7 @@ def issued(
     )
 
 
-async def recorded(ledger: Ledger, *forecasts: IssuedForecast) -> list[IssuedForecast]:
+async def recorded(ledger: Recorder, *forecasts: IssuedForecast) -> list[IssuedForecast]:
     """What stands in a ledger for forecasts committed together, none of which comes too late."""
     stored = await ledger.commit(forecasts)
     found = [each for each in stored if isinstance(each, IssuedForecast)]

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 
 from dejavu_server.ledger import Ledger
 
@@ -65,7 +65,7 @@ async def main(url: str, first: int, count: int) -> None:
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
     for number in itertools.count(first) if count == 0 else range(first, first + count):
-        [stored] = await ledger.commit([issued(game(number))])
+        [stored] = await recorded(ledger, issued(game(number)))
         say(stored.sequence)
     await ledger.close()
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from dejavu_server.ledger import canonical, store
+from dejavu_server.ledger import Durability, canonical, engine, rows, upgrade
 from dejavu_server.records import IssuedForecast
 
 ENTRY = (
@@ -23,20 +23,30 @@ ENTRY = (
 """An entry of a ledger, in canonical form, character by character."""
 
 
+def make(database: Path) -> None:
+    """Makes an empty ledger as that release did."""
+    database.touch()
+    writing = engine.writing(database, Durability.PROCESS)
+    with writing.begin() as connection:
+        upgrade.upgrade(connection, "ledger_0001")
+    writing.dispose()
+
+
 def record(database: Path, forecast: IssuedForecast) -> bytes:
-    """Puts a forecast into an empty ledger, in its first place, as that release would have; returns the entry's hash.
+    """Puts a forecast behind a ledger's newest, as that release would have; returns the entry's hash.
 
     Args:
-        database: the ledger's file.
-        forecast: with an explanation and sequence 1.
+        database: the ledger's file, of that release or a later one.
+        forecast: with an explanation and its sequence.
     """
     draft = canonical.draft(forecast)
     payload = _pruned(json.loads(draft.payload), json.loads(ENTRY)["payload"])
     text = canonical.compose(canonical.FORECAST, canonical.dumps(payload), forecast.revision, forecast.sequence)
-    row = store.index_row(forecast, draft)
+    row = rows.forecast_row(forecast, draft)
     with closing(sqlite3.connect(database)) as connection, connection:
         [(ledger_id,)] = connection.execute("SELECT ledger_id FROM ledger")
-        hash_ = canonical.chain(canonical.genesis(ledger_id), text)
+        head = connection.execute("SELECT hash FROM entries ORDER BY sequence DESC").fetchone()
+        hash_ = canonical.chain(canonical.genesis(ledger_id) if head is None else head[0], text)
         connection.execute("INSERT INTO entries VALUES (?, 'forecast', ?, ?)", (forecast.sequence, text, hash_))
         columns = "(sequence, key, revision, pattern, game_id, horizon, generated_us)"
         places = ":" + columns[1:-1].replace(", ", ", :")

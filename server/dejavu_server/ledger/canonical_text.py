@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from dejavu_models.errors import InvalidInput
+
 FORECAST: Final = "forecast"
 OUTCOME: Final = "outcome"
 MARKET: Final = "market"
@@ -54,7 +56,7 @@ def reading(kind: str) -> Iterator[None]:
     """Turns what goes wrong while an entry's values are looked up into the ValueError that says what it is not."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, InvalidInput) as error:
         raise ValueError(f"not the canonical form of {_ARTICLES[kind]} {kind}: {error!r}") from error
 
 

@@ -24,8 +24,6 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _T = TypeVar("_T")
 
-index_row = forecast_row
-
 _KEYS_AT_ONCE = 500  # SQLite takes 32,766 parameters a statement, PostgreSQL's driver as many
 
 

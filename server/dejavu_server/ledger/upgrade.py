@@ -14,11 +14,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 
-def upgrade(connection: Connection) -> None:
-    """Migrates a database to the newest schema, in the connection's transaction."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Migrates a database to a schema, by default the newest, in the connection's transaction."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def revisions() -> list[str]:

@@ -15,6 +15,8 @@ from tests.support import release_0_1_0
 from tests.support.issued import issued
 
 from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
     Attribution,
     Explanation,
     Forecast,
@@ -63,17 +65,32 @@ explanations = st.builds(
     attribution=st.none() | attributions,
 )
 margins = st.floats(-200, 200)
+intervals = st.tuples(finite, finite).map(lambda ends: Interval(min(ends), max(ends)))
+adaptations = st.builds(
+    Adaptation,
+    mode=st.sampled_from(AdaptationMode),
+    adapted=intervals,
+    static=intervals,
+    rolling_games=st.integers(0, 100),
+    rolling_coverage=st.none() | st.floats(0, 1),
+    static_rolling_coverage=st.none() | st.floats(0, 1),
+)
+scores = st.floats(-6, 6).map(lambda score: round(score, 6))
 forecasts = st.builds(
     Forecast,
     horizon=st.sampled_from(Horizon),
     elapsed_minutes=st.integers(1, 47),
     alpha=st.floats(0, 1, exclude_min=True, exclude_max=True),
     point=finite,
-    interval=st.tuples(finite, finite).map(lambda ends: Interval(min(ends), max(ends))),
+    interval=intervals,
     home_lead_probability=st.floats(0, 1),
     model_version=text,
     explanation=st.none() | explanations,
     expected_margin=st.none() | margins,
+    calibration_sequence=st.integers(0, 2**63 - 1),
+    adaptation=st.none() | adaptations,
+    distribution=st.lists(finite, max_size=4).map(tuple),
+    static_scores=st.lists(scores, max_size=4).map(tuple),
 )
 all_issued = st.builds(
     IssuedForecast,
@@ -118,14 +135,15 @@ def test_the_form_is_what_it_is() -> None:
     """Programs that read ledgers, and proofs that were kept elsewhere, depend on every character of it."""
     form = written(replace(issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5), sequence=7, revision=2))
     assert form == (
-        '{"kind":"forecast","payload":{"forecast":{"elapsed_minutes":3,"expected_margin":5.5,'
+        '{"kind":"forecast","payload":{"forecast":{"adaptation":null,"calibration_sequence":0,'
+        '"distribution":[],"elapsed_minutes":3,"expected_margin":5.5,'
         '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.5],'
         '"similar_games":1.0},"baseline_prediction":-1.0,"calibration_games":1234,"dejavu_prediction":0.65,'
         '"dejavu_weight":0.4,"ensemble_forecast":1.25,"linear_prediction":0.75,"lstm_prediction":1.65,'
         '"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
         '"distance":1.5,"games":4,"home_team":"BOS","increment":4.0,"increment_spread":6.5}]},'
         '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
-        '"model_version":"v1","point":1.25},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
+        '"model_version":"v1","point":1.25,"static_scores":[]},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
         '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'
         '"revision":2,"sequence":7}'
     )
@@ -139,6 +157,14 @@ def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -
     assert canonical.parse(release_0_1_0.ENTRY) == expected
     assert expected.forecast.explanation is not None
     assert (expected.forecast.expected_margin, expected.forecast.explanation.attribution) == (None, None)
+    assert (expected.forecast.adaptation, expected.forecast.distribution) == (None, ())
+
+
+def test_static_scores_are_rounded_before_they_are_written() -> None:
+    scores = (-2.3263478740408408, 0.0, 2.3263478740408408)
+    draft = canonical.draft(replace(issued(), forecast=replace(issued().forecast, static_scores=scores)))
+    assert draft.issued.forecast.static_scores == (-2.326348, 0.0, 2.326348)
+    assert '"static_scores":[-2.326348,0.0,2.326348]' in draft.payload
 
 
 @law
@@ -228,6 +254,12 @@ def test_what_has_no_canonical_form_is_refused(unfit: IssuedForecast) -> None:
 @pytest.mark.parametrize("form", ["", "{}", "[]", "null", '{"kind":"other"}', '{"kind":"forecast","payload":{}}'])
 def test_what_is_no_canonical_form_is_not_read(form: str) -> None:
     with pytest.raises(ValueError):
+        canonical.parse(form)
+
+
+def test_a_pattern_that_none_can_have_is_not_read() -> None:
+    form = written(replace(issued(), sequence=1)).replace('"pattern":[0.0,2.0,-1.0]', '"pattern":[0.0,2.0,-1000.0]')
+    with pytest.raises(ValueError, match="not the canonical form of a forecast"):
         canonical.parse(form)
 
 

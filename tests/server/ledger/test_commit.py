@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.support.issued import GAME, game, issued
+from tests.support.issued import GAME, game, issued, recorded
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, store, verify
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeKnown, store, verify
 from dejavu_server.records import IssuedForecast
 
 
 async def places(ledger: Ledger, *forecasts: IssuedForecast) -> list[tuple[int, int]]:
-    return [(stored.sequence, stored.revision) for stored in await ledger.commit(forecasts)]
+    return [(stored.sequence, stored.revision) for stored in await recorded(ledger, *forecasts)]
 
 
 async def test_a_new_forecast_gets_the_next_place(ledger: Ledger) -> None:
@@ -132,7 +132,7 @@ class Held:
         self.groups: list[int] = []
         loop, append = asyncio.get_running_loop(), store.append
 
-        def held(connection: Any, drafts: Any) -> list[IssuedForecast]:
+        def held(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeKnown]:
             self.groups.append(len(drafts))
             loop.call_soon_threadsafe(self.entered.set)
             assert self.released.wait(10)
@@ -143,9 +143,9 @@ class Held:
 
 async def test_what_waits_is_committed_together_in_order(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
-    calls = [asyncio.create_task(ledger.commit([issued(game(0))]))]
+    calls = [asyncio.create_task(recorded(ledger, issued(game(0))))]
     await held.entered.wait()
-    calls += [asyncio.create_task(ledger.commit([issued(game(n)), issued(game(n))])) for n in range(1, 10)]
+    calls += [asyncio.create_task(recorded(ledger, issued(game(n)), issued(game(n)))) for n in range(1, 10)]
     await asyncio.sleep(0)  # each has run up to its wait, and so is queued
     held.released.set()
     answers = await asyncio.gather(*calls)
@@ -184,7 +184,7 @@ async def test_a_call_cancelled_while_it_is_written_is_recorded(
 async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     append = store.append
 
-    def picky(connection: Any, drafts: Any) -> list[IssuedForecast]:
+    def picky(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeKnown]:
         answers = append(connection, drafts)  # the failure comes when all was written already
         if any(draft.issued.home_team == "BAD" for draft in drafts):
             raise RuntimeError("not this one")
@@ -195,7 +195,8 @@ async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest
     await held.entered.wait()
     monkeypatch.setattr(store, "append", picky)
     calls = [
-        asyncio.create_task(ledger.commit([issued(game(n), home_team="BAD" if n == 3 else "BKN")])) for n in range(1, 6)
+        asyncio.create_task(recorded(ledger, issued(game(n), home_team="BAD" if n == 3 else "BKN")))
+        for n in range(1, 6)
     ]
     await asyncio.sleep(0)
     with structlog.testing.capture_logs() as logs:
@@ -211,7 +212,7 @@ async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest
 
 async def test_closing_commits_what_waits_and_refuses_the_rest(url: str) -> None:
     ledger = await Ledger.open(url)
-    waiting = [asyncio.create_task(ledger.commit([issued(game(n))])) for n in range(20)]
+    waiting = [asyncio.create_task(recorded(ledger, issued(game(n)))) for n in range(20)]
     await asyncio.sleep(0)
     await ledger.close()
     assert [(await call)[0].sequence for call in waiting] == list(range(1, 21))

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 import structlog
 from sqlalchemy.exc import OperationalError
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 from tests.support.ledger_faults import add_unreadable_entry
 
 from dejavu_server.ledger import (
@@ -55,7 +55,7 @@ async def test_a_locked_ledger_is_unavailable_to_writers_and_open_to_readers(
         with pytest.raises(LedgerUnavailable, match="locked by another process"):
             await ledger.commit([issued(game(2))])
         assert await ledger.read_after(0, 10) == stored
-    assert [again.sequence for again in await ledger.commit([issued(game(2))])] == [2]
+    assert [again.sequence for again in await recorded(ledger, issued(game(2)))] == [2]
     await ledger.close()
 
 
@@ -155,7 +155,7 @@ async def test_what_goes_into_a_file_that_was_taken_away_is_not_acknowledged(
         await ledger.check()
     (tmp_path / "elsewhere").rename(tmp_path / taken)
     await ledger.check()
-    assert [stored.sequence for stored in await ledger.commit([issued(game(3))])] == [2]
+    assert [stored.sequence for stored in await recorded(ledger, issued(game(3)))] == [2]
 
 
 async def test_a_file_taken_away_during_a_commit_is_noticed_too(

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 
 from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, verify
 
@@ -40,7 +40,7 @@ async def test_a_ledger_that_could_not_be_made_is_made_later_whatever_was_left_o
             except LedgerUnavailable:
                 refused += 1
         ledger = await Ledger.open(url)
-        [stored] = await ledger.commit([issued()])
+        [stored] = await recorded(ledger, issued())
         await ledger.close()
         assert stored.sequence == 1
         assert verify(url).entries == 1
@@ -55,7 +55,7 @@ async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_p
     for number in range(120):
         with files_no_longer_than(max(length(tmp_path / "ledger.db-wal"), 8 * STEP) + number * 1999 % (8 * STEP)):
             try:
-                stored = await ledger.commit([issued(game(number)), issued(game(1000 + number))])
+                stored = await recorded(ledger, issued(game(number)), issued(game(1000 + number)))
                 acknowledged += [each.game_id for each in stored]
             except LedgerError:
                 refused += 1

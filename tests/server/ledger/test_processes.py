@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from tests.support.issued import game, issued
+from tests.support.issued import game, issued, recorded
 from tests.support.ledger_writer import Writer
 
 from dejavu_server.ledger import Ledger, verify
@@ -44,7 +44,7 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(url: str) -> 
     stored = await ledger.read_after(0, 10_000)
     assert [entry.game_id for entry in stored] == [game(n) for n in range(len(stored))]
     async with asyncio.timeout(10):  # it holds no lock any more
-        [after] = await ledger.commit([issued(game(99_999))])
+        [after] = await recorded(ledger, issued(game(99_999)))
     assert after.sequence == len(stored) + 1
     await ledger.close()
     assert verify(url).entries == len(stored) + 1

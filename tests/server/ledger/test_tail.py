@@ -18,9 +18,11 @@ from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.ledger_writer import Writer
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, wake
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 NEVER = 3600.0
+
+Entry = IssuedForecast | ReportedOutcome
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +33,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-async def collect(pages: AsyncGenerator[list[IssuedForecast], None], count: int) -> list[IssuedForecast]:
-    found: list[IssuedForecast] = []
+async def collect(pages: AsyncGenerator[list[Entry], None], count: int) -> list[Entry]:
+    found: list[Entry] = []
     while len(found) < count:
         found += await anext(pages)
     return found
@@ -58,7 +60,7 @@ def finds_nothing(ledger: Ledger, patched: pytest.MonkeyPatch) -> asyncio.Event:
     found_nothing = asyncio.Event()
     read_after = ledger.read_after
 
-    async def watched(sequence: int, limit: int) -> list[IssuedForecast]:
+    async def watched(sequence: int, limit: int) -> list[Entry]:
         page = await read_after(sequence, limit)
         if not page:
             found_nothing.set()

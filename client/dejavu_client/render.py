@@ -18,6 +18,7 @@ from dejavu.v1.forecast_pb2 import Forecast, Quantile
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.numerals import chance, percent
+from dejavu_client.render_adaptation import add_adaptation
 from dejavu_client.render_explanation import add_parts, attribution, similar_games
 from dejavu_client.words import leads_then, moment
 
@@ -47,6 +48,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         f"{percent(forecast.coverage_probability)} interval",
         f"{forecast.interval_lower:+.1f} to {forecast.interval_upper:+.1f}  (home − away, points)",
     )
+    add_adaptation(rows, forecast)
     if forecast.quantiles:
         rows.add_row("quantiles", "  ".join(map(_quantile, forecast.quantiles)))
     then = leads_then(forecast.horizon)

@@ -7,9 +7,9 @@ that intervals stay nested. States are a pure function of the scores in their or
 
 *Adaptive conformal inference* moves the miscoverage that is asked for by STEP × (target − miss) (Gibbs & Candès,
 Adaptive conformal inference under distribution shift, NeurIPS 2021). *Conformal PID control* moves the score itself, by
-a tenth of the largest recent score, and adds a saturating integral of the misses (Angelopoulos, Candès & Tibshirani,
-Conformal PID control for time series prediction, NeurIPS 2023; without their forecast of scores). It has no step to be
-tuned: scores tell how large it has to be.
+a share of the largest recent score, and adds a saturating integral of the misses (Angelopoulos, Candès & Tibshirani,
+Conformal PID control for time series prediction, NeurIPS 2023; without their forecast of scores). How large its steps
+are the scores themselves tell.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
 
-from dejavu_models.conformal import LEVEL_SCORES
+from dejavu_models.conformal import LEVEL_SCORES, Places
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 
 MIDDLES: Final = (6, 18, 30, 42)
@@ -42,8 +42,16 @@ ROLLING: Final = 100
 STEP: Final = 0.005
 """Of adaptive conformal inference, as Gibbs & Candès have it."""
 
-GAIN: Final = 0.1
-"""Of conformal PID control: the step, as a share of the largest recent score; as its authors have it."""
+GAIN: Final = 0.07
+"""Of conformal PID control: the step, as a share of the largest recent score. Its authors take 0.1, 0.05 and others:
+the larger, the sooner intervals find their way, and the wider they are when there is none to find. Chosen with the next
+two on made scores (docs/adaptive.md)."""
+
+INTEGRAL: Final = 0.25
+"""The weight of the integral, as a share of the largest recent score."""
+
+HEAD_START: Final = 100
+"""Games that the integral is calm after as if it had counted them: it would swing with the very first ones."""
 
 _NORMAL = NormalDist()
 _KNOTS: Final = tuple(_NORMAL.inv_cdf(1 - target / 2) for target in TARGETS)
@@ -103,6 +111,11 @@ class ScoreMap:
         """The scores in the model's own distribution of the quantiles at DISTRIBUTION_LEVELS, to 6 decimals."""
         return tuple(round(self(score), 6) for score in LEVEL_SCORES)
 
+    @cached_property
+    def places(self) -> Places:
+        """The same, as places in a distribution."""
+        return Places(self.distribution)
+
     def __call__(self, score: float) -> float:
         """The score in the model's own distribution."""
         return _along(score, self._from, self._to)
@@ -147,9 +160,9 @@ def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
 
 
 class Past(NamedTuple):
-    """A game that a tracker has learned from: its score, and where the intervals of each method reached to then."""
+    """A game that a tracker has learned from: its |score|, and where the intervals of each method reached to then."""
 
-    score: float
+    size: float
     aci: tuple[float, ...]
     pid: tuple[float, ...]
 
@@ -193,11 +206,10 @@ class Tracker:
         """
         if not math.isfinite(score):
             raise ValueError(f"score: {score}; expected a finite number")
-        score = max(-WIDEST, min(WIDEST, score))
-        size = abs(score)
-        past = Past(score, self.radii(Method.ACI), self.radii(Method.PID))
+        size = min(WIDEST, abs(score))
+        past = Past(size, self.radii(Method.ACI), self.radii(Method.PID))
         recent = (*self.recent[1 - ROLLING :], past)
-        step = GAIN * max(abs(each.score) for each in recent)
+        step = GAIN * max(recent).size
         missed = [(size > radius) - target for radius, target in zip(past.pid, TARGETS, strict=True)]
         return Tracker(
             games=self.games + 1,
@@ -221,7 +233,7 @@ class Tracker:
         held = 0
         for each in self.recent:
             radii = each.aci if method is Method.ACI else each.pid
-            held += abs(each.score) <= share * radii[inner] + rest * radii[outer]
+            held += each.size <= share * radii[inner] + rest * radii[outer]
         return held / len(self.recent)
 
     def static_rolling_coverage(self, alpha: float) -> float | None:
@@ -229,17 +241,18 @@ class Tracker:
         if not self.recent:
             return None
         reach = score_of(alpha)
-        return sum(abs(each.score) <= reach for each in self.recent) / len(self.recent)
+        return sum(each.size <= reach for each in self.recent) / len(self.recent)
 
     def _largest(self) -> float:
-        return max((abs(each.score) for each in self.recent), default=0.0)
+        return max(self.recent).size if self.recent else 0.0
 
     def _controlled(self, largest: float) -> list[float]:
         """The tracked quantiles, and the integral that brings coverage home: K·tan(excess · log(t)/(t·C)), C = 2/π."""
-        games = self.games + 1
+        games = self.games + 1 + HEAD_START
         gain = math.log(games) / games * math.pi / 2
+        weight = INTEGRAL * largest
         return [
-            round(max(0.0, min(WIDEST, quantile + largest * math.tan(_clipped(total * gain)))), _DIGITS)
+            round(max(0.0, min(WIDEST, quantile + weight * math.tan(_clipped(total * gain)))), _DIGITS)
             for quantile, total in zip(self.quantiles, self.excess, strict=True)
         ]
 
@@ -330,7 +343,7 @@ def _tracker(record: Mapping[str, Any]) -> Tracker:
         alphas=_of_targets(record["alphas"]),
         quantiles=_of_targets(record["quantiles"]),
         excess=_of_targets(record["excess"]),
-        recent=tuple(Past(float(score), _of_targets(aci), _of_targets(pid)) for score, aci, pid in record["recent"]),
+        recent=tuple(Past(float(size), _of_targets(aci), _of_targets(pid)) for size, aci, pid in record["recent"]),
     )
 
 

@@ -55,6 +55,18 @@ _NORMAL: Final = NormalDist()
 LEVEL_SCORES: Final = tuple(_NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS)
 """The standard-normal scores of DISTRIBUTION_LEVELS."""
 
+
+class Places:
+    """Places in a distribution, by standard-normal scores: ascending, and as far from 0 below it as above."""
+
+    def __init__(self, scores: Sequence[float]) -> None:
+        self.scores = np.array(scores)
+        self.lower = self.scores < 0
+        self.tails = np.array([_NORMAL.cdf(-abs(score)) for score in scores])  # the share beyond each, up to ½
+
+
+_LEVELS: Final = Places(LEVEL_SCORES)
+
 _MOST_CERTAIN = 1e-9
 """As near as probabilities of a bet come to 0 and 1."""
 
@@ -111,36 +123,32 @@ class ConformalScores:
 
     @cached_property
     def _reach(self) -> float:
-        """The standard-normal score of the last level for which there is a quantile; 0 with a single residual."""
+        """The score of the last level for which there is a quantile; 0 with a single residual."""
         return -_NORMAL.inv_cdf(self.smallest_level)
 
     def at(self, score: float) -> float:
         """The quantile at the level of a standard-normal score; never falls as that rises.
 
         Beyond the last residuals it goes on in proportion: twice the score of the last one lies twice as far from the
-        median. That is a guess at what has not been seen, for intervals that outcomes have taught to be wider.
+        median: a guess at what has not been seen, for intervals that outcomes have taught to be wider.
         """
         if -self._reach <= score <= self._reach:
             return self.quantile(_NORMAL.cdf(score))
         end, median = float(self.residuals[0 if score < 0 else -1]), self.quantile(0.5)
         return median + (end - median) * (abs(score) / self._reach if self._reach else 1.0)
 
-    def at_all(self, scores: Sequence[float]) -> Floats:
-        """As `at`, for many scores: (n,) → (n,)."""
-        wanted = np.array(scores)
-        levels = np.array([_NORMAL.cdf(score) for score in scores])
-        ranks = np.floor((self.games + 1) * np.minimum(levels, 1 - levels) + _ROUNDING).astype(np.int64).clip(1)
-        lower, upper = self.residuals[ranks - 1], self.residuals[-ranks]
-        values: Floats = np.where(levels < 0.5, lower, np.where(levels > 0.5, upper, (lower + upper) / 2))
-        beyond = np.abs(wanted) > self._reach
-        if beyond.any():
-            values[beyond] = [self.at(score) for score in wanted[beyond].tolist()]
+    def at_all(self, places: Places) -> Floats:
+        """As `at`, for many scores, (n,), none of them 0."""
+        ranks = ((self.games + 1) * places.tails + _ROUNDING).astype(np.int64)
+        values: Floats = self.residuals[np.where(places.lower, ranks - 1, -ranks)]
+        for place in (ranks == 0).nonzero()[0].tolist():
+            values[place] = self.at(float(places.scores[place]))
         return values
 
     @cached_property
     def at_levels(self) -> Floats:
         """The quantiles at DISTRIBUTION_LEVELS."""
-        return self.at_all(LEVEL_SCORES)
+        return self.at_all(_LEVELS)
 
     def share_above(self, needed: Floats) -> Floats:
         """The share of residuals above each value, those equal to it counted half.
@@ -282,17 +290,11 @@ class PredictiveDistribution:
         towards = math.copysign(1.0, scale)
         return [point + scale * cell.at(towards * score) for score in scores]
 
-    def recorded(self, point: float, lead: float, scores: Sequence[float] = ()) -> tuple[float, ...]:
-        """Quantiles at many standard-normal scores, rounded to 0.001 points: as `at`, in one pass.
-
-        Args:
-            point: forecast, in points.
-            lead: in points.
-            scores: as far from 0 on the one side as on the other; empty: those of DISTRIBUTION_LEVELS.
-        """
+    def recorded(self, point: float, lead: float, places: Places | None = None) -> tuple[float, ...]:
+        """Quantiles in many places, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
         cell, scale = self._signed(lead)
-        values = cell.at_all(scores) if scores else cell.at_levels
-        # Turned residuals are asked for from the other end, which is as far from the middle.
+        values = cell.at_levels if places is None else cell.at_all(places)
+        # The other end, which turned residuals are asked for from, is as far from the middle.
         result: list[float] = np.round(point + scale * (values if scale > 0 else values[::-1]), 3).tolist()
         return tuple(result)
 
@@ -306,8 +308,7 @@ class PredictiveDistribution:
         """P(differential > value); never rises with the value, and at the threshold is `home_lead_probability_of`.
 
         There the groups of smaller leads have a say, elsewhere only the lead's own. What they change at the threshold
-        is kept up on the side of what is surer still, and fades on the other within one scale; both as standard-normal
-        scores.
+        lasts on the side of what is surer still, and fades on the other within one scale; in standard-normal scores.
         """
         at_threshold = self.home_lead_probability_of(point, lead)
         if value == self.threshold:

@@ -172,7 +172,7 @@ class Forecaster:
             expected_margin=margin,
             calibration_sequence=taught.sequence,
             adaptation=adaptation,
-            distribution=distribution.recorded(point, lead, issued.static_scores) if query.record else (),
+            distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
             market=issued.weigh(query.market, query.horizon, self.policy) if query.market else None,
         )
@@ -243,6 +243,10 @@ class _Issued:
             scores = [self._map(_NORMAL.inv_cdf(level)) for level in levels]
             values = self._distribution.at(self._point, self._lead, scores)
         return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
+
+    def recorded(self) -> tuple[float, ...]:
+        """Its quantiles at DISTRIBUTION_LEVELS."""
+        return self._distribution.recorded(self._point, self._lead, None if self._map is None else self._map.places)
 
     def home_lead_probability(self) -> float:
         """P(the home team leads)."""

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dejavu_models.learning import KNOWN_GAMES, CarriedRatings, Result
+from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
+
+SETTINGS = RatingSettings()
+LAST = date(2023, 6, 12)
+
+
+def start() -> CarriedRatings:
+    """Ratings of a bundle for the season 2024, whose last game was in June 2023."""
+    state = RatingFilter.start(SETTINGS).at(2023, np.datetime64(LAST)).after("DEN", "MIA", 5.0)
+    return CarriedRatings.start(state.at(2024))
+
+
+def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: Any) -> Result:
+    given_: dict[str, Any] = {"season": 2024, "day": LAST + timedelta(days=day), "differential": 4.0, **fields}
+    return Result(home, away, **given_)
+
+
+def season(games: int) -> list[Result]:
+    """A game a day between all teams in turn."""
+    rng = np.random.default_rng(games)
+    pairs = [rng.choice(CODES, 2, replace=False).tolist() for _ in range(games)]
+    return [
+        result(home, away, day=140 + place, differential=float(rng.integers(1, 30)))
+        for place, (home, away) in enumerate(pairs)
+    ]
+
+
+def carried(results: list[Result], before: CarriedRatings | None = None) -> CarriedRatings:
+    state = before or start()
+    for each in results:
+        state = state.after(each)
+    return state
+
+
+def test_ratings_advance_as_training_carries_them() -> None:
+    results = season(80)
+    _, _, due = carried_margins(
+        start().filter,
+        np.array([each.season for each in results]),
+        np.array([each.day for each in results], dtype="datetime64[D]"),
+        np.array([each.home for each in results]),
+        np.array([each.away for each in results]),
+        np.array([each.differential for each in results]),
+    )
+    found = carried(results).filter
+    assert np.array_equal(found.mean, due.mean)
+    assert np.array_equal(found.covariance, due.covariance)
+    assert (found.season, found.date) == (due.season, due.date)
+
+
+def test_a_team_that_wins_high_is_expected_to_win_higher() -> None:
+    before = start().ratings().expected_margin("BOS", "NYK")
+    after = carried([result(differential=40.0)]).ratings()
+    assert after.expected_margin("BOS", "NYK") > before + 1
+
+
+@pytest.mark.parametrize("day", [0, -200])
+def test_games_that_the_bundle_has_counted_are_not_counted_again(day: int) -> None:
+    before = start()
+    assert before.after(result(day=day)) is before
+
+
+def test_a_game_of_a_season_that_is_over_changes_nothing() -> None:
+    before = carried(season(5))
+    assert before.after(result(season=2023, day=30)) is before
+
+
+def test_a_game_told_of_late_counts_without_turning_the_clock_back() -> None:
+    before = carried([result(day=160)])
+    after = before.after(result("LAL", "UTA", day=150))
+    assert after.filter.date == before.filter.date
+    assert after.games == {"BOS": 1, "NYK": 1, "LAL": 1, "UTA": 1}
+    assert not np.array_equal(after.filter.mean, before.filter.mean)
+
+
+def test_teams_are_known_once_both_have_had_enough_games_of_the_season() -> None:
+    state = start()
+    for game in range(KNOWN_GAMES):
+        assert not state.known("BOS", "NYK")
+        state = state.after(result(day=140 + game))
+    assert state.known("BOS", "NYK")
+    assert not state.known("BOS", "LAL")
+
+
+def test_a_new_season_draws_teams_together_and_counts_their_games_anew() -> None:
+    before = carried([result(day=140 + game, differential=30.0) for game in range(KNOWN_GAMES)])
+    after = before.after(result("LAL", "UTA", season=2025, day=510))
+    assert after.games == {"LAL": 1, "UTA": 1}
+    assert not after.known("BOS", "NYK")
+    lead = [state.filter.mean[CODES.index("BOS")] - state.filter.mean[CODES.index("NYK")] for state in (before, after)]
+    assert lead[1] == pytest.approx(SETTINGS.carry * lead[0], rel=0.02)
+
+
+def test_a_season_that_nobody_told_of_draws_teams_together_too() -> None:
+    before = carried([result(day=140 + game, differential=30.0) for game in range(KNOWN_GAMES)])
+    after = before.after(result("LAL", "UTA", season=2026, day=875))
+    lead = [state.filter.mean[CODES.index("BOS")] - state.filter.mean[CODES.index("NYK")] for state in (before, after)]
+    assert lead[1] == pytest.approx(SETTINGS.carry**2 * lead[0], rel=0.02)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_ratings_that_were_written_and_read_go_on_as_if_they_had_not_been(first: int, then: int) -> None:
+    results = season(first + then)
+    halfway = CarriedRatings.from_bytes(carried(results[:first]).to_bytes())
+    assert carried(results[first:], halfway).to_bytes() == carried(results).to_bytes()
+    assert carried(results[first:], halfway).filter.date == carried(results).filter.date
+
+
+@pytest.mark.parametrize("change", [{"form": 2}, {"mean": [1.0]}, {"settings": [1.0]}, {"date": "never"}, {"games": 3}])
+def test_what_are_no_ratings_is_refused(change: dict[str, Any]) -> None:
+    content = {**json.loads(start().to_bytes()), **change}
+    with pytest.raises(ValueError, match=r".*"):
+        CarriedRatings.from_bytes(json.dumps(content).encode())

@@ -131,6 +131,7 @@ class Issuer:
         """What the ledger says of forecasts, each with what was computed for this caller and the ledger does not keep.
 
         It belongs to them all the same: where an earlier forecast stands, it has this one's model, pattern and teams.
+        What outcomes have taught since may part the two; the one that stands is the one that counts.
         """
         stored = await self._recorder.commit(issued)
         return [

@@ -14,8 +14,8 @@ from dejavu_server.ledger import LedgerUnavailable
 
 importlib.import_module("dejavu_server.worker")  # and with it whatever defines an error
 
-# They stop a worker from starting, so that no caller ever meets them.
-ONLY_AT_THE_START = {"BundleError", "CannotListen", "InvalidLedgerUrl"}
+# They stop a worker from starting, or a command, so that no caller ever meets them.
+ONLY_AT_THE_START = {"BundleError", "CannotExport", "CannotListen", "InvalidCheckpoint", "InvalidLedgerUrl"}
 # Bases that nobody raises.
 ONLY_BASES = {"FieldError", "LedgerError"}
 

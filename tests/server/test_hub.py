@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.issued import game, issued, recorded
+from tests.support.outcomes import answered, asked, outcome
 from tests.support.subscribers import Subscriber, encode, new_hub, reached, started
 
 from dejavu.v1 import forecast_pb2
@@ -15,7 +16,7 @@ from dejavu_models.types import Horizon
 from dejavu_server import hub as hub_module
 from dejavu_server.hub import Hub, SubscriberTooSlow
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 
 async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Hub) -> None:
@@ -169,6 +170,54 @@ async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(l
         assert await subscriber.forecasts(1) == [6]
     async with Subscriber(hub, frozenset({game(2)}), current=True) as subscriber:
         assert await subscriber.forecasts(2) == [4, 5]
+
+
+async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(1))])
+        for differential in (3, 3, 4):
+            await ledger.report(outcome(differential, game(1)))
+        await ledger.commit([issued(game(2))])
+        messages = [await subscriber.next() for _ in range(4)]
+    assert [message.WhichOneof("event") for message in messages] == ["forecast", "outcome", "outcome", "forecast"]
+    assert [message.outcome.differential for message in messages[1:3]] == [3, 4]
+    assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
+
+
+async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub, frozenset({game(2)})) as live:
+        await live.heartbeat()
+        for number in (1, 2):
+            await ledger.report(outcome(3, game(number)))
+        assert (await live.next()).outcome.game_id == game(2)
+    async with Subscriber(hub, frozenset({game(2)}), token=ledger.token(0)) as late:
+        await late.heartbeat()
+        assert (await late.next()).outcome.game_id == game(2)
+
+
+async def test_a_hub_tells_of_every_outcome_it_comes_by(ledger: Ledger) -> None:
+    await ledger.report(outcome(3, game(1)))
+    told = asyncio.Queue[ReportedOutcome]()
+    hub = new_hub(ledger, on_outcome=told.put_nowait)
+    await hub.start()
+    expected = [(await ledger.report(outcome(differential, game(2))))[0] for differential in (3, 4)]
+    assert [await told.get() for _ in range(2)] == expected, "what was there before it began is not news"
+    await hub.close()
+
+
+async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:
+    await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
+    assert await ledger.head() == 3
+    async with started(ledger) as hub:
+        assert hub.position == 2
+        for place in (2, 3):
+            async with Subscriber(hub, token=ledger.token(place)) as subscriber:
+                assert await subscriber.heartbeat() == ledger.token(place)
+        async with Subscriber(hub) as subscriber:
+            assert await subscriber.heartbeat() == ledger.token(3)
+            await ledger.commit([issued(game(3))])
+            assert await subscriber.forecasts(1) == [4]
 
 
 async def test_replays_are_streamed_like_other_games(ledger: Ledger, hub: Hub) -> None:

@@ -8,13 +8,17 @@ import pytest
 from tests.support.calls import GAME
 from tests.support.every_minute import EveryMinuteForecaster
 from tests.support.forecasters import PersistenceForecaster
+from tests.support.issued import game, issued
+from tests.support.outcomes import MARKET, answered
 
+from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 from dejavu_server.batcher import Batcher, Overloaded
 from dejavu_server.issuing import Issuer, Question
-from dejavu_server.ledger import LedgerUnavailable
+from dejavu_server.ledger import LedgerUnavailable, OutcomeKnown
+from dejavu_server.metrics import CountedRecorder, new_metrics
 from dejavu_server.records import IssuedForecast
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -28,13 +32,17 @@ class Notebook:
         self.broken = False
         self.stored: Forecast | None = None
         """What stood there already."""
+        self.known = frozenset[str]()
+        """Games whose outcome is there."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
         if self.broken:
             raise LedgerUnavailable("the ledger is full")
         self.commits.append(list(issued))
         return [
-            replace(each, sequence=100 + place, forecast=self.stored or each.forecast)
+            OutcomeKnown("it is known")
+            if each.game_id in self.known
+            else replace(each, sequence=100 + place, market=None, forecast=self.stored or each.forecast)
             for place, each in enumerate(issued)
         ]
 
@@ -101,6 +109,66 @@ async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_k
     notebook.stored = (await ask(0.5)).forecast  # a commit in whose transaction another's was the first
     assert [each.level for each in (await ask(0.25)).forecast.quantiles] == [0.25]
     assert (await ask()).forecast.quantiles == ()
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_ledger_keeps(
+    issuer: Issuer, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    answer = answered(MarketSide.HOME, stake_fraction=0.1)
+    forecast_many = PersistenceForecaster.forecast_many
+
+    def with_answer(self: PersistenceForecaster, queries: Sequence[ForecastQuery]) -> list[Forecast]:
+        made = forecast_many(self, queries)
+        return [
+            replace(each, market=None if query.market is None else answer)
+            for each, query in zip(made, queries, strict=True)
+        ]
+
+    monkeypatch.setattr(PersistenceForecaster, "forecast_many", with_answer)
+
+    async def ask(market: Market | None) -> IssuedForecast:
+        asked = question(game_id=GAME)
+        asked = replace(asked, query=replace(asked.query, market=market))
+        [issued] = await issuer.issue_many([asked]) if many else [await issuer.issue(asked)]
+        assert isinstance(issued, IssuedForecast)
+        return issued
+
+    notebook.stored = (await ask(None)).forecast
+    first = await ask(MARKET)
+    assert (first.market, first.forecast.market) == (MARKET, answer)
+    assert notebook.commits[-1][0].market == MARKET
+    none = await ask(None)
+    assert (none.market, none.forecast.market) == (None, None)
+
+
+async def test_a_new_forecast_of_what_is_known_is_refused(issuer: Issuer, notebook: Notebook) -> None:
+    notebook.known = frozenset({GAME})
+    with pytest.raises(OutcomeKnown, match="it is known"):
+        await issuer.issue(question(game_id=GAME))
+    assert (await issuer.issue(question())).forecast.point == 4.0
+
+
+async def test_of_many_only_those_of_what_is_known_are_refused(issuer: Issuer, notebook: Notebook) -> None:
+    notebook.known = frozenset({GAME})
+    results = await issuer.issue_many([question(game_id=GAME), question(), question(game_id=game(2))])
+    assert [type(result) for result in results] == [OutcomeKnown, IssuedForecast, IssuedForecast]
+
+
+async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
+    metrics = new_metrics()
+    recorder = CountedRecorder(notebook, metrics.recorded)
+    notebook.known = frozenset({game(2), game(3)})
+    await recorder.commit([issued(game(n)) for n in (1, 2, 3)])
+    notebook.broken = True
+    with pytest.raises(LedgerUnavailable):
+        await recorder.commit([issued(game(1))])
+
+    def count(outcome: str) -> float:
+        counted: float = metrics.recorded.labels(outcome, "halftime")._value.get()
+        return counted
+
+    assert [count(outcome) for outcome in ("new", "known", "refused", "failed")] == [1, 0, 2, 1]
 
 
 async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(issuer: Issuer, notebook: Notebook) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tests.support.issued import game, issued, recorded
+from tests.support.outcomes import outcome
 from tests.support.subscribers import encode, new_hub
 
 from dejavu.v1 import forecast_pb2
@@ -18,7 +20,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server import keeper as keeper_module
 from dejavu_server.hub import Draining, StreamFailed
 from dejavu_server.keeper import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, store
 from dejavu_server.records import IssuedForecast
 
 WELL = Condition(recording=True, streaming=True)
@@ -99,6 +101,37 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
     hanging.set()
     await until(conditions, WELL)
     assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
+    await keeper.close()
+
+
+async def test_outcomes_and_what_else_is_read_and_written_go_through_it_and_fail_with_the_ledger(url: str) -> None:
+    keeper = new_keeper(url)
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.report(outcome(3))
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.read(store.head)
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.write(store.touch)
+    await keeper.start()
+    await keeper.commit([issued()])
+    told, settled = await keeper.report(outcome(3))
+    assert (told.sequence, settled) == (2, 1)
+    assert (await keeper.read(store.head)).sequence == 2
+    await keeper.write(store.touch)
+    await keeper.close()
+
+
+async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
+    conditions = asyncio.Queue[Condition]()
+    keeper = new_keeper(url, on_change=conditions.put_nowait)
+    await keeper.start()
+    await until(conditions, WELL)
+    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+    with pytest.raises(LedgerUnavailable):
+        await keeper.report(outcome(3))
+    (tmp_path / "away.db").rename(tmp_path / "ledger.db")
+    await until(conditions, WELL)
+    assert (await keeper.report(outcome(3)))[0].sequence == 1
     await keeper.close()
 
 

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import dejavu_trainer.fetch_command  # noqa: F401 - adds its command
 from dejavu_trainer.commands import app
-from dejavu_trainer.plays import COLUMNS
+from dejavu_trainer.plays import DATED
 
 TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 
 
 def test_every_column_is_explained() -> None:
-    assert set(COLUMNS) <= CODE
+    assert set(DATED.names) <= CODE
 
 
-@pytest.mark.parametrize("name", ["fit", "import", "simulate"])
+@pytest.mark.parametrize("name", ["fetch", "fit", "import", "simulate"])
 def test_every_command_is_shown_with_its_options(name: str) -> None:
     assert f"dejavu-trainer {name}" in TEXT
     for parameter in typer.main.get_group(app).commands[name].params:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import csv
-import os
-import signal
-import subprocess
-import sys
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.fetching import AT_ONCE, Notes, fetch_from, files_of, rows_of, truth
-from tests.support.stats_stand_in import Asked, StatsStandIn, season_of_games, status
+from tests.support.stats_stand_in import (
+    Fault,
+    StatsStandIn,
+    cut_off,
+    html,
+    log_payload,
+    plays_payload,
+    season_of_games,
+    stall,
+    status,
+    text,
+    truncated,
+)
 
 from dejavu_feed.evening import recorded_evening
 from dejavu_feed.pattern import Score, slots
@@ -160,6 +170,64 @@ def test_games_that_could_not_be_had_are_listed_and_tried_again(service: StatsSt
     assert not (tmp_path / "missing_2025.csv").exists()
 
 
+def test_faults_that_pass_leave_no_trace(service: StatsStandIn, tmp_path: Path) -> None:
+    fetch_from(service, tmp_path / "without")
+    service.asked.clear()
+    faults: list[Fault] = [
+        status(403),
+        status(429, Retry_After="0"),
+        html(),
+        text("{}"),
+        truncated(),
+        cut_off(),
+        stall(),
+    ]
+    service.faults = {game.game_id: [fault] for game, fault in zip(GAMES, faults, strict=False)}
+    service.faults["Regular Season"] = [text('{"resultSets": []}'), html()]
+    notes = Notes()
+    fetch_from(service, tmp_path / "with", notes=notes, timeout=0.4)
+    assert len(service.asked) == 3 + len(GAMES) + len(faults) + 2
+    assert [reason for _, reason in notes.waits][:3] == [
+        "payload.resultSets holds no LeagueGameLog",
+        "not JSON: begins with '<!DOCTYPE html><html><body>Access denied'",
+        "status 403",
+    ]
+    assert files_of(tmp_path / "with") == files_of(tmp_path / "without")
+
+
+def test_a_list_of_another_season_is_not_believed(service: StatsStandIn, tmp_path: Path) -> None:
+    wrong = json.dumps(log_payload(season_of_games(2, season=2024), "2023-24", "Regular Season"))
+    service.faults["Regular Season"] = [text(wrong)]
+    notes = Notes()
+    (fetched,) = fetch_from(service, tmp_path, notes=notes)
+    assert notes.waits == [(0.0, "holds game 0022300001, which is of another season")]
+    assert rows_of(tmp_path / "plays_2025.parquet") == truth(GAMES)
+    assert fetched.missing == ()
+
+
+def test_plays_that_are_not_the_whole_game_are_not_kept(service: StatsStandIn, tmp_path: Path) -> None:
+    game = GAMES[1]
+    half = replace(game, scores=game.scores[: len(game.scores) // 2])
+    service.faults[game.game_id] = [text(json.dumps(plays_payload(half)))]
+    (fetched,) = fetch_from(service, tmp_path)
+    (missing,) = fetched.missing
+    assert re.fullmatch(r"its plays end with \w+ \d+, \w+ \d+; the list has \w+ \d+, \w+ \d+", missing.reason)
+    assert service.plays_asked().count(game.game_id) == 1
+    assert not (tmp_path / "fetched" / "2024-25" / f"{game.game_id}.json").exists()
+
+
+def test_a_game_that_the_list_garbles_is_listed_and_not_asked_for(service: StatsStandIn, tmp_path: Path) -> None:
+    listing = copy.deepcopy(log_payload([game for game in GAMES if game.type == "RS"], "2024-25", "Regular Season"))
+    dropped = listing["resultSets"][0]["rowSet"].pop(0)[4]
+    service.faults["Regular Season"] = [text(json.dumps(listing))]
+    (fetched,) = fetch_from(service, tmp_path)
+    assert [(entry.game.game_id, entry.reason) for entry in fetched.missing] == [
+        (dropped, "the list has 1 rows of it, expected 2")
+    ]
+    assert dropped not in service.plays_asked()
+    assert rows_of(tmp_path / "plays_2025.parquet") == truth([game for game in GAMES if game.game_id != dropped])
+
+
 def test_a_service_that_answers_no_more_is_left_alone(tmp_path: Path) -> None:
     games = season_of_games(20)
     with StatsStandIn(list(games)) as service:
@@ -221,86 +289,6 @@ def test_a_spoilt_game_in_the_cache_is_asked_for_again(service: StatsStandIn, tm
     fetch_from(service, tmp_path)
     assert service.plays_asked() == [SECOND]
     assert files_of(tmp_path) == before
-
-
-class Killed(BaseException):
-    """In place of a kill, where it can be anywhere: nothing of the fetch may tidy up after it."""
-
-
-def test_killed_between_any_two_writes_it_goes_on_to_the_same_files(
-    service: StatsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch_from(service, tmp_path / "whole")
-    left = [0]
-    replace_whole, write_text = Path.replace, Path.write_text
-
-    def step() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-
-    def half_written(path: Path, text: str, *rest: Any) -> int:
-        write_text(path, text[: len(text) // 2], *rest)
-        step()
-        return write_text(path, text, *rest)
-
-    def moved(path: Path, target: Path) -> Path:
-        step()
-        return replace_whole(path, target)
-
-    monkeypatch.setattr(Path, "write_text", half_written)
-    monkeypatch.setattr(Path, "replace", moved)
-    out = tmp_path / "killed"
-    service.asked.clear()
-    for kills in range(99):
-        left[0] = 2 + kills % 2  # a game takes two: each life gets one game further, and ends before or after a write
-        try:
-            fetch_from(service, out)
-        except Killed:
-            continue
-        break
-    else:
-        pytest.fail("it got nowhere")
-    assert kills >= len(GAMES) - 1
-    assert files_of(out) == files_of(tmp_path / "whole")
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from tests.support.fetching import AT_ONCE, Notes
-from dejavu_feed.nba_stats import NbaStats
-from dejavu_trainer.fetch import Phase, fetch
-from dejavu_trainer.fetch_pace import Asker
-notes = Notes()
-list(fetch(NbaStats(sys.argv[1]), [2025], tuple(Phase), Path(sys.argv[2]), notes, Asker(AT_ONCE, notes.waiting)))
-"""
-
-
-def test_kill_9_at_a_request_loses_no_game_that_was_had(service: StatsStandIn, tmp_path: Path) -> None:
-    fetch_from(service, tmp_path / "whole")
-    service.asked.clear()
-    started = list[subprocess.Popen[bytes]]()
-
-    def kill(_: Asked) -> None:
-        if len(service.asked) == 7:  # three lists, three games, and one that is not answered
-            os.kill(started[0].pid, signal.SIGKILL)
-            started[0].wait()
-
-    service.on_request = kill
-    out = tmp_path / "killed"
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, service.url, str(out)], cwd=Path(__file__).parents[2]
-    ) as process:
-        started.append(process)
-        assert process.wait(60) == -signal.SIGKILL
-    assert not (out / "plays_2025.parquet").exists()
-    had, (unanswered,) = service.plays_asked()[:3], service.plays_asked()[3:]
-    service.asked.clear()
-    fetch_from(service, out)
-    assert not set(had) & set(service.plays_asked())
-    assert unanswered in service.plays_asked()
-    assert files_of(out) == files_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,43 @@ def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> 
     assert games.final.tolist() == [2]
 
 
+def dated(rows: list[Row], day: date | None) -> pa.Table:
+    names = ["game_id", "type", "home", "away", "elapsed_s", "home_score", "away_score"]
+    plays = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    return plays.append_column("game_date", pa.array([day] * len(rows), pa.date32()))
+
+
+def named_by_the_nba(game_id: str) -> list[Row]:
+    return [(game_id, *row[1:]) for row in game()]
+
+
+def test_an_id_of_the_nba_takes_its_date_from_the_column(tmp_path: Path) -> None:
+    rows = [*named_by_the_nba("0022200564"), *game("202301010NYK")]
+    write_plays(tmp_path, 2023, dated(rows, date(2023, 1, 1)))
+    games = load_games(tmp_path, [2023])
+    assert games.game_id.tolist() == ["0022200564", "202301010NYK"]
+    assert games.date.tolist() == [date(2023, 1, 1)] * 2
+    assert games.home.tolist() == ["BOS", "NYK"]
+
+
+def test_an_id_of_the_nba_without_a_date_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, 2023, named_by_the_nba("0022200564"))
+    with pytest.raises(DataError, match=r"game 0022200564: .* tells no date; expected one in a column game_date"):
+        load_games(tmp_path, [2023])
+
+
+def test_a_date_that_contradicts_the_id_is_refused(tmp_path: Path) -> None:
+    write_plays(tmp_path, 2023, dated(game("202301010NYK"), date(2023, 1, 2)))
+    with pytest.raises(DataError, match="begins with another date than 2023-01-02"):
+        load_games(tmp_path, [2023])
+
+
+def test_a_missing_date_is_named_by_its_row(tmp_path: Path) -> None:
+    write_plays(tmp_path, 2023, dated(named_by_the_nba("0022200564"), None))
+    with pytest.raises(DataError, match="row 1: game_date is missing"):
+        load_games(tmp_path, [2023])
+
+
 def test_games_carry_names_of_the_nba_and_their_date(tmp_path: Path) -> None:
     save(tmp_path, 2023, game("202301010PHO"))
     games = load_games(tmp_path, [2023])

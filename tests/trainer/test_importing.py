@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,6 +53,46 @@ def test_columns_may_come_in_any_order_and_beside_others(tmp_path: Path) -> None
             "away_score": 0,
         }
     ]
+
+
+DATED = HEADER + ",game_date"
+
+
+def test_games_with_ids_of_the_nba_bring_their_dates(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    rows = [
+        "0022200563,RS,BOS,BRK,60,2,0,2023-01-01",
+        "202301020BOS,RS,BOS,LAL,60,2,0,",
+        "202301030BOS,RS,BOS,LAL,60,2,0,2023-01-03",
+    ]
+    path.write_text("\n".join([DATED, *rows]) + "\n")
+    checked = read_and_check(path, 2023)
+    assert checked.problems == ()
+    assert checked.plays["game_date"].to_pylist() == [date(2023, 1, 1), date(2023, 1, 2), date(2023, 1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ("0022200563,RS,BOS,BRK,60,2,0,", "game_date: '0022200563', an id of the NBA, tells no date; expected one"),
+        ("0022200563,RS,BOS,BRK,60,2,0,1 May", "game_date: '1 May'; expected a date such as 2024-10-22"),
+        ("0022200563,RS,BOS,BRK,60,2,0,2024-01-01", "game_id: 2024-01-01 is not in the season that ends in 2023"),
+        (
+            "202301010BOS,RS,BOS,BRK,60,2,0,2023-01-02",
+            "game_date: '202301010BOS' begins with another date than 2023-01-02",
+        ),
+    ],
+)
+def test_dates_that_are_missing_or_contradict_are_told(tmp_path: Path, row: str, complaint: str) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text(f"{DATED}\n{row}\n")
+    (problem,) = read_and_check(path, 2023).problems
+    assert str(problem).startswith(f"row 1 (line 2), {complaint}")
+
+
+def test_an_id_of_the_nba_without_a_column_of_dates_is_told(tmp_path: Path) -> None:
+    (problem,) = read_and_check(written(tmp_path, "0022200563,RS,BOS,BRK,60,2,0"), 2023).problems
+    assert problem.column == "game_date"
 
 
 @pytest.mark.parametrize(

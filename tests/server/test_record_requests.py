@@ -1,0 +1,246 @@
+"""What the record's requests mean, and what is said of those that can mean nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu_models.errors import InvalidInput
+from dejavu_models.track_record import LeaderboardMetric
+from dejavu_models.types import Horizon
+from dejavu_server import convert_record_requests as requests
+from dejavu_server.ledger.paging import ForecastFilter
+from dejavu_server.ledger.scoring import ScoreFilter
+
+GAME = "0022500001"
+NOW = datetime(2026, 1, 14, 3, 0, tzinfo=UTC)
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+DAY = date(2026, 1, 13).toordinal()
+
+
+def read_outcome(request: pb.ReportOutcomeRequest) -> object:
+    return requests.outcome(request, NOW)
+
+
+def time(seconds: int, nanos: int = 0) -> Timestamp:
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+SECONDS = int(NOW.timestamp())
+
+
+def test_an_outcome_is_read_with_its_teams_by_their_codes() -> None:
+    seen = time(SECONDS - 60, 123_456_789)
+    request = pb.ReportOutcomeRequest(
+        game_id=GAME, horizon=HORIZON_FINAL, differential=-7, home_team="brk", away_team="BOS", observed_time=seen
+    )
+    told = requests.outcome(request, NOW)
+    assert (told.game_id, told.horizon, told.differential) == (GAME, FINAL, -7)
+    assert (told.home_team, told.away_team) == ("BKN", "BOS")
+    assert told.observed_time == NOW - timedelta(seconds=60) + timedelta(microseconds=123_456)
+    assert (told.sequence, told.revision) == (0, 0)
+
+
+def test_an_outcome_may_be_bare_and_is_then_of_the_half_and_observed_now() -> None:
+    told = requests.outcome(pb.ReportOutcomeRequest(game_id=GAME), NOW)
+    assert (told.horizon, told.differential, told.home_team, told.away_team) == (HALF, 0, "", "")
+    assert told.observed_time == told.recorded_time == NOW
+
+
+def test_a_clock_that_is_a_little_ahead_is_no_future() -> None:
+    told = requests.outcome(pb.ReportOutcomeRequest(game_id=GAME, observed_time=time(SECONDS + 60)), NOW)
+    assert told.observed_time == NOW + timedelta(minutes=1)
+
+
+def test_a_list_without_conditions_is_of_fifty_newest_forecasts() -> None:
+    assert requests.list_query(pb.ListPredictionsRequest()) == (ForecastFilter(), "", 50)
+
+
+def test_every_condition_of_a_list_is_read() -> None:
+    request = pb.ListPredictionsRequest(
+        page_size=500,
+        page_token="abc",
+        from_date="2026-01-13",
+        to_date="2026-01-14",
+        team="pho",
+        horizon=HORIZON_HALFTIME,
+        min_confidence=0.75,
+        settled=False,
+        model_version="v1",
+        elapsed_minutes=18,
+        include_superseded=True,
+        include_replays=True,
+    )
+    wanted = ForecastFilter(
+        horizon=HALF,
+        first_day=DAY,
+        last_day=DAY + 1,
+        team="PHX",
+        min_confidence=0.75,
+        settled=False,
+        model_version="v1",
+        minute=18,
+        superseded=True,
+        replays=True,
+    )
+    assert requests.list_query(request) == (wanted, "abc", 500)
+
+
+def test_who_names_a_game_means_it_also_if_it_is_a_replay() -> None:
+    asked = requests.list_query(pb.ListPredictionsRequest(game_id="9900000001"))
+    assert asked.wanted == ForecastFilter(game_id="9900000001", replays=True)
+
+
+def test_a_game_is_asked_about_at_the_half_unless_told_otherwise() -> None:
+    assert requests.game_query(pb.GetPredictionRequest(game_id=GAME)) == (GAME, HALF, None, "")
+    asked = pb.GetPredictionRequest(game_id=GAME, horizon=HORIZON_FINAL, elapsed_minutes=47, model_version="v1")
+    assert requests.game_query(asked) == (GAME, FINAL, 47, "v1")
+
+
+def test_a_scorecard_is_of_the_half_unless_told_otherwise() -> None:
+    assert requests.scorecard_filter(pb.GetScorecardRequest()) == ScoreFilter()
+    told = pb.ScoreFilter(
+        model_version="v1",
+        horizon=HORIZON_FINAL,
+        from_date="2026-01-13",
+        to_date="2026-01-13",
+        min_minutes=6,
+        max_minutes=6,
+        include_replays=True,
+    )
+    expected = ScoreFilter(FINAL, "v1", DAY, DAY, 6, 6, replays=True)
+    assert requests.scorecard_filter(pb.GetScorecardRequest(filter=told)) == expected
+
+
+def test_a_leaderboard_is_by_crps_of_a_hundred_games_unless_told_otherwise() -> None:
+    assert requests.leaderboard_query(pb.GetLeaderboardRequest()) == requests.LeaderboardQuery(
+        ScoreFilter(), LeaderboardMetric.CRPS, 100
+    )
+    asked = requests.leaderboard_query(pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_COVERAGE_GAP, min_games=1))
+    assert (asked.metric, asked.min_games) == (LeaderboardMetric.COVERAGE_GAP, 1)
+
+
+def test_every_metric_of_the_contract_and_of_the_domain_is_known() -> None:
+    assert set(requests.METRICS) == set(pb.LeaderboardMetric.values())
+    assert set(requests.METRICS.values()) == set(LeaderboardMetric)
+
+
+def report(**fields: Any) -> tuple[Callable[[Any], object], pb.ReportOutcomeRequest]:
+    return read_outcome, pb.ReportOutcomeRequest(**{"game_id": GAME, **fields})
+
+
+def listed(**fields: Any) -> tuple[Callable[[Any], object], pb.ListPredictionsRequest]:
+    return requests.list_query, pb.ListPredictionsRequest(**fields)
+
+
+def scored(**fields: Any) -> tuple[Callable[[Any], object], pb.GetScorecardRequest]:
+    return requests.scorecard_filter, pb.GetScorecardRequest(filter=pb.ScoreFilter(**fields))
+
+
+def asked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetPredictionRequest]:
+    return requests.game_query, pb.GetPredictionRequest(**{"game_id": GAME, **fields})
+
+
+def ranked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetLeaderboardRequest]:
+    return requests.leaderboard_query, pb.GetLeaderboardRequest(**fields)
+
+
+ID = "the NBA's id, ten digits"
+BAD = [
+    (report(game_id=""), "INVALID_GAME_ID", "game_id", "''", ID),
+    (report(game_id="12"), "INVALID_GAME_ID", "game_id", "'12'", ID),
+    (report(horizon=9), "INVALID_HORIZON", "horizon", "9", "0, 1, 2"),
+    (report(differential=201), "INVALID_DIFFERENTIAL", "differential", "201", "±200"),
+    (report(differential=-201), "INVALID_DIFFERENTIAL", "differential", "-201", "±200"),
+    (report(horizon=HORIZON_FINAL), "INVALID_DIFFERENTIAL", "differential", "0 at the end", "no game ends level"),
+    (report(home_team="XXX", away_team="BOS"), "INVALID_TEAM", "home_team", "'XXX'", "an NBA code"),
+    (report(home_team="BOS", away_team="x" * 99), "INVALID_TEAM", "away_team", "99 characters", "an NBA code"),
+    (report(home_team="BOS"), "INVALID_TEAM", "away_team", "none", "both teams, or neither"),
+    (report(away_team="BOS"), "INVALID_TEAM", "home_team", "none", "both teams, or neither"),
+    (report(home_team="BRK", away_team="BKN"), "INVALID_TEAM", "away_team", "BKN", "another team"),
+    (report(observed_time=time(SECONDS + 61)), "INVALID_TIME", "observed_time", f"{SECONDS + 61}", "not in the future"),
+    (report(observed_time=time(-1)), "INVALID_TIME", "observed_time", "-1 seconds", "since 1970"),
+    (report(observed_time=time(2**62)), "INVALID_TIME", "observed_time", f"{2**62}", "not in the future"),
+    (report(observed_time=time(1, -5)), "INVALID_TIME", "observed_time", "-5 nanoseconds", "since 1970"),
+    (report(observed_time=time(1, 10**9)), "INVALID_TIME", "observed_time", "1000000000 nano", "since 1970"),
+    (asked(game_id="x"), "INVALID_GAME_ID", "game_id", "'x'", ID),
+    (asked(horizon=-1), "INVALID_HORIZON", "horizon", "-1", "0, 1, 2"),
+    (asked(elapsed_minutes=0), "INVALID_MINUTES", "elapsed_minutes", "0", "1 to 47"),
+    (asked(elapsed_minutes=48), "INVALID_MINUTES", "elapsed_minutes", "48", "1 to 47"),
+    (listed(page_size=501), "INVALID_PAGE_SIZE", "page_size", "501", "1 to 500"),
+    (listed(game_id="x"), "INVALID_GAME_ID", "game_id", "'x'", ID),
+    (listed(from_date="2026-02-30"), "INVALID_DATE", "from_date", "'2026-02-30'", "YYYY-MM-DD"),
+    (listed(from_date="20260113"), "INVALID_DATE", "from_date", "'20260113'", "YYYY-MM-DD"),
+    (listed(to_date="2026-W03-2"), "INVALID_DATE", "to_date", "'2026-W03-2'", "YYYY-MM-DD"),
+    (listed(to_date="9" * 2**16), "INVALID_DATE", "to_date", "65536 characters", "YYYY-MM-DD"),
+    (listed(from_date="2026-01-14", to_date="2026-01-13"), "INVALID_DATE", "to_date", "'2026-01-13'", "or later"),
+    (listed(team="Boston"), "INVALID_TEAM", "team", "'Boston'", "an NBA code"),
+    (listed(horizon=3), "INVALID_HORIZON", "horizon", "3", "0, 1, 2"),
+    (listed(min_confidence=0.49), "INVALID_CONFIDENCE", "min_confidence", "0.49", "from 0.5 to 1"),
+    (listed(min_confidence=1.01), "INVALID_CONFIDENCE", "min_confidence", "1.01", "from 0.5 to 1"),
+    (listed(min_confidence=math.nan), "INVALID_CONFIDENCE", "min_confidence", "nan", "from 0.5 to 1"),
+    (listed(elapsed_minutes=48), "INVALID_MINUTES", "elapsed_minutes", "48", "1 to 47"),
+    (scored(horizon=7), "INVALID_HORIZON", "filter.horizon", "7", "0, 1, 2"),
+    (scored(from_date="x"), "INVALID_DATE", "filter.from_date", "'x'", "YYYY-MM-DD"),
+    (scored(from_date="2026-01-02", to_date="2026-01-01"), "INVALID_DATE", "filter.to_date", "01-01", "or later"),
+    (scored(min_minutes=0), "INVALID_MINUTES", "filter.min_minutes", "0", "1 to 47"),
+    (scored(max_minutes=99), "INVALID_MINUTES", "filter.max_minutes", "99", "1 to 47"),
+    (scored(min_minutes=9, max_minutes=8), "INVALID_MINUTES", "filter.max_minutes", "8", "9, or more"),
+    (ranked(metric=6), "INVALID_METRIC", "metric", "6", "0, 1, 2, 3, 4, 5"),
+    (ranked(filter=pb.ScoreFilter(model_version="v1")), "INVALID_FILTER", "filter.model_version", "'v1'", "none"),
+]
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "field", "found", "expected"),
+    BAD,
+    ids=[f"{row[0][0].__name__} {row[2]} {row[3]}" for row in BAD],
+)
+def test_a_field_that_cannot_be_right_is_refused_by_name(
+    told: tuple[Callable[[Any], object], Any], reason: str, field: str, found: str, expected: str
+) -> None:
+    read, request = told
+    with pytest.raises(InvalidInput) as caught:
+        read(request)
+    error = caught.value
+    assert (error.reason, error.field, error.others) == (reason, field, ())
+    assert found in error.found
+    assert expected in error.expected
+
+
+def test_all_that_is_wrong_with_a_report_is_told_at_once() -> None:
+    _, request = report(game_id="x", horizon=7, differential=999, home_team="XXX", observed_time=time(SECONDS * 2))
+    with pytest.raises(InvalidInput) as caught:
+        read_outcome(request)
+    told = [caught.value, *caught.value.others]
+    assert [each.field for each in told] == [
+        "game_id",
+        "horizon",
+        "differential",
+        "home_team",
+        "away_team",
+        "observed_time",
+    ]
+
+
+def test_all_that_is_wrong_with_a_list_is_told_at_once() -> None:
+    request = pb.ListPredictionsRequest(page_size=999, from_date="x", to_date="y", team="?", min_confidence=2.0)
+    with pytest.raises(InvalidInput) as caught:
+        requests.list_query(request)
+    told = [each.field for each in (caught.value, *caught.value.others)]
+    assert told == ["page_size", "from_date", "to_date", "team", "min_confidence"]
+
+
+@given(st.dates())
+def test_every_date_of_the_calendar_is_read(day: date) -> None:
+    asked = requests.list_query(pb.ListPredictionsRequest(from_date=day.isoformat(), to_date=day.isoformat()))
+    assert asked.wanted.first_day == asked.wanted.last_day == day.toordinal()

@@ -1,0 +1,229 @@
+"""The record over gRPC: outcomes go in, and what the ledger knows comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from sqlalchemy import Connection
+
+from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_server.record_servicer import RecordService
+from dejavu_server.records import ReportedOutcome, game_day
+from dejavu_server.worker import Worker
+
+GAME = "0022500001"
+FINAL = forecast_pb2.HORIZON_FINAL
+
+
+def game(number: int) -> str:
+    return f"00225{number:05d}"
+
+
+@pytest.fixture
+def record(channel: grpc.aio.Channel) -> Any:
+    return RecordServiceStub(channel)
+
+
+@pytest.fixture
+def service(channel: grpc.aio.Channel) -> Any:
+    return PredictionServiceStub(channel)
+
+
+async def predict(service: Any, game_id: str = GAME, lead: float = 3.0, **fields: Any) -> forecast_pb2.Forecast:
+    request = prediction_service_pb2.PredictRequest(game_id=game_id, pattern=[lead] * 18, **fields)
+    response = await service.Predict(request)
+    told: forecast_pb2.Forecast = response.forecast
+    return told
+
+
+async def report(record: Any, differential: int, game_id: str = GAME, **fields: Any) -> pb.ReportOutcomeResponse:
+    request = pb.ReportOutcomeRequest(game_id=game_id, differential=differential, **fields)
+    response: pb.ReportOutcomeResponse = await record.ReportOutcome(request)
+    return response
+
+
+async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(record: Any, service: Any) -> None:
+    made = await predict(service, home_team="BOS", away_team="NYK")
+    reported = await report(record, 8, home_team="BOS", away_team="NYK")
+    assert (reported.settled_forecasts, reported.outcome.revision) == (1, 0)
+    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))
+    assert list(told.outcomes) == [told.prediction.outcome] == [reported.outcome]
+    assert told.prediction.forecast.sequence == made.sequence
+    assert list(told.prediction.pattern) == [3.0] * 18
+    assert told.prediction.forecast.HasField("explanation")
+    settlement = told.prediction.settlement
+    assert settlement.outcome_sequence == reported.outcome.sequence
+    assert settlement.error == pytest.approx(made.point_forecast - 8)
+    assert settlement.absolute_error == pytest.approx(abs(made.point_forecast - 8))
+    assert settlement.persistence_absolute_error == 5.0
+    assert settlement.covered == (made.interval_lower <= 8 <= made.interval_upper)
+    assert settlement.brier == pytest.approx((made.home_lead_probability - 1.0) ** 2)
+
+
+async def test_a_corrected_outcome_settles_anew_and_keeps_the_earlier_one(record: Any, service: Any) -> None:
+    await predict(service)
+    first = await report(record, 8)
+    again = await report(record, 8)
+    assert again == first
+    second = await report(record, -2)
+    assert (second.outcome.revision, second.settled_forecasts) == (1, 1)
+    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))
+    assert [each.differential for each in told.outcomes] == [8, -2]
+    assert told.prediction.outcome == second.outcome
+
+
+async def test_revisions_come_with_their_newest_forecast(record: Any, service: Any) -> None:
+    for lead in (1.0, 2.0):
+        await predict(service, lead=lead)
+    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))
+    assert (told.prediction.forecast.revision, told.prediction.superseded) == (1, False)
+    assert [(each.forecast.revision, each.superseded) for each in told.revisions] == [(0, True)]
+
+
+async def test_pages_lead_through_all_forecasts_without_their_explanations(record: Any, service: Any) -> None:
+    made = [await predict(service, game(number)) for number in range(7)]
+    told: list[record_pb2.RecordedPrediction] = []
+    token = ""
+    while token or not told:
+        page = await record.ListPredictions(pb.ListPredictionsRequest(page_size=3, page_token=token))
+        told += page.predictions
+        token = page.next_page_token
+    assert [each.forecast.sequence for each in told] == [each.sequence for each in reversed(made)]
+    assert not any(each.forecast.HasField("explanation") for each in told)
+
+
+async def test_replays_are_told_when_they_are_asked_for(record: Any, service: Any) -> None:
+    replay = "9900000001"
+    await predict(service, replay)
+    await report(record, 5, replay)
+    asked = [
+        pb.ListPredictionsRequest(),
+        pb.ListPredictionsRequest(include_replays=True),
+        pb.ListPredictionsRequest(game_id=replay),
+    ]
+    assert [len((await record.ListPredictions(each)).predictions) for each in asked] == [0, 1, 1]
+    for included in (False, True):
+        response = await record.GetScorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(include_replays=included)))
+        assert response.scorecard.games == included
+
+
+async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any, service: Any, worker: Worker) -> None:
+    for number in range(4):
+        await predict(service, game(number), lead=float(number))
+        await report(record, number + 2, game(number))
+    card = (await record.GetScorecard(pb.GetScorecardRequest())).scorecard
+    assert (card.games, card.forecasts) == (4, 4)
+    assert card.persistence_mae.value == 2.0
+    assert [(each.alpha, each.games) for each in card.coverage] == [(0.05, 4)]
+    assert not card.HasField("market")
+    today = game_day(datetime.now(UTC))
+    tomorrow = pb.ScoreFilter(from_date=(today + timedelta(days=2)).isoformat())
+    assert (await record.GetScorecard(pb.GetScorecardRequest(filter=tomorrow))).scorecard == pb.Scorecard()
+    board = await record.GetLeaderboard(pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=4))
+    assert [(row.rank, row.model_version, row.value) for row in board.rows] == [(1, worker.models[0], card.mae.value)]
+    assert board.rows[0].scorecard == card
+    assert (board.metric, board.min_games) == (pb.LEADERBOARD_METRIC_MAE, 4)
+    assert not (await record.GetLeaderboard(pb.GetLeaderboardRequest())).rows
+
+
+async def test_a_checkpoint_is_of_the_newest_entry(record: Any, service: Any) -> None:
+    await predict(service)
+    outcome = (await report(record, 8)).outcome
+    checkpoint = (await record.GetCheckpoint(pb.GetCheckpointRequest())).checkpoint
+    assert checkpoint.sequence == outcome.sequence
+    assert (len(checkpoint.hash), len(checkpoint.public_key), len(checkpoint.signature)) == (32, 32, 64)
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
+    """Code, reason and fields of what a call is refused with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
+    assert status is not None
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+    return caught.value.code(), info.reason, [each.field for each in bad.field_violations]
+
+
+async def test_a_game_without_a_forecast_is_not_found(record: Any) -> None:
+    told = await refused(record.GetPrediction(pb.GetPredictionRequest(game_id=GAME)))
+    assert told == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_GAME", ["game_id"])
+
+
+async def test_what_cannot_be_right_is_refused_with_every_field(record: Any) -> None:
+    future = Timestamp(seconds=2**40)
+    told = await refused(record.ReportOutcome(pb.ReportOutcomeRequest(home_team="BOS", observed_time=future)))
+    assert told == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GAME_ID", ["game_id", "away_team", "observed_time"])
+
+
+async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> None:
+    for number in (1, 2):
+        await predict(service, game(number))
+    page = await record.ListPredictions(pb.ListPredictionsRequest(page_size=1))
+    other = pb.ListPredictionsRequest(page_token=page.next_page_token, horizon=FINAL)
+    assert await refused(record.ListPredictions(other)) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_PAGE_TOKEN",
+        ["page_token"],
+    )
+
+
+class SlowRecord:
+    """A ledger that is read as slowly as is wanted."""
+
+    def __init__(self) -> None:
+        self.reading = 0
+        self.read_so_far = 0
+        self.go_on = asyncio.Event()
+
+    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        return outcome, 0
+
+    async def read(self, function: Callable[[Connection], Any]) -> Any:
+        self.reading += 1
+        self.read_so_far += 1
+        try:
+            await self.go_on.wait()
+            return pb.GetScorecardResponse()
+        finally:
+            self.reading -= 1
+
+
+async def turns(times: int = 10) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -> None:
+    async def sign() -> Any:
+        raise NotImplementedError
+
+    slow = SlowRecord()
+    service = RecordService(slow, lambda: datetime.now(UTC), sign)
+    context: Any = None
+    first, second, third = (
+        asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(), context)) for _ in range(3)
+    )
+    await turns()
+    assert (slow.reading, slow.read_so_far) == (1, 1)
+    first.cancel()
+    second.cancel()
+    await turns()
+    assert (first.cancelled(), second.cancelled()) == (True, True)
+    assert (slow.reading, slow.read_so_far) == (1, 1), "a thread is not stopped by its caller's going"
+    slow.go_on.set()
+    assert await third == pb.GetScorecardResponse()
+    assert slow.read_so_far == 2

@@ -1,10 +1,10 @@
 """What a forecast costs beside what the libraries under it cost: ONNX Runtime for the LSTM, hnswlib for the neighbours.
 
 Run with `python -m bench.forecaster` from the project's folder. One game at a time, plain and with every extra (an
-explanation, the teams' strength, nine quantiles), at some minutes of the game and for both horizons; then a hundred at
-a time: games of one minute, and an evening, which is fifty games at whatever minute, both horizons of each. Everything
-is measured in turn, round after round, so that a busy machine slows all alike: the ratios of one run compare with those
-of another, the microseconds don't.
+explanation, the teams' strength, nine quantiles, the distribution that is recorded), at some minutes of the game and
+for both horizons; then a hundred at a time: games of one minute, and an evening, which is fifty games at whatever
+minute, both horizons of each. Everything is measured in turn, round after round, so that a busy machine slows all
+alike: the ratios of one run compare with those of another, the microseconds don't.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def query(number: int, minute: int, horizon: Horizon, *, extras: bool) -> Foreca
     if not extras:
         return ForecastQuery(pattern, horizon)
     home, away = random.Random(number).sample(sorted(TEAMS), 2)
-    return ForecastQuery(pattern, horizon, home_team=home, away_team=away, explain=True, quantile_levels=LEVELS)
+    return ForecastQuery(
+        pattern, horizon, home_team=home, away_team=away, explain=True, quantile_levels=LEVELS, record=True
+    )
 
 
 def horizons(minute: int) -> list[Horizon]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Final, NamedTuple, Self
 
@@ -99,12 +99,12 @@ class CarriedRatings:
 
     def to_bytes(self) -> bytes:
         """As JSON; equal ratings give equal bytes."""
-        state, chosen = self.filter, self.filter.settings
+        state = self.filter
         content = {
             "form": _FORM,
             "since": self.since.isoformat(),
             "games": {code: self.games[code] for code in sorted(self.games)},
-            "settings": [chosen.noise, chosen.daily, chosen.carry, chosen.seasonal, chosen.home_daily],
+            "settings": asdict(state.settings),
             "season": state.season,
             "date": str(state.date),
             "mean": state.mean.tolist(),
@@ -131,7 +131,9 @@ class CarriedRatings:
                 )
             return cls(
                 RatingFilter(
-                    RatingSettings(*map(float, found["settings"])),
+                    RatingSettings(
+                        **{each.name: float(found["settings"][each.name]) for each in fields(RatingSettings)}
+                    ),
                     mean,
                     covariance,
                     None if found["season"] is None else int(found["season"]),

@@ -78,6 +78,8 @@ def crps_of_quantiles(quantiles: Sequence[float], outcome: float) -> float:
     Raises:
         ValueError: if there is not one quantile for each level.
     """
+    if len(quantiles) != len(DISTRIBUTION_LEVELS):
+        raise ValueError(f"{len(quantiles)} quantiles; expected {len(DISTRIBUTION_LEVELS)}")
     total = 0.0
     for level, quantile in zip(DISTRIBUTION_LEVELS, quantiles, strict=True):
         total += (level - (outcome < quantile)) * (outcome - quantile)

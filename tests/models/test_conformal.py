@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from dejavu_models.arrays import Floats
 from dejavu_models.conformal import (
     LEAD_EDGES,
+    LEVEL_SCORES,
     UNSCALED,
     ConformalScores,
+    Places,
     PredictiveDistribution,
     lead_groups,
 )
@@ -111,6 +113,70 @@ def test_the_interval_ends_at_quantiles(
     low, high = distribution.quantiles(point, lead, [alpha / 2, 1 - alpha / 2])
     interval = distribution.interval(point, lead, alpha)
     assert (interval.lower, interval.upper) == (min(low, point), max(high, point))
+
+
+@given(distributions(), POINTS, LEADS, SHARES)
+def test_a_place_within_the_calibration_is_the_quantile_of_its_level(
+    distribution: PredictiveDistribution, point: float, lead: float, share: float
+) -> None:
+    level = alpha_of(distribution, share) / 2
+    levels = (level, 1 - level)
+    found = distribution.at(point, lead, [NormalDist().inv_cdf(level) for level in levels])
+    assert found == pytest.approx(distribution.quantiles(point, lead, levels))
+
+
+@given(distributions(), POINTS, LEADS, st.floats(-7, 7), st.floats(0, 3))
+def test_places_however_far_out_rise_with_their_score(
+    distribution: PredictiveDistribution, point: float, lead: float, score: float, more: float
+) -> None:
+    lower, upper = distribution.at(point, lead, (score, score + more))
+    assert np.isfinite([lower, upper]).all()
+    assert lower <= upper + 1e-9
+    narrow, wide = distribution.interval_at(point, lead, abs(score)), distribution.interval_at(point, lead, 9.0)
+    assert wide.lower - 1e-9 <= narrow.lower <= point <= narrow.upper <= wide.upper + 1e-9
+
+
+def test_beyond_the_calibration_places_go_on_in_proportion_from_the_median() -> None:
+    cell = scores([float(value) for value in range(-4, 6)])
+    last = -NormalDist().inv_cdf(cell.smallest_level)
+    assert cell.at(last) == 5.0
+    assert cell.at(-last) == -4.0
+    median = cell.quantile(0.5)
+    assert cell.at(2 * last) == pytest.approx(median + 2 * (5.0 - median))
+    assert cell.at(-3 * last) == pytest.approx(median + 3 * (-4.0 - median))
+    assert [scores([2.0]).at(score) for score in (-3.0, 0.0, 3.0)] == [2.0] * 3
+
+
+@given(distributions(), POINTS, LEADS, st.floats(0.01, 3))
+def test_what_is_recorded_is_the_places_asked_for(
+    distribution: PredictiveDistribution, point: float, lead: float, stretch: float
+) -> None:
+    stretched = [stretch * score for score in LEVEL_SCORES]
+    for places, asked in ((None, LEVEL_SCORES), (Places(stretched), stretched)):
+        recorded = distribution.recorded(point, lead, places)
+        assert recorded == pytest.approx(distribution.at(point, lead, asked), abs=0.001)
+
+
+@given(distributions(), POINTS, LEADS, st.floats(-90, 90), st.floats(0, 20))
+def test_the_probability_of_a_differential_falls_as_it_rises_and_agrees_with_that_of_a_lead(
+    distribution: PredictiveDistribution, point: float, lead: float, value: float, more: float
+) -> None:
+    lower, higher = (distribution.probability_above(point, lead, each) for each in (value, value + more))
+    assert 0 < higher <= lower + 1e-12
+    assert lower < 1
+    of_lead = distribution.home_lead_probability_of(point, lead)
+    assert distribution.probability_above(point, lead, distribution.threshold) == of_lead
+    near = [distribution.probability_above(point, lead, distribution.threshold + by) for by in (-1e-6, 1e-6)]
+    assert near[0] + 1e-9 >= of_lead >= near[1] - 1e-9
+
+
+def test_far_from_the_threshold_the_probability_is_that_of_the_leads_own_games() -> None:
+    close, decided = scores([float(value) for value in range(-20, 21)]), scores([value / 4 for value in range(-20, 21)])
+    distribution = PredictiveDistribution(0.0, (8.5,), (close, decided))
+    for point, value in ((20.0, 22.0), (20.0, 16.5)):
+        due = decided.share_above_one(value - point)
+        assert distribution.probability_above(point, 19.0, value) == pytest.approx(due)
+        assert distribution.probability_above(-point, -19.0, -value) == pytest.approx(1 - due)
 
 
 def test_a_level_means_the_same_from_both_ends() -> None:

@@ -119,7 +119,9 @@ def test_ratings_that_were_written_and_read_go_on_as_if_they_had_not_been(first:
     assert carried(results[first:], halfway).filter.date == carried(results).filter.date
 
 
-@pytest.mark.parametrize("change", [{"form": 2}, {"mean": [1.0]}, {"settings": [1.0]}, {"date": "never"}, {"games": 3}])
+@pytest.mark.parametrize(
+    "change", [{"form": 2}, {"mean": [1.0]}, {"settings": {"noise": 1.0}}, {"date": "never"}, {"games": 3}]
+)
 def test_what_are_no_ratings_is_refused(change: dict[str, Any]) -> None:
     content = {**json.loads(start().to_bytes()), **change}
     with pytest.raises(ValueError, match=r".*"):

@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 import tracemalloc
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models import scores
+from dejavu_models.types import DISTRIBUTION_LEVELS
 
 points = st.floats(-60, 60, allow_nan=False)
 samples = st.lists(points, min_size=1, max_size=40)
@@ -71,6 +73,30 @@ def test_crps_favours_the_distribution_that_outcomes_come_from() -> None:
     assert true < min(narrow, wide)
     # In closed form for N(0, s²): s / √π.
     assert true == pytest.approx(6.0 / math.sqrt(math.pi), rel=0.03)
+
+
+@given(st.lists(points, min_size=50, max_size=50), points)
+def test_crps_of_quantiles_is_that_of_the_distribution_that_puts_equal_weight_on_each(
+    values: list[float], outcome: float
+) -> None:
+    (due,) = scores.crps([0.0], values, [outcome])
+    assert scores.crps_of_quantiles(sorted(values), outcome) == pytest.approx(due, abs=1e-9)
+
+
+def test_crps_of_the_quantiles_of_a_normal_distribution_is_its_crps() -> None:
+    """σ·(z(2Φ(z) − 1) + 2φ(z) − 1/√π) for the outcome z standard deviations from the mean: Gneiting & Raftery 2007."""
+    normal = NormalDist(3.0, 12.0)
+    quantiles = [normal.inv_cdf(level) for level in DISTRIBUTION_LEVELS]
+    for z in (-2.0, 0.0, 0.7):
+        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        due = 12 * (z * (2 * NormalDist().cdf(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
+        assert scores.crps_of_quantiles(quantiles, 3.0 + 12 * z) == pytest.approx(due, abs=0.05)
+
+
+@pytest.mark.parametrize("count", [0, 49, 51])
+def test_crps_of_another_number_of_quantiles_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="expected 50"):
+        scores.crps_of_quantiles([1.0] * count, 0.0)
 
 
 def test_crps_without_residuals_is_refused() -> None:

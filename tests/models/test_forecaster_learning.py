@@ -1,0 +1,285 @@
+"""Forecasts by what outcomes have taught."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dejavu_models.adaptive import Method, Tracker, static_score
+from dejavu_models.betting import Market
+from dejavu_models.bundle import load_bundle
+from dejavu_models.conformal import LEVEL_SCORES
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.learning import KNOWN_GAMES, UNTAUGHT, CarriedRatings, Lessons, Result
+from dejavu_models.registry import default_bundle
+from dejavu_models.scores import crps, crps_of_quantiles
+from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, ForecastQuery, Horizon, ScorePattern
+
+ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
+NORMAL = NormalDist()
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Forecaster:
+    return load_bundle(default_bundle())
+
+
+@pytest.fixture
+def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
+    """The bundle that ships; what a test teaches it is forgotten after it."""
+    yield bundle
+    bundle.learn(UNTAUGHT)
+
+
+def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
+    """What games have taught whose scores spread by `volatility`."""
+    rng = random.Random(seed)
+    state = Tracker()
+    for _ in range(games):
+        state = state.after(rng.gauss(0, volatility))
+    return state
+
+
+WILD, CALM = tracker(2.0), tracker(0.4)
+EXTREME = Tracker(games=1000, alphas=(2.0, 1.0, 0.0, -1.0, -0.5), quantiles=(6.0, 0.0, 3.0, 0.0, 6.0))
+TRACKERS = st.sampled_from([Tracker(), WILD, CALM, EXTREME])
+METHODS = st.sampled_from(list(Method))
+
+QUERIES = st.sampled_from(list(Horizon)).flatmap(
+    lambda horizon: st.builds(
+        lambda changes, **fields: ForecastQuery(
+            ScorePattern(tuple(float(sum(changes[: minute + 1])) for minute in range(len(changes)))), horizon, **fields
+        ),
+        st.lists(st.integers(-7, 7), min_size=1, max_size=horizon.last_slot),
+        alpha=st.floats(0.005, 0.995),
+    )
+)
+
+
+def lessons(mode: AdaptationMode | None, of: Tracker, method: Method = Method.PID, **fields: Any) -> Lessons:
+    """The same tracker for every horizon and stage."""
+    trackers = {(horizon, stage): of for horizon in Horizon for stage in range(4)}
+    return Lessons(7, mode, method, trackers, **fields)
+
+
+def asked(**fields: Any) -> ForecastQuery:
+    pattern = ScorePattern(tuple(float(minute % 5 + minute // 3) for minute in range(18)))
+    return replace(ForecastQuery(pattern, Horizon.FINAL), **fields)
+
+
+def told(forecast: Forecast) -> Forecast:
+    """What a forecast says, without how it came about."""
+    return replace(forecast, adaptation=None, calibration_sequence=0)
+
+
+def test_a_forecaster_that_was_taught_nothing_says_so(shipped: Forecaster) -> None:
+    forecast = shipped.forecast(asked())
+    assert (forecast.calibration_sequence, forecast.adaptation) == (0, None)
+    assert (forecast.distribution, forecast.static_scores, forecast.market) == ((), (), None)
+
+
+def test_a_forecast_tells_where_its_calibration_stands(shipped: Forecaster) -> None:
+    shipped.learn(Lessons(sequence=41))
+    forecast = shipped.forecast(asked())
+    assert (forecast.calibration_sequence, forecast.adaptation) == (41, None)
+
+
+def test_in_shadow_the_forecast_is_static_and_the_adapted_interval_stands_beside(shipped: Forecaster) -> None:
+    query = asked(quantile_levels=(0.1, 0.5), record=True, market=Market(3.0, 1.9, 1.9))
+    static = shipped.forecast(query)
+    shipped.learn(lessons(SHADOW, WILD))
+    shadow = shipped.forecast(query)
+    assert told(shadow) == static
+    assert shadow.adaptation is not None
+    assert shadow.adaptation.mode is SHADOW
+    assert shadow.adaptation.static == static.interval
+    assert shadow.adaptation.adapted.lower < static.interval.lower
+    assert static.interval.upper < shadow.adaptation.adapted.upper
+
+
+def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None:
+    query = asked(quantile_levels=(0.025, 0.1, 0.975), record=True, market=Market(3.0, 1.9, 1.9))
+    static = shipped.forecast(query)
+    shipped.learn(lessons(ON, WILD))
+    adapted = shipped.forecast(query)
+    assert adapted.adaptation is not None
+    assert adapted.adaptation.mode is ON
+    assert adapted.adaptation.static == static.interval
+    assert adapted.interval == adapted.adaptation.adapted
+    assert adapted.point == static.point
+    ends = [adapted.quantiles[0].value, adapted.quantiles[2].value]
+    assert ends == pytest.approx([adapted.interval.lower, adapted.interval.upper])
+    assert adapted.interval.upper - adapted.interval.lower > 1.5 * (static.interval.upper - static.interval.lower)
+    assert 0.5 < adapted.home_lead_probability < static.home_lead_probability
+    assert adapted.distribution[0] < static.distribution[0]
+    assert adapted.market is not None
+    assert static.market is not None
+    assert adapted.market.home.win_probability < static.market.home.win_probability
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster, method: Method) -> None:
+    shipped.learn(lessons(SHADOW, WILD, method))
+    for alpha in (0.05, 0.2, 0.77):
+        adaptation = shipped.forecast(asked(alpha=alpha)).adaptation
+        assert adaptation is not None
+        assert adaptation.rolling_games == 100
+        assert adaptation.rolling_coverage == WILD.rolling_coverage(alpha, method)
+        assert adaptation.static_rolling_coverage == WILD.static_rolling_coverage(alpha)
+
+
+@pytest.mark.parametrize("mode", list(AdaptationMode))
+def test_before_the_first_outcome_of_a_stage_intervals_are_static(shipped: Forecaster, mode: AdaptationMode) -> None:
+    query = asked(record=True, quantile_levels=(0.1, 0.9))
+    static = shipped.forecast(query)
+    shipped.learn(Lessons(7, mode, trackers={(Horizon.FINAL, 0): WILD, (Horizon.HALFTIME, 1): WILD}))
+    forecast = shipped.forecast(query)
+    assert told(forecast) == static
+    assert forecast.adaptation is not None
+    assert forecast.adaptation.adapted == forecast.adaptation.static == static.interval
+    assert (forecast.adaptation.rolling_games, forecast.adaptation.rolling_coverage) == (0, None)
+
+
+SHIPPED_STAYS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@SHIPPED_STAYS
+@given(QUERIES, TRACKERS, METHODS, st.floats(0.01, 1.0))
+def test_adapted_intervals_hold_the_point_and_are_nested_over_alpha(
+    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: Method, part: float
+) -> None:
+    shipped.learn(lessons(ON, of, method))
+    loose = shipped.forecast(query)
+    strict = shipped.forecast(replace(query, alpha=max(0.005, query.alpha * part)))
+    assert loose.point in loose.interval
+    assert strict.interval.lower <= loose.interval.lower
+    assert loose.interval.upper <= strict.interval.upper
+
+
+@SHIPPED_STAYS
+@given(QUERIES, TRACKERS, METHODS)
+def test_what_is_recorded_of_a_distribution_rises_and_lets_its_static_scores_be_told(
+    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: Method
+) -> None:
+    levels = (0.05, 0.31, 0.69, 0.95)
+    shipped.learn(lessons(ON, of, method))
+    forecast = shipped.forecast(replace(query, record=True, quantile_levels=levels))
+    assert len(forecast.distribution) == len(forecast.static_scores) == len(DISTRIBUTION_LEVELS)
+    assert list(forecast.distribution) == sorted(forecast.distribution)
+    assert all(round(value, 3) == value for value in forecast.distribution)
+    for quantile in forecast.quantiles:
+        recorded = forecast.distribution[DISTRIBUTION_LEVELS.index(quantile.level)]
+        # A score that was rounded may mean the residual next to it.
+        assert quantile.value == pytest.approx(recorded, abs=0.5)
+    if of == Tracker():
+        assert forecast.static_scores == pytest.approx(LEVEL_SCORES)
+
+
+@SHIPPED_STAYS
+@given(QUERIES, st.integers(-60, 60))
+def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
+    shipped: Forecaster, query: ForecastQuery, outcome: int
+) -> None:
+    query = replace(query, record=True)
+    shipped.learn(UNTAUGHT)
+    static = shipped.forecast(query)
+    shipped.learn(lessons(ON, WILD))
+    adapted = shipped.forecast(query)
+    due = static_score(static.distribution, static.static_scores, outcome)
+    if abs(due) < 2:  # beyond, the recorded quantiles of the one end where those of the other go on
+        assert static_score(adapted.distribution, adapted.static_scores, outcome) == pytest.approx(due, abs=0.15)
+
+
+def test_the_recorded_quantiles_give_the_crps_of_the_whole_distribution(shipped: Forecaster) -> None:
+    query = asked(record=True)
+    forecast = shipped.forecast(query)
+    from_lead = query.pattern.last
+    distribution = shipped._distribution(Horizon.FINAL, 18, 0)
+    residuals = distribution.sample(from_lead).residuals
+    for outcome in (-25.0, 0.0, 6.0, 40.0):
+        due = float(crps([forecast.point], residuals, [outcome])[0])
+        assert crps_of_quantiles(forecast.distribution, outcome) == pytest.approx(due, rel=0.02, abs=0.05)
+
+
+@SHIPPED_STAYS
+@given(QUERIES, TRACKERS, st.sampled_from([None, ON]), st.integers(-40, 40))
+def test_win_probabilities_of_a_market_fall_as_its_line_rises_and_agree_with_the_forecast(
+    shipped: Forecaster, query: ForecastQuery, of: Tracker, mode: AdaptationMode | None, half_points: int
+) -> None:
+    shipped.learn(lessons(mode, of))
+
+    def home_wins(line: float) -> float:
+        market = shipped.forecast(replace(query, market=Market(line, 1.9, 1.9))).market
+        assert market is not None
+        assert market.home.win_probability + market.push_probability + market.away.win_probability == pytest.approx(1)
+        return market.home.win_probability
+
+    assert home_wins(half_points / 2 + 0.5) <= home_wins(half_points / 2)
+    assert home_wins(0.0) == pytest.approx(shipped.forecast(query).home_lead_probability)
+
+
+def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: Forecaster) -> None:
+    level = Market(0.0, 1.9, 1.9)
+    for horizon, pushed in ((Horizon.FINAL, False), (Horizon.HALFTIME, True)):
+        market = shipped.forecast(asked(horizon=horizon, market=level)).market
+        assert market is not None
+        assert (market.push_probability > 0) is pushed
+
+
+def carried(forecaster: Forecaster, games: int) -> CarriedRatings:
+    """As many games of the bundle's season, in which Boston beat Brooklyn by 30."""
+    state = CarriedRatings.start(forecaster.rating_filter)
+    season = forecaster.rating_filter.season
+    assert season is not None
+    for game in range(games):
+        state = state.after(Result("BOS", "BKN", season, state.since + timedelta(days=140 + game), 30.0))
+    return state
+
+
+def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) -> None:
+    query = asked(home_team="BOS", away_team="BKN")
+    before = shipped.forecast(query)
+    state = carried(shipped, 5)
+    shipped.learn(Lessons(9, ratings=state))
+    after = shipped.forecast(query)
+    assert before.expected_margin is not None
+    assert after.expected_margin == state.ratings().expected_margin("BOS", "BKN") > before.expected_margin + 1
+    assert after.expected_margin == shipped.expected_margin(query)
+    assert after.point > before.point
+    assert shipped.forecast(replace(query, pregame_margin=2.0)).expected_margin == 2.0
+
+
+def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(shipped: Forecaster) -> None:
+    query = asked(home_team="BOS", away_team="BKN")
+    for games, known in ((KNOWN_GAMES - 1, False), (KNOWN_GAMES, True)):
+        shipped.learn(Lessons(9, ratings=carried(shipped, games)))
+        rated = shipped.forecast(query)
+        given_ = shipped.forecast(replace(query, home_team="", away_team="", pregame_margin=rated.expected_margin))
+        assert (rated.interval == given_.interval) is known
+        assert rated.point == pytest.approx(given_.point)
+
+
+def test_one_pass_goes_by_one_set_of_lessons(shipped: Forecaster) -> None:
+    query = asked(record=True)
+    sets = [lessons(ON, WILD), Lessons(8)]
+    due = []
+    for each in sets:
+        shipped.learn(each)
+        due.append(shipped.forecast(query))
+    with ThreadPoolExecutor(2) as pool:
+        passes = pool.map(lambda _: shipped.forecast_many([query] * 20), range(10))
+        for turn in range(200):
+            shipped.learn(sets[turn % 2])
+        for answers in passes:
+            assert len({answer.calibration_sequence for answer in answers}) == 1
+            right = due[0] if answers[0].calibration_sequence == 7 else due[1]
+            assert all(answer.interval == right.interval for answer in answers)

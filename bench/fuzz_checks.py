@@ -6,14 +6,26 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import grpc
-from bench.fuzz_messages import BATCH, CHECK, MODELS, NO_METHOD, NO_SERVICE, PREDICT, REFLECTION, STREAM, WATCH, Rpc
+from bench.fuzz_messages import (
+    BATCH,
+    CHECK,
+    MODELS,
+    NO_METHOD,
+    NO_SERVICE,
+    PREDICT,
+    REFLECTION,
+    RISK,
+    STREAM,
+    WATCH,
+    Rpc,
+)
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
-from dejavu.v1 import forecast_pb2, model_service_pb2
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 
 FAULTS = {
@@ -99,13 +111,21 @@ def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
     asked = rpc.request.FromString(request)
     if rpc is PREDICT:
         assert isinstance(asked, pb.PredictRequest)
-        yield from _answer_faults(asked, pb.PredictResponse.FromString(response).forecast)
+        yield from _answer_faults(asked, pb.PredictResponse.FromString(response))
     elif rpc is BATCH:
         assert isinstance(asked, pb.PredictBatchRequest)
         yield from _batch_faults(asked.requests, pb.PredictBatchResponse.FromString(response))
     elif rpc is STREAM:
         yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
-    elif rpc is MODELS:
+    elif rpc is RISK:
+        yield from _risk_faults(pb.AssessRiskResponse.FromString(response))
+    else:
+        yield from _other_faults(rpc, response)
+
+
+def _other_faults(rpc: Rpc, response: bytes) -> Iterator[str]:
+    """What is wrong with an answer that has nothing to do with forecasts."""
+    if rpc is MODELS:
         if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
             yield "not one active model"
     elif rpc in {CHECK, WATCH}:
@@ -131,14 +151,19 @@ def _batch_faults(requests: Sequence[pb.PredictRequest], response: pb.PredictBat
         yield f"{len(response.results)} results for {len(requests)} requests"
     for asked, result in zip(requests, response.results, strict=False):
         if result.HasField("forecast"):
-            yield from _answer_faults(asked, result.forecast)
+            yield from _answer_faults(asked, result)
         elif not result.error.reason or result.error.reason == "INTERNAL":
             yield f"a result that is neither a forecast nor explained: {result}"
         elif wrong := _wrong_with_violations((each.field, each.description) for each in result.error.field_violations):
             yield wrong
 
 
-def _answer_faults(asked: pb.PredictRequest, forecast: forecast_pb2.Forecast) -> Iterator[str]:
+def _answer_faults(asked: pb.PredictRequest, answer: pb.PredictResponse | pb.PredictBatchResult) -> Iterator[str]:
+    forecast = answer.forecast
+    if asked.HasField("market") != answer.HasField("market"):
+        yield f"a market that was not asked about, or none: {answer}"
+    elif asked.HasField("market"):
+        yield from _market_faults(answer.market)
     if [each.level for each in forecast.quantiles] != list(asked.quantile_levels):
         yield f"other quantiles than were asked for: {forecast}"
     if forecast.elapsed_minutes != len(asked.pattern) or forecast.game_id != asked.game_id:
@@ -146,6 +171,30 @@ def _answer_faults(asked: pb.PredictRequest, forecast: forecast_pb2.Forecast) ->
     if asked.HasField("pregame_margin") and forecast.expected_margin != asked.pregame_margin:
         yield f"another margin than was given: {forecast}"
     yield from _forecast_faults(forecast)
+
+
+def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
+    numbers = [*_numbers(market), *_numbers(market.home), *_numbers(market.away)]
+    if not all(map(math.isfinite, numbers)):
+        yield f"a number that is not finite: {market}"
+    shares = [market.push_probability, market.confidence_threshold]
+    for side in (market.home, market.away):
+        shares += [side.win_probability, side.kelly_fraction, side.stake_fraction]
+        if side.expected_value <= 0 < side.stake:
+            yield f"a stake on a bet that is worth nothing: {market}"
+    if not all(0 <= share <= 1 for share in shares):
+        yield f"a share outside of [0, 1]: {market}"
+    whole = market.home.win_probability + market.push_probability + market.away.win_probability
+    if not math.isclose(whole, 1, abs_tol=1e-9) or market.stake < 0:
+        yield f"probabilities that do not sum to 1, or less than no stake: {market}"
+
+
+def _risk_faults(answer: pb.AssessRiskResponse) -> Iterator[str]:
+    parts = [factor.contribution for factor in answer.factors]
+    if not 0 <= answer.score <= 100 or not math.isclose(sum(parts), answer.score, abs_tol=1e-6):
+        yield f"a risk beyond its bounds, or parts that do not sum to it: {answer}"
+    if not answer.level or not all(0 <= factor.score <= 100 for factor in answer.factors):
+        yield f"a risk without a level, or a factor beyond its bounds: {answer}"
 
 
 def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -20,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
 GAMES = [f"99000{number:05d}" for number in range(40)]
@@ -38,6 +40,7 @@ class Rpc(NamedTuple):
 PREDICT = Rpc("Predict", "/dejavu.v1.PredictionService/Predict", pb.PredictRequest)
 BATCH = Rpc("PredictBatch", "/dejavu.v1.PredictionService/PredictBatch", pb.PredictBatchRequest)
 STREAM = Rpc("Stream", "/dejavu.v1.PredictionService/StreamPredictions", pb.StreamPredictionsRequest, streams=True)
+RISK = Rpc("AssessRisk", "/dejavu.v1.PredictionService/AssessRisk", pb.AssessRiskRequest)
 MODELS = Rpc("ListModels", "/dejavu.v1.ModelService/ListModels", model_service_pb2.ListModelsRequest)
 CHECK = Rpc("Check", "/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest)
 WATCH = Rpc("Watch", "/grpc.health.v1.Health/Watch", health_pb2.HealthCheckRequest, streams=True)
@@ -50,7 +53,18 @@ REFLECTION = Rpc(
 NO_METHOD = Rpc("(none)", "/dejavu.v1.PredictionService/Foretell", pb.PredictRequest)
 NO_SERVICE = Rpc("(none)", "/dejavu.v9.Oracle/Predict", pb.PredictRequest)
 
-SHARES = {PREDICT: 52, BATCH: 16, STREAM: 12, MODELS: 4, CHECK: 4, WATCH: 4, REFLECTION: 5, NO_METHOD: 2, NO_SERVICE: 1}
+SHARES = {
+    PREDICT: 48,
+    BATCH: 16,
+    STREAM: 12,
+    RISK: 4,
+    MODELS: 4,
+    CHECK: 4,
+    WATCH: 4,
+    REFLECTION: 5,
+    NO_METHOD: 2,
+    NO_SERVICE: 1,
+}
 
 
 class Manner(enum.Enum):
@@ -142,15 +156,38 @@ def _models(_: random.Random, __: str) -> Message:
     return model_service_pb2.ListModelsRequest()
 
 
+def _risk(rng: random.Random, _: str) -> Message:
+    total = rng.choice([None, rng.randint(150, 500)])
+    return pb.AssessRiskRequest(pattern=_pattern(rng, rng.randint(2, MOST_SLOTS)), total_points=total)
+
+
+def _pattern(rng: random.Random, slots: int) -> list[int]:
+    return list(accumulate(rng.choice([-3, -2, -2, 0, 0, 2, 2, 3]) for _slot in range(slots)))
+
+
+def _odds(rng: random.Random) -> Odds:
+    if rng.random() < 0.5:
+        return Odds(decimal=rng.uniform(1.01, 10))
+    return Odds(american=rng.choice([-1, 1]) * rng.randint(100, 900))
+
+
+def _market(rng: random.Random) -> Market:
+    return Market(
+        line=rng.randint(-60, 60) / 2,
+        home=_odds(rng),
+        away=_odds(rng),
+        bankroll=rng.choice([None, 1000.0]),
+        confidence_threshold=rng.choice([None, 0.0, 0.6]),
+    )
+
+
 def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     horizon = rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL, HORIZON_FINAL])
-    lead, pattern = 0, []
-    for _slot in range(rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)):
-        lead += rng.choice([-3, -2, -2, 0, 0, 2, 2, 3])
-        pattern.append(lead)
+    slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
     return pb.PredictRequest(
         game_id=rng.choice(GAMES) if rng.random() < 0.25 else "",
-        pattern=pattern,
+        pattern=_pattern(rng, slots),
+        market=_market(rng) if rng.random() < 0.25 else None,
         alpha=rng.choice([None, None, 0.5, 0.2, 0.01]),
         return_explanation=rng.random() < 0.5,
         horizon=horizon,
@@ -164,6 +201,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
 _VALID: dict[Rpc, Callable[[random.Random, str], Message]] = {
     BATCH: _batch,
     STREAM: _subscription,
+    RISK: _risk,
     MODELS: _models,
     CHECK: _check,
     WATCH: _check,
@@ -241,6 +279,8 @@ def _value(rng: random.Random, field: FieldDescriptor, token: str) -> Any:
             return rng.choice([*_TEXTS, token, garbled, rng.choice(GAMES)])
         case FieldDescriptor.CPPTYPE_BOOL:
             return rng.random() < 0.5
+        case FieldDescriptor.CPPTYPE_UINT32 | FieldDescriptor.CPPTYPE_UINT64:
+            return rng.choice([number for number in _NUMBERS if number >= 0])
         case _:
             return rng.choice(_NUMBERS)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from bench.fuzz_checks import wrong_with_answer
-from bench.fuzz_messages import BATCH, MANNERS, PREDICT, SHARES, STREAM, Case, Manner, case
+from bench.fuzz_messages import BATCH, MANNERS, PREDICT, RISK, SHARES, STREAM, Case, Manner, case
 from google.protobuf.message import DecodeError
 from tests.support.every_minute import EveryMinuteForecaster
 from tests.support.servers import running_worker
 
 from bench import fuzz
-from dejavu.v1 import forecast_pb2
+from dejavu.v1 import forecast_pb2, market_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
@@ -24,7 +24,7 @@ EXPLANATION: dict[str, Any] = {
     "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75], "similar_games": 0.25},
     "similar_games": [{"distance": 1.0, "games": 2, "increment_spread": 6.0}],
 }
-SOUND = {
+SOUND: dict[str, Any] = {
     "point_forecast": 1.0,
     "interval_lower": 0.0,
     "interval_upper": 2.0,
@@ -152,3 +152,44 @@ def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, A
 def test_a_batch_with_results_too_few_is_found() -> None:
     batch = pb.PredictBatchRequest(requests=[pb.PredictRequest()] * 2).SerializeToString()
     assert "0 results for 2 requests" in wrong_with_answer(BATCH, batch, b"")
+
+
+SIDE: dict[str, Any] = {"win_probability": 0.5, "expected_value": 0.1, "kelly_fraction": 0.1, "stake": 1.0}
+MARKET: dict[str, Any] = {"home": SIDE, "away": {**SIDE, "expected_value": -0.1, "stake": 0.0}, "stake": 1.0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"home": {**SIDE, "expected_value": math.inf}},
+        {"home": {**SIDE, "expected_value": -0.1}},
+        {"home": {**SIDE, "kelly_fraction": 1.1}},
+        {"home": {**SIDE, "win_probability": 0.4}},
+        {"push_probability": -0.1},
+        {"stake": -1.0},
+    ],
+    ids=str,
+)
+def test_a_market_that_cannot_be_is_found(change: dict[str, Any]) -> None:
+    asked = pb.PredictRequest(pattern=ASKED.pattern, quantile_levels=[0.9, 0.1], pregame_margin=3.5)
+    asked.market.line = 5.5
+    for fields, found in ((MARKET, False), ({**MARKET, **change}, True)):
+        response = pb.PredictResponse(forecast=forecast_pb2.Forecast(**SOUND), market=market_pb2.MarketAnswer(**fields))
+        assert bool(wrong_with_answer(PREDICT, asked.SerializeToString(), response.SerializeToString())) == found
+
+
+def test_a_market_that_nobody_asked_about_is_found_and_one_that_is_missing() -> None:
+    plain = pb.PredictResponse(forecast=forecast_pb2.Forecast(**SOUND))
+    weighed = pb.PredictResponse(forecast=plain.forecast, market=market_pb2.MarketAnswer(**MARKET))
+    asked = pb.PredictRequest.FromString(ASKED.SerializeToString())
+    assert wrong_with_answer(PREDICT, asked.SerializeToString(), weighed.SerializeToString())
+    asked.market.line = 5.5
+    assert wrong_with_answer(PREDICT, asked.SerializeToString(), plain.SerializeToString())
+
+
+@pytest.mark.parametrize("change", [{"score": 101.0}, {"score": 20.0}, {"level": 0}, {"score": math.nan}], ids=str)
+def test_a_risk_that_cannot_be_is_found(change: dict[str, Any]) -> None:
+    sound = {"score": 10.0, "level": 1, "factors": [pb.RiskFactor(score=20.0, contribution=10.0)]}
+    for fields, found in ((sound, False), ({**sound, **change}, True)):
+        response = pb.AssessRiskResponse(**fields)
+        assert bool(wrong_with_answer(RISK, b"", response.SerializeToString())) == found

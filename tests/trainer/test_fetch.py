@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.csv
 import pytest
 from tests.support.fetching import AT_ONCE, Notes, fetch_from, files_of, rows_of, truth
 from tests.support.stats_stand_in import (
@@ -80,8 +81,10 @@ def test_it_can_be_imported_and_replayed(service: StatsStandIn, tmp_path: Path) 
     assert [tuple(row.values()) for row in checked.plays.to_pylist()] == truth(GAMES)
     assert write_plays(tmp_path / "again", 2025, checked.plays).is_file()
     assert len(load_games(tmp_path / "again", [2025])) == len(GAMES)
-    evening, left_out = recorded_evening(fetched.path, GAMES[0].day)
-    assert ([game.source for game in evening], left_out) == ([game.game_id for game in GAMES[:2]], ())
+    pyarrow.csv.write_csv(checked.plays, tmp_path / "plays.csv")
+    for path in (fetched.path, tmp_path / "plays.csv"):
+        evening, left_out = recorded_evening(path, GAMES[0].day)
+        assert ([game.source for game in evening], left_out) == ([game.game_id for game in GAMES[:2]], ())
 
 
 def test_only_the_parts_of_a_season_that_were_asked_for(service: StatsStandIn, tmp_path: Path) -> None:

@@ -180,18 +180,23 @@ def checkpoint(
     ] = None,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
 ) -> None:
-    """Fetch the signed head of the ledger, as JSON. Kept, it proves later that nothing up to it was changed.
+    """Fetch the signed head of the ledger, which is JSON in any case. Kept, it proves later that nothing up to it was changed.
 
     `dejavu-server ledger verify --checkpoint FILE` does so.
     """
     with connect(target, timeout) as client:
         head = client.get_checkpoint()
+    text = MessageToJson(head, always_print_fields_with_no_presence=True)
     if out is None:
-        print_json(head)
+        if as_json:
+            print_json(head)
+        else:
+            typer.echo(text)
         return
     with telling(out), replacing(out) as new:
-        new.write_text(MessageToJson(head, always_print_fields_with_no_presence=True) + "\n", encoding="utf-8")
+        new.write_text(text + "\n", encoding="utf-8")
     typer.echo(f"the ledger up to {head.sequence} in {out}", err=True)
 
 

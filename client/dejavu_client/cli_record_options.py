@@ -50,6 +50,21 @@ def days(day: datetime | None, first: datetime | None, last: datetime | None) ->
     return first and first.date(), last and last.date()
 
 
+def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int | None, int | None]:
+    """The first and the last minute of play that options name.
+
+    Raises:
+        typer.BadParameter: if they contradict each other.
+    """
+    if only is not None:
+        if first is not None or last is not None:
+            raise typer.BadParameter("give either one minute or where minutes begin and end", param_hint="--minute")
+        return only, only
+    if first is not None and last is not None and first > last:
+        raise typer.BadParameter(f"{last} is before --min-minute {first}", param_hint="--max-minute")
+    return first, last
+
+
 def one_form(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
     """Makes sure that an answer is wanted in one form, and that it can be written.
 

@@ -16,7 +16,20 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.cli_predict import HORIZONS, HorizonName
-from dejavu_client.cli_record_options import Csv, Date, From, Model, Parquet, Replays, To, days, one_form, written
+from dejavu_client.cli_record_options import (
+    Csv,
+    Date,
+    From,
+    Minute,
+    Model,
+    Parquet,
+    Replays,
+    To,
+    days,
+    minutes,
+    one_form,
+    written,
+)
 from dejavu_client.export import write_csv, write_parquet
 from dejavu_client.record_columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.record_requests import ModelScope, Scope, score_filter
@@ -58,6 +71,7 @@ def scorecard(
     first: From = None,
     last: To = None,
     horizon: Horizon = HorizonName.HALF,
+    minute: Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     model: Model = "",
@@ -71,13 +85,14 @@ def scorecard(
     """Show how settled forecasts fared, beside persistence on the same games; a game counts once."""
     one_form(as_json=as_json, csv=csv, parquet=parquet)
     from_date, to_date = days(date, first, last)
+    min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = ModelScope(
         model_version=model,
         horizon=HORIZONS[horizon],
         from_date=from_date,
         to_date=to_date,
-        min_minutes=min_minute,
-        max_minutes=max_minute,
+        min_minutes=min_minutes,
+        max_minutes=max_minutes,
         include_replays=replays,
     )
     with connect(target, timeout) as client:
@@ -106,6 +121,7 @@ def leaderboard(
     first: From = None,
     last: To = None,
     horizon: Horizon = HorizonName.HALF,
+    minute: Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     replays: Replays = False,
@@ -118,12 +134,13 @@ def leaderboard(
     """Rank the model versions by how their settled forecasts fared; those with too few games are left out."""
     one_form(as_json=as_json, csv=csv, parquet=parquet)
     from_date, to_date = days(date, first, last)
+    min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = Scope(
         horizon=HORIZONS[horizon],
         from_date=from_date,
         to_date=to_date,
-        min_minutes=min_minute,
-        max_minutes=max_minute,
+        min_minutes=min_minutes,
+        max_minutes=max_minutes,
         include_replays=replays,
     )
     with connect(target, timeout) as client:

@@ -183,6 +183,8 @@ def test_parquet_without_what_writes_it_says_what_to_install(
         (["scorecard", "--csv", "a", "--parquet", "b"], "give one of them"),
         (["predictions", "--date", "2026-01-02", "--to", "2026-01-03"], "either one day or where days begin and end"),
         (["scorecard", "--from", "2026-01-02", "--to", "2026-01-01"], "2026-01-01 is before --from 2026-01-02"),
+        (["scorecard", "--minute", "2", "--max-minute", "3"], "either one minute or where minutes begin and end"),
+        (["leaderboard", "--min-minute", "3", "--max-minute", "2"], "2 is before --min-minute 3"),
         (["leaderboard", "--date", "yesterday"], "yesterday"),
         (["leaderboard", "--metric", "luck"], "luck"),
         (["predictions", "--limit", "-1"], "greater than or equal to 0"),
@@ -244,7 +246,7 @@ def test_a_game_without_a_prediction_exits_4(server: FakeServer, run: Run) -> No
 
 def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(server: FakeServer, run: Run) -> None:
     server.answers("GetScorecard", GetScorecardResponse(scorecard=card()))
-    options = "--from 2026-01-02 --horizon final --min-minute 12 --max-minute 12 --model abc --replays"
+    options = "--from 2026-01-02 --horizon final --minute 12 --model abc --replays"
     shown = run("scorecard", *options.split()).stdout
     assert server.next_call().request.filter == ScoreFilter(
         from_date="2026-01-02", horizon=FINAL, min_minutes=12, max_minutes=12, model_version="abc", include_replays=True
@@ -344,9 +346,18 @@ def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
 
 def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:
     head = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=7, hash=b"h" * 32, signed_time=timestamp())
-    server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=head)] * 2)
+    server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=head)] * 3)
     result = run("checkpoint", "--out", str(tmp_path / "head.json"))
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"the ledger up to 7 in {tmp_path / 'head.json'}\n"
     assert Parse((tmp_path / "head.json").read_text(), Checkpoint()) == head
     assert Parse(run("checkpoint").stdout, Checkpoint()) == head
+    [line] = run("checkpoint", "--json").stdout.splitlines()
+    assert Parse(line, Checkpoint()) == head
+
+
+def test_minutes_of_figures_may_be_a_range(server: FakeServer, run: Run) -> None:
+    for command in ("scorecard", "leaderboard"):
+        run(command, "--min-minute", "6", "--max-minute", "12")
+        counted = server.next_call().request.filter
+        assert (counted.min_minutes, counted.max_minutes) == (6, 12)

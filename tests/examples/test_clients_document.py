@@ -15,19 +15,23 @@ from tests.support.calls import PATTERN
 from tests.support.documents import rows
 from tests.support.examples import ROOT
 
-from dejavu.v1 import model_service_pb2, prediction_service_pb2
+from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config, subscription
+from dejavu_client.record_columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_QUANTILES
-from dejavu_server import convert, interceptors, worker
+from dejavu_server import convert, convert_record_requests, interceptors, worker
 from dejavu_server.errors import CODES, INTERNAL
 from dejavu_server.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.hub import Hub
+from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
 
 DOCUMENT = "docs/clients.md"
 MEBIBYTE = 1024 * 1024
+SERVICES = (prediction_service_pb2, model_service_pb2, record_service_pb2)
+RAISED_ALTHOUGH_OTHERS_DERIVE_FROM_IT = {LedgerUnavailable}
 
 
 def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
@@ -38,8 +42,10 @@ def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
 
 
 def table() -> set[tuple[str, str]]:
-    """Each code and reason that a caller may meet; an error that others derive from is raised in their shape alone."""
-    raised = {error for error in kin(DejavuError) if not any(kin(error))}
+    """Each code and reason that a caller may meet; an error that others derive from is raised in their shape alone,
+    but for one.
+    """
+    raised = {error for error in kin(DejavuError) if not any(kin(error))} | RAISED_ALTHOUGH_OTHERS_DERIVE_FROM_IT
     codes = {error: next((CODES[base] for base in error.__mro__ if base in CODES), None) for error in raised}
     known = {(code.name, error.reason) for error, code in codes.items() if code is not None}
     return known | {(grpc.StatusCode.INTERNAL.name, INTERNAL)}
@@ -55,7 +61,7 @@ def test_every_call_of_the_contract_is_described() -> None:
     described = {call for call, *_ in rows(DOCUMENT, "call")}
     contract = {
         f"{service.name}.{method.name}"
-        for file in (prediction_service_pb2, model_service_pb2)
+        for file in SERVICES
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
@@ -71,7 +77,9 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("requests in a batch", f"{convert.MAX_BATCH:,}"),
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{convert.MAX_GAMES:,}"),
-        ("forecasts that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),
+        ("forecasts and outcomes that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),
+        ("forecasts in a page", f"{convert_record_requests.MAX_PAGE}; {convert_record_requests.DEFAULT_PAGE} if"),
+        ("games of a leaderboard", f"{convert_record_requests.DEFAULT_MIN_GAMES} at least"),
         ("characters of an x-request-id", f"{interceptors.MAX_REQUEST_ID};"),
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
         (
@@ -88,8 +96,7 @@ def test_a_limit_is_the_server_s(limit: str, value: str) -> None:
 
 def test_the_documented_names_of_health_are_those_that_it_knows(address: str) -> None:
     names = [name.strip('"') for name, *_ in rows(DOCUMENT, "name")]
-    services = (prediction_service_pb2, model_service_pb2)
-    known = {service.full_name for file in services for service in file.DESCRIPTOR.services_by_name.values()}
+    known = {service.full_name for file in SERVICES for service in file.DESCRIPTOR.services_by_name.values()}
     assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE, *known}
     with grpc.insecure_channel(address) as channel:
         check: Any = channel.unary_unary(
@@ -116,6 +123,14 @@ def test_the_documented_metadata_come_with_answers_and_with_the_beginning_of_a_s
             assert documented <= set(told)
             assert (told["x-request-id"], told["dejavu-workers"]) == ("tonight-17", "2")
         stream.cancel()
+
+
+@pytest.mark.parametrize(
+    ("heading", "columns"), [("column of a forecast", PREDICTION_COLUMNS), ("column of a figure", FIGURE_COLUMNS)]
+)
+def test_the_documented_columns_are_those_of_the_files(heading: str, columns: tuple[Column[Any], ...]) -> None:
+    documented = [name for names, *_ in rows(DOCUMENT, heading) for name in names.split(", ")]
+    assert documented == [column.name for column in columns]
 
 
 def test_the_documented_retries_are_those_of_the_service_config() -> None:

@@ -23,14 +23,36 @@ COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
 CALLS = [
     command
     for command in COMMANDS
-    if command.startswith(("grpcurl", "dejavu predict", "dejavu models", "dejavu health"))
+    if command.startswith(
+        (
+            "grpcurl",
+            "dejavu predict ",
+            "dejavu predictions",
+            "dejavu scorecard",
+            "dejavu leaderboard",
+            "dejavu risk",
+            "dejavu models",
+            "dejavu health",
+        )
+    )
 ]
 GENERATORS = [command for command in COMMANDS if "OUT" in command]
-ELSEWHERE = ("make ", "dejavu-server", "dejavu-trainer", "dejavu stream", "dejavu poll", "dejavu replay")
-"""What has no end, takes long or needs real games, and is tested by its parts."""
+ELSEWHERE = (
+    "make ",
+    "dejavu-server",
+    "dejavu-trainer",
+    "dejavu stream",
+    "dejavu poll",
+    "dejavu replay",
+    "dejavu report",
+    "dejavu prediction ",
+    "dejavu checkpoint",
+)
+"""What has no end, takes long, needs real games or changes what others find, and is tested by its parts."""
 
 SHOWN = {
     "explain=True": "+",
+    "client.quote": "0.",
     "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",
 }
 """A word that a program holds → how its output begins."""

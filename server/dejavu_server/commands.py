@@ -11,7 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from dejavu_server import logs
+from dejavu_server import ledger_commands, logs
 from dejavu_server.processes import StartError
 from dejavu_server.settings import (
     ADAPTIVE,
@@ -29,7 +29,7 @@ from dejavu_server.supervisor import Supervisor
 app = typer.Typer(
     name="dejavu-server",
     add_completion=True,
-    subcommand_metavar="",  # it has no subcommands yet
+    subcommand_metavar="[ledger COMMAND]",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
@@ -37,6 +37,8 @@ app = typer.Typer(
         "to be killed · 2 wrong usage."
     ),
 )
+
+app.add_typer(ledger_commands.app)
 
 _DEFAULTS = Settings()
 
@@ -50,6 +52,17 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"dejavu-server {version('dejavu-forecast')}")
         raise typer.Exit
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """A command besides serving has options of its own: those of serving before it would count for nothing."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"an option of serving, which `{context.invoked_subcommand}` does not do; give that its own after it",
+                param_hint=parameter.opts[0],
+            )
 
 
 @app.callback(invoke_without_command=True)
@@ -208,6 +221,7 @@ def serve(
     it can't serve, the log says why (reload_failed) and the old workers stay.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options(context)
         return
     try:
         settings = Settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import full_ledger
+
+from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.signing_key import key_path
 from dejavu_server.records import Checkpoint
 
@@ -62,6 +66,22 @@ class Specimen:
         finally:
             for each in self.folder.glob("copy.db*"):
                 each.unlink()
+
+
+def full_specimen(folder: Path) -> Specimen:
+    """A ledger with something in every table; made in a folder, in which there is room for copies."""
+    path = folder / "ledger.db"
+
+    async def fill() -> Checkpoint:
+        ledger = await Ledger.open(f"sqlite:///{path}")
+        try:
+            return await full_ledger.fill(ledger, path)
+        finally:
+            await ledger.close()
+
+    kept = asyncio.run(fill())
+    (folder / "copies").mkdir()
+    return Specimen.of(path, kept, folder / "copies")
 
 
 def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:

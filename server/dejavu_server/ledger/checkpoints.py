@@ -21,6 +21,7 @@ from sqlalchemy import Connection, insert, select
 from dejavu_server.ledger import signing_key, store
 from dejavu_server.ledger.canonical import microseconds
 from dejavu_server.ledger.errors import LedgerError
+from dejavu_server.ledger.offline import reading_ledger
 from dejavu_server.ledger.schema import checkpoints
 from dejavu_server.ledger.signing_key import SigningUnavailable
 from dejavu_server.ledger.store import Identity, Link
@@ -84,6 +85,16 @@ def is_signed(checkpoint: Checkpoint) -> bool:
     except (InvalidSignature, ValueError):  # ValueError: no public key
         return False
     return True
+
+
+def read_head(url: str) -> tuple[Identity, Link]:
+    """Which ledger a URL names, and its head, whether a server runs on it or not.
+
+    Raises:
+        LedgerError: if it can't be read as a ledger of this release.
+    """
+    with reading_ledger(url) as connection:
+        return _head(connection)
 
 
 class Signer:

@@ -23,15 +23,10 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, text
 
 from dejavu_models.adaptive import AdaptiveState
-from dejavu_server.ledger import canonical, checkpoints, engine, entry_checks, migrate, schema, taught
+from dejavu_server.ledger import canonical, checkpoints, entry_checks, schema, taught
 from dejavu_server.ledger.entry_checks import Walk, raw
-from dejavu_server.ledger.errors import (
-    LedgerCorrupt,
-    LedgerError,
-    LedgerSchemaError,
-    LedgerUnavailable,
-    database_errors,
-)
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
+from dejavu_server.ledger.offline import reading_ledger
 from dejavu_server.ledger.schema import entries, ledger, snapshots
 from dejavu_server.ledger.store import Identity
 from dejavu_server.records import Checkpoint
@@ -97,17 +92,8 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
             raise InvalidCheckpoint("the checkpoint's signature is not valid: it is not what was handed out")
         if public_keys and checkpoint.public_key not in public_keys:
             raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
-    path = engine.database_path(url)
-    if not path.is_file():
-        raise LedgerUnavailable(f"there is no ledger at {path}")
-    reading = engine.reading(path)
-    try:
-        with database_errors(), reading.connect() as connection:
-            if migrate.is_older(connection):
-                raise LedgerSchemaError("the ledger is of an older release: starting the server once migrates it")
-            return _verify(connection, checkpoint, public_keys)
-    finally:
-        reading.dispose()
+    with reading_ledger(url) as connection:
+        return _verify(connection, checkpoint, public_keys)
 
 
 def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: Collection[bytes]) -> Verification:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sqlite3
 from collections.abc import Iterator
@@ -15,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import full_ledger
-from tests.support.tampering import TABLES, Specimen, rows
+from tests.support.tampering import TABLES, Specimen, full_specimen, rows
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, canonical, verify
-from dejavu_server.records import Checkpoint
 
 CACHES = {"checkpoints", "snapshots"}
 """Nothing shows that a row of them was removed (see the verification's docstring)."""
@@ -26,17 +24,7 @@ CACHES = {"checkpoints", "snapshots"}
 
 @pytest.fixture(scope="module")
 def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
-    folder = tmp_path_factory.mktemp("ledger")
-    path = folder / "ledger.db"
-
-    async def fill() -> Checkpoint:
-        ledger = await Ledger.open(f"sqlite:///{path}")
-        try:
-            return await full_ledger.fill(ledger, path)
-        finally:
-            await ledger.close()
-
-    return Specimen.of(path, asyncio.run(fill()), tmp_path_factory.mktemp("copies"))
+    return full_specimen(tmp_path_factory.mktemp("ledger"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,32 @@
+"""Reads a ledger for a command, whether a server runs on it or not. Nothing is made or migrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+from dejavu_server.ledger import engine, migrate
+from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable, database_errors
+
+
+@contextmanager
+def reading_ledger(url: str) -> Iterator[Connection]:
+    """A connection that reads the ledger of a URL.
+
+    Raises:
+        InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
+        LedgerError: for what the database says in the block.
+    """
+    path = engine.database_path(url)
+    if not path.is_file():
+        raise LedgerUnavailable(f"there is no ledger at {path}")
+    reading = engine.reading(path)
+    try:
+        with database_errors(), reading.connect() as connection:
+            if migrate.is_older(connection):
+                raise LedgerSchemaError("the ledger is of an older release: starting the server once migrates it")
+            yield connection
+    finally:
+        reading.dispose()

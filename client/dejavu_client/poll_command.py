@@ -56,8 +56,11 @@ def poll(
     every: Annotated[
         int, typer.Option(metavar="MINUTES", min=1, max=47, help="From one forecast of a game to the next.")
     ] = 1,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Report halves and finals to the server's record.")
+    ] = True,
     until_final: Annotated[
-        bool, typer.Option("--until-final", help="End by itself when every game of the day is over.")
+        bool, typer.Option("--until-final", help="End by itself when every game of the day is over, and reported.")
     ] = False,
     metrics_listen: Annotated[
         str,
@@ -73,8 +76,9 @@ def poll(
 ) -> None:
     """Watch the day's games: half and end are forecast after every minute of play, and held against what came.
 
-    What the server's model can't forecast is not asked for. A table in a terminal, lines elsewhere. Ends with Ctrl-C
-    and a summary of the evening.
+    What the server's model can't forecast is not asked for. How halves and games came out is reported to the server,
+    whose record settles the forecasts by it. A table in a terminal, lines elsewhere. Ends with Ctrl-C and a summary of
+    the evening.
     """
     listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
     if horizon is HorizonChoice.HALF and from_minute >= HALFTIME_MINUTES:
@@ -88,7 +92,13 @@ def poll(
 
     def poller(client: AsyncDejavuClient) -> Poller:
         return Poller(
-            feed, client, interval=interval, horizons=_HORIZONS[horizon], from_minute=from_minute, every=every
+            feed,
+            client,
+            interval=interval,
+            horizons=_HORIZONS[horizon],
+            from_minute=from_minute,
+            every=every,
+            report=report,
         )
 
     with feed:

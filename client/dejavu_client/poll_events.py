@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.live import GameState
 
@@ -107,6 +108,38 @@ def _sign(points: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """How a horizon of a game came out was reported to the server, and is in its record; anew where it was corrected.
+
+    Attributes:
+        game: as it stood then.
+        horizon: `HALFTIME` or `FINAL`.
+        differential: home − away then, in points.
+        outcome: as the record has it.
+        settled: how many forecasts it settles.
+    """
+
+    game: GameState
+    horizon: Horizon.ValueType
+    differential: int
+    outcome: RecordedOutcome
+    settled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The record takes no forecast of a horizon of a game that lies before a minute: it has an outcome already.
+
+    Attributes:
+        minute: the first minute of play, if any, after which it could still be forecast.
+    """
+
+    game: GameState
+    horizon: Horizon.ValueType
+    minute: int
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """The half of a game, or its end, was not forecast after these minutes, and will not be any more.
 
@@ -143,9 +176,9 @@ class FaultKind(StrEnum):
     STALE = "stale"
     """The feed's answer was right some minutes ago, or may have been."""
     SERVER = "server"
-    """The server gave no forecast this time."""
+    """The server gave no forecast this time, or did not take an outcome."""
     REFUSED = "refused"
-    """The server will not forecast from this pattern."""
+    """The server will not forecast from this pattern, or not take this outcome."""
     INTERNAL = "internal"
     """A fault of the poller's own."""
 
@@ -176,4 +209,4 @@ class Fault:
     kind: FaultKind = field(kw_only=True)
 
 
-Event = GameChanged | Prediction | Outcome | Missed | ModelLimits | Fault
+Event = GameChanged | Prediction | Outcome | Reported | Closed | Missed | ModelLimits | Fault

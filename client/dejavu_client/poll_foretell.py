@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import PASSING, DejavuClientError, FailedPreconditionError, InternalError
-from dejavu_client.poll_ask import Predictor, forecasts
-from dejavu_client.poll_events import Event, Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
-from dejavu_client.poll_horizon import WatchedHorizon
+from dejavu_client.poll_ask import OUTCOME_KNOWN, Predictor, forecasts
+from dejavu_client.poll_events import Closed, Event, Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
+from dejavu_client.poll_horizon import COURSES, WatchedHorizon, at_horizon
 from dejavu_client.poll_model import Abilities, ModelWatch
+from dejavu_client.poll_recall import recorded
 from dejavu_client.poll_state import WatchedGame
-from dejavu_client.requests import FINAL
 from dejavu_client.words import moment
 from dejavu_feed.course import completed_at, completed_minutes, scores
 from dejavu_feed.errors import StaleFeed
@@ -87,7 +87,12 @@ class Foreteller:
         for watched in game.horizons.values():
             # Unlearned, too: a period, or its end, may have been shown too early.
             watched.over = watched.told_over(game.state) or watched.played_out(plays)
-        if not game.played_out:
+        game.owed = ()
+        answered = not game.recall or await self._recall(game, completed_minutes(plays))
+        for watched in game.horizons.values():
+            if watched.over:
+                await self._pass_by(game, watched, watched.course.minutes)
+        if answered and not game.played_out:
             await self._foresee(game, plays)
         for watched in game.horizons.values():
             if watched.over:
@@ -98,6 +103,32 @@ class Foreteller:
         watched.over = True
         await self._pass_by(game, watched, watched.course.minutes)
 
+    async def _recall(self, game: WatchedGame, completed: int) -> bool:
+        """Takes over what was forecast of a game before this poller began, so that only what is missing is missed.
+
+        Returns:
+            Whether it makes sense to ask the server for more.
+        """
+        if all(completed <= watched.wanted.start for watched in game.horizons.values()):
+            game.recall = 0
+            return True
+        able = await self._abilities(game)
+        if able is None:
+            game.owed = (completed,)
+            return False
+        game.recall -= 1
+        try:
+            stored = await recorded(self._client, game.state.game_id, able.version)
+        except (*PASSING, InternalError):  # what passes by meanwhile is told as missed, and counted no more later on
+            return True
+        except DejavuClientError:  # a server without a record
+            stored = {}
+        game.recall = 0
+        for horizon, watched in game.horizons.items():
+            newest = None if watched.over else watched.minute(completed, able.of(horizon))
+            watched.recall(stored.get(horizon, {}), newest)
+        return True
+
     async def _foresee(self, game: WatchedGame, plays: Sequence[Play]) -> None:
         """Has what is due forecast, and tells which minutes went by without."""
         completed = completed_minutes(plays)
@@ -106,6 +137,7 @@ class Foreteller:
             return
         able = await self._abilities(game)
         if able is None:
+            game.owed = (completed,)
             return
         course, now = scores(plays), self._now()
         due: list[Due] = []
@@ -116,15 +148,15 @@ class Foreteller:
             pattern = slots(course, minute)
             if watched.due(pattern):
                 due.append(Due(watched, pattern, completed_at(plays, minute), late=watched.late(plays, now)))
-        for each in due:
-            if each.late > _OLD:
-                over = f"the {moment(each.horizon)} may be over, for {each.late:.0f} s"
-                raise StaleFeed(f"by this machine's clock {over}: its plays are old")
         for watched in still_open:
             await self._pass_by(game, watched, watched.minute(completed, able.of(watched.horizon)) or 0)
         in_time = [each for each in due if not each.late]
         if in_time:
             await self._forecast(game, in_time)
+        for each in due:
+            if each.late > _OLD:
+                over = f"the {moment(each.horizon)} may be over, for {each.late:.0f} s"
+                raise StaleFeed(f"by this machine's clock {over}: its plays are old")
 
     async def _abilities(self, game: WatchedGame) -> Abilities | None:
         """What the server's model can do; None, and told, if it does not say."""
@@ -148,6 +180,7 @@ class Foreteller:
                 await self._took(game, each, answer)
             elif isinstance(answer, (*PASSING, InternalError)):  # a fault of the server's may be gone the next time
                 missing = answer
+                game.owed = (*game.owed, len(each.pattern))
             else:
                 await self._refused(game, each, answer)
         if missing is None:
@@ -162,11 +195,22 @@ class Foreteller:
         await self._tell(Fault(game.state.game_id, reason, game.unanswered, kind=FaultKind.SERVER))
 
     async def _refused(self, game: WatchedGame, due: Due, error: DejavuClientError) -> None:
+        if error.reason == OUTCOME_KNOWN:
+            await self._closed(game, due)
+            return
         if isinstance(error, FailedPreconditionError):
             self._model.forget()
         due.watched.refused, due.watched.note = due.pattern, f"refused: {error}"
         reason = f"the server refuses to forecast the {moment(due.horizon)}: {error}"
         await self._tell(Fault(game.state.game_id, reason, kind=FaultKind.REFUSED))
+
+    async def _closed(self, game: WatchedGame, due: Due) -> None:
+        """Somebody has reported an outcome that closes the minute: no fault, and nothing to try again."""
+        watched = due.watched
+        watched.closed = next(each.minutes for each in COURSES.values() if each.minutes > len(due.pattern))
+        watched.note = "its outcome is in the server's record"
+        await self._tell(Closed(game.state, due.horizon, watched.closed))
+        await self._pass_by(game, watched, watched.closed)
 
     async def _took(self, game: WatchedGame, due: Due, forecast: Forecast) -> None:
         """Notes a forecast, and tells it if it is new."""
@@ -187,20 +231,10 @@ class Foreteller:
 
     async def _settle(self, game: WatchedGame, watched: WatchedHorizon, plays: Sequence[Play]) -> None:
         """Holds the forecasts of a horizon against what came; anew when its plays are corrected later."""
-        await self._pass_by(game, watched, watched.course.minutes)
         score = watched.course.score(plays)
         if score is None or not watched.made:
             return
-        # As the plays have it: what the scoreboard showed last is older, or newer.
-        final = watched.horizon == FINAL
-        state = replace(
-            game.state,
-            period=max(play.period for play in plays) if final else watched.course.period,
-            clock=0.0,
-            home_score=score.home,
-            away_score=score.away,
-            text="Final" if final else "Half",
-        )
+        state = at_horizon(game.state, watched.horizon, score, plays)
         made = tuple(watched.made[minute] for minute in sorted(watched.made))
         outcome = Outcome(state, watched.horizon, score.home - score.away, made)
         before, watched.outcome = watched.outcome, outcome

@@ -9,7 +9,7 @@ forecast in hindsight.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -67,6 +67,7 @@ class WatchedHorizon:
         note: what lastingly stands in the way of any forecast.
         passed: the last minute that was forecast, or told as missed.
         told_missed: the minutes that were told as missed.
+        closed: the minutes below it can't be forecast any more, whatever the plays say: an outcome is in the record.
     """
 
     horizon: Horizon.ValueType
@@ -79,6 +80,7 @@ class WatchedHorizon:
     note: str = ""
     passed: int = 0
     told_missed: set[int] = field(default_factory=set)
+    closed: int = 0
 
     @property
     def course(self) -> Course:
@@ -106,6 +108,8 @@ class WatchedHorizon:
     def due(self, pattern: tuple[int, ...]) -> bool:
         """Whether to have the pattern of its newest minute forecast."""
         minute = len(pattern)
+        if minute < self.closed:
+            return False
         if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.wanted.step:
             # The play that completed the later minute was taken back. That minute is soon complete again, and revised
             # if it was wrong; until then it stands, so that the forecast recorded last is that of the latest minute.
@@ -121,6 +125,20 @@ class WatchedHorizon:
         self.newest = self.made[len(pattern)] = Made(pattern, forecast)
         self.passed = max(self.passed, len(pattern))
         self.note = ""
+
+    def recall(self, stored: Mapping[int, Made], minute: int | None) -> None:
+        """Takes over what was forecast before this poller began.
+
+        Args:
+            stored: by the minute.
+            minute: the newest minute that is to be forecast: its own comes with the next answer. None: there is none.
+        """
+        for each in sorted(stored):
+            if each in self.wanted and each != minute and each not in self.made:
+                self.made[each] = stored[each]
+                later = minute is None or each > minute  # the plays at hand are old then, or some were taken back
+                if later and (self.newest is None or each > len(self.newest.pattern)):
+                    self.newest = stored[each]
 
     def pass_by(self, until: int, able: range | None) -> tuple[int, ...]:
         """Notes that minutes have gone by; which of them were to be forecast and were not, each told once.
@@ -147,3 +165,16 @@ class WatchedHorizon:
         """Seconds for which, by this machine's clock, it may already be over; 0 if it can't be."""
         earliest = earliest_end(plays, now, self.course.minutes)
         return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
+
+
+def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
+    """A game as it stood at a horizon, as the plays have it: what the scoreboard showed last is older, or newer."""
+    final = horizon == FINAL
+    return replace(
+        state,
+        period=max(play.period for play in plays) if final else COURSES[horizon].period,
+        clock=0.0,
+        home_score=score.home,
+        away_score=score.away,
+        text="Final" if final else "Half",
+    )

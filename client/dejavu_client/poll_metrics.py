@@ -8,6 +8,7 @@
 | dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard or game, kind: a `FaultKind`    |
 | dejavu_poll_forecasts_total{horizon, outcome}       | minutes of games: new, revision, or missed, those included |
 |                                                     | that had gone by when the poller was started               |
+| dejavu_poll_reports_total{horizon, outcome}         | outcomes that the server's record took: new, or revision   |
 | dejavu_poll_forecast_latency_seconds                | from the play that completed a pattern to its forecast     |
 
 Ages are those of the moment when they are asked for. A game that is over is not among them any more.
@@ -23,7 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from dejavu_client.poll_events import Event, Fault, FaultKind, Missed, Prediction
+from dejavu_client.poll_events import Event, Fault, FaultKind, Missed, Prediction, Reported
 from dejavu_client.poller import Poller
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
@@ -47,6 +48,9 @@ class PollMetrics:
         self._forecasts = Counter(
             "dejavu_poll_forecasts", "Forecasts of minutes of games.", ["horizon", "outcome"], registry=registry
         )
+        self._reports = Counter(
+            "dejavu_poll_reports", "Outcomes that the server's record took.", ["horizon", "outcome"], registry=registry
+        )
         self._latency = Histogram(
             "dejavu_poll_forecast_latency_seconds",
             "From the play that completed a pattern to its forecast.",
@@ -60,6 +64,8 @@ class PollMetrics:
         for horizon in (HALFTIME, FINAL):
             for outcome in ("new", "revision", "missed"):
                 self._forecasts.labels(_LABELS[horizon], outcome)
+            for outcome in ("new", "revision"):
+                self._reports.labels(_LABELS[horizon], outcome)
 
     def __call__(self, event: Event) -> None:
         """Counts an event."""
@@ -73,6 +79,9 @@ class PollMetrics:
                     self._latency.observe(event.latency)
             case Missed():
                 self._forecasts.labels(_LABELS[event.horizon], "missed").inc(len(event.minutes))
+            case Reported():
+                outcome = "revision" if event.outcome.revision else "new"
+                self._reports.labels(_LABELS[event.horizon], outcome).inc()
             case _:
                 pass
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poll_horizon import WatchedHorizon
 from dejavu_client.requests import FINAL
-from dejavu_feed.course import completed_minutes, last_change
+from dejavu_feed.course import completed_minutes, final_score, last_change
 from dejavu_feed.errors import StaleFeed
 from dejavu_feed.live import GameState, GameStatus, Play
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
@@ -51,6 +51,23 @@ class Backoff:
 
 
 @dataclass(slots=True)
+class Report:
+    """How a horizon of a game came out, to be told to the server.
+
+    Attributes:
+        game: as it stood then, by its plays.
+        differential: home − away then, in points.
+        observed: when it came, by the feed's wall clock; None if that does not tell.
+        done: whether the server has it, or will never take it.
+    """
+
+    game: GameState
+    differential: int
+    observed: datetime | None
+    done: bool = False
+
+
+@dataclass(slots=True)
 class WatchedGame:
     """A game of the evening.
 
@@ -69,6 +86,11 @@ class WatchedGame:
         played: game seconds until the last of the plays.
         last_change: when the newest of the plays happened or was edited, by the feed's wall clock.
         behind_since: since when the feed has shown nothing but a state of the past.
+        to_report: whether its outcomes are to be reported, so that its plays are of interest to the end in any case.
+        reports: how its half, and the game, came out, to be reported or reported already.
+        report_backoff: how often that is tried.
+        owed: minutes of which a forecast was asked for at the last read, and not answered.
+        recall: how many times more the record may be asked for what was forecast before this poller began.
     """
 
     state: GameState
@@ -86,11 +108,21 @@ class WatchedGame:
     played: float = 0.0
     last_change: datetime | None = None
     behind_since: datetime | None = None
+    to_report: bool = False
+    reports: dict[Horizon.ValueType, Report] = field(default_factory=dict)
+    report_backoff: Backoff = field(default_factory=Backoff)
+    owed: tuple[int, ...] = ()
+    recall: int = 0
 
     @property
     def over(self) -> bool:
         """Whether the game is: final, or postponed."""
-        return self.state.status is GameStatus.FINAL or self.state.text.upper().startswith(_POSTPONED)
+        return self.state.status is GameStatus.FINAL or self.postponed
+
+    @property
+    def postponed(self) -> bool:
+        """Whether the feed says that it is, or that it was cancelled."""
+        return self.state.text.upper().startswith(_POSTPONED)
 
     @property
     def played_out(self) -> bool:
@@ -101,28 +133,31 @@ class WatchedGame:
     def to_follow(self) -> bool:
         """Whether its plays are of interest: while something can be forecast, and until its end if something was.
 
-        The end of a half that only the plays tell of may be withdrawn, so they are read on.
+        Until its end in any case if its outcomes are to be reported, or if something may have been forecast before this
+        poller began. The end of a half that only the plays tell of may be withdrawn, so they are read on.
         """
         if self.state.status is GameStatus.SCHEDULED or self.read_to_end:
             return False
+        if not self.postponed and (self.to_report or self.recall):
+            return True
         return any(
             watched.made or not (watched.over and watched.told_over(self.state)) for watched in self.horizons.values()
         )
 
-    def unsettled(self) -> str:
-        """Why the outcome of a final game whose end was forecast is not settled yet; "" if it is.
+    def unsettled(self, plays: Sequence[Play]) -> str:
+        """Why the outcome of a final game that was forecast, or is to be reported, is not settled yet; "" if it is.
 
         Plays are corrected after the last buzzer, too; the scoreboard knows the score by then.
         """
         final = self.horizons.get(FINAL)
-        if final is None or not final.made:
+        if not self.to_report and (final is None or not final.made):
             return ""
-        if final.outcome is None:
+        told, shown = final_score(plays), self.state
+        if told is None:
             return "the game is final, and its plays do not tell of its end"
-        told, shown = final.outcome.game, self.state
-        if (told.home_score, told.away_score) == (shown.home_score, shown.away_score):
+        if (told.home, told.away) == (shown.home_score, shown.away_score):
             return ""
-        by_plays = f"{told.away_score}–{told.home_score}"
+        by_plays = f"{told.away}–{told.home}"
         return f"the game is final at {shown.away_score}–{shown.home_score}, and at {by_plays} by its plays"
 
     def to_look_up(self, now: datetime) -> bool:
@@ -144,6 +179,13 @@ class WatchedGame:
         if self.plays_time is not None and not self.played_out:
             times.append(self.plays_time)
         return max(0.0, (now - min(times)).total_seconds())
+
+    def goes_on(self, now: datetime) -> None:
+        """Notes that it is under way, whatever was thought before."""
+        self.read_to_end = False
+        for watched in self.horizons.values():
+            watched.over = False
+        self.plays_time = self.plays_time or now
 
     def saw(self, state: GameState, now: datetime) -> bool:
         """Takes over a state that the feed shows, unless it is one of the past; whether it did.

@@ -11,7 +11,19 @@ from google.protobuf.json_format import MessageToDict
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.figures import percentile
 from dejavu_client.numerals import chance, percent, signed
-from dejavu_client.poll_events import Event, Fault, GameChanged, Made, Missed, ModelLimits, Outcome, Prediction
+from dejavu_client.poll_events import (
+    Closed,
+    Event,
+    Fault,
+    GameChanged,
+    Made,
+    Missed,
+    ModelLimits,
+    Outcome,
+    Prediction,
+    Reported,
+)
+from dejavu_client.poll_horizon import COURSES
 from dejavu_client.poll_summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.words import count, leads_then, moment
@@ -77,6 +89,15 @@ def event_line(event: Event) -> str:
                 f"{event.held} of {count(len(event.forecasts), 'interval')} held, "
                 f"mean absolute error {_mean(event.errors):.1f} (persistence {_mean(event.persistence_errors):.1f})"
             )
+        case Reported(outcome=outcome):
+            again = f", correction {outcome.revision}" if outcome.revision else ""
+            return (
+                f"{about}  {moment(event.horizon)} {signed(event.differential, 0)} is in the record, "
+                f"settles {count(event.settled, 'forecast')}{again}"
+            )
+        case Closed():
+            until = f" before minute {event.minute}" if event.minute < COURSES[event.horizon].minutes else ""
+            return f"{about}  {moment(event.horizon)} no more forecast{until}: its outcome is in the record already"
 
 
 def event_record(event: Event, now: datetime) -> dict[str, Any]:
@@ -123,6 +144,16 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "leaderBrier": _mean(event.leader_brier),
                 "newest": _made_record(event.newest),
             }
+        case Reported():
+            return record | {
+                "event": "reported",
+                "horizon": Horizon.Name(event.horizon),
+                "differential": event.differential,
+                "outcome": MessageToDict(event.outcome, always_print_fields_with_no_presence=True),
+                "settledForecasts": event.settled,
+            }
+        case Closed():
+            return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
 
 
 def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:

@@ -5,7 +5,9 @@ misses turns of its own. Everything is rebuilt from all plays at each read. The 
 and the end are forecast from it, in one call, and a correction of its pattern leads to a revision. Forecasts of older
 minutes stand, and minutes that went by unseen are told as missed and not made up (docs/decisions/0021). The ledger
 keeps a forecast once for the same pattern: after a restart, or to a second poller, the stored one is the answer.
-Nothing is forecast from an answer of the past (docs/decisions/0015), and nothing is asked that the model can't do.
+What was forecast before it began, it takes from the record; what came, it reports there: each half and each game, once
+it is known. Nothing is forecast from an answer of the past (docs/decisions/0015), and nothing is asked that the model
+can't do.
 
 The module is public: a program of yours can watch an evening as `dejavu poll` does.
 
@@ -48,6 +50,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.log import get_logger
 from dejavu_client.poll_ask import Predictor
 from dejavu_client.poll_events import (
+    Closed,
     Event,
     Fault,
     FaultKind,
@@ -57,11 +60,14 @@ from dejavu_client.poll_events import (
     ModelLimits,
     Outcome,
     Prediction,
+    Reported,
     feed_fault,
 )
 from dejavu_client.poll_foretell import Foreteller
 from dejavu_client.poll_horizon import FIRST_MINUTE, WatchedHorizon, wanted_minutes
 from dejavu_client.poll_reads import Reads, ask
+from dejavu_client.poll_recall import RECALLS
+from dejavu_client.poll_report import Reporter
 from dejavu_client.poll_state import Backoff, WatchedGame, watched_horizons
 from dejavu_client.poll_summary import HorizonSummary, Summary, summarize
 from dejavu_client.requests import FINAL, HALFTIME
@@ -73,6 +79,7 @@ from dejavu_feed.nba import Feed
 __all__ = [
     "DEFAULT_INTERVAL",
     "Callback",
+    "Closed",
     "Event",
     "Fault",
     "FaultKind",
@@ -86,6 +93,7 @@ __all__ = [
     "Poller",
     "Prediction",
     "Predictor",
+    "Reported",
     "Summary",
     "WatchedGame",
     "WatchedHorizon",
@@ -116,6 +124,7 @@ class Poller:
         horizons: what to forecast: `HALFTIME`, `FINAL`, or both.
         from_minute: the first minute of play after which to forecast, 1 … 47.
         every: how many minutes from one forecast to the next.
+        report: whether to report to the server how every half and every game came out, forecast or not.
         on_prediction: called with each forecast, once for each place in the ledger.
         on_event: called with everything that happens, forecasts included.
         now: the wall clock, aware.
@@ -141,6 +150,7 @@ class Poller:
         horizons: Collection[Horizon.ValueType] = (HALFTIME, FINAL),
         from_minute: int = FIRST_MINUTE,
         every: int = 1,
+        report: bool = True,
         on_prediction: Sequence[Callback[Prediction]] = (),
         on_event: Sequence[Callback[Event]] = (),
         now: Callable[[], datetime] = utc_now,
@@ -156,6 +166,8 @@ class Poller:
         self.scoreboard_trouble = ""
         self._feed = feed
         self._foreteller = Foreteller(client, self.wanted, self._emit, now)
+        self._reporter = Reporter(client, self._emit, now)
+        self._report = report
         self._interval = interval
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
@@ -198,7 +210,7 @@ class Poller:
         """Turn after turn, until `stop`.
 
         Args:
-            until_final: end by itself once every game of the scoreboard is over and read to its end.
+            until_final: end by itself once every game of the scoreboard is over, read to its end, and reported.
         """
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
@@ -217,8 +229,11 @@ class Poller:
             self._reads.start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
         now = self._now()
         for game_id, game in self.games.items():
-            if game_id not in self._reads and game.to_follow and game.backoff.due():
-                self._start_following(game)
+            if game_id not in self._reads:
+                if game.to_follow and game.backoff.due():
+                    self._start_following(game)
+                elif self._reporter.due(game):
+                    self._reads.start(game_id, partial(self._reporter.report, game), partial(self._report_failed, game))
             # The scoreboard turns to the next day while a long game may still run.
             lost = not game.shown or self._backoff.failures >= _LOST_AFTER
             source = f"box score of {game_id}"
@@ -234,7 +249,7 @@ class Poller:
         if self._reads or self.scoreboard_time is None:
             return False
         of_day = [game for game in self.games.values() if game.day in {"", self._day}]
-        return all(game.over and not game.to_follow for game in of_day)
+        return all(game.over and not game.to_follow and not self._reporter.pending(game) for game in of_day)
 
     def _start_following(self, game: WatchedGame) -> None:
         self._reads.start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
@@ -270,8 +285,7 @@ class Poller:
         game = self.games.get(state.game_id)
         before = game.state if game else None
         if game is None:
-            horizons = watched_horizons(self.wanted)
-            game = self.games[state.game_id] = WatchedGame(state, now, day=day, horizons=horizons)
+            game = self.games[state.game_id] = self._begun(state, day)
         else:
             behind = game.behind_since
             if not game.saw(state, now):
@@ -282,16 +296,22 @@ class Poller:
         changed = before is None or before.status is not state.status
         if changed:
             if state.status is GameStatus.LIVE:  # tipped off, or called final too early
-                game.read_to_end = False
-                for watched in game.horizons.values():
-                    watched.over = False
-                game.plays_time = game.plays_time or now
+                game.goes_on(now)
             await self._emit(GameChanged(state))
-        if state.game_id not in self._reads:
+        elif before is not None and _score(before) != _score(state):  # of a final game: corrected after the buzzer
+            game.read_to_end = False
+        # Before its first read something may still be recalled, unless there is none.
+        if state.game_id not in self._reads and (not game.recall or game.backoff.failures):
             for watched in game.horizons.values():
                 if not watched.made and not watched.over and watched.told_over(state):
                     await self._foreteller.close(game, watched)
         return changed
+
+    def _begun(self, state: GameState, day: str) -> WatchedGame:
+        """A game that is seen for the first time. Before its tip-off nobody can have forecast it."""
+        recall = 0 if state.status is GameStatus.SCHEDULED else RECALLS
+        horizons = watched_horizons(self.wanted)
+        return WatchedGame(state, self._now(), day=day, horizons=horizons, to_report=self._report, recall=recall)
 
     async def _follow(self, game: WatchedGame) -> None:
         """Reads a game's plays and does what they call for."""
@@ -301,9 +321,11 @@ class Poller:
         await self._foreteller.follow(game, plays)
         if game.played_out:
             game.backoff.succeeded(rest=_REST)
-        if status is GameStatus.FINAL and (unsettled := game.unsettled()):
+        if status is GameStatus.FINAL and (unsettled := game.unsettled(plays)):
             raise StaleFeed(unsettled)
         game.read_to_end = status is GameStatus.FINAL
+        self._reporter.note(game, plays)
+        await self._reporter.report(game)
         if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
             game.backoff.skip = 0
 
@@ -319,9 +341,13 @@ class Poller:
         failures = game.backoff.failed()
         if game.state.status is GameStatus.FINAL and failures >= _GIVEN_UP_AFTER:
             game.read_to_end = True
+            self._reporter.give_up(game)
             for watched in game.horizons.values():
                 await self._foreteller.close(game, watched)
         await self._emit(feed_fault(game.state.game_id, error, failures))
+
+    async def _report_failed(self, game: WatchedGame, error: FeedError) -> None:
+        await self._emit(feed_fault(game.state.game_id, error, game.report_backoff.failed()))
 
     async def _emit(self, event: Event) -> None:
         if isinstance(event, Fault):  # at level info: who watches is told by the event
@@ -338,3 +364,7 @@ class Poller:
                     await result
             except Exception:
                 log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
+
+
+def _score(state: GameState) -> tuple[int, int]:
+    return state.home_score, state.away_score

@@ -67,6 +67,11 @@ def period_is_over(plays: Iterable[Play], period: int) -> bool:
     return any(play.period > period or (play.period == period and _ends_period(play)) for play in plays)
 
 
+def ended_at(plays: Iterable[Play], period: int) -> datetime | None:
+    """When a period ended by the feed's wall clock: that of its end, or of the next play; None if it does not tell."""
+    return next((play.actual for play in plays if period_is_over([play], period)), None)
+
+
 def halftime_score(plays: Sequence[Play]) -> Score | None:
     """The score at the half, or None while the half is not over.
 

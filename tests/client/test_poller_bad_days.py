@@ -14,7 +14,7 @@ from tests.support.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
 from tests.support.evenings import game
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poll_events import Missed
+from dejavu_client.poll_events import Closed, Missed, Reported
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
@@ -46,7 +46,8 @@ async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_
     poller = await day.go_by()
 
     assert final_patterns(day) == true_patterns(GAMES)
-    assert day.outcomes == OUTCOMES
+    assert day.outcomes == day.record == OUTCOMES
+    assert not [event for event in day.events if isinstance(event, Closed)]
     assert not day.told_too_late()
     assert [horizon.settled_games for horizon in poller.summary().horizons] == [2, 2]
 
@@ -111,7 +112,10 @@ async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
     await restarted.go_by()
 
     assert final_patterns(restarted) == final_patterns(alone) == true_patterns(GAMES)
-    assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES) * (18 + 42)
+    assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES) * (18 + 42 + 2)
+    assert not [event for event in restarted.events if isinstance(event, Missed | Closed)]
+    reported = [event for event in alone.events if isinstance(event, Reported)]
+    assert len(reported) == len(OUTCOMES), "each once"
 
 
 async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_said() -> None:

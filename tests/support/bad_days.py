@@ -13,7 +13,7 @@ from tests.support.clock import SteppedClock
 from tests.support.evenings import StoringPredictor
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poll_events import Event, Outcome, Prediction
+from dejavu_client.poll_events import Event, Outcome, Prediction, Reported
 from dejavu_client.poller import Poller, Predictor
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
@@ -118,6 +118,12 @@ class BadDay:
         """The last outcome of each game and horizon, likewise."""
         told = (event for event in self.events if isinstance(event, Outcome))
         return {(event.game.home, event.horizon): event.differential for event in told}
+
+    @property
+    def record(self) -> dict[tuple[str, Horizon.ValueType], int]:
+        """What the record has last of each game and horizon, likewise."""
+        told = (event for event in self.events if isinstance(event, Reported))
+        return {(event.game.home, event.horizon): event.outcome.differential for event in told}
 
     def told_too_late(self) -> list[Prediction]:
         """Forecasts that came when what they forecast was over."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.clock import SteppedClock
@@ -14,15 +15,20 @@ from tests.support.clock import SteppedClock
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.evening import PlayedGame
 from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba import LIVE_PATH
-from dejavu_feed.pattern import Score, elapsed_seconds
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay import Replay
 from dejavu_feed.timeline import Timeline
+
+CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
+"""Minutes below which a game can't be forecast any more once the outcome of a horizon is known."""
 
 Edit = Callable[[tuple[Play, ...]], tuple[Play, ...]]
 
@@ -118,8 +124,20 @@ class Asked:
         return len(self.pattern)
 
 
+@dataclass(frozen=True)
+class Report:
+    """An outcome that was reported to a predictor."""
+
+    game_id: str
+    horizon: Horizon.ValueType
+    differential: int
+    home_team: str
+    away_team: str
+    observed_time: datetime | None
+
+
 class StoringPredictor:
-    """Repeats the lead, and keeps what it said as a server's ledger does.
+    """Repeats the lead, and keeps what it said and what came of it as a server's ledger does.
 
     Attributes:
         asked: every request so far.
@@ -129,6 +147,10 @@ class StoringPredictor:
         refusals: errors for the next requests, each of which fails alone.
         models: what it says its models can do.
         listed: how often it was asked for them.
+        reports: every outcome that was reported so far, taken or not.
+        untaken: errors for the next reports.
+        unrecalled: errors for the next calls of `list_predictions`.
+        recalled: how often it was called.
     """
 
     def __init__(self) -> None:
@@ -140,12 +162,18 @@ class StoringPredictor:
         self.models = [able_model()]
         self.listed = 0
         self.sequence = 0
+        self.reports: list[Report] = []
+        self.untaken: list[Exception] = []
+        self.unrecalled: list[Exception] = []
+        self.recalled = 0
         self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
+        self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 
     def forget(self) -> None:
         """Goes on as with another ledger, or one from a backup: nothing is kept, and places are given anew."""
         self.sequence = 0
         self._newest.clear()
+        self._outcomes.clear()
 
     def minutes(self, horizon: Horizon.ValueType) -> list[int]:
         """The minutes from which a horizon was asked for, in order."""
@@ -168,6 +196,43 @@ class StoringPredictor:
             raise self.failures.pop(0)
         return [self._answer(each) for each in asked]
 
+    async def report_outcome(
+        self,
+        game_id: str,
+        differential: int,
+        *,
+        horizon: Horizon.ValueType,
+        home_team: str = "",
+        away_team: str = "",
+        observed_time: datetime | None = None,
+    ) -> ReportOutcomeResponse:
+        self.reports.append(Report(game_id, horizon, differential, home_team, away_team, observed_time))
+        if self.untaken:
+            raise self.untaken.pop(0)
+        known = self._outcomes.get((game_id, horizon))
+        if known is None or known.differential != differential:
+            self.sequence += 1
+            known = Outcome(
+                game_id=game_id,
+                horizon=horizon,
+                differential=differential,
+                sequence=self.sequence,
+                revision=0 if known is None else known.revision + 1,
+            )
+            self._outcomes[game_id, horizon] = known
+        settled = sum(key[:2] == (game_id, horizon) for key in self._newest)
+        return ReportOutcomeResponse(outcome=known, settled_forecasts=settled)
+
+    async def list_predictions(
+        self, *, page_size: int = 0, game_id: str, model_version: str
+    ) -> AsyncIterator[RecordedPrediction]:
+        self.recalled += 1
+        if self.unrecalled:
+            raise self.unrecalled.pop(0)
+        for asked, forecast in reversed(list(self._newest.values())):
+            if asked.game_id == game_id and forecast.model_version == model_version:
+                yield RecordedPrediction(forecast=forecast, pattern=asked.pattern)
+
     def _answer(self, asked: Asked) -> PredictBatchResult:
         if self.refusals:
             return PredictBatchResult(error=self.refusals.pop(0))
@@ -175,12 +240,16 @@ class StoringPredictor:
         stored = self._newest.get(key)
         if stored is not None and stored[0].pattern == asked.pattern:
             return PredictBatchResult(forecast=stored[1])
+        if any(asked.game_id == of and asked.minute < CLOSES[horizon] for of, horizon in self._outcomes):
+            return PredictBatchResult(error=PredictError(code=9, reason="OUTCOME_KNOWN", message="it came"))
         self.sequence += 1
         lead = float(asked.pattern[-1])
         forecast = Forecast(
             game_id=asked.game_id,
             horizon=asked.horizon,
             elapsed_minutes=asked.minute,
+            alpha=0.05,
+            model_version=next(model.version for model in self.models if model.active),
             point_forecast=lead + 0.5,
             interval_lower=lead - 3,
             interval_upper=lead + 3,

@@ -146,6 +146,7 @@ _FINALS: Select[Any] = (
         .scalar_subquery()
         .label("half"),
     )
+    .select_from(outcomes)
     .outerjoin(
         forecasts,
         forecasts.c.sequence

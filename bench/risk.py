@@ -2,8 +2,11 @@
 
     python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
     python -m bench.risk --data DIR --seasons 2022-2023
+    python -m bench.risk --data DIR --then                 # what the score says of what comes: nothing, it turns out
 
-Every game that counts (dejavu_feed.rule) is measured once at each of `risk_norms.MINUTES`.
+Every game that counts (dejavu_feed.rule) is measured once at each of `risk_norms.MINUTES`. With --then, its risk score
+at some minutes is held against how far the lead moved from there to the half or the end: Spearman's rank correlation,
+and the mean of that movement in the quarters of games with the lowest and the highest scores.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.rule import why_left_out
@@ -24,6 +28,9 @@ from dejavu_models.risk_norms import MINUTES, SEASONS, SHARES
 from dejavu_models.types import ScorePattern
 from dejavu_trainer.games import parse_seasons
 from dejavu_trainer.plays import plays_file, read_plays
+
+WHAT_COMES = ((12, 24), (18, 24), (24, 48), (36, 48), (42, 48))
+"""Minutes from which, and to which, what comes is looked at."""
 
 Course = tuple[tuple[int, ...], tuple[int, ...]]
 """Differentials and total points at the end of each minute."""
@@ -50,24 +57,45 @@ def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
     levels = [share / 100 for share in SHARES[1:-1]] + [0.999]
     table: dict[str, list[tuple[float, ...]]] = {name: [] for name in risk.WEIGHTS}
     for minute in MINUTES:
-        measured = [
-            risk.measure(ScorePattern(tuple(map(float, differentials[:minute]))), totals[minute - 1])
-            for differentials, totals in games
-        ]
+        measured = [risk.measure(_pattern(course, minute), course[1][minute - 1]) for course in games]
         for name, rows in table.items():
             quantiles = np.quantile([values[name] for values in measured], levels)
             rows.append(tuple(round(float(value), 2) for value in quantiles))
     return {name: tuple(rows) for name, rows in table.items()}
 
 
+def then(games: Sequence[Course], minute: int, later: int) -> tuple[float, float, float]:
+    """What the score after a minute says of how far the lead moves until a later one.
+
+    Returns:
+        Spearman's rank correlation; the mean movement, in points, in the calmest and in the most unsettled quarter.
+    """
+    scores = np.array([risk.assess(_pattern(course, minute), course[1][minute - 1]).score for course in games])
+    moved = np.array([abs(differentials[later - 1] - differentials[minute - 1]) for differentials, _ in games])
+    low, high = np.quantile(scores, [0.25, 0.75])
+    correlation = float(stats.spearmanr(scores, moved).statistic)
+    return correlation, float(moved[scores <= low].mean()), float(moved[scores >= high].mean())
+
+
+def _pattern(course: Course, minute: int) -> ScorePattern:
+    return ScorePattern(tuple(map(float, course[0][:minute])))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table as it stands in risk_norms.py."""
+    """Prints the table as it stands in risk_norms.py, or what the score says of what comes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("DEJAVU_DATA", "data"), help="folder of plays")
     parser.add_argument("--seasons", type=parse_seasons, default=SEASONS, help="such as 2019-2023")
+    parser.add_argument("--then", action="store_true", help="say what the score tells of what comes")
     options = parser.parse_args(arguments)
     games = [course for season in options.seasons for course in courses(options.data, season)]
     print(f"# {len(games):,} games", file=sys.stderr)
+    if options.then:
+        print("from  to  rank correlation  moved, calmest quarter  moved, most unsettled quarter")
+        for minute, later in WHAT_COMES:
+            correlation, low, high = then(games, minute, later)
+            print(f"{minute:4d} {later:3d} {correlation:+17.3f} {low:23.2f} {high:30.2f}")
+        return 0
     for name, rows in usual(games).items():
         print(f'    "{name}": (')
         for row in rows:

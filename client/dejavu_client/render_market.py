@@ -36,10 +36,11 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     table = Table(title=f"the market, at the {moment(forecast.horizon)}", title_justify="left")
     for name in ("side", "odds", "price says", "wins", "worth of 1", "Kelly", "stake"):
         table.add_column(name, justify="left" if name == "side" else "right", no_wrap=True)
-    for name, side in zip(sides(market, forecast), (answer.home, answer.away), strict=True):
+    priced = ((market.home, answer.home), (market.away, answer.away))
+    for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
         table.add_row(
             name,
-            f"{side.decimal_odds:.2f}",
+            signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
             chance(side.implied_probability),
             chance(side.win_probability),
             signed(side.expected_value, 2),

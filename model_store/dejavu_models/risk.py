@@ -2,7 +2,10 @@
 
 Four things are measured and each is held against real games at the same minute: its score is the share of games, in
 percent, in which it was less (the probability integral transform; `risk_norms` has the quantiles). The whole is their
-weighted mean, so that each factor's share can be told. A description of the game so far: no probability of anything.
+weighted mean, so that each factor's share can be told.
+
+It describes the game so far and foretells nothing: on the 6,263 games of 2019 to 2023 its rank correlation with how
+far the lead moves afterwards lies between −0.01 and 0.02 (`python -m bench.risk --then`).
 """
 
 from __future__ import annotations

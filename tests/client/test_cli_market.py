@@ -73,8 +73,9 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     server.answers("Predict", QUOTE)
     lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
     [home] = [line for line in lines if line.startswith("│ BKN −5.5")]
-    assert home.split("│")[2:8] == [" 1.91 ", "       52 % ", " 60 % ", "      +0.14 ", "  16 % ", " 40.00 "]
+    assert home.split("│")[2:8] == [" −110 ", "       52 % ", " 60 % ", "      +0.14 ", "  16 % ", " 40.00 "]
     [away] = [line for line in lines if line.startswith("│ GSW +5.5")]
+    assert away.split("│")[2] == " 1.95 "
     assert "−0.26" in away
     assert "margin of the odds 3.7 % · a push 2 %" in lines
     assert lines[-1] == "Bet: BKN −5.5, 40.00 · risk moderate · 60 % reaches the threshold of 55 %"

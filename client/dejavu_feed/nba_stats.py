@@ -79,6 +79,8 @@ class NbaStats:
         self._timeout = timeout
         self._limit = limit
         self._session: requests.Session = requests.Session()
+        # One request for a question: whoever asks keeps count of them.
+        self._session.max_redirects = 0
         self._session.trust_env = parts.hostname not in LOOPBACK
 
     def __enter__(self) -> Self:

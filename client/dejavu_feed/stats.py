@@ -168,20 +168,31 @@ class _Row(NamedTuple):
 def _row(action: object) -> _Row | None:
     place = _get(action, "actionId", int, "action")
     where = f"action {place}"
-    if not isinstance(action, Mapping):  # what _get found out already
-        raise MalformedFeed(f"{where} is no object")
-    home, away = (_get(action, key, str, where) for key in ("scoreHome", "scoreAway"))
-    if home == away == "" or (action.get("actionType"), action.get("subType")) == ("period", "start"):
+    home, away = _points(action, "scoreHome", where), _points(action, "scoreAway", where)
+    if home is None and away is None:
+        return None
+    if home is None or away is None:
+        raise MalformedFeed(f"{where} has the score of one team alone")
+    if (_text(action, "actionType"), _text(action, "subType")) == ("period", "start"):
         return None
     period = _get(action, "period", int, where)
     text = _get(action, "clock", str, where)
     clock = clock_seconds(text)
     if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
         raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is no moment of a game")
-    for value in (home, away):
-        if not (value.isascii() and value.isdigit() and len(value) <= 3):
-            raise MalformedFeed(f"{where} has the score {home[:20]!r}–{away[:20]!r}, expected points")
-    return _Row(place, Score(round(elapsed_seconds(period, clock), 2), int(home), int(away)))
+    return _Row(place, Score(round(elapsed_seconds(period, clock), 2), home, away))
+
+
+def _points(record: object, key: str, where: str) -> int | None:
+    """A score: digits in a string, as the service has it, or a number; None where there is none."""
+    value = record.get(key) if isinstance(record, Mapping) else None
+    if value in (None, ""):
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
+        return value
+    raise MalformedFeed(f"{where}.{key} is {_brief(value)}, expected points")
 
 
 def _scores(rows: Sequence[_Row]) -> tuple[Score, ...]:
@@ -226,6 +237,12 @@ def _get(record: object, key: str, kind: type[T], where: str) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise MalformedFeed(f"{where}.{key} is {_brief(value)}, expected {kind.__name__}")
     return value
+
+
+def _text(record: object, key: str) -> str:
+    """A text that may be missing: then ""."""
+    value = record.get(key) if isinstance(record, Mapping) else None
+    return value if isinstance(value, str) else ""
 
 
 def _date(text: str, game_id: str) -> date:

@@ -111,6 +111,13 @@ def test_any_other_retry_after_is_none(service: StatsStandIn, stats: NbaStats, h
     assert found.value.retry_after is None
 
 
+def test_a_redirect_is_not_followed(service: StatsStandIn, stats: NbaStats) -> None:
+    service.faults[GAME.game_id] = [status(302, Location=f"{service.url}/stats/playbyplayv3?GameID={GAME.game_id}")]
+    with pytest.raises(StatsUnavailable, match="no whole answer: TooManyRedirects"):
+        stats.plays(GAME.game_id)
+    assert len(service.asked) == 1
+
+
 def test_nobody_there_is_told_with_the_address() -> None:
     with LocalServer(lambda _: Response(200, b"")) as server:
         url = server.url

@@ -162,6 +162,14 @@ def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
     assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
 
 
+def test_scores_may_be_numbers_and_missing_where_nothing_was_scored() -> None:
+    payload = copy.deepcopy(plays_payload(GAME))
+    for play in payload["game"]["actions"]:
+        for key in ("scoreHome", "scoreAway"):
+            play[key] = int(play[key]) if play[key] else None
+    assert read_course(payload, listed()).scores == GAME.scores
+
+
 def test_actions_count_in_the_order_of_their_ids() -> None:
     payload = copy.deepcopy(plays_payload(GAME))
     payload["game"]["actions"].reverse()
@@ -209,11 +217,11 @@ def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
         ({"clock": "PT06M00.00S", "period": 5}, "of period 5, which is no moment"),
         ({"period": 0}, "of period 0"),
         ({"period": "1"}, "action 3.period is '1', expected int"),
-        ({"scoreHome": ""}, "has the score ''–"),
-        ({"scoreHome": "-2"}, "has the score '-2'–"),
+        ({"scoreHome": ""}, "action 3 has the score of one team alone"),
+        ({"scoreAway": None}, "action 3 has the score of one team alone"),
+        ({"scoreHome": "-2"}, "action 3.scoreHome is '-2', expected points"),
         ({"scoreHome": "٣"}, "expected points"),
-        ({"scoreHome": 2}, "action 3.scoreHome is 2, expected str"),
-        ({"scoreAway": None}, "action 3.scoreAway is missing"),
+        ({"scoreHome": 2.0}, "action 3.scoreHome is 2.0, expected points"),
         ({"actionId": None}, "actionId is missing"),
     ],
 )

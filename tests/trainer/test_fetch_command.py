@@ -111,6 +111,15 @@ def test_a_service_that_does_not_answer_is_said(
     )
 
 
+def test_a_season_that_has_not_begun_hides_none_before_it(
+    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
+    told = capsys.readouterr()
+    assert told.out.endswith(" rows, 5 games\n")
+    assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no game of it that is over\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [

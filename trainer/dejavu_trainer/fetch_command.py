@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from dejavu_feed.errors import FeedError
-from dejavu_feed.nba_stats import NbaStats
+from dejavu_feed.nba_stats import NbaStats, Stats
 from dejavu_trainer import fit_report
 from dejavu_trainer.commands import Json, app, print_json, refusing
 from dejavu_trainer.fetch import Fetched, Phase, fetch, missing_path, parse_nba_seasons, season_name
@@ -130,35 +130,49 @@ def fetch_seasons(
         wanted = parse_nba_seasons(seasons)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--seasons'") from error
-    documents, stopped = list[dict[str, Any]](), ""
     with refusing(FeedError):
         try:
             stats = NbaStats(url)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="'--url'") from error
-        with closing(stats), Shown() as shown:
-            asker = Asker(Pace(), shown.waiting)
-            try:
-                phases = season_type or tuple(Phase)
-                for fetched in fetch(stats, wanted, phases, out, shown, asker, overwrite=overwrite):
-                    documents.append(_document(out, fetched))
-            except FetchStopped as error:
-                stopped = str(error)
+        with closing(stats):
+            documents, stopped = _fetch(stats, wanted, season_type or tuple(Phase), out, overwrite=overwrite)
     if as_json:
         print_json({"seasons": documents, "stopped": stopped})
     else:
         _print(Console(), documents)
-    if stopped:
-        typer.echo(f"dejavu-trainer: {stopped}; the same command goes on from here", err=True)
-    if unhad := [document for document in documents if document["missing"]]:
-        for document in unhad:
-            typer.echo(
-                f"dejavu-trainer: {len(document['missing'])} games of {document['season']} could not be had;"
-                f" {document['missing_file']} names them, and the same command asks for them again",
-                err=True,
-            )
-    if stopped or unhad:
+    if complaints := [*([stopped] if stopped else []), *map(_complaint, filter(_lacks, documents))]:
+        for complaint in complaints:
+            typer.echo(f"dejavu-trainer: {complaint}", err=True)
         raise typer.Exit(1)
+
+
+def _fetch(
+    stats: Stats, seasons: Sequence[int], phases: Sequence[Phase], out: Path, *, overwrite: bool
+) -> tuple[list[dict[str, Any]], str]:
+    """What came of each season that was reached, and why it ended early, if it did."""
+    documents = list[dict[str, Any]]()
+    with Shown() as shown:
+        asker = Asker(Pace(), shown.waiting)
+        try:
+            for fetched in fetch(stats, seasons, phases, out, shown, asker, overwrite=overwrite):
+                documents.append(_document(out, fetched))
+        except FetchStopped as error:
+            return documents, f"{error}; the same command goes on from here"
+        except DataError as error:
+            return documents, str(error)
+    return documents, ""
+
+
+def _lacks(document: dict[str, Any]) -> bool:
+    return bool(document["missing"])
+
+
+def _complaint(document: dict[str, Any]) -> str:
+    return (
+        f"{len(document['missing'])} games of {document['season']} could not be had; {document['missing_file']} names"
+        " them, and the same command asks for them again"
+    )
 
 
 def _document(out: Path, fetched: Fetched) -> dict[str, Any]:

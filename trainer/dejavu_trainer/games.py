@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,6 +204,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     return games
 
 
+@lru_cache(maxsize=4096)
 def game_date(game_id: str, told: date | None = None) -> date:
     """The local date of a game: by its id, yyyymmdd + 0 + home team's code, or as told beside an id of the NBA.
 

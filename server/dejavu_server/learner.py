@@ -249,8 +249,11 @@ class Learner:
         Raises:
             DejavuError: if the ledger can't be read at present.
         """
+        before = self._learned.sequence
         passed = await self._records.read(self._read)
         self._teach()
+        if self._learned.sequence != before:
+            _log.debug("learned", sequence=self._learned.sequence)
         for point in passed:
             snapshot = partial(
                 taught.write_snapshot,

@@ -1,0 +1,127 @@
+"""What outcomes teach, on a real server: every worker learns the same, and what was answered before stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.servers import SpawnedServer, spawned_server
+
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, HORIZON_FINAL, Forecast
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+
+PATTERN = (0, 2, 3, 1, -2, 0, 1, 4, 6, 5, 5, 7, 8, 6, 9, 11, 8, 10)
+
+
+class Connections:
+    """One connection to each worker of a server."""
+
+    def __init__(self, server: SpawnedServer) -> None:
+        self._server = server
+        self._open = ExitStack()
+        self._channels: dict[str, grpc.Channel] = {}
+
+    def by_worker(self, workers: set[str]) -> dict[str, grpc.Channel]:
+        """A channel to each of these workers: the kernel chooses who takes a connection, so until all are met."""
+        while not workers <= self._channels.keys():
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            channel = self._open.enter_context(grpc.insecure_channel(self._server.address, options))
+            _, call = PredictionServiceStub(channel).Predict.with_call(PredictRequest(pattern=PATTERN))
+            worker = str(dict(call.trailing_metadata())["dejavu-worker"])
+            self._channels.setdefault(worker, channel)
+        return {worker: self._channels[worker] for worker in sorted(workers)}
+
+    def close(self) -> None:
+        """Closes all of them."""
+        self._open.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SpawnedServer]:
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "2", "--ledger", ledger, "--adaptive", "on", "--log-level", "debug") as server:
+        yield server
+
+
+@pytest.fixture
+def connections(server: SpawnedServer) -> Iterator[Connections]:
+    made = Connections(server)
+    yield made
+    made.close()
+
+
+def asked(channel: grpc.Channel, game_id: str = "") -> Forecast:
+    request = PredictRequest(game_id=game_id, pattern=PATTERN, horizon=HORIZON_FINAL, home_team="BOS", away_team="NYK")
+    return PredictionServiceStub(channel).Predict(request, timeout=20).forecast
+
+
+def reported(channel: grpc.Channel, game_id: str, differential: int) -> int:
+    request = ReportOutcomeRequest(
+        game_id=game_id, horizon=HORIZON_FINAL, differential=differential, home_team="BOS", away_team="NYK"
+    )
+    return int(RecordServiceStub(channel).ReportOutcome(request, timeout=20).outcome.sequence)
+
+
+def without_times(forecast: Forecast) -> Forecast:
+    bare = Forecast()
+    bare.CopyFrom(forecast)
+    bare.ClearField("generated_time")
+    bare.ClearField("expires_time")
+    return bare
+
+
+def test_every_worker_answers_by_the_same_outcomes_and_one_that_starts_later_too(
+    server: SpawnedServer, connections: Connections
+) -> None:
+    assert server.address
+    workers = {entry["worker"] for entry in server.events if entry["event"] == "serving"}
+
+    def learned(sequence: int, who: set[str]) -> list[Forecast]:
+        """What the workers answer once they have learned from the outcome at a place."""
+        for name in who:
+
+            def has(entry: dict[str, Any], worker: str = name) -> bool:
+                return bool(entry["sequence"] >= sequence and entry["worker"] == worker)
+
+            server.wait_for("learned", has)
+        return [without_times(asked(channel)) for channel in connections.by_worker(who).values()]
+
+    one, other = connections.by_worker(workers).values()
+    untaught = asked(one)
+    assert untaught.calibration_sequence == 0
+    assert untaught.adaptation.rolling_games == 0
+
+    games = [f"00226{number:05d}" for number in range(1, 9)]
+    recorded = {game: asked(one if place % 2 else other, game) for place, game in enumerate(games)}
+    last = 0
+    for game in games:  # nobody would have thought so
+        last = reported(one, game, -60)
+    taught = learned(last, workers)
+    assert taught[0] == taught[1]
+    assert taught[0].calibration_sequence == last
+    assert taught[0].adaptation.mode == ADAPTATION_MODE_ON
+    assert taught[0].adaptation.rolling_games == len(games)
+    assert taught[0].adaptation.static_rolling_coverage == 0
+    width = untaught.interval_upper - untaught.interval_lower
+    assert taught[0].interval_upper - taught[0].interval_lower > 1.2 * width
+    assert taught[0].expected_margin < untaught.expected_margin - 1
+
+    corrected = reported(other, games[3], 10)
+    after = learned(corrected, workers)
+    assert after[0] == after[1]
+    assert after[0].calibration_sequence == corrected
+    assert after[0].expected_margin > taught[0].expected_margin
+    for game, forecast in recorded.items():  # those that were made stand, and are answered still
+        assert without_times(asked(one, game)) == without_times(forecast)
+
+    server.workers[0].kill()
+    server.wait_for("serving", lambda entry: entry["worker"] not in workers)
+    living = {entry["worker"] for entry in server.events if entry["event"] == "serving"} - workers
+    assert learned(corrected, living) == [after[0]]

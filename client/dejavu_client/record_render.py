@@ -17,6 +17,7 @@ from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeRes
 from dejavu_client.fitting import FittingColumn, FittingTable
 from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.render import print_forecast, title
+from dejavu_client.render_market import print_market
 from dejavu_client.words import count, moment
 
 _COLUMNS: Final = (
@@ -66,6 +67,8 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     newest = answer.prediction
     print_forecast(newest.forecast, pattern=newest.pattern)
     console = Console()
+    if newest.HasField("market_answer"):
+        print_market(newest.market_answer, newest.market, newest.forecast)
     console.print(_fate(newest))
     if answer.revisions:
         console.print()

@@ -1,4 +1,4 @@
-"""Every recorded forecast as it is made, also after a pause of hours: the place is kept in a file.
+"""Every recorded forecast and outcome as it comes, also after a pause of hours: the place is kept in a file.
 
 python examples/python/stream.py [FILE]       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
 
@@ -24,6 +24,10 @@ def follow(client: DejavuClient, place: Path) -> None:
             moment = "end" if forecast.horizon == FINAL else "half"
             about = f"{forecast.sequence} {forecast.game_id}, minute {forecast.elapsed_minutes}"
             print(f"{about}: {forecast.point_forecast:+.1f} at the {moment}", flush=True)
+        elif event.HasField("outcome"):
+            came = event.outcome
+            moment = "end" if came.horizon == FINAL else "half"
+            print(f"{came.sequence} {came.game_id}: it stood {came.differential:+d} at the {moment}", flush=True)
         # Only now: what happened before a crash is told again, and never left out.
         place.with_suffix(".new").write_text(event.resume_token)
         place.with_suffix(".new").replace(place)

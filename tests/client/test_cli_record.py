@@ -202,7 +202,7 @@ def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, argument
 
 def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run: Run) -> None:
     answer = GetPredictionResponse(
-        prediction=recorded(12, revision=1),
+        prediction=recorded(12, revision=1, quoted=True),
         revisions=[recorded(4, superseded=True, pattern=[0, 1, -3], point_forecast=-2.0)],
         outcomes=[outcome(8, differential=3, recorded_time=timestamp()), outcome(9, differential=-7, revision=1)],
     )
@@ -226,6 +226,8 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
         "1 earlier revision",
         "−2.0",
         "the outcome was corrected",
+        "BOS −5.5",
+        "Bet: LAL +5.5",
     ):
         assert part in shown, shown
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from tests.support import examples
 from tests.support.examples import NODE_PROGRAMS
-from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat
+from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
@@ -95,6 +95,15 @@ def test_a_stream_ends_where_another_connection_would_not_help(node: str, server
     assert (done.returncode, sequences(done)) == (1, ["1"])
     assert done.stderr.splitlines()[-1].startswith(f"{end.code.name}: ")
     assert len(server.of("StreamPredictions")) == 1
+
+
+def test_outcomes_are_told_in_the_order_of_forecasts(node: str, server: FakeServer) -> None:
+    script = [heartbeat("now"), event(1), result(2, differential=-4), Ended()]
+    server.answers("StreamPredictions", script, [result(2), event(3), Silence()])
+    done = run(node, server, "stream", "--count", "3")
+    assert (done.returncode, sequences(done)) == (0, ["1", "2", "3"]), done.stderr
+    assert json.loads(done.stdout.splitlines()[1])["differential"] == -4
+    assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
 
 
 SILENT = """

@@ -1,5 +1,5 @@
 /**
- * Recorded forecasts as they are made:
+ * Recorded forecasts as they are made, and outcomes as they are reported:
  *
  *     npm run stream -- [--current] [--game ID]… [--token TOKEN] [--count N] [--json]
  *
@@ -42,18 +42,21 @@ try {
       console.error(`lost the stream (${error}); again in ${(delayMs / 1000).toFixed(1)} s`);
     },
   });
-  for await (const { forecast, resumeToken } of events) {
+  for await (const { forecast, outcome, resumeToken } of events) {
     token = resumeToken;
-    if (!forecast) {
+    const told = forecast ?? outcome;
+    if (!told) {
       if (!standing) console.error("listening"); // from here on nothing is missed
       standing = true;
       continue;
     }
+    const moment = told.horizon === "HORIZON_FINAL" ? "end" : "half";
     if (values.json) {
-      console.log(JSON.stringify(forecast));
+      console.log(JSON.stringify(told));
+    } else if (!forecast) {
+      console.log(`${told.sequence} ${told.gameId}: it stood ${signed(outcome?.differential ?? 0)} at the ${moment}`);
     } else {
       const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
-      const moment = forecast.horizon === "HORIZON_FINAL" ? "end" : "half";
       const about = `${forecast.sequence} ${forecast.gameId}, minute ${forecast.elapsedMinutes}`;
       console.log(`${about}: ${signed(forecast.pointForecast)} ${interval} at the ${moment}`);
     }

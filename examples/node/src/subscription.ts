@@ -45,16 +45,18 @@ export class Subscription {
   /**
    * Takes note of a response; says whether to hand it on.
    *
-   * A forecast at or before the newest one seen is not handed on again, whatever the server sends.
+   * A forecast or an outcome, which share one order, is not handed on again at or before the newest one seen, whatever
+   * the server sends. An event of a kind that is not known moves the token along and nothing else.
    */
   accept(response: StreamPredictionsResponse__Output): boolean {
     this.#stood = true;
     this.#failures = 0;
     this.#token = response.resumeToken || this.#token;
-    if (!response.forecast) {
-      return this.wanted.heartbeats ?? false;
+    const told = response.forecast ?? response.outcome;
+    if (!told) {
+      return response.event === "heartbeat" && (this.wanted.heartbeats ?? false);
     }
-    const sequence = BigInt(response.forecast.sequence);
+    const sequence = BigInt(told.sequence);
     if (sequence <= this.#newest) {
       return false;
     }

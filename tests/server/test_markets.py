@@ -60,3 +60,18 @@ def test_a_risk_is_told_of_any_minute(client: DejavuClient) -> None:
     assert client.assess_risk(PATTERN, 90).level == RISK_LEVEL_LOW
     for minutes in range(2, 48):
         assert 0 <= client.assess_risk([float(minute % 5) for minute in range(minutes)], 5 * minutes).score <= 100
+
+
+def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:
+    game = "0022000777"
+    first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), game_id=game, horizon=FINAL)
+    client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), game_id=game, horizon=FINAL)
+    assert first.market.side == MARKET_SIDE_HOME
+    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
+    recorded = client.get_prediction(game, horizon=FINAL).prediction
+    assert (recorded.market.line, recorded.market.home.decimal) == (10.5, 2.5)
+    assert recorded.market_answer == first.market
+    told = client.get_scorecard(horizon=FINAL).market
+    assert (told.markets, told.bets) == (1, 1)
+    assert told.staked == pytest.approx(first.market.home.stake_fraction)
+    assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5

@@ -1,0 +1,292 @@
+"""What reading the record costs when it holds a hundred times as much.
+
+Run with `python -m bench.record` from the project's folder. Two ledgers are filled, one of ten thousand forecasts and
+one of a million, and the service's methods are called on both in turns, each call about another game or place: what is
+timed is all but gRPC. A round makes every call on both ledgers, one right after the other, so that a busy machine slows
+both alike, and medians over rounds leave out whom it slowed more. The exit code is 1 if one of GetPrediction or
+ListPredictions takes more than three times as long on the greater ledger.
+
+The greater ledger takes five gigabytes of disk and some minutes. With --folder both are kept, and found again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.record_ledger import Filled, day, fill, found, game, version
+from sqlalchemy import Connection
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu_feed.names import TEAMS
+from dejavu_server.convert_record_requests import list_query
+from dejavu_server.ledger import Ledger, page_tokens, store
+from dejavu_server.ledger.page_tokens import Place, Walk
+from dejavu_server.record_servicer import RecordService
+from dejavu_server.records import Checkpoint
+
+SMALL, LARGE = 10_000, 1_000_000
+MOST_RATIO = 3.0
+
+
+@dataclass
+class Measured:
+    """A kind of call, and what it took.
+
+    Attributes:
+        bounded: whether the ratio of the two must stay below MOST_RATIO.
+        small_ms, large_ms: milliseconds a call on each ledger, by round.
+        told: forecasts that a call on the greater ledger told, on average.
+    """
+
+    name: str
+    bounded: bool
+    small_ms: list[float] = field(default_factory=list)
+    large_ms: list[float] = field(default_factory=list)
+    told: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long a call takes on the greater ledger."""
+        return statistics.median(self.large_ms) / statistics.median(self.small_ms)
+
+
+class Subject:
+    """A ledger that is asked, and what can be asked of it."""
+
+    def __init__(self, filled: Filled, ledger: Ledger, head: int) -> None:
+        self.filled = filled
+        self.ledger = ledger
+        self.head = head
+        self.service = RecordService(ledger, lambda: datetime.now(UTC), _no_signer)
+
+    def later(self, request: pb.ListPredictionsRequest, share: float) -> pb.ListPredictionsRequest:
+        """The same list from further down: as if a share of the ledger had been told."""
+        wanted = list_query(request).wanted
+        evening = int((1.0 - share) * (self.filled.evenings - 1))
+        before = Place(day(evening), int((1.0 - share) * self.head) + 1)
+        token = page_tokens.encode(self.ledger.identity, wanted.digest, Walk(self.head, before))
+        again = pb.ListPredictionsRequest(page_token=token)
+        again.MergeFrom(request)
+        return again
+
+
+async def _no_signer() -> Checkpoint:
+    raise NotImplementedError("no checkpoint is asked for")
+
+
+Ask = Callable[[Subject, random.Random], Awaitable[int]]
+"""Calls a method once, and says how many forecasts it told."""
+
+
+def iso(ordinal: int) -> str:
+    """A day as the contract writes it."""
+    return date.fromordinal(ordinal).isoformat()
+
+
+def prediction(**fields: Any) -> Ask:
+    """GetPrediction of any game."""
+
+    async def ask(subject: Subject, rng: random.Random) -> int:
+        number = rng.randrange(subject.filled.games)
+        model = {"model_version": version(number * subject.filled.evenings // subject.filled.games)}
+        own = {name: model.get(name, value) for name, value in fields.items()}
+        response = await subject.service.get_prediction(pb.GetPredictionRequest(game_id=game(number), **own), _NOBODY)
+        response.SerializeToString()
+        return 1 + len(response.revisions)
+
+    return ask
+
+
+def listing(make: Callable[[Filled, random.Random], dict[str, Any]], *, later: bool) -> Ask:
+    """ListPredictions: the first page, or one from further down."""
+
+    async def ask(subject: Subject, rng: random.Random) -> int:
+        request = pb.ListPredictionsRequest(**make(subject.filled, rng))
+        if later:
+            request = subject.later(request, rng.uniform(0.1, 0.9))
+        response = await subject.service.list_predictions(request, _NOBODY)
+        response.SerializeToString()
+        return len(response.predictions)
+
+    return ask
+
+
+def scorecard(make: Callable[[Filled], pb.ScoreFilter]) -> Ask:
+    """GetScorecard."""
+
+    async def ask(subject: Subject, _: random.Random) -> int:
+        request = pb.GetScorecardRequest(filter=make(subject.filled))
+        return (await subject.service.get_scorecard(request, _NOBODY)).scorecard.forecasts
+
+    return ask
+
+
+_NOBODY: Any = None  # the context of a call, which these methods do not look at
+
+
+def _any_team(_: Filled, rng: random.Random) -> dict[str, Any]:
+    return {"team": rng.choice(sorted(TEAMS))}
+
+
+def _week(filled: Filled, rng: random.Random) -> dict[str, Any]:
+    first = day(rng.randrange(max(filled.evenings - 7, 1)))
+    return {"from_date": iso(first), "to_date": iso(first + 6)}
+
+
+LISTS: dict[str, Callable[[Filled, random.Random], dict[str, Any]]] = {
+    "everything": lambda _, __: {},
+    "500 of everything": lambda _, __: {"page_size": 500},
+    "earlier revisions too": lambda _, __: {"include_superseded": True},
+    "a game": lambda filled, rng: {"game_id": game(rng.randrange(filled.games))},
+    "a team": _any_team,
+    "a week": _week,
+    "a team in a week": lambda filled, rng: {**_any_team(filled, rng), **_week(filled, rng)},
+    "since a day": lambda filled, _: {"from_date": iso(day(filled.evenings // 2))},
+    "until a day": lambda filled, _: {"to_date": iso(day(filled.evenings // 2))},
+    "the newest model": lambda filled, _: {"model_version": version(filled.evenings - 1)},
+    "the oldest model": lambda _, __: {"model_version": version(0)},
+    "a horizon": lambda _, __: {"horizon": HORIZON_FINAL},
+    "a minute": lambda _, __: {"elapsed_minutes": 18},
+    "the confident": lambda _, __: {"min_confidence": 0.9},
+    "the settled": lambda _, __: {"settled": True},
+    "the unsettled": lambda _, __: {"settled": False},
+    "a team, all conditions": lambda filled, rng: {
+        **_any_team(filled, rng),
+        "horizon": HORIZON_FINAL,
+        "min_confidence": 0.6,
+        "settled": True,
+        "elapsed_minutes": 30,
+    },
+    "nothing: of all": lambda _, __: {"horizon": HORIZON_HALFTIME, "elapsed_minutes": 47},
+    "nothing: of a team": lambda filled, rng: {**_any_team(filled, rng), "min_confidence": 1.0},
+    "nothing: of a week": lambda filled, rng: {**_week(filled, rng), "min_confidence": 1.0},
+    "nothing: since a day": lambda _, __: {"from_date": iso(day(0)), "min_confidence": 1.0},
+    "nothing: of a model": lambda _, __: {"model_version": version(0), "min_confidence": 1.0},
+    "nothing: a model that is none": lambda _, __: {"model_version": "none"},
+    "nothing: a game that is none": lambda _, __: {"game_id": "0099999999"},
+}
+
+PREDICTIONS: dict[str, Ask] = {
+    "the latest": prediction(),
+    "at the end": prediction(horizon=HORIZON_FINAL),
+    "of a minute, revised": prediction(elapsed_minutes=9),
+    "of a model": prediction(model_version=""),
+}
+
+SCORECARDS: dict[str, Ask] = {
+    "a month": scorecard(lambda filled: pb.ScoreFilter(from_date=iso(day(max(filled.evenings - 31, 0))))),
+    "everything": scorecard(lambda _: pb.ScoreFilter()),
+}
+
+
+def cases() -> list[tuple[Measured, Ask]]:
+    """All that is measured."""
+    asked = [(Measured(f"GetPrediction, {name}", True), ask) for name, ask in PREDICTIONS.items()]
+    for name, make in LISTS.items():
+        asked.append((Measured(f"ListPredictions, {name}", True), listing(make, later=False)))
+        asked.append((Measured(f"ListPredictions, {name}, later", True), listing(make, later=True)))
+    asked += [(Measured(f"GetScorecard, {name}", False), ask) for name, ask in SCORECARDS.items()]
+    return asked
+
+
+async def measure(small: Filled, large: Filled, rounds: int, seed: int) -> list[Measured]:
+    """Calls everything in turns; the first round warms up and does not count."""
+    subjects = [await opened(each) for each in (small, large)]
+    rng, measured = random.Random(seed), cases()
+    for number in range(rounds + 1):
+        for case, ask in measured:
+            if not case.bounded and number > 1:  # which takes seconds
+                continue
+            told = 0
+            for subject, times in zip(subjects, (case.small_ms, case.large_ms), strict=True):
+                start = time.perf_counter()
+                told = await ask(subject, rng)
+                if number:
+                    times.append(1e3 * (time.perf_counter() - start))
+            case.told += told / rounds if case.bounded and number else 0.0
+            if not case.bounded:
+                case.told = told
+    for subject in subjects:
+        await subject.ledger.close()
+    return [case for case, _ in measured]
+
+
+async def opened(filled: Filled) -> Subject:
+    """A ledger, ready to be asked."""
+    ledger = await Ledger.open(filled.url, make=False)
+
+    def head(connection: Connection) -> int:
+        return store.head(connection).sequence
+
+    return Subject(filled, ledger, await ledger.read(head))
+
+
+def breaches(measured: Sequence[Measured]) -> list[str]:
+    """What should hold and does not, for people; empty if all does."""
+    return [
+        f"{case.name}: {case.ratio:.2f} times as long, more than {MOST_RATIO:g}"
+        for case in measured
+        if case.bounded and case.ratio > MOST_RATIO
+    ]
+
+
+def show(measured: Sequence[Measured], small: Filled, large: Filled) -> None:
+    """Prints the table."""
+    print(
+        f"{'ms a call, of as many forecasts:':48} {small.forecasts:>9,} {large.forecasts:>9,} {'ratio':>6} {'told':>7}"
+    )
+    for case in measured:
+        one, other = statistics.median(case.small_ms), statistics.median(case.large_ms)
+        print(f"{case.name:48} {one:>9.2f} {other:>9.2f} {case.ratio:>6.2f} {case.told:>7.0f}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", type=int, default=SMALL, help="forecasts of the smaller ledger")
+    parser.add_argument("--large", type=int, default=LARGE, help="of the greater one")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where both are kept, and found again")
+    parser.add_argument("--rounds", type=int, default=60, help="that count, after one that does not")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args(arguments)
+
+    with tempfile.TemporaryDirectory() as own:
+        folder = options.folder or Path(own)
+        folder.mkdir(parents=True, exist_ok=True)
+        small, large = (_ledger(folder, forecasts) for forecasts in (options.small, options.large))
+        measured = asyncio.run(measure(small, large, options.rounds, options.seed))
+    wrong = breaches(measured)
+    if options.json:
+        print(json.dumps({"rows": [{**asdict(case), "ratio": case.ratio} for case in measured], "breaches": wrong}))
+    else:
+        show(measured, small, large)
+        print("\n".join(wrong) or "all that should hold does")
+    return int(bool(wrong))
+
+
+def _ledger(folder: Path, forecasts: int) -> Filled:
+    path = folder / f"{forecasts}.sqlite3"
+    if path.exists():
+        return found(path)
+    start = time.perf_counter()
+    filled = fill(path, forecasts)
+    print(f"{filled.forecasts:,} forecasts filled in within {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    return filled
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What reading the record costs as ledgers grow, and that the program would notice if it cost more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.record import Measured, breaches, main
+from bench.record_ledger import fill, found
+
+from bench import record, record_ledger
+from dejavu_server.ledger import verify
+
+
+@pytest.fixture(autouse=True)
+def short_evenings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_ledger, "GAMES_AN_EVENING", 2)
+
+
+def test_a_ledger_that_was_filled_is_a_sound_one_and_is_found_again(tmp_path: Path) -> None:
+    filled = fill(tmp_path / "ledger.sqlite3", 400)
+    assert (filled.evenings, filled.games, filled.forecasts) == (3, 6, 6 * 73)
+    verified = verify(filled.url)
+    assert (verified.forecasts, verified.outcomes, verified.markets) == (filled.forecasts, 8, 6)
+    assert verified.settlements == filled.forecasts * 2 // 3
+    assert found(filled.path) == filled
+
+
+def test_every_call_is_made_on_both_ledgers_and_tells_what_it_is_to_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--small", "1", "--large", "400", "--folder", str(tmp_path), "--rounds", "1", "--json"])
+    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["rows"]
+    lists = {f"ListPredictions, {name}{later}" for name in record.LISTS for later in ("", ", later")}
+    predictions = {f"GetPrediction, {name}" for name in record.PREDICTIONS}
+    assert {row["name"] for row in rows if row["bounded"]} == lists | predictions
+    for row in rows:
+        assert len(row["small_ms"]) == len(row["large_ms"]) == 1
+        assert min(row["small_ms"] + row["large_ms"]) > 0.0
+        if "nothing" in row["name"]:
+            assert row["told"] == 0
+        elif "later" not in row["name"] and "team" not in row["name"]:  # which few games may not have
+            assert row["told"] > 0, row["name"]
+
+
+def test_a_call_that_takes_more_than_three_times_as_long_is_a_breach() -> None:
+    fine = Measured("fine", True, [1.0, 9.0, 1.0], [3.0, 2.0, 30.0])
+    slow = Measured("slow", True, [1.0, 1.0, 1.0], [3.1, 3.2, 1.0])
+    free = Measured("free", False, [1.0], [99.0])
+    assert breaches([fine, slow, free]) == ["slow: 3.10 times as long, more than 3"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -11,17 +11,25 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+Cells = Mapping[str, Text]
+"""A row by the names of its columns; what is missing stays empty."""
+
+Columns = Sequence[tuple[str, JustifyMethod, int]]
+"""Columns of a listing: what stands above each, on which side its cells stand, and how long it is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class FittingColumn:
     """A column.
 
     Attributes:
-        name: what its cells go by, and what stands above it.
+        name: which it is.
+        header: what stands above it.
         keep: how long a terminal that is too narrow for all keeps it; the lowest go first.
     """
 
     name: str
+    header: str
     justify: JustifyMethod
     keep: int
 
@@ -31,14 +39,14 @@ class FittingTable:
     """The table.
 
     Attributes:
-        rows: their cells by the columns' names; one that is missing stays empty.
+        rows: their cells, and the style of the whole row.
     """
 
     columns: Sequence[FittingColumn]
-    rows: Sequence[Mapping[str, Text]]
+    rows: Sequence[tuple[Cells, str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = [column for column in self.columns if any(row.get(column.name) for row in self.rows)]
+        columns = list(self.columns)
         roomy = options.update(max_width=1_000)
         table = self._of(columns)
         while Measurement.get(console, roomy, table).maximum > options.max_width:
@@ -52,7 +60,14 @@ class FittingTable:
     def _of(self, columns: Sequence[FittingColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column.name, justify=column.justify, no_wrap=True)
-        for row in self.rows:
-            table.add_row(*(row.get(column.name, Text()) for column in columns))
+            table.add_column(column.header, justify=column.justify, no_wrap=True)
+        for cells, style in self.rows:
+            table.add_row(*(cells.get(column.name, Text()) for column in columns), style=style)
         return table
+
+
+def listing(columns: Columns, rows: Iterable[Cells]) -> FittingTable:
+    """A table whose columns go by what stands above them, without those that no row has."""
+    filled = [(cells, "") for cells in rows]
+    used = [each for each in columns if any(cells.get(each[0]) for cells, _ in filled)]
+    return FittingTable([FittingColumn(name, name, justify, keep) for name, justify, keep in used], filled)

@@ -14,26 +14,26 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse
-from dejavu_client.fitting import FittingColumn, FittingTable
+from dejavu_client.fitting import Columns, listing
 from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.render import print_forecast, title
 from dejavu_client.render_market import print_market
 from dejavu_client.words import count, moment
 
-_COLUMNS: Final = (
-    FittingColumn("made", "left", 5),
-    FittingColumn("game", "left", 9),
-    FittingColumn("game id", "left", 7),
-    FittingColumn("min", "right", 8),
-    FittingColumn("of", "left", 8),
-    FittingColumn("forecast", "right", 9),
-    FittingColumn("interval", "center", 6),
-    FittingColumn("home ahead", "right", 3),
-    FittingColumn("outcome", "right", 9),
-    FittingColumn("off by", "right", 6),
-    FittingColumn("persistence", "right", 2),
-    FittingColumn("held", "left", 6),
-    FittingColumn("#", "right", 1),
+_COLUMNS: Final[Columns] = (
+    ("made", "left", 5),
+    ("game", "left", 9),
+    ("game id", "left", 7),
+    ("min", "right", 8),
+    ("of", "left", 8),
+    ("forecast", "right", 9),
+    ("interval", "center", 6),
+    ("home ahead", "right", 3),
+    ("outcome", "right", 9),
+    ("off by", "right", 6),
+    ("persistence", "right", 2),
+    ("held", "left", 6),
+    ("#", "right", 1),
 )
 
 
@@ -50,7 +50,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -
         return
     levels = {percent(each.forecast.coverage_probability) for each in predictions}
     rows = [_cells(each, level=len(levels) > 1) for each in predictions]
-    console.print(FittingTable(_COLUMNS, rows))
+    console.print(listing(_COLUMNS, rows))
     notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
     settled = [each.settlement for each in predictions if each.HasField("settlement")]
     if settled:
@@ -73,11 +73,11 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     if answer.revisions:
         console.print()
         console.print(_heading(f"{count(len(answer.revisions), 'earlier revision')}, oldest first"))
-        console.print(FittingTable(_REVISION_COLUMNS, [_revision_cells(each) for each in answer.revisions]))
+        console.print(listing(_REVISION_COLUMNS, [_revision_cells(each) for each in answer.revisions]))
     if len(answer.outcomes) > 1:
         console.print()
         console.print(_heading("the outcome was corrected"))
-        console.print(FittingTable(_OUTCOME_COLUMNS, [_outcome_cells(each) for each in answer.outcomes]))
+        console.print(listing(_OUTCOME_COLUMNS, [_outcome_cells(each) for each in answer.outcomes]))
 
 
 def print_report(answer: ReportOutcomeResponse) -> None:
@@ -102,19 +102,19 @@ def _day(time: Timestamp) -> str:
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d}"
 
 
-_REVISION_COLUMNS: Final = (
-    FittingColumn("made", "left", 3),
-    FittingColumn("lead then", "right", 6),
-    FittingColumn("forecast", "right", 9),
-    FittingColumn("interval", "center", 6),
-    FittingColumn("off by", "right", 5),
-    FittingColumn("held", "left", 5),
-    FittingColumn("#", "right", 4),
+_REVISION_COLUMNS: Final[Columns] = (
+    ("made", "left", 3),
+    ("lead then", "right", 6),
+    ("forecast", "right", 9),
+    ("interval", "center", 6),
+    ("off by", "right", 5),
+    ("held", "left", 5),
+    ("#", "right", 4),
 )
-_OUTCOME_COLUMNS: Final = (
-    FittingColumn("recorded", "left", 3),
-    FittingColumn("outcome", "right", 9),
-    FittingColumn("#", "right", 4),
+_OUTCOME_COLUMNS: Final[Columns] = (
+    ("recorded", "left", 3),
+    ("outcome", "right", 9),
+    ("#", "right", 4),
 )
 
 

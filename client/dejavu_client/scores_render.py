@@ -23,7 +23,7 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
 )
-from dejavu_client.fitting import FittingColumn, FittingTable
+from dejavu_client.fitting import Columns, listing
 from dejavu_client.numerals import percent, signed
 from dejavu_client.words import count, moment
 
@@ -38,17 +38,17 @@ METRIC_NAMES: Final = {
     LEADERBOARD_METRIC_COVERAGE_GAP: "distance of the coverage from 95 %",
 }
 
-_LEADERS: Final = (
-    FittingColumn("", "right", 9),
-    FittingColumn("model", "left", 9),
-    FittingColumn("by", "right", 9),
-    FittingColumn("games", "right", 8),
-    FittingColumn("MAE", "right", 7),
-    FittingColumn("persistence", "right", 6),
-    FittingColumn("difference", "left", 4),
-    FittingColumn("95 % held", "right", 5),
-    FittingColumn("CRPS", "right", 3),
-    FittingColumn("Brier", "right", 2),
+_LEADERS: Final[Columns] = (
+    ("", "right", 9),
+    ("model", "left", 9),
+    ("by", "right", 9),
+    ("games", "right", 8),
+    ("MAE", "right", 7),
+    ("persistence", "right", 6),
+    ("difference", "left", 4),
+    ("95 % held", "right", 5),
+    ("CRPS", "right", 3),
+    ("Brier", "right", 2),
 )
 
 
@@ -75,7 +75,7 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
     if not board.rows:
         console.print(f"No model version has enough games: {about}.", highlight=False)
         return
-    console.print(FittingTable(_LEADERS, [_leader(row) for row in board.rows]))
+    console.print(listing(_LEADERS, [_leader(row) for row in board.rows]))
     console.print(Text(about, style="dim"))
 
 

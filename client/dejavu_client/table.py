@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from rich import box
-from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
-from rich.measure import Measurement
+from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.fitting import FittingColumn, FittingTable
 from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.poll_events import Outcome
 from dejavu_client.poll_horizon import WatchedHorizon
@@ -28,22 +25,6 @@ from dejavu_feed.live import GameStatus
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
 _CHANCES: Final = "leads, wins: P(home team does), in the end whether · 40/42: intervals held"
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column.
-
-    Attributes:
-        name: which it is.
-        header: what stands above it.
-        keep: how long a terminal that is too narrow for all keeps it; the lowest go first.
-    """
-
-    name: str
-    header: str
-    justify: JustifyMethod
-    keep: int
 
 
 def evening(
@@ -78,57 +59,35 @@ def evening(
     lines += [Text(line, style="dim") for line in _notes(watched)]
     lines += [Text(line) for line in summary_lines(summary)]
     lines += [Text(line, style="dim") for line in (LEGEND, _CHANCES)]
-    return Padding(Group(_Table(watched, now), Text(), *lines), (0, 1))
+    return Padding(Group(_table(watched, now), Text(), *lines), (0, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """The games, with as many columns as the terminal is wide: none is cut off, and the age stays to the last."""
+def _table(games: Sequence[WatchedGame], now: datetime) -> FittingTable:
+    """The games; the game itself, and the age of what is known of it, stay to the last."""
+    rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in games]
+    return FittingTable(list(_columns(games)), rows)
 
-    games: Sequence[WatchedGame]
-    now: datetime
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = list(self._columns())
-        roomy = options.update(max_width=1_000)
-        table = self._of(columns)
-        while Measurement.get(console, roomy, table).maximum > options.max_width:
-            lowest = min(column.keep for column in columns)
-            if lowest == max(column.keep for column in columns):
-                break
-            columns = [column for column in columns if column.keep != lowest]
-            table = self._of(columns)
-        yield table
+def _columns(games: Sequence[WatchedGame]) -> Iterator[FittingColumn]:
+    yield FittingColumn("game", "game", "left", 9)
+    yield FittingColumn("clock", "clock", "left", 5)
+    yield FittingColumn("score", "score", "right", 2)
+    yield FittingColumn("min", "min", "right", 1)
+    horizons = dict.fromkeys(horizon for game in games for horizon in game.horizons)
+    for horizon in horizons:
+        keep = 8 if horizon == FINAL else 6
+        name = moment(horizon)
+        yield FittingColumn(name, name, "right", keep)
+        yield FittingColumn(f"{name} interval", _nominal(games, horizon), "center", 4 if horizon == FINAL else 3)
+        yield FittingColumn(f"{name} chance", leads_then(horizon), "right", keep)
+    yield FittingColumn("age", "age", "right", 9)
 
-    def _columns(self) -> Iterator[_Column]:
-        yield _Column("game", "game", "left", 9)
-        yield _Column("clock", "clock", "left", 5)
-        yield _Column("score", "score", "right", 2)
-        yield _Column("min", "min", "right", 1)
-        horizons = dict.fromkeys(horizon for game in self.games for horizon in game.horizons)
-        for horizon in horizons:
-            keep = 8 if horizon == FINAL else 6
-            name = moment(horizon)
-            yield _Column(name, name, "right", keep)
-            yield _Column(f"{name} interval", self._nominal(horizon), "center", 4 if horizon == FINAL else 3)
-            yield _Column(f"{name} chance", leads_then(horizon), "right", keep)
-        yield _Column("age", "age", "right", 9)
 
-    def _of(self, columns: Sequence[_Column]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.header, justify=column.justify, no_wrap=True)
-        for game in self.games:
-            cells = _cells(game, self.now)
-            row = [cells.get(column.name, Text()) for column in columns]
-            table.add_row(*row, style="dim" if game.state.status is GameStatus.SCHEDULED else "")
-        return table
-
-    def _nominal(self, horizon: Horizon.ValueType) -> str:
-        """The intervals' nominal coverage, if they share one."""
-        of_horizon = (game.horizons[horizon].newest for game in self.games if horizon in game.horizons)
-        rates = {percent(made.forecast.coverage_probability) for made in of_horizon if made is not None}
-        return rates.pop() if len(rates) == 1 else "interval"
+def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
+    """The intervals' nominal coverage, if they share one."""
+    of_horizon = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
+    rates = {percent(made.forecast.coverage_probability) for made in of_horizon if made is not None}
+    return rates.pop() if len(rates) == 1 else "interval"
 
 
 def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:

@@ -181,20 +181,28 @@ def _check(holds: bool, otherwise: str) -> None:
 def _follows(row: Raw, table: Table, expected: rows.Row | None) -> None:
     """Checks the row of a table for an entry; `expected` None: that there is none."""
     name, place = table.name, row["entry_sequence"]
-    (key,) = (column.name for column in table.primary_key)
+    there = row[_KEYS[name]] is not None
     if expected is None:
-        _check(
-            row[f"{name}_{key}"] is None, f"entry {place}: there is a row of {name} for it, and none follows from it"
-        )
+        _check(not there, f"entry {place}: there is a row of {name} for it, and none follows from it")
         return
-    _check(row[f"{name}_{key}"] is not None, f"entry {place}: its row of {name} is missing")
-    for column in table.columns:
-        found = row[f"{name}_{column.name}"]
-        _check(
-            same(found, expected[column.name]),
-            f"entry {place}: its row of {name} does not follow from it: {column.name} is not what was recorded",
-        )
+    _check(there, f"entry {place}: its row of {name} is missing")
+    for column, label in _LABELS[name]:
+        if not same(row[label], expected[column]):
+            raise LedgerCorrupt(
+                f"entry {place}: its row of {name} does not follow from it: {column} is not what was recorded"
+            )
 
+
+_KEYS = {
+    table.name: f"{table.name}_{next(iter(table.primary_key)).name}" for table in (*_INDICES.values(), settlements)
+}
+"""Of each table, the key's name in a row."""
+
+_LABELS = {
+    table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns]
+    for table in (*_INDICES.values(), settlements)
+}
+"""Of each table, its columns' names, there and in a row."""
 
 _newest = outcomes.alias("newest")
 _later = outcomes.alias("later")

@@ -8,18 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alembic import command
 from tests.support import release_0_1_0
+from tests.support.full_ledger import outcome
 from tests.support.issued import game, issued, recorded
 
 from dejavu_server.ledger import (
-    Durability,
     Ledger,
     LedgerCorrupt,
     LedgerSchemaError,
     LedgerUnavailable,
-    engine,
-    upgrade,
+    store,
     verify,
 )
 
@@ -79,7 +77,7 @@ async def test_a_ledger_of_release_0_1_0_is_verified_once_it_is_migrated_and_gon
     url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "ledger.db"
-    _make_as_0_1_0(path)
+    release_0_1_0.make(path)
     hash_ = release_0_1_0.record(path, replace(issued(bare=True), sequence=1))
     with pytest.raises(LedgerSchemaError, match="starting the server once"):
         verify(url)
@@ -94,14 +92,17 @@ async def test_a_ledger_of_release_0_1_0_is_verified_once_it_is_migrated_and_gon
     assert verify(url).entries == 2
 
 
-def _make_as_0_1_0(path: Path) -> None:
-    path.touch()
-    writing = engine.writing(path, Durability.PROCESS)
-    with writing.begin() as connection:
-        config = upgrade._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "ledger_0001")
-    writing.dispose()
+async def test_what_was_recorded_with_hindsight_is_named(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [early] = await recorded(ledger, issued(game(1)))
+    await ledger.report(outcome(1, 3))
+    assert verify(url).settlements == 1
+    monkeypatch.setattr(store._Known, "before", lambda *_: None)  # a writer without scruples
+    [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
+    assert (early.sequence, late.sequence) == (1, 3)
+    with pytest.raises(LedgerCorrupt, match="entry 3: it was recorded after the outcome at 2"):
+        verify(url)
 
 
 def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> None:

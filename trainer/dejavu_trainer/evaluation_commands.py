@@ -1,4 +1,4 @@
-"""The commands of dejavu-trainer that hold forecasts against what came: `evaluate` and `backtest`."""
+"""The commands of dejavu-trainer that hold forecasts against what came: `evaluate`, `backtest` and `adapt`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,25 @@ from dejavu_trainer.games import load_games
 
 RESULT, PAGE, SUMMARY = "backtest.json", "backtest.html", "backtest.md"
 """What `backtest` writes beside its folds: for programs, for people, and for documentation."""
+
+ADAPTIVE = "adaptive.md"
+"""What `adapt` writes beside them."""
+
+Folds = Annotated[
+    Path, typer.Option("--out", help="Folder for the folds and the reports; a later run goes on from it.")
+]
+Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold each.")]
+CalibrateSeasons = Annotated[
+    int, typer.Option(min=1, max=2, help="How many seasons before the one tested are calibrated on.")
+]
+Prototypes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Folds at a time, of one thread each; as many as there are cores.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Compute every fold anew.")]
 
 
 @app.command()
@@ -64,19 +83,12 @@ def evaluate(
 @app.command()
 def backtest(
     data: Data,
-    test: Annotated[str, typer.Option(help="Seasons to test on, such as 2019-2023; one fold each.")],
-    out: Annotated[Path, typer.Option(help="Folder for the folds and the reports; a later run goes on from it.")],
-    calibrate_seasons: Annotated[
-        int, typer.Option(min=1, max=2, help="How many seasons before the one tested are calibrated on.")
-    ] = 2,
-    prototypes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Folds at a time, of one thread each; as many as there are cores.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute every fold anew.")] = False,
+    test: Test,
+    out: Folds,
+    calibrate_seasons: CalibrateSeasons = 2,
+    prototypes: Prototypes = None,
+    jobs: Jobs = None,
+    fresh: Fresh = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -121,3 +133,53 @@ def backtest(
         print_json(document)
     else:
         report.print_result(Console(), title, result)
+
+
+@app.command()
+def adapt(
+    data: Data,
+    test: Test,
+    out: Folds,
+    calibrate_seasons: CalibrateSeasons = 2,
+    prototypes: Prototypes = None,
+    jobs: Jobs = None,
+    fresh: Fresh = False,
+    seed: Seed = 0,
+) -> None:
+    """Live through the seasons of a walk-forward with intervals that adapt, beside static ones.
+
+    Takes the folds that `backtest` has left in the folder, and computes those that are missing. Writes adaptive.md.
+    """
+    from dejavu_trainer import adaptive_study, fit_lstm, recipe, report  # noqa: PLC0415
+    from dejavu_trainer import backtest as walk_forward  # noqa: PLC0415
+    from dejavu_trainer.fold_files import write_whole  # noqa: PLC0415
+
+    seasons = seasons_of("--test", test)
+    with refusing(fit_lstm.FitError), Bars() as bars:
+        there = [season for season in walk_forward.seasons_there(data) if season <= seasons[-1]]
+        with bars.stage("Read the games", len(there)) as advance:
+            games = load_games(data, there, advance)
+        with bars.stage("Walk forward", len(seasons)) as advance:
+            folds = walk_forward.backtest(
+                games,
+                seasons,
+                recipe.Recipe(prototypes=prototypes),
+                out,
+                calibrate_seasons=calibrate_seasons,
+                seed=seed,
+                jobs=jobs or len(os.sched_getaffinity(0)),
+                fresh=fresh,
+                advance=advance,
+            )
+        lived = []
+        with bars.stage("Live through the seasons", len(folds)) as advance:
+            for fold in folds:
+                lived += [adaptive_study.live_through(fold, ratings) for ratings in adaptive_study.RATINGS]
+                advance(1)
+        tables = list(adaptive_study.tables(lived))
+        lines = [line for table in tables for line in report.markdown_table(table)]
+        write_whole(out / ADAPTIVE, ("\n".join(lines).rstrip() + "\n").encode())
+    console = Console()
+    console.width = max(console.width, report.LEAST_WIDTH)
+    for table in tables:
+        console.print(report.rich_table(table))

@@ -30,7 +30,7 @@ def print_result(console: Console, title: str, result: Result, warning: str = ""
     if warning:
         console.print(Text(f"!! {warning}", style="bold red"), soft_wrap=True)
     for table in tables(result):
-        console.print(_rich(table))
+        console.print(rich_table(table))
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
@@ -47,11 +47,11 @@ def print_result(console: Console, title: str, result: Result, warning: str = ""
 def markdown(title: str, result: Result) -> str:
     """A result as a Markdown document."""
     lines = [f"# {title}", "", method_line(result), "[What the figures are](evaluation.md).", ""]
-    lines += _markdown(checks_table("What is promised, and what was found", result.promises))
-    lines += _markdown(checks_table("The verdict", result.verdict.checks))
+    lines += markdown_table(checks_table("What is promised, and what was found", result.promises))
+    lines += markdown_table(checks_table("The verdict", result.verdict.checks))
     lines += [("**Fit to be served.** " if result.verdict.fit else "**Unfit.** ") + result.verdict.reason, ""]
     for table in tables(result):
-        lines += _markdown(table)
+        lines += markdown_table(table)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -65,7 +65,8 @@ def method_line(result: Result) -> str:
     )
 
 
-def _markdown(table: Table) -> Iterator[str]:
+def markdown_table(table: Table) -> Iterator[str]:
+    """A table, as lines of Markdown."""
     yield f"## {table.title}"
     yield ""
     yield _row(table.header)
@@ -81,7 +82,8 @@ def _row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _rich(table: Table) -> RichTable:
+def rich_table(table: Table) -> RichTable:
+    """A table, for a terminal."""
     shown = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )

@@ -26,6 +26,7 @@ from dejavu_models.registry import Registry
 from dejavu_server import keeper, trouble
 from dejavu_server.health import LEDGER
 from dejavu_server.ledger import Ledger, engine, verify
+from dejavu_server.ledger.checkpoints import Signer
 from dejavu_server.metrics import new_metrics
 from dejavu_server.worker import Worker
 
@@ -218,7 +219,10 @@ async def test_another_ledger_in_its_place_is_taken_up_and_told(path: Path, tmp_
     assert verify(url_of(path)).entries == 11
 
 
-async def test_an_entry_that_cannot_be_read_stops_streams_until_it_is_mended(path: Path) -> None:
+async def test_an_entry_that_cannot_be_read_stops_streams_until_it_is_mended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Signer, "start", lambda _: None)  # what is taken away again must not have been signed
     async with serving(path) as caller:
         stream = caller.stream(pb.StreamPredictionsRequest())
         await stream.read()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import grpc
 
+from dejavu_server.ledger.schema import REVISION
+
 Undo = Callable[[], object]
 
 
@@ -100,7 +102,7 @@ def cut_off(path: Path) -> Undo:
 def later_schema(path: Path) -> Undo:
     """Writes down the schema of a release that is yet to come."""
     execute(path, "UPDATE alembic_version SET version_num = 'ledger_0099'")
-    return lambda: execute(path, "UPDATE alembic_version SET version_num = 'ledger_0001'")
+    return lambda: execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
 
 
 def something_else(path: Path) -> Undo:

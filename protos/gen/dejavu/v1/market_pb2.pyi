@@ -178,11 +178,15 @@ class MarketAnswer(_message.Message):
     overround: _builtins.float
     """What the odds add up to beyond 1: the bookmaker's margin."""
     side: Global___MarketSide.ValueType
-    """The side with a stake; unspecified: none."""
+    """The side with a stake: the one worth more, if it is worth anything (with odds that add up to less than 1 both may be).
+    Unspecified: no side has a stake.
+    """
     stake: _builtins.float
-    """The stake on it, in the currency of the bankroll."""
+    """The stake on it, in the currency of the bankroll. Told whether or not confidence_met."""
     risk_level: Global___RiskLevel.ValueType
-    """By the share of the bankroll that the stake is, and the chance of losing it; LOW without a stake."""
+    """By the share of the bankroll that is staked times the chance of losing it: moderate from 0.5 %, high from 1 %, extreme
+    from 2 %. LOW without a stake.
+    """
     confidence_met: _builtins.bool
     """Whether the win probability of the side (without a stake: of the likelier one) reaches the threshold."""
     confidence_threshold: _builtins.float
@@ -238,7 +242,7 @@ class MarketSideAnswer(_message.Message):
     expected_value: _builtins.float
     """Expected profit for a stake of 1."""
     kelly_fraction: _builtins.float
-    """The share of a bankroll that makes it grow fastest (Kelly 1956; with pushes), in [0, 1): not capped."""
+    """The share of a bankroll that makes it grow fastest (Kelly 1956; with pushes), in [0, 1]: not capped."""
     stake_fraction: _builtins.float
     """What is left of it after the server's fraction and cap."""
     stake: _builtins.float

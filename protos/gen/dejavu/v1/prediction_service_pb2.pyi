@@ -391,7 +391,9 @@ class AssessRiskRequest(_message.Message):
     PATTERN_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     total_points: _builtins.int
-    """Points of both teams together at the end of the pattern, 0 to 500; absent: the pace of scoring is left out."""
+    """Points of both teams together at the end of the pattern, at least the lead and at most 500; absent: the pace of scoring
+    is left out.
+    """
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Score differentials (home − away, in points) at the end of each minute of play, as in PredictRequest; 2 to 47 slots."""

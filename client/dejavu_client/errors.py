@@ -2,8 +2,8 @@
 
 DejavuClientError
 ├── InvalidArgumentError      INVALID_ARGUMENT     a field of the request is wrong: see field_violations
-├── NotFoundError             NOT_FOUND            no such model version, no such service
-├── FailedPreconditionError   FAILED_PRECONDITION  well-formed, but the model asked can't do it
+├── NotFoundError             NOT_FOUND            no such model version, no such service, no forecast of the game
+├── FailedPreconditionError   FAILED_PRECONDITION  well-formed, but the model asked can't do it, or the outcome is known
 ├── OutOfRangeError           OUT_OF_RANGE         the resume token's place is gone: begin a new stream without it
 ├── ResourceExhaustedError    RESOURCE_EXHAUSTED   the server has too much to do, or a subscriber read too slowly
 ├── DeadlineExceededError     DEADLINE_EXCEEDED    no answer within the timeout
@@ -84,7 +84,7 @@ class NotFoundError(DejavuClientError):
 
 
 class FailedPreconditionError(DejavuClientError):
-    """The request is well-formed, but the model asked can't honour it."""
+    """The request is well-formed, but can't be honoured: by the model asked, or because the outcome is known."""
 
 
 class OutOfRangeError(DejavuClientError):

@@ -128,6 +128,8 @@ def test_only_what_is_safe_to_repeat_is_retried() -> None:
     assert names == [
         "dejavu.v1.PredictionService/Predict",
         "dejavu.v1.PredictionService/PredictBatch",
+        "dejavu.v1.PredictionService/AssessRisk",
+        "dejavu.v1.RecordService/*",
         "dejavu.v1.ModelService/*",
     ]
     assert method_config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import Parse
+from google.protobuf.json_format import MessageToJson, Parse
 from pyarrow import parquet
 from tests.support.calls import PATTERN
 from tests.support.clients import CLIENTS, AnyClient
@@ -29,6 +29,7 @@ from dejavu_client import (
     market,
 )
 from dejavu_client.cli import app
+from dejavu_server.commands import app as server_app
 
 GAME, OTHER_GAME, REPLAYED = "0022000001", "0022000002", "9902000001"
 TEAMS = {"home_team": "BKN", "away_team": "GSW"}
@@ -199,8 +200,21 @@ def test_the_command_line_tells_a_game_s_story(run: Callable[..., str], tmp_path
     assert (figures["mae"], figures["crps"]) == (same["absolute_error"], same["crps"])
     assert float(row["crps"]) == same["crps"]
 
-    run("checkpoint", "--out", str(tmp_path / "head.json"))
-    assert Parse((tmp_path / "head.json").read_text(), Checkpoint()).sequence == same["outcome_sequence"]
+
+def test_a_checkpoint_that_a_client_kept_is_one_to_verify_a_ledger_with(
+    run: Callable[..., str], tmp_path: Path
+) -> None:
+    url, kept = f"sqlite:///{tmp_path / 'ledger.sqlite3'}", tmp_path / "kept.json"
+    verify = ["ledger", "verify", "--ledger", url, "--checkpoint", str(kept)]
+    for differential in ("3", "4"):
+        run("report", GAME, differential, "--horizon", "half")
+    run("checkpoint", "--out", str(kept))
+    assert CliRunner().invoke(server_app, verify).exit_code == 0
+
+    head = Parse(kept.read_text(), Checkpoint())
+    head.hash = bytes(reversed(head.hash))
+    kept.write_text(MessageToJson(head))
+    assert CliRunner().invoke(server_app, verify).exit_code != 0
 
 
 def _today() -> str:

@@ -68,6 +68,14 @@ class Specimen:
                 each.unlink()
 
 
+@contextmanager
+def tampered(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the ledger at a path that is held to nothing; what is done with it is there afterwards."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA ignore_check_constraints=ON")
+        yield database
+
+
 def full_specimen(folder: Path) -> Specimen:
     """A ledger with something in every table; made in a folder, in which there is room for copies."""
     path = folder / "ledger.db"

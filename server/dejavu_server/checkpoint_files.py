@@ -34,7 +34,7 @@ def read(path: Path) -> Checkpoint:
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
         message = json_format.ParseDict(found, record_pb2.Checkpoint())
-        return _checkpoint(message)
+        return from_message(message)
     except (ValueError, RecursionError, json_format.Error) as error:
         raise InvalidCheckpoint(f"{path} is not a checkpoint, as `dejavu checkpoint` writes it: {error}") from error
 
@@ -61,7 +61,12 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _checkpoint(message: record_pb2.Checkpoint) -> Checkpoint:
+def from_message(message: record_pb2.Checkpoint) -> Checkpoint:
+    """A checkpoint of the contract.
+
+    Raises:
+        ValueError: if a field has not the length or the precision that the contract gives it.
+    """
     for name, bytes_ in (("hash", 32), ("public_key", 32), ("signature", 64)):
         if len(getattr(message, name)) != bytes_:
             raise ValueError(f"{name} has {len(getattr(message, name))} bytes; expected {bytes_}")

@@ -79,11 +79,12 @@ def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -
 
 def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
     lived = [live_through(narrow, ratings) for ratings in ("frozen", "carried")]
-    frozen, carried, months = tables(lived)
+    frozen, carried, off, months = tables(lived)
     assert [row[:3] for row in frozen.rows] == [
         ("2033", "static", "500"), ("", "aci", ""), ("", "pid", ""),
         ("all", "static", "500"), ("", "aci", ""), ("", "pid", ""),
     ]  # fmt: skip
     assert [row[1:] for row in carried.rows[:3]] == [row[1:] for row in carried.rows[3:]]
+    assert [row[0] for row in off.rows] == ["static", "aci", "pid"]
     assert sum(int(row[2]) for row in months.rows if row[2]) == 500
     assert all(len(row) == len(months.header) for row in months.rows)

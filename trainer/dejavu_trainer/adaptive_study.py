@@ -37,6 +37,9 @@ ARMS: Final = (STATIC, Method.ACI.value, Method.PID.value)
 RATINGS: Final = ("frozen", "carried")
 """As they stood before the season; or carried from game to game, as a server does that outcomes are reported to."""
 
+LEAST_MONTH: Final = 100
+"""Games of a month whose coverage is held against what was promised."""
+
 _REACH: Final = np.array([score_of(alpha) for alpha in ALPHAS])
 _KNOTS: Final = np.concatenate((-_REACH, _REACH[::-1]))
 _PLACES: Final = tuple(TARGETS.index(alpha) for alpha in ALPHAS)
@@ -197,11 +200,30 @@ def tables(lived: Sequence[Lived]) -> Iterator[Table]:
         yield Table(f"By season, ratings {ratings}", header, tuple(_rows(groups)))
     carried = [each for each in lived if each.ratings == "carried"]
     months = [(str(month), [(each, each.month == month)]) for each in carried for month in np.unique(each.month)]
+    yield _unsteadiness(held, [part for _, (part,) in months if part[1].sum() >= LEAST_MONTH])
     yield Table(
         "By month, ratings carried",
         header,
         tuple(_rows(months)),
         "A month of 200 games tells a coverage of 95 % to about ± 2 %: the forecasts of a game are not independent.",
+    )
+
+
+def _unsteadiness(held: tuple[str, ...], months: Sequence[tuple[Lived, NDArray[np.bool_]]]) -> Table:
+    """How far the coverage of a month lies from what was promised: the root of the mean square over months."""
+    promised = 1 - np.array(ALPHAS)
+    rows = []
+    for arm in ARMS:
+        found = np.array([lived.covered[arm][which].mean(axis=(0, 1)) for lived, which in months])
+        off = (
+            np.sqrt(np.square(found.reshape(-1, len(ALPHAS)) - promised).mean(axis=0)) if months else promised * np.nan
+        )
+        rows.append((arm, *(f"{100 * each:.1f} %" for each in off)))
+    return Table(
+        "How far a month lies from what was promised, ratings carried",
+        ("intervals", *held),
+        tuple(rows),
+        f"Root mean square over the {len(months)} months of {LEAST_MONTH} games or more.",
     )
 
 

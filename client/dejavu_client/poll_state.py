@@ -183,6 +183,7 @@ class WatchedGame:
     def goes_on(self, now: datetime) -> None:
         """Notes that it is under way, whatever was thought before."""
         self.read_to_end = False
+        self.backoff.succeeded()
         for watched in self.horizons.values():
             watched.over = False
         self.plays_time = self.plays_time or now

@@ -315,13 +315,14 @@ class Poller:
 
     async def _follow(self, game: WatchedGame) -> None:
         """Reads a game's plays and does what they call for."""
-        status = game.state.status
+        status, failures = game.state.status, game.backoff.failures
         plays = await ask(self._feed.plays, game.state.game_id)
         game.read(plays, self._now())
         await self._foreteller.follow(game, plays)
         if game.played_out:
             game.backoff.succeeded(rest=_REST)
         if status is GameStatus.FINAL and (unsettled := game.unsettled(plays)):
+            game.backoff.failures = failures  # a read that is of no use: enough of them, and it is given up
             raise StaleFeed(unsettled)
         game.read_to_end = status is GameStatus.FINAL
         self._reporter.note(game, plays)

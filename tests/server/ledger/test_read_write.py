@@ -1,0 +1,76 @@
+"""What others read from the ledger and write beside its entries, through its threads."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import structlog
+from sqlalchemy import Connection, text
+from tests.support.issued import game, issued
+
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeKnown, store
+
+ADD = text("INSERT INTO snapshots VALUES ('part', :place, x'00')")
+COUNT = text("SELECT count(*) FROM snapshots")
+
+
+def added(connection: Connection, place: int) -> int:
+    connection.execute(ADD, {"place": place})
+    return place
+
+
+def count(connection: Connection) -> int:
+    found: int = connection.execute(COUNT).scalar_one()
+    return found
+
+
+async def test_what_was_written_is_read_by_everybody(ledger: Ledger, url: str) -> None:
+    other = await Ledger.open(url)
+    assert await ledger.write(lambda connection: added(connection, 1)) == 1
+    assert [await each.read(count) for each in (ledger, other)] == [1, 1]
+    await other.close()
+
+
+async def test_what_reads_can_not_write(ledger: Ledger) -> None:
+    with pytest.raises(LedgerUnavailable, match="read-only"):
+        await ledger.read(lambda connection: added(connection, 1))
+
+
+async def test_a_write_has_a_transaction_of_its_own_in_its_place(ledger: Ledger) -> None:
+    def seen(connection: Connection) -> int:
+        return store.head(connection).sequence
+
+    before, at, after = await asyncio.gather(
+        ledger.commit([issued(game(1))]), ledger.write(seen), ledger.commit([issued(game(2))])
+    )
+    assert [getattr(answer, "sequence", None) for answer in (*before, *after)] == [1, 2]
+    assert at == 1
+
+
+@pytest.mark.parametrize("error", [OutcomeKnown("no"), LedgerCorrupt("no"), RuntimeError("no")])
+async def test_a_write_that_fails_leaves_no_trace_and_harms_no_other(ledger: Ledger, error: Exception) -> None:
+    def failing(connection: Connection) -> None:
+        added(connection, 1)
+        raise error
+
+    with structlog.testing.capture_logs():
+        first, failed, last = await asyncio.gather(
+            ledger.commit([issued(game(1))]),
+            ledger.write(failing),
+            ledger.write(lambda connection: added(connection, 2)),
+            return_exceptions=True,
+        )
+    assert isinstance(first, list)
+    assert last == 2
+    expected = LedgerUnavailable if isinstance(error, RuntimeError) else type(error)
+    assert type(failed) is expected, "a fault of the program is logged, and told as what it means for the caller"
+    assert await ledger.read(count) == 1
+
+
+async def test_a_closed_ledger_does_neither(ledger: Ledger) -> None:
+    await ledger.close()
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        await ledger.read(count)
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        await ledger.write(count)

@@ -210,9 +210,9 @@ def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, argument
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(run: Run) -> None:
-    result = run("predikt")
+    result = run("helth")
     assert result.exit_code == 2
-    assert "Did you mean 'predict'?" in result.stderr
+    assert "Did you mean 'health'?" in result.stderr
 
 
 def test_a_refusal_exits_4_and_names_the_field(server: FakeServer, run: Run) -> None:

@@ -182,9 +182,9 @@ def checkpoint(
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Fetch the signed head of the ledger, which is JSON in any case. Kept, it proves later that nothing up to it was changed.
+    """Fetch the signed head of the ledger: kept, it proves later that nothing up to it was changed.
 
-    `dejavu-server ledger verify --checkpoint FILE` does so.
+    It is JSON in any case. `dejavu-server ledger verify --checkpoint FILE` holds a ledger against it.
     """
     with connect(target, timeout) as client:
         head = client.get_checkpoint()

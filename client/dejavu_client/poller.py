@@ -321,10 +321,11 @@ class Poller:
         await self._foreteller.follow(game, plays)
         if game.played_out:
             game.backoff.succeeded(rest=_REST)
-        if status is GameStatus.FINAL and (unsettled := game.unsettled(plays)):
+        final = status is game.state.status is GameStatus.FINAL  # and not taken back meanwhile
+        if final and (unsettled := game.unsettled(plays)):
             game.backoff.failures = failures  # a read that is of no use: enough of them, and it is given up
             raise StaleFeed(unsettled)
-        game.read_to_end = status is GameStatus.FINAL
+        game.read_to_end = final
         self._reporter.note(game, plays)
         await self._reporter.report(game)
         if game.state.status is not status:  # it ended meanwhile: read it once more, and soon

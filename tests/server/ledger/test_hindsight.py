@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.issued import GAME, game, issued, recorded
+from tests.support.ledger_template import empty_ledger
 from tests.support.outcomes import outcome
 
 from dejavu_models.types import Horizon
@@ -92,11 +92,10 @@ reports = st.builds(
 steps = st.builds(Step, st.integers(0, 1), st.lists(forecasts, min_size=1, max_size=4) | reports)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(st.lists(st.lists(steps, min_size=1, max_size=4), max_size=6))
 def test_no_forecast_follows_its_outcome_whatever_two_workers_do(turns: list[list[Step]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/ledger.db"
+    with empty_ledger() as url:
         asyncio.run(_live(url, turns))
         verify(url)
 

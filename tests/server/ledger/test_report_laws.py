@@ -1,0 +1,59 @@
+"""Whatever is reported of games, in whatever order and however often: what stands is the last thing told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from tests.support.issued import game, issued
+from tests.support.ledger_template import empty_ledger
+from tests.support.outcomes import outcome
+
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.schema import settlements
+from dejavu_server.records import ReportedOutcome
+
+TEAMS = (("", ""), ("BKN", "GSW"), ("GSW", "BKN"))
+
+reports = st.builds(
+    lambda number, differential, teams: outcome(differential, game(number), home_team=teams[0], away_team=teams[1]),
+    st.integers(1, 3),
+    st.integers(-1, 1),
+    st.sampled_from(TEAMS),
+)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(reports, max_size=25))
+def test_the_last_report_stands_and_settles_and_only_another_one_is_a_revision(told: list[ReportedOutcome]) -> None:
+    with empty_ledger() as url:
+        asyncio.run(_report(url, told))
+
+
+async def _report(url: str, told: list[ReportedOutcome]) -> None:
+    ledger = await Ledger.open(url)
+    await ledger.commit([issued(game(number), point=float(number)) for number in (1, 2, 3)])
+    standing: dict[str, ReportedOutcome] = {}
+    for each in told:
+        expected = each
+        if (before := standing.get(each.game_id)) is not None:
+            if not each.home_team:
+                expected = replace(expected, home_team=before.home_team, away_team=before.away_team)
+            same = (expected.differential, expected.home_team) == (before.differential, before.home_team)
+            expected = before if same else replace(expected, revision=before.revision + 1)
+        head = await ledger.head()
+        stored, settled = await ledger.report(each)
+        assert settled == 1
+        if expected is not before:
+            expected = replace(expected, sequence=head + 1, recorded_time=stored.recorded_time)
+        assert stored == expected
+        standing[each.game_id] = stored
+    query = select(settlements.c.game_id, settlements.c.outcome_sequence, settlements.c.differential)
+    found = await ledger.read(lambda connection: {tuple(row) for row in connection.execute(query)})
+    assert found == {(each.game_id, each.sequence, each.differential) for each in standing.values()}
+    outcomes = [entry for entry in await ledger.read_after(3, 100) if isinstance(entry, ReportedOutcome)]
+    assert len(outcomes) == sum(each.revision + 1 for each in standing.values())
+    await ledger.close()

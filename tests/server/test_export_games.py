@@ -83,6 +83,25 @@ async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_en
     assert (set(games.home), set(games.away)) == ({"BKN"}, {"GSW"})
 
 
+@pytest.mark.real_data
+async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_path: Path, data_dir: Path) -> None:
+    real = load_games(data_dir, [2023])
+    real = real.select(np.arange(0, len(real), 20))
+    ids = [f"00222{number:05d}" for number in range(len(real))]
+    for number, game_id in enumerate(ids):
+        teams = (str(real.home[number]), str(real.away[number]))
+        made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
+        await ledger.commit([made])
+        await ledger.report(ended(game_id, int(real.halftime[number]), Horizon.HALFTIME, teams))
+        await ledger.report(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
+    assert export_games(url, tmp_path / "games", least_minutes=47).left_out == ()
+    games = load_games(tmp_path / "games", [2023])
+    assert games.game_id.tolist() == ids
+    assert (games.levels == real.levels).all()
+    assert (games.outcomes == real.outcomes).all()
+    assert (games.home.tolist(), games.away.tolist()) == (real.home.tolist(), real.away.tolist())
+
+
 async def test_the_file_is_as_the_trainer_writes_one(ledger: Ledger, url: str, tmp_path: Path) -> None:
     await lived(ledger, "0022300001", 1)
     [season] = export_games(url, tmp_path, least_minutes=47).seasons

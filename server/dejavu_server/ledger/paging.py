@@ -24,7 +24,10 @@ from dejavu_server.ledger.schema import forecasts, settlements
 from dejavu_server.records import RecordedForecast
 
 LOOKED_AT = 1000
-"""The most forecasts that one page looks at, of each team or horizon."""
+"""The most forecasts that one page looks at: on each of its ways, but a quarter of them for each side of a team.
+
+A team's forecasts lie far apart, so that each takes a page of the file to be read.
+"""
 
 _LAST_DAY = 10_000_000  # beyond any date
 _NO_DAY = -2
@@ -105,7 +108,7 @@ def _find(connection: Connection, wanted: ForecastFilter, walk: Walk, size: int)
     """The places of a page, and the one that the next page goes on before; None if there is no next page."""
     looking, found_on = _ways(wanted)
     values = _values(wanted, walk)
-    floors = [connection.execute(_floor(way), values).one_or_none() for way in looking]
+    floors = [connection.execute(_floor(way), {**values, "last": _last(way)}).one_or_none() for way in looking]
     # Where several ways lead, as far as all of them were gone.
     floor = max((Place(*row) for row in floors if row is not None), default=None)
     values |= _floor_values(values, floor) | {"limit": size + 1}
@@ -146,6 +149,11 @@ def _ways(wanted: ForecastFilter) -> tuple[tuple[_Way, ...], tuple[_Way, ...]]:
     else:
         ways = (_Way.MODEL,) if wanted.model_version else (_Way.PLACE,)
     return ways, ways
+
+
+def _last(way: _Way) -> int:
+    """How many forecasts on a way a page looks at before the last one."""
+    return max(LOOKED_AT // 4 if way in {_Way.HOME, _Way.AWAY} else LOOKED_AT, 1) - 1
 
 
 _f = forecasts.c
@@ -223,7 +231,6 @@ def _values(wanted: ForecastFilter, walk: Walk) -> dict[str, object]:
     last_day = _LAST_DAY if wanted.last_day is None else wanted.last_day
     return {
         "start": walk.start,
-        "looked_past": LOOKED_AT - 1,
         "before_day": min(walk.before.day, last_day),
         "before": walk.before.sequence,
         "game": wanted.game_id,
@@ -264,7 +271,7 @@ def _along(way: _Way) -> Select[int, int]:
 @cache
 def _floor(way: _Way) -> Select[int, int]:
     """The last forecast that a page looks at on a way; none if the way ends before."""
-    return _along(way).limit(1).offset(bindparam("looked_past"))
+    return _along(way).limit(1).offset(bindparam("last"))
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, false, select, type_coerce
 
 from dejavu_models.track_record import SettledForecasts
 from dejavu_models.types import Horizon
@@ -64,22 +64,20 @@ def settled(connection: Connection, wanted: ScoreFilter) -> SettledByModel:
     }
     asked = {name for name, value in values.items() if value is not None} | {"newest"}
     statement = _settled(frozenset(asked if wanted.replays else asked | {"real"}))
-    games: defaultdict[str, int] = defaultdict(lambda: len(games))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
     chunks = [_EMPTY]
     with connection.execution_options(yield_per=_AT_ONCE).execute(statement, values) as result:
         for rows in result.partitions():
-            columns = zip(*rows, strict=True)
-            game, model = next(columns), next(columns)
-            numbers = [[games[each] for each in game], [models[each] for each in model], *columns]
-            chunks.append(np.array(numbers, dtype=np.float64))  # None becomes NaN
+            model, *numbers = zip(*rows, strict=True)
+            columns = [[models[version] for version in model], *numbers]
+            chunks.append(np.array(columns, dtype=np.float64))  # None becomes NaN
     table = np.concatenate(chunks, axis=1)
     # Whichever way the database took: a sum of floats depends on their order.
-    table = table[:, np.lexsort((table[2], table[3]))]
-    game, model, _, order, *rest = table
-    error, persistence_error, covered, alpha, width, probability, home_led, brier, crps, stake, profit = rest
+    table = table[:, np.lexsort((table[1], table[2]))]
+    whose, _, first, error, persistence_error, covered, *rest = table
+    alpha, width, probability, home_led, brier, crps, stake, profit = rest
     forecasts = SettledForecasts(
-        game=game.astype(np.int64),
+        game=first.astype(np.int64),  # one outcome a game, as of one horizon
         error=error,
         persistence_error=persistence_error,
         covered=covered.astype(np.bool_),
@@ -91,23 +89,23 @@ def settled(connection: Connection, wanted: ScoreFilter) -> SettledByModel:
         crps=crps,
         stake=stake,
         profit=profit,
-        order=order.astype(np.int64),
+        order=first.astype(np.int64),
     )
-    return SettledByModel(forecasts, model.astype(np.int64), list(models))
+    return SettledByModel(forecasts, whose.astype(np.int64), list(models))
 
 
+# Truth values as the numbers that they are stored as: making them true and false takes longer than all else.
 _COLUMNS = (
-    settlements.c.game_id,
     settlements.c.model_version,
     settlements.c.forecast_sequence,
     settlements.c.first_sequence,
     settlements.c.error,
     settlements.c.persistence_error,
-    settlements.c.covered,
+    type_coerce(settlements.c.covered, Integer),
     settlements.c.alpha,
     settlements.c.width,
     settlements.c.home_lead_probability,
-    settlements.c.home_led,
+    type_coerce(settlements.c.home_led, Integer),
     settlements.c.brier,
     settlements.c.crps,
     settlements.c.market_stake,

@@ -25,10 +25,10 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import Json
 from dejavu_client.figures import percentile
-from dejavu_client.numerals import percent
 from dejavu_client.poll_events import Event, Prediction
-from dejavu_client.poll_summary import HorizonSummary, Summary
-from dejavu_client.poll_text import summary_record
+from dejavu_client.poll_record import Record, disagreement, record_entry, record_lines, record_of
+from dejavu_client.poll_summary import Summary
+from dejavu_client.poll_text import horizon_line, summary_record
 from dejavu_client.poll_watch import watch
 from dejavu_client.poller import Poller
 from dejavu_client.requests import FINAL, predict_request
@@ -169,9 +169,11 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
                     await watch(poller, console, until_final=True, as_json=as_json)
                     complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
                     summary = poller.summary()
+            record = await record_of(client)
             latencies = _latencies(predictions, subscriber)
-            _report(console, summary, latencies, as_json=as_json)
-    return shortfall(summary, count, complete and subscriber.order == sorted(set(subscriber.order)))
+            _report(console, summary, record, latencies, as_json=as_json)
+    kept = shortfall(summary, count, complete and subscriber.order == sorted(set(subscriber.order)))
+    return kept or disagreement(summary, record)
 
 
 async def games_of(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
@@ -213,13 +215,14 @@ def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[f
     )
 
 
-def _report(console: Console, summary: Summary, latencies: list[float], *, as_json: bool) -> None:
+def _report(console: Console, summary: Summary, record: Record, latencies: list[float], *, as_json: bool) -> None:
     if as_json:
-        record: dict[str, Any] = summary_record(summary, utc_now())
-        record["event"] = "demo"
-        record["feedToSubscriberSecondsP50"] = percentile(latencies, 0.5) if latencies else None
-        record["feedToSubscriberSecondsP95"] = percentile(latencies, 0.95) if latencies else None
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        told: dict[str, Any] = summary_record(summary, utc_now())
+        told["event"] = "demo"
+        told["scorecards"] = record_entry(record)
+        told["feedToSubscriberSecondsP50"] = percentile(latencies, 0.5) if latencies else None
+        told["feedToSubscriberSecondsP95"] = percentile(latencies, 0.95) if latencies else None
+        typer.echo(json.dumps(told, ensure_ascii=False))
         return
     console.print()
     missed = f", {summary.missed} missed" if summary.missed else ""
@@ -227,8 +230,12 @@ def _report(console: Console, summary: Summary, latencies: list[float], *, as_js
         f"{counted(summary.games, 'game')} went by, forecast after every minute of play from the sixth on: "
         f"{counted(summary.forecasts, 'forecast')}{missed}."
     )
+    console.print("As the poller saw it:")
     for of in summary.horizons:
-        console.print(_came_out(of))
+        console.print(f"  {horizon_line(of) or f'{moment(of.horizon)}: nothing to hold forecasts against'}")
+    console.print("By the server's record, which settled them as the games came out:")
+    for line in record_lines(record):
+        console.print(f"  {line}")
     if latencies:
         p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
         console.print(
@@ -238,15 +245,3 @@ def _report(console: Console, summary: Summary, latencies: list[float], *, as_js
         "So few games say little, and these are simulated, with teams as strong as the model takes them to be: figures "
         "on real seasons, which say what the model is worth, are in the README."
     )
-
-
-def _came_out(of: HorizonSummary) -> str:
-    """How the forecasts of a horizon came out, beside what repeating the lead would have said."""
-    if of.nominal is None:
-        return f"The {moment(of.horizon)}: nothing to hold forecasts against."
-    held = f"{of.held} of {of.settled} intervals held ({of.held / of.settled:.0%}, nominal {percent(of.nominal)})"
-    if of.horizon == FINAL:
-        error = f"Brier score of P(win) {of.brier:.3f}; of the leader's winning for certain {of.leader_brier:.3f}"
-    else:
-        error = f"mean absolute error {of.error:.2f} points; persistence {of.persistence_error:.2f}"
-    return f"The {moment(of.horizon)}: {held}; {error}."

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import fmean
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poll_state import WatchedGame
@@ -15,7 +16,7 @@ from dejavu_client.poll_state import WatchedGame
 class HorizonSummary:
     """One horizon in figures. Forecasts are the newest ones of their minutes.
 
-    The figures below `settled` are means over the forecasts whose horizon has come, each counting alike; None without
+    Errors and scores are means over the games whose horizon has come, of each game's mean, as in the record; None without
     any. Forecasts of one game come out well or badly together: how much they say is judged by the number of games.
 
     Attributes:
@@ -96,10 +97,10 @@ def _summarize(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> Hori
         settled=len(made),
         held=sum(outcome.held for outcome in outcomes),
         nominal=_mean([each.forecast.coverage_probability for each in made]),
-        error=_mean([error for outcome in outcomes for error in outcome.errors]),
-        persistence_error=_mean([error for outcome in outcomes for error in outcome.persistence_errors]),
-        brier=_mean([score for outcome in outcomes for score in outcome.brier]),
-        leader_brier=_mean([score for outcome in outcomes for score in outcome.leader_brier]),
+        error=_mean([fmean(outcome.errors) for outcome in outcomes]),
+        persistence_error=_mean([fmean(outcome.persistence_errors) for outcome in outcomes]),
+        brier=_mean([fmean(outcome.brier) for outcome in outcomes]),
+        leader_brier=_mean([fmean(outcome.leader_brier) for outcome in outcomes]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import secrets
@@ -13,8 +14,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli_group import FAILED
 from dejavu_client.cli_options import Json, address
+from dejavu_client.errors import DejavuClientError
+from dejavu_client.poll_record import Record, record_entry, record_lines, record_of
 from dejavu_feed.errors import FeedError
 from dejavu_feed.evening import MOST_SIMULATED, PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
@@ -68,12 +72,20 @@ def replay(
             metavar="SHARE", min=0, max=1, help="Of each file's stretches of five minutes, those with a fault."
         ),
     ] = 0.5,
+    scorecard_from: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="In the end, show the scorecard of this dejavu-server over all its replays."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Serve an evening of games as the NBA's live feed does, faster than life; `dejavu poll --feed-url` reads it.
 
     Games are simulated, or those of a day in a file. When all are final it goes on serving them. Ends with Ctrl-C.
     """
+    if scorecard_from:
+        address(scorecard_from, "--scorecard-from")
     host, port = address(listen, "--listen")
     kinds = _kinds(faults)
     drawn = secrets.randbelow(10**6) if seed is None else seed  # one for games and faults: told, it brings back both
@@ -98,6 +110,30 @@ def replay(
         bad_day = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
         _announce(source, server.url, left_out, bad_day, as_json=as_json)
         stop.wait()
+    if scorecard_from:
+        show_scorecard(scorecard_from, as_json=as_json)
+
+
+def show_scorecard(target: str, *, as_json: bool) -> None:
+    """Prints what the forecasts of replays came to by the record of a server.
+
+    Raises:
+        typer.Exit: if it gives no answer, which is told.
+    """
+
+    async def read() -> Record:
+        async with AsyncDejavuClient(target, channels=1) as client:
+            return await record_of(client)
+
+    try:
+        record = asyncio.run(read())
+    except DejavuClientError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(FAILED) from error
+    if as_json:
+        typer.echo(json.dumps({"scorecards": record_entry(record)}, ensure_ascii=False))
+        return
+    typer.echo("\n".join(record_lines(record)) or "No settled forecasts.")
 
 
 def _kinds(faults: str) -> frozenset[Kind]:

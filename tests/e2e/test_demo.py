@@ -54,6 +54,13 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         for of in figures["horizons"]:
             assert (of["games"], of["settledGames"]) == (8, 8)
             assert of["held"] <= of["settledForecasts"] == of["forecasts"]
+        for of, card in zip(figures["horizons"], figures["scorecards"], strict=True):
+            assert (card["horizon"], card["games"], card["forecasts"]) == (of["horizon"], 8, of["forecasts"])
+            assert card["meanAbsoluteError"] == pytest.approx(of["meanAbsoluteError"])
+            assert card["brier"] == pytest.approx(of["brier"])
+            assert 0 < card["crps"] < card["persistenceMeanAbsoluteError"]
+        reported = [(event["game"]["gameId"], event["horizon"]) for event in events if event["event"] == "reported"]
+        assert len(reported) == len(set(reported)) == 16
         assert figures["forecasts"] == sum(of["forecasts"] for of in figures["horizons"])
         assert figures["feedToSubscriberSecondsP50"] <= figures["feedToSubscriberSecondsP95"]
         assert {event["game"]["gameId"][:2] for event in events if event["event"] == "forecast"} == {"99"}

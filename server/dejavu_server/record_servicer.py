@@ -52,6 +52,8 @@ class RecordService:
         self._record = record
         self._clock = clock
         self._signer = signer
+        # One thread each, at most: the third is left to streams, whoever asks how often for whatever.
+        self._looking_up = asyncio.Semaphore(1)
         self._adding_up = asyncio.Semaphore(1)
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
@@ -66,7 +68,7 @@ class RecordService:
         def read(connection: Connection) -> pb.GetPredictionResponse:
             return convert_record.game_message(reading.latest(connection, *asked))
 
-        return await self._record.read(read)
+        return await self._in_turn(self._looking_up, read)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
         """A page of recorded forecasts."""
@@ -77,7 +79,7 @@ class RecordService:
             told = [convert_record.recorded_message(each, explanation=False) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=told, next_page_token=page.next_token)
 
-        return await self._record.read(read)
+        return await self._in_turn(self._looking_up, read)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
         """How settled forecasts fared."""
@@ -87,7 +89,7 @@ class RecordService:
             card = scorecard(scoring.settled(connection, wanted).forecasts)
             return pb.GetScorecardResponse(scorecard=convert_record.scorecard_message(card))
 
-        return await self._one_at_a_time(read)
+        return await self._in_turn(self._adding_up, read)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
         """The model versions in order."""
@@ -102,7 +104,7 @@ class RecordService:
             standings = leaderboard(cards, asked.metric, asked.min_games)
             return convert_record.leaderboard_message(standings, asked.metric, asked.min_games)
 
-        return await self._one_at_a_time(read)
+        return await self._in_turn(self._adding_up, read)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """The signed head of the ledger."""
@@ -126,17 +128,18 @@ class RecordService:
             },
         )
 
-    async def _one_at_a_time(self, read: Callable[[Connection], _T]) -> _T:
-        """Reads much; one such reading has one thread, and leaves the others to what is quick.
+    async def _in_turn(self, turn: asyncio.Semaphore, read: Callable[[Connection], _T]) -> _T:
+        """Reads when its turn has come, and keeps it until the reading is over.
 
         A thread can't be stopped: the next one waits for its end, also if its caller has gone.
         """
-        await self._adding_up.acquire()
-        reading_much = asyncio.ensure_future(self._record.read(read))
-        reading_much.add_done_callback(self._done)
-        return await asyncio.shield(reading_much)
+        await turn.acquire()
+        reading_now = asyncio.ensure_future(self._record.read(read))
 
-    def _done(self, finished: asyncio.Future[_T]) -> None:
-        self._adding_up.release()
-        if not finished.cancelled():
-            finished.exception()  # which the caller was told, unless it has gone
+        def over(finished: asyncio.Future[_T]) -> None:
+            turn.release()
+            if not finished.cancelled():
+                finished.exception()  # which the caller was told, unless it has gone
+
+        reading_now.add_done_callback(over)
+        return await asyncio.shield(reading_now)

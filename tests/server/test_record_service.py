@@ -188,6 +188,7 @@ class SlowRecord:
         self.reading = 0
         self.read_so_far = 0
         self.go_on = asyncio.Event()
+        self.error: Exception | None = None
 
     async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
         return outcome, 0
@@ -197,6 +198,8 @@ class SlowRecord:
         self.read_so_far += 1
         try:
             await self.go_on.wait()
+            if self.error is not None:
+                raise self.error
             return pb.GetScorecardResponse()
         finally:
             self.reading -= 1
@@ -207,15 +210,21 @@ async def turns(times: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -> None:
+def slow_service() -> tuple[SlowRecord, RecordService]:
     async def sign() -> Any:
         raise NotImplementedError
 
     slow = SlowRecord()
-    service = RecordService(slow, lambda: datetime.now(UTC), sign)
-    context: Any = None
+    return slow, RecordService(slow, lambda: datetime.now(UTC), sign)
+
+
+NOBODY: Any = None  # the context of a call
+
+
+async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -> None:
+    slow, service = slow_service()
     first, second, third = (
-        asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(), context)) for _ in range(3)
+        asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(), NOBODY)) for _ in range(3)
     )
     await turns()
     assert (slow.reading, slow.read_so_far) == (1, 1)
@@ -227,3 +236,31 @@ async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -
     slow.go_on.set()
     assert await third == pb.GetScorecardResponse()
     assert slow.read_so_far == 2
+
+
+async def test_all_that_is_asked_of_the_record_at_once_takes_two_threads() -> None:
+    slow, service = slow_service()
+    calls = [
+        asyncio.create_task(call)
+        for _ in range(5)
+        for call in (
+            service.list_predictions(pb.ListPredictionsRequest(), NOBODY),
+            service.get_prediction(pb.GetPredictionRequest(game_id=GAME), NOBODY),
+            service.get_scorecard(pb.GetScorecardRequest(), NOBODY),
+            service.get_leaderboard(pb.GetLeaderboardRequest(), NOBODY),
+        )
+    ]
+    await turns()
+    assert slow.reading == 2
+    slow.go_on.set()
+    await asyncio.gather(*calls)
+    assert slow.read_so_far == len(calls)
+
+
+async def test_a_reading_that_fails_leaves_its_turn_to_the_next() -> None:
+    slow, service = slow_service()
+    slow.error = RuntimeError("a disk")
+    slow.go_on.set()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="a disk"):
+            await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)

@@ -16,8 +16,9 @@ from dejavu_client.poll_state import WatchedGame
 class HorizonSummary:
     """One horizon in figures. Forecasts are the newest ones of their minutes.
 
-    Errors and scores are means over the games whose horizon has come, of each game's mean, as in the record; None without
-    any. Forecasts of one game come out well or badly together: how much they say is judged by the number of games.
+    Errors and scores are means over the games whose horizon has come, of each game's mean, as in the record; None
+    without any. Forecasts of one game come out well or badly together: how much they say is judged by the number of
+    games.
 
     Attributes:
         horizon: `HALFTIME` or `FINAL`.

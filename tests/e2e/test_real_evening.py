@@ -1,12 +1,14 @@
-"""A real evening, from the feed to the subscriber: every forecast is what the trainer computes from the file."""
+"""A real evening, from the feed to the scorecard: forecasts and figures are those that follow from the file alone."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,11 @@ from tests.support.following import following
 from tests.support.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poll_events import Event, Missed, Outcome, Prediction
+from dejavu_client.poll_events import Event, Missed, Outcome, Prediction, Reported
+from dejavu_client.poll_record import disagreement
 from dejavu_client.poller import Poller
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.evening import recorded_evening
@@ -26,7 +31,8 @@ from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay import Replay
 from dejavu_models import types
 from dejavu_models.registry import Registry
-from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.scores import crps_of_quantiles
+from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 from dejavu_trainer.games import Games, load_games
 
 SEASON = 2023
@@ -47,6 +53,7 @@ class Told:
     predictions: list[Prediction] = field(default_factory=list)
     missed: int = 0
     outcomes: dict[tuple[str, Horizon.ValueType], int] = field(default_factory=dict)
+    reported: list[tuple[str, Horizon.ValueType, int]] = field(default_factory=list)
 
     def note(self, event: Event) -> None:
         if isinstance(event, Prediction):
@@ -55,10 +62,66 @@ class Told:
             self.missed += len(event.minutes)
         elif isinstance(event, Outcome):
             self.outcomes[event.game.home, event.horizon] = event.differential
+        elif isinstance(event, Reported):
+            self.reported.append((event.game.home, event.horizon, event.outcome.differential))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A forecast as the file and the model that ships say it was, and how it came out by the file."""
+
+    home: str
+    forecast: Forecast
+    last: float
+    came: float
+
+
+def by_game(scored: Iterable[Scored], values: Iterable[float]) -> float:
+    """The mean over games of each game's mean."""
+    pairs = sorted(zip((each.home for each in scored), values, strict=True))
+    means = [np.mean([value for _, value in group]) for _, group in groupby(pairs, key=lambda pair: pair[0])]
+    return float(np.mean(means))
+
+
+def calibration_error(scored: list[Scored]) -> float:
+    """ECE over 20 equal bins; every forecast weighs 1 over the forecasts of its game."""
+    counts = Counter(each.home for each in scored)
+    weights = np.array([1 / counts[each.home] for each in scored])
+    said = np.array([each.forecast.home_lead_probability for each in scored])
+    led = np.array([each.came > 0 for each in scored])
+    bins = np.minimum((said * 20).astype(int), 19)
+    gaps = [abs(np.sum(weights[bins == each] * (said - led)[bins == each])) for each in range(20)]
+    return float(np.sum(gaps) / np.sum(weights))
+
+
+def check(card: Scorecard, scored: list[Scored]) -> None:
+    """The scorecard has the figures of these forecasts."""
+    made = [each.forecast for each in scored]
+    errors = [abs(each.forecast.point - each.came) for each in scored]
+    persistence = [abs(each.last - each.came) for each in scored]
+    covered = [each.forecast.interval.lower <= each.came <= each.forecast.interval.upper for each in scored]
+    brier = [(each.forecast.home_lead_probability - (each.came > 0)) ** 2 for each in scored]
+    crps = [crps_of_quantiles(each.forecast.distribution, each.came) for each in scored]
+    assert (card.games, card.forecasts) == (len({each.home for each in scored}), len(scored))
+    # The request carries the pattern as float32, which holds whole points exactly: only rounding is between the two.
+    assert card.mae.value == pytest.approx(by_game(scored, errors), abs=1e-4)
+    assert card.persistence_mae.value == pytest.approx(by_game(scored, persistence), abs=1e-9)
+    assert card.mae_difference.value == pytest.approx(by_game(scored, errors) - by_game(scored, persistence), abs=1e-4)
+    assert card.brier.value == pytest.approx(by_game(scored, brier), abs=1e-4)
+    assert card.crps.value == pytest.approx(by_game(scored, crps), abs=1e-3)
+    assert card.ece == pytest.approx(calibration_error(scored), abs=1e-3)
+    (coverage,) = card.coverage
+    assert (coverage.games, coverage.forecasts, coverage.alpha) == (card.games, card.forecasts, 0.05)
+    assert coverage.coverage == pytest.approx(by_game(scored, map(float, covered)), abs=1e-9)
+    widths = [forecast.interval.upper - forecast.interval.lower for forecast in made]
+    assert coverage.mean_width == pytest.approx(by_game(scored, widths), abs=1e-3)
+    assert not card.HasField("market")
 
 
 @pytest.mark.real_data
-async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data_dir: Path, tmp_path: Path) -> None:
+async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_from_the_file(
+    data_dir: Path, tmp_path: Path
+) -> None:
     season = load_games(data_dir, [SEASON])
     day = busiest(season)
     evening = season.select(season.date == np.datetime64(day))
@@ -85,9 +148,15 @@ async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data
                 poller.turn()
                 await poller.idle()
             await follower.until({prediction.forecast.sequence for prediction in told.predictions})
+            cards = {each: await client.get_scorecard(horizon=each, include_replays=True) for each in HORIZONS}
+            without = [await client.get_scorecard(horizon=each) for each in HORIZONS]
+            recorded = [each async for each in client.list_predictions(page_size=500, include_replays=True)]
+            summary = poller.summary()
 
     rows = {str(home): row for row, home in enumerate(evening.home)}
     model = Registry.load([], allow_unfit=True).get()
+    scored = defaultdict[int, list[Scored]](list)
+    came = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
     for forecast in follower.received:
         row = rows[forecast.home_team]
         pattern = evening.differentials[row, : forecast.elapsed_minutes]
@@ -97,6 +166,7 @@ async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data
                 HORIZONS[forecast.horizon],
                 home_team=str(evening.home[row]),
                 away_team=str(evening.away[row]),
+                record=True,
             )
         )
         assert forecast.away_team == evening.away[row]
@@ -106,6 +176,8 @@ async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data
         assert forecast.home_lead_probability == pytest.approx(expected.home_lead_probability, abs=1e-3)
         assert forecast.expected_margin == pytest.approx(expected.expected_margin)
         assert forecast.explanation.baseline_prediction == pattern[-1]
+        result = float(came[forecast.horizon][row])
+        scored[forecast.horizon].append(Scored(forecast.home_team, expected, float(pattern[-1]), result))
     # From the sixth minute on, each once, but for those that a minute's step passed over.
     asked = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in follower.received)
     wanted = {(home, HALFTIME, minute) for home in rows for minute in range(6, 24)}
@@ -114,8 +186,29 @@ async def test_a_real_evening_gives_the_forecasts_that_the_trainer_computes(data
     assert set(asked.values()) == {1}
     assert len(asked) + told.missed == len(wanted)
     assert told.missed < len(wanted) / 20
-    assert told.outcomes == {
-        (home, horizon): value
-        for home, row in rows.items()
-        for horizon, value in ((HALFTIME, evening.differentials[row, 23]), (FINAL, evening.final[row]))
-    }
+    results = {(home, horizon): int(came[horizon][row]) for home, row in rows.items() for horizon in HORIZONS}
+    assert told.outcomes == results
+    assert sorted(told.reported) == sorted((*key, value) for key, value in results.items()), "each once"
+    check_settlements(recorded, results)
+    assert {each.forecast.sequence for each in recorded} == {each.sequence for each in follower.received}
+    for horizon, card in cards.items():
+        check(card, scored[horizon])
+    assert not disagreement(summary, cards)
+    assert [card.games for card in without] == [0, 0], "it was a replay"
+
+
+def check_settlements(
+    recorded: Iterable[RecordedPrediction], results: Mapping[tuple[str, Horizon.ValueType], int]
+) -> None:
+    """Every forecast is settled by the result of its game, and by the arithmetic of what is recorded."""
+    for each in recorded:
+        forecast, settlement = each.forecast, each.settlement
+        result = results[forecast.home_team, forecast.horizon]
+        assert each.outcome.differential == result
+        assert settlement.outcome_sequence == each.outcome.sequence > forecast.sequence
+        assert settlement.error == pytest.approx(forecast.point_forecast - result)
+        assert settlement.absolute_error == abs(settlement.error)
+        assert settlement.persistence_absolute_error == abs(each.pattern[-1] - result)
+        assert settlement.covered == (forecast.interval_lower <= result <= forecast.interval_upper)
+        assert settlement.brier == pytest.approx((forecast.home_lead_probability - (result > 0)) ** 2)
+        assert settlement.crps == pytest.approx(crps_of_quantiles(forecast.distribution, result), abs=1e-9)

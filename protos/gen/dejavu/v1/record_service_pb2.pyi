@@ -181,11 +181,11 @@ class GetPredictionResponse(_message.Message):
 
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.RecordedPrediction]:
-        """Its earlier revisions, oldest first."""
+        """Its earlier revisions, oldest first; of more than 500 the newest."""
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Outcome]:
-        """All revisions of the outcome, oldest first."""
+        """The revisions of the outcome, oldest first; of more than 500 the newest."""
 
     def __init__(
         self,

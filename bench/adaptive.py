@@ -34,7 +34,7 @@ def walk(seed: int, volatility: float) -> dict[str, list[tuple[list[bool], list[
         for name, radii in (("static", [score_of(target) for target in TARGETS]), ("aci", past.aci), ("pid", past.pid)):
             shown = [radii[TARGETS.index(alpha)] for alpha in SHOWN]
             wider = [radius / score_of(alpha) for radius, alpha in zip(shown, SHOWN, strict=True)]
-            found[name].append(([past.size <= radius for radius in shown], wider))
+            found[name].append(([past.score <= radius for radius in shown], wider))
     return found
 
 

@@ -162,7 +162,7 @@ def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
 class Past(NamedTuple):
     """A game that a tracker has learned from: its |score|, and where the intervals of each method reached to then."""
 
-    size: float
+    score: float
     aci: tuple[float, ...]
     pid: tuple[float, ...]
 
@@ -209,7 +209,7 @@ class Tracker:
         size = min(WIDEST, abs(score))
         past = Past(size, self.radii(Method.ACI), self.radii(Method.PID))
         recent = (*self.recent[1 - ROLLING :], past)
-        step = GAIN * max(recent).size
+        step = GAIN * max(recent).score
         missed = [(size > radius) - target for radius, target in zip(past.pid, TARGETS, strict=True)]
         return Tracker(
             games=self.games + 1,
@@ -233,7 +233,7 @@ class Tracker:
         held = 0
         for each in self.recent:
             radii = each.aci if method is Method.ACI else each.pid
-            held += each.size <= share * radii[inner] + rest * radii[outer]
+            held += each.score <= share * radii[inner] + rest * radii[outer]
         return held / len(self.recent)
 
     def static_rolling_coverage(self, alpha: float) -> float | None:
@@ -241,10 +241,10 @@ class Tracker:
         if not self.recent:
             return None
         reach = score_of(alpha)
-        return sum(each.size <= reach for each in self.recent) / len(self.recent)
+        return sum(each.score <= reach for each in self.recent) / len(self.recent)
 
     def _largest(self) -> float:
-        return max(self.recent).size if self.recent else 0.0
+        return max(self.recent).score if self.recent else 0.0
 
     def _controlled(self, largest: float) -> list[float]:
         """The tracked quantiles, and the integral that brings coverage home: K·tan(excess · log(t)/(t·C)), C = 2/π."""

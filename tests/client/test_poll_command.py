@@ -135,6 +135,24 @@ def test_a_feed_that_hangs_does_not_keep_it_from_ending() -> None:
         release.set()
 
 
+@pytest.mark.parametrize(("options", "reports"), [((), 2), (("--no-report",), 0)])
+def test_it_reports_how_half_and_end_came_out_unless_it_is_told_not_to(
+    stage: Stage, options: tuple[str, ...], reports: int
+) -> None:
+    stage.evening.clock.now = stage.evening.replay.end
+    with stage.start("--json", "--until-final", *options) as program:
+        assert program.stdout is not None
+        told = [json.loads(line) for line in program.stdout]
+        assert program.wait(20) == 0
+
+    asked = [call.request for call in stage.server.calls if call.method == "ReportOutcome"]
+    assert [request.horizon for request in asked] == [HALFTIME, FINAL][:reports]
+    assert [record["horizon"] for record in told if record["event"] == "reported"] == [
+        "HORIZON_HALFTIME",
+        "HORIZON_FINAL",
+    ][:reports]
+
+
 def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
     stage.evening.go_to(SIX_MINUTES + 1)
     with stage.start("--until-final") as program:

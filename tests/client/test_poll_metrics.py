@@ -164,3 +164,26 @@ async def test_figures_are_served_until_the_end(measured: Measured) -> None:
     assert f'{AGE}{{away="LAL",game_id="{measured.ids[0]}",home="BOS"}} 0.0' in text
     with pytest.raises(OSError):
         await asyncio.to_thread(page, url)
+
+
+async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(measured: Measured) -> None:
+    watch = measured.watch
+    assert measured.value("reports_total", horizon="final", outcome="new") == 0.0
+    await watch.at(HALF)
+    watch.evening.edit[measured.ids[0]] = lambda plays: correct(plays, until=HALF, by=-1)
+    await watch.at(HALF + 61)
+    watch.evening.clock.now = watch.evening.replay.end
+    for _ in range(12):
+        await watch.turn()
+
+    counts = {
+        (horizon, outcome): measured.value("reports_total", horizon=horizon, outcome=outcome)
+        for horizon in ("halftime", "final")
+        for outcome in ("new", "revision")
+    }
+    assert counts == {
+        ("halftime", "new"): 2.0,
+        ("halftime", "revision"): 1.0,
+        ("final", "new"): 2.0,
+        ("final", "revision"): 0.0,
+    }

@@ -10,7 +10,7 @@ from tests.support.evenings import Evening, game
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, correct, watching
 
 from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
-from dejavu_client.requests import HALFTIME
+from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.live import GameState, GameStatus, Play, Scoreboard
 
 
@@ -238,3 +238,20 @@ async def test_a_scoreboard_that_stands_still_while_plays_go_on_grows_old() -> N
         await watch.at(481)
 
         assert watch.poller.games[game_id].age(evening.clock()) == (evening.clock() - seen).total_seconds() > 0
+
+
+async def test_a_half_that_may_be_over_keeps_nobody_from_forecasting_the_end() -> None:
+    evening = Evening([game()])
+    evening.edit[evening.ids[0]] = lambda plays: tuple(play for play in plays if play.elapsed <= 60 * 23 + 1)
+    async with watching(evening, from_minute=23) as watch:
+        await watch.at(60.0 * 23 + 1)
+        assert watch.predictor.minutes(HALFTIME) == [23]
+    evening.clock.step(59 + 121)
+    async with watching(evening, from_minute=23) as late:
+        await late.turn()
+
+    assert late.predictor.minutes(HALFTIME) == []
+    assert late.predictor.minutes(FINAL) == [23]
+    (fault,) = late.told(Fault)
+    assert fault.kind is FaultKind.STALE
+    assert "the half may be over" in fault.reason

@@ -1,6 +1,6 @@
 """What a poller reports: how each half and each game came out, once, and again when a correction changes it.
 
-The record takes no forecast any more of what it has an outcome of (docs/decisions/0021), so nothing is reported before
+The record takes no forecast any more of what it has an outcome of (docs/decisions/0022), so nothing is reported before
 plays and scoreboard agree that it came, and every forecast that could still be made was answered or given up. A report
 without an answer is tried again at later turns until it is through; one that the server refuses is not.
 """

@@ -20,7 +20,7 @@ from tests.support.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poll_events import Fault, FaultKind
+from dejavu_client.poll_events import Closed, Fault, FaultKind
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
 from dejavu_feed.faults.games import into_overtime
@@ -82,7 +82,8 @@ async def both_evenings(games: Sequence[PlayedGame], seed: int, folder: Path) ->
         for played in games
         for horizon, last in ((HALFTIME, 23), (FINAL, 47))
     }
-    assert bad.outcomes == good.outcomes
+    assert bad.outcomes == good.outcomes == good.record == bad.record
+    assert not [event for event in (*good.events, *bad.events) if isinstance(event, Closed)]
     assert not bad.told_too_late()
     told = {event.kind for event in bad.events if isinstance(event, Fault)}
     assert told >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.STALE}, "it was a bad day"

@@ -169,13 +169,14 @@ class Learned:
                     fold.go_back(corrected)
             if self._intervals is not None and not self._intervals.now.place:
                 self._begin(connection, self._intervals, corrected or newest + 1)
-            after = min((fold.now.place for fold in folds), default=newest)
-            games = list(taught.taught_after(connection, after))
-        passed = []
+            # Of ratings there is no snapshot: all outcomes are read for them, and so without what takes long.
+            after = min((fold.now.place for fold in self._ratings.values()), default=newest)
+            results = list(taught.taught_after(connection, after, lessons=False))
+            after = newest if self._intervals is None else self._intervals.now.place
+            lessons = list(taught.taught_after(connection, after))
         for fold in self._ratings.values():
-            fold.go_on([game for game in games if game.place > fold.now.place])
-        if self._intervals is not None:
-            passed = self._intervals.go_on([game for game in games if game.place > self._intervals.now.place])
+            fold.go_on([game for game in results if game.place > fold.now.place])
+        passed = [] if self._intervals is None else self._intervals.go_on(lessons)
         self.sequence = newest
         return passed
 
@@ -215,6 +216,7 @@ class Learner:
         self._ledger: tuple[str, str] | None = None
         self._learned = self._nothing()
         self._news = asyncio.Event()
+        self._tried = asyncio.Event()
         self._trouble = Trouble(_log, failed="learning_failed", recovered="learning_recovered")
         self._task: asyncio.Task[None] | None = None
 
@@ -227,10 +229,11 @@ class Learner:
         """Learns what there is, then goes on as outcomes come. A ledger that can't be read is tried again."""
         if self._mode is None and not self._carry_ratings:
             return
+        self._task = asyncio.create_task(self._run(), name="learner")
+        # Waited for, and not cancelled: the thread that reads would go on, beside the next one.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
-                await self._try()
-        self._task = asyncio.create_task(self._run(), name="learner")
+                await self._tried.wait()
 
     def notice(self) -> None:
         """There is an outcome: to be called in the loop."""
@@ -291,6 +294,7 @@ class Learner:
     async def _run(self) -> None:
         while True:
             wait = LOOK_SECONDS if await self._try() else _RETRY_SECONDS
+            self._tried.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()

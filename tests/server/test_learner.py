@@ -1,25 +1,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 from tests.support.issued import issued
 
-from dejavu_models.adaptive import AdaptiveState, Key
+from dejavu_models.adaptive import AdaptiveState, Key, Method
 from dejavu_models.learning import CarriedRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_server import learner
 from dejavu_server.learner import INTERVALS, SNAPSHOT_EVERY, Learned
 from dejavu_server.ledger import Ledger, taught
+from dejavu_server.ledger.taught import TaughtGame
 from dejavu_server.records import ReportedOutcome
+
+T = TypeVar("T")
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
@@ -203,3 +210,77 @@ def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
     assert fold.now.place == SNAPSHOT_EVERY
     fold.go_back(SNAPSHOT_EVERY)
     assert fold.now == learner.Point(0, 0, 0)
+
+
+async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = nothing()
+    for number in range(SNAPSHOT_EVERY + 7):
+        await report(ledger, number, 1 + number % 20)
+    [point] = await ledger.read(first.read)
+    keep = partial(
+        taught.write_snapshot,
+        part=INTERVALS,
+        place=point.place,
+        state=point.state.to_bytes(),
+        read_at=first.sequence,
+    )
+    await ledger.write(keep)
+    read: list[tuple[int, bool]] = []
+
+    def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[TaughtGame]:
+        read.append((place, lessons))
+        return whole(connection, place, lessons=lessons)
+
+    whole = taught.taught_after
+    monkeypatch.setattr(taught, "taught_after", taught_after)
+    second = nothing()
+    await ledger.read(second.read)
+    assert read == [(0, False), (point.place, True)]
+    assert state(second) == state(first)
+
+
+class SlowLedger:
+    """A ledger whose readings wait until they are let go on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.go_on = threading.Event()
+        self.readings = 0
+        self.written = asyncio.Event()
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        self.readings += 1
+
+        def slowly(connection: Connection) -> T:
+            self.go_on.wait(30)
+            return function(connection)
+
+        return await self._ledger.read(slowly)
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        written = await self._ledger.write(function)
+        self.written.set()
+        return written
+
+
+async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_snapshot(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(SNAPSHOT_EVERY - 1):
+        await report(ledger, number, 1 + number % 20)
+    last = await report(ledger, SNAPSHOT_EVERY, 7)
+    monkeypatch.setattr(learner, "_START_SECONDS", 0.01)
+    slow = SlowLedger(ledger)
+    learning = learner.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
+    await learning.start()
+    assert (learning.sequence, slow.readings) == (0, 1)
+    slow.go_on.set()
+    async with asyncio.timeout(30):
+        await slow.written.wait()
+    assert (learning.sequence, slow.readings) == (last.sequence, 1)
+    await learning.close()
+    kept = await ledger.read(lambda connection: taught.read_snapshot(connection, INTERVALS, 2**40))
+    assert kept is not None
+    assert kept[0] == last.sequence

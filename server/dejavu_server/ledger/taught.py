@@ -76,12 +76,18 @@ def count(connection: Connection, place: int) -> int:
     return found
 
 
-def taught_after(connection: Connection, place: int) -> Iterator[TaughtGame]:
-    """The outcomes that were first reported after a place, in order, each as its newest revision has it."""
+def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[TaughtGame]:
+    """The outcomes that were first reported after a place, in order, each as its newest revision has it.
+
+    Args:
+        connection: one that reads.
+        place: a sequence.
+        lessons: whether to read them too, which takes far longer than all else.
+    """
     while rows := connection.execute(_OUTCOMES, {"place": place, "limit": PAGE}).all():
         last = rows[-1].first_sequence
-        settled = connection.execute(_SETTLED, {"after": place, "last": last}).all()
-        lessons = {
+        settled = connection.execute(_SETTLED, {"after": place, "last": last}).all() if lessons else ()
+        learned = {
             first: tuple(_lessons(group)) for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
         }
         for row in rows:
@@ -93,7 +99,7 @@ def taught_after(connection: Connection, place: int) -> Iterator[TaughtGame]:
                 home_team=row.home_team,
                 away_team=row.away_team,
                 day=date.fromordinal(row.day),
-                lessons=lessons.get(row.first_sequence, ()),
+                lessons=learned.get(row.first_sequence, ()),
             )
         place = last
 

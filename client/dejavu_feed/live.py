@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TypeVar
 
 from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.fields import brief, optional_text, required
 from dejavu_feed.names import is_game_id, team_code
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
 
-T = TypeVar("T")
 _CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 
 
@@ -105,15 +104,15 @@ def read_scoreboard(payload: object) -> Scoreboard:
     Raises:
         MalformedFeed: if the payload is no scoreboard at all.
     """
-    board = _get(payload, "scoreboard", dict, "payload")
+    board = required(payload, "scoreboard", dict, "payload")
     games: list[GameState] = []
     faults: list[MalformedFeed] = []
-    for index, entry in enumerate(_get(board, "games", list, "scoreboard")):
+    for index, entry in enumerate(required(board, "games", list, "scoreboard")):
         try:
             games.append(_game_state(entry, f"games[{index}]"))
         except MalformedFeed as fault:
             faults.append(fault)
-    return Scoreboard(date=_text(board, "gameDate"), games=tuple(games), faults=tuple(faults))
+    return Scoreboard(date=optional_text(board, "gameDate"), games=tuple(games), faults=tuple(faults))
 
 
 def read_boxscore(payload: object, game_id: str) -> GameState:
@@ -122,7 +121,7 @@ def read_boxscore(payload: object, game_id: str) -> GameState:
     Raises:
         MalformedFeed: if the payload is not the box score of this game.
     """
-    return _own(_game_state(_get(payload, "game", dict, "payload"), "game"), game_id)
+    return _own(_game_state(required(payload, "game", dict, "payload"), "game"), game_id)
 
 
 def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
@@ -134,12 +133,12 @@ def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
         MalformedFeed: if the payload is not the play-by-play of this game, or one of its plays lacks its place, clock
             or score: a pattern is not guessed from what is left.
     """
-    game = _get(payload, "game", dict, "payload")
-    found = _get(game, "gameId", str, "game")
+    game = required(payload, "game", dict, "payload")
+    found = required(game, "gameId", str, "game")
     if found != game_id:
         raise MalformedFeed(f"asked for the plays of {game_id}, got those of {found[:20]!r}")
     plays: dict[tuple[int, object], Play] = {}
-    for index, action in enumerate(_get(game, "actions", list, "game")):
+    for index, action in enumerate(required(game, "actions", list, "game")):
         play = _play(action, f"actions[{index}]")
         number = action.get("actionNumber")
         key = (play.order, number if isinstance(number, int) else None)
@@ -160,13 +159,13 @@ def _own(state: GameState, game_id: str) -> GameState:
 
 
 def _game_state(record: object, where: str) -> GameState:
-    game_id = _get(record, "gameId", str, where)
+    game_id = required(record, "gameId", str, where)
     if not is_game_id(game_id):
         raise MalformedFeed(f"{where}.gameId is {game_id[:20]!r}, expected ten digits")
     where = f"game {game_id}"
-    home = _get(record, "homeTeam", dict, where)
-    away = _get(record, "awayTeam", dict, where)
-    number = _get(record, "gameStatus", int, where)
+    home = required(record, "homeTeam", dict, where)
+    away = required(record, "awayTeam", dict, where)
+    number = required(record, "gameStatus", int, where)
     if number not in tuple(GameStatus):
         raise MalformedFeed(f"{where}.gameStatus is {number}, expected 1, 2 or 3")
     return GameState(
@@ -174,22 +173,22 @@ def _game_state(record: object, where: str) -> GameState:
         home=_team(home, f"{where}.homeTeam"),
         away=_team(away, f"{where}.awayTeam"),
         status=GameStatus(number),
-        period=_get(record, "period", int, where),
-        clock=clock_seconds(_text(record, "gameClock")),
+        period=required(record, "period", int, where),
+        clock=clock_seconds(optional_text(record, "gameClock")),
         home_score=_points(home, "score", f"{where}.homeTeam"),
         away_score=_points(away, "score", f"{where}.awayTeam"),
         home_periods=_period_scores(home, f"{where}.homeTeam"),
         away_periods=_period_scores(away, f"{where}.awayTeam"),
-        tip_off=_time(_text(record, "gameTimeUTC")),
-        text=_text(record, "gameStatusText").strip(),
+        tip_off=_time(optional_text(record, "gameTimeUTC")),
+        text=optional_text(record, "gameStatusText").strip(),
     )
 
 
 def _play(record: object, where: str) -> Play:
-    order = _get(record, "orderNumber", int, where)
+    order = required(record, "orderNumber", int, where)
     where = f"play {order}"
-    period = _get(record, "period", int, where)
-    text = _get(record, "clock", str, where)
+    period = required(record, "period", int, where)
+    text = required(record, "clock", str, where)
     clock = clock_seconds(text)
     if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
         raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is no moment of a game")
@@ -200,28 +199,12 @@ def _play(record: object, where: str) -> Play:
         elapsed=elapsed_seconds(period, clock),
         home=_points(record, "scoreHome", where),
         away=_points(record, "scoreAway", where),
-        action=_get(record, "actionType", str, where),
-        detail=_text(record, "subType"),
-        scoring=_text(record, "shotResult") == "Made",
-        actual=_time(_text(record, "timeActual")),
-        edited=_time(_text(record, "edited")),
+        action=required(record, "actionType", str, where),
+        detail=optional_text(record, "subType"),
+        scoring=optional_text(record, "shotResult") == "Made",
+        actual=_time(optional_text(record, "timeActual")),
+        edited=_time(optional_text(record, "edited")),
     )
-
-
-def _get(record: object, key: str, kind: type[T], where: str) -> T:
-    """A field that must be there, of its type."""
-    if not isinstance(record, Mapping):
-        raise MalformedFeed(f"{where} is {_brief(record)}, expected an object")
-    value = record.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise MalformedFeed(f"{where}.{key} is {_brief(value)}, expected {kind.__name__}")
-    return value
-
-
-def _text(record: object, key: str) -> str:
-    """A text that may be missing: then ""."""
-    value = record.get(key) if isinstance(record, Mapping) else None
-    return value if isinstance(value, str) else ""
 
 
 def _points(record: object, key: str, where: str) -> int:
@@ -231,7 +214,7 @@ def _points(record: object, key: str, where: str) -> int:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
         return value
-    raise MalformedFeed(f"{where}.{key} is {_brief(value)}, expected points")
+    raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected points")
 
 
 def _period_scores(team: Mapping[str, object], where: str) -> tuple[int, ...]:
@@ -242,7 +225,7 @@ def _period_scores(team: Mapping[str, object], where: str) -> tuple[int, ...]:
 
 
 def _team(record: Mapping[str, object], where: str) -> str:
-    code = _get(record, "teamTricode", str, where)
+    code = required(record, "teamTricode", str, where)
     try:
         return team_code(code)
     except ValueError:
@@ -255,11 +238,3 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _brief(value: object) -> str:
-    """What was found, short enough for a log line."""
-    if value is None:
-        return "missing"
-    text = repr(value)
-    return text if len(text) <= 40 else f"a {type(value).__name__} of {len(text)} characters"

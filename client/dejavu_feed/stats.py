@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
+from dejavu_feed.fields import brief, optional_text, required
 from dejavu_feed.live import clock_seconds
 from dejavu_feed.names import is_game_id
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score, elapsed_seconds
 from dejavu_feed.payloads import TEAM_IDS
 
-T = TypeVar("T")
 _TEAMS: Final = {number: code for code, number in TEAM_IDS.items()}
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
@@ -74,19 +74,19 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
     Raises:
         MalformedFeed: if the payload is no such list, or a row has no id or no date.
     """
-    sets = _get(payload, "resultSets", list, "payload")
+    sets = required(payload, "resultSets", list, "payload")
     found = next((s for s in sets if isinstance(s, Mapping) and s.get("name") == "LeagueGameLog"), None)
     if found is None:
         raise MalformedFeed("payload.resultSets holds no LeagueGameLog")
-    headers = [str(header) for header in _get(found, "headers", list, "LeagueGameLog")]
+    headers = [str(header) for header in required(found, "headers", list, "LeagueGameLog")]
     if missing := [column for column in _COLUMNS if column not in headers]:
         raise MalformedFeed(f"LeagueGameLog lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
     games: dict[str, list[dict[str, Any]]] = {}
-    for index, values in enumerate(_get(found, "rowSet", list, "LeagueGameLog")):
+    for index, values in enumerate(required(found, "rowSet", list, "LeagueGameLog")):
         if not isinstance(values, list) or len(values) != len(headers):
-            raise MalformedFeed(f"LeagueGameLog.rowSet[{index}] is {_brief(values)}, expected {len(headers)} values")
+            raise MalformedFeed(f"LeagueGameLog.rowSet[{index}] is {brief(values)}, expected {len(headers)} values")
         row = dict(zip(headers, values, strict=True))
-        game_id = _get(row, "GAME_ID", str, f"LeagueGameLog.rowSet[{index}]")
+        game_id = required(row, "GAME_ID", str, f"LeagueGameLog.rowSet[{index}]")
         if not is_game_id(game_id):
             raise MalformedFeed(f"LeagueGameLog.rowSet[{index}].GAME_ID is {game_id[:20]!r}, expected ten digits")
         games.setdefault(game_id, []).append(row)
@@ -94,7 +94,7 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
 
 
 def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
-    day = _date(_get(rows[0], "GAME_DATE", str, f"game {game_id}"), game_id)
+    day = _date(required(rows[0], "GAME_DATE", str, f"game {game_id}"), game_id)
     matchups = [str(row["MATCHUP"]) for row in rows]
     # "BOS vs. NYK" is the home side's row. On neutral ground both read "…@…": the plays tell there.
     hosts = [row for row in rows if " vs. " in str(row["MATCHUP"])]
@@ -128,11 +128,11 @@ def read_course(payload: object, game: ListedGame) -> Course:
         MalformedFeed: if the payload is not this game's play-by-play, or one of its rows has no place, clock or score.
         IncompleteGame: if there are no plays, or they end with another score than the game.
     """
-    plays = _get(payload, "game", dict, "payload")
-    found = _get(plays, "gameId", str, "game")
+    plays = required(payload, "game", dict, "payload")
+    found = required(plays, "gameId", str, "game")
     if found != game.game_id:
         raise MalformedFeed(f"asked for the plays of {game.game_id}, got those of {found[:20]!r}")
-    actions = _get(plays, "actions", list, "game")
+    actions = required(plays, "actions", list, "game")
     if not actions:
         raise IncompleteGame("the NBA has no plays of it")
     scores = _scores([row for action in actions if (row := _row(action)) is not None])
@@ -166,17 +166,17 @@ class _Row(NamedTuple):
 
 
 def _row(action: object) -> _Row | None:
-    place = _get(action, "actionId", int, "action")
+    place = required(action, "actionId", int, "action")
     where = f"action {place}"
     home, away = _points(action, "scoreHome", where), _points(action, "scoreAway", where)
     if home is None and away is None:
         return None
     if home is None or away is None:
         raise MalformedFeed(f"{where} has the score of one team alone")
-    if (_text(action, "actionType"), _text(action, "subType")) == ("period", "start"):
+    if (optional_text(action, "actionType"), optional_text(action, "subType")) == ("period", "start"):
         return None
-    period = _get(action, "period", int, where)
-    text = _get(action, "clock", str, where)
+    period = required(action, "period", int, where)
+    text = required(action, "clock", str, where)
     clock = clock_seconds(text)
     if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
         raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is no moment of a game")
@@ -192,7 +192,7 @@ def _points(record: object, key: str, where: str) -> int | None:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
         return value
-    raise MalformedFeed(f"{where}.{key} is {_brief(value)}, expected points")
+    raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected points")
 
 
 def _scores(rows: Sequence[_Row]) -> tuple[Score, ...]:
@@ -229,32 +229,8 @@ def _team(number: object) -> str:
     return _TEAMS.get(number, "") if isinstance(number, int) else ""
 
 
-def _get(record: object, key: str, kind: type[T], where: str) -> T:
-    """A field that must be there, of its type."""
-    if not isinstance(record, Mapping):
-        raise MalformedFeed(f"{where} is {_brief(record)}, expected an object")
-    value = record.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise MalformedFeed(f"{where}.{key} is {_brief(value)}, expected {kind.__name__}")
-    return value
-
-
-def _text(record: object, key: str) -> str:
-    """A text that may be missing: then ""."""
-    value = record.get(key) if isinstance(record, Mapping) else None
-    return value if isinstance(value, str) else ""
-
-
 def _date(text: str, game_id: str) -> date:
     try:
         return date.fromisoformat(text[:10])  # some seasons say 2024-10-22T00:00:00
     except ValueError:
         raise MalformedFeed(f"game {game_id}.GAME_DATE is {text[:20]!r}, expected a date") from None
-
-
-def _brief(value: object) -> str:
-    """What was found, short enough for a line."""
-    if value is None:
-        return "missing"
-    text = repr(value)
-    return text if len(text) <= 40 else f"a {type(value).__name__} of {len(text)} characters"

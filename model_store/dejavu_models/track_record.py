@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from statistics import NormalDist
@@ -168,9 +168,7 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
         mae=_figure(absolute),
         persistence_mae=_figure(persistence),
         mae_difference=_figure(absolute - persistence),
-        coverage=tuple(
-            _coverage(float(alpha), settled.where(settled.alpha == alpha)) for alpha in np.unique(settled.alpha)
-        ),
+        coverage=tuple(_coverages(settled)),
         crps=_crps(settled),
         brier=_figure(_means(place, counts, settled.brier)),
         ece=_calibration_error(settled, 1.0 / counts[place]),
@@ -250,13 +248,21 @@ def _crps(settled: SettledForecasts) -> Figure | None:
     return _figure(_means(*_games(settled.game[scored]), settled.crps[scored]))
 
 
-def _coverage(alpha: float, settled: SettledForecasts) -> Coverage:
-    place, counts = _games(settled.game)
-    held = _means(place, counts, settled.covered)
+def _coverages(settled: SettledForecasts) -> Iterator[Coverage]:
+    """The coverage of each alpha, ascending."""
+    # Callers choose alphas, and may each have their own: all are found in one sorting, in which games keep their order.
+    order = np.argsort(settled.alpha, kind="stable")
+    alphas, starts = np.unique(settled.alpha[order], return_index=True)
+    for alpha, chosen in zip(alphas, np.split(order, starts[1:]), strict=True):
+        yield _coverage(float(alpha), settled.game[chosen], settled.covered[chosen], settled.width[chosen])
+
+
+def _coverage(alpha: float, game: NDArray[np.int64], covered: NDArray[np.bool_], width: Floats) -> Coverage:
+    place, counts = _games(game)
+    held = _means(place, counts, covered)
     share = min(float(held.mean()), 1.0)  # a mean of ones is not always one
-    lower, upper = _wilson(share, _effective_games(held, share, len(settled)))
-    width = float(_means(place, counts, settled.width).mean())
-    return Coverage(alpha, len(counts), len(settled), share, lower, upper, width)
+    lower, upper = _wilson(share, _effective_games(held, share, len(game)))
+    return Coverage(alpha, len(counts), len(game), share, lower, upper, float(_means(place, counts, width).mean()))
 
 
 def _effective_games(held: Floats, share: float, forecasts: int) -> float:

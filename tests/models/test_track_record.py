@@ -143,6 +143,13 @@ def test_each_alpha_has_a_coverage_of_its_own_in_ascending_order() -> None:
     assert told[0].mean_width == (21.0 + 30.0) / 2
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.05, 0.1, 0.2, 0.5]), st.booleans()), min_size=1))
+def test_the_coverage_of_an_alpha_is_that_of_its_forecasts_alone(rows: list[tuple[int, float, bool]]) -> None:
+    whole = settled(*({"game": game, "alpha": alpha, "covered": covered} for game, alpha, covered in rows))
+    alone = (whole.where(whole.alpha == alpha) for alpha in np.unique(whole.alpha))
+    assert scorecard(whole).coverage == tuple(scorecard(each).coverage[0] for each in alone)
+
+
 def test_crps_is_of_the_forecasts_that_have_one() -> None:
     rows = [{"crps": math.nan}, {"crps": 3.0}, {"game": 1, "crps": math.nan}, {"game": 2, "crps": 5.0}]
     card = scorecard(settled(*rows))

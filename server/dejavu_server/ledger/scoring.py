@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, false, select, type_coerce
 
+from dejavu_models.arrays import Floats
 from dejavu_models.track_record import SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.schema import settlements
@@ -65,33 +66,38 @@ def settled(connection: Connection, wanted: ScoreFilter) -> SettledByModel:
     asked = {name for name, value in values.items() if value is not None} | {"newest"}
     statement = _settled(frozenset(asked if wanted.replays else asked | {"real"}))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
-    chunks = [_EMPTY]
+    columns: list[list[Floats]] = [[np.empty(0)] for _ in _COLUMNS]
     with connection.execution_options(yield_per=_AT_ONCE).execute(statement, values) as result:
         for rows in result.partitions():
             model, *numbers = zip(*rows, strict=True)
-            columns = [[models[version] for version in model], *numbers]
-            chunks.append(np.array(columns, dtype=np.float64))  # None becomes NaN
-    table = np.concatenate(chunks, axis=1)
+            for column, its in zip(columns, [[models[version] for version in model], *numbers], strict=True):
+                column.append(np.array(its, dtype=np.float64))  # None becomes NaN
+    columns.reverse()
+
+    def joined() -> Floats:
+        """The next column as one array; its parts are let go, so that it is not held twice."""
+        return np.concatenate(columns.pop())
+
+    whose, sequence, first = joined(), joined(), joined()
     # Whichever way the database took: a sum of floats depends on their order.
-    table = table[:, np.lexsort((table[1], table[2]))]
-    whose, _, first, error, persistence_error, covered, *rest = table
-    alpha, width, probability, home_led, brier, crps, stake, profit = rest
+    order = np.lexsort((sequence, first))
+    game = first[order].astype(np.int64)  # one outcome a game, as of one horizon
     forecasts = SettledForecasts(
-        game=first.astype(np.int64),  # one outcome a game, as of one horizon
-        error=error,
-        persistence_error=persistence_error,
-        covered=covered.astype(np.bool_),
-        alpha=alpha,
-        width=width,
-        probability=probability,
-        home_led=home_led.astype(np.bool_),
-        brier=brier,
-        crps=crps,
-        stake=stake,
-        profit=profit,
-        order=first.astype(np.int64),
+        game=game,
+        error=joined()[order],
+        persistence_error=joined()[order],
+        covered=joined()[order].astype(np.bool_),
+        alpha=joined()[order],
+        width=joined()[order],
+        probability=joined()[order],
+        home_led=joined()[order].astype(np.bool_),
+        brier=joined()[order],
+        crps=joined()[order],
+        stake=joined()[order],
+        profit=joined()[order],
+        order=game,
     )
-    return SettledByModel(forecasts, whose.astype(np.int64), list(models))
+    return SettledByModel(forecasts, whose[order].astype(np.int64), list(models))
 
 
 # Truth values as the numbers that they are stored as: making them true and false takes longer than all else.
@@ -111,8 +117,6 @@ _COLUMNS = (
     settlements.c.market_stake,
     settlements.c.market_profit,
 )
-
-_EMPTY = np.empty((len(_COLUMNS), 0))
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "horizon": settlements.c.horizon == bindparam("horizon"),

@@ -122,27 +122,38 @@ class ConformalScores:
         return float(self.residuals[rank - 1] + self.residuals[-rank]) / 2
 
     @cached_property
+    def _tail(self) -> float:
+        """The level beyond which places go on in proportion: the outermost that forecasts record, if it is known."""
+        return max(self.smallest_level, DISTRIBUTION_LEVELS[0])
+
+    @cached_property
     def _reach(self) -> float:
-        """The score of the last level for which there is a quantile; 0 with a single residual."""
-        return -_NORMAL.inv_cdf(self.smallest_level)
+        """The score of that level; 0 with a single residual."""
+        return -_NORMAL.inv_cdf(self._tail)
 
     def at(self, score: float) -> float:
         """The quantile at the level of a standard-normal score; never falls as that rises.
 
-        Beyond the last residuals it goes on in proportion: twice the score of the last one lies twice as far from the
-        median: a guess at what has not been seen, for intervals that outcomes have taught to be wider.
+        Beyond the outermost level that a forecast records, or for which there is a quantile, it goes on in proportion:
+        at twice its score, twice as far from the median. That is how `adaptive.static_score` judges outcomes out there,
+        so that an interval that outcomes have taught to reach so far is the one that they were held against. What few
+        residuals lie beyond would tell another tale, and none of the games that intervals are widened for.
         """
         if -self._reach <= score <= self._reach:
             return self.quantile(_NORMAL.cdf(score))
-        end, median = float(self.residuals[0 if score < 0 else -1]), self.quantile(0.5)
-        return median + (end - median) * (abs(score) / self._reach if self._reach else 1.0)
+        return self._beyond(abs(score), lower=score < 0)
+
+    def _beyond(self, reach: float, *, lower: bool) -> float:
+        rank = self._rank(self._tail)
+        end, median = float(self.residuals[rank - 1 if lower else -rank]), self.quantile(0.5)
+        return median + (end - median) * (reach / self._reach if self._reach else 1.0)
 
     def at_all(self, places: Places) -> Floats:
         """As `at`, for many scores, (n,), none of them 0."""
-        ranks = ((self.games + 1) * places.tails + _ROUNDING).astype(np.int64)
+        ranks = np.maximum(1, ((self.games + 1) * places.tails + _ROUNDING).astype(np.int64))
         values: Floats = self.residuals[np.where(places.lower, ranks - 1, -ranks)]
-        for place in (ranks == 0).nonzero()[0].tolist():
-            values[place] = self.at(float(places.scores[place]))
+        for place in (np.abs(places.scores) > self._reach).nonzero()[0].tolist():
+            values[place] = self._beyond(abs(float(places.scores[place])), lower=bool(places.lower[place]))
         return values
 
     @cached_property

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from dejavu_models.adaptive import static_score
 from dejavu_models.arrays import Floats
 from dejavu_models.conformal import (
     LEAD_EDGES,
@@ -18,7 +19,7 @@ from dejavu_models.conformal import (
     PredictiveDistribution,
     lead_groups,
 )
-from dejavu_models.types import Horizon
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
 POINTS = st.floats(-80, 80)
@@ -116,10 +117,10 @@ def test_the_interval_ends_at_quantiles(
 
 
 @given(distributions(), POINTS, LEADS, SHARES)
-def test_a_place_within_the_calibration_is_the_quantile_of_its_level(
+def test_a_place_within_what_is_recorded_is_the_quantile_of_its_level(
     distribution: PredictiveDistribution, point: float, lead: float, share: float
 ) -> None:
-    level = alpha_of(distribution, share) / 2
+    level = max(alpha_of(distribution, share) / 2, DISTRIBUTION_LEVELS[0])
     levels = (level, 1 - level)
     found = distribution.at(point, lead, [NormalDist().inv_cdf(level) for level in levels])
     assert found == pytest.approx(distribution.quantiles(point, lead, levels))
@@ -145,6 +146,18 @@ def test_beyond_the_calibration_places_go_on_in_proportion_from_the_median() -> 
     assert cell.at(2 * last) == pytest.approx(median + 2 * (5.0 - median))
     assert cell.at(-3 * last) == pytest.approx(median + 3 * (-4.0 - median))
     assert [scores([2.0]).at(score) for score in (-3.0, 0.0, 3.0)] == [2.0] * 3
+
+
+@pytest.mark.parametrize("score", [0.4, 1.2, 2.2, 2.4, 3.1, 5.0])
+def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score(score: float) -> None:
+    """What intervals learn from and what they are made by agree, also of residuals with long tails, or short ones."""
+    rng = np.random.default_rng(0)
+    for residuals in (rng.standard_t(3, 2000), rng.uniform(-12, 12, 2000), rng.exponential(9, 2000)):
+        distribution = one_cell(residuals.tolist())
+        lower, upper = distribution.at(3.0, 1.0, (-score, score))
+        recorded = distribution.recorded(3.0, 1.0)
+        assert static_score(recorded, (), lower) == pytest.approx(-score, abs=0.1)
+        assert static_score(recorded, (), upper) == pytest.approx(score, abs=0.1)
 
 
 @given(distributions(), POINTS, LEADS, st.floats(0.01, 3))

@@ -183,9 +183,15 @@ class Learned:
     @staticmethod
     def _begin(connection: Connection, intervals: Fold[AdaptiveState], before: int) -> None:
         found = taught.read_snapshot(connection, INTERVALS, before)
-        if found is not None:
-            place, state = found
-            intervals.begin_at(Point(place, taught.count(connection, place), AdaptiveState.from_bytes(state)))
+        if found is None:
+            return
+        place, kept = found
+        try:
+            state = AdaptiveState.from_bytes(kept)
+        except ValueError as error:  # damaged, or of another release: it is a cache, which is made again
+            _log.warning("snapshot_unreadable", place=place, error=str(error), effect="all outcomes are read anew")
+            return
+        intervals.begin_at(Point(place, taught.count(connection, place), state))
 
 
 class Learner:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 from tests.support.issued import issued
 
 from dejavu_models.adaptive import AdaptiveState, Key, Method
@@ -23,6 +23,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_server import learner
 from dejavu_server.learner import INTERVALS, SNAPSHOT_EVERY, Learned
 from dejavu_server.ledger import Ledger, taught
+from dejavu_server.ledger.schema import snapshots
 from dejavu_server.ledger.taught import TaughtGame
 from dejavu_server.records import ReportedOutcome
 
@@ -239,6 +240,27 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     await ledger.read(second.read)
     assert read == [(0, False), (point.place, True)]
     assert state(second) == state(first)
+
+
+async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:
+    for number in range(2 * SNAPSHOT_EVERY):
+        await report(ledger, number, 1 + number % 20)
+
+    def learner_of() -> learner.Learner:
+        return learner.Learner(ledger, [], mode=AdaptationMode.ON, method=Method.PID, carry_ratings=False)
+
+    def kept(connection: Connection) -> list[bytes]:
+        return list(connection.execute(select(snapshots.c.state).order_by(snapshots.c.sequence)).scalars())
+
+    await learner_of().learn()
+    right = await ledger.read(kept)
+    assert len(right) == 2
+    await ledger.write(lambda connection: connection.execute(update(snapshots).values(state=b'{"form":0}')))
+    again = learner_of()
+    await again.learn()
+    assert await ledger.read(kept) == right
+    await again.learn()
+    assert again.sequence == (await from_scratch(ledger)).sequence
 
 
 class SlowLedger:

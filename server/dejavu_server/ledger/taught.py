@@ -13,7 +13,8 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
 
 from dejavu_models.adaptive import MIDDLES, Key, Lesson, stage_of
 from dejavu_models.types import Horizon
@@ -111,7 +112,9 @@ def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, 
 
 
 def write_snapshot(connection: Connection, part: str, place: int, state: bytes, *, read_at: int) -> None:
-    """Keeps a snapshot, unless somebody did, or an outcome up to its place was corrected since it was read.
+    """Keeps a snapshot, unless an outcome up to its place was corrected since what went into it was read.
+
+    One that is there already stays, but for one that is another: it was damaged, or another release made it.
 
     Args:
         connection: in a transaction that holds the write lock.
@@ -210,6 +213,11 @@ _SNAPSHOT = (
     .limit(1)
 )
 
-_ADD_SNAPSHOT = insert(snapshots).prefix_with("OR IGNORE", dialect="sqlite")
+_snapshot = insert(snapshots)
+_ADD_SNAPSHOT = _snapshot.on_conflict_do_update(
+    index_elements=[snapshots.c.part, snapshots.c.sequence],
+    set_={"state": _snapshot.excluded.state},
+    where=snapshots.c.state != _snapshot.excluded.state,
+)
 
 _DROP_SNAPSHOTS = delete(snapshots).where(snapshots.c.sequence >= bindparam("place"))

@@ -118,9 +118,9 @@ def _market(market: MarketRecord) -> Table:
     rows.add_row("profit", _signed_percent(market.profit), "of that bankroll")
     if market.HasField("roi"):
         rows.add_row("return on stakes", _signed_percent(market.roi), "")
-    rows.add_row("bankroll", _signed_percent(market.total_return), "staking so one after the other")
+    rows.add_row("bankroll", _signed_percent(market.total_return), "staking so, game after game")
     if market.HasField("sharpe"):
-        rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "a bet")
+        rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "a game")
     rows.add_row("largest fall", percent(market.max_drawdown), "from a peak of that bankroll")
     return rows
 

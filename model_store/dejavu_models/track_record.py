@@ -1,7 +1,8 @@
 """How settled forecasts fared: a scorecard from their errors and scores, and model versions in order of a figure.
 
 One game is the unit: its forecasts, minute by minute, share their fate. So a figure is the mean over games of each
-game's mean, and its interval comes from how the games' means spread.
+game's mean, and its interval comes from how the games' means spread. Within a game each minute counts alike, however
+often it was asked about: who asks with ten alphas or margins gets ten forecasts of that minute and no more weight.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from statistics import NormalDist
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.scores import ECE_BINS, probability_bin
+from dejavu_models.types import MAX_SLOTS
 
 LEVEL = 0.95
 """Of the intervals of figures."""
@@ -34,6 +37,7 @@ class SettledForecasts:
 
     Attributes:
         game: which game, as a number; equal exactly for forecasts of one game.
+        minute: that they were made after, 1 to 47.
         error: point forecast − differential, in points.
         persistence_error: last known differential − differential, in points.
         covered: whether the outcome lay in the interval.
@@ -49,6 +53,7 @@ class SettledForecasts:
     """
 
     game: NDArray[np.int64]
+    minute: NDArray[np.int64]
     error: Floats
     persistence_error: Floats
     covered: NDArray[np.bool_]
@@ -90,7 +95,7 @@ class Coverage:
     """How often intervals of one alpha held.
 
     Attributes:
-        coverage: the share that held: of each game's forecasts, then of games.
+        coverage: the share that held: of a minute's forecasts, then of a game's minutes, then of games.
         lower, upper: its 95 % interval, Wilson's.
         mean_width: of the intervals, in points; mean over games of each game's mean.
     """
@@ -106,17 +111,20 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class MarketRecord:
-    """How bets came out that followed the stakes told with markets, in order of their outcomes.
+    """How bets came out that followed the stakes told with markets, game by game, in order of their outcomes.
+
+    The bets of a game are open at the same time and share its fate. So each stakes its share of the bankroll as it was
+    before the game, and only their sum is a profit that says something of its own.
 
     Attributes:
         bets: those with a stake.
         markets: forecasts asked about with a market, with or without a stake.
         staked, profit: sums, as shares of the bankroll.
         roi: profit / staked; None without a stake.
-        total_return: by how much a bankroll grows that stakes these shares of itself one after the other: end over
-            start, less 1.
-        sharpe: mean profit of a bet over its standard deviation (Sharpe, The Sharpe ratio, Journal of Portfolio
-            Management 21, 1994), a bet being the period; None with fewer than two bets or without any spread.
+        total_return: by how much a bankroll grows that stakes these shares of itself, one game after the other: end
+            over start, less 1; -1 once it has lost all.
+        sharpe: mean profit of a game over its standard deviation (Sharpe, The Sharpe ratio, Journal of Portfolio
+            Management 21, 1994), a game with bets being the period; None with fewer than two or without any spread.
         max_drawdown: the largest fall of that bankroll from a peak, as a share of the peak.
     """
 
@@ -159,19 +167,19 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
     """The scorecard of settled forecasts."""
     if not len(settled):
         return Scorecard(0, 0, None, None, None, (), None, None, 0.0, None)
-    place, counts = _games(settled.game)
-    absolute = _means(place, counts, np.abs(settled.error))
-    persistence = _means(place, counts, np.abs(settled.persistence_error))
+    units = _Units.of(settled.game, settled.minute)
+    absolute = units.means(np.abs(settled.error))
+    persistence = units.means(np.abs(settled.persistence_error))
     return Scorecard(
-        games=len(counts),
+        games=len(units.minutes),
         forecasts=len(settled),
         mae=_figure(absolute),
         persistence_mae=_figure(persistence),
         mae_difference=_figure(absolute - persistence),
         coverage=tuple(_coverages(settled)),
         crps=_crps(settled),
-        brier=_figure(_means(place, counts, settled.brier)),
-        ece=_calibration_error(settled, 1.0 / counts[place]),
+        brier=_figure(units.means(settled.brier)),
+        ece=_calibration_error(settled, units.weights()),
         market=_market(settled),
     )
 
@@ -220,16 +228,38 @@ def _metric(card: Scorecard, metric: LeaderboardMetric) -> Figure | None:
     return None
 
 
-def _games(game: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """For each forecast the place of its game among those there are, and of each of these how many forecasts it has."""
-    _, place, counts = np.unique(game, return_inverse=True, return_counts=True)
-    return place, counts
+class _Units(NamedTuple):
+    """What figures are means of: forecasts make the mean of a minute, minutes that of a game.
 
+    Attributes:
+        minute: of each forecast, the place of its game's minute among those there are.
+        forecasts: of each of these, how many it has.
+        game: of each of these, the place of its game among those there are.
+        minutes: of each game, how many it has.
+    """
 
-def _means(place: NDArray[np.intp], counts: NDArray[np.intp], values: NDArray[np.generic]) -> Floats:
-    """Each game's mean."""
-    means: Floats = np.bincount(place, weights=values) / counts
-    return means
+    minute: NDArray[np.intp]
+    forecasts: NDArray[np.intp]
+    game: NDArray[np.intp]
+    minutes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, game: NDArray[np.int64], minute: NDArray[np.int64]) -> Self:
+        base = MAX_SLOTS + 1
+        found, place, forecasts = np.unique(game * base + minute, return_inverse=True, return_counts=True)
+        _, its_game, minutes = np.unique(found // base, return_inverse=True, return_counts=True)
+        return cls(place, forecasts, its_game, minutes)
+
+    def means(self, values: NDArray[np.generic]) -> Floats:
+        """Each game's mean."""
+        of_minutes = np.bincount(self.minute, weights=values) / self.forecasts
+        means: Floats = np.bincount(self.game, weights=of_minutes) / self.minutes
+        return means
+
+    def weights(self) -> Floats:
+        """What each forecast counts for, of its game."""
+        weights: Floats = (1.0 / (self.forecasts * self.minutes[self.game]))[self.minute]
+        return weights
 
 
 def _figure(means: Floats) -> Figure:
@@ -245,7 +275,7 @@ def _crps(settled: SettledForecasts) -> Figure | None:
     scored = ~np.isnan(settled.crps)
     if not scored.any():
         return None
-    return _figure(_means(*_games(settled.game[scored]), settled.crps[scored]))
+    return _figure(_Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]))
 
 
 def _coverages(settled: SettledForecasts) -> Iterator[Coverage]:
@@ -254,29 +284,29 @@ def _coverages(settled: SettledForecasts) -> Iterator[Coverage]:
     order = np.argsort(settled.alpha, kind="stable")
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
     for alpha, chosen in zip(alphas, np.split(order, starts[1:]), strict=True):
-        yield _coverage(float(alpha), settled.game[chosen], settled.covered[chosen], settled.width[chosen])
+        units = _Units.of(settled.game[chosen], settled.minute[chosen])
+        yield _coverage(float(alpha), units, settled.covered[chosen], settled.width[chosen])
 
 
-def _coverage(alpha: float, game: NDArray[np.int64], covered: NDArray[np.bool_], width: Floats) -> Coverage:
-    place, counts = _games(game)
-    held = _means(place, counts, covered)
+def _coverage(alpha: float, units: _Units, covered: NDArray[np.bool_], width: Floats) -> Coverage:
+    held = units.means(covered)
     share = min(float(held.mean()), 1.0)  # a mean of ones is not always one
-    lower, upper = _wilson(share, _effective_games(held, share, len(game)))
-    return Coverage(alpha, len(counts), len(game), share, lower, upper, float(_means(place, counts, width).mean()))
+    lower, upper = _wilson(share, _effective_games(held, share, int(units.minutes.sum())))
+    return Coverage(alpha, len(held), len(covered), share, lower, upper, float(units.means(width).mean()))
 
 
-def _effective_games(held: Floats, share: float, forecasts: int) -> float:
+def _effective_games(held: Floats, share: float, minutes: int) -> float:
     """How many independent forecasts would leave a share as uncertain as the spread of the games' shares does.
 
-    Just the games where each has one forecast, and where nothing tells how games spread; never more than there are
-    forecasts.
+    Just the games where each has one minute, and where nothing tells how games spread; never more than there are
+    minutes of games.
     """
     games = float(len(held))
     if games < 2 or not 0.0 < share < 1.0:
         return games
     # Both variances have the divisor n, so that shares of 0 and 1 alone give just the games.
     spread = float(np.square(held - share).mean())
-    return min(games * share * (1.0 - share) / max(spread, 1e-12), float(forecasts))
+    return min(games * share * (1.0 - share) / max(spread, 1e-12), float(minutes))
 
 
 def _wilson(share: float, trials: float) -> tuple[float, float]:
@@ -301,8 +331,10 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
         return None
     placed = np.flatnonzero(settled.stake > 0.0)
     placed = placed[np.argsort(settled.order[placed], kind="stable")]
-    staked, profits = float(settled.stake[placed].sum()), settled.profit[placed]
-    bankroll = np.concatenate(([1.0], np.cumprod(1.0 + profits)))
+    staked, profit = float(settled.stake[placed].sum()), float(settled.profit[placed].sum())
+    _, first, game = np.unique(settled.game[placed], return_index=True, return_inverse=True)
+    profits = np.bincount(game, weights=settled.profit[placed])[np.argsort(first)]
+    bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
     spread = float(profits.std(ddof=1)) if len(profits) > 1 else 0.0
     # Of equal profits nothing but rounding can be left.
     spreads = len(profits) > 1 and bool((profits != profits[0]).any())
@@ -310,8 +342,8 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
         bets=len(placed),
         markets=int(given.sum()),
         staked=staked,
-        profit=float(profits.sum()),
-        roi=float(profits.sum()) / staked if len(placed) else None,
+        profit=profit,
+        roi=profit / staked if len(placed) else None,
         total_return=float(bankroll[-1]) - 1.0,
         sharpe=float(profits.mean()) / spread if spreads and spread > 0.0 else None,
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),

@@ -264,7 +264,7 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
         "95 % intervals held 94.6 % 92.9 to 96 % 23.1 points wide, 312 games",
         "bets 31 of 40 markets asked about",
         "return on stakes +2.5 %",
-        "bankroll −3 % staking so one after the other",
+        "bankroll −3 % staking so, game after game",
     ):
         assert row in rows, shown
     assert "few" not in shown

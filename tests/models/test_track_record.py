@@ -33,6 +33,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
     """Forecasts from what is said of each; the rest is ordinary."""
     usual = {
         "game": 0,
+        "minute": 18,
         "error": 1.0,
         "persistence_error": 2.0,
         "covered": True,
@@ -65,6 +66,31 @@ def test_a_figure_is_the_mean_over_games_of_each_games_mean() -> None:
     assert figure(card.mae).value == (2.0 + 6.0) / 2
     assert figure(card.persistence_mae).value == 2.0
     assert figure(card.mae_difference).value == 2.0
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 12), st.floats(-20.0, 20.0), st.booleans())
+def test_asking_about_a_minute_over_and_over_gives_it_no_more_weight(
+    times: int, persistence: float, covered: bool
+) -> None:
+    lucky = {"minute": 47, "error": 0.1, "brier": 0.0, "crps": 0.1, "probability": 0.99, "width": 4.0}
+    once = [
+        {"minute": 6, "error": 12.0, "brier": 0.5, "crps": 9.0, "probability": 0.7, "home_led": False},
+        {**lucky, "persistence_error": persistence, "covered": covered},
+        {"game": 1, "error": -7.0},
+    ]
+    plain, often = (scorecard(settled(*once, *[once[1]] * more)) for more in (0, times))
+    assert often.forecasts == plain.forecasts + times
+    for name in ("mae", "persistence_mae", "mae_difference", "crps", "brier"):
+        assert figure(getattr(often, name)).value == pytest.approx(figure(getattr(plain, name)).value)
+    assert often.ece == pytest.approx(plain.ece)
+    [many], [few] = often.coverage, plain.coverage
+    assert [many.coverage, many.mean_width, many.lower] == pytest.approx([few.coverage, few.mean_width, few.lower])
+
+
+def test_of_several_forecasts_of_a_minute_the_mean_counts() -> None:
+    card = scorecard(settled({"error": 2.0}, {"error": 6.0}, {"minute": 30, "error": 1.0}))
+    assert figure(card.mae).value == (4.0 + 1.0) / 2
 
 
 def test_one_game_has_no_interval() -> None:
@@ -106,13 +132,13 @@ def test_coverage_has_wilsons_interval_where_each_game_has_one_forecast() -> Non
 
 def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_spread() -> None:
     # Forecasts of a game share their fate: ten of each are worth no more than one.
-    alike = [{"game": game, "covered": game % 10 != 0} for game in range(40) for _ in range(10)]
+    alike = [{"game": game, "minute": minute, "covered": game % 10 != 0} for game in range(40) for minute in range(10)]
     [coverage] = scorecard(settled(*alike)).coverage
     expected = stats.binomtest(36, 40).proportion_ci(method="wilson")
     assert [coverage.lower, coverage.upper] == pytest.approx([expected.low, expected.high])
     assert coverage.forecasts == 400
     # Where every game has the same share, nothing tells them from forecasts that stand for themselves.
-    apart = [{"game": game, "covered": place != 0} for game in range(40) for place in range(10)]
+    apart = [{"game": game, "minute": minute, "covered": minute != 0} for game in range(40) for minute in range(10)]
     [coverage] = scorecard(settled(*apart)).coverage
     expected = stats.binomtest(360, 400).proportion_ci(method="wilson")
     assert [coverage.lower, coverage.upper] == pytest.approx([expected.low, expected.high])
@@ -208,6 +234,28 @@ def test_bets_are_added_up_and_compounded() -> None:
     assert record.total_return == pytest.approx(1.05 * 0.95 * 0.96 * 1.02 - 1.0)
     assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
     assert record.max_drawdown == pytest.approx(1.0 - 0.95 * 0.96)
+
+
+def test_bets_of_a_game_are_open_together_and_one_profit() -> None:
+    told = [(0, 0.05, 0.05), (0, 0.05, 0.04), (1, 0.05, -0.05), (1, 0.05, -0.05), (1, 0.02, 0.01), (2, 0.05, 0.03)]
+    rows = [
+        {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "order": game}
+        for place, (game, stake, profit) in enumerate(told)
+    ]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    assert (record.bets, record.markets) == (6, 6)
+    profits = [0.09, -0.09, 0.03]
+    assert record.total_return == pytest.approx(1.09 * 0.91 * 1.03 - 1.0)
+    assert record.max_drawdown == pytest.approx(0.09)
+    assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
+
+
+def test_a_bankroll_that_is_lost_stays_lost() -> None:
+    rows = [{"game": 0, "minute": minute, "stake": 0.05, "profit": -0.05, "order": 0} for minute in range(1, 31)]
+    record = scorecard(settled(*rows, {"game": 1, "stake": 0.05, "profit": 0.1, "order": 1})).market
+    assert record is not None
+    assert (record.total_return, record.max_drawdown) == (-1.0, 1.0)
 
 
 def test_a_bankroll_runs_in_the_order_of_outcomes() -> None:

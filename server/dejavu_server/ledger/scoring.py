@@ -84,6 +84,7 @@ def settled(connection: Connection, wanted: ScoreFilter) -> SettledByModel:
     game = first[order].astype(np.int64)  # one outcome a game, as of one horizon
     forecasts = SettledForecasts(
         game=game,
+        minute=joined()[order].astype(np.int64),
         error=joined()[order],
         persistence_error=joined()[order],
         covered=joined()[order].astype(np.bool_),
@@ -105,6 +106,7 @@ _COLUMNS = (
     settlements.c.model_version,
     settlements.c.forecast_sequence,
     settlements.c.first_sequence,
+    settlements.c.minute,
     settlements.c.error,
     settlements.c.persistence_error,
     type_coerce(settlements.c.covered, Integer),

@@ -107,6 +107,7 @@ def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wan
         assert settlement is not None
         assert outcome is not None
         assert (told.error[place], told.persistence_error[place]) == (settlement.error, settlement.persistence_error)
+        assert told.minute[place] == issued.forecast.elapsed_minutes
         assert (told.covered[place], told.brier[place]) == (settlement.covered, settlement.brier)
         assert told.crps[place] == pytest.approx(math.nan if settlement.crps is None else settlement.crps, nan_ok=True)
         assert (told.alpha[place], told.probability[place]) == (

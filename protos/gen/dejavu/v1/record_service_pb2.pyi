@@ -469,7 +469,7 @@ class CoverageFigure(_message.Message):
     forecasts: _builtins.int
     """Forecasts."""
     coverage: _builtins.float
-    """The share that held: of each game's forecasts, then of games."""
+    """The share that held: of a minute's forecasts, then of a game's minutes, then of games."""
     lower: _builtins.float
     """Lower end of its 95 % interval (Wilson 1927; with the games' spread where they have several forecasts)."""
     upper: _builtins.float
@@ -497,7 +497,9 @@ Global___CoverageFigure: _TypeAlias = CoverageFigure  # noqa: Y015
 
 @_typing.final
 class MarketRecord(_message.Message):
-    """How bets came out that followed the stakes told with markets, one a forecast, in order of their outcomes."""
+    """How bets came out that followed the stakes told with markets, one a forecast, game by game in order of their outcomes.
+    Each stakes its share of the bankroll as it was before the game: the bets of a game are open together, and share its fate.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -520,10 +522,10 @@ class MarketRecord(_message.Message):
     roi: _builtins.float
     """profit / staked. Absent without a stake."""
     total_return: _builtins.float
-    """By how much a bankroll grows that stakes these shares of itself one after the other: end / start − 1."""
+    """By how much a bankroll grows that stakes these shares of itself, game after game: end / start − 1; −1 once all is lost."""
     sharpe: _builtins.float
-    """Mean profit of a bet over its standard deviation (Sharpe 1994), as shares of the bankroll, a bet being the period.
-    Absent with fewer than two bets or without any spread.
+    """Mean profit of a game over its standard deviation (Sharpe 1994), as shares of the bankroll, a game with bets being the
+    period. Absent with fewer than two or without any spread.
     """
     max_drawdown: _builtins.float
     """The largest fall of that bankroll from a peak, as a share of the peak."""
@@ -556,7 +558,9 @@ Global___MarketRecord: _TypeAlias = MarketRecord  # noqa: Y015
 
 @_typing.final
 class Scorecard(_message.Message):
-    """How forecasts fared. Figures are means over games of each game's mean."""
+    """How forecasts fared. Figures are means over games of each game's mean, within which each minute counts alike: several
+    forecasts of one minute, by other alphas or margins, count as their mean.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -575,8 +579,8 @@ class Scorecard(_message.Message):
     forecasts: _builtins.int
     """Forecasts of them."""
     ece: _builtins.float
-    """Expected calibration error of that probability, 20 equal bins (Naeini et al. 2015), every forecast weighing as its
-    game does: 1 over the forecasts of the game.
+    """Expected calibration error of that probability, 20 equal bins (Naeini et al. 2015), every forecast weighing 1 over the
+    minutes of its game that have one, and over the forecasts of its minute.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:

@@ -215,8 +215,10 @@ async def _still_answers(run: Run) -> None:
     """Asks as a stranger would, over connections that nobody has used before."""
     for number in range(CONNECTIONS):
         asked = case(run.seed, number)
-        body = valid(asked.rng, PREDICT, "").SerializeToString()
-        plain = Case(number, PREDICT, body, Manner.PATIENT, 0.0, 1, asked.rng)
+        request = valid(asked.rng, PREDICT, "")
+        assert isinstance(request, pb.PredictRequest)
+        request.game_id = f"99001{number:05d}"  # of which no message has reported an outcome
+        plain = Case(number, PREDICT, request.SerializeToString(), Manner.PATIENT, 0.0, 1, asked.rng)
         async with dialled(run.address) as channel:
             outcome = await _call(run, channel, plain)
             if outcome.code != "OK":

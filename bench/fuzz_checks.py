@@ -13,6 +13,7 @@ from bench.fuzz_messages import (
     NO_METHOD,
     NO_SERVICE,
     PREDICT,
+    RECORD,
     REFLECTION,
     RISK,
     STREAM,
@@ -25,6 +26,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
+from bench import fuzz_record
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 
@@ -119,6 +121,10 @@ def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
         yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
     elif rpc is RISK:
         yield from _risk_faults(pb.AssessRiskResponse.FromString(response))
+    elif rpc in RECORD:
+        yield from fuzz_record.faults(asked, response)
+        for forecast in fuzz_record.forecasts(asked, response):
+            yield from _forecast_faults(forecast)
     else:
         yield from _other_faults(rpc, response)
 

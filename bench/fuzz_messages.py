@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from bench import fuzz_record
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
@@ -50,13 +51,18 @@ REFLECTION = Rpc(
     reflection_pb2.ServerReflectionRequest,
     streams=True,
 )
+RECORD = {
+    Rpc(name, f"/dejavu.v1.RecordService/{method.path}", method.request): method
+    for name, method in fuzz_record.METHODS.items()
+}
 NO_METHOD = Rpc("(none)", "/dejavu.v1.PredictionService/Foretell", pb.PredictRequest)
 NO_SERVICE = Rpc("(none)", "/dejavu.v9.Oracle/Predict", pb.PredictRequest)
 
 SHARES = {
-    PREDICT: 48,
-    BATCH: 16,
-    STREAM: 12,
+    PREDICT: 40,
+    BATCH: 12,
+    STREAM: 10,
+    **dict.fromkeys(RECORD, 3),
     RISK: 4,
     MODELS: 4,
     CHECK: 4,
@@ -128,6 +134,8 @@ def case(seed: int, number: int, token: str = "") -> Case:
 
 def valid(rng: random.Random, rpc: Rpc, token: str) -> Message:
     """A request that the server should answer."""
+    if rpc in RECORD:
+        return RECORD[rpc].valid(rng, GAMES)
     return _VALID.get(rpc, _predict)(rng, token)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from bench.fuzz_checks import wrong_with_answer
-from bench.fuzz_messages import BATCH, MANNERS, PREDICT, RISK, SHARES, STREAM, Case, Manner, case
+from bench.fuzz_messages import BATCH, MANNERS, PREDICT, RECORD, RISK, SHARES, STREAM, Case, Manner, case
 from google.protobuf.message import DecodeError
 from tests.support.every_minute import EveryMinuteForecaster
 from tests.support.servers import running_worker
 
 from bench import fuzz
-from dejavu.v1 import forecast_pb2, market_pb2
+from dejavu.v1 import forecast_pb2, market_pb2, record_pb2, record_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
@@ -58,6 +58,7 @@ def test_five_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.Cap
     assert sum(codes.values()) == 5000
     assert codes["Predict OK"] > 500
     assert codes["Predict INVALID_ARGUMENT"] > 500
+    assert all(codes[f"{rpc.name} OK"] > 20 for rpc in RECORD)
 
 
 @pytest.mark.nightly
@@ -193,3 +194,81 @@ def test_a_risk_that_cannot_be_is_found(change: dict[str, Any]) -> None:
     for fields, found in ((sound, False), ({**sound, **change}, True)):
         response = pb.AssessRiskResponse(**fields)
         assert bool(wrong_with_answer(RISK, b"", response.SerializeToString())) == found
+
+
+GAME = "9900000001"
+OUTCOME: dict[str, Any] = {"game_id": GAME, "horizon": HORIZON_HALFTIME, "differential": 3, "sequence": 7}
+SETTLEMENT: dict[str, Any] = {"error": -2.0, "brier": 0.25, "crps": 1.0}
+FIGURE: dict[str, Any] = {"value": 2.0, "lower": 1.0, "upper": 3.0}
+CARD: dict[str, Any] = {"games": 2, "forecasts": 3, "mae": FIGURE, "ece": 0.1}
+
+
+# As untyped, so that messages within messages may be given by their fields.
+rb: Any = record_service_pb2
+recorded_prediction: Any = record_pb2.RecordedPrediction
+
+
+def recorded(**changes: Any) -> Any:
+    fields = {"outcome": OUTCOME, "settlement": SETTLEMENT, "superseded": False} | changes
+    return recorded_prediction(forecast={**SOUND, "game_id": GAME, "sequence": 5}, **fields)
+
+
+def listed(*told: Any) -> Any:
+    return rb.ListPredictionsResponse(predictions=told)
+
+
+def scored(**changes: Any) -> Any:
+    return rb.GetScorecardResponse(scorecard={**CARD, **changes})
+
+
+def ranked(*values: float) -> Any:
+    return rb.GetLeaderboardResponse(rows=[{"value": value, "scorecard": CARD} for value in values])
+
+
+def reported(**changes: Any) -> Any:
+    return rb.ReportOutcomeResponse(outcome={**OUTCOME, **changes})
+
+
+def proven(**changes: Any) -> Any:
+    sound = {"hash": bytes(32), "public_key": bytes(32), "signature": bytes(64)}
+    return rb.GetCheckpointResponse(checkpoint={**sound, **changes})
+
+
+def got(*revisions: Any) -> Any:
+    return rb.GetPredictionResponse(prediction=recorded(), revisions=revisions)
+
+
+IMPOSSIBLE = {
+    "Report": (reported(), [reported(differential=4), reported(horizon=0), reported(sequence=0)]),
+    "GetPrediction": (got(), [got(recorded()), got(recorded(superseded=True))]),
+    "List": (
+        listed(recorded()),
+        [
+            listed(recorded(), recorded()),
+            listed(recorded(settlement=None)),
+            listed(recorded(settlement={**SETTLEMENT, "brier": 1.5})),
+            listed(recorded(settlement={**SETTLEMENT, "error": 2.0})),
+            listed(recorded(settlement={**SETTLEMENT, "crps": math.nan})),
+        ],
+    ),
+    "Scorecard": (
+        scored(),
+        [scored(games=4), scored(ece=math.nan), scored(mae={**FIGURE, "upper": 1.5}), scored(crps={"lower": math.nan})],
+    ),
+    "Leaderboard": (ranked(1.0, 2.0), [ranked(2.0, 1.0), ranked(2.0, math.nan)]),
+    "Checkpoint": (proven(), [proven(signature=b""), proven(hash=bytes(31))]),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_answer_of_the_record_that_cannot_be_is_found(name: str) -> None:
+    [rpc] = [rpc for rpc in RECORD if rpc.name == name]
+    asked: Any = rpc.request()
+    if name in {"Report", "GetPrediction", "List"}:
+        asked.game_id = GAME
+    if name == "Report":
+        asked.differential = 3
+    sound, others = IMPOSSIBLE[name]
+    assert not wrong_with_answer(rpc, asked.SerializeToString(), sound.SerializeToString())
+    for other in others:
+        assert wrong_with_answer(rpc, asked.SerializeToString(), other.SerializeToString()), other

@@ -77,6 +77,16 @@ def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -
     assert carried.width["static"][-1] == pytest.approx(due, abs=1e-3)
 
 
+def test_what_chance_does_to_a_month_is_what_it_does_to_the_mean_of_its_games(narrow: FoldScores) -> None:
+    lived = live_through(narrow, "carried")
+    *_, off, _ = tables([live_through(narrow, "frozen"), lived])
+    months, counts = np.unique(lived.month, return_counts=True)
+    by_game = [lived.covered["static"][lived.month == month, :, 0].mean(axis=1) for month in months[counts >= 100]]
+    assert by_game
+    due = np.sqrt(np.mean([held.std(ddof=1) ** 2 / len(held) for held in by_game]))
+    assert off.rows[-1][1] == f"{100 * due:.1f} %"
+
+
 def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
     lived = [live_through(narrow, ratings) for ratings in ("frozen", "carried")]
     frozen, carried, off, months = tables(lived)
@@ -85,6 +95,6 @@ def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
         ("all", "static", "500"), ("", "aci", ""), ("", "pid", ""),
     ]  # fmt: skip
     assert [row[1:] for row in carried.rows[:3]] == [row[1:] for row in carried.rows[3:]]
-    assert [row[0] for row in off.rows] == ["static", "aci", "pid"]
+    assert [row[0] for row in off.rows] == ["static", "aci", "pid", "by chance alone"]
     assert sum(int(row[2]) for row in months.rows if row[2]) == 500
     assert all(len(row) == len(months.header) for row in months.rows)

@@ -210,7 +210,11 @@ def tables(lived: Sequence[Lived]) -> Iterator[Table]:
 
 
 def _unsteadiness(held: tuple[str, ...], months: Sequence[tuple[Lived, NDArray[np.bool_]]]) -> Table:
-    """How far the coverage of a month lies from what was promised: the root of the mean square over months."""
+    """How far the coverage of a month lies from what was promised: the root of the mean square over months.
+
+    Beside it what chance brings alone: how far months would lie if the games of each were drawn anew from those that it
+    had, and intervals held on average as promised. Who lies nearer has steered, not foretold.
+    """
     promised = 1 - np.array(ALPHAS)
     rows = []
     for arm in ARMS:
@@ -219,6 +223,9 @@ def _unsteadiness(held: tuple[str, ...], months: Sequence[tuple[Lived, NDArray[n
             np.sqrt(np.square(found.reshape(-1, len(ALPHAS)) - promised).mean(axis=0)) if months else promised * np.nan
         )
         rows.append((arm, *(f"{100 * each:.1f} %" for each in off)))
+    by_game = [lived.covered[STATIC][which].mean(axis=1) for lived, which in months]
+    chance = [held_by.var(axis=0, ddof=1) / len(held_by) for held_by in by_game] or [promised * np.nan]
+    rows.append(("by chance alone", *(f"{100 * each:.1f} %" for each in np.sqrt(np.mean(chance, axis=0)))))
     return Table(
         "How far a month lies from what was promised, ratings carried",
         ("intervals", *held),

@@ -89,7 +89,9 @@ def test_a_status_says_whether_to_ask_again(
     [
         ("7", 7.0, 7.0),
         (" 0 ", 0.0, 0.0),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000.0, 3600.0),
+        pytest.param(
+            format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000.0, 3600.0, id="in an hour"
+        ),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0, 0.0),
     ],
 )

@@ -109,7 +109,8 @@ class RecordServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetLeaderboard(self, request, context):
-        """The model versions by a figure; those with too few games are left out.
+        """The model versions by a figure; those with too few games are left out. Each is held to the games and minutes that it
+        was asked about: ranks compare models only where those were the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

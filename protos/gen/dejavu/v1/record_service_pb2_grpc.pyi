@@ -49,7 +49,9 @@ class RecordServiceStub:
     GetScorecard: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetScorecardRequest, _record_service_pb2.GetScorecardResponse]
     """How settled forecasts fared, beside persistence on the same games."""
     GetLeaderboard: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetLeaderboardRequest, _record_service_pb2.GetLeaderboardResponse]
-    """The model versions by a figure; those with too few games are left out."""
+    """The model versions by a figure; those with too few games are left out. Each is held to the games and minutes that it
+    was asked about: ranks compare models only where those were the same.
+    """
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetCheckpointRequest, _record_service_pb2.GetCheckpointResponse]
     """The signed head of the ledger."""
 
@@ -74,7 +76,9 @@ class RecordServiceAsyncStub(RecordServiceStub):
     GetScorecard: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetScorecardRequest, _record_service_pb2.GetScorecardResponse]  # type: ignore[assignment]
     """How settled forecasts fared, beside persistence on the same games."""
     GetLeaderboard: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetLeaderboardRequest, _record_service_pb2.GetLeaderboardResponse]  # type: ignore[assignment]
-    """The model versions by a figure; those with too few games are left out."""
+    """The model versions by a figure; those with too few games are left out. Each is held to the games and minutes that it
+    was asked about: ranks compare models only where those were the same.
+    """
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetCheckpointRequest, _record_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """The signed head of the ledger."""
 
@@ -126,7 +130,9 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _record_service_pb2.GetLeaderboardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_record_service_pb2.GetLeaderboardResponse, _abc.Awaitable[_record_service_pb2.GetLeaderboardResponse]]:
-        """The model versions by a figure; those with too few games are left out."""
+        """The model versions by a figure; those with too few games are left out. Each is held to the games and minutes that it
+        was asked about: ranks compare models only where those were the same.
+        """
 
     @_abc_1.abstractmethod
     def GetCheckpoint(

@@ -24,13 +24,10 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.learning import CarriedRatings, Lessons, Result
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_server.ledger import store, taught
-from dejavu_server.ledger.taught import TaughtGame
+from dejavu_server.ledger.taught import INTERVALS, TaughtGame
 from dejavu_server.trouble import Trouble
 
 _T = TypeVar("_T")
-
-INTERVALS: Final = "intervals"
-"""The part of the snapshots that holds the state of the intervals."""
 
 SNAPSHOT_EVERY: Final = 50
 """Outcomes between two points to go back to."""
@@ -156,7 +153,7 @@ class Learned:
 
     def read(self, connection: Connection) -> list[Point[AdaptiveState]]:
         """Learns what is new; returns points of the intervals worth a snapshot."""
-        with taught.one_moment(connection):
+        with store.one_moment(connection):
             newest = taught.newest(connection)
             if newest == self.sequence:
                 return []

@@ -21,10 +21,10 @@ from dejavu_models.learning import CarriedRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_server import learner
-from dejavu_server.learner import INTERVALS, SNAPSHOT_EVERY, Learned
+from dejavu_server.learner import SNAPSHOT_EVERY, Learned
 from dejavu_server.ledger import Ledger, taught
 from dejavu_server.ledger.schema import snapshots
-from dejavu_server.ledger.taught import TaughtGame
+from dejavu_server.ledger.taught import INTERVALS, TaughtGame
 from dejavu_server.records import ReportedOutcome
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger import Ledger, taught
 from dejavu_server.ledger.checkpoints import Signer
 from dejavu_server.ledger.signing_key import key_path
-from dejavu_server.ledger.verification import INTERVALS
+from dejavu_server.ledger.taught import INTERVALS
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
 NOW = datetime(2024, 1, 15, 1, 30, 0, 123456, tzinfo=UTC)

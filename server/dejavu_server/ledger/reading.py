@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, exists, select
 
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical
+from dejavu_server.ledger import canonical, store
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.schema import entries, forecasts, markets, outcomes, settlements
 from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
@@ -71,7 +71,7 @@ def latest(
     """
     parameters = {"game": game_id, "horizon": horizon.value, "minute": minute, "model": model_version}
     statement = _latest(minute is not None, model_version != "")
-    with snapshot(connection):
+    with store.one_moment(connection):
         row = connection.execute(statement, parameters).one_or_none()
         if row is None:
             raise UnknownGame(game_id)
@@ -93,19 +93,6 @@ def at(connection: Connection, sequences: Sequence[int]) -> list[RecordedForecas
     texts = _texts(connection, sorted(told - {None}))
     with _damage():
         return [_recorded(rows[sequence], texts) for sequence in sequences if sequence in rows]
-
-
-@contextmanager
-def snapshot(connection: Connection) -> Iterator[None]:
-    """While in it, all statements see one state of the ledger.
-
-    To be left soon: meanwhile the write-ahead log only grows.
-    """
-    connection.exec_driver_sql("BEGIN")
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql("ROLLBACK")
 
 
 @cache

@@ -198,6 +198,22 @@ def check_structure(connection: Connection) -> None:
         raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
 
 
+@contextmanager
+def one_moment(connection: Connection) -> Iterator[None]:
+    """While in it, all statements see one state of the ledger.
+
+    To be left soon: meanwhile the write-ahead log only grows.
+    """
+    connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        # After some failures there is no connection, or no transaction, any more; it is they that are to be told of.
+        its = None if connection.invalidated else connection.connection.dbapi_connection
+        if its is not None and its.in_transaction:
+            connection.exec_driver_sql("ROLLBACK")
+
+
 def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
     """The first `limit` forecasts and outcomes after a place, in order."""
     found = connection.execute(_AFTER, {"after": sequence, "limit": limit})

@@ -7,7 +7,6 @@ whoever has read as far has learned the same. Games of replays teach nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -22,6 +21,9 @@ from dejavu_server.ledger.schema import forecasts, outcomes, settlements, snapsh
 
 PAGE = 200
 """How many outcomes are read at once."""
+
+INTERVALS = "intervals"
+"""The part of the snapshots that holds the state of the intervals; there is no other."""
 
 GIVEN_MARGIN = "null]"
 """How the key of a forecast ends that no pregame_margin was given with (see canonical.draft)."""
@@ -47,16 +49,6 @@ class TaughtGame:
     away_team: str
     day: date
     lessons: tuple[Lesson, ...]
-
-
-@contextmanager
-def one_moment(connection: Connection) -> Iterator[None]:
-    """All reads of a block see the ledger as it is at the first of them."""
-    connection.exec_driver_sql("BEGIN")
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql("COMMIT")
 
 
 def newest(connection: Connection) -> int:

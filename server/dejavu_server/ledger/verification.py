@@ -23,16 +23,13 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, text
 
 from dejavu_models.adaptive import AdaptiveState
-from dejavu_server.ledger import canonical, checkpoints, entry_checks, schema, taught
+from dejavu_server.ledger import canonical, checkpoints, entry_checks, schema, store, taught
 from dejavu_server.ledger.entry_checks import Walk, raw
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
 from dejavu_server.ledger.offline import reading_ledger
 from dejavu_server.ledger.schema import entries, ledger, snapshots
 from dejavu_server.ledger.store import Identity
 from dejavu_server.records import Checkpoint
-
-INTERVALS = "intervals"
-"""The part of the snapshots that holds the state of the intervals; there is no other."""
 
 
 class InvalidCheckpoint(LedgerError):
@@ -242,10 +239,10 @@ def _read_checkpoint(row: RowMapping, identity: Identity) -> Checkpoint:
 
 def _check_snapshots(connection: Connection) -> int:
     """Folds the outcomes anew, and holds each snapshot against the state at its place; returns how many there are."""
-    with taught.one_moment(connection):
+    with store.one_moment(connection):
         kept: dict[int, bytes] = {}
         for row in connection.execute(select(*raw(snapshots, "its"))).mappings():
-            if row["its_part"] != INTERVALS or not isinstance(row["its_sequence"], int):
+            if row["its_part"] != taught.INTERVALS or not isinstance(row["its_sequence"], int):
                 raise LedgerCorrupt(f"there is a snapshot of something unknown: {row['its_part']!r}")
             kept[row["its_sequence"]] = row["its_state"]
         if not kept:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.support.ledger_faults import damaged_pages
 from tests.support.record_book import RecordBook, forecast, new_book, with_market
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import LedgerCorrupt, reading
+from dejavu_server.ledger import LedgerCorrupt, engine, reading, store
+from dejavu_server.ledger.errors import database_errors
 from dejavu_server.ledger.reading import RecordedGame, UnknownGame
 from dejavu_server.records import IssuedForecast
 
@@ -142,6 +145,17 @@ def test_an_entry_that_cannot_be_read_is_told_as_damage(book: RecordBook) -> Non
         latest(book)
 
 
+def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path) -> None:
+    with new_book(tmp_path) as book:
+        recorded(book, forecast(GAME))
+    damaged_pages(tmp_path / "ledger.db")
+    opened = engine.reading(tmp_path / "ledger.db")
+    with pytest.raises(LedgerCorrupt, match="not a sound SQLite database"), database_errors():
+        with opened.connect() as connection:
+            reading.latest(connection, GAME, Horizon.FINAL, None, "")
+    opened.dispose()
+
+
 def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBook) -> None:
     recorded(book, forecast(GAME))
 
@@ -149,7 +163,7 @@ def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBo
         from sqlalchemy import Connection
 
         assert isinstance(connection, Connection)
-        with reading.snapshot(connection):
+        with store.one_moment(connection):
             first = len(reading.at(connection, [1, 2]))
             recorded(book, forecast(GAME, minute=20))
             return first, len(reading.at(connection, [1, 2]))

@@ -150,9 +150,9 @@ def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path
         recorded(book, forecast(GAME))
     damaged_pages(tmp_path / "ledger.db")
     opened = engine.reading(tmp_path / "ledger.db")
-    with pytest.raises(LedgerCorrupt, match="not a sound SQLite database"), database_errors():
-        with opened.connect() as connection:
-            reading.latest(connection, GAME, Horizon.FINAL, None, "")
+    unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
+    with unsound, database_errors(), opened.connect() as connection:
+        reading.latest(connection, GAME, Horizon.FINAL, None, "")
     opened.dispose()
 
 

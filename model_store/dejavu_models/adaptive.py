@@ -8,8 +8,8 @@ that intervals stay nested. States are a pure function of the scores in their or
 *Adaptive conformal inference* moves the miscoverage that is asked for by STEP × (target − miss) (Gibbs & Candès,
 Adaptive conformal inference under distribution shift, NeurIPS 2021). *Conformal PID control* moves the score itself, by
 a share of the largest recent score, and adds a saturating integral of the misses (Angelopoulos, Candès & Tibshirani,
-Conformal PID control for time series prediction, NeurIPS 2023; without their forecast of scores). How large its steps
-are the scores themselves tell.
+Conformal PID control for time series prediction, NeurIPS 2023; without their forecast of scores). Its steps follow the
+scale of the scores; which share of that they are was chosen (docs/adaptive.md).
 """
 
 from __future__ import annotations

@@ -141,19 +141,26 @@ class ConformalScores:
         """
         if -self._reach <= score <= self._reach:
             return self.quantile(_NORMAL.cdf(score))
-        return self._beyond(abs(score), lower=score < 0)
+        lower, median, upper = self._ends
+        end = lower if score < 0 else upper
+        return median + (end - median) * (abs(score) / self._reach if self._reach else 1.0)
 
-    def _beyond(self, reach: float, *, lower: bool) -> float:
+    @cached_property
+    def _ends(self) -> tuple[float, float, float]:
+        """The quantiles at the level beyond which places go on in proportion, and the median between them."""
         rank = self._rank(self._tail)
-        end, median = float(self.residuals[rank - 1 if lower else -rank]), self.quantile(0.5)
-        return median + (end - median) * (reach / self._reach if self._reach else 1.0)
+        return float(self.residuals[rank - 1]), self.quantile(0.5), float(self.residuals[-rank])
 
     def at_all(self, places: Places) -> Floats:
         """As `at`, for many scores, (n,), none of them 0."""
         ranks = np.maximum(1, ((self.games + 1) * places.tails + _ROUNDING).astype(np.int64))
         values: Floats = self.residuals[np.where(places.lower, ranks - 1, -ranks)]
-        for place in (np.abs(places.scores) > self._reach).nonzero()[0].tolist():
-            values[place] = self._beyond(abs(float(places.scores[place])), lower=bool(places.lower[place]))
+        sizes = np.abs(places.scores)
+        beyond = sizes > self._reach
+        if beyond.any() and self._reach:
+            lower, median, upper = self._ends
+            ends = np.where(places.lower[beyond], lower, upper)
+            values[beyond] = median + (ends - median) * (sizes[beyond] / self._reach)
         return values
 
     @cached_property

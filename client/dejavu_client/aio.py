@@ -314,11 +314,13 @@ class AsyncDejavuClient:
         """
         return self._caller.pages(predictions_request(page_size, **conditions), timeout)
 
-    async def get_scorecard(self, *, timeout: float | None = None, **scope: Unpack[ModelScope]) -> Scorecard:
+    async def get_scorecard(
+        self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
+    ) -> Scorecard:
         """How settled forecasts fared, beside persistence on the same games.
 
         Args:
-            timeout: deadline of this call, in seconds; None for the client's.
+            timeout: deadline of this call, in seconds, longer than of others; None for the client's.
             scope: what counts: model_version, horizon, from_date, to_date, min_minutes, max_minutes, include_replays;
                 see `record_requests.ModelScope`.
         """
@@ -332,7 +334,7 @@ class AsyncDejavuClient:
         *,
         metric: LeaderboardMetric.ValueType = LEADERBOARD_METRIC_CRPS,
         min_games: int = 0,
-        timeout: float | None = None,
+        timeout: float | None = config.SCORES_TIMEOUT,
         **scope: Unpack[Scope],
     ) -> GetLeaderboardResponse:
         """The model versions with enough games, best first.
@@ -340,7 +342,7 @@ class AsyncDejavuClient:
         Args:
             metric: what to order by.
             min_games: the fewest games of a version that is listed; 0 for the server's default, 100.
-            timeout: deadline of this call, in seconds; None for the client's.
+            timeout: deadline of this call, in seconds, longer than of others; None for the client's.
             scope: what counts, as of `get_scorecard`, but for the model_version.
         """
         request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games)

@@ -14,7 +14,7 @@ from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_MAE,
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
 )
-from dejavu_client.cli_options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli_options import DEFAULT_TARGET, Json, Target, Timeout, connect
 from dejavu_client.cli_predict import HORIZONS, HorizonName
 from dejavu_client.cli_record_options import (
     Csv,
@@ -30,6 +30,7 @@ from dejavu_client.cli_record_options import (
     one_form,
     written,
 )
+from dejavu_client.config import SCORES_TIMEOUT
 from dejavu_client.export import write_csv, write_parquet
 from dejavu_client.record_columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.record_requests import ModelScope, Scope, score_filter
@@ -77,7 +78,7 @@ def scorecard(
     model: Model = "",
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
+    timeout: Timeout = SCORES_TIMEOUT,
     as_json: Json = False,
     csv: Csv = None,
     parquet: Parquet = None,
@@ -96,7 +97,7 @@ def scorecard(
         include_replays=replays,
     )
     with connect(target, timeout) as client:
-        card = client.get_scorecard(**scope)
+        card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
     if csv is not None:
         written(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, figure_rows(counted, card)))
@@ -126,7 +127,7 @@ def leaderboard(
     max_minute: MaxMinute = None,
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
-    timeout: Timeout = DEFAULT_TIMEOUT,
+    timeout: Timeout = SCORES_TIMEOUT,
     as_json: Json = False,
     csv: Csv = None,
     parquet: Parquet = None,
@@ -144,7 +145,7 @@ def leaderboard(
         include_replays=replays,
     )
     with connect(target, timeout) as client:
-        board = client.get_leaderboard(metric=METRICS[metric], min_games=min_games, **scope)
+        board = client.get_leaderboard(metric=METRICS[metric], min_games=min_games, timeout=timeout, **scope)
     counted = score_filter(**scope)
     rows = leaderboard_rows(counted, board.rows)
     if csv is not None:

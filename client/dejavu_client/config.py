@@ -4,6 +4,7 @@
 |------------|-----------------|--------------------------------------------------------------------------------------|
 | target     | 127.0.0.1:50051 | address of the server, as gRPC writes it                                              |
 | timeout    | 3 s             | deadline of a call, its retries included; not of a stream                             |
+|            | 60 s            | … of GetScorecard and GetLeaderboard, unless the call says otherwise                  |
 | channels   | 4               | connections; each lands on one worker of the server, and the pool sees to it that all |
 |            |                 | workers are reached, or as many as there are connections                              |
 | silence    | 60 s            | a stream without any message, heartbeats included, for so long is taken to be dead    |
@@ -26,6 +27,8 @@ from importlib.resources import files
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = 3.0
+SCORES_TIMEOUT = 60.0
+"""Deadline of a scorecard: some seconds a million settled forecasts, and one after the other."""
 DEFAULT_CHANNELS = 4
 DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2

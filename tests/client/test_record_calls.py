@@ -219,3 +219,16 @@ def test_what_a_market_leaves_to_the_server_is_not_sent() -> None:
     asked = market(0, 2, 2)
     assert not asked.HasField("bankroll")
     assert not asked.HasField("confidence_threshold")
+
+
+async def test_scores_are_waited_for_longer_than_other_answers_unless_told_otherwise(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    client = connect(timeout=5.0)
+    for method in ("get_scorecard", "get_leaderboard"):
+        await client.call(method)
+        assert server.next_call().time_remaining == pytest.approx(60.0, abs=0.5)
+        await client.call(method, timeout=2.0)
+        assert server.next_call().time_remaining == pytest.approx(2.0, abs=0.5)
+        await client.call(method, timeout=None)
+        assert server.next_call().time_remaining == pytest.approx(5.0, abs=0.5)

@@ -37,7 +37,7 @@ class TaughtGame:
         place: the sequence of its first report.
         differential: home − away, in points.
         home_team, away_team: NBA codes; empty where not told.
-        day: local date of the game.
+        day: local date of the game, by its first report: a correction may come weeks later.
         lessons: how the forecasts fared that are learned from: at most one of each model version and stage.
     """
 
@@ -91,7 +91,7 @@ def taught_after(connection: Connection, place: int, *, lessons: bool = True) ->
                 differential=row.differential,
                 home_team=row.home_team,
                 away_team=row.away_team,
-                day=date.fromordinal(row.day),
+                day=date.fromordinal(row.first_day),
                 lessons=learned.get(row.first_sequence, ()),
             )
         place = last
@@ -165,8 +165,11 @@ _FIRST_PLACES = (
     .limit(bindparam("limit"))
 )
 
+_first = outcomes.alias("first")
+
 _OUTCOMES = (
-    select(outcomes)
+    select(outcomes, _first.c.day.label("first_day"))
+    .join(_first, _first.c.sequence == outcomes.c.first_sequence)
     .where(
         outcomes.c.first_sequence.in_(_FIRST_PLACES),
         outcomes.c.revision

@@ -151,7 +151,9 @@ class Signer:
         if not await self._ledger.read(partial(_moved, since_us=self._recent_us())):
             return None
         key = await self._key()
-        return await self._ledger.write(partial(self._keep_now, key))
+        kept = await self._ledger.write(partial(self._keep_now, key))
+        self._trouble.succeeded()
+        return kept
 
     def _keep_now(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
         # Asked again, with the write lock: another worker may have been quicker.

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
+from structlog.testing import capture_logs
 from tests.support.clock import SteppedClock
 from tests.support.issued import game, issued
 
@@ -156,6 +157,37 @@ async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told
     await mine.close()
     await mine.close()
     assert await kept(ledger) == [1]
+
+
+async def test_a_fault_that_is_over_is_told_to_be_over(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_server.trouble.SETTLED_SECONDS", 0.0)
+    await ledger.commit([issued(game(1))])
+    written = asyncio.Event()
+
+    class Faulty:
+        faults = 1
+
+        async def read(self, function: Callable[[Connection], T]) -> T:
+            return await ledger.read(function)
+
+        async def write(self, function: Callable[[Connection], T]) -> T:
+            if self.faults:
+                self.faults -= 1
+                raise ZeroDivisionError
+            answer = await ledger.write(function)
+            asyncio.get_running_loop().call_soon(written.set)
+            return answer
+
+    with capture_logs() as log:
+        mine = Signer(Faulty(), tmp_path / "key.pem", seconds=0.01, clock=SteppedClock())
+        mine.start()
+        async with asyncio.timeout(10):
+            await written.wait()
+        await mine.close()
+    told = [entry["event"] for entry in log]
+    assert [event for event in told if event != "signing_key_made"] == ["signing_failing", "signing_recovered"]
 
 
 async def test_without_a_usable_key_checkpoints_are_refused_until_it_is_mended(ledger: Ledger, tmp_path: Path) -> None:

@@ -74,11 +74,12 @@ release-image: install  ## write the contract as it is released, for those to co
 	rm -f protos/released/v*.binpb
 	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
 
-# Most tests wait for processes of their own, so two at a time take half as long, on two cores too.
+# Most tests wait for processes of their own, so three at a time take less than half as long, on two cores too. In the
+# order of the folders: what has few tests and long ones would come last otherwise, when nobody is left to share it.
 # Node is no part of what the project needs: without it, or without npm's registry, its tests say that they skip. CI has it.
 test: install test-protobuf6  ## all tests but the long ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node || test "$(DEJAVU_CI)" != 1
-	$(BIN)/pytest -p no:randomly -n 2 --dist loadfile
+	$(BIN)/pytest -p no:randomly -n 3 --dist loadfile --no-loadscope-reorder
 
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract

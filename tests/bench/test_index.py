@@ -145,6 +145,7 @@ def test_what_cannot_be_measured_is_refused_by_name(
 
 
 @pytest.mark.real_data
+@pytest.mark.nightly
 def test_real_games_are_measured_too(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--sizes", "3000", "--minutes", "18", "--rounds", "1", "--queries", "100")
     code, rows, _ = course(capsys, "--data", str(data_dir), *options)

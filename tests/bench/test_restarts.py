@@ -7,6 +7,7 @@ from bench.restarts import Result, main
 from tests.support.rounds import rounds
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_nobody_who_calls_or_follows_is_harmed_by_a_rolling_restart_or_a_drain() -> None:
     result = rounds(main, Result, "--rounds", "5", "--publishers", "4", "--subscribers", "10")

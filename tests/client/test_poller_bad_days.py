@@ -88,6 +88,7 @@ async def test_a_hundred_simulated_evenings_with_all_faults_end_as_good_ones(see
 
 
 @pytest.mark.real_data
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file(seed: int, data_dir: Path) -> None:
     games, _ = recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2023, 3, 1))

@@ -91,6 +91,7 @@ async def both_evenings(games: Sequence[PlayedGame], seed: int, folder: Path) ->
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.nightly
 async def test_an_evening_with_faults_ends_with_the_same_final_forecasts_as_one_without(tmp_path: Path) -> None:
     first, *others = simulated_evening(random.Random(5), 3)
     await both_evenings([into_overtime(first), *others], 10, tmp_path)

@@ -171,6 +171,7 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
         assert server.stop() == 0
 
 
+@pytest.mark.nightly
 def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, workers=1) as server:
         assert server.address
@@ -209,7 +210,13 @@ def test_a_server_stopped_in_the_middle_of_a_round_drains_everything(tmp_path: P
     assert server.other_lines == []
 
 
-@pytest.mark.parametrize("slot", ["0-", "1-"], ids=["while its successor starts", "before its turn"])
+@pytest.mark.parametrize(
+    "slot",
+    [
+        pytest.param("0-", id="while its successor starts"),
+        pytest.param("1-", id="before its turn", marks=pytest.mark.nightly),
+    ],
+)
 async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_same(
     tmp_path: Path, old: str, slot: str
 ) -> None:
@@ -245,7 +252,7 @@ async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_t
     assert events(server).count("models_differ") == 1
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("kind", [pytest.param("sync", marks=pytest.mark.nightly), "async"])
 async def test_a_client_reaches_every_successor_and_then_dials_no_more(tmp_path: Path, old: str, kind: str) -> None:
     """While the old and the new serve side by side, answers come from more workers than the server says it has."""
     with server_in(tmp_path) as server:

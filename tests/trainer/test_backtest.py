@@ -95,7 +95,8 @@ def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_
     assert np.abs(fold.margins[~first] - fold.frozen_margins[~first]).max() > 1
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path, tmp_path: Path, jobs: int) -> None:
     """Killed once the first fold has landed; what it had begun is not mistaken for a fold."""
     root = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ from dejavu_trainer.games import load_games
 
 
 @pytest.mark.real_data
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_the_shipped_bundle_was_calibrated_on_the_seasons_that_it_names(data_dir: Path) -> None:
     """`evaluate` refuses other games; and on games that it was calibrated on, coverages are nominal by construction."""

@@ -53,7 +53,9 @@ def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
     assert "!!" not in page.read_text()
 
 
-@pytest.mark.parametrize(("season", "part"), [("2032", "TRAINED"), ("2033", "CALIBRATED")])
+@pytest.mark.parametrize(
+    ("season", "part"), [("2032", "TRAINED"), pytest.param("2033", "CALIBRATED", marks=pytest.mark.nightly)]
+)
 def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     data: Path, bundle: Path, capsys: pytest.CaptureFixture[str], season: str, part: str
 ) -> None:

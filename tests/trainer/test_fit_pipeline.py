@@ -197,6 +197,7 @@ def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games
 
 
 @pytest.mark.real_data
+@pytest.mark.nightly
 def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
     """CRPS of the half, each with its own conformal distribution; the whole bootstrap interval below 0."""
     from dejavu_models import scores

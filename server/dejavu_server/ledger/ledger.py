@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 
-from dejavu_models.errors import quoted
+from dejavu_models.errors import InvalidTeam, quoted
 from dejavu_server.ledger import canonical, engine, outcomes, store, tokens, wake
 from dejavu_server.ledger.engine import Durability
 from dejavu_server.ledger.errors import (
@@ -158,13 +158,17 @@ class Ledger:
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
+            InvalidTeam: if the forecasts of the game have its teams the other way round.
             ValueError: if it names no game, ends one level, or cannot be written down.
         """
         canonical.outcome_payload(outcome)  # what is wrong with it is told here, and not by the writer
         with self._told():
-            return await asyncio.wrap_future(
+            answer = await asyncio.wrap_future(
                 self._writer.run(lambda connection: outcomes.report(connection, outcome, datetime.now(UTC)))
             )
+        if isinstance(answer, InvalidTeam):
+            raise answer
+        return answer
 
     async def write(self, function: Callable[[Connection], _T]) -> _T:
         """What a function returns that writes, in a transaction of its own that holds the write lock.

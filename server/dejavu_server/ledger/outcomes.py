@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
+from dejavu_models.errors import InvalidTeam
 from dejavu_server.ledger import canonical, rows, store, taught
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.rows import Row
@@ -32,7 +33,7 @@ class _Standing(NamedTuple):
         return mine.differential == its.differential and same_teams
 
 
-def report(connection: Connection, told: ReportedOutcome, now: datetime) -> tuple[ReportedOutcome, int]:
+def report(connection: Connection, told: ReportedOutcome, now: datetime) -> tuple[ReportedOutcome, int] | InvalidTeam:
     """Records an outcome, unless it stands there already, and settles every forecast of its game and horizon by it.
 
     A report without teams agrees with one that has them, and one that corrects it keeps them.
@@ -43,12 +44,15 @@ def report(connection: Connection, told: ReportedOutcome, now: datetime) -> tupl
         now: the present moment, UTC.
 
     Returns:
-        The outcome as it stands in the ledger, and how many forecasts it settles.
+        The outcome as it stands in the ledger, and how many forecasts it settles. Or why it was not taken: its teams
+        stand the other way round in the game's forecasts, so that its differential is likely of the other sign.
     """
     standing = _standing(connection, told)
     if standing is not None and standing.agrees(told):
         count = connection.execute(_COUNT_SETTLED, {"first": standing.first_sequence}).scalar_one()
         return standing.outcome, count
+    if _swapped(connection, told):
+        return InvalidTeam(told.home_team, f"{told.away_team}, who is at home in the forecasts of this game")
     head = store.head(connection)
     sequence = head.sequence + 1
     outcome = replace(told, recorded_time=now, sequence=sequence, revision=0)
@@ -74,6 +78,12 @@ def _standing(connection: Connection, told: ReportedOutcome) -> _Standing | None
         return _Standing(canonical.parse_outcome(row.canonical), row.first_sequence)
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
+
+
+def _swapped(connection: Connection, told: ReportedOutcome) -> bool:
+    """Whether the newest forecast of a game that names teams has them the other way round."""
+    row = connection.execute(_TEAMS, {"game_id": told.game_id}).one_or_none() if told.home_team else None
+    return row is not None and (row.home_team, row.away_team) == (told.away_team, told.home_team)
 
 
 def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: int) -> int:
@@ -110,6 +120,13 @@ _NEWEST = (
     .join(entries, entries.c.sequence == outcomes.c.sequence)
     .where(outcomes.c.game_id == bindparam("game_id"), outcomes.c.horizon == bindparam("horizon"))
     .order_by(outcomes.c.revision.desc())
+    .limit(1)
+)
+
+_TEAMS = (
+    select(forecasts.c.home_team, forecasts.c.away_team)
+    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.home_team != "", forecasts.c.away_team != "")
+    .order_by(forecasts.c.sequence.desc())
     .limit(1)
 )
 

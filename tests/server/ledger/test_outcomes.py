@@ -14,6 +14,7 @@ from tests.support.issued import GAME, game, issued, recorded
 from tests.support.outcomes import MARKET, answered, asked, outcome
 
 from dejavu_models.betting import MarketSide
+from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger import Ledger, LedgerUnavailable, canonical, outcomes, rows, taught, verify
 from dejavu_server.ledger.schema import entries, markets, settlements
@@ -212,3 +213,13 @@ async def test_a_game_of_a_replay_is_settled_like_others(ledger: Ledger) -> None
     await ledger.commit([issued(replayed)])
     assert (await ledger.report(outcome(3, replayed)))[1] == 1
     assert [row.replay for row in await settled(ledger)] == [True]
+
+
+async def test_teams_the_other_way_round_are_refused_and_nothing_is_recorded(ledger: Ledger) -> None:
+    await ledger.commit([issued(home_team="BKN", away_team="GSW")])
+    with pytest.raises(InvalidTeam, match="BKN, who is at home") as refused:
+        await ledger.report(outcome(-3, home_team="GSW", away_team="BKN"))
+    assert refused.value.field == "home_team"
+    assert await ledger.head() == 1
+    told, settled = await ledger.report(outcome(3))
+    assert (told.sequence, settled) == (2, 1)

@@ -16,7 +16,7 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.schema import settlements
 from dejavu_server.records import ReportedOutcome
 
-TEAMS = (("", ""), ("BKN", "GSW"), ("GSW", "BKN"))
+TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))
 
 reports = st.builds(
     lambda number, differential, teams: outcome(differential, game(number), home_team=teams[0], away_team=teams[1]),

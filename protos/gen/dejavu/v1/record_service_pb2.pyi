@@ -77,12 +77,16 @@ class ReportOutcomeRequest(_message.Message):
     differential: _builtins.int
     """The differential then (home − away, in points), within ±200. Not 0 at the end: no game ends level."""
     home_team: _builtins.str
-    """The home team: its NBA code, or a common alias; both teams or neither. Without them ratings learn nothing from it."""
+    """The home team: its NBA code, or a common alias; both teams or neither. Without them ratings learn nothing from it.
+    Refused if the forecasts of the game have the two the other way round.
+    """
     away_team: _builtins.str
     """The away team, likewise."""
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was observed, not in the future; absent: now."""
+        """When it was observed, not in the future; absent: now. To be told of games of other days: it dates the game, and ratings
+        pass over games that their model was made with.
+        """
 
     def __init__(
         self,

@@ -76,9 +76,10 @@ def poll(
 ) -> None:
     """Watch the day's games: half and end are forecast after every minute of play, and held against what came.
 
-    What the server's model can't forecast is not asked for. How halves and games came out is reported to the server,
-    whose record settles the forecasts by it. A table in a terminal, lines elsewhere. Ends with Ctrl-C and a summary of
-    the evening.
+    What the server's model can't forecast is not asked for. How halves and
+    games came out is reported to the server, whose record settles the
+    forecasts by it. A table in a terminal, lines elsewhere. Ends with Ctrl-C
+    and a summary of the evening.
     """
     listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
     if horizon is HorizonChoice.HALF and from_minute >= HALFTIME_MINUTES:

@@ -17,7 +17,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast, Quantile
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.numerals import chance, percent
+from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.render_adaptation import add_adaptation
 from dejavu_client.render_explanation import add_parts, attribution, similar_games
 from dejavu_client.words import leads_then, moment
@@ -46,7 +46,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     rows.add_row(f"at the {moment(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))
     rows.add_row(
         f"{percent(forecast.coverage_probability)} interval",
-        f"{forecast.interval_lower:+.1f} to {forecast.interval_upper:+.1f}  (home − away, points)",
+        f"{signed(forecast.interval_lower)} to {signed(forecast.interval_upper)}  (home − away, points)",
     )
     add_adaptation(rows, forecast)
     if forecast.quantiles:
@@ -103,9 +103,12 @@ def print_model(model: Model) -> None:
 
 
 def title(forecast: Forecast | Outcome) -> str:
-    """The teams, and the game's id where it has one."""
+    """The teams, and the game's id where it has one; the id alone where no team was named."""
     teams = f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
-    return f"{teams} · {forecast.game_id}" if forecast.game_id else teams
+    if not forecast.game_id:
+        return teams
+    named = forecast.home_team or forecast.away_team
+    return f"{teams} · {forecast.game_id}" if named else forecast.game_id
 
 
 def _lead(differential: float, forecast: Forecast) -> str:
@@ -118,7 +121,7 @@ def _lead(differential: float, forecast: Forecast) -> str:
 
 
 def _quantile(quantile: Quantile) -> str:
-    return f"{percent(quantile.level)}: {quantile.value:+.1f}"
+    return f"{percent(quantile.level)}: {signed(quantile.value)}"
 
 
 def _seasons(years: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast
-from dejavu_client.numerals import percent
+from dejavu_client.numerals import percent, signed
 from dejavu_client.words import count
 
 
@@ -15,9 +15,9 @@ def add_adaptation(rows: Table, forecast: Forecast) -> None:
         return
     found = forecast.adaptation
     if found.mode == ADAPTATION_MODE_ON:
-        rows.add_row("  as calibrated", f"{found.static_lower:+.1f} to {found.static_upper:+.1f}")
+        rows.add_row("  as calibrated", f"{signed(found.static_lower)} to {signed(found.static_upper)}")
     else:
-        rows.add_row("  if it adapted", f"{found.adapted_lower:+.1f} to {found.adapted_upper:+.1f}")
+        rows.add_row("  if it adapted", f"{signed(found.adapted_lower)} to {signed(found.adapted_upper)}")
     if found.rolling_games:
         rows.add_row("  held lately", _held(found))
 

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.numerals import chance, percent
+from dejavu_client.numerals import chance, percent, signed
 from dejavu_client.render import title
 from dejavu_client.words import leads_then, moment
 
@@ -38,8 +38,8 @@ def clock(time: Timestamp) -> str:
 def _forecast(forecast: Forecast) -> str:
     return (
         f"{clock(forecast.generated_time)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
-        f"{moment(forecast.horizon)} {forecast.point_forecast:+.1f}  {percent(forecast.coverage_probability)} "
-        f"[{forecast.interval_lower:+.1f}, {forecast.interval_upper:+.1f}]  "
+        f"{moment(forecast.horizon)} {signed(forecast.point_forecast)}  {percent(forecast.coverage_probability)} "
+        f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
         f"home {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
         f"#{forecast.sequence}{_revision(forecast)}"
     )
@@ -48,7 +48,7 @@ def _forecast(forecast: Forecast) -> str:
 def _outcome(outcome: Outcome) -> str:
     return (
         f"{clock(outcome.recorded_time)}  {title(outcome)}  outcome  {moment(outcome.horizon)} "
-        f"{outcome.differential:+d}  #{outcome.sequence}{_revision(outcome)}"
+        f"{signed(outcome.differential, 0)}  #{outcome.sequence}{_revision(outcome)}"
     )
 
 

@@ -27,7 +27,7 @@ def add_parts(rows: Table, explanation: Explanation) -> None:
         ("persistence", explanation.baseline_prediction, "for comparison: the lead as it is"),
     ]
     for name, prediction, note in parts:
-        rows.add_row(f"  {name}", Text.assemble(f"{prediction:+.1f}  ", (note, "dim")))
+        rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
         rows.add_row("  interval from", count(explanation.calibration_games, "game") + " with a lead about as large")
 
@@ -43,7 +43,7 @@ def similar_games(forecast: Forecast) -> Table:
     table.add_column("games", justify="right")
     for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
         table.add_row(
-            game.label, _change(game), f"{game.differential_at_horizon:+.1f}", f"{game.distance:.1f}", f"{game.games}"
+            game.label, _change(game), signed(game.differential_at_horizon), f"{game.distance:.1f}", f"{game.games}"
         )
     return table
 

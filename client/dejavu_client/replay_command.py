@@ -75,7 +75,8 @@ def replay(
     scorecard_from: Annotated[
         str,
         typer.Option(
-            metavar="HOST:PORT", help="In the end, show the scorecard of this dejavu-server over all its replays."
+            metavar="HOST:PORT",
+            help="In the end, show the scorecard of this dejavu-server over all its games, replays too.",
         ),
     ] = "",
     as_json: Json = False,

@@ -153,7 +153,8 @@ def _between(figure: Figure, digits: int, *, sign: bool = False) -> str:
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
     ends = (figure.lower, figure.upper)
-    low, high = (signed(end, digits) if sign else f"{end:.{digits}f}" for end in ends)
+    # Of few games the interval of an error reaches below 0, where no error lies.
+    low, high = (signed(end, digits) if sign else f"{max(end, 0.0):.{digits}f}" for end in ends)
     return f"{low} to {high}"
 
 

@@ -79,8 +79,9 @@ def export_games(
         if not seasons or game.season in seasons:
             by_season[game.season].append(game)
     if not by_season:
-        told = f", {len(left_out):,} left out" if left_out else ""
-        raise CannotExport(f"the ledger has no game to write{told}" + (f": {_first(left_out)}" if left_out else ""))
+        told = f", {len(left_out):,} left out: {_first(left_out)}" if left_out else ""
+        replays = "" if include_replays else "; replays are left out unless --include-replays is given"
+        raise CannotExport(f"the ledger has no game to write{told}{replays}")
     paths = {season: folder / f"plays_{season}.parquet" for season in sorted(by_season)}
     if not overwrite and (there := [path for path in paths.values() if path.exists()]):
         raise CannotExport(f"{there[0]} is there already; --overwrite replaces it")
@@ -90,7 +91,8 @@ def export_games(
 
 
 def _first(left_out: list[LeftOut]) -> str:
-    return f"{left_out[0].game_id}: {left_out[0].reason}"
+    more = ", …" if len(left_out) > 1 else ""
+    return f"{left_out[0].game_id}: {left_out[0].reason}{more}"
 
 
 def _read(url: str, *, least_minutes: int, include_replays: bool) -> tuple[list[LivedGame], list[LeftOut]]:

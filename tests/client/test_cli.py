@@ -343,7 +343,7 @@ def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
     result = run("stream", *options)
     assert result.exit_code == 4
     first, second = result.stdout.splitlines()
-    assert "GSW @ BKN  minute 18  half +17.3  95 % [-11.5, +11.5]  home leads 75 %  #1" in first
+    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  home leads 75 %  #1" in first
     assert second.endswith("#2")
     request = server.next_call().request
     assert list(request.game_ids) == ["0022000001", "0022000002"]
@@ -359,8 +359,8 @@ def test_outcomes_of_a_stream_are_printed_between_forecasts(server: FakeServer, 
     over = Abort(grpc.StatusCode.OUT_OF_RANGE)
     server.answers("StreamPredictions", [*told, over], [*told, over])
     _, first, second = run("stream").stdout.splitlines()
-    assert first.endswith("GSW @ BKN · 0022000001  outcome  half -4  #2")
-    assert second.endswith("away @ home · 0022000001  outcome  half +5  #3 revision 1")
+    assert first.endswith("GSW @ BKN · 0022000001  outcome  half −4  #2")
+    assert second.endswith("0022000001  outcome  half +5  #3 revision 1")
     lines = [json.loads(line) for line in run("stream", "--json").stdout.splitlines()]
     assert [line.get("outcome", {}).get("differential") for line in lines] == [None, -4, 5]
 

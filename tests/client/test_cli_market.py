@@ -134,7 +134,7 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
 
 @pytest.mark.parametrize(
     ("mode", "line"),
-    [(ADAPTATION_MODE_SHADOW, "if it adapted -9.0 to +13.5"), (ADAPTATION_MODE_ON, "as calibrated -8.0 to +12.0")],
+    [(ADAPTATION_MODE_SHADOW, "if it adapted −9.0 to +13.5"), (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0")],
 )
 def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
     server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str

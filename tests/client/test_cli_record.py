@@ -291,6 +291,12 @@ def test_a_scorecard_of_few_games_says_so(server: FakeServer, run: Run) -> None:
         assert "better than" not in shown
 
 
+def test_the_interval_of_an_error_is_shown_to_0_at_the_least(server: FakeServer, run: Run) -> None:
+    wide = card(games=3, mae=Figure(value=6.8, lower=-7.7, upper=21.4))
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=wide))
+    assert "0.00 to 21.40" in run("scorecard").stdout
+
+
 def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
     assert run("scorecard", "--date", "2026-01-02").stdout == "No settled forecasts: the half, 2026-01-02.\n"
 
@@ -342,7 +348,7 @@ def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, r
 
 def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
     result = run("report", GAME, "4", "--horizon", "final")
-    assert result.stdout == "away @ home · 0022500123: +4 at the end, recorded as 1; no forecast to settle\n"
+    assert result.stdout == "0022500123: +4 at the end, recorded as 1; no forecast to settle\n"
     assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4
 
 

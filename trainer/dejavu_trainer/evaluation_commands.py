@@ -94,8 +94,9 @@ def backtest(
 ) -> None:
     """Try the recipe season by season, each time on nothing but what was known before (walk-forward).
 
-    Trains on all seasons that the data holds before those to calibrate on. Writes backtest.json, backtest.html and
-    backtest.md into the folder. A run that was killed goes on with the folds that it had not finished.
+    Trains on all seasons that the data holds before those to calibrate on.
+    Writes backtest.json, backtest.html and backtest.md into the folder. A run
+    that was killed goes on with the folds that it had not finished.
     """
     from dejavu_trainer import backtest as walk_forward  # noqa: PLC0415
     from dejavu_trainer import fit_lstm, html_report, recipe, report  # noqa: PLC0415

@@ -123,8 +123,9 @@ def fetch_seasons(
 ) -> None:
     """Fetch seasons of games from the NBA's statistics, at most one request in 0.6 s.
 
-    A fetch that was ended, by whatever, goes on where it was. One of a season that still runs adds the games played
-    since. Games that could not be had are listed in missing_{season}.csv, and asked for again the next time.
+    A fetch that was ended, by whatever, goes on where it was. One of a season
+    that still runs adds the games played since. Games that could not be had are
+    listed in missing_{season}.csv, and asked for again the next time.
     """
     try:
         wanted = parse_nba_seasons(seasons)

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
 from dejavu_server.ledger.backfill import fill
 from dejavu_server.ledger.engine import reading
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
 from dejavu_server.ledger.schema import REVISION, forecasts
+
+_log = structlog.get_logger(__name__)
 
 LOCK_SECONDS = 10.0
 """How long to wait while other processes prepare ledgers in the same folder, each of which takes a fraction of one."""
@@ -48,12 +51,16 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
             path.touch()  # to SQLite an empty file is an empty database
         _look(path, make=make)
         with engine.begin() as connection:
-            if is_older(connection):
+            older = is_older(connection)
+            before = _revision(connection) if older else None
+            if older:
                 from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
 
                 upgrade(connection)
             elif connection.execute(_UNFILLED).first() is not None:
                 fill(connection)  # recorded after the migration, by a worker that still ran the release before
+        if before is not None:
+            _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 
 
 def _look(path: Path, *, make: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 from tests.support import release_0_1_0
 from tests.support.issued import game, issued, recorded
 from tests.support.outcomes import outcome
@@ -100,6 +101,14 @@ async def test_a_ledger_that_cannot_be_migrated_stays_what_it_was(old: Path, url
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("ledger_0001",)]
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'outcomes'").fetchall() == []
         assert len(connection.execute("SELECT * FROM forecasts").fetchone()) == 7
+
+
+async def test_a_migration_is_logged_once_and_a_new_ledger_is_none(old: Path, url: str, tmp_path: Path) -> None:
+    with capture_logs() as log:
+        for each in (url, url, f"sqlite:///{tmp_path / 'new.db'}"):
+            await (await Ledger.open(each)).close()
+    told = [(line["path"], line["before"]) for line in log if line["event"] == "ledger_migrated"]
+    assert told == [(str(old), "ledger_0001")]
 
 
 async def test_an_empty_one_is_migrated_too(old: Path, url: str) -> None:

@@ -153,7 +153,7 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     broken = [check for check in checks if not check.passed]
     tested = f"{len(pooled):,} games of {', '.join(map(str, np.unique(pooled.season)))}"
     if broken:
-        told = "; ".join(f"{check.name}: {check.found}, but {check.promise}" for check in broken[:3])
+        told = "; ".join(f"{check.name}: {check.found} (must be: {check.promise})" for check in broken[:3])
         more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
         return Verdict(False, f"On {tested}: {told}{more}.", tuple(checks))
     reason = f"On {tested}: CRPS below persistence's, for both horizons; intervals hold at their rates in every group."

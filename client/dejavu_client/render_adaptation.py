@@ -23,5 +23,6 @@ def add_adaptation(rows: Table, forecast: Forecast) -> None:
 
 
 def _held(found: Adaptation) -> str:
+    how = "adapted" if found.mode == ADAPTATION_MODE_ON else "if adapted"
     static, adapted = percent(found.static_rolling_coverage), percent(found.rolling_coverage)
-    return f"{adapted} of {count(found.rolling_games, 'game')} if adapted, {static} as calibrated"
+    return f"{adapted} of {count(found.rolling_games, 'game')} {how}, {static} as calibrated"

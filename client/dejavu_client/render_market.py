@@ -32,7 +32,7 @@ LEVELS: Final = {
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
     """Both sides of a market beside one another, and the bet."""
-    amounts = market.HasField("bankroll")
+    amounts = _has_amounts(market)
     table = Table(title=f"the market, at the {moment(forecast.horizon)}", title_justify="left")
     for name in ("side", "odds", "price says", "wins", "worth of 1", "Kelly", "stake"):
         table.add_column(name, justify="left" if name == "side" else "right", no_wrap=True)
@@ -65,7 +65,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
     reaches = "reaches" if answer.confidence_met else "does not reach"
     return (
-        f"Bet: {name}, {_stake(side, market.HasField('bankroll'))} · risk {LEVELS.get(answer.risk_level, 'unknown')} · "
+        f"Bet: {name}, {_stake(side, _has_amounts(market))} · risk {LEVELS.get(answer.risk_level, 'unknown')} · "
         f"{chance(side.win_probability)} {reaches} the threshold of {needed}"
     )
 
@@ -77,6 +77,11 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
         return names
     digits = 0 if market.line == round(market.line) else 1
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
+
+
+def _has_amounts(market: Market) -> bool:
+    """Whether stakes are amounts. The record of a market that had no bankroll has one of 1."""
+    return market.HasField("bankroll") and market.bankroll != 1.0
 
 
 def _stake(side: MarketSideAnswer, amounts: bool) -> str:

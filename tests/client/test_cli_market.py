@@ -82,12 +82,14 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     assert max(map(len, lines)) <= 80
 
 
-def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run) -> None:
+@pytest.mark.parametrize("bankroll", [[], ["--bankroll", "1"]], ids=["none", "1, as it is recorded"])
+def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, bankroll: list[str]) -> None:
     unsure = MarketAnswer(
         home=ANSWER.away, away=ANSWER.home, side=MARKET_SIDE_AWAY, risk_level=RISK_LEVEL_EXTREME, overround=-0.01
     )
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
-    shown = run("predict", "1", "--market-line", "0", "--home-odds", "+120", "--away-odds", "-105").stdout
+    odds = ("--market-line", "0", "--home-odds", "+120", "--away-odds", "-105")
+    shown = run("predict", "1", *odds, *bankroll).stdout
     assert "Bet: GSW, 4.00 % · risk extreme · 60 % does not reach the threshold of 0 %" in shown
     assert "margin of the odds −1 %" in shown
 
@@ -133,11 +135,14 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
 
 
 @pytest.mark.parametrize(
-    ("mode", "line"),
-    [(ADAPTATION_MODE_SHADOW, "if it adapted −9.0 to +13.5"), (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0")],
+    ("mode", "line", "how"),
+    [
+        (ADAPTATION_MODE_SHADOW, "if it adapted −9.0 to +13.5", "if adapted"),
+        (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
+    ],
 )
 def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
-    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str
+    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str, how: str
 ) -> None:
     adaptation = Adaptation(
         mode=mode,
@@ -152,7 +157,7 @@ def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
     server.answers("Predict", PredictResponse(forecast=forecast(adaptation=adaptation)))
     shown = run("predict", "1").stdout
     assert line in " ".join(shown.split())
-    assert "95 % of 40 games if adapted, 87.5 % as calibrated" in shown
+    assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
 
 
 def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dejavu_trainer.evaluate_bundle import evaluate
+from dejavu_trainer.figures import figures
+from dejavu_trainer.result import result_of
+from dejavu_trainer.verdict import judge
+
+RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, figures, result_of, judge)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Two hundred resamples in place of two thousand wherever a test names no number: enough to see what is meant."""
+    with pytest.MonkeyPatch.context() as patch:
+        for function in RESAMPLED:
+            defaults = function.__kwdefaults__ or {}
+            assert defaults["resamples"] == 2000
+            patch.setitem(defaults, "resamples", 200)
+        yield

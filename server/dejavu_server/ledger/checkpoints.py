@@ -21,6 +21,7 @@ from sqlalchemy import Connection, insert, select
 from dejavu_server.ledger import signing_key, store
 from dejavu_server.ledger.canonical import microseconds
 from dejavu_server.ledger.errors import LedgerError
+from dejavu_server.ledger.migrate import fill_late
 from dejavu_server.ledger.offline import reading_ledger
 from dejavu_server.ledger.schema import checkpoints
 from dejavu_server.ledger.signing_key import SigningUnavailable
@@ -159,6 +160,8 @@ class Signer:
         # Asked again, with the write lock: another worker may have been quicker.
         if not _moved(connection, self._recent_us()):
             return None
+        # In a rolling restart the last old worker records for a moment longer than the last new one has been opening.
+        fill_late(connection)
         signed = sign(key, *_head(connection), self._clock())
         connection.execute(
             _ADD,

@@ -57,10 +57,23 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
                 from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
 
                 upgrade(connection)
-            elif connection.execute(_UNFILLED).first() is not None:
-                fill(connection)  # recorded after the migration, by a worker that still ran the release before
+            else:
+                fill_late(connection)
         if before is not None:
             _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
+
+
+def fill_late(connection: Connection) -> None:
+    """Indexes what was recorded after the migration, by a worker that still ran the release before.
+
+    Args:
+        connection: in a transaction that holds the write lock.
+
+    Raises:
+        LedgerCorrupt: if the entry of such a forecast cannot be read.
+    """
+    if connection.execute(_UNFILLED).first() is not None:
+        fill(connection)
 
 
 def _look(path: Path, *, make: bool) -> None:

@@ -18,6 +18,7 @@ from tests.support.outcomes import outcome
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, backfill, canonical, rows, verify
+from dejavu_server.ledger.checkpoints import Signer
 from dejavu_server.ledger.schema import forecasts
 from dejavu_server.records import IssuedForecast
 
@@ -89,6 +90,18 @@ async def test_what_an_old_worker_still_records_after_the_migration_is_indexed_w
     ledger = await Ledger.open(url)
     assert await index(ledger) == [rows.forecast_row(late, canonical.draft(late))]
     await ledger.close()
+
+
+async def test_what_an_old_worker_records_last_is_indexed_with_the_next_checkpoint(
+    old: Path, url: str, tmp_path: Path
+) -> None:
+    ledger = await Ledger.open(url)
+    late = written(1)
+    release_0_1_0.record(old, late)
+    assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).keep() is not None
+    assert await index(ledger) == [rows.forecast_row(late, canonical.draft(late))]
+    await ledger.close()
+    assert verify(url).checkpoints == 1
 
 
 async def test_a_ledger_that_cannot_be_migrated_stays_what_it_was(old: Path, url: str) -> None:

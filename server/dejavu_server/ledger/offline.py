@@ -26,7 +26,7 @@ def reading_ledger(url: str) -> Iterator[Connection]:
     try:
         with database_errors(), reading.connect() as connection:
             if migrate.is_older(connection):
-                raise LedgerSchemaError(f"{path} is of an older release: starting the server on it once migrates it")
+                raise LedgerSchemaError(f"{path} is of an older release: starting the server once migrates it")
             yield connection
     finally:
         reading.dispose()

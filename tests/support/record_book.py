@@ -100,7 +100,9 @@ class RecordBook:
         seen = EVENING + timedelta(hours=1)
         told = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
         with self._writing.begin() as connection:
-            return outcomes.report(connection, told, seen)[0]
+            answer = outcomes.report(connection, told, seen)
+        assert not isinstance(answer, Exception)
+        return answer[0]
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
         """What a function returns that reads."""

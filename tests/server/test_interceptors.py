@@ -84,7 +84,7 @@ async def test_an_unknown_error_is_logged_in_full_and_leaves_as_a_bare_internal(
 async def test_what_a_caller_gets_wrong_is_no_trouble_of_the_operator_s(service: PredictionServiceAsyncStub) -> None:
     with capture_logs() as log:
         await refusal(service.Predict(pb.PredictRequest()))
-        while not log:  # the answer leaves before the call is logged
+        while not log:  # noqa: ASYNC110 - the answer leaves before the call is logged, of which no event tells
             await asyncio.sleep(0)
     assert {entry["log_level"] for entry in log} == {"debug"}
 

@@ -41,7 +41,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.errors import DejavuClientError
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.verification import verify
+from dejavu_server.ledger.audit.verification import verify
 
 THINKING_SECONDS = 0.05
 """How long a publisher pauses after each answer: what it publishes goes to every subscriber."""

@@ -22,9 +22,10 @@ from tests.support.record_book import forecast, with_market
 
 from dejavu_feed.names import TEAMS
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, ScorePattern, SimilarGame
-from dejavu_server.ledger import canonical, engine, migrate, rows, schema, store
-from dejavu_server.ledger.canonical import Draft
-from dejavu_server.ledger.settling import Bet, settle
+from dejavu_server.ledger.database import migrate, schema, sqlite, store
+from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries.codec import Draft
+from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import IssuedForecast, ReportedOutcome, game_day
 
 GAMES_AN_EVENING = 8
@@ -131,7 +132,7 @@ def like_game(number: int) -> list[_Event]:
         if minute in {24, MAX_SLOTS}:
             outcome = outcomes[Horizon.HALFTIME if minute == 24 else Horizon.FINAL]
             row = rows.outcome_row(outcome, 0)
-            events.append(_Event(minute, canonical.outcome_payload(outcome), row, outcome=True))
+            events.append(_Event(minute, codec.outcome_payload(outcome), row, outcome=True))
     return events
 
 
@@ -171,12 +172,12 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
 
 
 def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: bool) -> _Event:
-    drafted: Draft = canonical.draft(made)
+    drafted: Draft = codec.draft(made)
     market, bet = None, None
     if made.market is not None and made.forecast.market is not None:
         bet = Bet.of(made.market, made.forecast.market)
         place = 10**15  # whose digits stand nowhere else
-        before, _, after = canonical.market_payload(place, made.market, made.forecast.market).partition(str(place))
+        before, _, after = codec.market_payload(place, made.market, made.forecast.market).partition(str(place))
         market = rows.market_row(0, 0, bet), before, after
     return _Event(
         made.forecast.elapsed_minutes,
@@ -208,15 +209,15 @@ class _Filling:
     def happens(self, event: _Event, game_id: str, evening: int, settled: bool) -> None:
         """Adds what happens in a game."""
         moment = FIRST_EVENING + timedelta(days=evening, minutes=2.5 * event.minute)
-        model, when = version(evening), canonical.microseconds(moment)
+        model, when = version(evening), codec.microseconds(moment)
         if event.outcome:
             if settled:
                 self._outcome(event, game_id, when, day(evening))
             return
-        at, until = canonical.microseconds(_TIME), canonical.microseconds(_TIME + timedelta(minutes=5))
+        at, until = codec.microseconds(_TIME), codec.microseconds(_TIME + timedelta(minutes=5))
         payload = event.payload.replace(_GAME, game_id).replace(_VERSION, model)
         payload = payload.replace(str(at), str(when)).replace(str(until), str(when + until - at))
-        sequence = self._entry(canonical.FORECAST, payload, event.row["revision"])
+        sequence = self._entry(codec.FORECAST, payload, event.row["revision"])
         own = {"game_id": game_id, "model_version": model, "day": day(evening)}
         key = event.key.replace(_GAME, game_id).replace(_VERSION, model)
         self._add("forecasts", {**event.row, **own, "key": key, "generated_us": when, "sequence": sequence})
@@ -226,7 +227,7 @@ class _Filling:
             self._settlements.setdefault((game_id, event.row["horizon"]), []).append(settlement)
         if event.market is not None:
             row, before, after = event.market
-            place = self._entry(canonical.MARKET, f"{before}{sequence}{after}", 0)
+            place = self._entry(codec.MARKET, f"{before}{sequence}{after}", 0)
             self._add("markets", {**row, "sequence": place, "forecast_sequence": sequence})
 
     def write(self) -> None:
@@ -236,8 +237,8 @@ class _Filling:
                 self._connection.execute(insert(table), added)
 
     def _outcome(self, event: _Event, game_id: str, when: int, on: int) -> None:
-        payload = event.payload.replace(_GAME, game_id).replace(str(canonical.microseconds(_TIME)), str(when))
-        sequence = self._entry(canonical.OUTCOME, payload, 0)
+        payload = event.payload.replace(_GAME, game_id).replace(str(codec.microseconds(_TIME)), str(when))
+        sequence = self._entry(codec.OUTCOME, payload, 0)
         own = {"sequence": sequence, "first_sequence": sequence, "game_id": game_id, "observed_us": when, "day": on}
         self._add("outcomes", {**event.row, **own})
         places = {"outcome_sequence": sequence, "first_sequence": sequence}
@@ -256,7 +257,7 @@ class _Filling:
 
 def fill(path: Path, forecasts: int) -> Filled:
     """Makes a ledger of at least so many forecasts, in whole evenings."""
-    writing = engine.writing(path, engine.Durability.PROCESS)
+    writing = sqlite.writing(path, sqlite.Durability.PROCESS)
     migrate.prepare(writing, path)
     a_game = sum(not event.outcome for event in like_game(0))
     evenings = max(math.ceil(forecasts / (a_game * GAMES_AN_EVENING)), 2)
@@ -277,7 +278,7 @@ def fill(path: Path, forecasts: int) -> Filled:
 
 def found(path: Path) -> Filled:
     """A ledger that was filled earlier."""
-    reading = engine.reading(path)
+    reading = sqlite.reading(path)
     with reading.connect() as connection:
         forecasts, days = connection.execute(
             select(func.count(), func.count(schema.forecasts.c.day.distinct())).select_from(schema.forecasts)

@@ -56,5 +56,5 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
         "dejavu_models/bundles/default/manifest.json",
     ):
         assert (unpacked / needed).is_file(), needed
-    assert list((unpacked / "dejavu_server/ledger/migrations").rglob("*.py"))
+    assert list((unpacked / "dejavu_server/ledger/database/migrations").rglob("*.py"))
     assert not list(unpacked.glob("tests*"))

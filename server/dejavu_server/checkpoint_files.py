@@ -12,7 +12,7 @@ from google.protobuf import json_format
 
 from dejavu.v1 import record_pb2
 from dejavu_server.convert_record import checkpoint_message
-from dejavu_server.ledger.verification import InvalidCheckpoint
+from dejavu_server.ledger.audit.verification import InvalidCheckpoint
 from dejavu_server.records import Checkpoint
 
 _MOST_BYTES = 65_536  # a checkpoint has about 500

@@ -11,7 +11,7 @@ from dejavu_models.track_record import Coverage, Figure, LeaderboardMetric, Mark
 from dejavu_server.convert import forecast_message, timestamp
 from dejavu_server.convert_market import market_answer_message, market_message
 from dejavu_server.convert_outcome import outcome_message
-from dejavu_server.ledger.reading import RecordedGame
+from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.records import Checkpoint, RecordedForecast, Settlement
 
 _METRIC_VALUES: Final = {

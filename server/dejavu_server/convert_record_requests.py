@@ -18,8 +18,8 @@ from dejavu_models.track_record import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.convert import check_game_id, team
 from dejavu_server.convert_horizon import horizon_of
-from dejavu_server.ledger.paging import ForecastFilter
-from dejavu_server.ledger.scoring import ScoreFilter
+from dejavu_server.ledger.queries.pages import ForecastFilter
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome
 
 DEFAULT_PAGE: Final = 50

@@ -38,7 +38,7 @@ from dejavu_server.ledger.errors import (
     OutcomeKnown,
     ResumeTokenExpired,
 )
-from dejavu_server.ledger.reading import UnknownGame
+from dejavu_server.ledger.queries.predictions import UnknownGame
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""

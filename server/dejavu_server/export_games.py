@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.lived_games import LeftOut, LivedGame, lived_games
-from dejavu_server.ledger.offline import reading_ledger
+from dejavu_server.ledger.database.read_only import reading_ledger
+from dejavu_server.ledger.queries.completed_games import LeftOut, LivedGame, lived_games
 
 
 class CannotExport(DejavuError):

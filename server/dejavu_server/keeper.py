@@ -20,9 +20,9 @@ from sqlalchemy import Connection
 from dejavu_models.errors import DejavuError
 from dejavu_server.hub import Draining, Hub, StreamFailed
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable, OutcomeKnown
-from dejavu_server.ledger.engine import database_path
+from dejavu_server.ledger.database.sqlite import database_path
+from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import afresh
-from dejavu_server.ledger.store import Identity
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.trouble import Trouble
 

@@ -23,8 +23,9 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.learning import CarriedRatings, Lessons, Result
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_server.ledger import store, taught
-from dejavu_server.ledger.taught import INTERVALS, TaughtGame
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries.learning import INTERVALS, TaughtGame
 from dejavu_server.trouble import Trouble
 
 _T = TypeVar("_T")
@@ -154,13 +155,13 @@ class Learned:
     def read(self, connection: Connection) -> list[Point[AdaptiveState]]:
         """Learns what is new; returns points of the intervals worth a snapshot."""
         with store.one_moment(connection):
-            newest = taught.newest(connection)
+            newest = learning.newest(connection)
             if newest == self.sequence:
                 return []
             folds: list[Fold[AdaptiveState] | Fold[CarriedRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
                 folds.append(self._intervals)
-            corrected = taught.corrected_since(connection, self.sequence)
+            corrected = learning.corrected_since(connection, self.sequence)
             if corrected is not None:
                 for fold in folds:
                     fold.go_back(corrected)
@@ -168,9 +169,9 @@ class Learned:
                 self._begin(connection, self._intervals, corrected or newest + 1)
             # Of ratings there is no snapshot: all outcomes are read for them, and so without what takes long.
             after = min((fold.now.place for fold in self._ratings.values()), default=newest)
-            results = list(taught.taught_after(connection, after, lessons=False))
+            results = list(learning.taught_after(connection, after, lessons=False))
             after = newest if self._intervals is None else self._intervals.now.place
-            lessons = list(taught.taught_after(connection, after))
+            lessons = list(learning.taught_after(connection, after))
         for fold in self._ratings.values():
             fold.go_on([game for game in results if game.place > fold.now.place])
         passed = [] if self._intervals is None else self._intervals.go_on(lessons)
@@ -179,7 +180,7 @@ class Learned:
 
     @staticmethod
     def _begin(connection: Connection, intervals: Fold[AdaptiveState], before: int) -> None:
-        found = taught.read_snapshot(connection, INTERVALS, before)
+        found = learning.read_snapshot(connection, INTERVALS, before)
         if found is None:
             return
         place, kept = found
@@ -188,7 +189,7 @@ class Learned:
         except ValueError as error:  # damaged, or of another release: it is a cache, which is made again
             _log.warning("snapshot_unreadable", place=place, error=str(error), effect="all outcomes are read anew")
             return
-        intervals.begin_at(Point(place, taught.count(connection, place), state))
+        intervals.begin_at(Point(place, learning.count(connection, place), state))
 
 
 class Learner:
@@ -262,7 +263,7 @@ class Learner:
             _log.debug("learned", sequence=self._learned.sequence)
         for point in passed:
             snapshot = partial(
-                taught.write_snapshot,
+                learning.write_snapshot,
                 part=INTERVALS,
                 place=point.place,
                 state=point.state.to_bytes(),

@@ -81,7 +81,7 @@ def verify(
     """
     from dejavu_server import checkpoint_files  # noqa: PLC0415 - see the module's docstring
     from dejavu_server.ledger import verify as verify_ledger  # noqa: PLC0415
-    from dejavu_server.ledger.signing_key import read_public_key  # noqa: PLC0415
+    from dejavu_server.ledger.audit.signing_key import read_public_key  # noqa: PLC0415
 
     with _refusing(as_json=as_json):
         keys = [read_public_key(path) for path in public_key or ()]
@@ -109,8 +109,8 @@ def checkpoint(
     """
     from dejavu_server import checkpoint_files  # noqa: PLC0415 - see the module's docstring
     from dejavu_server.issuing import utc_now  # noqa: PLC0415
-    from dejavu_server.ledger import checkpoints  # noqa: PLC0415
-    from dejavu_server.ledger.signing_key import key_path, load_or_make  # noqa: PLC0415
+    from dejavu_server.ledger.audit import checkpoints  # noqa: PLC0415
+    from dejavu_server.ledger.audit.signing_key import key_path, load_or_make  # noqa: PLC0415
 
     with _refusing():
         url = ledger or default_ledger()

@@ -18,7 +18,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.track_record import leaderboard, scorecard
 from dejavu_server import convert_record, convert_record_requests
 from dejavu_server.convert_outcome import outcome_message
-from dejavu_server.ledger import paging, reading, scoring
+from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.records import Checkpoint, ReportedOutcome
 from dejavu_server.servicers import Context
 
@@ -66,7 +66,7 @@ class RecordService:
         asked = convert_record_requests.game_query(request)
 
         def read(connection: Connection) -> pb.GetPredictionResponse:
-            return convert_record.game_message(reading.latest(connection, *asked))
+            return convert_record.game_message(predictions.latest(connection, *asked))
 
         return await self._in_turn(self._looking_up, read)
 
@@ -75,7 +75,7 @@ class RecordService:
         asked = convert_record_requests.list_query(request)
 
         def read(connection: Connection) -> pb.ListPredictionsResponse:
-            page = paging.page(connection, *asked)
+            page = pages.page(connection, *asked)
             told = [convert_record.recorded_message(each, explanation=False) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=told, next_page_token=page.next_token)
 
@@ -86,7 +86,7 @@ class RecordService:
         wanted = convert_record_requests.scorecard_filter(request)
 
         def read(connection: Connection) -> pb.GetScorecardResponse:
-            card = scorecard(scoring.settled(connection, wanted).forecasts)
+            card = scorecard(scorecards.settled(connection, wanted).forecasts)
             return pb.GetScorecardResponse(scorecard=convert_record.scorecard_message(card))
 
         return await self._in_turn(self._adding_up, read)
@@ -96,7 +96,7 @@ class RecordService:
         asked = convert_record_requests.leaderboard_query(request)
 
         def read(connection: Connection) -> pb.GetLeaderboardResponse:
-            found = scoring.settled(connection, asked.wanted)
+            found = scorecards.settled(connection, asked.wanted)
             cards = {
                 version: scorecard(found.forecasts.where(found.model == place))
                 for place, version in enumerate(found.models)

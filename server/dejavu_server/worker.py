@@ -38,8 +38,8 @@ from dejavu_server.issuing import Issuer, utc_now
 from dejavu_server.keeper import Condition, LedgerKeeper
 from dejavu_server.learner import Learner
 from dejavu_server.ledger import Durability
-from dejavu_server.ledger.checkpoints import Signer
-from dejavu_server.ledger.signing_key import key_path
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.metrics import CountedRecorder, Metrics, new_metrics
 from dejavu_server.record_servicer import RECORD_SERVICE, RecordService
 from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService

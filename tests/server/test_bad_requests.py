@@ -18,7 +18,7 @@ from tests.support.servers import running_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.market_pb2 import Market, Odds
-from dejavu_server.ledger import tokens
+from dejavu_server.ledger import resume_tokens
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
 BOTH = [good(home_team="BOS").SerializeToString(), good(pattern=[*PATTERN[:-1], 3], alpha=0.2).SerializeToString()]
@@ -192,9 +192,9 @@ def test_a_compressed_request_is_refused_like_any_other(channel: grpc.Channel, c
 
 def test_a_token_whose_place_is_yet_to_come_says_that_it_is_this_ledger_s(channel: grpc.Channel) -> None:
     body = pb.StreamPredictionsRequest().SerializeToString()
-    token = tokens.decode(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
+    token = resume_tokens.decode(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
     for place in (token.place + 10**6, 2**63, 2**64 - 1):
-        later = tokens.encode(tokens.Token(token.ledger_id, token.epoch, place))
+        later = resume_tokens.encode(resume_tokens.Token(token.ledger_id, token.epoch, place))
         past = refusal(channel, STREAM, pb.StreamPredictionsRequest(resume_token=later).SerializeToString())
         assert (past.code, past.reason) == (grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED")
         assert later in past.violations["resume_token"]

@@ -25,8 +25,9 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry import Registry
 from dejavu_server import keeper, trouble
 from dejavu_server.health import LEDGER
-from dejavu_server.ledger import Ledger, engine, verify
-from dejavu_server.ledger.checkpoints import Signer
+from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.database import sqlite
 from dejavu_server.metrics import new_metrics
 from dejavu_server.worker import Worker
 
@@ -43,7 +44,7 @@ Log = list[MutableMapping[str, Any]]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but the waiting is other than it is."""
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.02)
     monkeypatch.setattr(trouble, "SETTLED_SECONDS", 0.0)
     for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS", "LONGEST_RETRY_SECONDS"):
         monkeypatch.setattr(keeper, name, 0.05)

@@ -14,7 +14,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server import checkpoint_files
 from dejavu_server.ledger import verify
-from dejavu_server.ledger.checkpoints import is_signed
+from dejavu_server.ledger.audit.checkpoints import is_signed
 
 
 async def test_a_checkpoint_is_of_what_was_answered_before(

@@ -26,7 +26,7 @@ from dejavu_models.errors import (
 )
 from dejavu_models.types import Adaptation, AdaptationMode, ForecastQuery, Horizon, Interval, ScorePattern
 from dejavu_server import convert
-from dejavu_server.ledger import canonical
+from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -339,7 +339,7 @@ def test_what_nobody_knows_is_absent_not_zero() -> None:
 
 
 def test_what_release_0_1_0_recorded_has_a_message_too() -> None:
-    message = convert.forecast_message(canonical.parse(release_0_1_0.ENTRY), explanation=True)
+    message = convert.forecast_message(codec.parse(release_0_1_0.ENTRY), explanation=True)
     assert (message.home_team, message.sequence, message.revision) == ("Zürich", 7, 2)
     assert message.explanation.similar_games[0].games == 4
     assert not message.explanation.HasField("attribution")

@@ -22,7 +22,7 @@ from dejavu_models.types import Horizon
 from dejavu_server import commands
 from dejavu_server.export_games import CannotExport, export_games
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.lived_games import LeftOut, _least_scores
+from dejavu_server.ledger.queries.completed_games import LeftOut, _least_scores
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_trainer import plays
 from dejavu_trainer.games import load_games

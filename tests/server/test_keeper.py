@@ -20,7 +20,8 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server import keeper as keeper_module
 from dejavu_server.hub import Draining, StreamFailed
 from dejavu_server.keeper import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, store
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
+from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
 
 WELL = Condition(recording=True, streaming=True)

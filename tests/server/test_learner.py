@@ -22,9 +22,10 @@ from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_server import learner
 from dejavu_server.learner import SNAPSHOT_EVERY, Learned
-from dejavu_server.ledger import Ledger, taught
-from dejavu_server.ledger.schema import snapshots
-from dejavu_server.ledger.taught import INTERVALS, TaughtGame
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.database.schema import snapshots
+from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries.learning import INTERVALS, TaughtGame
 from dejavu_server.records import ReportedOutcome
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     read_at = first.sequence
 
     def keep(connection: object) -> None:
-        taught.write_snapshot(
+        learning.write_snapshot(
             connection,  # type: ignore[arg-type]
             INTERVALS,
             point.place,
@@ -154,19 +155,19 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
         )
 
     await ledger.write(keep)
-    kept = await ledger.read(lambda connection: taught.read_snapshot(connection, INTERVALS, 2**40))
+    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
     assert kept == (point.place, point.state.to_bytes())
     second = nothing()
     await ledger.read(second.read)
     assert state(second) == state(await from_scratch(ledger)) == state(first)
 
     await report(ledger, 3, 40)  # a correction from before the snapshot
-    assert await ledger.read(lambda connection: taught.read_snapshot(connection, INTERVALS, 2**40)) is None
+    assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
     for each in (first, second):
         await ledger.read(each.read)
         assert state(each) == state(await from_scratch(ledger))
     await ledger.write(keep)  # by somebody who had not heard of the correction
-    assert await ledger.read(lambda connection: taught.read_snapshot(connection, INTERVALS, 2**40)) is None
+    assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
 
 
 async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(ledger: Ledger) -> None:
@@ -203,7 +204,8 @@ async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> No
 def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
     fold: learner.Fold[int] = learner.Fold(0, lambda count, _: count + 1)
     games = [
-        taught.TaughtGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ()) for place in range(1, 3 * SNAPSHOT_EVERY)
+        learning.TaughtGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
+        for place in range(1, 3 * SNAPSHOT_EVERY)
     ]
     passed = fold.go_on(games)
     assert [point.place for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
@@ -221,7 +223,7 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
         await report(ledger, number, 1 + number % 20)
     [point] = await ledger.read(first.read)
     keep = partial(
-        taught.write_snapshot,
+        learning.write_snapshot,
         part=INTERVALS,
         place=point.place,
         state=point.state.to_bytes(),
@@ -234,8 +236,8 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
         read.append((place, lessons))
         return whole(connection, place, lessons=lessons)
 
-    whole = taught.taught_after
-    monkeypatch.setattr(taught, "taught_after", taught_after)
+    whole = learning.taught_after
+    monkeypatch.setattr(learning, "taught_after", taught_after)
     second = nothing()
     await ledger.read(second.read)
     assert read == [(0, False), (point.place, True)]
@@ -295,14 +297,14 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     last = await report(ledger, SNAPSHOT_EVERY, 7)
     monkeypatch.setattr(learner, "_START_SECONDS", 0.01)
     slow = SlowLedger(ledger)
-    learning = learner.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
-    await learning.start()
-    assert (learning.sequence, slow.readings) == (0, 1)
+    updater = learner.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
+    await updater.start()
+    assert (updater.sequence, slow.readings) == (0, 1)
     slow.go_on.set()
     async with asyncio.timeout(30):
         await slow.written.wait()
-    assert (learning.sequence, slow.readings) == (last.sequence, 1)
-    await learning.close()
-    kept = await ledger.read(lambda connection: taught.read_snapshot(connection, INTERVALS, 2**40))
+    assert (updater.sequence, slow.readings) == (last.sequence, 1)
+    await updater.close()
+    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
     assert kept is not None
     assert kept[0] == last.sequence

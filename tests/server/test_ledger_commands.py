@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_server import checkpoint_files, commands
 from dejavu_server.convert_record import checkpoint_message
-from dejavu_server.ledger import signing_key
-from dejavu_server.ledger.verification import InvalidCheckpoint
+from dejavu_server.ledger.audit import signing_key
+from dejavu_server.ledger.audit.verification import InvalidCheckpoint
 from dejavu_server.records import Checkpoint
 
 

@@ -18,8 +18,8 @@ from dejavu_models.errors import InvalidInput
 from dejavu_models.track_record import LeaderboardMetric
 from dejavu_models.types import Horizon
 from dejavu_server import convert_record_requests as requests
-from dejavu_server.ledger.paging import ForecastFilter
-from dejavu_server.ledger.scoring import ScoreFilter
+from dejavu_server.ledger.queries.pages import ForecastFilter
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 
 GAME = "0022500001"
 NOW = datetime(2026, 1, 14, 3, 0, tzinfo=UTC)

@@ -12,10 +12,11 @@ from tests.support.issued import game, issued
 from dejavu_models.adaptive import AdaptiveState
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.ledger import Ledger, taught
-from dejavu_server.ledger.checkpoints import Signer
-from dejavu_server.ledger.signing_key import key_path
-from dejavu_server.ledger.taught import INTERVALS
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries.learning import INTERVALS
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
 NOW = datetime(2024, 1, 15, 1, 30, 0, 123456, tzinfo=UTC)
@@ -76,12 +77,12 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
 
 
 async def _snapshot(ledger: Ledger) -> None:
-    games = await ledger.read(lambda connection: list(taught.taught_after(connection, 0)))
+    games = await ledger.read(lambda connection: list(learning.taught_after(connection, 0)))
     state = AdaptiveState()
     for each in games:
         state = state.after(each.lessons)
-    newest = await ledger.read(taught.newest)
+    newest = await ledger.read(learning.newest)
     state_bytes = state.to_bytes()
     await ledger.write(
-        partial(taught.write_snapshot, part=INTERVALS, place=games[-1].place, state=state_bytes, read_at=newest)
+        partial(learning.write_snapshot, part=INTERVALS, place=games[-1].place, state=state_bytes, read_at=newest)
     )

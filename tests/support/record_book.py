@@ -23,8 +23,10 @@ from tests.support.issued import issued
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
-from dejavu_server.ledger import canonical, engine, migrate, outcomes, store
-from dejavu_server.ledger.engine import Durability
+from dejavu_server.ledger import outcomes
+from dejavu_server.ledger.database import migrate, sqlite, store
+from dejavu_server.ledger.database.sqlite import Durability
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import OutcomeKnown
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
@@ -91,7 +93,7 @@ class RecordBook:
     def predict(self, *made: IssuedForecast) -> list[IssuedForecast | OutcomeKnown]:
         """Records forecasts; returns what stands in the ledger for them."""
         with self._writing.begin() as connection:
-            return store.append(connection, [canonical.draft(each) for each in made])
+            return store.append(connection, [codec.draft(each) for each in made])
 
     def report(
         self, game_id: str, horizon: Horizon, differential: int, *, teams: tuple[str, str] = ("BKN", "GSW")
@@ -114,7 +116,7 @@ class RecordBook:
 def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        writing = engine.writing(path, Durability.PROCESS)
+        writing = sqlite.writing(path, Durability.PROCESS)
         migrate.prepare(writing, path)
         writing.dispose()
         return path.read_bytes()
@@ -126,7 +128,7 @@ def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
     home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
     path = home / "ledger.db"
     path.write_bytes(_template())
-    writing, reading = engine.writing(path, Durability.PROCESS), engine.reading(path)
+    writing, reading = sqlite.writing(path, Durability.PROCESS), sqlite.reading(path)
     try:
         yield RecordBook(writing, reading)
     finally:

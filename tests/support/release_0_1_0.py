@@ -8,7 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from dejavu_server.ledger import Durability, canonical, engine, rows, upgrade
+from dejavu_server.ledger import Durability
+from dejavu_server.ledger.database import alembic_runner, sqlite
+from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.records import IssuedForecast
 
 ENTRY = (
@@ -26,9 +28,9 @@ ENTRY = (
 def make(database: Path) -> None:
     """Makes an empty ledger as that release did."""
     database.touch()
-    writing = engine.writing(database, Durability.PROCESS)
+    writing = sqlite.writing(database, Durability.PROCESS)
     with writing.begin() as connection:
-        upgrade.upgrade(connection, "ledger_0001")
+        alembic_runner.upgrade(connection, "ledger_0001")
     writing.dispose()
 
 
@@ -39,14 +41,14 @@ def record(database: Path, forecast: IssuedForecast) -> bytes:
         database: the ledger's file, of that release or a later one.
         forecast: with an explanation and its sequence.
     """
-    draft = canonical.draft(forecast)
+    draft = codec.draft(forecast)
     payload = _pruned(json.loads(draft.payload), json.loads(ENTRY)["payload"])
-    text = canonical.compose(canonical.FORECAST, canonical.dumps(payload), forecast.revision, forecast.sequence)
+    text = codec.compose(codec.FORECAST, codec.dumps(payload), forecast.revision, forecast.sequence)
     row = rows.forecast_row(forecast, draft)
     with closing(sqlite3.connect(database)) as connection, connection:
         [(ledger_id,)] = connection.execute("SELECT ledger_id FROM ledger")
         head = connection.execute("SELECT hash FROM entries ORDER BY sequence DESC").fetchone()
-        hash_ = canonical.chain(canonical.genesis(ledger_id) if head is None else head[0], text)
+        hash_ = codec.chain(codec.genesis(ledger_id) if head is None else head[0], text)
         connection.execute("INSERT INTO entries VALUES (?, 'forecast', ?, ?)", (forecast.sequence, text, hash_))
         columns = "(sequence, key, revision, pattern, game_id, horizon, generated_us)"
         places = ":" + columns[1:-1].replace(", ", ", :")

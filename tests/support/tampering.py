@@ -13,7 +13,7 @@ from typing import Any
 from tests.support import full_ledger
 
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.signing_key import key_path
+from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.records import Checkpoint
 
 TABLES = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dejavu_server.ledger.engine import Durability
+from dejavu_server.ledger.audit.verification import Verification, verify
+from dejavu_server.ledger.database.sqlite import Durability
 from dejavu_server.ledger.errors import (
     InvalidLedgerUrl,
     InvalidResumeToken,
@@ -14,7 +15,6 @@ from dejavu_server.ledger.errors import (
     ResumeTokenExpired,
 )
 from dejavu_server.ledger.ledger import Ledger
-from dejavu_server.ledger.verification import Verification, verify
 
 __all__ = [
     "Durability",

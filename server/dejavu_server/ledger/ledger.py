@@ -15,8 +15,12 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from dejavu_models.errors import InvalidTeam, quoted
-from dejavu_server.ledger import canonical, engine, outcomes, store, tokens, wake
-from dejavu_server.ledger.engine import Durability
+from dejavu_server.ledger import outcomes, resume_tokens
+from dejavu_server.ledger.database import notify, sqlite, store
+from dejavu_server.ledger.database.migrate import prepare
+from dejavu_server.ledger.database.sqlite import Durability
+from dejavu_server.ledger.database.store import Identity
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import (
     InvalidResumeToken,
     LedgerError,
@@ -25,8 +29,6 @@ from dejavu_server.ledger.errors import (
     ResumeTokenExpired,
     database_errors,
 )
-from dejavu_server.ledger.migrate import prepare
-from dejavu_server.ledger.store import Identity
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
@@ -44,7 +46,7 @@ class _Opened(NamedTuple):
     """What opening a ledger found."""
 
     identity: Identity
-    files: engine.Files
+    files: sqlite.Files
     runtime: Path | None
 
 
@@ -65,9 +67,9 @@ class Ledger:
         self._writing = writing
         self._identity, self._files, self._runtime = opened
         self._on_failure = on_failure
-        self._announcer = None if self._runtime is None else wake.Announcer(self._runtime)
+        self._announcer = None if self._runtime is None else notify.Announcer(self._runtime)
         self._writer = Writer(writing, path, self._announce)
-        self._reading = engine.reading(path)
+        self._reading = sqlite.reading(path)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
 
@@ -95,8 +97,8 @@ class Ledger:
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        path = engine.database_path(url)
-        writing = engine.writing(path, durability)
+        path = sqlite.database_path(url)
+        writing = sqlite.writing(path, durability)
         opened = await asyncio.to_thread(cls._open, path, writing, make)
         return cls(path, writing, opened, on_failure)
 
@@ -108,7 +110,7 @@ class Ledger:
                     path.parent.mkdir(parents=True, exist_ok=True)
                 prepare(writing, path, make=make)
                 with writing.begin() as connection:
-                    identity, files = store.identity(connection), engine.files(connection)
+                    identity, files = store.identity(connection), sqlite.files(connection)
         except OSError as error:
             writing.dispose()
             raise LedgerUnavailable(f"the ledger's folder can't be used: {error.strerror}") from error
@@ -116,7 +118,7 @@ class Ledger:
             writing.dispose()
             raise
         try:
-            runtime = wake.runtime_folder(path)
+            runtime = notify.runtime_folder(path)
         except OSError as error:
             _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
             runtime = None
@@ -143,7 +145,7 @@ class Ledger:
         """
         if not issued:
             return []
-        drafts = [canonical.draft(each) for each in issued]
+        drafts = [codec.draft(each) for each in issued]
         with self._told():
             return await asyncio.wrap_future(self._writer.submit(drafts))
 
@@ -161,7 +163,7 @@ class Ledger:
             InvalidTeam: if the forecasts of the game have its teams the other way round.
             ValueError: if it names no game, ends one level, or cannot be written down.
         """
-        canonical.outcome_payload(outcome)  # what is wrong with it is told here, and not by the writer
+        codec.outcome_payload(outcome)  # what is wrong with it is told here, and not by the writer
         with self._told():
             answer = await asyncio.wrap_future(
                 self._writer.run(lambda connection: outcomes.report(connection, outcome, datetime.now(UTC)))
@@ -202,7 +204,7 @@ class Ledger:
             since: only forecasts made at or after this moment (UTC).
             up_to: only forecasts up to this sequence.
         """
-        since_us = canonical.microseconds(since)
+        since_us = codec.microseconds(since)
         return await self.read(lambda connection: store.current(connection, game_ids, since_us, up_to))
 
     async def head(self) -> int:
@@ -215,7 +217,7 @@ class Ledger:
 
     def token(self, sequence: int) -> str:
         """The token with which a stream goes on right after a sequence."""
-        return tokens.encode(tokens.Token(self._identity.ledger_id, self._identity.epoch, sequence))
+        return resume_tokens.encode(resume_tokens.Token(self._identity.ledger_id, self._identity.epoch, sequence))
 
     async def place(self, token: str) -> int:
         """The sequence after which a token's stream goes on.
@@ -224,7 +226,7 @@ class Ledger:
             InvalidResumeToken: if it is not a token, or one of another ledger.
             ResumeTokenExpired: if what follows its place was pruned, or its place lies past a restore.
         """
-        asked = tokens.decode(token)
+        asked = resume_tokens.decode(token)
         # Read anew: what is pruned by another process counts at once.
         kept, head = await self.read(lambda connection: (store.identity(connection), store.head(connection).sequence))
         if asked.ledger_id != kept.ledger_id:
@@ -294,7 +296,7 @@ class Ledger:
                     store.check_structure(connection)
             with self._writing.begin() as connection:
                 store.touch(connection)
-        engine.check_room(self._path)
+        sqlite.check_room(self._path)
 
     async def close(self) -> None:
         """Commits what is waiting and closes the ledger. May be called again."""
@@ -332,11 +334,11 @@ class Ledger:
         if self._announcer is not None:
             self._announcer.announce()
 
-    def _listen(self, woken: asyncio.Event) -> wake.Listener | None:
+    def _listen(self, woken: asyncio.Event) -> notify.Listener | None:
         if self._runtime is None:
             return None
         try:
-            return wake.Listener(self._runtime, woken)
+            return notify.Listener(self._runtime, woken)
         except OSError as error:
             _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
             return None

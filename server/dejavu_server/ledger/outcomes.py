@@ -12,11 +12,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from dejavu_models.errors import InvalidTeam
-from dejavu_server.ledger import canonical, rows, store, taught
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
+from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries.rows import Row
+from dejavu_server.ledger.entries.settlement import settle
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.rows import Row
-from dejavu_server.ledger.schema import entries, forecasts, markets, outcomes, settlements
-from dejavu_server.ledger.settling import settle
+from dejavu_server.ledger.queries import learning
 from dejavu_server.records import ReportedOutcome
 
 
@@ -59,12 +61,12 @@ def report(connection: Connection, told: ReportedOutcome, now: datetime) -> tupl
     first_sequence = sequence
     if standing is not None:
         before, first_sequence = standing
-        taught.drop_snapshots(connection, first_sequence)
+        learning.drop_snapshots(connection, first_sequence)
         outcome = replace(outcome, revision=before.revision + 1)
         if not told.home_team:
             outcome = replace(outcome, home_team=before.home_team, away_team=before.away_team)
-    payload = canonical.outcome_payload(outcome)
-    row, _ = store.entry_row(canonical.OUTCOME, payload, outcome.revision, sequence, head.hash)
+    payload = codec.outcome_payload(outcome)
+    row, _ = store.entry_row(codec.OUTCOME, payload, outcome.revision, sequence, head.hash)
     connection.execute(store.ADD_ENTRIES, [row])
     connection.execute(_ADD_OUTCOME, [rows.outcome_row(outcome, first_sequence)])
     return outcome, _settle(connection, outcome, first_sequence)
@@ -75,7 +77,7 @@ def _standing(connection: Connection, told: ReportedOutcome) -> _Standing | None
     if row is None:
         return None
     try:
-        return _Standing(canonical.parse_outcome(row.canonical), row.first_sequence)
+        return _Standing(codec.parse_outcome(row.canonical), row.first_sequence)
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
 
@@ -96,7 +98,7 @@ def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: in
     settled: list[Row] = []
     for row in found:
         try:
-            issued = canonical.parse(row.canonical)
+            issued = codec.parse(row.canonical)
             bet = None
             if row.line is not None:
                 bet = rows.read_bet(row.line, row.side, row.decimal_odds, row.stake_fraction)

@@ -18,8 +18,8 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger import engine, store
-from dejavu_server.ledger.canonical import Draft
+from dejavu_server.ledger.database import sqlite, store
+from dejavu_server.ledger.entries.codec import Draft
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeKnown, afresh, database_errors
 from dejavu_server.records import IssuedForecast
 from dejavu_server.trouble import Trouble
@@ -129,7 +129,7 @@ class Writer:
             return
         try:
             with database_errors(), self._engine.begin() as connection:
-                files = engine.files(connection)
+                files = sqlite.files(connection)
                 files.check(self._path)  # what is removed or replaced is left alone
                 answers = _write(connection, group)
             files.check(self._path)  # what went into files that were taken away meanwhile is not recorded

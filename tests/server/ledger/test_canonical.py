@@ -26,7 +26,7 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
-from dejavu_server.ledger import canonical
+from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
 law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
@@ -108,14 +108,14 @@ all_issued = st.builds(
 
 
 def written(forecast: IssuedForecast) -> str:
-    payload = canonical.draft(forecast).payload
-    return canonical.compose(canonical.FORECAST, payload, forecast.revision, forecast.sequence)
+    payload = codec.draft(forecast).payload
+    return codec.compose(codec.FORECAST, payload, forecast.revision, forecast.sequence)
 
 
 @law
 @given(all_issued)
 def test_what_is_written_reads_back_exactly(forecast: IssuedForecast) -> None:
-    back = canonical.parse(written(forecast))
+    back = codec.parse(written(forecast))
     assert back == forecast
     assert repr(back) == repr(forecast)  # tells −0 from 0, as == does not
     assert written(back) == written(forecast)
@@ -147,14 +147,14 @@ def test_the_form_is_what_it_is() -> None:
         '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'
         '"revision":2,"sequence":7}'
     )
-    assert canonical.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
+    assert codec.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
 
 
 def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -> None:
     expected = replace(
         issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5, bare=True), sequence=7, revision=2
     )
-    assert canonical.parse(release_0_1_0.ENTRY) == expected
+    assert codec.parse(release_0_1_0.ENTRY) == expected
     assert expected.forecast.explanation is not None
     assert (expected.forecast.expected_margin, expected.forecast.explanation.attribution) == (None, None)
     assert (expected.forecast.adaptation, expected.forecast.distribution) == (None, ())
@@ -162,7 +162,7 @@ def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -
 
 def test_static_scores_are_rounded_before_they_are_written() -> None:
     scores = (-2.3263478740408408, 0.0, 2.3263478740408408)
-    draft = canonical.draft(replace(issued(), forecast=replace(issued().forecast, static_scores=scores)))
+    draft = codec.draft(replace(issued(), forecast=replace(issued().forecast, static_scores=scores)))
     assert draft.issued.forecast.static_scores == (-2.326348, 0.0, 2.326348)
     assert '"static_scores":[-2.326348,0.0,2.326348]' in draft.payload
 
@@ -172,7 +172,7 @@ def test_static_scores_are_rounded_before_they_are_written() -> None:
 def test_quantiles_leave_no_trace(forecast: IssuedForecast, quantiles: list[Quantile]) -> None:
     asked = replace(forecast, forecast=replace(forecast.forecast, quantiles=tuple(quantiles)))
     assert written(asked) == written(forecast)
-    assert canonical.draft(asked).key == canonical.draft(forecast).key
+    assert codec.draft(asked).key == codec.draft(forecast).key
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:
@@ -183,15 +183,15 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
             return {**{key: with_more(inner) for key, inner in value.items()}, "added_later": {"by": [1, "x", None]}}
         return [with_more(inner) for inner in value] if isinstance(value, list) else value
 
-    later = canonical.dumps(with_more(json.loads(written(forecast))))
+    later = codec.dumps(with_more(json.loads(written(forecast))))
     assert later.count("added_later") == 7  # the entry, its payload and the objects in that
-    assert canonical.parse(later) == forecast
+    assert codec.parse(later) == forecast
 
 
 def test_whole_numbers_are_written_like_floats() -> None:
     now = datetime.now(UTC)
     whole, fractional = (
-        canonical.draft(issued(pattern=pattern, point=point, generated_time=now))
+        codec.draft(issued(pattern=pattern, point=point, generated_time=now))
         for pattern, point in (((1, 2), 3), ((1.0, 2.0), 3.0))
     )
     assert whole.payload == fractional.payload
@@ -213,12 +213,12 @@ def test_forecasts_share_a_key_exactly_where_all_its_six_parts_are_equal(a: Issu
         )
 
     twin = replace(b, forecast=a.forecast, game_id=a.game_id, pregame_margin=a.pregame_margin)
-    assert canonical.draft(twin).key == canonical.draft(a).key
-    assert (canonical.draft(a).key == canonical.draft(b).key) == (parts(a) == parts(b))
+    assert codec.draft(twin).key == codec.draft(a).key
+    assert (codec.draft(a).key == codec.draft(b).key) == (parts(a) == parts(b))
 
 
 def test_a_margin_of_zero_is_not_no_margin() -> None:
-    zero, minus_zero, none = (canonical.draft(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
+    zero, minus_zero, none = (codec.draft(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
     assert zero == minus_zero != none
 
 
@@ -226,13 +226,13 @@ def test_a_margin_of_zero_is_not_no_margin() -> None:
 @given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
 def test_alphas_are_compared_exactly(a: float, b: float) -> None:
     nearby = math.nextafter(a, b)
-    keys = {canonical.draft(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
+    keys = {codec.draft(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
     assert len(keys) == len({a, b, nearby})
 
 
 def test_patterns_are_equal_where_their_values_are() -> None:
-    assert canonical.draft(issued(pattern=(0, -0.0))).pattern == canonical.draft(issued(pattern=(-0.0, 0.0))).pattern
-    assert canonical.draft(issued(pattern=(1.0,))).pattern != canonical.draft(issued(pattern=(1.0, 1.0))).pattern
+    assert codec.draft(issued(pattern=(0, -0.0))).pattern == codec.draft(issued(pattern=(-0.0, 0.0))).pattern
+    assert codec.draft(issued(pattern=(1.0,))).pattern != codec.draft(issued(pattern=(1.0, 1.0))).pattern
 
 
 @pytest.mark.parametrize(
@@ -248,20 +248,20 @@ def test_patterns_are_equal_where_their_values_are() -> None:
 )
 def test_what_has_no_canonical_form_is_refused(unfit: IssuedForecast) -> None:
     with pytest.raises(ValueError):
-        canonical.draft(unfit)
+        codec.draft(unfit)
 
 
 @pytest.mark.parametrize("form", ["", "{}", "[]", "null", '{"kind":"other"}', '{"kind":"forecast","payload":{}}'])
 def test_what_is_no_canonical_form_is_not_read(form: str) -> None:
     with pytest.raises(ValueError):
-        canonical.parse(form)
+        codec.parse(form)
 
 
 def test_a_pattern_that_none_can_have_is_not_read() -> None:
     form = written(replace(issued(), sequence=1)).replace('"pattern":[0.0,2.0,-1.0]', '"pattern":[0.0,2.0,-1000.0]')
     with pytest.raises(ValueError, match="not the canonical form of a forecast"):
-        canonical.parse(form)
+        codec.parse(form)
 
 
 def test_two_ledgers_never_share_a_chain() -> None:
-    assert canonical.genesis("a") != canonical.genesis("b")
+    assert codec.genesis("a") != codec.genesis("b")

@@ -14,7 +14,7 @@ from tests.support.outcomes import MARKET, answered, outcome
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical
+from dejavu_server.ledger.entries import codec
 from dejavu_server.records import ReportedOutcome
 
 law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
@@ -60,13 +60,13 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 def written(told: ReportedOutcome) -> str:
-    return canonical.compose(canonical.OUTCOME, canonical.outcome_payload(told), told.revision, told.sequence)
+    return codec.compose(codec.OUTCOME, codec.outcome_payload(told), told.revision, told.sequence)
 
 
 @law
 @given(outcomes)
 def test_an_outcome_reads_back_exactly(told: ReportedOutcome) -> None:
-    back = canonical.parse_outcome(written(told))
+    back = codec.parse_outcome(written(told))
     assert repr(back) == repr(told)
     assert written(back) == written(told)
 
@@ -74,8 +74,8 @@ def test_an_outcome_reads_back_exactly(told: ReportedOutcome) -> None:
 @law
 @given(st.integers(1, 2**63 - 1), market_asked, answers)
 def test_a_market_reads_back_exactly(place: int, market: Market, answer: MarketAnswer) -> None:
-    form = canonical.compose(canonical.MARKET, canonical.market_payload(place, market, answer), 0, place + 1)
-    back = canonical.parse_market(form)
+    form = codec.compose(codec.MARKET, codec.market_payload(place, market, answer), 0, place + 1)
+    back = codec.parse_market(form)
     assert repr(back) == repr((place, market, answer))
     assert form == json.dumps(json.loads(form), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -89,7 +89,7 @@ def test_the_form_of_an_outcome_is_what_it_is() -> None:
 
 
 def test_the_form_of_a_market_is_what_it_is() -> None:
-    payload = canonical.market_payload(7, MARKET, answered(MarketSide.HOME, stake_fraction=0.02))
+    payload = codec.market_payload(7, MARKET, answered(MarketSide.HOME, stake_fraction=0.02))
     assert payload == (
         '{"answer":{"away":{"decimal_odds":1.95,"expected_value":-0.22,"implied_probability":0.5128205128205129,'
         '"kelly_fraction":0.0,"stake":0.0,"stake_fraction":0.0,"win_probability":0.4},"confidence_met":true,'
@@ -113,21 +113,21 @@ def test_the_form_of_a_market_is_what_it_is() -> None:
 )
 def test_an_outcome_without_a_canonical_form_is_refused(unfit: ReportedOutcome) -> None:
     with pytest.raises(ValueError):
-        canonical.outcome_payload(unfit)
+        codec.outcome_payload(unfit)
 
 
 def test_a_half_may_end_level() -> None:
-    assert canonical.parse_outcome(written(outcome(0))).differential == 0
+    assert codec.parse_outcome(written(outcome(0))).differential == 0
 
 
 def test_an_answer_with_nan_is_refused() -> None:
     with pytest.raises(ValueError):
-        canonical.market_payload(1, MARKET, replace(answered(None), overround=math.nan))
+        codec.market_payload(1, MARKET, replace(answered(None), overround=math.nan))
 
 
 @pytest.mark.parametrize("form", ["", "{}", "[]", '{"kind":"forecast"}', '{"kind":"outcome","payload":{}}'])
 def test_what_is_of_another_kind_is_not_read(form: str) -> None:
     with pytest.raises(ValueError):
-        canonical.parse_outcome(form)
+        codec.parse_outcome(form)
     with pytest.raises(ValueError):
-        canonical.parse_market(form)
+        codec.parse_market(form)

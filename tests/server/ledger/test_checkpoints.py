@@ -19,10 +19,11 @@ from structlog.testing import capture_logs
 from tests.support.clock import SteppedClock
 from tests.support.issued import game, issued
 
-from dejavu_server.ledger import Ledger, LedgerUnavailable, schema
-from dejavu_server.ledger.checkpoints import Signer, is_signed, sign, text
-from dejavu_server.ledger.signing_key import SigningUnavailable
-from dejavu_server.ledger.store import Identity, Link
+from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, text
+from dejavu_server.ledger.audit.signing_key import SigningUnavailable
+from dejavu_server.ledger.database import schema
+from dejavu_server.ledger.database.store import Identity, Link
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ import structlog
 from tests.support.issued import GAME, game, issued, recorded
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeKnown, store, verify
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeKnown, verify
+from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
 
 

@@ -22,11 +22,10 @@ from dejavu_server.ledger import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
-    engine,
     errors,
-    store,
     verify,
 )
+from dejavu_server.ledger.database import sqlite, store
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +47,7 @@ def locked(path: Path) -> Iterator[None]:
 async def test_a_locked_ledger_is_unavailable_to_writers_and_open_to_readers(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     ledger = await Ledger.open(url)
     stored = await ledger.commit([issued(game(1))])
     with locked(tmp_path / "ledger.db"):
@@ -175,7 +174,7 @@ async def test_a_file_taken_away_during_a_commit_is_noticed_too(
 async def test_a_probe_tells_whether_it_can_be_written_and_changes_nothing(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     ledger = await Ledger.open(url)
     await ledger.commit([issued()])
     before = verify(url)

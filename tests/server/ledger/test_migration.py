@@ -17,9 +17,11 @@ from tests.support.issued import game, issued, recorded
 from tests.support.outcomes import outcome
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, backfill, canonical, rows, verify
-from dejavu_server.ledger.checkpoints import Signer
-from dejavu_server.ledger.schema import forecasts
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, verify
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.database import backfill
+from dejavu_server.ledger.database.schema import forecasts
+from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.records import IssuedForecast
 
 LATE = datetime(2026, 1, 2, 4, 30, tzinfo=UTC)
@@ -63,7 +65,7 @@ async def test_its_forecasts_get_the_columns_that_a_new_one_has(
     with pytest.raises(LedgerSchemaError, match="older release"):
         verify(url)
     ledger = await Ledger.open(url)
-    expected = [rows.forecast_row(forecast, canonical.draft(forecast)) for forecast in kept]
+    expected = [rows.forecast_row(forecast, codec.draft(forecast)) for forecast in kept]
     assert await index(ledger) == expected
     assert [row["day"] for row in expected[:2]] == [date(2026, 1, day).toordinal() for day in (1, 2)]
     assert await ledger.read_after(0, 10) == kept
@@ -88,7 +90,7 @@ async def test_what_an_old_worker_still_records_after_the_migration_is_indexed_w
     late = written(1)
     release_0_1_0.record(old, late)
     ledger = await Ledger.open(url)
-    assert await index(ledger) == [rows.forecast_row(late, canonical.draft(late))]
+    assert await index(ledger) == [rows.forecast_row(late, codec.draft(late))]
     await ledger.close()
 
 
@@ -99,7 +101,7 @@ async def test_what_an_old_worker_records_last_is_indexed_with_the_next_checkpoi
     late = written(1)
     release_0_1_0.record(old, late)
     assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).keep() is not None
-    assert await index(ledger) == [rows.forecast_row(late, canonical.draft(late))]
+    assert await index(ledger) == [rows.forecast_row(late, codec.draft(late))]
     await ledger.close()
     assert verify(url).checkpoints == 1
 

@@ -16,9 +16,11 @@ from tests.support.outcomes import MARKET, answered, asked, outcome
 from dejavu_models.betting import MarketSide
 from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.ledger import Ledger, LedgerUnavailable, canonical, outcomes, rows, taught, verify
-from dejavu_server.ledger.schema import entries, markets, settlements
-from dejavu_server.ledger.settling import Bet, settle
+from dejavu_server.ledger import Ledger, LedgerUnavailable, outcomes, verify
+from dejavu_server.ledger.database.schema import entries, markets, settlements
+from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries.settlement import Bet, settle
+from dejavu_server.ledger.queries import learning
 from dejavu_server.records import IssuedForecast
 
 DISTRIBUTION = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
@@ -98,7 +100,7 @@ async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> No
     first, _ = await ledger.report(outcome(3))
     second, _ = await ledger.report(outcome(3, game(2)))
     for place in (first.sequence, second.sequence):
-        await ledger.write(partial(taught.write_snapshot, part="p", place=place, state=b"s", read_at=9))
+        await ledger.write(partial(learning.write_snapshot, part="p", place=place, state=b"s", read_at=9))
     await ledger.report(outcome(4, game(2)))
 
     def snapshots(connection: Connection) -> list[int]:
@@ -161,9 +163,9 @@ async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Le
 
     def recorded_markets(connection: Connection) -> list[tuple[int, Bet]]:
         found = connection.execute(
-            select(entries.c.canonical).where(entries.c.kind == canonical.MARKET).order_by(entries.c.sequence)
+            select(entries.c.canonical).where(entries.c.kind == codec.MARKET).order_by(entries.c.sequence)
         )
-        parsed = [canonical.parse_market(text) for text in found.scalars()]
+        parsed = [codec.parse_market(text) for text in found.scalars()]
         assert [market for _, market, _ in parsed] == [MARKET] * 3
         assert connection.execute(select(markets.c.forecast_sequence).order_by(markets.c.sequence)).scalars().all() == [
             place for place, _, _ in parsed

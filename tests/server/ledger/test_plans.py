@@ -15,7 +15,8 @@ from tests.support.issued import game, issued
 from tests.support.outcomes import answered, asked, outcome
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger, store
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.database import store
 
 SCANNED = {
     "SCAN ledger",  # one row

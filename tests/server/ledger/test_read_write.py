@@ -9,7 +9,8 @@ import structlog
 from sqlalchemy import Connection, text
 from tests.support.issued import game, issued
 
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeKnown, store
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeKnown
+from dejavu_server.ledger.database import store
 
 ADD = text("INSERT INTO snapshots VALUES ('part', :place, x'00')")
 COUNT = text("SELECT count(*) FROM snapshots")

@@ -10,9 +10,11 @@ from tests.support.ledger_faults import damaged_pages
 from tests.support.record_book import RecordBook, forecast, new_book, with_market
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import LedgerCorrupt, engine, reading, store
+from dejavu_server.ledger import LedgerCorrupt
+from dejavu_server.ledger.database import sqlite, store
 from dejavu_server.ledger.errors import database_errors
-from dejavu_server.ledger.reading import RecordedGame, UnknownGame
+from dejavu_server.ledger.queries import predictions
+from dejavu_server.ledger.queries.predictions import RecordedGame, UnknownGame
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022500001"
@@ -28,7 +30,7 @@ def book() -> Iterator[RecordBook]:
 def latest(
     book: RecordBook, game: str = GAME, horizon: Horizon = HALF, minute: int | None = None, model: str = ""
 ) -> RecordedGame:
-    return book.read(lambda connection: reading.latest(connection, game, horizon, minute, model))
+    return book.read(lambda connection: predictions.latest(connection, game, horizon, minute, model))
 
 
 def recorded(book: RecordBook, made: IssuedForecast) -> IssuedForecast:
@@ -70,7 +72,7 @@ def test_earlier_revisions_come_oldest_first_and_say_that_they_are_superseded(bo
 
 
 def test_of_very_many_revisions_the_newest_are_told(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = reading.MAX_REVISIONS + 5
+    many = predictions.MAX_REVISIONS + 5
     book.predict(*(forecast(GAME, lead=float(lead % 7), minute=3) for lead in range(many)))
     game = latest(book)
     assert game.latest.issued.revision == many - 1
@@ -132,7 +134,7 @@ def test_what_is_not_recorded_is_refused_by_the_games_name(
 
 def test_forecasts_come_in_the_order_of_the_places_asked_for(book: RecordBook) -> None:
     made = book.predict(*(forecast(GAME, minute=minute) for minute in range(1, 8)))
-    told = book.read(lambda connection: reading.at(connection, [5, 99, 2, 7]))
+    told = book.read(lambda connection: predictions.at(connection, [5, 99, 2, 7]))
     assert [each.issued for each in told] == [made[4], made[1], made[6]]
 
 
@@ -149,10 +151,10 @@ def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path
     with new_book(tmp_path) as book:
         recorded(book, forecast(GAME))
     damaged_pages(tmp_path / "ledger.db")
-    opened = engine.reading(tmp_path / "ledger.db")
+    opened = sqlite.reading(tmp_path / "ledger.db")
     unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
     with unsound, database_errors(), opened.connect() as connection:
-        reading.latest(connection, GAME, Horizon.FINAL, None, "")
+        predictions.latest(connection, GAME, Horizon.FINAL, None, "")
     opened.dispose()
 
 
@@ -164,9 +166,9 @@ def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBo
 
         assert isinstance(connection, Connection)
         with store.one_moment(connection):
-            first = len(reading.at(connection, [1, 2]))
+            first = len(predictions.at(connection, [1, 2]))
             recorded(book, forecast(GAME, minute=20))
-            return first, len(reading.at(connection, [1, 2]))
+            return first, len(predictions.at(connection, [1, 2]))
 
     assert book.read(twice) == (1, 1)
-    assert len(book.read(lambda connection: reading.at(connection, [1, 2]))) == 2
+    assert len(book.read(lambda connection: predictions.at(connection, [1, 2]))) == 2

@@ -17,9 +17,10 @@ from tests.support.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_feed.names import is_replay
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import page_tokens, paging, reading, store
-from dejavu_server.ledger.page_tokens import InvalidPageToken
-from dejavu_server.ledger.paging import ForecastFilter, Page
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.queries import page_tokens, pages, predictions
+from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
+from dejavu_server.ledger.queries.pages import ForecastFilter, Page
 from dejavu_server.records import IssuedForecast, RecordedForecast, game_day
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -35,7 +36,7 @@ def book() -> Iterator[RecordBook]:
 
 
 def turn(book: RecordBook, wanted: ForecastFilter, token: str = "", size: int = 50) -> Page:
-    return book.read(lambda connection: paging.page(connection, wanted, token, size))
+    return book.read(lambda connection: pages.page(connection, wanted, token, size))
 
 
 def walk(
@@ -148,13 +149,13 @@ def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever
     looked_at: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(paging, "LOOKED_AT", looked_at)
+    monkeypatch.setattr(pages, "LOOKED_AT", looked_at)
     arriving = iter(after)
     with new_book() as book:
         for event in before:
             happen(book, event)
         head = book.read(store.head).sequence
-        everything = book.read(lambda connection: reading.at(connection, range(1, head + 1)))
+        everything = book.read(lambda connection: predictions.at(connection, range(1, head + 1)))
 
         def meanwhile() -> None:
             for event, _ in zip(arriving, range(2), strict=False):
@@ -195,14 +196,14 @@ def test_a_last_page_that_is_just_full_has_no_next(book: RecordBook) -> None:
 def test_a_page_looks_at_few_forecasts_and_says_where_to_go_on(
     book: RecordBook, wanted: ForecastFilter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "LOOKED_AT", 20 if wanted.team else 5)
+    monkeypatch.setattr(pages, "LOOKED_AT", 20 if wanted.team else 5)
     book.predict(*(forecast(GAMES[0], minute=minute, model_version="v1") for minute in range(1, 20)))
-    pages, token = 0, ""
-    while token or not pages:
+    count, token = 0, ""
+    while token or not count:
         page = turn(book, wanted, token)
         assert page.forecasts == []
-        token, pages = page.next_token, pages + 1
-    assert pages == 4
+        token, count = page.next_token, count + 1
+    assert count == 4
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_every_list_goes_along_an_index_and_sorts_nothing(book: RecordBook, want
                 run.append((statement, parameters))
 
         sqlalchemy.event.listen(connection, "before_cursor_execute", note)
-        paging.page(connection, wanted, "", 50)
+        pages.page(connection, wanted, "", 50)
         sqlalchemy.event.remove(connection, "before_cursor_execute", note)
         for statement, parameters in run:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)

@@ -13,8 +13,8 @@ from tests.support.record_book import EVENING, RecordBook, forecast, new_book, w
 
 from dejavu_models.track_record import scorecard
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import reading, scoring
-from dejavu_server.ledger.scoring import ScoreFilter, SettledByModel
+from dejavu_server.ledger.queries import predictions, scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.records import RecordedForecast, game_day
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -55,12 +55,12 @@ def book() -> Iterator[RecordBook]:
 
 
 def settled(book: RecordBook, wanted: ScoreFilter) -> SettledByModel:
-    return book.read(lambda connection: scoring.settled(connection, wanted))
+    return book.read(lambda connection: scorecards.settled(connection, wanted))
 
 
 def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
     """The same from the forecasts themselves, in order of their outcomes' first revisions."""
-    everything = book.read(lambda connection: reading.at(connection, range(1, 1000)))
+    everything = book.read(lambda connection: predictions.at(connection, range(1, 1000)))
 
     def counts(each: RecordedForecast) -> bool:
         told, day = each.issued.forecast, game_day(each.issued.generated_time).toordinal()
@@ -75,7 +75,7 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
         )
 
     def order(each: RecordedForecast) -> tuple[int, int]:
-        game = book.read(lambda connection: reading.latest(connection, each.issued.game_id, wanted.horizon))
+        game = book.read(lambda connection: predictions.latest(connection, each.issued.game_id, wanted.horizon))
         return game.outcomes[0].sequence, each.issued.sequence
 
     return sorted(filter(counts, everything), key=order)
@@ -123,7 +123,7 @@ def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wan
 
 def test_what_is_read_in_many_parts_is_the_same(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = settled(book, ScoreFilter())
-    monkeypatch.setattr(scoring, "_AT_ONCE", 7)
+    monkeypatch.setattr(scorecards, "_AT_ONCE", 7)
     parts = settled(book, ScoreFilter())
     assert scorecard(parts.forecasts) == scorecard(whole.forecasts)
     assert (parts.model.tolist(), parts.models) == (whole.model.tolist(), whole.models)

@@ -13,7 +13,7 @@ from tests.support.ledger_template import empty_ledger
 from tests.support.outcomes import outcome
 
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.schema import settlements
+from dejavu_server.ledger.database.schema import settlements
 from dejavu_server.records import ReportedOutcome
 
 TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))

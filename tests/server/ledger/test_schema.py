@@ -23,23 +23,20 @@ from dejavu_server.ledger import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
-    engine,
-    migrate,
-    schema,
-    upgrade,
     verify,
 )
+from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlite
 
 
 async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
-    writing = engine.writing(tmp_path / "ledger.db", Durability.PROCESS)
+    writing = sqlite.writing(tmp_path / "ledger.db", Durability.PROCESS)
     with writing.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     writing.dispose()
 
 
 def test_the_schema_names_the_newest_migration() -> None:
-    assert upgrade.revisions()[0] == schema.REVISION
+    assert alembic_runner.revisions()[0] == schema.REVISION
 
 
 def test_alembic_is_loaded_to_make_a_ledger_and_not_to_open_it_again(url: str) -> None:
@@ -56,9 +53,9 @@ def test_alembic_is_loaded_to_make_a_ledger_and_not_to_open_it_again(url: str) -
 
 
 def test_the_migrations_are_part_of_the_package() -> None:
-    migrations = importlib.resources.files("dejavu_server.ledger") / "migrations"
+    migrations = importlib.resources.files("dejavu_server.ledger.database") / "migrations"
     assert (migrations / "env.py").is_file()
-    for revision in upgrade.revisions():
+    for revision in alembic_runner.revisions():
         assert (migrations / "versions" / f"{revision}.py").is_file()
 
 
@@ -90,7 +87,7 @@ async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
 def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability: Durability, synchronous: int) -> None:
     (tmp_path / "ledger.db").touch()
-    writing = engine.writing(tmp_path / "ledger.db", durability)
+    writing = sqlite.writing(tmp_path / "ledger.db", durability)
     with writing.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
@@ -98,7 +95,7 @@ def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability:
 
 
 async def test_a_reader_cannot_write(ledger: Ledger, tmp_path: Path) -> None:
-    reading = engine.reading(tmp_path / "ledger.db")
+    reading = sqlite.reading(tmp_path / "ledger.db")
     with reading.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("DELETE FROM ledger")
     reading.dispose()

@@ -13,7 +13,7 @@ from tests.support.outcomes import MARKET, answered, outcome
 
 from dejavu_models.betting import MarketSide
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
-from dejavu_server.ledger.settling import Bet, settle
+from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import IssuedForecast
 
 law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_server.ledger import InvalidLedgerUrl
-from dejavu_server.ledger.signing_key import (
+from dejavu_server.ledger.audit.signing_key import (
     SigningUnavailable,
     key_path,
     load,

@@ -17,7 +17,8 @@ from tests.support.issued import game, issued
 from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.ledger_writer import Writer
 
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, wake
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
+from dejavu_server.ledger.database import notify
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 NEVER = 3600.0
@@ -124,7 +125,7 @@ async def test_a_commit_of_another_process_wakes_at_once(ledger: Ledger, url: st
 async def test_what_no_announcement_told_of_is_found_by_looking(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wake.Announcer, "announce", lambda self: None)
+    monkeypatch.setattr(notify.Announcer, "announce", lambda self: None)
     async with aclosing(ledger.tail(0, poll_seconds=0.05)) as pages:
         waiting = asyncio.create_task(collect(pages, 1))
         await asleep(ledger)
@@ -194,9 +195,9 @@ async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime
 
 
 async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: Path) -> None:
-    folder = wake.runtime_folder(Path("/some/ledger.db"))
-    listener = wake.Listener(folder, asyncio.Event())
-    announcer = wake.Announcer(folder)
+    folder = notify.runtime_folder(Path("/some/ledger.db"))
+    listener = notify.Listener(folder, asyncio.Event())
+    announcer = notify.Announcer(folder)
     for _ in range(2000):  # far more than a socket's queue holds; the loop reads none of them meanwhile
         announcer.announce()
     announcer.close()
@@ -204,9 +205,9 @@ async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: 
 
 
 def test_the_folder_of_the_sockets_is_private_and_follows_from_the_path(runtime: Path) -> None:
-    folder = wake.runtime_folder(Path("/a/ledger.db"))
-    assert folder == wake.runtime_folder(Path("/a/ledger.db"))
-    assert folder != wake.runtime_folder(Path("/b/ledger.db"))
+    folder = notify.runtime_folder(Path("/a/ledger.db"))
+    assert folder == notify.runtime_folder(Path("/a/ledger.db"))
+    assert folder != notify.runtime_folder(Path("/b/ledger.db"))
     assert folder.parent.parent == runtime
     assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
 
@@ -215,7 +216,7 @@ def test_a_folder_that_others_can_enter_is_not_used(runtime: Path) -> None:
     (runtime / f"dejavu-{os.getuid()}").mkdir()
     (runtime / f"dejavu-{os.getuid()}").chmod(0o755)
     with pytest.raises(PermissionError):
-        wake.runtime_folder(Path("/a/ledger.db"))
+        notify.runtime_folder(Path("/a/ledger.db"))
 
 
 def test_a_runtime_folder_too_deep_for_a_socket_is_passed_over(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +224,7 @@ def test_a_runtime_folder_too_deep_for_a_socket_is_passed_over(runtime: Path, mo
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
     monkeypatch.setattr(tempfile, "tempdir", str(runtime))
-    assert wake.runtime_folder(Path("/a/ledger.db")).parent.parent == runtime
+    assert notify.runtime_folder(Path("/a/ledger.db")).parent.parent == runtime
 
 
 async def test_without_a_folder_for_sockets_the_ledger_works_all_the_same(

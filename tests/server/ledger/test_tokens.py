@@ -12,12 +12,13 @@ from sqlalchemy import update
 from tests.support.issued import game, issued
 
 from dejavu_models.errors import InvalidInput
-from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, engine, schema, tokens
+from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
+from dejavu_server.ledger.database import schema, sqlite
 
 law = settings(deadline=None, max_examples=50)
 
 all_tokens = st.builds(
-    tokens.Token,
+    resume_tokens.Token,
     ledger_id=st.binary(min_size=16, max_size=16).map(bytes.hex),
     epoch=st.binary(min_size=8, max_size=8).map(bytes.hex),
     place=st.integers(0, 2**64 - 1),
@@ -26,9 +27,9 @@ all_tokens = st.builds(
 
 @law
 @given(all_tokens)
-def test_a_token_reads_back_and_is_safe_in_a_url(token: tokens.Token) -> None:
-    text = tokens.encode(token)
-    assert tokens.decode(text) == token
+def test_a_token_reads_back_and_is_safe_in_a_url(token: resume_tokens.Token) -> None:
+    text = resume_tokens.encode(token)
+    assert resume_tokens.decode(text) == token
     assert re.fullmatch(r"[A-Za-z0-9_-]{44}", text)
 
 
@@ -36,7 +37,7 @@ def test_a_token_reads_back_and_is_safe_in_a_url(token: tokens.Token) -> None:
 @given(st.text())
 def test_any_other_text_is_refused_as_a_bad_field(text: str) -> None:
     with pytest.raises(InvalidResumeToken) as refused:
-        tokens.decode(text)
+        resume_tokens.decode(text)
     assert isinstance(refused.value, InvalidInput)
     assert refused.value.field == "resume_token"
     assert len(str(refused.value)) < 500
@@ -44,17 +45,17 @@ def test_any_other_text_is_refused_as_a_bad_field(text: str) -> None:
 
 @law
 @given(all_tokens, st.integers(0, 43))
-def test_a_cut_or_lengthened_token_is_refused(token: tokens.Token, length: int) -> None:
-    text = tokens.encode(token)
+def test_a_cut_or_lengthened_token_is_refused(token: resume_tokens.Token, length: int) -> None:
+    text = resume_tokens.encode(token)
     for wrong in (text[:length], f"{text}AAAA", f" {text}", f"{text}\n"):
         with pytest.raises(InvalidResumeToken):
-            tokens.decode(wrong)
+            resume_tokens.decode(wrong)
 
 
 def test_a_token_of_a_later_form_is_refused() -> None:
-    text = tokens.encode(tokens.Token("0" * 32, "0" * 16, 5))
+    text = resume_tokens.encode(resume_tokens.Token("0" * 32, "0" * 16, 5))
     with pytest.raises(InvalidResumeToken, match="form 2"):
-        tokens.decode("Ag" + text[2:])
+        resume_tokens.decode("Ag" + text[2:])
 
 
 async def test_a_token_names_its_place(ledger: Ledger) -> None:
@@ -93,7 +94,7 @@ async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Le
 
 def change(folder: Path, **values: object) -> None:
     """Does to the ledger's identity what a restore or a pruning would."""
-    writing = engine.writing(folder / "ledger.db", engine.Durability.PROCESS)
+    writing = sqlite.writing(folder / "ledger.db", sqlite.Durability.PROCESS)
     with writing.begin() as connection:
         connection.execute(update(schema.ledger).values(**values))
     writing.dispose()

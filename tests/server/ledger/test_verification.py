@@ -12,14 +12,8 @@ from tests.support import release_0_1_0
 from tests.support.full_ledger import outcome
 from tests.support.issued import game, issued, recorded
 
-from dejavu_server.ledger import (
-    Ledger,
-    LedgerCorrupt,
-    LedgerSchemaError,
-    LedgerUnavailable,
-    store,
-    verify,
-)
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_server.ledger.database import store
 
 
 async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.support import full_ledger
 from tests.support.tampering import TABLES, Specimen, full_specimen, rows
 
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, canonical, verify
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
+from dejavu_server.ledger.entries import codec
 
 CACHES = {"checkpoints", "snapshots"}
 """Nothing shows that a row of them was removed (see the verification's docstring)."""
@@ -178,7 +179,7 @@ async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(
             "UPDATE ledger SET ledger_id = ?, epoch = ?, pruned_hash = ?",
-            (identity["ledger_id"], identity["epoch"], canonical.genesis(identity["ledger_id"])),
+            (identity["ledger_id"], identity["epoch"], codec.genesis(identity["ledger_id"])),
         )
     genuine = full_ledger.recordable
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from dejavu_server.ledger.engine import database_path
+from dejavu_server.ledger.database.sqlite import database_path
 from dejavu_server.ledger.errors import LedgerUnavailable
 
 FILE_NAME = "signing-key.pem"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from dejavu_server.ledger.schema import metadata
+from dejavu_server.ledger.database.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.canonical_text import OUTCOME, dumps, entry_of, from_microseconds, microseconds, reading
+from dejavu_server.ledger.entries.encoding import OUTCOME, dumps, entry_of, from_microseconds, microseconds, reading
 from dejavu_server.records import ReportedOutcome
 
 

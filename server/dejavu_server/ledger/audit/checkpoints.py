@@ -18,14 +18,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection, insert, select
 
-from dejavu_server.ledger import signing_key, store
-from dejavu_server.ledger.canonical import microseconds
+from dejavu_server.ledger.audit import signing_key
+from dejavu_server.ledger.audit.signing_key import SigningUnavailable
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.migrate import fill_late
+from dejavu_server.ledger.database.read_only import reading_ledger
+from dejavu_server.ledger.database.schema import checkpoints
+from dejavu_server.ledger.database.store import Identity, Link
+from dejavu_server.ledger.entries.codec import microseconds
 from dejavu_server.ledger.errors import LedgerError
-from dejavu_server.ledger.migrate import fill_late
-from dejavu_server.ledger.offline import reading_ledger
-from dejavu_server.ledger.schema import checkpoints
-from dejavu_server.ledger.signing_key import SigningUnavailable
-from dejavu_server.ledger.store import Identity, Link
 from dejavu_server.records import Checkpoint
 from dejavu_server.trouble import Trouble
 

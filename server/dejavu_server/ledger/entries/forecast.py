@@ -17,7 +17,7 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
-from dejavu_server.ledger.canonical_text import FORECAST, dumps, entry_of, from_microseconds, microseconds, reading
+from dejavu_server.ledger.entries.encoding import FORECAST, dumps, entry_of, from_microseconds, microseconds, reading
 from dejavu_server.records import IssuedForecast
 
 _SCORE_DIGITS = 6  # of static scores: with more, half of an entry would be digits that nobody can tell apart

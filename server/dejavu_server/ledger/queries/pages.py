@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, literal, or_, select, true
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical, page_tokens, reading, store
-from dejavu_server.ledger.page_tokens import DIGEST_BYTES, Place, Walk
-from dejavu_server.ledger.schema import forecasts, settlements
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import forecasts, settlements
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.queries import page_tokens, predictions
+from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Place, Walk
 from dejavu_server.records import RecordedForecast
 
 LOOKED_AT = 1000
@@ -69,7 +71,7 @@ class ForecastFilter:
         given = [
             [each.name, getattr(self, each.name)] for each in fields(self) if getattr(self, each.name) != each.default
         ]
-        told = canonical.dumps([[name, value.value if isinstance(value, Horizon) else value] for name, value in given])
+        told = codec.dumps([[name, value.value if isinstance(value, Horizon) else value] for name, value in given])
         return hashlib.blake2b(told.encode(), digest_size=DIGEST_BYTES).digest()
 
 
@@ -100,7 +102,7 @@ def page(connection: Connection, wanted: ForecastFilter, token: str, size: int) 
         start = store.head(connection).sequence
         walk = Walk(start, Place(_LAST_DAY, start + 1))
     found, end = _find(connection, wanted, walk, size)
-    told = reading.at(connection, [place.sequence for place in found])
+    told = predictions.at(connection, [place.sequence for place in found])
     return Page(told, "" if end is None else page_tokens.encode(kept, wanted.digest, Walk(walk.start, end)))
 
 

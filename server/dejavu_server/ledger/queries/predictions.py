@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Row, Select, bindparam, exists, select
 
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical, store
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.schema import entries, forecasts, markets, outcomes, settlements
 from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
 
 MAX_REVISIONS = 500
@@ -156,9 +157,9 @@ _AT = (
 
 def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str]) -> RecordedForecast:
     settled, asked = row.outcome_sequence is not None, row.market_sequence is not None
-    market = canonical.parse_market(_text(texts, row.market_sequence)) if asked else None
+    market = codec.parse_market(_text(texts, row.market_sequence)) if asked else None
     return RecordedForecast(
-        issued=canonical.parse(row.canonical),
+        issued=codec.parse(row.canonical),
         superseded=row.superseded,
         outcome=_outcome(texts, row.outcome_sequence) if settled else None,
         settlement=_settlement(row) if settled else None,
@@ -182,7 +183,7 @@ def _settlement(row: Row[*tuple[Any, ...]]) -> Settlement:
 
 def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:
     with _damage():
-        return canonical.parse_outcome(_text(texts, sequence))
+        return codec.parse_outcome(_text(texts, sequence))
 
 
 def _text(texts: dict[int, str], sequence: int) -> str:

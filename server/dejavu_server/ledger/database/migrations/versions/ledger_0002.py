@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from dejavu_server.ledger.backfill import fill
+from dejavu_server.ledger.database.backfill import fill
 
 revision = "ledger_0002"
 down_revision = "ledger_0001"

@@ -23,12 +23,15 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, text
 
 from dejavu_models.adaptive import AdaptiveState
-from dejavu_server.ledger import canonical, checkpoints, entry_checks, schema, store, taught
-from dejavu_server.ledger.entry_checks import Walk, raw
+from dejavu_server.ledger.audit import chain, checkpoints
+from dejavu_server.ledger.audit.chain import Walk, raw
+from dejavu_server.ledger.database import schema, store
+from dejavu_server.ledger.database.read_only import reading_ledger
+from dejavu_server.ledger.database.schema import entries, ledger, snapshots
+from dejavu_server.ledger.database.store import Identity
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.ledger.offline import reading_ledger
-from dejavu_server.ledger.schema import entries, ledger, snapshots
-from dejavu_server.ledger.store import Identity
+from dejavu_server.ledger.queries import learning
 from dejavu_server.records import Checkpoint
 
 
@@ -107,9 +110,9 @@ def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: 
         sequence=walk.sequence,
         hash=walk.hash.hex(),
         pruned_through=identity.pruned_through,
-        forecasts=walk.counts.get(canonical.FORECAST, 0),
-        outcomes=walk.counts.get(canonical.OUTCOME, 0),
-        markets=walk.counts.get(canonical.MARKET, 0),
+        forecasts=walk.counts.get(codec.FORECAST, 0),
+        outcomes=walk.counts.get(codec.OUTCOME, 0),
+        markets=walk.counts.get(codec.MARKET, 0),
         settlements=walk.settled,
         checkpoints=len(keys),
         snapshots=_check_snapshots(connection),
@@ -139,7 +142,7 @@ def _identity(connection: Connection) -> Identity:
         and isinstance(through, int)
         and through >= 0
         and isinstance(hash_, bytes)
-        and (through > 0 or hash_ == canonical.genesis(ledger_id))
+        and (through > 0 or hash_ == codec.genesis(ledger_id))
     )
     if not sound:
         raise LedgerCorrupt("the ledger's identity was changed")
@@ -190,10 +193,10 @@ def _check_checkpoints(connection: Connection, identity: Identity, public_keys: 
     """Checks the checkpoints in the ledger; gives the public key of each."""
     table = schema.checkpoints
     query = (
-        select(*raw(table, "its"), entry_checks.raw_value(entries.c.hash, "entry_hash"))
+        select(*raw(table, "its"), chain.raw_value(entries.c.hash, "entry_hash"))
         .outerjoin(entries, entries.c.sequence == table.c.sequence)
         .order_by(table.c.sequence)
-        .limit(entry_checks.PAGE)
+        .limit(chain.PAGE)
     )
     place = -(2**63)
     while page := connection.execute(query.where(table.c.sequence > place)).mappings().all():
@@ -229,7 +232,7 @@ def _read_checkpoint(row: RowMapping, identity: Identity) -> Checkpoint:
             epoch=values["epoch"],
             sequence=place,
             hash=values["hash"],
-            signed_time=canonical.from_microseconds(values["signed_us"]),
+            signed_time=codec.from_microseconds(values["signed_us"]),
             public_key=values["public_key"],
             signature=values["signature"],
         )
@@ -242,14 +245,14 @@ def _check_snapshots(connection: Connection) -> int:
     with store.one_moment(connection):
         kept: dict[int, bytes] = {}
         for row in connection.execute(select(*raw(snapshots, "its"))).mappings():
-            if row["its_part"] != taught.INTERVALS or not isinstance(row["its_sequence"], int):
+            if row["its_part"] != learning.INTERVALS or not isinstance(row["its_sequence"], int):
                 raise LedgerCorrupt(f"there is a snapshot of something unknown: {row['its_part']!r}")
             kept[row["its_sequence"]] = row["its_state"]
         if not kept:
             return 0
         count, last = len(kept), max(kept)
         state = AdaptiveState()
-        for game in taught.taught_after(connection, 0):
+        for game in learning.taught_after(connection, 0):
             if game.place > last:
                 break
             state = state.after(game.lessons)

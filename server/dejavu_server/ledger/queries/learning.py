@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from dejavu_models.adaptive import MIDDLES, Key, Lesson, stage_of
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.schema import forecasts, outcomes, settlements, snapshots
+from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
 
 PAGE = 200
 """How many outcomes are read at once."""

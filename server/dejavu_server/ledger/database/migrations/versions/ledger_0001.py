@@ -8,7 +8,7 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-from dejavu_server.ledger.canonical import genesis
+from dejavu_server.ledger.entries.codec import genesis
 
 revision = "ledger_0001"
 down_revision = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
-from dejavu_server.ledger.canonical_text import MARKET, dumps, entry_of, reading
+from dejavu_server.ledger.entries.encoding import MARKET, dumps, entry_of, reading
 
 
 def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer) -> str:

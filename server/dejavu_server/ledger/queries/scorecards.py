@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, fa
 from dejavu_models.arrays import Floats
 from dejavu_models.track_record import SettledForecasts
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.schema import settlements
+from dejavu_server.ledger.database.schema import settlements
 
 _AT_ONCE = 5000
 """Rows that are Python's at one time: as such they take twenty times the room that they take as arrays."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
-from dejavu_server.ledger.backfill import fill
-from dejavu_server.ledger.engine import reading
+from dejavu_server.ledger.database.backfill import fill
+from dejavu_server.ledger.database.schema import REVISION, forecasts
+from dejavu_server.ledger.database.sqlite import reading
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
-from dejavu_server.ledger.schema import REVISION, forecasts
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
             older = is_older(connection)
             before = _revision(connection) if older else None
             if older:
-                from dejavu_server.ledger.upgrade import upgrade  # noqa: PLC0415 - see there
+                from dejavu_server.ledger.database.alembic_runner import upgrade  # noqa: PLC0415 - see there
 
                 upgrade(connection)
             else:
@@ -100,7 +100,7 @@ def is_older(connection: Connection) -> bool:
         if inspect(connection).get_table_names():
             raise LedgerSchemaError("the database is not a ledger: it holds tables of something else")
         return True
-    from dejavu_server.ledger.upgrade import revisions  # noqa: PLC0415 - see there
+    from dejavu_server.ledger.database.alembic_runner import revisions  # noqa: PLC0415 - see there
 
     if found not in revisions():
         raise LedgerSchemaError(

@@ -14,11 +14,11 @@ from sqlalchemy.types import NullType
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical, rows
+from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
+from dejavu_server.ledger.database.store import Identity
+from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.schema import entries, forecasts, markets, outcomes, settlements
-from dejavu_server.ledger.settling import Bet, settle
-from dejavu_server.ledger.store import Identity
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 PAGE = 1000
@@ -27,7 +27,7 @@ PAGE = 1000
 Raw = RowMapping
 """A row as the database has it; names as in `_ENTRIES`."""
 
-_INDICES = {canonical.FORECAST: forecasts, canonical.OUTCOME: outcomes, canonical.MARKET: markets}
+_INDICES = {codec.FORECAST: forecasts, codec.OUTCOME: outcomes, codec.MARKET: markets}
 """The table over the entries of a kind."""
 
 
@@ -75,10 +75,10 @@ class Walk:
             isinstance(kind, str) and isinstance(text, str) and isinstance(hash_, bytes),
             f"entry {sequence}: it holds values of other types than were recorded",
         )
-        following = canonical.chain(self.hash, text)
+        following = codec.chain(self.hash, text)
         _check(following == hash_, f"entry {sequence}: it, or the entry before it, is not the one recorded")
         # Neither the kind nor the place of a row is hashed: both stand in the canonical form.
-        begins, ends = f'{{"kind":{canonical.dumps(kind)},"payload":', f',"sequence":{sequence}}}'
+        begins, ends = f'{{"kind":{codec.dumps(kind)},"payload":', f',"sequence":{sequence}}}'
         _check(
             text.startswith(begins) and text.endswith(ends),
             f"entry {sequence}: its kind or its place is not the one recorded",
@@ -91,18 +91,18 @@ class Walk:
         for other, table in _INDICES.items():
             if other != kind:
                 _follows(row, table, None)
-        if kind == canonical.FORECAST:
-            issued = canonical.parse(row["entry_canonical"])
-            _follows(row, forecasts, rows.forecast_row(issued, canonical.draft(issued)))
+        if kind == codec.FORECAST:
+            issued = codec.parse(row["entry_canonical"])
+            _follows(row, forecasts, rows.forecast_row(issued, codec.draft(issued)))
             self._check_foresight(row, issued.game_id, issued.forecast.elapsed_minutes)
             self._check_settlement(row, issued)
             return
         _follows(row, settlements, None)
-        if kind == canonical.OUTCOME:
-            outcome = canonical.parse_outcome(row["entry_canonical"])
+        if kind == codec.OUTCOME:
+            outcome = codec.parse_outcome(row["entry_canonical"])
             _follows(row, outcomes, rows.outcome_row(outcome, self._first_place(row, outcome)))
-        elif kind == canonical.MARKET:
-            place, market, answer = canonical.parse_market(row["entry_canonical"])
+        elif kind == codec.MARKET:
+            place, market, answer = codec.parse_market(row["entry_canonical"])
             _follows(row, markets, rows.market_row(row["entry_sequence"], place, Bet.of(market, answer)))
             if place > self._identity.pruned_through:
                 _check(
@@ -133,10 +133,10 @@ class Walk:
             _follows(row, settlements, None)
             return
         # From the entries, not from their rows, which are held against them in their own turn.
-        outcome = canonical.parse_outcome(row["newest_canonical"])
+        outcome = codec.parse_outcome(row["newest_canonical"])
         bet = None
         if row["bet_canonical"] is not None:
-            bet = Bet.of(*canonical.parse_market(row["bet_canonical"])[1:])
+            bet = Bet.of(*codec.parse_market(row["bet_canonical"])[1:])
         expected = rows.settlement_row(
             issued,
             outcome,

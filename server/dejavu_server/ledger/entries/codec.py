@@ -15,10 +15,7 @@ without changing every hash that follows.
 
 from __future__ import annotations
 
-from dejavu_server.ledger.canonical_forecast import Draft, draft, parse
-from dejavu_server.ledger.canonical_market import market_payload, parse_market
-from dejavu_server.ledger.canonical_outcome import outcome_payload, parse_outcome
-from dejavu_server.ledger.canonical_text import (
+from dejavu_server.ledger.entries.encoding import (
     FORECAST,
     MARKET,
     OUTCOME,
@@ -29,6 +26,9 @@ from dejavu_server.ledger.canonical_text import (
     genesis,
     microseconds,
 )
+from dejavu_server.ledger.entries.forecast import Draft, draft, parse
+from dejavu_server.ledger.entries.market import market_payload, parse_market
+from dejavu_server.ledger.entries.outcome import outcome_payload, parse_outcome
 
 __all__ = [
     "FORECAST",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from dejavu_server.ledger import engine, migrate
+from dejavu_server.ledger.database import migrate, sqlite
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable, database_errors
 
 
@@ -19,10 +19,10 @@ def reading_ledger(url: str) -> Iterator[Connection]:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
         LedgerError: for what the database says in the block.
     """
-    path = engine.database_path(url)
+    path = sqlite.database_path(url)
     if not path.is_file():
         raise LedgerUnavailable(f"there is no ledger at {path}")
-    reading = engine.reading(path)
+    reading = sqlite.reading(path)
     try:
         with database_errors(), reading.connect() as connection:
             if migrate.is_older(connection):

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from dejavu_models.errors import InvalidInput, quoted
-from dejavu_server.ledger.store import Identity
+from dejavu_server.ledger.database.store import Identity
 
 DIGEST_BYTES: Final = 9
 """Of the conditions of a list; so many make a token a whole number of characters."""

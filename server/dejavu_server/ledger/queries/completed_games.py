@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, Select, select
 from dejavu_feed.names import is_replay, season_of, team_code
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_server.ledger.schema import forecasts, outcomes
+from dejavu_server.ledger.database.schema import forecasts, outcomes
 
 LEAST_MINUTES = 37
 """The fewest minutes that a pattern may cover: into the last quarter; a game with a quarter without a row is none."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from dejavu_feed.names import is_replay
 from dejavu_models.betting import MarketSide
-from dejavu_server.ledger.canonical import Draft, microseconds
-from dejavu_server.ledger.settling import Bet
+from dejavu_server.ledger.entries.codec import Draft, microseconds
+from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement, game_day
 
 Row = dict[str, Any]

@@ -14,12 +14,12 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import canonical
-from dejavu_server.ledger.canonical import Draft
+from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.codec import Draft
+from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
+from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeKnown
-from dejavu_server.ledger.rows import Row, forecast_row, market_row
-from dejavu_server.ledger.schema import entries, forecasts, ledger, markets, outcomes
-from dejavu_server.ledger.settling import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _T = TypeVar("_T")
@@ -85,8 +85,8 @@ def head(connection: Connection) -> Link:
 
 def entry_row(kind: str, payload: str, revision: int, sequence: int, previous: bytes) -> tuple[Row, bytes]:
     """The row of `entries` for an event, given the hash of the entry before it; and its own hash."""
-    text = canonical.compose(kind, payload, revision, sequence)
-    hash_ = canonical.chain(previous, text)
+    text = codec.compose(kind, payload, revision, sequence)
+    hash_ = codec.chain(previous, text)
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
 
 
@@ -133,7 +133,7 @@ class _Adding:
 
     def forecast(self, draft: Draft, revision: int) -> _Newest:
         """Adds a forecast."""
-        self._entry(canonical.FORECAST, draft.payload, revision)
+        self._entry(codec.FORECAST, draft.payload, revision)
         issued = replace(draft.issued, sequence=self._sequence, revision=revision)
         self._forecasts.append(forecast_row(issued, draft))
         return _Newest(revision, draft.pattern, issued)
@@ -142,7 +142,7 @@ class _Adding:
         """Adds the market that the forecast in a place is asked about with, and what it says of it; whether any."""
         if asked.market is None or asked.forecast.market is None:
             return False
-        self._entry(canonical.MARKET, canonical.market_payload(place, asked.market, asked.forecast.market), 0)
+        self._entry(codec.MARKET, codec.market_payload(place, asked.market, asked.forecast.market), 0)
         self._markets.append(market_row(self._sequence, place, Bet.of(asked.market, asked.forecast.market)))
         return True
 
@@ -253,8 +253,8 @@ _ADD_FORECASTS = insert(forecasts)
 _ADD_MARKETS = insert(markets)
 
 _READERS: dict[str, Callable[[str], IssuedForecast | ReportedOutcome]] = {
-    canonical.FORECAST: canonical.parse,
-    canonical.OUTCOME: canonical.parse_outcome,
+    codec.FORECAST: codec.parse,
+    codec.OUTCOME: codec.parse_outcome,
 }
 
 _AFTER = (
@@ -334,7 +334,7 @@ def _with_market(connection: Connection, drafts: Sequence[Draft], newest: Mappin
 
 def _parse(texts: Iterable[str]) -> list[IssuedForecast]:
     with _readable():
-        return [canonical.parse(text) for text in texts]
+        return [codec.parse(text) for text in texts]
 
 
 @contextmanager

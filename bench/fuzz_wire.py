@@ -2,8 +2,8 @@
 
 Frames are written by hand (RFC 9113; headers as HPACK literals, RFC 7541), since every library refuses to write them.
 
-One thing is left out of `broken`: a path that is no UTF-8, for it breaks gRPC's own server, as dejavu_server.breakage
-tells; tests/server/test_breakage.py has it.
+`broken` leaves one thing out: a path that is no UTF-8. It breaks gRPC's own server, as
+dejavu_server.worker.grpc_failure tells; tests/server/test_breakage.py has it.
 """
 
 from __future__ import annotations

@@ -31,12 +31,12 @@ from sqlalchemy import Connection
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_feed.names import TEAMS
-from dejavu_server.convert_record_requests import list_query
+from dejavu_server.api.converters.record_requests import list_query
+from dejavu_server.api.record_service import RecordService
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.queries import page_tokens
 from dejavu_server.ledger.queries.page_tokens import Place, Walk
-from dejavu_server.record_servicer import RecordService
 from dejavu_server.records import Checkpoint
 
 SMALL, LARGE = 10_000, 1_000_000

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dejavu_server.cli import main
+from dejavu_server.cli.main import main
 
 main()

@@ -16,8 +16,8 @@ import sys
 import structlog
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.beats import beat
-from dejavu_server.orders import WorkerOrder, WorkerReport, die_with_parent
+from dejavu_server.supervisor.heartbeat import beat
+from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport, die_with_parent
 
 END_SECONDS = 15.0
 """How long after the grace time a worker that was told to end may live, even if nobody is left to see to it."""
@@ -38,8 +38,8 @@ def main() -> None:
     # A second's work, and only now: a supervisor that dies meanwhile takes this process with it.
     import uvloop  # noqa: PLC0415
 
-    import dejavu_server.worker  # noqa: F401, PLC0415
-    from dejavu_server import logs  # noqa: PLC0415
+    import dejavu_server.worker.worker  # noqa: F401, PLC0415
+    from dejavu_server.observability import logs  # noqa: PLC0415
 
     line = sys.stdin.readline()
     if not line:  # a spare that is not needed any more
@@ -52,8 +52,8 @@ def main() -> None:
 
 async def _serve(order: WorkerOrder, name: str) -> int:
     """Starts a worker, tells the supervisor, and drains it when that says so; returns the exit code."""
-    from dejavu_server import metrics  # noqa: PLC0415 - loaded by now
-    from dejavu_server.worker import Worker  # noqa: PLC0415 - as well
+    from dejavu_server.observability import metrics  # noqa: PLC0415 - loaded by now
+    from dejavu_server.worker.worker import Worker  # noqa: PLC0415 - as well
 
     settings = order.settings
     stop = asyncio.Event()

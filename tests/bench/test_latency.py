@@ -8,7 +8,7 @@ from bench.load import Order, request
 from bench import latency
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu_server import convert
+from dejavu_server.api.converters import prediction
 
 FIGURES = {"callers", "kind", "p50_ms", "p99_ms", "calls_a_second", "cpu_us", "failed"}
 
@@ -65,7 +65,7 @@ def test_a_request_with_every_extra_asks_the_same_and_for_all_that_there_is() ->
         assert list(extra.pattern) == list(plain.pattern)
         assert (extra.return_explanation, len(extra.quantile_levels)) == (True, 9)
         assert "" not in {extra.home_team, extra.away_team}
-        assert convert.question(extra).query.pattern.minutes == minute
+        assert prediction.question(extra).query.pattern.minutes == minute
 
 
 def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture[str]) -> None:

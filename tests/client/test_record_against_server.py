@@ -29,7 +29,7 @@ from dejavu_client import (
     market,
 )
 from dejavu_client.cli import app
-from dejavu_server.commands import app as server_app
+from dejavu_server.cli.serve import app as server_app
 
 GAME, OTHER_GAME, REPLAYED = "0022000001", "0022000002", "9902000001"
 TEAMS = {"home_team": "BKN", "away_team": "GSW"}

@@ -14,7 +14,7 @@ from tests.support.servers import spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import AsyncDejavuClient
-from dejavu_server.interceptors import WORKER
+from dejavu_server.api.interceptors import WORKER
 
 SUBSCRIBERS = 200
 FORECASTS = 300

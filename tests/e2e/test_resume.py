@@ -18,8 +18,8 @@ from tests.support.servers import SpawnedServer, async_worker, spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import DejavuClient
-from dejavu_server.hub import PAGE
 from dejavu_server.ledger import Ledger
+from dejavu_server.streaming.broadcaster import PAGE
 
 SUBSCRIBERS = 6
 

@@ -21,12 +21,14 @@ from dejavu_client import config, subscription
 from dejavu_client.record_columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_QUANTILES
-from dejavu_server import convert, convert_record_requests, interceptors, worker
-from dejavu_server.errors import CODES, INTERNAL
-from dejavu_server.health import HEALTH_SERVICE, LEDGER, OVERALL
-from dejavu_server.hub import Hub
+from dejavu_server.api import interceptors
+from dejavu_server.api.converters import prediction, record_requests
+from dejavu_server.api.errors import CODES, INTERNAL
+from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.worker import worker
 
 DOCUMENT = "docs/clients.md"
 MEBIBYTE = 1024 * 1024
@@ -74,12 +76,12 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("a request", f"{worker.CHANNEL_OPTIONS['grpc.max_receive_message_length'] // MEBIBYTE} MiB"),
         ("an answer", f"{worker.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
         ("calls open on a connection", f"{worker.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
-        ("requests in a batch", f"{convert.MAX_BATCH:,}"),
+        ("requests in a batch", f"{prediction.MAX_BATCH:,}"),
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
-        ("games named in a stream", f"{convert.MAX_GAMES:,}"),
+        ("games named in a stream", f"{prediction.MAX_GAMES:,}"),
         ("forecasts and outcomes that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),
-        ("forecasts in a page", f"{convert_record_requests.MAX_PAGE}; {convert_record_requests.DEFAULT_PAGE} if"),
-        ("games of a leaderboard", f"{convert_record_requests.DEFAULT_MIN_GAMES} at least"),
+        ("forecasts in a page", f"{record_requests.MAX_PAGE}; {record_requests.DEFAULT_PAGE} if"),
+        ("games of a leaderboard", f"{record_requests.DEFAULT_MIN_GAMES} at least"),
         ("characters of an x-request-id", f"{interceptors.MAX_REQUEST_ID};"),
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
         (

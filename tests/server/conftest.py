@@ -11,9 +11,9 @@ from tests.support.servers import async_worker
 from tests.support.subscribers import started
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.hub import Hub
 from dejavu_server.ledger import Ledger
-from dejavu_server.worker import Worker
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.worker.worker import Worker
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub

@@ -9,7 +9,7 @@ from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import UnsupportedSlots
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
-from dejavu_server.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher, Overloaded
+from dejavu_server.forecasting.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher, Overloaded
 
 POISON = -77.0
 

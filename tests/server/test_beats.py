@@ -17,10 +17,10 @@ from structlog.testing import capture_logs
 from tests.support.servers import settings_in, spawned_server
 from tests.support.stand_ins import crew_in, worker_that
 
-from dejavu_server import beats, crew, processes
-from dejavu_server.beats import Hearing, beat
-from dejavu_server.exposition import Exposition
-from dejavu_server.processes import WorkerProcess
+from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
+from dejavu_server.supervisor.heartbeat import Hearing, beat
+from dejavu_server.supervisor.worker_process import WorkerProcess
 
 SILENT = ("report(beats=True)", "while True: time.sleep(300)")
 OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
@@ -29,8 +29,8 @@ OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five turns of silence are a hang. A turn is short; how long it takes does not matter."""
-    monkeypatch.setattr(processes, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(processes, "HUNG_SECONDS", 0.05)
+    monkeypatch.setattr(worker_process, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(worker_process, "HUNG_SECONDS", 0.05)
 
 
 async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
@@ -42,7 +42,7 @@ async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
         with capture_logs() as log:
             worker = await workers.start(3, lambda *_: ended.set())
             os.kill(worker.pid, signal.SIGSTOP)
-            monkeypatch.setattr(processes, "HUNG_SECONDS", 2.0)
+            monkeypatch.setattr(worker_process, "HUNG_SECONDS", 2.0)
             async with asyncio.timeout(60):
                 await ended.wait()
             await workers.end()
@@ -87,7 +87,7 @@ async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
 async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "KILL_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr(worker_pool, "KILL_AFTER_SECONDS", 0.5)
     monkeypatch.setattr(
         sys, "executable", worker_that(tmp_path / "python", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
     )
@@ -108,12 +108,12 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
         await worker.serve(0, settings_in(tmp_path), make_ledger=True)
         hung = asyncio.create_task(worker.until_hung())
         await asyncio.sleep(0)
-        time.sleep(20 * processes.HUNG_SECONDS)  # noqa: ASYNC251 - everything stands still
+        time.sleep(20 * worker_process.HUNG_SECONDS)  # noqa: ASYNC251 - everything stands still
         for _ in range(4):  # time for a turn or two: it takes one pass for the time that is up, and one to go on
             await asyncio.sleep(0)
         assert not hung.done()
         async with asyncio.timeout(60):
-            assert await hung == processes.HUNG_SECONDS
+            assert await hung == worker_process.HUNG_SECONDS
     finally:
         worker.kill()
         await worker.wait()
@@ -131,7 +131,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are_read(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beats, "BEAT_SECONDS", 0.001)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.001)
     read, write = pipe
     os.set_blocking(write, False)
     full = os.write(write, bytes(1 << 20))
@@ -187,7 +187,7 @@ def test_a_server_replaces_a_worker_that_was_stopped_and_survives_that_all_of_it
         everybody = [supervisor, *supervisor.children()]
         for process in everybody:
             process.suspend()
-        time.sleep(processes.HUNG_SECONDS + 5)
+        time.sleep(worker_process.HUNG_SECONDS + 5)
         for process in everybody:
             process.resume()
         known = [entry["worker"] for entry in server.events if entry["event"] == "serving"]

@@ -15,7 +15,7 @@ from tests.support.servers import async_worker, spawned_server
 from bench import fuzz_wire
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.worker import Worker
+from dejavu_server.worker.worker import Worker
 from dejavu_server.worker_main import BROKEN
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"

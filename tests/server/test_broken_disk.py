@@ -23,13 +23,14 @@ from tests.support.servers import settings_in
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry import Registry
-from dejavu_server import keeper, trouble
-from dejavu_server.health import LEDGER
+from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.database import sqlite
-from dejavu_server.metrics import new_metrics
-from dejavu_server.worker import Worker
+from dejavu_server.observability import failure_log
+from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.streaming import ledger_manager
+from dejavu_server.worker.worker import Worker
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
@@ -45,9 +46,9 @@ Log = list[MutableMapping[str, Any]]
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but the waiting is other than it is."""
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.02)
-    monkeypatch.setattr(trouble, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(failure_log, "SETTLED_SECONDS", 0.0)
     for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS", "LONGEST_RETRY_SECONDS"):
-        monkeypatch.setattr(keeper, name, 0.05)
+        monkeypatch.setattr(ledger_manager, name, 0.05)
 
 
 @pytest.fixture(autouse=True)

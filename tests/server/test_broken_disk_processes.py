@@ -21,7 +21,7 @@ from tests.support.issued import game
 from tests.support.servers import SpawnedServer, spawned_server
 
 from dejavu_client import DejavuClient, FailedPreconditionError, HealthStatus, UnavailableError, predict_request
-from dejavu_server.health import LEDGER
+from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import verify
 
 WORKERS = 2

@@ -12,7 +12,7 @@ from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_server import checkpoint_files
+from dejavu_server.cli import checkpoint_files
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.audit.checkpoints import is_signed
 

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import pytest
 from typer.testing import CliRunner
 
-from dejavu_server import commands, logs
-from dejavu_server.processes import StartError
+from dejavu_server.cli import serve
+from dejavu_server.observability import logs
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor.worker_process import StartError
 
 
 class FakeSupervisor:
@@ -37,7 +38,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
         settings: ClassVar[list[Settings]] = []
         error = None
 
-    monkeypatch.setattr(commands, "Supervisor", Supervisor)
+    monkeypatch.setattr(serve, "Supervisor", Supervisor)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     for name in [name for name in os.environ if name.startswith("DEJAVU_")]:
         monkeypatch.delenv(name)
@@ -45,7 +46,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[FakeSupervisor]:
 
 
 def run(*args: str, **environment: str) -> Any:
-    return CliRunner().invoke(commands.app, list(args), env={"COLUMNS": "200", "TERM": "dumb", **environment})
+    return CliRunner().invoke(serve.app, list(args), env={"COLUMNS": "200", "TERM": "dumb", **environment})
 
 
 def test_without_options_the_defaults_hold(supervisor: type[FakeSupervisor]) -> None:
@@ -148,7 +149,7 @@ def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor
 
 
 def test_every_option_has_help_and_a_variable() -> None:
-    parameters = inspect.signature(commands.serve).parameters
+    parameters = inspect.signature(serve.serve).parameters
     options = [name for name in parameters if name not in {"context", "show_version"}]
     plain = re.sub(r"\s+", " ", run("--help").output)
     for name in options:
@@ -170,7 +171,7 @@ import sys
 
 class Interrupt:
     def find_spec(self, name, *_):
-        if name == "dejavu_server.commands":
+        if name == "dejavu_server.cli.serve":
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupt())

@@ -25,7 +25,8 @@ from dejavu_models.errors import (
     InvalidTeam,
 )
 from dejavu_models.types import Adaptation, AdaptationMode, ForecastQuery, Horizon, Interval, ScorePattern
-from dejavu_server import convert
+from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
@@ -68,7 +69,7 @@ def predict_request(**fields: Any) -> prediction_service_pb2.PredictRequest:
 
 
 def test_an_absent_alpha_is_five_percent_and_an_unspecified_horizon_the_half() -> None:
-    question = convert.question(predict_request())
+    question = prediction.question(predict_request())
     assert question.query.alpha == 0.05
     assert question.query.horizon is Horizon.HALFTIME
     assert question.query.pregame_margin is None
@@ -76,7 +77,7 @@ def test_an_absent_alpha_is_five_percent_and_an_unspecified_horizon_the_half() -
 
 
 def test_every_field_is_read() -> None:
-    question = convert.question(
+    question = prediction.question(
         predict_request(
             game_id=GAME,
             alpha=0.2,
@@ -113,7 +114,7 @@ def test_every_field_is_read() -> None:
     ],
 )
 def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[str, str]) -> None:
-    query = convert.question(predict_request(home_team=home, away_team=away)).query
+    query = prediction.question(predict_request(home_team=home, away_team=away)).query
     assert (query.home_team, query.away_team) == codes
 
 
@@ -122,7 +123,7 @@ def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[st
     [(h, s) for h, s in ((0, 1), (0, 23), (1, 23), (2, 1), (2, 24), (2, 47))],
 )
 def test_a_pattern_is_as_long_as_its_horizon_lets_it(horizon: Any, slots: int) -> None:
-    question = convert.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
+    question = prediction.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
     assert question.query.pattern.minutes == slots
 
 
@@ -140,7 +141,7 @@ def test_a_pattern_is_as_long_as_its_horizon_lets_it(horizon: Any, slots: int) -
 )
 def test_a_pattern_that_is_too_long_is_told_what_its_horizon_takes(horizon: Any, slots: int, expected: str) -> None:
     with pytest.raises(InvalidPattern) as refused:
-        convert.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
+        prediction.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
     assert str(refused.value) == f"pattern: {slots} slots; expected {expected}"
 
 
@@ -149,7 +150,7 @@ def test_a_pattern_that_is_too_long_is_told_what_its_horizon_takes(horizon: Any,
     [("", False, False), ("", True, True), (GAME, False, True), (GAME, True, True)],
 )
 def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bool, explained: bool) -> None:
-    question = convert.question(predict_request(game_id=game_id, return_explanation=asked))
+    question = prediction.question(predict_request(game_id=game_id, return_explanation=asked))
     assert question.query.explain is explained
     assert question.query.record is (game_id != "")
 
@@ -189,7 +190,7 @@ def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bo
 )
 def test_a_bad_field_is_refused_by_its_name(fields: dict[str, Any], error: type[InvalidInput], field: str) -> None:
     with pytest.raises(error) as refused:
-        convert.question(predict_request(**fields))
+        prediction.question(predict_request(**fields))
     assert refused.value.field == field
     assert len(str(refused.value)) < 200
 
@@ -205,14 +206,14 @@ def test_every_field_that_is_wrong_is_named_once() -> None:
         quantile_levels=[0.5, 0.0, 1.0],
     )
     with pytest.raises(InvalidGameId) as refused:
-        convert.question(request)
+        prediction.question(request)
     fields = [fault.field for fault in refused.value.others]
     assert fields == ["pattern", "home_team", "away_team", "alpha", "pregame_margin", "quantile_levels[1]"]
 
 
 def test_that_both_teams_are_the_same_is_told_beside_other_faults() -> None:
     with pytest.raises(InvalidPattern) as refused:
-        convert.question(predict_request(pattern=[], home_team="NY", away_team="nyk"))
+        prediction.question(predict_request(pattern=[], home_team="NY", away_team="nyk"))
     assert [str(fault) for fault in refused.value.others] == ["away_team: NYK; expected another team than home_team"]
 
 
@@ -251,14 +252,14 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(
 ) -> None:
     refused = ""
     try:
-        assert convert.question(prediction_request).query.pattern.minutes == len(prediction_request.pattern)
+        assert prediction.question(prediction_request).query.pattern.minutes == len(prediction_request.pattern)
     except InvalidInput as error:
         refused = error.field.partition("[")[0].partition(".")[0]
     assert refused in {"", *prediction_request.DESCRIPTOR.fields_by_name}
 
 
 def test_a_forecast_s_message_says_what_was_issued() -> None:
-    message = convert.forecast_message(issued(), explanation=True)
+    message = prediction.forecast_message(issued(), explanation=True)
     assert (message.game_id, message.home_team, message.away_team) == (GAME, "BKN", "GSW")
     assert message.horizon == forecast_pb2.HORIZON_HALFTIME
     assert message.elapsed_minutes == 18
@@ -290,7 +291,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
-    message = convert.forecast_message(issued(), explanation=True, distribution=True)
+    message = prediction.forecast_message(issued(), explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     adaptation = message.adaptation
     assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
@@ -299,12 +300,12 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
 
 
 def test_a_distribution_is_told_only_where_it_is_wanted() -> None:
-    assert len(convert.forecast_message(issued(), explanation=False, distribution=True).distribution) == 50
-    assert not convert.forecast_message(issued(), explanation=False).distribution
+    assert len(prediction.forecast_message(issued(), explanation=False, distribution=True).distribution) == 50
+    assert not prediction.forecast_message(issued(), explanation=False).distribution
 
 
 def test_what_outcomes_taught_is_told() -> None:
-    message = convert.forecast_message(issued(), explanation=False)
+    message = prediction.forecast_message(issued(), explanation=False)
     assert message.calibration_sequence == 5
     assert message.adaptation == forecast_pb2.Adaptation(
         mode=forecast_pb2.ADAPTATION_MODE_SHADOW,
@@ -317,29 +318,29 @@ def test_what_outcomes_taught_is_told() -> None:
         static_rolling_coverage=0.9,
     )
     untaught = replace(issued().forecast, adaptation=Adaptation(AdaptationMode.ON, Interval(0, 1), Interval(0, 1)))
-    message = convert.forecast_message(issued(forecast=untaught), explanation=False)
+    message = prediction.forecast_message(issued(forecast=untaught), explanation=False)
     assert message.adaptation.mode == forecast_pb2.ADAPTATION_MODE_ON
     assert not message.adaptation.HasField("rolling_coverage")
     plain = replace(untaught, adaptation=None)
-    assert not convert.forecast_message(issued(forecast=plain), explanation=False).HasField("adaptation")
+    assert not prediction.forecast_message(issued(forecast=plain), explanation=False).HasField("adaptation")
 
 
 def test_what_nobody_knows_is_absent_not_zero() -> None:
     query = ForecastQuery(ScorePattern((1.0,)))
-    message = convert.forecast_message(
+    message = prediction.forecast_message(
         issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
     )
     assert not message.HasField("expected_margin")
     assert not message.quantiles
     query = ForecastQuery(ScorePattern((1.0,)), pregame_margin=0.0)
-    message = convert.forecast_message(
+    message = prediction.forecast_message(
         issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
     )
     assert (message.HasField("expected_margin"), message.expected_margin) == (True, 0.0)
 
 
 def test_what_release_0_1_0_recorded_has_a_message_too() -> None:
-    message = convert.forecast_message(codec.parse(release_0_1_0.ENTRY), explanation=True)
+    message = prediction.forecast_message(codec.parse(release_0_1_0.ENTRY), explanation=True)
     assert (message.home_team, message.sequence, message.revision) == ("Zürich", 7, 2)
     assert message.explanation.similar_games[0].games == 4
     assert not message.explanation.HasField("attribution")
@@ -347,12 +348,12 @@ def test_what_release_0_1_0_recorded_has_a_message_too() -> None:
 
 
 def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
-    assert not convert.forecast_message(issued(), explanation=False).HasField("explanation")
+    assert not prediction.forecast_message(issued(), explanation=False).HasField("explanation")
 
 
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), fit=True, verdict_reason="so")
-    message = convert.model_message(info, active=True)
+    message = prediction.model_message(info, active=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
     assert [(h.horizon, h.min_slots, h.max_slots) for h in message.horizons] == [
@@ -364,7 +365,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
         model_service_pb2.VERDICT_FIT,
         "so",
     )
-    unfit = convert.model_message(replace(info, fit=False), active=True)
+    unfit = prediction.model_message(replace(info, fit=False), active=True)
     assert unfit.verdict == model_service_pb2.VERDICT_UNFIT
     assert message.metrics[0].lower == 4.8
     assert not message.metrics[1].HasField("lower")
@@ -373,14 +374,14 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
 @pytest.mark.parametrize("size", [0, 1001])
 def test_a_batch_of_none_or_too_many_is_refused(size: int) -> None:
     batch = prediction_service_pb2.PredictBatchRequest(requests=[predict_request()] * size)
-    with pytest.raises(convert.InvalidBatch, match=r"requests: .* 1 to 1000"):
-        convert.batch(batch)
+    with pytest.raises(InvalidBatch, match=r"requests: .* 1 to 1000"):
+        prediction.batch(batch)
 
 
 def test_a_subscription_s_game_ids_are_checked_each() -> None:
     request = prediction_service_pb2.StreamPredictionsRequest(game_ids=[GAME, "x"])
     with pytest.raises(InvalidGameId) as refused:
-        convert.subscription(request)
+        prediction.subscription(request)
     assert refused.value.field == "game_ids[1]"
 
 
@@ -388,4 +389,4 @@ def test_a_subscription_is_read() -> None:
     request = prediction_service_pb2.StreamPredictionsRequest(
         game_ids=[GAME, GAME], resume_token="t", include_current=True
     )
-    assert convert.subscription(request) == convert.Subscription(frozenset([GAME]), "t", True)
+    assert prediction.subscription(request) == prediction.Subscription(frozenset([GAME]), "t", True)

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.stand_ins import crew_in, worker_that
 
-from dejavu_server.exposition import Exposition
+from dejavu_server.observability.multiprocess import Exposition
 
 SERVES = ("report()", "time.sleep(300)")
 

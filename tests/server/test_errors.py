@@ -8,8 +8,8 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 
 from dejavu_models.errors import AlphaTooSmall, DejavuError, InvalidAlpha, UnknownModel
-from dejavu_server import errors
-from dejavu_server.errors import CODES, batch_error, describe, status
+from dejavu_server.api import errors
+from dejavu_server.api.errors import CODES, batch_error, describe, status
 from dejavu_server.ledger import LedgerUnavailable
 
 importlib.import_module("dejavu_server.worker")  # and with it whatever defines an error

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from dejavu_feed.pattern import slots
 from dejavu_models.types import Horizon
-from dejavu_server import commands
-from dejavu_server.export_games import CannotExport, export_games
+from dejavu_server.cli import serve
+from dejavu_server.cli.export_games import CannotExport, export_games
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries.completed_games import LeftOut, _least_scores
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -221,7 +221,7 @@ async def test_the_command_tells_people_and_programs(ledger: Ledger, url: str, t
     await lived(ledger, "0022300001", 1)
     await ledger.report(ended("0022300002", 5))
     out = tmp_path / "games"
-    told = CliRunner().invoke(commands.app, ["ledger", "export", "--ledger", url, "--out", str(out)])
+    told = CliRunner().invoke(serve.app, ["ledger", "export", "--ledger", url, "--out", str(out)])
     assert told.exit_code == 0, told.output
     assert told.stdout.splitlines() == [
         f"{out}/plays_2024.parquet: 1 games, 49 rows",
@@ -229,7 +229,7 @@ async def test_the_command_tells_people_and_programs(ledger: Ledger, url: str, t
         "  0022300002: it was not forecast",
     ]
     again = ["ledger", "export", "--ledger", url, "--out", str(out), "--overwrite", "--json", "--season", "2024"]
-    document = json.loads(CliRunner().invoke(commands.app, again).stdout)
+    document = json.loads(CliRunner().invoke(serve.app, again).stdout)
     assert document["seasons"] == [{"season": 2024, "path": f"{out}/plays_2024.parquet", "games": 1, "rows": 49}]
     assert document["left_out"] == [{"game_id": "0022300002", "reason": "it was not forecast"}]
 

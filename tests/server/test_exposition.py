@@ -14,17 +14,18 @@ from tests.support.calls import GAME
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
-from dejavu_server import scraping
-from dejavu_server.exposition import FOLDER_VARIABLE, Exposition, exposition
+from dejavu_server.forecasting.recorder import CountedRecorder
 from dejavu_server.ledger import LedgerUnavailable
-from dejavu_server.metrics import FILE_BYTES, CountedRecorder, new_metrics
+from dejavu_server.observability import metrics_server
+from dejavu_server.observability.metrics import FILE_BYTES, new_metrics
+from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Exposition, exposition
 from dejavu_server.records import IssuedForecast
 from dejavu_server.settings import Address
 
 # A worker's part: one call that is over, one that runs; its process id is told.
 PROGRAM = """
 import os
-from dejavu_server.metrics import new_metrics, reserve
+from dejavu_server.observability.metrics import new_metrics, reserve
 reserve()
 metrics = new_metrics()
 metrics.calls.labels("Predict", "OK").inc()
@@ -43,7 +44,7 @@ def work(figures: Exposition) -> int:
 
 
 def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scraping.Handler, "timeout", 0.2)
+    monkeypatch.setattr(metrics_server.Handler, "timeout", 0.2)
     with exposition(Address("127.0.0.1", 0)) as figures:
         assert figures.address is not None
         with socket.create_connection(figures.address, timeout=30) as silent:

@@ -9,9 +9,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.calls import refusal
 
-from dejavu_server.health import HEALTH_SERVICE, LEDGER, HealthService
-from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE
-from dejavu_server.worker import Worker
+from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
+from dejavu_server.api.model_service import MODEL_SERVICE
+from dejavu_server.api.prediction_service import PREDICTION_SERVICE
+from dejavu_server.worker.worker import Worker
 
 SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 NOT_SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)

@@ -13,10 +13,11 @@ from tests.support.subscribers import Subscriber, encode, new_hub, reached, star
 
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import Horizon
-from dejavu_server import hub as hub_module
-from dejavu_server.hub import Hub, SubscriberTooSlow
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming import broadcaster as hub_module
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.errors import SubscriberTooSlow
 
 
 async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Hub) -> None:

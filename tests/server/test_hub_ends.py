@@ -16,9 +16,10 @@ from tests.support.ledger_faults import add_unreadable_entry
 from tests.support.subscribers import Subscriber, new_hub, started
 
 from dejavu.v1 import forecast_pb2
-from dejavu_server.hub import CATCHING_UP, Draining, Hub, StreamFailed
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming.broadcaster import CATCHING_UP, Hub
+from dejavu_server.streaming.errors import Draining, StreamFailed
 
 
 async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Hub) -> None:

@@ -16,11 +16,11 @@ from tests.support.servers import async_worker
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import prediction_service_pb2_grpc as stubs
-from dejavu_server import worker as worker_module
-from dejavu_server.convert import forecast_message
-from dejavu_server.hub import Hub
+from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.worker import worker as worker_module
 
 FORECASTS = 200
 

@@ -6,8 +6,9 @@ import pytest
 from tests.support.issued import game, issued
 from tests.support.subscribers import Subscriber, new_hub
 
-from dejavu_server.hub import Hub, SubscriberTooSlow
 from dejavu_server.ledger import Ledger
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.errors import SubscriberTooSlow
 
 STALLED = 100
 QUEUE = 50

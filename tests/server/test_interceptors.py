@@ -12,10 +12,10 @@ from tests.support.calls import PATTERN, details, refusal
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server import interceptors
-from dejavu_server.hub import Draining
-from dejavu_server.interceptors import CallInterceptor
-from dejavu_server.metrics import new_metrics
+from dejavu_server.api import interceptors
+from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.streaming.errors import Draining
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub

@@ -15,10 +15,11 @@ from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
-from dejavu_server.batcher import Batcher, Overloaded
-from dejavu_server.issuing import Issuer, Question
+from dejavu_server.forecasting.batcher import Batcher, Overloaded
+from dejavu_server.forecasting.recorder import CountedRecorder
+from dejavu_server.forecasting.service import Issuer, Question
 from dejavu_server.ledger import LedgerUnavailable, OutcomeKnown
-from dejavu_server.metrics import CountedRecorder, new_metrics
+from dejavu_server.observability.metrics import new_metrics
 from dejavu_server.records import IssuedForecast
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -17,12 +17,12 @@ from tests.support.subscribers import encode, new_hub
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server import keeper as keeper_module
-from dejavu_server.hub import Draining, StreamFailed
-from dejavu_server.keeper import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
 from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
 from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
+from dejavu_server.streaming import ledger_manager as keeper_module
+from dejavu_server.streaming.errors import Draining, StreamFailed
+from dejavu_server.streaming.ledger_manager import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
 
 WELL = Condition(recording=True, streaming=True)
 ALL = frozenset[str]()

@@ -20,8 +20,8 @@ from dejavu_models.adaptive import AdaptiveState, Key, Method
 from dejavu_models.learning import CarriedRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_server import learner
-from dejavu_server.learner import SNAPSHOT_EVERY, Learned
+from dejavu_server.forecasting import online_updater
+from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, Learned
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.queries import learning
@@ -202,7 +202,7 @@ async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> No
 
 
 def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
-    fold: learner.Fold[int] = learner.Fold(0, lambda count, _: count + 1)
+    fold: online_updater.Fold[int] = online_updater.Fold(0, lambda count, _: count + 1)
     games = [
         learning.TaughtGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
         for place in range(1, 3 * SNAPSHOT_EVERY)
@@ -212,7 +212,7 @@ def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
     fold.go_back(SNAPSHOT_EVERY + 1)
     assert fold.now.place == SNAPSHOT_EVERY
     fold.go_back(SNAPSHOT_EVERY)
-    assert fold.now == learner.Point(0, 0, 0)
+    assert fold.now == online_updater.Point(0, 0, 0)
 
 
 async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
@@ -248,8 +248,8 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
     for number in range(2 * SNAPSHOT_EVERY):
         await report(ledger, number, 1 + number % 20)
 
-    def learner_of() -> learner.Learner:
-        return learner.Learner(ledger, [], mode=AdaptationMode.ON, method=Method.PID, carry_ratings=False)
+    def learner_of() -> online_updater.Learner:
+        return online_updater.Learner(ledger, [], mode=AdaptationMode.ON, method=Method.PID, carry_ratings=False)
 
     def kept(connection: Connection) -> list[bytes]:
         return list(connection.execute(select(snapshots.c.state).order_by(snapshots.c.sequence)).scalars())
@@ -295,9 +295,9 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     for number in range(SNAPSHOT_EVERY - 1):
         await report(ledger, number, 1 + number % 20)
     last = await report(ledger, SNAPSHOT_EVERY, 7)
-    monkeypatch.setattr(learner, "_START_SECONDS", 0.01)
+    monkeypatch.setattr(online_updater, "_START_SECONDS", 0.01)
     slow = SlowLedger(ledger)
-    updater = learner.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
+    updater = online_updater.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
     await updater.start()
     assert (updater.sequence, slow.readings) == (0, 1)
     slow.go_on.set()

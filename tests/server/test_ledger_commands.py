@@ -14,8 +14,8 @@ from tests.support.tampering import Specimen, full_specimen
 from typer.testing import CliRunner
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_server import checkpoint_files, commands
-from dejavu_server.convert_record import checkpoint_message
+from dejavu_server.api.converters.record import checkpoint_message
+from dejavu_server.cli import checkpoint_files, serve
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.verification import InvalidCheckpoint
 from dejavu_server.records import Checkpoint
@@ -45,7 +45,7 @@ def file(kept: Checkpoint, tmp_path: Path) -> Path:
 
 def run(*args: object, **environment: str) -> Any:
     texts = ["ledger", *(str(each) for each in args)]
-    return CliRunner().invoke(commands.app, texts, env={"COLUMNS": "200", "TERM": "dumb", **environment})
+    return CliRunner().invoke(serve.app, texts, env={"COLUMNS": "200", "TERM": "dumb", **environment})
 
 
 def test_a_sound_ledger_is_told_with_its_hash_and_what_it_was_held_against(
@@ -182,7 +182,7 @@ def test_what_a_client_keeps_reads_back_as_it_was_signed(kept: Checkpoint, file:
 
 @pytest.mark.parametrize("option", [["--workers", "3"], ["--ledger", "sqlite:////tmp/x.db"], ["--allow-unfit"]])
 def test_options_of_serving_before_a_command_are_refused_by_name(option: list[str]) -> None:
-    result = CliRunner().invoke(commands.app, [*option, "ledger", "verify"], env={"COLUMNS": "200", "TERM": "dumb"})
+    result = CliRunner().invoke(serve.app, [*option, "ledger", "verify"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert result.exit_code == 2
     assert option[0] in result.stderr
     assert "an option of serving" in result.stderr

@@ -17,12 +17,12 @@ from tests.support.servers import SpawnedServer, settings_in, spawned_server
 from tests.support.stand_ins import stand_in, worker_that
 
 from dejavu_client import DejavuClient
-from dejavu_server import processes
-from dejavu_server.crew import Crew
-from dejavu_server.exposition import Exposition
-from dejavu_server.processes import StartError
-from dejavu_server.slots import Slot
-from dejavu_server.supervisor import STARTS_IN_VAIN
+from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.supervisor import worker_process
+from dejavu_server.supervisor.slots import Slot
+from dejavu_server.supervisor.supervisor import STARTS_IN_VAIN
+from dejavu_server.supervisor.worker_pool import Crew
+from dejavu_server.supervisor.worker_process import StartError
 
 
 def arguments(folder: Path, workers: int) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
-    monkeypatch.setattr(processes, "START_SECONDS", 0.2)
+    monkeypatch.setattr(worker_process, "START_SECONDS", 0.2)
     figures = Exposition()
     crew = Crew(settings_in(tmp_path), figures)
     ended = list[object]()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dejavu_server.orders import WorkerOrder, WorkerReport
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport
 
 ORDER = WorkerOrder(Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), 2, report_fd=5, make_ledger=False)
 REPORT = WorkerReport(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
@@ -51,6 +51,7 @@ def test_what_a_worker_of_an_earlier_release_does_not_report_takes_its_default(m
 
 
 def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:
-    program = f"from dejavu_server.orders import die_with_parent; die_with_parent({os.getpid()} + 1); print('alive')"
+    imports = "from dejavu_server.supervisor.protocol import die_with_parent"
+    program = f"{imports}; die_with_parent({os.getpid()} + 1); print('alive')"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     assert (run.returncode, run.stdout) == (1, "")

@@ -11,7 +11,7 @@ from tests.support.tampering import tampered
 
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
-from dejavu_server import checkpoint_files
+from dejavu_server.cli import checkpoint_files
 from dejavu_server.ledger import LedgerCorrupt, verify
 
 GAMES = [f"00224{number:05d}" for number in range(1, 56)]

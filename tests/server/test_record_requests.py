@@ -17,7 +17,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_models.errors import InvalidInput
 from dejavu_models.track_record import LeaderboardMetric
 from dejavu_models.types import Horizon
-from dejavu_server import convert_record_requests as requests
+from dejavu_server.api.converters import record_requests as requests
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 

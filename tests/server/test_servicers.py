@@ -21,7 +21,8 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.servicers import MODEL_SERVICE, PREDICTION_SERVICE, ModelService, PredictionService
+from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
+from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub

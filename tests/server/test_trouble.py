@@ -7,7 +7,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from dejavu_server.trouble import REMINDER_SECONDS, SETTLED_SECONDS, Trouble
+from dejavu_server.observability.failure_log import REMINDER_SECONDS, SETTLED_SECONDS, Trouble
 
 DISK_FULL = OSError("disk full")
 

@@ -15,7 +15,7 @@ from tests.support.unfit import mark_unfit
 from dejavu.v1 import model_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient
 from dejavu_models.errors import BundleUnfit
-from dejavu_server.worker import Worker
+from dejavu_server.worker.worker import Worker
 
 REASON = "CRPS of the half no better than persistence's in 2021"
 

@@ -28,11 +28,12 @@ from dejavu_models.errors import BundleNotFound
 from dejavu_models.registry import Registry, default_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_server import worker_main
-from dejavu_server.batcher import CHUNK
+from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
-from dejavu_server.metrics import new_metrics
-from dejavu_server.orders import WorkerOrder, WorkerReport
-from dejavu_server.worker import BundleTwice, CannotListen, Worker, warm_up
+from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport
+from dejavu_server.worker.models import BundleTwice, warm_up
+from dejavu_server.worker.worker import CannotListen, Worker
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -262,7 +263,7 @@ def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last()
 
 
 def test_the_server_does_not_import_torch() -> None:
-    program = "import sys, dejavu_server.worker, dejavu_server.commands; sys.exit('torch' in sys.modules)"
+    program = "import sys, dejavu_server.worker, dejavu_server.cli.serve; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -15,7 +15,7 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
-from dejavu_server.issuing import Recorder
+from dejavu_server.forecasting.service import Recorder
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022300001"

@@ -25,7 +25,7 @@ from tests.support.forecasters import PersistenceForecaster
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry import Registry
 from dejavu_server.settings import Settings
-from dejavu_server.worker import Worker
+from dejavu_server.worker.worker import Worker
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:

@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.support.servers import settings_in
 
-from dejavu_server.crew import Crew
-from dejavu_server.exposition import Exposition
+from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.supervisor.worker_pool import Crew
 
 _PYTHON = sys.executable  # which is what a test replaces
 

@@ -9,9 +9,9 @@ from functools import partial
 
 from dejavu.v1 import forecast_pb2, record_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.hub import Hub
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming.broadcaster import Hub
 
 ALL = frozenset[str]()
 

@@ -21,8 +21,8 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import sqlite, store
 from dejavu_server.ledger.entries.codec import Draft
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeKnown, afresh, database_errors
+from dejavu_server.observability.failure_log import Trouble
 from dejavu_server.records import IssuedForecast
-from dejavu_server.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")

@@ -163,7 +163,7 @@ async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told
 async def test_a_fault_that_is_over_is_told_to_be_over(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dejavu_server.trouble.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("dejavu_server.observability.failure_log.SETTLED_SECONDS", 0.0)
     await ledger.commit([issued(game(1))])
     written = asyncio.Event()
 

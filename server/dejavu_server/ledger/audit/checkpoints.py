@@ -27,8 +27,8 @@ from dejavu_server.ledger.database.schema import checkpoints
 from dejavu_server.ledger.database.store import Identity, Link
 from dejavu_server.ledger.entries.codec import microseconds
 from dejavu_server.ledger.errors import LedgerError
+from dejavu_server.observability.failure_log import Trouble
 from dejavu_server.records import Checkpoint
-from dejavu_server.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")

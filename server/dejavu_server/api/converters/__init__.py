@@ -1,0 +1,1 @@
+"""Messages to domain types and back; what a message may not say is refused here, field by field."""

@@ -1,0 +1,142 @@
+"""Markets: odds are read from a request, and what a forecast says of them is written.
+
+What is read is valid once it is read; a bad field raises the InvalidMarket that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from dejavu.v1 import forecast_pb2, market_pb2
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_models.betting import (
+    MAX_ODDS,
+    MIN_AMERICAN,
+    Market,
+    MarketAnswer,
+    MarketSide,
+    MarketSideAnswer,
+    RiskLevel,
+    decimal_of,
+)
+from dejavu_models.errors import InvalidMarket
+from dejavu_models.types import Horizon
+from dejavu_server.api.converters.horizon import EXPECTED, HORIZON_VALUES, HORIZONS
+
+RISK_LEVEL_VALUES: Final = {
+    RiskLevel.LOW: market_pb2.RISK_LEVEL_LOW,
+    RiskLevel.MODERATE: market_pb2.RISK_LEVEL_MODERATE,
+    RiskLevel.HIGH: market_pb2.RISK_LEVEL_HIGH,
+    RiskLevel.EXTREME: market_pb2.RISK_LEVEL_EXTREME,
+}
+
+_SIDE_VALUES = {
+    None: market_pb2.MARKET_SIDE_UNSPECIFIED,
+    MarketSide.HOME: market_pb2.MARKET_SIDE_HOME,
+    MarketSide.AWAY: market_pb2.MARKET_SIDE_AWAY,
+}
+_EVEN = 2.0
+_MOST_AMERICAN = round(100 * (MAX_ODDS - 1))
+
+
+def market(request: PredictRequest) -> Market | None:
+    """The odds that a request gives; None if it gives none.
+
+    Raises:
+        InvalidMarket: if a field cannot be right.
+    """
+    if not request.HasField("market"):
+        return None
+    _check_horizon(request)
+    given = request.market
+    return Market(
+        line=given.line + 0.0,  # −0 + 0 is 0
+        home_odds=_odds(given.home, "market.home"),
+        away_odds=_odds(given.away, "market.away"),
+        bankroll=_bankroll(given),
+        confidence_threshold=_threshold(given),
+    )
+
+
+def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
+    """Odds at a horizon as the contract's message, decimal whatever they were given in."""
+    return market_pb2.Market(
+        line=market.line,
+        horizon=HORIZON_VALUES[horizon],
+        home=market_pb2.Odds(decimal=market.home_odds),
+        away=market_pb2.Odds(decimal=market.away_odds),
+        bankroll=market.bankroll,
+        confidence_threshold=market.confidence_threshold,
+    )
+
+
+def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
+    """What a forecast says of a market, as the contract's message."""
+    return market_pb2.MarketAnswer(
+        home=_side_message(answer.home),
+        away=_side_message(answer.away),
+        push_probability=answer.push_probability,
+        overround=answer.overround,
+        side=_SIDE_VALUES[answer.side],
+        stake=answer.stake,
+        risk_level=RISK_LEVEL_VALUES[answer.risk_level],
+        confidence_met=answer.confidence_met,
+        confidence_threshold=answer.confidence_threshold,
+    )
+
+
+def _side_message(side: MarketSideAnswer) -> market_pb2.MarketSideAnswer:
+    return market_pb2.MarketSideAnswer(
+        decimal_odds=side.decimal_odds,
+        win_probability=side.win_probability,
+        implied_probability=side.implied_probability,
+        expected_value=side.expected_value,
+        kelly_fraction=side.kelly_fraction,
+        stake_fraction=side.stake_fraction,
+        stake=side.stake,
+    )
+
+
+def _check_horizon(request: PredictRequest) -> None:
+    number, wanted = request.market.horizon, HORIZONS.get(request.horizon)
+    if number == forecast_pb2.HORIZON_UNSPECIFIED:
+        return
+    horizon = HORIZONS.get(number)
+    if horizon is None:
+        raise InvalidMarket(f"{number}", EXPECTED, field="market.horizon")
+    # Where the request's own is none, that is said of the request.
+    if wanted is not None and horizon is not wanted:
+        raise InvalidMarket(horizon.value, f"the request's, {wanted.value}, or none", field="market.horizon")
+
+
+def _odds(price: market_pb2.Odds, field: str) -> float:
+    """Decimal odds, however they were given; whether decimal ones can be, `Market` says."""
+    form = price.WhichOneof("price")
+    if form is None:
+        raise InvalidMarket("no price", "decimal or american odds", field=field)
+    if form == "decimal":
+        return price.decimal
+    if abs(price.american) < MIN_AMERICAN or price.american > _MOST_AMERICAN:
+        expected = f"{MIN_AMERICAN} to {_MOST_AMERICAN}, or at most −{MIN_AMERICAN}"
+        raise InvalidMarket(f"{price.american}", expected, field=f"{field}.american")
+    return decimal_of(price.american)
+
+
+def _bankroll(given: market_pb2.Market) -> float:
+    return given.bankroll if given.HasField("bankroll") else 1.0
+
+
+def _threshold(given: market_pb2.Market) -> float | None:
+    return given.confidence_threshold if given.HasField("confidence_threshold") else None
+
+
+CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
+    _check_horizon,
+    lambda request: Market(request.market.line, _EVEN, _EVEN),
+    lambda request: Market(0.0, _odds(request.market.home, "market.home"), _EVEN),
+    lambda request: Market(0.0, _EVEN, _odds(request.market.away, "market.away")),
+    lambda request: Market(0.0, _EVEN, _EVEN, bankroll=_bankroll(request.market)),
+    lambda request: Market(0.0, _EVEN, _EVEN, confidence_threshold=_threshold(request.market)),
+)
+"""Each field of a request's market by itself; for requests that have one."""

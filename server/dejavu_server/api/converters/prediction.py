@@ -1,0 +1,324 @@
+"""Messages become domain types and back: the only place that knows both.
+
+What is read from a request is valid once it is read; a bad field raises the InvalidInput that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_feed.names import is_game_id, team_code
+from dejavu_models.errors import (
+    InvalidGameId,
+    InvalidInput,
+    InvalidPattern,
+    InvalidQuantile,
+    InvalidTeam,
+    quoted,
+)
+from dejavu_models.types import (
+    DEFAULT_ALPHA,
+    MAX_QUANTILES,
+    Adaptation,
+    AdaptationMode,
+    Attribution,
+    Explanation,
+    ForecastQuery,
+    Horizon,
+    ModelInfo,
+    ScorePattern,
+    SimilarGame,
+)
+from dejavu_server.api.converters import market
+from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
+from dejavu_server.api.converters.horizon import HORIZON_VALUES, HORIZONS, horizon_of
+from dejavu_server.forecasting.service import Question
+from dejavu_server.records import IssuedForecast
+
+MAX_TEAM_LENGTH = 32
+"""Longest text that is looked up as a team, in characters; no code or alias has half of that."""
+
+MAX_BATCH = 1000
+"""Most requests in a batch."""
+
+MAX_GAMES = 2000
+"""Most games that a stream can be asked for: more than a season has, few enough to be read while others wait."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MODE_VALUES = {
+    AdaptationMode.SHADOW: forecast_pb2.ADAPTATION_MODE_SHADOW,
+    AdaptationMode.ON: forecast_pb2.ADAPTATION_MODE_ON,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A stream's request as the domain sees it; no game ids mean all games."""
+
+    game_ids: frozenset[str]
+    resume_token: str
+    include_current: bool
+
+
+def question(request: PredictRequest) -> Question:
+    """Reads a request for one forecast.
+
+    A named game is always explained, and forecast with its distribution: the ledger keeps both, whether or not this
+    caller wants them.
+
+    Raises:
+        InvalidInput: if a field cannot be right; names it, and in `others` each further one.
+    """
+    game_id = request.game_id
+    try:
+        _check_game(request)
+        query = ForecastQuery(
+            pattern=_pattern(request),
+            horizon=horizon_of(request.horizon),
+            alpha=_alpha(request),
+            home_team=team(request.home_team, "home_team"),
+            away_team=team(request.away_team, "away_team"),
+            pregame_margin=_margin(request),
+            explain=request.return_explanation or game_id != "",
+            quantile_levels=_levels(request),
+            record=game_id != "",
+            market=market.market(request),
+        )
+    except InvalidInput as error:
+        error.others = tuple(fault for fault in _faults(request) if fault.field != error.field)
+        raise
+    return Question(game_id, request.model_version, query)
+
+
+def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
+    """What is wrong with each field of a request; of one that repeats, with its first bad value."""
+    named = set[str]()
+    for check in _CHECKS + market.CHECKS * request.HasField("market"):
+        try:
+            check(request)
+        except InvalidInput as error:
+            if error.field not in named:
+                named.add(error.field)
+                yield error
+
+
+def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
+    """The requests of a batch, not read yet: each is to fail for itself.
+
+    Raises:
+        InvalidBatch: if it holds none, or too many.
+    """
+    if not 1 <= len(request.requests) <= MAX_BATCH:
+        raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
+    return request.requests
+
+
+def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Subscription:
+    """Reads a request for a stream.
+
+    Raises:
+        TooManyGames: if they are too many.
+        InvalidGameId: if one is not ten digits.
+    """
+    if len(request.game_ids) > MAX_GAMES:
+        raise TooManyGames(f"{len(request.game_ids)} game ids", f"at most {MAX_GAMES}, or none for all games")
+    for index, game_id in enumerate(request.game_ids):
+        check_game_id(game_id, f"game_ids[{index}]")
+    return Subscription(frozenset(request.game_ids), request.resume_token, request.include_current)
+
+
+def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution: bool = False) -> forecast_pb2.Forecast:
+    """An issued forecast as the contract's message; explanation and distribution only where they are wanted."""
+    forecast = issued.forecast
+    wanted = forecast.explanation if explanation else None
+    adaptation = forecast.adaptation
+    return forecast_pb2.Forecast(
+        game_id=issued.game_id,
+        home_team=issued.home_team,
+        away_team=issued.away_team,
+        horizon=HORIZON_VALUES[forecast.horizon],
+        elapsed_minutes=forecast.elapsed_minutes,
+        alpha=forecast.alpha,
+        point_forecast=forecast.point,
+        interval_lower=forecast.interval.lower,
+        interval_upper=forecast.interval.upper,
+        coverage_probability=1.0 - forecast.alpha,
+        home_lead_probability=forecast.home_lead_probability,
+        model_version=forecast.model_version,
+        generated_time=timestamp(issued.generated_time),
+        expires_time=timestamp(issued.expires_time),
+        explanation=None if wanted is None else _explanation_message(wanted),
+        sequence=issued.sequence,
+        revision=issued.revision,
+        quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in forecast.quantiles],
+        expected_margin=forecast.expected_margin,
+        calibration_sequence=forecast.calibration_sequence,
+        adaptation=None if adaptation is None else _adaptation_message(adaptation),
+        distribution=forecast.distribution if distribution else (),
+    )
+
+
+def market_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
+    """What an issued forecast says of the market that it was asked about with; None without one."""
+    answer = issued.forecast.market
+    return None if answer is None else market.market_answer_message(answer)
+
+
+def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
+    """What a model is and can do, as the contract's message."""
+    return model_service_pb2.Model(
+        version=info.version,
+        active=active,
+        horizons=[
+            model_service_pb2.HorizonSupport(
+                horizon=HORIZON_VALUES[support.horizon], min_slots=support.min_slots, max_slots=support.max_slots
+            )
+            for support in info.horizons
+        ],
+        smallest_alpha=info.smallest_alpha,
+        train_seasons=info.train_seasons,
+        calibration_seasons=info.calibration_seasons,
+        train_games=info.train_games,
+        calibration_games=info.calibration_games,
+        database_entries=info.database_entries,
+        created_time=timestamp(info.created_time),
+        metrics=[
+            model_service_pb2.Metric(name=metric.name, value=metric.value, lower=metric.lower, upper=metric.upper)
+            for metric in info.metrics
+        ],
+        ratings_date=info.ratings_date.isoformat(),
+        verdict=model_service_pb2.VERDICT_FIT if info.fit else model_service_pb2.VERDICT_UNFIT,
+        verdict_reason=info.verdict_reason,
+    )
+
+
+def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
+    attribution = explanation.attribution
+    return forecast_pb2.Explanation(
+        dejavu_prediction=explanation.dejavu_prediction,
+        lstm_prediction=explanation.lstm_prediction,
+        ensemble_forecast=explanation.ensemble_forecast,
+        baseline_prediction=explanation.baseline_prediction,
+        dejavu_weight=explanation.dejavu_weight,
+        lstm_weight=explanation.lstm_weight,
+        similar_games=[_similar_game_message(game) for game in explanation.similar_games],
+        linear_prediction=explanation.linear_prediction,
+        attribution=None if attribution is None else _attribution_message(attribution),
+        calibration_games=explanation.calibration_games,
+    )
+
+
+def _similar_game_message(game: SimilarGame) -> forecast_pb2.SimilarGame:
+    return forecast_pb2.SimilarGame(
+        label=game.label,
+        home_team=game.home_team,
+        away_team=game.away_team,
+        game_date=game.date.isoformat(),
+        distance=game.distance,
+        differential_at_horizon=game.differential_at_horizon,
+        games=game.games,
+        increment=game.increment,
+        increment_spread=game.increment_spread,
+    )
+
+
+def _adaptation_message(adaptation: Adaptation) -> forecast_pb2.Adaptation:
+    return forecast_pb2.Adaptation(
+        mode=_MODE_VALUES[adaptation.mode],
+        adapted_lower=adaptation.adapted.lower,
+        adapted_upper=adaptation.adapted.upper,
+        static_lower=adaptation.static.lower,
+        static_upper=adaptation.static.upper,
+        rolling_games=adaptation.rolling_games,
+        rolling_coverage=adaptation.rolling_coverage,
+        static_rolling_coverage=adaptation.static_rolling_coverage,
+    )
+
+
+def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
+    return forecast_pb2.Attribution(
+        before_tipoff=attribution.before_tipoff,
+        minutes=attribution.minutes,
+        similar_games=attribution.similar_games,
+    )
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A moment, aware and in UTC, as the contract's message."""
+    # What Timestamp.FromDatetime does, at a quarter of its cost; every forecast has two of them.
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+def _check_game(request: PredictRequest) -> None:
+    if request.game_id:
+        check_game_id(request.game_id, "game_id")
+
+
+def check_game_id(text: str, field: str) -> None:
+    """Raises InvalidGameId, naming the field, unless a text has the form of an NBA game id."""
+    if not is_game_id(text):
+        raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
+
+
+def _pattern(request: PredictRequest) -> ScorePattern:
+    # Counted before it is read: a message has room for a million slots.
+    slots, horizon = len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL)
+    if not 1 <= slots <= horizon.last_slot:
+        raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
+    return ScorePattern(tuple(request.pattern))
+
+
+def _alpha(request: PredictRequest) -> float:
+    return request.alpha if request.HasField("alpha") else DEFAULT_ALPHA
+
+
+def _margin(request: PredictRequest) -> float | None:
+    return request.pregame_margin if request.HasField("pregame_margin") else None
+
+
+def _levels(request: PredictRequest) -> tuple[float, ...]:
+    if len(request.quantile_levels) > MAX_QUANTILES:
+        raise InvalidQuantile(f"{len(request.quantile_levels)} levels", f"at most {MAX_QUANTILES}")
+    return tuple(request.quantile_levels)
+
+
+def team(text: str, field: str) -> str:
+    """The NBA's code of a team that a field names by code or alias; empty where none is given.
+
+    Raises:
+        InvalidTeam: if no team is named so.
+    """
+    if not text:
+        return ""
+    try:
+        if len(text) > MAX_TEAM_LENGTH:
+            raise ValueError(text[:MAX_TEAM_LENGTH])
+        return team_code(text)
+    except ValueError:
+        raise InvalidTeam(quoted(text), "an NBA code such as BOS, or an alias of one", field=field) from None
+
+
+_ANY = ScorePattern((0.0,))
+
+_CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
+    _check_game,
+    _pattern,
+    lambda request: horizon_of(request.horizon),
+    lambda request: team(request.home_team, "home_team"),
+    lambda request: team(request.away_team, "away_team"),
+    lambda request: ForecastQuery(
+        _ANY, home_team=team(request.home_team, "home_team"), away_team=team(request.away_team, "away_team")
+    ),
+    lambda request: ForecastQuery(_ANY, alpha=_alpha(request)),
+    lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
+    lambda request: ForecastQuery(_ANY, quantile_levels=_levels(request)),
+)
+"""Each field by itself, in the order in which `question` reads them; and the two teams together. Then the market's."""

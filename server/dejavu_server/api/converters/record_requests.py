@@ -1,0 +1,312 @@
+"""The record's requests become domain types.
+
+What is read from a request is valid once it is read; a bad field raises the InvalidInput that names it, and in `others`
+each further one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple, TypeVar
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
+from dejavu_models.track_record import LeaderboardMetric
+from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
+from dejavu_server.api.converters.errors import (
+    InvalidConfidence,
+    InvalidDate,
+    InvalidDifferential,
+    InvalidMetric,
+    InvalidMinutes,
+    InvalidPageSize,
+    InvalidScoreFilter,
+    InvalidTime,
+)
+from dejavu_server.api.converters.horizon import horizon_of
+from dejavu_server.api.converters.prediction import check_game_id, team
+from dejavu_server.ledger.queries.pages import ForecastFilter
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.records import ReportedOutcome
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 500
+"""Forecasts of a page."""
+
+DEFAULT_MIN_GAMES: Final = 100
+"""The fewest games of a model version that a leaderboard lists, unless told otherwise."""
+
+CLOCKS_APART: Final = timedelta(minutes=1)
+"""How far in the future an outcome may have been observed: clocks differ."""
+
+_FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_TEXT: Final = 32  # of a date: no more is looked at
+
+METRICS: Final = {
+    pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
+    pb.LEADERBOARD_METRIC_CRPS: LeaderboardMetric.CRPS,
+    pb.LEADERBOARD_METRIC_MAE: LeaderboardMetric.MAE,
+    pb.LEADERBOARD_METRIC_BRIER: LeaderboardMetric.BRIER,
+    pb.LEADERBOARD_METRIC_MAE_DIFFERENCE: LeaderboardMetric.MAE_DIFFERENCE,
+    pb.LEADERBOARD_METRIC_COVERAGE_GAP: LeaderboardMetric.COVERAGE_GAP,
+}
+
+_T = TypeVar("_T")
+
+
+class GameQuery(NamedTuple):
+    """Which forecast of a game is wanted; None and an empty text leave it open."""
+
+    game_id: str
+    horizon: Horizon
+    minute: int | None
+    model_version: str
+
+
+class ListQuery(NamedTuple):
+    """Which page of which forecasts is wanted."""
+
+    wanted: ForecastFilter
+    token: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderboardQuery:
+    """Which leaderboard is wanted."""
+
+    wanted: ScoreFilter
+    metric: LeaderboardMetric
+    min_games: int
+
+
+class _Faults:
+    """What is wrong with a request, gathered field by field."""
+
+    def __init__(self) -> None:
+        self._found: list[InvalidInput] = []
+
+    def read(self, read: Callable[[], _T], default: _T) -> _T:
+        """What is read; the default where it cannot be."""
+        try:
+            return read()
+        except InvalidInput as error:
+            if error.field not in {fault.field for fault in self._found}:
+                self._found.append(error)
+            return default
+
+    def tell(self) -> None:
+        """Raises the first fault, if there is any, with the others."""
+        if self._found:
+            first, *others = self._found
+            first.others = tuple(others)
+            raise first
+
+
+def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
+    """Reads the report of an outcome.
+
+    Args:
+        request: the report.
+        now: the present moment, UTC: when it was observed, where that is not told.
+
+    Raises:
+        InvalidInput: if a field cannot be right.
+    """
+    faults = _Faults()
+    faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
+    horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
+    faults.read(lambda: _check_differential(request.differential, horizon), None)
+    home = faults.read(lambda: team(request.home_team, "home_team"), "")
+    away = faults.read(lambda: team(request.away_team, "away_team"), "")
+    faults.read(lambda: _check_teams(request, home, away), None)
+    observed = faults.read(lambda: _observed(request, now), now)
+    faults.tell()
+    return ReportedOutcome(
+        game_id=request.game_id,
+        horizon=horizon,
+        differential=request.differential,
+        home_team=home,
+        away_team=away,
+        observed_time=observed,
+        recorded_time=observed,
+    )
+
+
+def game_query(request: pb.GetPredictionRequest) -> GameQuery:
+    """Reads a request for the latest forecast of a game.
+
+    Raises:
+        InvalidInput: if a field cannot be right.
+    """
+    faults = _Faults()
+    faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
+    horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
+    minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
+    faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
+    faults.tell()
+    return GameQuery(request.game_id, horizon, minute, request.model_version)
+
+
+def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
+    """Reads a request for a page; its token is read where the ledger is.
+
+    Raises:
+        InvalidInput: if a field cannot be right.
+    """
+    faults = _Faults()
+    faults.read(lambda: _check_page_size(request.page_size), None)
+    if request.game_id:
+        faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
+    first_day, last_day = _days(faults, request.from_date, request.to_date, "")
+    code = faults.read(lambda: team(request.team, "team"), "")
+    horizon = None
+    if request.horizon != forecast_pb2.HORIZON_UNSPECIFIED:
+        horizon = faults.read(lambda: horizon_of(request.horizon), None)
+    confidence = request.min_confidence if request.HasField("min_confidence") else None
+    faults.read(lambda: _check_confidence(confidence), None)
+    minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
+    faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
+    faults.tell()
+    wanted = ForecastFilter(
+        game_id=request.game_id,
+        horizon=horizon,
+        first_day=first_day,
+        last_day=last_day,
+        team=code,
+        min_confidence=confidence,
+        settled=request.settled if request.HasField("settled") else None,
+        model_version=request.model_version,
+        minute=minute,
+        superseded=request.include_superseded,
+        replays=request.include_replays or request.game_id != "",
+    )
+    return ListQuery(wanted, request.page_token, request.page_size or DEFAULT_PAGE)
+
+
+def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
+    """Reads a request for a scorecard.
+
+    Raises:
+        InvalidInput: if a field cannot be right.
+    """
+    faults = _Faults()
+    wanted = _score_filter(faults, request.filter)
+    faults.tell()
+    return wanted
+
+
+def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
+    """Reads a request for a leaderboard.
+
+    Raises:
+        InvalidInput: if a field cannot be right.
+    """
+    faults = _Faults()
+    wanted = _score_filter(faults, request.filter)
+    faults.read(lambda: _check_no_model(request.filter.model_version), None)
+    metric = faults.read(lambda: _metric(request.metric), LeaderboardMetric.CRPS)
+    faults.tell()
+    return LeaderboardQuery(wanted, metric, request.min_games or DEFAULT_MIN_GAMES)
+
+
+def _score_filter(faults: _Faults, request: pb.ScoreFilter) -> ScoreFilter:
+    horizon = faults.read(lambda: horizon_of(request.horizon, "filter.horizon"), Horizon.HALFTIME)
+    first_day, last_day = _days(faults, request.from_date, request.to_date, "filter.")
+    first = request.min_minutes if request.HasField("min_minutes") else None
+    last = request.max_minutes if request.HasField("max_minutes") else None
+    faults.read(lambda: _check_minute(first, "filter.min_minutes"), None)
+    faults.read(lambda: _check_minute(last, "filter.max_minutes"), None)
+    faults.read(lambda: _check_order(first, last), None)
+    return ScoreFilter(horizon, request.model_version, first_day, last_day, first, last, request.include_replays)
+
+
+def _days(faults: _Faults, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
+    """The first and the last day of a request."""
+    first_day = faults.read(lambda: _day(first, f"{prefix}from_date"), None)
+    last_day = faults.read(lambda: _day(last, f"{prefix}to_date"), None)
+
+    def check() -> None:
+        if first_day is not None and last_day is not None and last_day < first_day:
+            raise InvalidDate(quoted(last), f"{first} or later", field=f"{prefix}to_date")
+
+    faults.read(check, None)
+    return first_day, last_day
+
+
+def _day(text: str, field: str) -> int | None:
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text[:_MAX_TEXT])
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:  # which other forms of ISO 8601 would be
+        raise InvalidDate(quoted(text), "a date as YYYY-MM-DD", field=field)
+    return day.toordinal()
+
+
+def _check_differential(differential: int, horizon: Horizon) -> None:
+    if abs(differential) > MAX_DIFFERENTIAL:
+        raise InvalidDifferential(f"{differential}", f"a whole number within ±{MAX_DIFFERENTIAL:g}")
+    if differential == 0 and horizon is Horizon.FINAL:
+        raise InvalidDifferential("0 at the end", "another number: no game ends level")
+
+
+def _check_teams(request: pb.ReportOutcomeRequest, home: str, away: str) -> None:
+    if bool(request.home_team) != bool(request.away_team):
+        missing = "away_team" if request.home_team else "home_team"
+        raise InvalidTeam("none", "both teams, or neither", field=missing)
+    if home and home == away:
+        raise InvalidTeam(away, "another team than home_team", field="away_team")
+
+
+def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
+    if not request.HasField("observed_time"):
+        return now
+    given = request.observed_time
+    expected = f"a time since 1970, not in the future (it is {now.isoformat(timespec='seconds')})"
+    if not 0 <= given.nanos < 1_000_000_000 or given.seconds < 0:
+        raise InvalidTime(f"{given.seconds} seconds and {given.nanos} nanoseconds", expected)
+    # Compared before it becomes a moment: beyond the year 9999 there is none.
+    if given.seconds > (now + CLOCKS_APART - _FIRST_TIME).total_seconds():
+        raise InvalidTime(f"{given.seconds} seconds since 1970", expected)
+    return _FIRST_TIME + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
+
+
+def _check_minute(minute: int | None, field: str) -> None:
+    if minute is not None and not 1 <= minute <= MAX_SLOTS:
+        raise InvalidMinutes(f"{minute}", f"1 to {MAX_SLOTS}", field=field)
+
+
+def _check_order(first: int | None, last: int | None) -> None:
+    if first is not None and last is not None and last < first:
+        raise InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes")
+
+
+def _check_confidence(confidence: float | None) -> None:
+    if confidence is not None and not 0.5 <= confidence <= 1.0:  # false for NaN too
+        raise InvalidConfidence(f"{confidence}", "a number from 0.5 to 1")
+
+
+def _check_page_size(size: int) -> None:
+    if size > MAX_PAGE:
+        raise InvalidPageSize(f"{size}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}")
+
+
+def _check_no_model(version: str) -> None:
+    if version:
+        raise InvalidScoreFilter(
+            quoted(version), "none: it is versions that are compared", field="filter.model_version"
+        )
+
+
+def _metric(number: pb.LeaderboardMetric.ValueType) -> LeaderboardMetric:
+    metric = METRICS.get(number)
+    if metric is None:
+        known = ", ".join(map(str, METRICS))
+        raise InvalidMetric(f"{number}", f"a value of dejavu.v1.LeaderboardMetric: {known}")
+    return metric

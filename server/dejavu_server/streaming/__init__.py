@@ -1,0 +1,1 @@
+"""From the ledger to subscribers, and what keeps ledger and streams up."""

@@ -1,0 +1,1 @@
+"""One worker: models, ledger, stream and services behind one gRPC server."""

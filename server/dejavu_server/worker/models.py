@@ -1,0 +1,46 @@
+"""The models of a worker: loaded as the settings say, and warmed up."""
+
+from __future__ import annotations
+
+from dejavu_models.errors import BundleError, BundleUnfit
+from dejavu_models.registry import Registry
+from dejavu_models.types import DEFAULT_ALPHA, ForecastQuery, ScorePattern
+from dejavu_server.forecasting.batcher import CHUNK
+from dejavu_server.settings import Settings
+
+
+class BundleTwice(BundleError):
+    """The same bundle was named twice."""
+
+    reason = "BUNDLE_TWICE"
+
+
+def load_models(settings: Settings) -> Registry:
+    """Loads the bundles of the settings; unfit ones only if allowed.
+
+    Raises:
+        BundleError: one can't be loaded, is unfit, or was named twice.
+    """
+    try:
+        return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit)
+    except BundleUnfit as error:
+        raise BundleUnfit(f"{error} (--allow-unfit has it served all the same)") from error
+    except ValueError as error:
+        raise BundleTwice(str(error)) from error
+
+
+def warm_up(registry: Registry) -> None:
+    """Asks every model something, alone and in company, so that no caller pays for a first time."""
+    for info in registry.models():
+        forecaster = registry.get(info.version)
+        alpha = max(DEFAULT_ALPHA, info.smallest_alpha)
+        for support in info.horizons:
+            for slots in {support.min_slots, support.max_slots}:
+                query = ForecastQuery(ScorePattern((0.0,) * slots), support.horizon, alpha, explain=True)
+                forecaster.check(query)
+                forecaster.forecast_many([query])
+        longest = max(info.horizons, key=lambda support: support.max_slots)
+        for size in (2, CHUNK):
+            # No two alike: a game that is asked about twice is computed once.
+            patterns = [ScorePattern((game / size, *(0.0,) * (longest.max_slots - 1))) for game in range(size)]
+            forecaster.forecast_many([ForecastQuery(pattern, longest.horizon, alpha) for pattern in patterns])

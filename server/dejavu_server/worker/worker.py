@@ -1,0 +1,248 @@
+"""The composition root of one worker: models, ledger, stream and services behind one gRPC server.
+
+In a test's process:
+
+    async with Worker(Settings(listen="127.0.0.1:0", ledger=f"sqlite:///{path}")) as worker:
+        ...  # worker.address answers
+
+What the supervisor starts is worker_main.py, which runs one of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import grpc
+import structlog
+
+from dejavu_models.adaptive import Method
+from dejavu_models.betting import StakingPolicy
+from dejavu_models.errors import DejavuError
+from dejavu_models.registry import Registry
+from dejavu_models.types import AdaptationMode
+from dejavu_server.api import reflection
+from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.record import outcome_message
+from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
+from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
+from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
+from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
+from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.online_updater import Learner
+from dejavu_server.forecasting.recorder import CountedRecorder
+from dejavu_server.forecasting.service import Issuer, utc_now
+from dejavu_server.ledger import Durability
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.observability.metrics import Metrics, new_metrics
+from dejavu_server.settings import Settings
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.ledger_manager import Condition, LedgerKeeper
+from dejavu_server.worker.grpc_failure import until_broken
+from dejavu_server.worker.models import load_models, warm_up
+
+_MEBIBYTE = 1024 * 1024
+
+SERVICES = (PREDICTION_SERVICE, MODEL_SERVICE, RECORD_SERVICE)
+"""What a worker serves, beside health and reflection."""
+
+CHANNEL_OPTIONS = {
+    # A full batch is at most about 1 MiB; its answer, with explanations and all quantiles, about 3 MiB.
+    "grpc.max_receive_message_length": 4 * _MEBIBYTE,
+    "grpc.max_send_message_length": 16 * _MEBIBYTE,
+    # Calls that one connection may have open; more wait at the client, and can't crowd out those of other connections.
+    "grpc.max_concurrent_streams": 1000,
+    # Clients may ask every 10 s whether the connection lives, calls or not; the server asks every minute.
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+}
+
+_log = structlog.get_logger(__name__)
+
+
+class CannotListen(DejavuError):
+    """The address cannot be bound."""
+
+    reason = "CANNOT_LISTEN"
+
+
+class Worker:
+    """One worker, from `async with` on until its end, which drains it.
+
+    Args:
+        settings: what it runs by; of `listen`, port 0 takes a free one.
+        name: its name, told to callers.
+        workers: how many workers the server has, told to callers. Not of `settings`: this may be one run alone.
+        registry: the models; loaded as the settings say unless given.
+        metrics: where it counts; in memory unless given.
+        clock: tells the time.
+        reuse_port: share the port with other workers.
+        make_ledger: make a ledger where there is none.
+
+    Raises:
+        BundleError, InvalidLedgerUrl, CannotListen, OSError: on entry, if it can't start. A ledger that can't be used
+            is no reason: what-ifs do without, and the rest follows once it can (see keeper.py).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str = "0",
+        workers: int = 1,
+        registry: Registry | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        reuse_port: bool = False,
+        make_ledger: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._registry = registry
+        self._metrics = new_metrics() if metrics is None else metrics
+        self._clock = clock
+        self._make_ledger = make_ledger
+        self._resources = AsyncExitStack()
+        self._health = HealthService(SERVICES, parts=[LEDGER])
+        self._calls = CallInterceptor(name, self._metrics, workers=workers)
+        self._server = grpc.aio.server(
+            interceptors=[self._calls],
+            options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
+        )
+        self._keeper: LedgerKeeper
+        self._learner: Learner
+        self._draining: asyncio.Task[None] | None = None
+        self.address = settings.listen
+        """HOST:PORT that it answers on."""
+        self.models: tuple[str, ...] = ()
+        """Versions of the models that it holds, the active one first; empty before it starts."""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._resources = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        registry = self._registry
+        if registry is None:
+            registry = await asyncio.to_thread(load_models, settings)
+        await asyncio.to_thread(warm_up, registry)
+        self.models = tuple(info.version for info in registry.models())
+        for info in registry.models():
+            if not info.fit:
+                _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
+        forecasters = [registry.get(version) for version in self.models]
+        for forecaster in forecasters:
+            forecaster.policy = StakingPolicy(
+                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold
+            )
+
+        self._keeper = LedgerKeeper(
+            settings.ledger,
+            durability=Durability(settings.durability),
+            new_hub=partial(
+                Hub,
+                encode=partial(forecast_message, explanation=True),
+                encode_outcome=outcome_message,
+                heartbeat_seconds=settings.heartbeat_seconds,
+                on_outcome=lambda _: self._learner.notice(),
+            ),
+            on_change=self._tell,
+            make=self._make_ledger,
+        )
+        self._learner = Learner(
+            self._keeper,
+            forecasters,
+            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
+            method=Method(settings.adaptive_method),
+            carry_ratings=settings.ratings == "carried",
+        )
+        stack.push_async_callback(self._keeper.close)
+        await self._keeper.start()
+        stack.push_async_callback(self._learner.close)
+        await self._learner.start()
+        signer = Signer(
+            self._keeper,
+            key_path(settings.ledger, settings.signing_key),
+            seconds=settings.checkpoint_seconds,
+            clock=self._clock,
+        )
+        stack.push_async_callback(signer.close)
+        signer.start()
+        batcher = Batcher(observe=self._metrics.batch_size.observe)
+        stack.push_async_callback(batcher.close)
+        issuer = Issuer(
+            registry,
+            batcher,
+            CountedRecorder(self._keeper, self._metrics.recorded),
+            lifetime=timedelta(seconds=settings.expires_seconds),
+            clock=self._clock,
+        )
+
+        self._server.add_generic_rpc_handlers(
+            [
+                PredictionService(issuer, self._keeper).handlers(),
+                ModelService(registry).handlers(),
+                RecordService(self._keeper, self._clock, signer.checkpoint).handlers(),
+                self._health.handlers(),
+                reflection.handlers([*SERVICES, HEALTH_SERVICE]),
+            ]
+        )
+        host, _, _ = settings.listen.rpartition(":")
+        try:
+            port = self._server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise CannotListen(f"cannot listen on {settings.listen}: {error}") from error
+        self.address = f"{host}:{port}"
+        await self._server.start()
+        self._health.serve()
+        _log.info("serving", address=self.address, models=list(self.models))
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether the ledger is open."""
+        return self._keeper.is_open
+
+    async def broken(self) -> Exception | None:
+        """Waits until gRPC's server ends; returns why if it broke, after which this process is not to be trusted."""
+        return await until_broken(self._server)
+
+    async def drain(self) -> None:
+        """Stops taking calls, lets those that run finish within the grace time, ends the streams.
+
+        May be called again, also meanwhile: it returns when the drain is over.
+        """
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain(), name="drain")
+        await asyncio.shield(self._draining)
+
+    async def _drain(self) -> None:
+        self._health.drain()
+        stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
+        await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker
+        await self._keeper.end_streams()
+        await self._calls.end_streams()
+        await stopping
+        await self._resources.aclose()
+        _log.info("drained")
+
+    def _tell(self, ledger: Condition) -> None:
+        self._metrics.ledger_failed.set(not ledger.recording)
+        self._metrics.streams_failed.set(not ledger.streaming)
+        self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)

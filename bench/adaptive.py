@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from statistics import fmean
 
-from dejavu_models.adaptive import TARGETS, Method, Tracker, score_of
+from dejavu_models.uncertainty.adaptive import TARGETS, Method, Tracker, score_of
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
 """Games before the shift, after which intervals must hold again, and on which they are measured then."""

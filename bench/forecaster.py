@@ -25,14 +25,14 @@ import numpy as np
 import onnxruntime as ort
 
 from dejavu_feed.names import TEAMS
-from dejavu_models import features
-from dejavu_models.bundle import load_bundle
-from dejavu_models.dejavu import DejavuSettings
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.index import load_index
-from dejavu_models.lstm import INPUT, OUTPUT
 from dejavu_models.manifest import LSTM, index_name
-from dejavu_models.registry import default_bundle
+from dejavu_models.point import features
+from dejavu_models.point.dejavu import DejavuSettings
+from dejavu_models.point.index import load_index
+from dejavu_models.point.lstm import INPUT, OUTPUT
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 
 MINUTES = (6, 18, 24, 47)

@@ -39,9 +39,9 @@ from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
 from dejavu_feed.simulate import simulate_game
-from dejavu_models import features
 from dejavu_models.arrays import Integers, Singles
-from dejavu_models.index import CONSTRUCTION_BREADTH, LINKS, build_graph, search_breadth
+from dejavu_models.point import features
+from dejavu_models.point.index import CONSTRUCTION_BREADTH, LINKS, build_graph, search_breadth
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.condense import cluster, group_means
 from dejavu_trainer.games import load_games

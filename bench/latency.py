@@ -31,7 +31,7 @@ import psutil
 from bench.load import METHOD, Order, Taken, request
 from tests.support.servers import spawned_server
 
-from dejavu_models.registry import default_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import MAX_SLOTS
 from dejavu_server.ledger import Ledger
 

@@ -24,7 +24,7 @@ from scipy import stats
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.rule import why_left_out
 from dejavu_models import risk
-from dejavu_models.risk_norms import MINUTES, SEASONS, SHARES
+from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
 from dejavu_models.types import ScorePattern
 from dejavu_trainer.games import parse_seasons
 from dejavu_trainer.plays import plays_file, read_plays

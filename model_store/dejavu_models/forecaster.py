@@ -10,19 +10,18 @@ from typing import Final
 import numpy as np
 
 from dejavu_models import betting
-from dejavu_models.adaptive import score_of, stage_of
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
-from dejavu_models.calibration import RATED, Calibration, Situation
-from dejavu_models.conformal import PredictiveDistribution
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
-from dejavu_models.explain import explanation
-from dejavu_models.learning import UNTAUGHT, Following, Lessons
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
+from dejavu_models.explanation import explanation
 from dejavu_models.manifest import Manifest
+from dejavu_models.online_state import UNTAUGHT, Following, Lessons
+from dejavu_models.point.ensemble import PointModels, Predictions
 from dejavu_models.ratings import RatingFilter, Ratings
-from dejavu_models.stage import PointModels, Predictions
 from dejavu_models.types import (
+    HORIZONS,
+    KNOWN,
+    UNKNOWN,
     Adaptation,
     AdaptationMode,
     Forecast,
@@ -34,6 +33,9 @@ from dejavu_models.types import (
     ModelInfo,
     Quantile,
 )
+from dejavu_models.uncertainty.adaptive import score_of, stage_of
+from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
 _NORMAL: Final = NormalDist()
 

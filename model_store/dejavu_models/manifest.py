@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from dejavu_models.dejavu import Kernel
+from dejavu_models.point.dejavu import Kernel
 from dejavu_models.types import MAX_SLOTS, Horizon
 
 SCHEMA_VERSION = 2

@@ -19,7 +19,7 @@ from typing import Final
 
 from dejavu_models.betting import RiskLevel
 from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
-from dejavu_models.risk_norms import MINUTES, SHARES, USUAL
+from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
 from dejavu_models.types import MAX_SLOTS, ScorePattern
 
 MIN_SLOTS = 2

@@ -9,6 +9,7 @@ import enum
 import math
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
 from dejavu_feed.names import TEAMS
 from dejavu_models.betting import Market, MarketAnswer
@@ -325,3 +326,17 @@ class ModelInfo:
     ratings_date: date
     fit: bool
     verdict_reason: str
+
+
+HORIZONS: Final = (Horizon.HALFTIME, Horizon.FINAL)
+"""The order of every axis that runs over horizons."""
+
+
+UNKNOWN: Final = 0
+
+
+KNOWN: Final = 1
+"""Modes, the order of every axis that runs over them: whether the expected margin is known."""
+
+
+MODES: Final = (UNKNOWN, KNOWN)

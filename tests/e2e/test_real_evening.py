@@ -30,8 +30,8 @@ from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay import Replay
 from dejavu_models import types
-from dejavu_models.registry import Registry
-from dejavu_models.scores import crps_of_quantiles
+from dejavu_models.metrics import crps_of_quantiles
+from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 from dejavu_trainer.games import Games, load_games
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.walks import random_walks
 
-from dejavu_models.bundle import load_bundle
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.bundle import load_bundle
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.adaptive import (
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.uncertainty.adaptive import (
     GAIN,
     HEAD_START,
     INTEGRAL,
@@ -28,7 +29,6 @@ from dejavu_models.adaptive import (
     stage_of,
     static_score,
 )
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 
 NORMAL = NormalDist()
 KEY = Key("one", Horizon.FINAL, 2)

@@ -11,9 +11,6 @@ from typing import Any
 
 import pytest
 
-from dejavu_models import bundle
-from dejavu_models.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_models.calibration import RATED, Calibration
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleError,
@@ -23,10 +20,13 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
-from dejavu_models.index import build_index, load_index
 from dejavu_models.manifest import CALIBRATION, COMBINATION, SCHEMA_VERSION, Manifest, file_names, version_of
-from dejavu_models.registry import default_bundle
+from dejavu_models.point.index import build_index, load_index
+from dejavu_models.registry import bundle
+from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon, HorizonSupport
+from dejavu_models.uncertainty.calibration import RATED, Calibration
 
 FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
 """One of each kind: there is an index for every minute."""

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.calibration import SITUATION_MODES, Calibration, Situation
-from dejavu_models.conformal import ConformalScores, PredictiveDistribution
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.calibration import SITUATION_MODES, Calibration, Situation
+from dejavu_models.uncertainty.conformal import ConformalScores, PredictiveDistribution
 
 SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
     lambda horizon: st.builds(

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dejavu_models.adaptive import static_score
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import (
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.uncertainty.adaptive import static_score
+from dejavu_models.uncertainty.conformal import (
     LEAD_EDGES,
     LEVEL_SCORES,
     UNSCALED,
@@ -19,7 +20,6 @@ from dejavu_models.conformal import (
     PredictiveDistribution,
     lead_groups,
 )
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
 POINTS = st.floats(-80, 80)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, THRESHOLDS, PredictiveDistribution
-from dejavu_models.scores import conformal_region
+from dejavu_models.metrics import conformal_region
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, THRESHOLDS, PredictiveDistribution
 
 LARGE_CELLS = (1621, 1332, 1206, 1017)
 """So many games that all cells stay, and no alpha that is tested meets a rank exactly, where rounding would decide."""

@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.dejavu import (
-    Dejavu,
-    DejavuSettings,
-    Entries,
-    Kernel,
-    Nearest,
-    kernel_regression,
-)
-from dejavu_models.features import course_vectors
-from dejavu_models.index import SCAN_LIMIT, Graph, Scan, build_graph, build_index, load_index, search_breadth
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, kernel_regression
+from dejavu_models.point.features import course_vectors
+from dejavu_models.point.index import SCAN_LIMIT, Graph, Scan, build_graph, build_index, load_index, search_breadth
 
 RECENCY = 6.0
 

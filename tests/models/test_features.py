@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.features import anchored, course_vectors, minute_steps
+from dejavu_models.point.features import anchored, course_vectors, minute_steps
 
 PATTERNS = st.integers(1, 47).flatmap(
     lambda slots: hnp.arrays(

@@ -10,16 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
-from dejavu_models.bundle import load_bundle
-from dejavu_models.calibration import Calibration
-from dejavu_models.dejavu import Dejavu, Neighbourhoods
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
-from dejavu_models.explain import SIMILAR_GAMES
+from dejavu_models.explanation import SIMILAR_GAMES
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.linear import HORIZONS
-from dejavu_models.lstm import Lstm
-from dejavu_models.registry import default_bundle
-from dejavu_models.types import Forecast, ForecastQuery, Horizon, HorizonSupport, ScorePattern
+from dejavu_models.point.dejavu import Dejavu, Neighbourhoods
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import HORIZONS, Forecast, ForecastQuery, Horizon, HorizonSupport, ScorePattern
+from dejavu_models.uncertainty.calibration import Calibration
 
 ROUNDING = 1e-4
 TEAMS = st.sampled_from([("", ""), ("BOS", "BKN"), ("LAL", "GSW"), ("BOS", "")])

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.adaptive import Method, Tracker, static_score
 from dejavu_models.betting import Market
-from dejavu_models.bundle import load_bundle
-from dejavu_models.conformal import LEVEL_SCORES
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.learning import KNOWN_GAMES, UNTAUGHT, CarriedRatings, Lessons, Result
-from dejavu_models.registry import default_bundle
-from dejavu_models.scores import crps, crps_of_quantiles
+from dejavu_models.metrics import crps, crps_of_quantiles
+from dejavu_models.online_state import KNOWN_GAMES, UNTAUGHT, CarriedRatings, Lessons, Result
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, ForecastQuery, Horizon, ScorePattern
+from dejavu_models.uncertainty.adaptive import Method, Tracker, static_score
+from dejavu_models.uncertainty.conformal import LEVEL_SCORES
 
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
 NORMAL = NormalDist()

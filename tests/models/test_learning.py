@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.learning import KNOWN_GAMES, CarriedRatings, Result
+from dejavu_models.online_state import KNOWN_GAMES, CarriedRatings, Result
 from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
 
 SETTINGS = RatingSettings()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dejavu_models.arrays import Floats
-from dejavu_models.linear import INTERCEPT, KNOWN, MARGIN_SLOPE, SLOPE, UNKNOWN, LinearModels
+from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
+from dejavu_models.types import KNOWN, UNKNOWN
 
 
 def coefficients() -> Floats:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dejavu_models import features
 from dejavu_models.arrays import Floats
-from dejavu_models.lstm import Lstm
+from dejavu_models.point import features
+from dejavu_models.point.lstm import Lstm
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_what_is_no_graph_is_refused() -> None:
 
 
 def test_the_runtime_keeps_and_sends_no_telemetry(tmp_path: Path) -> None:
-    program = "import dejavu_models.lstm, os; print([os.path.realpath(e) for e in os.scandir('/proc/self/fd')])"
+    program = "import dejavu_models.point.lstm, os; print([os.path.realpath(e) for e in os.scandir('/proc/self/fd')])"
     environment = {name: value for name, value in os.environ.items() if name not in {"ORT_DISABLE_TELEMETRY", "CI"}}
     run = subprocess.run(
         [sys.executable, "-c", program],

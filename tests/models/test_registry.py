@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from dejavu_models.bundle import load_bundle
 from dejavu_models.errors import UnknownModel
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry import Registry, default_bundle
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import Registry, default_bundle
 
 
 def test_without_a_bundle_named_the_one_that_ships_is_held() -> None:

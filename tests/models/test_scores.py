@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models import scores
+from dejavu_models import metrics
 from dejavu_models.types import DISTRIBUTION_LEVELS
 
 points = st.floats(-60, 60, allow_nan=False)
@@ -19,8 +19,8 @@ samples = st.lists(points, min_size=1, max_size=40)
 
 
 def test_errors_are_of_each_game() -> None:
-    assert scores.absolute_error([1.0, -2.0], [4, -3]).tolist() == [3.0, 1.0]
-    assert scores.squared_error([1.0, -2.0], [4, -3]).tolist() == [9.0, 1.0]
+    assert metrics.absolute_error([1.0, -2.0], [4, -3]).tolist() == [3.0, 1.0]
+    assert metrics.squared_error([1.0, -2.0], [4, -3]).tolist() == [9.0, 1.0]
 
 
 def crps_by_definition(sample: list[float], outcome: float) -> float:
@@ -35,41 +35,43 @@ def crps_by_definition(sample: list[float], outcome: float) -> float:
 
 @given(points, samples, points)
 def test_crps_is_the_integral_of_its_definition(point: float, residuals: list[float], outcome: float) -> None:
-    (found,) = scores.crps([point], residuals, [outcome])
+    (found,) = metrics.crps([point], residuals, [outcome])
     assert found == pytest.approx(crps_by_definition([point + r for r in residuals], outcome), abs=1e-9)
 
 
 @given(points, points)
 def test_crps_of_a_certain_forecast_is_its_absolute_error(point: float, outcome: float) -> None:
-    (found,) = scores.crps([point], [0.0], [outcome])
+    (found,) = metrics.crps([point], [0.0], [outcome])
     assert found == pytest.approx(abs(point - outcome), abs=1e-9)
 
 
 @given(samples, points)
 def test_crps_is_never_negative_nor_above_the_mean_distance(residuals: list[float], outcome: float) -> None:
-    (found,) = scores.crps([0.0], residuals, [outcome])
+    (found,) = metrics.crps([0.0], residuals, [outcome])
     assert -1e-9 <= found <= np.mean(np.abs(np.array(residuals) - outcome)) + 1e-9
 
 
 @given(samples, points, points)
 def test_crps_moves_with_forecast_and_outcome_together(residuals: list[float], outcome: float, shift: float) -> None:
-    (here,) = scores.crps([0.0], residuals, [outcome])
-    (there,) = scores.crps([shift], residuals, [outcome + shift])
+    (here,) = metrics.crps([0.0], residuals, [outcome])
+    (there,) = metrics.crps([shift], residuals, [outcome + shift])
     assert here == pytest.approx(there, abs=1e-9)
 
 
 def test_crps_does_not_depend_on_the_order_of_residuals_nor_on_other_games() -> None:
     rng = np.random.default_rng(0)
     residuals, point, outcome = rng.normal(size=500), rng.normal(size=50), rng.normal(size=50)
-    together = scores.crps(point, residuals, outcome)
-    assert together == pytest.approx(scores.crps(point, rng.permutation(residuals), outcome))
-    assert together == pytest.approx([scores.crps([p], residuals, [o])[0] for p, o in zip(point, outcome, strict=True)])
+    together = metrics.crps(point, residuals, outcome)
+    assert together == pytest.approx(metrics.crps(point, rng.permutation(residuals), outcome))
+    assert together == pytest.approx(
+        [metrics.crps([p], residuals, [o])[0] for p, o in zip(point, outcome, strict=True)]
+    )
 
 
 def test_crps_favours_the_distribution_that_outcomes_come_from() -> None:
     rng = np.random.default_rng(0)
     outcome, zero = rng.normal(scale=6.0, size=4000), np.zeros(4000)
-    true, narrow, wide = (scores.crps(zero, rng.normal(scale=s, size=2000), outcome).mean() for s in (6.0, 3.0, 12.0))
+    true, narrow, wide = (metrics.crps(zero, rng.normal(scale=s, size=2000), outcome).mean() for s in (6.0, 3.0, 12.0))
     assert true < min(narrow, wide)
     # In closed form for N(0, s²): s / √π.
     assert true == pytest.approx(6.0 / math.sqrt(math.pi), rel=0.03)
@@ -79,8 +81,8 @@ def test_crps_favours_the_distribution_that_outcomes_come_from() -> None:
 def test_crps_of_quantiles_is_that_of_the_distribution_that_puts_equal_weight_on_each(
     values: list[float], outcome: float
 ) -> None:
-    (due,) = scores.crps([0.0], values, [outcome])
-    assert scores.crps_of_quantiles(sorted(values), outcome) == pytest.approx(due, abs=1e-9)
+    (due,) = metrics.crps([0.0], values, [outcome])
+    assert metrics.crps_of_quantiles(sorted(values), outcome) == pytest.approx(due, abs=1e-9)
 
 
 def test_crps_of_the_quantiles_of_a_normal_distribution_is_its_crps() -> None:
@@ -90,18 +92,18 @@ def test_crps_of_the_quantiles_of_a_normal_distribution_is_its_crps() -> None:
     for z in (-2.0, 0.0, 0.7):
         density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
         due = 12 * (z * (2 * NormalDist().cdf(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
-        assert scores.crps_of_quantiles(quantiles, 3.0 + 12 * z) == pytest.approx(due, abs=0.05)
+        assert metrics.crps_of_quantiles(quantiles, 3.0 + 12 * z) == pytest.approx(due, abs=0.05)
 
 
 @pytest.mark.parametrize("count", [0, 49, 51])
 def test_crps_of_another_number_of_quantiles_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="expected 50"):
-        scores.crps_of_quantiles([1.0] * count, 0.0)
+        metrics.crps_of_quantiles([1.0] * count, 0.0)
 
 
 def test_crps_without_residuals_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one residual"):
-        scores.crps([0.0], [], [0.0])
+        metrics.crps([0.0], [], [0.0])
 
 
 @given(points, st.floats(0, 40), points, st.floats(0.01, 0.99))
@@ -112,50 +114,50 @@ def test_winkler_is_the_quantile_losses_of_both_ends(lower: float, width: float,
         return (quantile - outcome) * ((outcome <= quantile) - level)
 
     upper = lower + width
-    (found,) = scores.winkler([lower], [upper], [outcome], alpha)
+    (found,) = metrics.winkler([lower], [upper], [outcome], alpha)
     assert found == pytest.approx(2 / alpha * (loss(lower, alpha / 2) + loss(upper, 1 - alpha / 2)), rel=1e-6, abs=1e-6)
     assert found >= upper - lower
 
 
 def test_winkler_of_known_intervals() -> None:
-    found = scores.winkler([-5.0, -5.0, -5.0], [5.0, 5.0, 5.0], [0.0, 8.0, -6.0], alpha=0.1)
+    found = metrics.winkler([-5.0, -5.0, -5.0], [5.0, 5.0, 5.0], [0.0, 8.0, -6.0], alpha=0.1)
     assert found == pytest.approx([10.0, 10.0 + 20 * 3, 10.0 + 20 * 1])
 
 
 def test_winkler_is_least_at_the_true_quantiles() -> None:
     outcome = np.random.default_rng(0).normal(size=20_000)
-    true, narrow, wide = (scores.winkler(np.full_like(outcome, -h), h, outcome, 0.05).mean() for h in (1.96, 1.5, 2.5))
+    true, narrow, wide = (metrics.winkler(np.full_like(outcome, -h), h, outcome, 0.05).mean() for h in (1.96, 1.5, 2.5))
     assert true < min(narrow, wide)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])
 def test_winkler_refuses_what_is_no_miscoverage_rate(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha"):
-        scores.winkler([0.0], [1.0], [0.0], alpha)
+        metrics.winkler([0.0], [1.0], [0.0], alpha)
 
 
 def test_winkler_refuses_an_interval_turned_round() -> None:
     with pytest.raises(ValueError, match="above"):
-        scores.winkler([1.0], [0.0], [0.0], 0.1)
+        metrics.winkler([1.0], [0.0], [0.0], 0.1)
 
 
 def test_an_interval_holds_its_ends() -> None:
-    assert scores.covered([-1, -1, -1, -1], [2, 2, 2, 2], [-1, 2, -1.01, 2.01]).tolist() == [True, True, False, False]
+    assert metrics.covered([-1, -1, -1, -1], [2, 2, 2, 2], [-1, 2, -1.01, 2.01]).tolist() == [True, True, False, False]
 
 
 def test_brier_is_of_known_probabilities() -> None:
-    assert scores.brier([1.0, 0.5, 0.2], [True, False, True]) == pytest.approx([0.0, 0.25, 0.64])
+    assert metrics.brier([1.0, 0.5, 0.2], [True, False, True]) == pytest.approx([0.0, 0.25, 0.64])
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, math.nan])
 def test_brier_refuses_what_is_no_probability(probability: float) -> None:
     with pytest.raises(ValueError, match="probability"):
-        scores.brier([probability], [True])
+        metrics.brier([probability], [True])
 
 
 def test_bootstrap_agrees_with_the_normal_approximation_of_a_mean() -> None:
     values = np.random.default_rng(0).exponential(5.0, size=1300)
-    found = scores.GameBootstrap(1300, resamples=4000).mean(values)
+    found = metrics.GameBootstrap(1300, resamples=4000).mean(values)
     half = 1.96 * values.std() / math.sqrt(1300)
     assert found.value == pytest.approx(values.mean())
     assert found.lower == pytest.approx(values.mean() - half, abs=0.1 * half)
@@ -164,24 +166,24 @@ def test_bootstrap_agrees_with_the_normal_approximation_of_a_mean() -> None:
 
 def test_bootstrap_intervals_hold_at_their_rate() -> None:
     rng = np.random.default_rng(1)
-    bootstrap = scores.GameBootstrap(100, resamples=500, level=0.9)
+    bootstrap = metrics.GameBootstrap(100, resamples=500, level=0.9)
     estimates = [bootstrap.mean(rng.normal(3.0, size=100)) for _ in range(400)]
     held = sum(estimate.lower <= 3.0 <= estimate.upper for estimate in estimates)
-    first, last = scores.binomial_region(400, 0.9, level=0.9999)
+    first, last = metrics.binomial_region(400, 0.9, level=0.9999)
     assert first <= held <= last
 
 
 def test_equal_seeds_resample_the_same_games() -> None:
     values = np.random.default_rng(0).normal(size=200)
-    assert scores.GameBootstrap(200, seed=7).mean(values) == scores.GameBootstrap(200, seed=7).mean(values)
-    assert scores.GameBootstrap(200, seed=7).mean(values) != scores.GameBootstrap(200, seed=8).mean(values)
+    assert metrics.GameBootstrap(200, seed=7).mean(values) == metrics.GameBootstrap(200, seed=7).mean(values)
+    assert metrics.GameBootstrap(200, seed=7).mean(values) != metrics.GameBootstrap(200, seed=8).mean(values)
 
 
 def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> None:
     rng = np.random.default_rng(0)
     easy = rng.exponential(5.0, size=1000)
     harder = easy + 0.1 + rng.normal(scale=0.05, size=1000)
-    bootstrap = scores.GameBootstrap(1000)
+    bootstrap = metrics.GameBootstrap(1000)
     difference = bootstrap.difference(harder, easy)
     assert difference.value == pytest.approx(np.mean(harder - easy))
     assert 0 < difference.lower < 0.1 < difference.upper < 0.12
@@ -192,23 +194,23 @@ def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> N
 
 def test_there_is_no_ratio_to_a_score_of_zero() -> None:
     with pytest.raises(ZeroDivisionError):
-        scores.GameBootstrap(2).ratio([1.0, 2.0], [0.0, 1.0])  # a resample may hold the first game twice
+        metrics.GameBootstrap(2).ratio([1.0, 2.0], [0.0, 1.0])  # a resample may hold the first game twice
 
 
 def test_a_root_mean_is_of_the_mean_not_of_each_game() -> None:
-    assert scores.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
+    assert metrics.GameBootstrap(2).root_mean([9.0, 16.0]).value == pytest.approx(math.sqrt(12.5))
 
 
 def test_a_bootstrap_needs_the_games_that_it_was_made_for() -> None:
     with pytest.raises(ValueError, match="at least one game"):
-        scores.GameBootstrap(0)
+        metrics.GameBootstrap(0)
     with pytest.raises(ValueError, match="scores of 3 games; expected 2"):
-        scores.GameBootstrap(2).mean([1.0, 2.0, 3.0])
+        metrics.GameBootstrap(2).mean([1.0, 2.0, 3.0])
 
 
 @given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))
 def test_a_binomial_region_is_the_exact_central_one(trials: int, rate: float, level: float) -> None:
-    first, last = scores.binomial_region(trials, rate, level)
+    first, last = metrics.binomial_region(trials, rate, level)
 
     def between(low: int, high: int) -> float:
         return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(low, high + 1))
@@ -219,7 +221,7 @@ def test_a_binomial_region_is_the_exact_central_one(trials: int, rate: float, le
 
 
 def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
-    first, last = scores.binomial_region(1314, 0.95)
+    first, last = metrics.binomial_region(1314, 0.95)
     assert first / 1314 == pytest.approx(0.95 - 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
     assert last / 1314 == pytest.approx(0.95 + 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
 
@@ -227,7 +229,7 @@ def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
 @given(st.integers(1, 60), st.integers(9, 60), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.99]))
 def test_a_conformal_region_is_the_exact_central_one(trials: int, calibration: int, alpha: float, level: float) -> None:
     """Among calibration and test games in any order, the ranks of the residuals that bound the interval are fixed."""
-    first, last = scores.conformal_region(trials, calibration, alpha, level)
+    first, last = metrics.conformal_region(trials, calibration, alpha, level)
     missed = 2 * math.floor((calibration + 1) * alpha / 2)
     held = calibration + 1 - missed
 
@@ -244,66 +246,66 @@ def test_a_conformal_region_is_the_exact_central_one(trials: int, calibration: i
 
 
 def test_a_conformal_region_is_wider_than_the_binomial_one_and_comes_near_it_with_many_calibration_games() -> None:
-    binomial = scores.binomial_region(1314, 0.8)
-    few, many = scores.conformal_region(1314, 2494, 0.2), scores.conformal_region(1314, 10**7 - 1, 0.2)
+    binomial = metrics.binomial_region(1314, 0.8)
+    few, many = metrics.conformal_region(1314, 2494, 0.2), metrics.conformal_region(1314, 10**7 - 1, 0.2)
     assert few[0] < binomial[0] < binomial[1] < few[1]
     assert many == pytest.approx(binomial, abs=1)
 
 
 def test_a_calibration_that_allows_no_interval_has_no_conformal_region() -> None:
     with pytest.raises(ValueError, match=r"no intervals at alpha 0\.01 from 50 games"):
-        scores.conformal_region(100, 50, 0.01)
+        metrics.conformal_region(100, 50, 0.01)
 
 
 @pytest.mark.parametrize(("trials", "rate"), [(0, 0.5), (10, 0.0), (10, 1.0)])
 def test_a_degenerate_rate_has_no_region(trials: int, rate: float) -> None:
     with pytest.raises(ValueError, match="no binomial"):
-        scores.binomial_region(trials, rate)
+        metrics.binomial_region(trials, rate)
 
 
 probabilities = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 
 
 def test_log_loss_is_what_was_given_to_what_came() -> None:
-    found = scores.log_loss([0.8, 0.8, 0.5], [True, False, True])
+    found = metrics.log_loss([0.8, 0.8, 0.5], [True, False, True])
     assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2)])
-    assert scores.log_loss([1.0, 0.0], [True, False]).tolist() == [0.0, 0.0]
-    assert scores.log_loss([0.0], [True]).tolist() == [math.inf]
+    assert metrics.log_loss([1.0, 0.0], [True, False]).tolist() == [0.0, 0.0]
+    assert metrics.log_loss([0.0], [True]).tolist() == [math.inf]
 
 
 @pytest.mark.parametrize("bad", [-0.01, 1.01, math.nan])
 def test_log_loss_refuses_what_is_no_probability(bad: float) -> None:
     with pytest.raises(ValueError, match=r"outside of \[0, 1\]"):
-        scores.log_loss([0.5, bad], [True, True])
+        metrics.log_loss([0.5, bad], [True, True])
 
 
 def test_probabilities_fall_into_bins_of_equal_width() -> None:
-    assert scores.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
+    assert metrics.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
 
 
 def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
     """Of four at 0.72 three came (off by 0.03), of one at 0.1 none (off by 0.1): (4 · 0.03 + 1 · 0.1) / 5."""
-    found = scores.expected_calibration_error([0.72] * 4 + [0.1], [True, True, True, False, False])
+    found = metrics.expected_calibration_error([0.72] * 4 + [0.1], [True, True, True, False, False])
     assert found == pytest.approx(0.044)
 
 
 @given(probabilities)
 def test_calibration_error_lies_between_the_overall_gap_and_one(pairs: list[tuple[float, bool]]) -> None:
     stated, came = np.array([p for p, _ in pairs]), np.array([c for _, c in pairs])
-    found = scores.expected_calibration_error(stated, came)
+    found = metrics.expected_calibration_error(stated, came)
     assert abs(stated.mean() - came.mean()) - 1e-9 <= found <= 1 + 1e-9
 
 
 @given(probabilities, st.randoms(use_true_random=False))
 def test_calibration_error_does_not_depend_on_the_order(pairs: list[tuple[float, bool]], random: random.Random) -> None:
     shuffled = random.sample(pairs, len(pairs))
-    found = [scores.expected_calibration_error(*zip(*each, strict=True)) for each in (pairs, shuffled)]
+    found = [metrics.expected_calibration_error(*zip(*each, strict=True)) for each in (pairs, shuffled)]
     assert found[0] == pytest.approx(found[1])
 
 
 def test_calibration_error_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no forecast"):
-        scores.expected_calibration_error([], [])
+        metrics.expected_calibration_error([], [])
 
 
 def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_sum() -> None:
@@ -314,7 +316,7 @@ def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_s
         missed = 2 * math.floor((calibration + 1) * 0.2 / 2)
         rates = rng.beta(calibration + 1 - missed, missed, draws)
         held += rng.binomial(trials, rates)
-    first, last = scores.conformal_region([40, 60], [99, 199], 0.2, level=0.9)
+    first, last = metrics.conformal_region([40, 60], [99, 199], 0.2, level=0.9)
     outside = np.mean(held < first), np.mean(held > last)
     assert max(outside) <= 0.05 + 0.005
     assert np.mean(held <= first) > 0.05 - 0.005
@@ -322,12 +324,12 @@ def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_s
 
 
 def test_the_region_of_one_test_is_the_same_alone_or_in_a_list() -> None:
-    assert scores.conformal_region([150], [1000], 0.05, 0.999) == scores.conformal_region(150, 1000, 0.05, 0.999)
+    assert metrics.conformal_region([150], [1000], 0.05, 0.999) == metrics.conformal_region(150, 1000, 0.05, 0.999)
 
 
 def test_resampled_means_are_those_of_games_drawn_again() -> None:
     """The mean of a constant is that constant in every resample, and games that are alike are drawn alike."""
-    bootstrap = scores.GameBootstrap(200, seed=1, resamples=50)
+    bootstrap = metrics.GameBootstrap(200, seed=1, resamples=50)
     values = np.random.default_rng(2).normal(5, 3, 200)
     means = bootstrap.resampled_means(np.stack([values, np.full(200, 7.0), 2 * values], axis=1))
     assert means.shape == (50, 3)
@@ -339,7 +341,7 @@ def test_resampled_means_are_those_of_games_drawn_again() -> None:
 def test_thousands_of_games_are_resampled_in_little_memory() -> None:
     tracemalloc.start()
     try:
-        bootstrap = scores.GameBootstrap(6250, resamples=500)
+        bootstrap = metrics.GameBootstrap(6250, resamples=500)
         bootstrap.resampled_means(np.ones((6250, 4)))
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dejavu_models.bundle import load_bundle
-from dejavu_models.calibration import Situation
-from dejavu_models.conformal import PredictiveDistribution, least_cell
-from dejavu_models.linear import HORIZONS, UNKNOWN
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
-from dejavu_models.registry import default_bundle
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import HORIZONS, UNKNOWN
+from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.conformal import PredictiveDistribution, least_cell
 from dejavu_trainer.games import load_games
 
 pytestmark = pytest.mark.real_data

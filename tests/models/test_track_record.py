@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from dejavu_models.scores import expected_calibration_error
-from dejavu_models.track_record import (
+from dejavu_models.metrics import expected_calibration_error
+from dejavu_models.scorecard import (
     Coverage,
     Figure,
     LeaderboardMetric,

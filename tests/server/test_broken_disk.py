@@ -22,7 +22,7 @@ from tests.support.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.audit.checkpoints import Signer

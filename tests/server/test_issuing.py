@@ -13,7 +13,7 @@ from tests.support.outcomes import MARKET, answered
 
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 from dejavu_server.forecasting.batcher import Batcher, Overloaded
 from dejavu_server.forecasting.recorder import CountedRecorder

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from tests.support.issued import issued
 
-from dejavu_models.adaptive import AdaptiveState, Key, Method
-from dejavu_models.learning import CarriedRatings
+from dejavu_models.online_state import CarriedRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptiveState, Key, Method
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, Learned
 from dejavu_server.ledger import Ledger

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_models.errors import InvalidInput
-from dejavu_models.track_record import LeaderboardMetric
+from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import record_requests as requests
 from dejavu_server.ledger.queries.pages import ForecastFilter

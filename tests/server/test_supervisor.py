@@ -23,7 +23,7 @@ from tests.support.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_models.registry import default_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_server.settings import Address
 from dejavu_server.supervisor.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, Backoff
 from dejavu_server.supervisor.ports import held_port

@@ -25,7 +25,7 @@ from tests.support.servers import async_worker, new_worker, running_worker, sett
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.errors import BundleNotFound
-from dejavu_models.registry import Registry, default_bundle
+from dejavu_models.registry.registry import Registry, default_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_server import worker_main
 from dejavu_server.forecasting.batcher import CHUNK

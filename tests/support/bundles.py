@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavu_models.bundle import (
+from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
+from dejavu_models.point.ensemble import Combination
+from dejavu_models.registry.bundle import (
     MANIFEST,
     combination_from_bytes,
     combination_to_bytes,
@@ -23,9 +25,7 @@ from dejavu_models.bundle import (
     publish,
     read_manifest,
 )
-from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
-from dejavu_models.registry import default_bundle
-from dejavu_models.stage import Combination
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 
 if TYPE_CHECKING:

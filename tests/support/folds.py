@@ -8,8 +8,9 @@ import numpy as np
 from tests.support.plain_models import plain_calibration, plain_models
 from tests.support.walks import random_walks
 
-from dejavu_models.linear import KNOWN, UNKNOWN, LinearModels
-from dejavu_models.stage import PointModels
+from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.types import KNOWN, UNKNOWN
 from dejavu_trainer.baselines import Rated
 from dejavu_trainer.evaluate import FoldScores, score_fold
 from dejavu_trainer.fit_linear import fit_linear

@@ -11,7 +11,7 @@ import numpy as np
 from dejavu_models import betting
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.learning import UNTAUGHT, Lessons
+from dejavu_models.online_state import UNTAUGHT, Lessons
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.support.issued import game, issued
 
-from dejavu_models.adaptive import AdaptiveState
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from dejavu_models import features
-from dejavu_models.calibration import RATED, SITUATION_MODES, Calibration, Situation
-from dejavu_models.conformal import PredictiveDistribution
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel
-from dejavu_models.index import build_index
-from dejavu_models.linear import HORIZONS, KNOWN, MODES, UNKNOWN, LinearModels
-from dejavu_models.lstm import INPUT, OUTPUT, Lstm
-from dejavu_models.stage import Combination, PointModels
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point import features
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
+from dejavu_models.point.ensemble import Combination, PointModels
+from dejavu_models.point.index import build_index
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN
+from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES, Calibration, Situation
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_trainer.baselines import Rated, linear_forecasts
 
 

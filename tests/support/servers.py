@@ -23,7 +23,7 @@ import psutil
 from tests.support.forecasters import PersistenceForecaster
 
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_server.settings import Settings
 from dejavu_server.worker.worker import Worker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dejavu_models.bundle import MANIFEST, read_manifest
+from dejavu_models.registry.bundle import MANIFEST, read_manifest
 
 
 def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:

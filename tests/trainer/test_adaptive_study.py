@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.support.folds import walk_fold
 
-from dejavu_models.adaptive import score_of
-from dejavu_models.learning import KNOWN_GAMES
+from dejavu_models.online_state import KNOWN_GAMES
+from dejavu_models.uncertainty.adaptive import score_of
 from dejavu_trainer.adaptive_study import COLUMNS, Ruler, live_through, tables
 from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
 from dejavu_trainer.plays import DataError

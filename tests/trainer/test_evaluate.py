@@ -5,11 +5,10 @@ import pytest
 from tests.support.folds import MIN_CELL, linear_points, rated_walks, walk_fold
 from tests.support.plain_models import plain_calibration, plain_models
 
-from dejavu_models import scores
-from dejavu_models.calibration import Situation
-from dejavu_models.conformal import lead_groups
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
-from dejavu_models.types import Horizon
+from dejavu_models import metrics
+from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
+from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.baselines import linear_forecasts, logistic_probabilities, persistence
 from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores
 from dejavu_trainer.fit_linear import fit_linear
@@ -58,7 +57,7 @@ def test_what_is_scored_is_what_would_be_served(
             assert found.upper[game, stage, column] == pytest.approx(interval.upper, abs=1e-4)
         levels = (np.arange(200) + 0.5) / 200
         quantiles = np.array(served.quantiles(point, lead, [*np.clip(levels, 0.02, 0.98)]))
-        nearly = scores.crps([0.0], quantiles, [outcomes[game]])[0]
+        nearly = metrics.crps([0.0], quantiles, [outcomes[game]])[0]
         assert found.crps[game, stage] == pytest.approx(nearly, abs=0.25)
 
 
@@ -80,7 +79,7 @@ def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
     assert ((pit > 0) & (pit < 1)).all()
     for stage in (17, 23 + 10, 23 + 40):
         counts = np.histogram(pit[:, stage], 10, (0, 1))[0]
-        first, last = scores.conformal_region(600, 600, 0.1, 1 - 0.01 / 30)
+        first, last = metrics.conformal_region(600, 600, 0.1, 1 - 0.01 / 30)
         assert (600 - last <= counts).all()
         assert (counts <= 600 - first).all()
 

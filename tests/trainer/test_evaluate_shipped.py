@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dejavu_models.bundle import load_bundle
-from dejavu_models.registry import default_bundle
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.evaluate_bundle import evaluate, seasons_needed
 from dejavu_trainer.games import load_games
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.bundles import quick_recipe, small_bundle
 
-from dejavu_models.bundle import load_bundle
+from dejavu_models.registry.bundle import load_bundle
 from dejavu_trainer import recipe as recipes
 from dejavu_trainer.cli import main
 from dejavu_trainer.evaluate_bundle import evaluate, seasons_needed

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.folds import walk_fold
 
-from dejavu_models import scores
-from dejavu_models.conformal import lead_groups
-from dejavu_models.linear import HORIZONS
-from dejavu_models.types import Horizon
+from dejavu_models import metrics
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluate import FORECASTERS, FoldScores, Forecasts
 from dejavu_trainer.figures import (
     LEADS,
@@ -95,7 +94,7 @@ def test_the_calibration_error_is_that_of_all_probabilities_together(found: Figu
     pooled = pool(folds)
     probability = pooled.forecasts["logistic"].probability[:, stages_of(Horizon.FINAL)]
     happened = np.broadcast_to((pooled.outcomes[:, 1] > 0)[:, None], probability.shape)
-    expected = scores.expected_calibration_error(probability, happened)
+    expected = metrics.expected_calibration_error(probability, happened)
     assert found[FINAL]["all"]["all"].values["logistic"]["ece"].value == pytest.approx(expected)
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from tests.support.walks import random_walks
 
-from dejavu_models.dejavu import DejavuSettings, Kernel
-from dejavu_models.features import course_vectors
-from dejavu_models.linear import HORIZONS, MODES
-from dejavu_models.types import MAX_SLOTS, Horizon
+from dejavu_models.point.dejavu import DejavuSettings, Kernel
+from dejavu_models.point.features import course_vectors
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
 from dejavu_trainer.fit_dejavu import DejavuGrid, PastGames, build, build_all, choose_settings, say_all
 from dejavu_trainer.split import SplitError
 

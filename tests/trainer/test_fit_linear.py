@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.support.walks import random_walks
 
-from dejavu_models.linear import HORIZONS, INTERCEPT, KNOWN, MARGIN_SLOPE, SLOPE, UNKNOWN
-from dejavu_models.types import Horizon
+from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE
+from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
 from dejavu_trainer.fit_linear import fit_linear, leads_by_minute, linear_residuals
 from dejavu_trainer.games import Games
 

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.linear import HORIZONS, KNOWN, MODES, UNKNOWN
-from dejavu_models.lstm import Lstm
-from dejavu_models.types import MAX_SLOTS, Horizon
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN, Horizon
 from dejavu_trainer import fit_lstm as fitting
 from dejavu_trainer.fit_lstm import Examples, FitError, LstmFit, LstmRecipe, fit_lstm
 

@@ -10,9 +10,9 @@ import pytest
 from tests.support.bars import Bars
 from tests.support.bundles import quick_recipe, simulated_games
 
-from dejavu_models.bundle import load_bundle
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import MetricRecord
+from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_trainer.games import DataError, Games, load_games
 from dejavu_trainer.pipeline import FitReport, fit
@@ -200,9 +200,9 @@ def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games
 @pytest.mark.nightly
 def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
     """CRPS of the half, each with its own conformal distribution; the whole bootstrap interval below 0."""
-    from dejavu_models import scores
-    from dejavu_models.calibration import Situation
-    from dejavu_models.linear import KNOWN
+    from dejavu_models import metrics
+    from dejavu_models.types import KNOWN
+    from dejavu_models.uncertainty.calibration import Situation
     from dejavu_trainer.fit_ratings import carry
 
     games = load_games(data_dir, range(2015, 2019))
@@ -214,8 +214,8 @@ def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path
     points = models.predict(season.patterns, margins).ensemble[:, 0]
     distribution = distributions[Situation(Horizon.HALFTIME, 18, KNOWN)]
     mine = [
-        float(scores.crps([point], distribution.sample(lead).residuals, [came])[0])
+        float(metrics.crps([point], distribution.sample(lead).residuals, [came])[0])
         for point, lead, came in zip(points, season.patterns[:, -1].tolist(), season.halftime, strict=True)
     ]
-    theirs = scores.crps(season.patterns[:, -1], past.halftime - past.patterns[:, -1], season.halftime)
-    assert scores.GameBootstrap(len(season)).difference(mine, theirs).upper < 0
+    theirs = metrics.crps(season.patterns[:, -1], past.halftime - past.patterns[:, -1], season.halftime)
+    assert metrics.GameBootstrap(len(season)).difference(mine, theirs).upper < 0

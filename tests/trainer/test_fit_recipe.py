@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dejavu_models.linear import HORIZONS
 from dejavu_models.ratings import frozen_margins
+from dejavu_models.types import HORIZONS
 from dejavu_trainer.baselines import Rated
 from dejavu_trainer.evaluate import STAGES, FoldScores, score_fold
 from dejavu_trainer.fit_ratings import carry

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.linear import HORIZONS, MODES
-from dejavu_models.types import MAX_SLOTS, Horizon
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
 from dejavu_trainer.fit_weights import FIXED_DEJAVU_WEIGHT, Trial, choose_weights, fit_shares, fit_shrinkage
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)

@@ -7,10 +7,10 @@ import pytest
 from tests.support.bars import Bars
 from tests.support.bundles import quick_recipe, simulated_games
 
-from dejavu_models.calibration import RATED, SITUATION_MODES
-from dejavu_models.conformal import lead_groups
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN
+from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES
+from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.calibrate import calibrate
 from dejavu_trainer.fit_dejavu import MINUTES
 from dejavu_trainer.fit_ratings import RatedGames, carry

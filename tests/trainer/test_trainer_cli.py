@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.support.bundles import quick_recipe
 
-from dejavu_models.bundle import load_bundle
+from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_trainer.cli import main
 from dejavu_trainer.games import load_games

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from tests.support.folds import walk_fold
 
-from dejavu_models import scores
-from dejavu_models.conformal import lead_groups
-from dejavu_models.linear import HORIZONS
-from dejavu_models.types import Horizon
+from dejavu_models import metrics
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluate import STAGES, FoldScores
 from dejavu_trainer.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
 
@@ -99,7 +98,7 @@ def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
             held += int(((ends[0] <= came) & (came <= ends[1])).sum())
         assert (group.games, group.held) == (sum(games), held)
         alpha = {95: 0.05, 80: 0.2, 50: 0.5}[group.level]
-        assert (group.first, group.last) == scores.conformal_region(games, cells, alpha, corrected)
+        assert (group.first, group.last) == metrics.conformal_region(games, cells, alpha, corrected)
         assert group.agrees == (group.first <= held <= group.last)
 
 

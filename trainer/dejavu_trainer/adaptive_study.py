@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models import scores
-from dejavu_models.adaptive import MIDDLES, TARGETS, WIDEST, Method, Tracker, score_of
+from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.learning import KNOWN_GAMES
-from dejavu_models.linear import HORIZONS
+from dejavu_models.online_state import KNOWN_GAMES
+from dejavu_models.types import HORIZONS
+from dejavu_models.uncertainty.adaptive import MIDDLES, TARGETS, WIDEST, Method, Tracker, score_of
 from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
 from dejavu_trainer.plays import DataError
 from dejavu_trainer.tables import Table
@@ -124,9 +124,9 @@ def live_through(fold: FoldScores, ratings: str) -> Lived:
             np.stack([ruler.at(side * radii[arm][..., place]) for place in range(len(ALPHAS))], axis=-1)
             for side in (-1.0, 1.0)
         ]
-        covered[arm] = scores.covered(ends[0], ends[1], outcomes[..., None])
+        covered[arm] = metrics.covered(ends[0], ends[1], outcomes[..., None])
         width[arm] = ends[1] - ends[0]
-        winkler[arm] = scores.winkler(ends[0][..., 0], ends[1][..., 0], outcomes, ALPHAS[0])
+        winkler[arm] = metrics.winkler(ends[0][..., 0], ends[1][..., 0], outcomes, ALPHAS[0])
     month = fold.date.astype("datetime64[M]")
     return Lived(int(fold.season[0]), ratings, month, covered, width, winkler)
 

@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from dejavu_models.arrays import Floats
-from dejavu_models.linear import HORIZONS, LinearModels
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.types import HORIZONS, MAX_SLOTS
 from dejavu_trainer.games import Games
 
 SCALE: Final = 10.0

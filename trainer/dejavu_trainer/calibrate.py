@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dejavu_models import scores
+from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.calibration import RATED, Calibration, Situation
-from dejavu_models.conformal import MIN_CELL, PredictiveDistribution, least_cell
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.manifest import MetricRecord
-from dejavu_models.stage import PointModels, Predictions
-from dejavu_models.types import Horizon
+from dejavu_models.point.ensemble import PointModels, Predictions
+from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
+from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
+from dejavu_models.uncertainty.conformal import MIN_CELL, PredictiveDistribution, least_cell
 from dejavu_trainer.games import Games
 
 _MODELS = ("ensemble", "dejavu", "lstm", "linear", "persistence")
@@ -93,9 +92,9 @@ def measure(models: PointModels, games: Games, margins: Floats, seed: int) -> li
         margins: (n,), what was expected of each before it began, in points.
         seed: of the bootstrap over games.
     """
-    bootstrap = scores.GameBootstrap(len(games), seed=seed)
+    bootstrap = metrics.GameBootstrap(len(games), seed=seed)
     outcomes = games.outcomes
-    metrics = []
+    records = []
     for asked in ask_all(models, games, {KNOWN: margins}):
         for place, horizon in enumerate(HORIZONS):
             if (horizon, asked.minute) not in _SHOWN:
@@ -105,12 +104,12 @@ def measure(models: PointModels, games: Games, margins: Floats, seed: int) -> li
             for model in _MODELS:
                 forecasts = getattr(asked.predictions, model)
                 at = forecasts if model == "persistence" else forecasts[:, place]
-                errors[model] = scores.absolute_error(at, outcomes[:, place])
-                metrics.append(_metric(f"{name}.{model}.mae", bootstrap.mean(errors[model])))
+                errors[model] = metrics.absolute_error(at, outcomes[:, place])
+                records.append(_metric(f"{name}.{model}.mae", bootstrap.mean(errors[model])))
             ratio = bootstrap.ratio(errors["ensemble"], errors["persistence"])
-            metrics.append(_metric(f"{name}.ensemble.mae_over_persistence", ratio))
-    return metrics
+            records.append(_metric(f"{name}.ensemble.mae_over_persistence", ratio))
+    return records
 
 
-def _metric(name: str, estimate: scores.Estimate) -> MetricRecord:
+def _metric(name: str, estimate: metrics.Estimate) -> MetricRecord:
     return MetricRecord(name=name, value=estimate.value, lower=estimate.lower, upper=estimate.upper)

@@ -14,13 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models import scores
+from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.calibration import RATED, SITUATION_MODES, Calibration, Situation
-from dejavu_models.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, least_cell
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
-from dejavu_models.stage import PointModels
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point.ensemble import PointModels
+from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, UNKNOWN
+from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES, Calibration, Situation
+from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, least_cell
 from dejavu_trainer.baselines import Rated, linear_forecasts, logistic_probabilities, persistence
 from dejavu_trainer.fit_weights import FIXED_DEJAVU_WEIGHT
 
@@ -238,7 +237,7 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
                 # The games of one group and side share their distribution, up to the point forecast.
                 one = float(lead[rows[0]])
                 residuals, error = distribution.sample(one), came[rows] - at[rows]
-                crps[rows, column] = scores.crps(np.zeros(len(rows)), residuals.residuals, error)
+                crps[rows, column] = metrics.crps(np.zeros(len(rows)), residuals.residuals, error)
                 pit[rows, column] = 1 - residuals.share_above(error)
                 lower[rows, column], upper[rows, column] = at[rows, None] + _offsets(distribution, one)
     return Forecasts(probability, point, lower, upper, crps, pit)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from dejavu_models.bundle import load_bundle
-from dejavu_models.registry import default_bundle
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.bars import Bars
 from dejavu_trainer.commands import Data, Json, Season, Seed, app, print_json, refusing, seasons_of
 from dejavu_trainer.games import load_games

@@ -15,12 +15,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models import scores
+from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import lead_groups
-from dejavu_models.linear import HORIZONS
-from dejavu_models.scores import ECE_BINS, Estimate, GameBootstrap
-from dejavu_models.types import Horizon
+from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores, Forecasts
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
@@ -141,20 +140,20 @@ def losses(forecasts: Forecasts, outcomes: NDArray[np.integer], stages: slice) -
     came = outcomes[:, None].astype(np.float64)
     probability = forecasts.probability[:, stages].astype(np.float64)
     result = {
-        "brier": scores.brier(probability, came > 0),
-        "log_loss": scores.log_loss(probability, came > 0),
+        "brier": metrics.brier(probability, came > 0),
+        "log_loss": metrics.log_loss(probability, came > 0),
     }
     if forecasts.point is not None and forecasts.crps is not None:
         point = forecasts.point[:, stages]
-        result["mae"] = scores.absolute_error(point, came)
-        result["rmse"] = scores.squared_error(point, came)
+        result["mae"] = metrics.absolute_error(point, came)
+        result["rmse"] = metrics.squared_error(point, came)
         result["crps"] = forecasts.crps[:, stages].astype(np.float64)
     if forecasts.lower is not None and forecasts.upper is not None:
         for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
             lower, upper = (ends[:, stages, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
             if np.isfinite(lower).all():
-                result[f"winkler_{level}"] = scores.winkler(lower, upper, came, alpha)
-                result[f"coverage_{level}"] = scores.covered(lower, upper, came).astype(np.float64)
+                result[f"winkler_{level}"] = metrics.winkler(lower, upper, came, alpha)
+                result[f"coverage_{level}"] = metrics.covered(lower, upper, came).astype(np.float64)
                 result[f"width_{level}"] = upper - lower
     return result
 
@@ -308,7 +307,7 @@ def _calibration_errors(
 ) -> _Means:
     """The expected calibration errors of a batch's groups."""
     gaps = probability.astype(np.float64) - happened[:, None]
-    places = np.arange(len(gaps))[:, None] * ECE_BINS + scores.probability_bin(probability)
+    places = np.arange(len(gaps))[:, None] * ECE_BINS + metrics.probability_bin(probability)
     values, resampled = [], []
     with np.errstate(divide="ignore", invalid="ignore"):
         for index, group in enumerate(groups):

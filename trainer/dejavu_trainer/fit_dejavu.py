@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models import features
 from dejavu_models.arrays import Floats, Integers, Singles
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, kernel_regression
-from dejavu_models.index import build_index
-from dejavu_models.linear import HORIZONS
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point import features
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, kernel_regression
+from dejavu_models.point.index import build_index
+from dejavu_models.types import HORIZONS, MAX_SLOTS
 from dejavu_trainer.condense import cluster, group_means
 from dejavu_trainer.games import Games
 from dejavu_trainer.parallel import side_by_side

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import UNSCALED, lead_groups
-from dejavu_models.linear import HORIZONS, INTERCEPT, KNOWN, MARGIN_SLOPE, MODES, SLOPE, UNKNOWN, LinearModels
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
+from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN
+from dejavu_models.uncertainty.conformal import UNSCALED, lead_groups
 from dejavu_trainer.games import Games
 
 PRIOR_GAMES = 40

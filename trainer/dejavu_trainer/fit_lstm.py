@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dejavu_models import features
 from dejavu_models.arrays import Floats
-from dejavu_models.linear import HORIZONS, KNOWN, MODES
-from dejavu_models.lstm import INPUT, OUTPUT, Lstm
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point import features
+from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dejavu_models.linear import HORIZONS
 from dejavu_models.ratings import RatingSettings
+from dejavu_models.types import HORIZONS
 
 if TYPE_CHECKING:
     from dejavu_trainer.pipeline import FitReport  # it imports torch, which no report needs

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dejavu_models import scores
+from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.linear import HORIZONS, MODES
-from dejavu_models.stage import Combination
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point.ensemble import Combination
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES
 
 FIXED_DEJAVU_WEIGHT = 0.4
 """Dejavu's share of the ensemble that fitted ones are held against, and that is taken where they are no better."""
@@ -153,7 +152,7 @@ def _crps(fitting: Trial, comparing: Trial, shrinkage: Floats, weights: Floats) 
     result = np.empty(len(HORIZONS))
     for place, horizon in enumerate(HORIZONS):
         found = [
-            scores.crps(new[at], fitting.due[at] - past[at], comparing.due[at]).mean()
+            metrics.crps(new[at], fitting.due[at] - past[at], comparing.due[at]).mean()
             for minute in range(horizon.last_slot)
             for mode in MODES
             for at in [(slice(None), minute, mode, place)]

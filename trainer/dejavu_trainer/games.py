@@ -19,8 +19,7 @@ from dejavu_feed.names import is_game_id, team_code
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
 from dejavu_feed.rule import why_left_out
 from dejavu_models.arrays import Floats
-from dejavu_models.linear import HORIZONS
-from dejavu_models.types import MAX_SLOTS, Horizon
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.plays import DATE, DataError, plays_file, read_plays
 
 __all__ = ["SLOTS", "DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
@@ -78,7 +77,7 @@ class Games:
 
     @property
     def outcomes(self) -> Floats:
-        """(n, 2), the differentials that are forecast, by horizon (`dejavu_models.linear.HORIZONS`), in points."""
+        """(n, 2), the differentials that are forecast, by horizon (`dejavu_models.types.HORIZONS`), in points."""
         result = np.empty((len(self), len(HORIZONS)))
         for column, horizon in enumerate(HORIZONS):
             result[:, column] = self.halftime if horizon is Horizon.HALFTIME else self.final

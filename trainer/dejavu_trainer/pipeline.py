@@ -12,11 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dejavu_models.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
-from dejavu_models.calibration import RATED, Calibration, Situation
-from dejavu_models.dejavu import Entries
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.linear import HORIZONS, UNKNOWN
 from dejavu_models.manifest import (
     CALIBRATION,
     COMBINATION,
@@ -34,9 +30,12 @@ from dejavu_models.manifest import (
     index_name,
     version_of,
 )
+from dejavu_models.point.dejavu import Entries
+from dejavu_models.point.ensemble import PointModels
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.stage import PointModels
-from dejavu_models.types import DEFAULT_ALPHA, Horizon
+from dejavu_models.registry.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
+from dejavu_models.types import DEFAULT_ALPHA, HORIZONS, UNKNOWN, Horizon
+from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
 from dejavu_trainer.calibrate import calibrate as calibrate_models
 from dejavu_trainer.calibrate import measure
 from dejavu_trainer.fit_ratings import RatingErrors, carry, choose_start, rating_errors, standing_margins

@@ -12,9 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dejavu_models.linear import HORIZONS
-from dejavu_models.scores import ECE_BINS, Estimate, probability_bin
-from dejavu_models.types import Horizon
+from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
+from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluate import FoldScores
 from dejavu_trainer.fan_charts import GameCourse, chosen_games
 from dejavu_trainer.figures import LEADS, LEVELS, QUARTERS, GroupFigures, pool, stages_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from dejavu_models.scores import Estimate
+from dejavu_models.metrics import Estimate
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluate import FoldScores
 from dejavu_trainer.figures import LEVELS, Figures, GroupFigures

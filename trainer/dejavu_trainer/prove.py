@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.manifest import VerdictRecord
+from dejavu_models.point.ensemble import PointModels
 from dejavu_models.ratings import frozen_margins
-from dejavu_models.stage import PointModels
 from dejavu_trainer.baselines import Rated
 from dejavu_trainer.calibrate import calibrate
 from dejavu_trainer.evaluate import SCORING_STEPS, FoldScores, score_fold

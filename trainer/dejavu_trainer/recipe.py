@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
-from dejavu_models.dejavu import Dejavu
-from dejavu_models.linear import KNOWN, MODES, UNKNOWN, LinearModels
-from dejavu_models.lstm import Lstm
-from dejavu_models.stage import PointModels
+from dejavu_models.point.dejavu import Dejavu
+from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.types import KNOWN, MODES, UNKNOWN
+from dejavu_models.uncertainty.conformal import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_trainer.fit_dejavu import (
     MINUTES,
     Choice,

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from dejavu_models import scores
+from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.scores import Estimate, GameBootstrap
+from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_trainer.evaluate import FoldScores
 from dejavu_trainer.figures import Figures, figures, pool
 from dejavu_trainer.promises import promises
@@ -135,8 +135,8 @@ def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dic
     )
     return {
         name: {
-            "mae": bootstrap.mean(scores.absolute_error(margins, final)),
-            "rmse": bootstrap.root_mean(scores.squared_error(margins, final)),
+            "mae": bootstrap.mean(metrics.absolute_error(margins, final)),
+            "rmse": bootstrap.root_mean(metrics.squared_error(margins, final)),
         }
         for name, margins in expected.items()
     }

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dejavu_models.linear import HORIZONS
-from dejavu_models.scores import Estimate
-from dejavu_models.types import Horizon
+from dejavu_models.metrics import Estimate
+from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.figures import LEVELS, GroupFigures
 from dejavu_trainer.result import EXPECTATIONS, Result
 from dejavu_trainer.verdict import Check

@@ -14,11 +14,10 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_models import scores
-from dejavu_models.conformal import lead_groups
-from dejavu_models.linear import HORIZONS
-from dejavu_models.scores import Estimate, GameBootstrap
-from dejavu_models.types import Horizon
+from dejavu_models import metrics
+from dejavu_models.metrics import Estimate, GameBootstrap
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
 from dejavu_trainer.figures import LEADS, LEVELS, losses, pool, stages_of
 
@@ -251,7 +250,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
     result = []
     for forecaster, place, minute, lead, index, games, cells, held in counted:
         parts = [(n, cell) for n, cell in zip(games, cells, strict=True) if n]
-        first, last = scores.conformal_region(
+        first, last = metrics.conformal_region(
             [n for n, _ in parts], [cell for _, cell in parts], ALPHAS[index], corrected
         )
         result.append(
@@ -265,7 +264,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
                 held=held,
                 first=first,
                 last=last,
-                binomial=scores.binomial_region(sum(games), 1 - ALPHAS[index], corrected),
+                binomial=metrics.binomial_region(sum(games), 1 - ALPHAS[index], corrected),
                 agrees=first <= held <= last,
             )
         )

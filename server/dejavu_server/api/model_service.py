@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from dejavu.v1 import model_service_pb2 as models_pb
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.prediction_service import Context
 

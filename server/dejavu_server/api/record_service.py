@@ -15,7 +15,7 @@ import grpc
 from sqlalchemy import Connection
 
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_models.track_record import leaderboard, scorecard
+from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.prediction_service import Context

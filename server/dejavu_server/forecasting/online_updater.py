@@ -18,11 +18,11 @@ import structlog
 from sqlalchemy import Connection
 
 from dejavu_feed.names import season_of
-from dejavu_models.adaptive import AdaptiveState, Method
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.learning import CarriedRatings, Lessons, Result
+from dejavu_models.online_state import CarriedRatings, Lessons, Result
 from dejavu_models.types import AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptiveState, Method
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.learning import INTERVALS, TaughtGame

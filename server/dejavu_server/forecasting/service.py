@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger.errors import OutcomeKnown

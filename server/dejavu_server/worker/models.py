@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dejavu_models.errors import BundleError, BundleUnfit
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_models.types import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.settings import Settings

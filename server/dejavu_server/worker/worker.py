@@ -21,11 +21,11 @@ from typing import Self
 import grpc
 import structlog
 
-from dejavu_models.adaptive import Method
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import DejavuError
-from dejavu_models.registry import Registry
+from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
+from dejavu_models.uncertainty.adaptive import Method
 from dejavu_server.api import reflection
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message

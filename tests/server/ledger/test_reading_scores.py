@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.support.record_book import EVENING, RecordBook, forecast, new_book, with_market
 
-from dejavu_models.track_record import scorecard
+from dejavu_models.scorecard import scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel

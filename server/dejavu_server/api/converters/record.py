@@ -7,7 +7,7 @@ from typing import Final
 
 from dejavu.v1 import record_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_models.track_record import Coverage, Figure, LeaderboardMetric, MarketRecord, Scorecard, Standing
+from dejavu_models.scorecard import Coverage, Figure, LeaderboardMetric, MarketRecord, Scorecard, Standing
 from dejavu_server.api.converters.horizon import HORIZON_VALUES
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message, timestamp

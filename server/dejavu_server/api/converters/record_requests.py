@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
-from dejavu_models.track_record import LeaderboardMetric
+from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.errors import (
     InvalidConfidence,

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, text
 
-from dejavu_models.adaptive import AdaptiveState
+from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import chain, checkpoints
 from dejavu_server.ledger.audit.chain import Walk, raw
 from dejavu_server.ledger.database import schema, store

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dejavu_models.adaptive import static_score
 from dejavu_models.betting import Market, MarketAnswer, MarketSide
-from dejavu_models.scores import crps_of_quantiles
+from dejavu_models.metrics import crps_of_quantiles
+from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
-from dejavu_models.adaptive import MIDDLES, Key, Lesson, stage_of
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.adaptive import MIDDLES, Key, Lesson, stage_of
 from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
 
 PAGE = 200

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, false, select, type_coerce
 
 from dejavu_models.arrays import Floats
-from dejavu_models.track_record import SettledForecasts
+from dejavu_models.scorecard import SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.schema import settlements
 

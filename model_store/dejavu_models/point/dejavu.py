@@ -20,10 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models import features
 from dejavu_models.arrays import Floats, Integers, Singles
-from dejavu_models.index import VectorIndex
-from dejavu_models.linear import HORIZONS, MODES
+from dejavu_models.point import features
+from dejavu_models.point.index import VectorIndex
+from dejavu_models.types import HORIZONS, MODES
 
 
 class Kernel(enum.Enum):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.scores import ECE_BINS, probability_bin
+from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import MAX_SLOTS
 
 LEVEL = 0.95

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.dejavu import Dejavu, Neighbourhoods
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN, LinearModels
-from dejavu_models.lstm import Lstm
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.point.dejavu import Dejavu, Neighbourhoods
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

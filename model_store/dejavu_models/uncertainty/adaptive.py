@@ -24,8 +24,8 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
 
-from dejavu_models.conformal import LEVEL_SCORES, Places
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.uncertainty.conformal import LEVEL_SCORES, Places
 
 MIDDLES: Final = (6, 18, 30, 42)
 """The middle minute of each stage of a game: of the game's forecasts in it, intervals learn from the nearest one."""

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from dejavu_models.conformal import THRESHOLDS, ConformalScores, PredictiveDistribution
-from dejavu_models.linear import HORIZONS, KNOWN, UNKNOWN
-from dejavu_models.types import Horizon
+from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
+from dejavu_models.uncertainty.conformal import THRESHOLDS, ConformalScores, PredictiveDistribution
 
 RATED: Final = 2
 """The mode in which the expected margin is what a bundle's ratings say, which stand still while teams do not. The
@@ -26,7 +25,7 @@ class Situation(NamedTuple):
 
     Attributes:
         minute: at which the pattern ends.
-        mode: where the expected margin is from: unknown (`linear.UNKNOWN`), given (`linear.KNOWN`), or RATED.
+        mode: where the expected margin is from: unknown (`types.UNKNOWN`), given (`types.KNOWN`), or RATED.
     """
 
     horizon: Horizon

@@ -21,8 +21,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from dejavu_models.arrays import Floats
-from dejavu_models.calibration import SITUATION_MODES, Calibration, Situation
-from dejavu_models.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleIncomplete,
@@ -32,9 +30,6 @@ from dejavu_models.errors import (
     BundleUnfit,
 )
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.index import load_index
-from dejavu_models.linear import LinearModels
-from dejavu_models.lstm import Lstm
 from dejavu_models.manifest import (
     CALIBRATION,
     COMBINATION,
@@ -46,9 +41,14 @@ from dejavu_models.manifest import (
     RatingsRecord,
     index_name,
 )
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
+from dejavu_models.point.ensemble import Combination, PointModels
+from dejavu_models.point.index import load_index
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_models.stage import Combination, PointModels
 from dejavu_models.types import ForecastQuery, ScorePattern
+from dejavu_models.uncertainty.calibration import SITUATION_MODES, Calibration, Situation
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6

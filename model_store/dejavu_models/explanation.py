@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import PredictiveDistribution
-from dejavu_models.stage import PointModels, Predictions
+from dejavu_models.point.ensemble import PointModels, Predictions
 from dejavu_models.types import Attribution, Explanation, SimilarGame
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
 SIMILAR_GAMES = 5
 """How many of the nearest past games an explanation shows."""

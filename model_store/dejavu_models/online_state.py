@@ -13,9 +13,9 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from dejavu_models.adaptive import Method, ScoreMap, Tracker
 from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings
 from dejavu_models.types import AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import Method, ScoreMap, Tracker
 
 KNOWN_GAMES: Final = 10
 """How many games of the season both teams must have had reported for their expected margin to count as carried from

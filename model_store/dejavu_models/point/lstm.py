@@ -14,9 +14,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from dejavu_models import features
 from dejavu_models.arrays import Floats
-from dejavu_models.linear import HORIZONS
+from dejavu_models.point import features
+from dejavu_models.types import HORIZONS
 
 INPUT, OUTPUT = "steps", "residuals"
 """Names in the graph: (n, minutes, channels) float32 → (n, minutes, 2 horizons) float32, in points. It normalises

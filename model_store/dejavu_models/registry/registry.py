@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dejavu_models.bundle import load_bundle
 from dejavu_models.errors import UnknownModel
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import ModelInfo
 
 
 def default_bundle() -> Path:
     """The folder of the bundle that ships: inside the installed package, or beside it in a source tree."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "bundles" / "default"
     return installed if installed.is_dir() else package.parent / "bundles" / "default"
 

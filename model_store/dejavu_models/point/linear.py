@@ -7,22 +7,12 @@ anything beats it (docs/model-card.md), so Dejavu and the LSTM only say what sho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.conformal import UNSCALED
-from dejavu_models.types import MAX_SLOTS, Horizon
-
-HORIZONS: Final = (Horizon.HALFTIME, Horizon.FINAL)
-"""The order of every axis that runs over horizons."""
-
-UNKNOWN: Final = 0
-KNOWN: Final = 1
-"""Modes, the order of every axis that runs over them: whether the expected margin is known."""
-
-MODES: Final = (UNKNOWN, KNOWN)
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, UNKNOWN
+from dejavu_models.uncertainty.conformal import UNSCALED
 
 INTERCEPT, SLOPE, MARGIN_SLOPE = range(3)
 """The order of the coefficients."""

@@ -1,0 +1,1 @@
+"""Conformal predictive distributions: how they are fitted, kept and adapted."""

@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_feed.pattern import REGULATION_MINUTES, slots
-from dejavu_feed.simulate import simulate_game
+from dejavu_feed.replay.simulate import simulate_game
 from dejavu_models.arrays import Integers, Singles
 from dejavu_models.point import features
 from dejavu_models.point.index import CONSTRUCTION_BREADTH, LINKS, build_graph, search_breadth

@@ -4,8 +4,8 @@
     python -m bench.risk --data DIR --seasons 2022-2023
     python -m bench.risk --data DIR --then                 # what the score says of what comes: nothing, it turns out
 
-Every game that counts (dejavu_feed.rule) is measured once at each of `risk_norms.MINUTES`. With --then, its risk score
-at some minutes is held against how far the lead moved from there to the half or the end: Spearman's rank correlation,
+Every game that counts (dejavu_feed.eligibility) is measured once at each of `risk_norms.MINUTES`. With --then, its risk
+score at some minutes is held against how far the lead moved from there to the half or the end: Spearman's rank correlation,
 and the mean of that movement in the quarters of games with the lowest and the highest scores.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from dejavu_feed.eligibility import why_left_out
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
-from dejavu_feed.rule import why_left_out
 from dejavu_models import risk
 from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
 from dejavu_models.types import ScorePattern

@@ -36,10 +36,10 @@ from dejavu_client.server_process import ServerNotStarted, running_server
 from dejavu_client.words import count as counted
 from dejavu_client.words import moment
 from dejavu_feed.clock import utc_now
-from dejavu_feed.evening import MOST_SIMULATED, PlayedGame, drawn_edge, pairings, simulated_game
-from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.replay import Replay
+from dejavu_feed.replay.games import MOST_SIMULATED, PlayedGame, drawn_edge, pairings, simulated_game
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
 
 _WORKERS: Final = 2
 _STAGGER: Final = 300.0

@@ -20,7 +20,7 @@ from dejavu_client.poll_horizon import FIRST_MINUTE
 from dejavu_client.poll_watch import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.nba import NBA_URL, NbaFeed
+from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 from dejavu_feed.pattern import HALFTIME_MINUTES
 
 

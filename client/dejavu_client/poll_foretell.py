@@ -16,9 +16,9 @@ from dejavu_client.poll_model import Abilities, ModelWatch
 from dejavu_client.poll_recall import recorded
 from dejavu_client.poll_state import WatchedGame
 from dejavu_client.words import moment
-from dejavu_feed.course import completed_at, completed_minutes, scores
 from dejavu_feed.errors import StaleFeed
-from dejavu_feed.live import Play
+from dejavu_feed.nba.live import Play
+from dejavu_feed.nba.progress import completed_at, completed_minutes, scores
 from dejavu_feed.pattern import slots
 
 _OLD: Final = 120.0

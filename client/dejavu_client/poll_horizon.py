@@ -17,8 +17,8 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poll_events import Made, Outcome
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.course import earliest_end, final_score, halftime_score, period_is_over
-from dejavu_feed.live import GameState, GameStatus, Play
+from dejavu_feed.nba.live import GameState, GameStatus, Play
+from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score, period_is_over
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 
 FIRST_MINUTE: Final = 6

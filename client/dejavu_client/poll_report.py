@@ -26,8 +26,8 @@ from dejavu_client.poll_horizon import COURSES, at_horizon
 from dejavu_client.poll_state import Report, WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_client.words import moment
-from dejavu_feed.course import ended_at
-from dejavu_feed.live import GameState, GameStatus, Play
+from dejavu_feed.nba.live import GameState, GameStatus, Play
+from dejavu_feed.nba.progress import ended_at
 
 _OLDEST: Final = timedelta(days=2)
 """How old the end of a horizon may be, by the feed's wall clock, and be believed."""

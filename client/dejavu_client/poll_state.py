@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poll_horizon import WatchedHorizon
 from dejavu_client.requests import FINAL
-from dejavu_feed.course import completed_minutes, final_score, last_change
 from dejavu_feed.errors import StaleFeed
-from dejavu_feed.live import GameState, GameStatus, Play
+from dejavu_feed.nba.live import GameState, GameStatus, Play
+from dejavu_feed.nba.progress import completed_minutes, final_score, last_change
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")

@@ -27,8 +27,8 @@ from dejavu_client.poll_horizon import COURSES
 from dejavu_client.poll_summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.words import count, leads_then, moment
-from dejavu_feed.live import GameState, GameStatus
 from dejavu_feed.names import is_replay
+from dejavu_feed.nba.live import GameState, GameStatus
 
 
 def interval(forecast: Forecast) -> str:

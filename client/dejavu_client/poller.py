@@ -73,8 +73,8 @@ from dejavu_client.poll_summary import HorizonSummary, Summary, summarize
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError, StaleFeed
-from dejavu_feed.live import GameState, GameStatus
-from dejavu_feed.nba import Feed
+from dejavu_feed.nba.live import GameState, GameStatus
+from dejavu_feed.nba.live_feed import Feed
 
 __all__ = [
     "DEFAULT_INTERVAL",

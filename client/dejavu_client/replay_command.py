@@ -20,13 +20,13 @@ from dejavu_client.cli_options import Json, address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.poll_record import Record, record_entry, record_lines, record_of
 from dejavu_feed.errors import FeedError
-from dejavu_feed.evening import MOST_SIMULATED, PlayedGame, recorded_evening, simulated_evening
-from dejavu_feed.faults.games import into_overtime
-from dejavu_feed.faults.kinds import ABOUT, Kind, parse_kinds
-from dejavu_feed.faults.layer import FaultyReplay
-from dejavu_feed.local_http import LocalServer
-from dejavu_feed.replay import Replay
-from dejavu_feed.timeline import PACE
+from dejavu_feed.replay.faults.injector import FaultyReplay
+from dejavu_feed.replay.faults.kinds import ABOUT, Kind, parse_kinds
+from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.games import MOST_SIMULATED, PlayedGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.timeline import PACE
 
 _LOOKS_A_MINUTE: Final = 3
 """How often a poller should look at a game in a minute of its play, so that it misses none."""

@@ -20,7 +20,7 @@ from dejavu_client.poll_summary import Summary
 from dejavu_client.poll_text import LEGEND, score, summary_lines, teams
 from dejavu_client.requests import FINAL
 from dejavu_client.words import leads_then, moment
-from dejavu_feed.live import GameStatus
+from dejavu_feed.nba.live import GameStatus
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""

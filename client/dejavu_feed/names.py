@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 TEAMS: dict[str, str] = {
     "ATL": "Atlanta Hawks",
@@ -95,3 +96,15 @@ def season_of(game_id: str) -> int | None:
         return None
     begins = int(game_id[3:5])
     return (1900 if begins >= 46 else 2000) + begins + 1
+
+
+# fmt: off
+_BY_NUMBER: Final = (
+    "ATL", "BOS", "CLE", "NOP", "CHI", "DAL", "DEN", "GSW", "HOU", "LAC", "LAL", "MIA", "MIL", "MIN", "BKN",
+    "NYK", "ORL", "IND", "PHI", "PHX", "POR", "SAC", "SAS", "OKC", "TOR", "UTA", "MEM", "WAS", "DET", "CHA",
+)
+
+
+# fmt: on
+TEAM_IDS: Final = {code: 1610612737 + offset for offset, code in enumerate(_BY_NUMBER)}
+"""NBA code → the NBA's number of the team."""

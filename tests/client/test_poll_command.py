@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli import app
-from dejavu_feed.local_http import LocalServer, Response
+from dejavu_feed.replay.http_server import LocalServer, Response
 
 SIX_MINUTES, HALF = 1080.0, 1440.0
 Program = subprocess.Popen[str]

@@ -24,7 +24,7 @@ from dejavu_client.errors import (
 from dejavu_client.poll_events import Closed, Fault, FaultKind, Missed, Outcome, Prediction, Reported
 from dejavu_client.poll_text import event_line, event_record
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.live import Play
+from dejavu_feed.nba.live import Play
 
 LATE: Final[dict[str, Any]] = {"from_minute": 22}
 """Few forecasts: outcomes are what these tests are about."""

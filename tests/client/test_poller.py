@@ -12,7 +12,7 @@ from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watc
 from dejavu_client.poll_events import Event, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poller import Poller
 from dejavu_client.requests import HALFTIME
-from dejavu_feed.live import GameStatus, Scoreboard
+from dejavu_feed.nba.live import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots
 
 

@@ -16,10 +16,10 @@ from tests.support.evenings import game
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poll_events import Closed, Missed, Reported
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
-from dejavu_feed.faults.games import into_overtime
-from dejavu_feed.faults.kinds import Kind
 from dejavu_feed.pattern import slots
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.games import PlayedGame, recorded_evening, simulated_evening
 
 GAMES = (into_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
 OUTCOMES = {("BOS", HALFTIME): 5, ("BOS", FINAL): 4, ("MIA", HALFTIME): -1, ("MIA", FINAL): -1}

@@ -15,9 +15,9 @@ from dejavu_client.errors import UnavailableError
 from dejavu_client.poll_events import Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
 from dejavu_client.poller import Poller
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.faults.games import into_overtime
-from dejavu_feed.live import Play, Scoreboard
+from dejavu_feed.nba.live import Play, Scoreboard
 from dejavu_feed.pattern import slots
+from dejavu_feed.replay.faults.overtime import into_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:

@@ -10,7 +10,7 @@ from tests.support.evenings import Evening, game
 from tests.support.fake_service import FakeServer
 
 from dejavu_client import poller
-from dejavu_feed.local_http import LocalServer
+from dejavu_feed.replay.http_server import LocalServer
 
 SIX_MINUTES = 1080.0
 

@@ -15,7 +15,7 @@ from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, Un
 from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.live import GameStatus, Scoreboard
+from dejavu_feed.nba.live import GameStatus, Scoreboard
 
 
 @pytest.fixture

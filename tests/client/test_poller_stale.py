@@ -11,7 +11,7 @@ from tests.support.watching import HALF, ONCE, SIX_MINUTES, correct, watching
 
 from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.live import GameState, GameStatus, Play, Scoreboard
+from dejavu_feed.nba.live import GameState, GameStatus, Play, Scoreboard
 
 
 class Showing(Evening):

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from dejavu_client.cli import app
 from dejavu_client.cli_options import address
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.live import GameStatus
-from dejavu_feed.local_http import LocalServer, Response
 from dejavu_feed.nba import NbaFeed
+from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.replay.http_server import LocalServer, Response
 
 COMMAND = [sys.executable, "-m", "dejavu_client.cli", "replay"]
 

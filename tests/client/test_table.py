@@ -29,7 +29,7 @@ from dejavu_client.poll_state import WatchedGame, watched_horizons
 from dejavu_client.poll_summary import HorizonSummary, summarize
 from dejavu_client.poll_text import event_line, event_record, spans, summary_lines, summary_record
 from dejavu_client.table import evening
-from dejavu_feed.live import GameState, GameStatus
+from dejavu_feed.nba.live import GameState, GameStatus
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
 PATTERN = (*(0,) * 17, 4)

@@ -22,12 +22,12 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.poll_events import Closed, Fault, FaultKind
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.evening import PlayedGame, recorded_evening, simulated_evening
-from dejavu_feed.faults.games import into_overtime
-from dejavu_feed.faults.kinds import Kind
-from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.games import PlayedGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.http_server import LocalServer
 
 RESTART = SIX_MINUTES + 150
 """Life seconds after which the first poller is ended: the first game was forecast, the others were not."""

@@ -25,10 +25,10 @@ from dejavu_client.poll_events import Event, Missed, Outcome, Prediction, Report
 from dejavu_client.poll_record import disagreement
 from dejavu_client.poller import Poller
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.evening import recorded_evening
-from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.replay import Replay
+from dejavu_feed.replay.games import recorded_evening
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
 from dejavu_models import types
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.registry.registry import Registry

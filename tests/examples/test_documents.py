@@ -15,7 +15,7 @@ from tests.support.documents import PLACE, Block, blocks, commands
 from tests.support.evenings import Evening, game
 
 from dejavu.v1 import prediction_service_pb2
-from dejavu_feed.local_http import LocalServer
+from dejavu_feed.replay.http_server import LocalServer
 
 DOCUMENTS = ("README.md", "docs/clients.md")
 PROGRAMS = [block for document in DOCUMENTS for block in blocks(document, "python")]

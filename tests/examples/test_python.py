@@ -16,7 +16,7 @@ from tests.support.evenings import Evening, game
 from tests.support.restartable import Restartable
 
 from dejavu_client import DejavuClient
-from dejavu_feed.local_http import LocalServer
+from dejavu_feed.replay.http_server import LocalServer
 
 FOLDER = examples.ROOT / "examples" / "python"
 WARNINGS = (sys.executable, "-W", "error")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
-from dejavu_feed.evening import recorded_evening, simulated_evening, with_quiet_plays
 from dejavu_feed.pattern import slots
-from dejavu_feed.simulate import simulate_game
+from dejavu_feed.replay.games import recorded_evening, simulated_evening, with_quiet_plays
+from dejavu_feed.replay.simulate import simulate_game
 
 DAY = date(2023, 3, 6)
 Row = dict[str, object]

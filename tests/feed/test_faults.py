@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from tests.support.clock import SteppedClock
 from tests.support.evenings import game
 
-from dejavu_feed.course import live_pattern
-from dejavu_feed.evening import simulated_evening
-from dejavu_feed.faults.games import into_overtime
-from dejavu_feed.faults.kinds import ABOUT, Kind, parse_kinds
-from dejavu_feed.faults.layer import CALM, EPISODE, FAULTY, FaultyReplay
-from dejavu_feed.live import GameState, GameStatus, Play, read_plays, read_scoreboard
-from dejavu_feed.local_http import Response
-from dejavu_feed.nba import LIVE_PATH
+from dejavu_feed.eligibility import why_left_out
+from dejavu_feed.nba.live import GameState, GameStatus, Play, read_plays, read_scoreboard
+from dejavu_feed.nba.live_feed import LIVE_PATH
+from dejavu_feed.nba.progress import live_pattern
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay import File, Replay, file_at
-from dejavu_feed.rule import why_left_out
-from dejavu_feed.timeline import PACE, Timeline, period_end
+from dejavu_feed.replay.faults.injector import CALM, EPISODE, FAULTY, FaultyReplay
+from dejavu_feed.replay.faults.kinds import ABOUT, Kind, parse_kinds
+from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.http_server import Response
+from dejavu_feed.replay.replay import File, Replay, file_at
+from dejavu_feed.replay.timeline import PACE, Timeline, period_end
 
 BOARD = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 SIX_MINUTES = (720 + 360) * PACE + 210

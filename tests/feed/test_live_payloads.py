@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import live_pattern, period_is_over, scores
-from dejavu_feed.live import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.progress import live_pattern, period_is_over, scores
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"

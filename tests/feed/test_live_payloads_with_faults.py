@@ -17,15 +17,15 @@ from tests.support.halves import halftime_differential
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poll_events import Event, Fault, FaultKind, Outcome, Prediction
 from dejavu_client.poller import Poller
-from dejavu_feed.course import live_pattern, scores
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
-from dejavu_feed.faults.answers import IN_PLACE, INSIDE
-from dejavu_feed.faults.kinds import Kind
-from dejavu_feed.live import read_plays
-from dejavu_feed.local_http import LocalServer, Response
-from dejavu_feed.nba import LIVE_PATH, NbaFeed
+from dejavu_feed.nba.live import read_plays
+from dejavu_feed.nba.live_feed import LIVE_PATH, NbaFeed
+from dejavu_feed.nba.progress import live_pattern, scores
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay import json_response
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.responses import IN_PLACE, INSIDE
+from dejavu_feed.replay.http_server import LocalServer, Response
+from dejavu_feed.replay.replay import json_response
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.local_http import LocalServer, Response
 from dejavu_feed.nba import NbaFeed
+from dejavu_feed.replay.http_server import LocalServer, Response
 
 
 def test_a_connection_held_without_an_answer_is_a_time_out_to_its_reader() -> None:

@@ -17,11 +17,11 @@ import pytest
 from tests.support.clock import SteppedClock
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.evening import simulated_evening
-from dejavu_feed.live import GameStatus
-from dejavu_feed.local_http import LocalServer, Response
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.replay import Replay
+from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.http_server import LocalServer, Response
+from dejavu_feed.replay.replay import Replay
 
 
 class FaultyReplay:

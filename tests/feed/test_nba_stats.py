@@ -24,8 +24,8 @@ from tests.support.stats_stand_in import (
 )
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, MalformedFeed
-from dejavu_feed.local_http import LocalServer, Response
-from dejavu_feed.nba_stats import NbaStats, StatsUnavailable
+from dejavu_feed.nba.stats_service import NbaStats, StatsUnavailable
+from dejavu_feed.replay.http_server import LocalServer, Response
 
 GAMES = season_of_games(2)
 GAME = GAMES[0]

@@ -10,13 +10,13 @@ import pytest
 from tests.support.clock import SteppedClock
 from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import live_pattern
 from dejavu_feed.errors import BadGamesFile
-from dejavu_feed.evening import recorded_evening
-from dejavu_feed.local_http import LocalServer
 from dejavu_feed.nba import NbaFeed
+from dejavu_feed.nba.progress import live_pattern
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay import Replay
+from dejavu_feed.replay.games import recorded_evening
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
 
 pytestmark = pytest.mark.real_data
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from tests.support.clock import SteppedClock
 from tests.support.halves import halftime_differential
 
-from dejavu_feed.course import live_pattern, period_is_over
-from dejavu_feed.evening import PlayedGame, simulated_evening
-from dejavu_feed.live import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.names import is_game_id, is_replay
+from dejavu_feed.nba.live import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.progress import live_pattern, period_is_over
 from dejavu_feed.pattern import Score, slots
-from dejavu_feed.payloads import clock_text
-from dejavu_feed.replay import Replay
-from dejavu_feed.simulate import simulate_game
-from dejavu_feed.timeline import Timeline
+from dejavu_feed.replay.games import PlayedGame, simulated_evening
+from dejavu_feed.replay.payloads import clock_text
+from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.replay.timeline import Timeline
 
 LIVE = "/static/json/liveData/"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tests.support.clock import SteppedClock
 
-from dejavu_feed.evening import simulated_evening
-from dejavu_feed.replay import Replay
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.replay import Replay
 
 pytestmark = pytest.mark.real_data
 LIVE = "/static/json/liveData/"

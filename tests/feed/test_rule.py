@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dejavu_feed.eligibility import why_left_out
 from dejavu_feed.pattern import Score, elapsed_seconds, period_of
-from dejavu_feed.rule import why_left_out
 
 WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 5, 3))
 

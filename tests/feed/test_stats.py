@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.support.stats_stand_in import PlayedOnce, log_payload, plays_payload, season_of_games
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
+from dejavu_feed.names import TEAM_IDS
+from dejavu_feed.nba.stats import Course, ListedGame, read_course, read_game_log
 from dejavu_feed.pattern import Score
-from dejavu_feed.payloads import TEAM_IDS
-from dejavu_feed.stats import Course, ListedGame, read_course, read_game_log
 
 GAMES = season_of_games(3)
 GAME, NEUTRAL = GAMES[0], GAMES[1]

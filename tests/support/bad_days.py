@@ -17,14 +17,14 @@ from dejavu_client.poll_events import Event, Outcome, Prediction, Reported
 from dejavu_client.poller import Poller, Predictor
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.evening import PlayedGame
-from dejavu_feed.faults.kinds import Kind
-from dejavu_feed.faults.layer import FaultyReplay
-from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.local_http import Responder
-from dejavu_feed.nba import LIVE_PATH, Feed
-from dejavu_feed.replay import Replay
-from dejavu_feed.timeline import PACE, QUARTER_BREAK, period_end
+from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
+from dejavu_feed.replay.faults.injector import FaultyReplay
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.http_server import Responder
+from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
 
 TURN: Final = 10.0
 """Seconds from one turn to the next, at life's speed."""

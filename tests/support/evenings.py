@@ -20,12 +20,12 @@ from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError
-from dejavu_feed.evening import PlayedGame
-from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba import LIVE_PATH
+from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
-from dejavu_feed.replay import Replay
-from dejavu_feed.timeline import Timeline
+from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.timeline import Timeline
 
 CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
 """Minutes below which a game can't be forecast any more once the outcome of a horizon is known."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tests.support.stats_stand_in import PlayedOnce, StatsStandIn
 
-from dejavu_feed.nba_stats import NbaStats
+from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.fetch import Fetched, Phase, fetch
 from dejavu_trainer.fetch_pace import Asker, Pace
 

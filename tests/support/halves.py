@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dejavu_feed.course import halftime_score
-from dejavu_feed.live import Play
+from dejavu_feed.nba.live import Play
+from dejavu_feed.nba.progress import halftime_score
 
 
 def halftime_differential(plays: Sequence[Play]) -> int | None:

@@ -12,7 +12,7 @@ from tests.support.evenings import Evening, StoringPredictor
 from dejavu_client.poll_events import Event, Prediction
 from dejavu_client.poller import Poller, Predictor
 from dejavu_client.requests import HALFTIME
-from dejavu_feed.live import Play
+from dejavu_feed.nba.live import Play
 
 EventT = TypeVar("EventT")
 SIX_MINUTES: Final = 1080.0

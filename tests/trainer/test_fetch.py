@@ -27,8 +27,8 @@ from tests.support.stats_stand_in import (
     truncated,
 )
 
-from dejavu_feed.evening import recorded_evening
 from dejavu_feed.pattern import Score, slots
+from dejavu_feed.replay.games import recorded_evening
 from dejavu_trainer import fetch_cache
 from dejavu_trainer.fetch import Phase, parse_nba_seasons
 from dejavu_trainer.fetch_pace import FetchStopped

@@ -69,7 +69,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from tests.support.fetching import AT_ONCE, Notes
-from dejavu_feed.nba_stats import NbaStats
+from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.fetch import Phase, fetch
 from dejavu_trainer.fetch_pace import Asker
 notes = Notes()

@@ -13,7 +13,7 @@ from tests.support.fetching import Notes, fetch_from
 from tests.support.stats_stand_in import StatsStandIn, season_of_games, status, truncated
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
-from dejavu_feed.nba_stats import StatsUnavailable
+from dejavu_feed.nba.stats_service import StatsUnavailable
 from dejavu_trainer.fetch_pace import Asker, FetchStopped, GaveUp, Pace
 
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.names import season_of
-from dejavu_feed.nba_stats import Stats
-from dejavu_feed.stats import Course, ListedGame, read_course, read_game_log
+from dejavu_feed.nba.stats import Course, ListedGame, read_course, read_game_log
+from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.fetch_cache import Cache, alone, write_whole
 from dejavu_trainer.fetch_pace import Asker, FetchStopped, GaveUp
 from dejavu_trainer.games import parse_seasons

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from dejavu_feed.nba.stats import Course
 from dejavu_feed.pattern import Score
-from dejavu_feed.stats import Course
 from dejavu_trainer.plays import DataError
 
 FOLDER: Final = "fetched"

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from dejavu_feed.errors import FeedError
-from dejavu_feed.nba_stats import NbaStats, Stats
+from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer import fit_report
 from dejavu_trainer.commands import Json, app, print_json, refusing
 from dejavu_trainer.fetch import Fetched, Phase, fetch, missing_path, parse_nba_seasons, season_name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba_stats import StatsUnavailable
+from dejavu_feed.nba.stats_service import StatsUnavailable
 
 T = TypeVar("T")
 

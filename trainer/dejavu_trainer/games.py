@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dejavu_feed.eligibility import why_left_out
 from dejavu_feed.names import is_game_id, team_code
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
-from dejavu_feed.rule import why_left_out
 from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.plays import DATE, DataError, plays_file, read_plays
@@ -122,7 +122,7 @@ class _Game(NamedTuple):
 def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], object] | None = None) -> Games:
     """Reads plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
 
-    Games are left out by the rule of dejavu_feed.rule.
+    Games are left out by the rule of dejavu_feed.eligibility.
 
     Args:
         folder: where the files lie.

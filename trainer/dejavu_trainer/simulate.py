@@ -1,7 +1,7 @@
 """A season of plausible games out of chance, so that a user without recorded ones can try the trainer.
 
-The course of a game is dejavu_feed.simulate's; here are the schedule and the strengths of the teams around it. Nothing
-in it is learned from a game, and a model trained on it says nothing about real ones.
+The course of a game is dejavu_feed.replay.simulate's; here are the schedule and the strengths of the teams around it.
+Nothing in it is learned from a game, and a model trained on it says nothing about real ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 import pyarrow as pa
 
 from dejavu_feed.names import TEAMS
-from dejavu_feed.simulate import simulate_game
+from dejavu_feed.replay.simulate import simulate_game
 from dejavu_trainer.plays import COLUMNS
 
 GAMES_A_SEASON: Final = 1230

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final
 
-from dejavu_feed.faults.kinds import Kind
-from dejavu_feed.payloads import Json, LiveGame, clock_text
-from dejavu_feed.timeline import PACE, TimedPlay, Timeline, period_end
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.payloads import Json, LiveGame, clock_text
+from dejavu_feed.replay.timeline import PACE, TimedPlay, Timeline, period_end
 
 _MENDED_AFTER: Final = (30.0, 200.0)
 """Life seconds that a mistake stands, at least and at most."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from dejavu_feed.faults.kinds import Kind
-from dejavu_feed.local_http import Response
-from dejavu_feed.payloads import Json
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.http_server import Response
+from dejavu_feed.replay.payloads import Json
 
 _PAGE: Final = (
     b"<HTML><HEAD>\n<TITLE>Access Denied</TITLE>\n</HEAD><BODY>\n<H1>Access Denied</H1>\n"

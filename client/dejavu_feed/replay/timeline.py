@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from dejavu_feed.evening import PlayedGame
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds, period_of
+from dejavu_feed.replay.games import PlayedGame
 
 PACE: Final = 2.25
 """Life seconds a second of play takes."""

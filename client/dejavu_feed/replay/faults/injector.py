@@ -16,15 +16,15 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
-from dejavu_feed.faults import board
-from dejavu_feed.faults.answers import IN_PLACE, INSIDE
-from dejavu_feed.faults.kinds import Kind
-from dejavu_feed.faults.plays import add_points, mistaken, mistakes
-from dejavu_feed.live import GameStatus
-from dejavu_feed.local_http import Response
-from dejavu_feed.payloads import Json
-from dejavu_feed.replay import File, Replay, file_at, json_response
-from dejavu_feed.timeline import PACE, Timeline, period_end
+from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.replay.faults import scoreboard
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.plays import add_points, mistaken, mistakes
+from dejavu_feed.replay.faults.responses import IN_PLACE, INSIDE
+from dejavu_feed.replay.http_server import Response
+from dejavu_feed.replay.payloads import Json
+from dejavu_feed.replay.replay import File, Replay, file_at, json_response
+from dejavu_feed.replay.timeline import PACE, Timeline, period_end
 
 EPISODE: Final = 300.0
 FAULTY: Final = 180.0
@@ -52,7 +52,7 @@ _OF_FILES: Final[dict[str, frozenset[Kind]]] = {
 class FaultyReplay:
     """A replay whose answers are those of a feed on a bad day.
 
-    `Kind.OVERTIME` is none of its doing: that is how a game was played, see `dejavu_feed.faults.games`.
+    `Kind.OVERTIME` is none of its doing: that is how a game was played, see `dejavu_feed.replay.faults.overtime`.
 
     Args:
         replay: what answers otherwise.
@@ -153,9 +153,9 @@ class FaultyReplay:
             for entry in payload["scoreboard"]["games"]:
                 _before_tip_off(entry)
         if Kind.POSTPONED in self._kinds:
-            board.add_postponed(payload)
+            scoreboard.add_postponed(payload)
         if Kind.MIDNIGHT in self._kinds and moment >= self.midnight:
-            board.turn_day(payload, self.midnight)
+            scoreboard.turn_day(payload, self.midnight)
 
     def _calm(self, file: File, now: datetime) -> bool:
         """Whether a game that a file tells of is in the last minute of its half, or of its regulation."""
@@ -184,5 +184,5 @@ class FaultyReplay:
 def _before_tip_off(entry: Json) -> None:
     """A technical foul of each team before tip-off: a free throw for both."""
     if entry["gameStatus"] != GameStatus.SCHEDULED:
-        board.add_point(entry["homeTeam"])
-        board.add_point(entry["awayTeam"])
+        scoreboard.add_point(entry["homeTeam"])
+        scoreboard.add_point(entry["awayTeam"])

@@ -12,21 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
-from dejavu_feed.live import GameStatus
-from dejavu_feed.names import TEAMS
-from dejavu_feed.timeline import TimedPlay, Timeline
+from dejavu_feed.names import TEAM_IDS, TEAMS
+from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.replay.timeline import TimedPlay, Timeline
 
 Json = dict[str, Any]
 EASTERN: Final = timezone(timedelta(hours=-5))
 """The league's clock in winter; fixed, so that no time zone database is needed."""
-# fmt: off
-_BY_NUMBER: Final = (
-    "ATL", "BOS", "CLE", "NOP", "CHI", "DAL", "DEN", "GSW", "HOU", "LAC", "LAL", "MIA", "MIL", "MIN", "BKN",
-    "NYK", "ORL", "IND", "PHI", "PHX", "POR", "SAC", "SAS", "OKC", "TOR", "UTA", "MEM", "WAS", "DET", "CHA",
-)
-# fmt: on
-TEAM_IDS: Final = {code: 1610612737 + offset for offset, code in enumerate(_BY_NUMBER)}
-"""NBA code → the NBA's number of the team."""
 
 
 @dataclass(frozen=True, slots=True)

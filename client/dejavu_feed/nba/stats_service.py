@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.pages import LOOPBACK, Answer, Page, PageReader
+from dejavu_feed.nba.http import LOOPBACK, Answer, Page, PageReader
 
 if TYPE_CHECKING:
     import requests

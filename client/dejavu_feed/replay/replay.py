@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final, Literal, NamedTuple
 
-from dejavu_feed import payloads
 from dejavu_feed.clock import utc_now
-from dejavu_feed.evening import PlayedGame
-from dejavu_feed.local_http import Response
 from dejavu_feed.names import REPLAY_PREFIX
-from dejavu_feed.nba import LIVE_PATH
-from dejavu_feed.timeline import Timeline
+from dejavu_feed.nba.live_feed import LIVE_PATH
+from dejavu_feed.replay import payloads
+from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.http_server import Response
+from dejavu_feed.replay.timeline import Timeline
 
 _SCOREBOARD: Final = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 _GAME: Final = re.compile(

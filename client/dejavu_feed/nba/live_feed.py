@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.pages import LOOPBACK, Answer, PageReader
+from dejavu_feed.nba.http import LOOPBACK, Answer, PageReader
+from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
 if TYPE_CHECKING:
     import requests

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from typing import Final
 
-from dejavu_feed.evening import PlayedGame
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score
+from dejavu_feed.replay.games import PlayedGame
 
 _END: Final = 4 * QUARTER_SECONDS
 _THREE_QUARTERS: Final = 3 * QUARTER_SECONDS

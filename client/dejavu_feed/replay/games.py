@@ -11,11 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dejavu_feed.eligibility import why_left_out
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.names import TEAMS, team_code
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
-from dejavu_feed.rule import why_left_out
-from dejavu_feed.simulate import simulate_game
+from dejavu_feed.replay.simulate import simulate_game
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,8 +91,8 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[PlayedGame, ...], tup
     """The games of a day in a file of plays (.parquet or .csv; docs/data.md gives the format), in the file's order.
 
     Returns:
-        The games, and why others of that day are left out: by the rule (dejavu_feed.rule), for an unknown team, a value
-        that is missing, or rows that run back in time.
+        The games, and why others of that day are left out: by the rule (dejavu_feed.eligibility), for an unknown team,
+        a value that is missing, or rows that run back in time.
 
     Raises:
         BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be played again.

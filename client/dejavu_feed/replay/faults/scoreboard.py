@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from dejavu_feed.live import GameStatus
-from dejavu_feed.names import REPLAY_PREFIX, TEAMS
-from dejavu_feed.payloads import TEAM_IDS, Json
+from dejavu_feed.names import REPLAY_PREFIX, TEAM_IDS, TEAMS
+from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.replay.payloads import Json
 
 
 def add_postponed(board: Json) -> None:

@@ -4,9 +4,9 @@
     python -m bench.risk --data DIR --seasons 2022-2023
     python -m bench.risk --data DIR --then                 # what the score says of what comes: nothing, it turns out
 
-Every game that counts (dejavu_feed.eligibility) is measured once at each of `risk_norms.MINUTES`. With --then, its risk
-score at some minutes is held against how far the lead moved from there to the half or the end: Spearman's rank correlation,
-and the mean of that movement in the quarters of games with the lowest and the highest scores.
+Every game that counts (dejavu_feed.eligibility) is measured once at each of `risk_norms.MINUTES`. With --then, its
+risk score at some minutes is held against how far the lead moved from there to the half or the end: Spearman's rank
+correlation, and the mean of that movement in the quarters of games with the lowest and the highest scores.
 """
 
 from __future__ import annotations

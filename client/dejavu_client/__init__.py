@@ -44,9 +44,9 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from dejavu_client.health import HealthStatus
 from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
-from dejavu_client.stats import CallStatistics, MethodStatistics
+from dejavu_client.transport.health import HealthStatus
+from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
 
 __all__ = [
     "FINAL",

@@ -35,8 +35,6 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
 )
 from dejavu_client import config
-from dejavu_client.calling import Caller
-from dejavu_client.health import HealthStatus
 from dejavu_client.record_requests import (
     Conditions,
     ModelScope,
@@ -46,8 +44,10 @@ from dejavu_client.record_requests import (
     score_filter,
 )
 from dejavu_client.requests import HALFTIME, PredictOptions, predict_request
-from dejavu_client.stats import CallStatistics
-from dejavu_client.subscription import Subscription
+from dejavu_client.transport.caller import Caller
+from dejavu_client.transport.health import HealthStatus
+from dejavu_client.transport.statistics import CallStatistics
+from dejavu_client.transport.subscription import Subscription
 
 
 class DejavuClient:

@@ -15,8 +15,8 @@ from dejavu.v1.forecast_pb2 import Attribution, Explanation, Quantile, SimilarGa
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.cli import app
-from dejavu_client.render_explanation import attribution
+from dejavu_client.cli.main import app
+from dejavu_client.output.explanation import attribution
 
 Run = Callable[..., Result]
 

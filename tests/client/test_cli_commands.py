@@ -13,8 +13,8 @@ import typer
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
-from dejavu_client.cli import app
-from dejavu_client.cli_group import COMMANDS
+from dejavu_client.cli.group import COMMANDS
+from dejavu_client.cli.main import app
 
 ROOT: Any = typer.main.get_command(app)
 

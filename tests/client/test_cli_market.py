@@ -23,7 +23,7 @@ from dejavu.v1.market_pb2 import (
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
 from dejavu_client import FINAL
-from dejavu_client.cli import app
+from dejavu_client.cli.main import app
 
 Run = Callable[..., Result]
 ODDS = ("--market-line", "5.5", "--home-odds", "-110", "--away-odds", "1.95")

@@ -10,7 +10,7 @@ from tests.support.fake_service import FakeServer, forecast
 
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult, PredictError
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_client.demo import games_of
+from dejavu_client.cli.demo import games_of
 
 
 def margins(server: FakeServer, expected: float) -> None:

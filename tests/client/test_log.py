@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from dejavu_client.log import get_logger, log_to_stderr
+from dejavu_client.logs import get_logger, log_to_stderr
 
 HOST = """
-from dejavu_client.stats import CallRecorder
+from dejavu_client.transport.statistics import CallRecorder
 
 recorder = CallRecorder("here")
 for seconds in (0.1, 0.3, 3.0):

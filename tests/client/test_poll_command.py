@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.cli import app
+from dejavu_client.cli.main import app
 from dejavu_feed.replay.http_server import LocalServer, Response
 
 SIX_MINUTES, HALF = 1080.0, 1440.0
@@ -284,7 +284,7 @@ def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkey
     assert CliRunner().invoke(app, ["poll", "--metrics-listen", "9109"]).exit_code == 2
 
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    monkeypatch.delitem(sys.modules, "dejavu_client.poll_metrics", raising=False)
+    monkeypatch.delitem(sys.modules, "dejavu_client.poller.metrics", raising=False)
     result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", "127.0.0.1:0"])
     assert result.exit_code == 1
     assert "dejavu-forecast[live]" in result.stderr

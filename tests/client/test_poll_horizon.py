@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.poll_horizon import WatchedHorizon, wanted_minutes
+from dejavu_client.poller.horizons import WatchedHorizon, wanted_minutes
 
 ALL = range(1, 48)
 looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)

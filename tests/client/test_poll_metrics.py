@@ -12,7 +12,7 @@ from tests.support.evenings import Evening, game
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import UnavailableError
-from dejavu_client.poll_metrics import measure, served
+from dejavu_client.poller.metrics import measure, served
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 
 AGE = "dejavu_poll_game_data_age_seconds"

@@ -8,7 +8,7 @@ from tests.support.watching import END, HALF, Watch, correct, watching
 
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError, UnimplementedError
-from dejavu_client.poll_events import Fault, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Fault, Missed, Outcome, Prediction
 
 
 async def minutes(watch: Watch, *wanted: int) -> None:

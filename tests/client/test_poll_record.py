@@ -12,9 +12,9 @@ from tests.support.watching import HALF, watching
 
 from dejavu.v1.record_service_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.poll_record import disagreement, record_entry, record_lines
-from dejavu_client.poll_summary import Summary
-from dejavu_client.replay_command import show_scorecard
+from dejavu_client.cli.replay import show_scorecard
+from dejavu_client.output.poll_scorecard import disagreement, record_entry, record_lines
+from dejavu_client.poller.summary import Summary
 
 CARD = Scorecard(
     games=2,

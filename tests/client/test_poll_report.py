@@ -21,8 +21,8 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from dejavu_client.poll_events import Closed, Fault, FaultKind, Missed, Outcome, Prediction, Reported
-from dejavu_client.poll_text import event_line, event_record
+from dejavu_client.output.poll_events import event_line, event_record
+from dejavu_client.poller.events import Closed, Fault, FaultKind, Missed, Outcome, Prediction, Reported
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live import Play
 

@@ -9,8 +9,8 @@ import pytest
 from tests.support.evenings import Evening, StoringPredictor, game
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
-from dejavu_client.poll_events import Event, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Event, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.live import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots

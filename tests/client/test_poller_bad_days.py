@@ -14,7 +14,7 @@ from tests.support.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
 from tests.support.evenings import game
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poll_events import Closed, Missed, Reported
+from dejavu_client.poller.events import Closed, Missed, Reported
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import Kind

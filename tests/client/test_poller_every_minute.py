@@ -12,8 +12,8 @@ from tests.support.watching import END, HALF, SIX_MINUTES, Watch, correct, watch
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError
-from dejavu_client.poll_events import Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live import Play, Scoreboard
 from dejavu_feed.pattern import slots

@@ -9,7 +9,7 @@ import sys
 from tests.support.evenings import Evening, game
 from tests.support.fake_service import FakeServer
 
-from dejavu_client import poller
+from dejavu_client.poller import poller
 from dejavu_feed.replay.http_server import LocalServer
 
 SIX_MINUTES = 1080.0

@@ -12,7 +12,7 @@ from tests.support.evenings import Evening, game
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import GameStatus, Scoreboard
@@ -100,7 +100,7 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
 
 
 async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dejavu_client.poll_reads.LONGEST_READ", 0.1)
+    monkeypatch.setattr("dejavu_client.poller.reads.LONGEST_READ", 0.1)
     evening = Evening([game()])
     (game_id,) = evening.ids
     evening.stalled.add(game_id)
@@ -109,7 +109,7 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
         assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1, kind=FaultKind.UNAVAILABLE)]
 
         evening.stalled.clear()
-        monkeypatch.setattr("dejavu_client.poll_reads.LONGEST_READ", 30.0)
+        monkeypatch.setattr("dejavu_client.poller.reads.LONGEST_READ", 30.0)
         await watch.at(SIX_MINUTES + 1)
         assert len(watch.told(Prediction)) == 1
         evening.release.set()

@@ -10,8 +10,8 @@ from tests.support.servers import async_worker
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
-from dejavu_client.poll_events import Closed, Fault, Missed, Outcome, Prediction, Reported
-from dejavu_client.poll_record import disagreement, record_of
+from dejavu_client.output.poll_scorecard import disagreement, record_of
+from dejavu_client.poller.events import Closed, Fault, Missed, Outcome, Prediction, Reported
 
 
 async def test_two_pollers_and_a_restart_share_one_forecast_and_a_correction_is_a_revision(tmp_path: Path) -> None:

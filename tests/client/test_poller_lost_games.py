@@ -9,8 +9,8 @@ from datetime import timedelta
 from tests.support.evenings import Evening, StoringPredictor, game
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, watching
 
-from dejavu_client.poll_events import Event, Fault, GameChanged, Outcome, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Event, Fault, GameChanged, Outcome, Prediction
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import GameStatus, Scoreboard
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.evenings import Evening, game
 from tests.support.watching import HALF, ONCE, SIX_MINUTES, correct, watching
 
-from dejavu_client.poll_events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba.live import GameState, GameStatus, Play, Scoreboard
 

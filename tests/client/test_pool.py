@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.origin import Origin, origin
-from dejavu_client.pool import FIRST_PAUSE, LONGEST_PAUSE, Place, Pool
+from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, Place, Pool
+from dejavu_client.transport.worker_identity import Origin, origin
 
 
 class Service:

@@ -28,7 +28,7 @@ from dejavu_client import (
     RecordedPrediction,
     market,
 )
-from dejavu_client.cli import app
+from dejavu_client.cli.main import app
 from dejavu_server.cli.serve import app as server_app
 
 GAME, OTHER_GAME, REPLAYED = "0022000001", "0022000002", "9902000001"

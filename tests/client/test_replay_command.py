@@ -15,8 +15,8 @@ import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from dejavu_client.cli import app
-from dejavu_client.cli_options import address
+from dejavu_client.cli.main import app
+from dejavu_client.cli.options import address
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live import GameStatus

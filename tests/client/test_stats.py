@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_client.errors import DeadlineExceededError
-from dejavu_client.stats import WINDOW, CallRecorder
+from dejavu_client.transport.statistics import WINDOW, CallRecorder
 
 SECONDS = st.floats(0, 0.1)
 

@@ -24,7 +24,7 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from dejavu_client.subscription import FIRST_ATTEMPTS, FIRST_DELAY, LONGEST_DELAY, Subscription
+from dejavu_client.transport.subscription import FIRST_ATTEMPTS, FIRST_DELAY, LONGEST_DELAY, Subscription
 
 
 class NoJitter(random.Random):

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.figures import percentile
-from dejavu_client.numerals import chance, percent, signed
-from dejavu_client.poll_events import (
+from dejavu_client.formatting import chance, percent, signed
+from dejavu_client.output.live_table import evening
+from dejavu_client.output.poll_events import event_line, event_record, spans, summary_lines, summary_record
+from dejavu_client.poller.events import (
     Event,
     Fault,
     FaultKind,
@@ -25,10 +26,9 @@ from dejavu_client.poll_events import (
     Outcome,
     Prediction,
 )
-from dejavu_client.poll_state import WatchedGame, watched_horizons
-from dejavu_client.poll_summary import HorizonSummary, summarize
-from dejavu_client.poll_text import event_line, event_record, spans, summary_lines, summary_record
-from dejavu_client.table import evening
+from dejavu_client.poller.summary import HorizonSummary, summarize
+from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
+from dejavu_client.transport.statistics import percentile
 from dejavu_feed.nba.live import GameState, GameStatus
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)

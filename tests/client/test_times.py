@@ -10,7 +10,7 @@ from tests.support.clients import AnyClient
 from tests.support.fake_service import FakeServer
 from typer.testing import CliRunner
 
-from dejavu_client.cli import app
+from dejavu_client.cli.main import app
 
 MakeClient = Callable[..., AnyClient]
 

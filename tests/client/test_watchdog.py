@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from dejavu_client.watchdog import Watchdog
+from dejavu_client.transport.watchdog import Watchdog
 
 
 def test_a_wait_that_lasts_too_long_is_cancelled() -> None:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.demo import shortfall
-from dejavu_client.poll_summary import HorizonSummary, Summary
+from dejavu_client.cli.demo import shortfall
+from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL, HALFTIME
 
 

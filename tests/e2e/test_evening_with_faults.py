@@ -20,7 +20,7 @@ from tests.support.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poll_events import Closed, Fault, FaultKind
+from dejavu_client.poller.events import Closed, Fault, FaultKind
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots

@@ -21,9 +21,9 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poll_events import Event, Missed, Outcome, Prediction, Reported
-from dejavu_client.poll_record import disagreement
+from dejavu_client.output.poll_scorecard import disagreement
 from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Event, Missed, Outcome, Prediction, Reported
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import recorded_evening

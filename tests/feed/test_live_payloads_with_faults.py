@@ -15,8 +15,8 @@ from tests.support.evenings import StoringPredictor
 from tests.support.halves import halftime_differential
 
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.poll_events import Event, Fault, FaultKind, Outcome, Prediction
 from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Event, Fault, FaultKind, Outcome, Prediction
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import read_plays
 from dejavu_feed.nba.live_feed import LIVE_PATH, NbaFeed

@@ -13,8 +13,8 @@ from tests.support.clock import SteppedClock
 from tests.support.evenings import StoringPredictor
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poll_events import Event, Outcome, Prediction, Reported
 from dejavu_client.poller import Poller, Predictor
+from dejavu_client.poller.events import Event, Outcome, Prediction, Reported
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard

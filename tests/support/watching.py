@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 
 from tests.support.evenings import Evening, StoringPredictor
 
-from dejavu_client.poll_events import Event, Prediction
 from dejavu_client.poller import Poller, Predictor
+from dejavu_client.poller.events import Event, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.live import Play
 

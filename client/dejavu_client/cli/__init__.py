@@ -1,0 +1,1 @@
+"""The command line `dejavu`; each command is loaded when it is asked for."""

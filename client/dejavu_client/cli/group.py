@@ -1,0 +1,167 @@
+"""How the command line finds its commands, and what a user sees when one fails."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import typer
+import typer.core
+
+from dejavu_client.cli import loaders
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError
+
+FAILED, NO_ANSWER, REFUSED = 1, 3, 4
+"""Exit codes beside 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
+
+JSON_KEY = "dejavu_client.json"
+"""Where a command's context notes that its output is JSON; its errors are then JSON too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a command is loaded, and what it needs.
+
+    Attributes:
+        load: imports the command's module and returns its function.
+        needs: for each extra, the modules that it brings and the command can't do without.
+    """
+
+    load: Callable[[], Any]
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    context_settings: dict[str, Any] = field(default_factory=dict)
+
+    def missing(self) -> dict[str, list[str]]:
+        """The modules that are not installed, by extra. None is imported: that takes long."""
+        absent = {extra: [name for name in names if find_spec(name) is None] for extra, names in self.needs.items()}
+        return {extra: names for extra, names in absent.items() if names}
+
+
+_LIVE = ("nba_api",)
+_SERVER = (
+    "alembic",
+    "grpc_reflection",
+    "hnswlib",
+    "numpy",
+    "onnxruntime",
+    "platformdirs",
+    "prometheus_client",
+    "pydantic",
+    "sqlalchemy",
+    "uvloop",
+)
+
+
+COMMANDS: dict[str, Command] = {
+    # A negative differential looks like an option: the command sorts them out itself.
+    "predict": Command(loaders.predict, context_settings={"ignore_unknown_options": True}),
+    "risk": Command(loaders.risk, context_settings={"ignore_unknown_options": True}),
+    "stream": Command(loaders.stream),
+    "predictions": Command(loaders.predictions),
+    "prediction": Command(loaders.prediction),
+    "scorecard": Command(loaders.scorecard),
+    "leaderboard": Command(loaders.leaderboard),
+    "report": Command(loaders.report, context_settings={"ignore_unknown_options": True}),
+    "checkpoint": Command(loaders.checkpoint),
+    "models": Command(loaders.models),
+    "health": Command(loaders.health),
+    "poll": Command(loaders.poll, needs={"live": _LIVE}),
+    "replay": Command(loaders.replay),
+    "demo": Command(loaders.demo, needs={"live": _LIVE, "server": _SERVER}),
+}
+
+
+class CommandGroup(typer.core.TyperGroup):
+    """The commands of `COMMANDS`; each is imported when it, or the list of all, is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, or None; then all are loaded, so that a near miss can be suggested."""
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = _load(name)
+        return self.commands.get(cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command and turns what goes wrong into a message and an exit code."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has what it wanted (`dejavu stream | head`): that is no failure. Python would complain once
+            # more when it flushes at exit, so what is left goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except DejavuClientError as error:
+            typer.echo(_as_json(error) if ctx.meta.get(JSON_KEY) else _as_text(error), err=True)
+            raise typer.Exit(exit_code(error)) from None
+        return result
+
+
+def exit_code(error: DejavuClientError) -> int:
+    """The exit code of a command that ended with an error."""
+    if isinstance(error, PASSING):
+        return NO_ANSWER
+    return FAILED if isinstance(error, InternalError) else REFUSED
+
+
+def report_bug(error: Exception) -> None:
+    """Tells of an exception that nobody foresaw; the traceback only where DEJAVU_DEBUG asks for it."""
+    if os.environ.get("DEJAVU_DEBUG"):
+        traceback.print_exception(error)
+    message = f"{type(error).__name__}: {error}"
+    typer.echo(f"Error: {message}\n  This is a fault of dejavu's; DEJAVU_DEBUG=1 shows where.", err=True)
+
+
+class _Command(typer.core.TyperCommand):
+    """A command that says which extra to install where one is missing; its help is there without."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command, if what it needs is there."""
+        missing = COMMANDS[str(self.name)].missing()
+        if missing:
+            modules = list(itertools.chain(*missing.values()))
+            needs = (
+                f"{self.name} needs {', '.join(modules)}, which {'is' if len(modules) == 1 else 'are'} not installed"
+            )
+            typer.echo(f"Error: {needs}: pip install 'dejavu-forecast[{','.join(missing)}]'", err=True)
+            raise typer.Exit(FAILED)
+        return super().invoke(ctx)
+
+
+def _load(name: str) -> Any:
+    command = COMMANDS[name]
+    function = command.load()
+    settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, cls=_Command, context_settings=settings)(function)
+    return typer.main.get_command(single)
+
+
+def _as_text(error: DejavuClientError) -> str:
+    lines = [f"Error: {error.message}"]
+    lines += (f"  {v.field}: {v.description}" for v in error.field_violations if v.description not in error.message)
+    notes = [error.code.name if error.code else "", error.reason, error.request_id and f"request {error.request_id}"]
+    lines += [f"  ({' · '.join(note for note in notes if note)})"] if any(notes) else []
+    return "\n".join(lines)
+
+
+def _as_json(error: DejavuClientError) -> str:
+    fields = {
+        "code": error.code.name if error.code else "",
+        "reason": error.reason,
+        "message": error.message,
+        "fieldViolations": [{"field": v.field, "description": v.description} for v in error.field_violations],
+        "requestId": error.request_id,
+    }
+    return json.dumps({"error": fields}, ensure_ascii=False)

@@ -1,0 +1,152 @@
+"""`dejavu poll`: an evening's games as they go by, each with its forecasts and what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.cli.group import FAILED
+from dejavu_client.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, address
+from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
+from dejavu_client.output.poll_display import end_on_signals, watch
+from dejavu_client.poller import DEFAULT_INTERVAL, Poller
+from dejavu_client.poller.horizons import FIRST_MINUTE
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
+from dejavu_feed.pattern import HALFTIME_MINUTES
+
+
+class HorizonChoice(enum.StrEnum):
+    """What to forecast, as one types it."""
+
+    HALF = "half"
+    FINAL = "final"
+    BOTH = "both"
+
+
+_HORIZONS: Final = {
+    HorizonChoice.HALF: (HALFTIME,),
+    HorizonChoice.FINAL: (FINAL,),
+    HorizonChoice.BOTH: (HALFTIME, FINAL),
+}
+
+
+def poll(
+    feed_url: Annotated[
+        str, typer.Option(metavar="URL", envvar="DEJAVU_FEED_URL", help="Address of the live feed, or of a replay.")
+    ] = NBA_URL,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="From one look at the games to the next.")
+    ] = DEFAULT_INTERVAL,
+    horizon: Annotated[
+        HorizonChoice,
+        typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
+    ] = HorizonChoice.BOTH,
+    from_minute: Annotated[
+        int, typer.Option(metavar="N", min=1, max=47, help="The first minute of play after which to forecast.")
+    ] = FIRST_MINUTE,
+    every: Annotated[
+        int, typer.Option(metavar="MINUTES", min=1, max=47, help="From one forecast of a game to the next.")
+    ] = 1,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Report halves and finals to the server's record.")
+    ] = True,
+    until_final: Annotated[
+        bool, typer.Option("--until-final", help="End by itself when every game of the day is over, and reported.")
+    ] = False,
+    metrics_listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="DEJAVU_POLL_METRICS_LISTEN",
+            help="Where to serve Prometheus metrics, at /metrics; port 0 takes a free one.",
+        ),
+    ] = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Watch the day's games: half and end are forecast after every minute of play, and held against what came.
+
+    What the server's model can't forecast is not asked for. How halves and
+    games came out is reported to the server, whose record settles the
+    forecasts by it. A table in a terminal, lines elsewhere. Ends with Ctrl-C
+    and a summary of the evening.
+    """
+    listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
+    if horizon is HorizonChoice.HALF and from_minute >= HALFTIME_MINUTES:
+        raise typer.BadParameter(
+            f"{from_minute}; expected at most {HALFTIME_MINUTES - 1} to forecast the half", param_hint="--from-minute"
+        )
+    try:
+        feed = NbaFeed(feed_url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--feed-url") from error
+
+    def poller(client: AsyncDejavuClient) -> Poller:
+        return Poller(
+            feed,
+            client,
+            interval=interval,
+            horizons=_HORIZONS[horizon],
+            from_minute=from_minute,
+            every=every,
+            report=report,
+        )
+
+    with feed:
+        asyncio.run(_poll(poller, target, timeout, listen, until_final=until_final, as_json=as_json))
+
+
+async def _poll(
+    made_poller: Callable[[AsyncDejavuClient], Poller],
+    target: str,
+    seconds: float,
+    listen: tuple[str, int] | None,
+    *,
+    until_final: bool,
+    as_json: bool,
+) -> None:
+    console = Console()
+    # Log lines about slow calls would tear the table, which shows what is going wrong itself.
+    slow, very_slow = (math.inf, math.inf) if console.is_terminal and not as_json else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
+    async with (
+        AsyncDejavuClient(target, timeout=seconds, slow=slow, very_slow=very_slow) as client,
+        made_poller(client) as poller,
+    ):
+        with _metrics(poller, listen):
+            end_on_signals(poller.stop)
+            printed = await watch(poller, console, until_final=until_final, as_json=as_json)
+            if printed is not None:
+                printed.summary(poller.summary())
+
+
+@contextmanager
+def _metrics(poller: Poller, listen: tuple[str, int] | None) -> Iterator[None]:
+    """Serves the poller's metrics, where that is asked for, and says on stderr where they are."""
+    if listen is None:
+        yield
+        return
+    try:
+        from dejavu_client.poller.metrics import measure, served  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        needs = f"metrics need {error.name}, which is not installed: pip install 'dejavu-forecast[live]'"
+        typer.echo(f"Error: {needs}", err=True)
+        raise typer.Exit(FAILED) from None
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(served(measure(poller), *listen))
+        except OSError as error:
+            reason = error.strerror or error
+            typer.echo(f"Error: cannot serve metrics at {listen[0]}:{listen[1]}: {reason}", err=True)
+            raise typer.Exit(FAILED) from None
+        typer.echo(f"Metrics at {url}", err=True)
+        yield

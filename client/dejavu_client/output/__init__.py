@@ -1,0 +1,1 @@
+"""What people and files are shown: forecasts, scorecards, lists, the live table, CSV and parquet."""

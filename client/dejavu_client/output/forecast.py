@@ -1,0 +1,151 @@
+"""Messages for people (rich) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Final
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast, Quantile
+from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
+from dejavu.v1.record_pb2 import Outcome
+from dejavu_client.formatting import chance, count, leads_then, moment, percent, signed
+from dejavu_client.output.explanation import add_parts, attribution, similar_games
+
+_VERDICTS: Final = {VERDICT_FIT: "fit", VERDICT_UNFIT: "unfit"}
+
+
+def print_json(message: Message) -> None:
+    """One line of JSON, as protobuf writes it, default values included: every line has every field, in one order."""
+    text = MessageToJson(
+        message, indent=None, ensure_ascii=False, sort_keys=True, always_print_fields_with_no_presence=True
+    )
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
+    """A forecast in full; `pattern` is what it was made from: home − away by minute, in points."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column()
+    if forecast.HasField("expected_margin"):
+        rows.add_row("before tip-off", f"{_lead(forecast.expected_margin, forecast)} expected at the end")
+    if pattern:
+        rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(pattern[-1], forecast))
+    rows.add_row(f"at the {moment(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))
+    rows.add_row(
+        f"{percent(forecast.coverage_probability)} interval",
+        f"{signed(forecast.interval_lower)} to {signed(forecast.interval_upper)}  (home − away, points)",
+    )
+    add_adaptation(rows, forecast)
+    if forecast.quantiles:
+        rows.add_row("quantiles", "  ".join(map(_quantile, forecast.quantiles)))
+    then = leads_then(forecast.horizon)
+    rows.add_row(
+        f"{forecast.home_team or 'home'} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability)
+    )
+    if forecast.HasField("explanation"):
+        add_parts(rows, forecast.explanation)
+    rows.add_row("model", forecast.model_version)
+    if forecast.sequence:
+        revision = f", revision {forecast.revision}" if forecast.revision else ""
+        rows.add_row("recorded as", f"{forecast.sequence}{revision}")
+    else:
+        rows.add_row("recorded", "no: a what-if")
+    console = Console()
+    console.print(Panel(rows, title=title(forecast), title_align="left", expand=False))
+    if forecast.explanation.HasField("attribution"):
+        console.print(attribution(forecast, pattern))
+    if forecast.explanation.similar_games:
+        console.print(similar_games(forecast))
+
+
+def print_model(model: Model) -> None:
+    """What a model is, can do, and did when it was measured."""
+    rows, measured = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    measured.add_column(style="dim", overflow="fold")
+    measured.add_column(no_wrap=True)
+    for support in model.horizons:
+        slots = f"{support.min_slots}"
+        if support.max_slots != support.min_slots:
+            slots += f" to {support.max_slots}"
+        rows.add_row("forecasts", f"the {moment(support.horizon)}, from {slots} minutes")
+    if model.verdict in _VERDICTS:
+        reason = f": {model.verdict_reason}" if model.verdict_reason else ""
+        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
+    if model.ratings_date:
+        rows.add_row("teams' strength", f"as of {model.ratings_date}")
+    rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
+    rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
+    rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
+    rows.add_row("database", f"{model.database_entries:,} entries")
+    if model.HasField("created_time"):
+        rows.add_row("made", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
+    for metric in model.metrics:
+        bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
+        measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
+    name = f"{model.version}{' · active' if model.active else ''}"
+    parts = Group(rows, "", measured) if model.metrics else rows
+    Console().print(Panel(parts, title=name, title_align="left", expand=False))
+
+
+def title(forecast: Forecast | Outcome) -> str:
+    """The teams, and the game's id where it has one; the id alone where no team was named."""
+    teams = f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
+    if not forecast.game_id:
+        return teams
+    named = forecast.home_team or forecast.away_team
+    return f"{teams} · {forecast.game_id}" if named else forecast.game_id
+
+
+def _lead(differential: float, forecast: Forecast) -> str:
+    """Who leads, by how much."""
+    points = f"{abs(differential):.1f}".removesuffix(".0")
+    if points == "0":
+        return "level"
+    leader = (forecast.home_team or "home") if differential > 0 else (forecast.away_team or "away")
+    return f"{leader} by {points}"
+
+
+def _quantile(quantile: Quantile) -> str:
+    return f"{percent(quantile.level)}: {signed(quantile.value)}"
+
+
+def _seasons(years: Sequence[int]) -> str:
+    """Seasons by the year in which they end: a range where they follow one another."""
+    if not years:
+        return "no season"
+    ordered = sorted(years)
+    if len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]}–{ordered[-1]}"
+    return ", ".join(map(str, ordered))
+
+
+def add_adaptation(rows: Table, forecast: Forecast) -> None:
+    """Adds the interval that a forecast does not follow, and how both have fared, to rows of name and value."""
+    if not forecast.HasField("adaptation"):
+        return
+    found = forecast.adaptation
+    if found.mode == ADAPTATION_MODE_ON:
+        rows.add_row("  as calibrated", f"{signed(found.static_lower)} to {signed(found.static_upper)}")
+    else:
+        rows.add_row("  if it adapted", f"{signed(found.adapted_lower)} to {signed(found.adapted_upper)}")
+    if found.rolling_games:
+        rows.add_row("  held lately", _held(found))
+
+
+def _held(found: Adaptation) -> str:
+    how = "adapted" if found.mode == ADAPTATION_MODE_ON else "if adapted"
+    static, adapted = percent(found.static_rolling_coverage), percent(found.rolling_coverage)
+    return f"{adapted} of {count(found.rolling_games, 'game')} {how}, {static} as calibrated"

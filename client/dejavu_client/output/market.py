@@ -1,0 +1,88 @@
+"""What a forecast says of a bet, for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.market_pb2 import (
+    MARKET_SIDE_HOME,
+    MARKET_SIDE_UNSPECIFIED,
+    RISK_LEVEL_EXTREME,
+    RISK_LEVEL_HIGH,
+    RISK_LEVEL_LOW,
+    RISK_LEVEL_MODERATE,
+    Market,
+    MarketAnswer,
+    MarketSideAnswer,
+)
+from dejavu_client.formatting import chance, moment, percent, signed
+
+LEVELS: Final = {
+    RISK_LEVEL_LOW: "low",
+    RISK_LEVEL_MODERATE: "moderate",
+    RISK_LEVEL_HIGH: "high",
+    RISK_LEVEL_EXTREME: "extreme",
+}
+
+
+def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
+    """Both sides of a market beside one another, and the bet."""
+    amounts = _has_amounts(market)
+    table = Table(title=f"the market, at the {moment(forecast.horizon)}", title_justify="left")
+    for name in ("side", "odds", "price says", "wins", "worth of 1", "Kelly", "stake"):
+        table.add_column(name, justify="left" if name == "side" else "right", no_wrap=True)
+    priced = ((market.home, answer.home), (market.away, answer.away))
+    for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
+        table.add_row(
+            name,
+            signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
+            chance(side.implied_probability),
+            chance(side.win_probability),
+            signed(side.expected_value, 2),
+            percent(side.kelly_fraction),
+            _stake(side, amounts),
+        )
+    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
+    if answer.push_probability:
+        notes.append(f"a push {chance(answer.push_probability)}")
+    console = Console()
+    console.print(table)
+    console.print(" · ".join(notes), style="dim", highlight=False)
+    console.print(bet(answer, market, forecast), highlight=False, markup=False)
+
+
+def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
+    """The bet in a sentence."""
+    needed = chance(answer.confidence_threshold)
+    if answer.side == MARKET_SIDE_UNSPECIFIED:
+        return "No bet: no side has a stake."
+    home, away = sides(market, forecast)
+    name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
+    reaches = "reaches" if answer.confidence_met else "does not reach"
+    return (
+        f"Bet: {name}, {_stake(side, _has_amounts(market))} · risk {LEVELS.get(answer.risk_level, 'unknown')} · "
+        f"{chance(side.win_probability)} {reaches} the threshold of {needed}"
+    )
+
+
+def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
+    """Home and away with their spreads, as bookmakers write them: the favourite's is negative; none at a line of 0."""
+    names = forecast.home_team or "home", forecast.away_team or "away"
+    if not market.line:
+        return names
+    digits = 0 if market.line == round(market.line) else 1
+    return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
+
+
+def _has_amounts(market: Market) -> bool:
+    """Whether stakes are amounts. The record of a market that had no bankroll has one of 1."""
+    return market.HasField("bankroll") and market.bankroll != 1.0
+
+
+def _stake(side: MarketSideAnswer, amounts: bool) -> str:
+    """A stake as an amount, or as a share of whatever can be staked."""
+    return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

@@ -1,0 +1,123 @@
+"""An evening as it goes by: a table in a terminal, a line for each event elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+
+from dejavu_client.output.live_table import evening
+from dejavu_client.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record
+from dejavu_client.poller.events import Event
+from dejavu_client.poller.poller import Poller
+from dejavu_client.poller.summary import Summary
+from dejavu_feed.clock import utc_now
+
+_REDRAW_SECONDS: Final = 0.25
+
+
+async def watch(poller: Poller, console: Console, *, until_final: bool, as_json: bool) -> Printer | None:
+    """Runs a poller and shows what it sees, until it ends.
+
+    Returns:
+        What printed the events, if they were printed; None where a table showed them.
+    """
+    if console.is_terminal and not as_json:
+        await _draw(console, poller, until_final=until_final)
+        return None
+    printer = Printer(poller.stop, as_json=as_json)
+    printer.legend()
+    poller.tell(printer)
+    await poller.run(until_final=until_final)
+    return printer
+
+
+class Printer:
+    """Prints every event on a line of its own; calls `stop` when nobody reads any more."""
+
+    def __init__(self, stop: Callable[[], None], *, as_json: bool) -> None:
+        self._stop = stop
+        self._failure: BrokenPipeError | None = None
+        self._as_json = as_json
+
+    def __call__(self, event: Event) -> None:
+        """Prints an event."""
+        if self._as_json:
+            self._line(json.dumps(event_record(event, utc_now()), ensure_ascii=False))
+        else:
+            self._line(f"{utc_now().astimezone():%H:%M:%S}  {event_line(event)}")
+
+    def legend(self) -> None:
+        """Says how to read the lines; JSON needs no such word."""
+        if not self._as_json:
+            self._line(LEGEND)
+
+    def summary(self, summary: Summary) -> None:
+        """Prints the evening's figures.
+
+        Raises:
+            BrokenPipeError: if nobody reads any more.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._as_json:
+            self._line(json.dumps(summary_record(summary, utc_now()), ensure_ascii=False))
+        else:
+            for line in summary_lines(summary):
+                self._line(line)
+
+    def _line(self, text: str) -> None:
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            self._failure = error
+            self._stop()
+
+
+async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
+    """Runs the poller and draws its evening until it ends."""
+
+    def drawn() -> None:
+        live.update(
+            evening(
+                poller.games.values(),
+                poller.summary(),
+                scoreboard_time=poller.scoreboard_time,
+                scoreboard_trouble=poller.scoreboard_trouble,
+                limits=poller.limits,
+                now=utc_now(),
+            ),
+            refresh=True,
+        )
+
+    async def redraw() -> None:
+        while True:
+            drawn()
+            await asyncio.sleep(_REDRAW_SECONDS)
+
+    with Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
+        drawing = asyncio.create_task(redraw())
+        try:
+            await poller.run(until_final=until_final)
+        finally:
+            drawing.cancel()
+        drawn()
+
+
+def end_on_signals(stop: Callable[[], None]) -> None:
+    """Ends the evening at the first SIGINT or SIGTERM; the second one acts as usual."""
+    loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, number)

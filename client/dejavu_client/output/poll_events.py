@@ -1,0 +1,240 @@
+"""What a poller tells: a line for people, a record for programs. Leads are home − away, in points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu_client.formatting import chance, count, leads_then, moment, percent, signed
+from dejavu_client.poller.events import (
+    Closed,
+    Event,
+    Fault,
+    GameChanged,
+    Made,
+    Missed,
+    ModelLimits,
+    Outcome,
+    Prediction,
+    Reported,
+)
+from dejavu_client.poller.horizons import COURSES
+from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_client.requests import FINAL
+from dejavu_client.transport.statistics import percentile
+from dejavu_feed.names import is_replay
+from dejavu_feed.nba.live import GameState, GameStatus
+
+
+def interval(forecast: Forecast) -> str:
+    """A forecast's interval."""
+    return f"{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}"
+
+
+LEGEND = "half, end, intervals: home − away, in points · score: away–home"
+"""What the lines and the table do not say of themselves."""
+
+
+def teams(game: GameState) -> str:
+    """Who plays whom: away @ home."""
+    return f"{game.away} @ {game.home}"
+
+
+def score(game: GameState) -> str:
+    """The score, the away team's first as in `teams`; "" before tip-off."""
+    return "" if game.status is GameStatus.SCHEDULED else f"{game.away_score}–{game.home_score}"
+
+
+def spans(minutes: tuple[int, ...]) -> str:
+    """Minutes in words, those that follow one another together: minute 9, minutes 6–8, 12."""
+    runs: list[list[int]] = []
+    for minute in minutes:
+        if runs and minute == runs[-1][-1] + 1:
+            runs[-1].append(minute)
+        else:
+            runs.append([minute])
+    text = ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return f"minute{'s' * (len(minutes) > 1)} {text}"
+
+
+def event_line(event: Event) -> str:
+    """One line that tells an event."""
+    if isinstance(event, Fault):
+        again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
+        return f"{event.source}: {event.reason}{again}"
+    if isinstance(event, ModelLimits):
+        return event.reason
+    about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
+    match event:
+        case GameChanged():
+            return about
+        case Missed():
+            return f"{about}  {moment(event.horizon)} not forecast after {spans(event.minutes)}: {event.reason}"
+        case Prediction(forecast=forecast):
+            revision = f", revision {forecast.revision}" if forecast.revision else ""
+            return (
+                f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
+                f"{moment(forecast.horizon)} {signed(forecast.point_forecast)} [{interval(forecast)}] "
+                f"at {percent(forecast.coverage_probability)}, "
+                f"{event.game.home} {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
+            )
+        case Outcome():
+            return (
+                f"{about}  {moment(event.horizon)} {signed(event.differential, 0)}: "
+                f"{event.held} of {count(len(event.forecasts), 'interval')} held, "
+                f"mean absolute error {_mean(event.errors):.1f} (persistence {_mean(event.persistence_errors):.1f})"
+            )
+        case Reported(outcome=outcome):
+            again = f", correction {outcome.revision}" if outcome.revision else ""
+            return (
+                f"{about}  {moment(event.horizon)} {signed(event.differential, 0)} is in the record, "
+                f"settles {count(event.settled, 'forecast')}{again}"
+            )
+        case Closed():
+            until = f" before minute {event.minute}" if event.minute < COURSES[event.horizon].minutes else ""
+            return f"{about}  {moment(event.horizon)} no more forecast{until}: its outcome is in the record already"
+
+
+def event_record(event: Event, now: datetime) -> dict[str, Any]:
+    """An event as an object for JSON; the forecast as protobuf writes it."""
+    record: dict[str, Any] = {"time": _iso(now)}
+    if isinstance(event, Fault):
+        return record | {
+            "event": "fault",
+            "source": event.source,
+            "kind": event.kind,
+            "reason": event.reason,
+            "failures": event.failures,
+        }
+    if isinstance(event, ModelLimits):
+        return record | {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
+    record |= {"game": _game_record(event.game)}
+    match event:
+        case GameChanged():
+            return record | {"event": "game"}
+        case Missed():
+            return record | {
+                "event": "missed",
+                "horizon": Horizon.Name(event.horizon),
+                "minutes": list(event.minutes),
+                "reason": event.reason,
+            }
+        case Prediction():
+            return record | {
+                "event": "forecast",
+                "pattern": list(event.pattern),
+                "forecast": _forecast_record(event.forecast),
+                "latencySeconds": event.latency,
+            }
+        case Outcome():
+            return record | {
+                "event": "outcome",
+                "horizon": Horizon.Name(event.horizon),
+                "differential": event.differential,
+                "forecasts": len(event.forecasts),
+                "held": event.held,
+                "meanAbsoluteError": _mean(event.errors),
+                "persistenceMeanAbsoluteError": _mean(event.persistence_errors),
+                "brier": _mean(event.brier),
+                "leaderBrier": _mean(event.leader_brier),
+                "newest": _made_record(event.newest),
+            }
+        case Reported():
+            return record | {
+                "event": "reported",
+                "horizon": Horizon.Name(event.horizon),
+                "differential": event.differential,
+                "outcome": MessageToDict(event.outcome, always_print_fields_with_no_presence=True),
+                "settledForecasts": event.settled,
+            }
+        case Closed():
+            return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
+
+
+def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
+    """The evening's figures as an object for JSON."""
+    return {
+        "time": _iso(now),
+        "event": "summary",
+        "games": summary.games,
+        "forecasts": summary.forecasts,
+        "missed": summary.missed,
+        "horizons": [_horizon_record(horizon) for horizon in summary.horizons],
+        "latencySecondsP50": percentile(summary.latencies, 0.5) if summary.latencies else None,
+        "latencySecondsP95": percentile(summary.latencies, 0.95) if summary.latencies else None,
+    }
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """The evening's figures: a line for the whole, and one for each horizon that has been reached."""
+    parts = [count(summary.games, "game"), count(summary.forecasts, "forecast")]
+    if summary.missed:
+        parts.append(f"{summary.missed} missed")
+    if summary.latencies:
+        p50, p95 = percentile(summary.latencies, 0.5), percentile(summary.latencies, 0.95)
+        parts.append(f"from the feed in {p50:.2f} s (p50), {p95:.2f} s (p95)")
+    return [" · ".join(parts), *filter(None, map(horizon_line, summary.horizons))]
+
+
+def horizon_line(of: HorizonSummary) -> str:
+    """A horizon's figures: coverage, and the error of points at the half, of chances at the end; "" without any."""
+    if of.nominal is None:
+        return ""
+    held = f"{of.held} of {count(of.settled, 'interval')} at {percent(of.nominal)} held"
+    if of.horizon == FINAL:
+        error = f"Brier {of.brier:.3f} (leader {of.leader_brier:.3f})"
+    else:
+        error = f"MAE {of.error:.2f} (persistence {of.persistence_error:.2f})"
+    return f"{moment(of.horizon)}, {count(of.settled_games, 'game')}: {held} · {error}"
+
+
+def _horizon_record(of: HorizonSummary) -> dict[str, Any]:
+    return {
+        "horizon": Horizon.Name(of.horizon),
+        "games": of.games,
+        "forecasts": of.forecasts,
+        "missed": of.missed,
+        "settledGames": of.settled_games,
+        "settledForecasts": of.settled,
+        "held": of.held,
+        "nominalCoverage": of.nominal,
+        "meanAbsoluteError": of.error,
+        "persistenceMeanAbsoluteError": of.persistence_error,
+        "brier": of.brier,
+        "leaderBrier": of.leader_brier,
+    }
+
+
+def _game_record(game: GameState) -> dict[str, Any]:
+    return {
+        "gameId": game.game_id,
+        "replay": is_replay(game.game_id),
+        "homeTeam": game.home,
+        "awayTeam": game.away,
+        "status": game.status.name,
+        "statusText": game.text,
+        "period": game.period,
+        "clockSeconds": game.clock,
+        "homeScore": game.home_score,
+        "awayScore": game.away_score,
+    }
+
+
+def _forecast_record(forecast: Forecast) -> dict[str, Any]:
+    return MessageToDict(forecast, always_print_fields_with_no_presence=True)
+
+
+def _made_record(made: Made) -> dict[str, Any]:
+    return {"pattern": list(made.pattern), "forecast": _forecast_record(made.forecast)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _iso(now: datetime) -> str:
+    return now.isoformat(timespec="milliseconds")

@@ -1,0 +1,81 @@
+"""The evening by the server's record: its scorecards, in a line each, and whether the poller's own figures agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.record_service_pb2 import Scorecard
+from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.formatting import count, moment, percent
+from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_client.requests import FINAL, HALFTIME
+
+Record = Mapping[Horizon.ValueType, Scorecard]
+
+_SAME: Final = 1e-6
+"""By how much two means of the same figures may differ: they are summed in different orders."""
+
+
+async def record_of(client: AsyncDejavuClient, horizons: Iterable[Horizon.ValueType] = (HALFTIME, FINAL)) -> Record:
+    """The scorecard of each horizon over all that the server has recorded, replays included.
+
+    Raises:
+        DejavuClientError: if there is no answer.
+    """
+    return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in horizons}
+
+
+def record_lines(record: Record) -> list[str]:
+    """A line for each horizon of which something is settled."""
+    return [_line(horizon, card) for horizon, card in record.items() if card.games]
+
+
+def disagreement(summary: Summary, record: Record) -> str:
+    """In which figure a record that holds this evening alone differs from what the poller summed up; "" if in none."""
+    for of in summary.horizons:
+        if of.horizon not in record:
+            continue
+        for name, own, recorded in _figures(of, record[of.horizon]):
+            if not math.isclose(own or 0.0, recorded, rel_tol=_SAME, abs_tol=_SAME):
+                return f"of the {moment(of.horizon)} the record has {recorded:g} {name}, and the poller {own or 0.0:g}"
+    return ""
+
+
+def _figures(of: HorizonSummary, card: Scorecard) -> Iterator[tuple[str, float | None, float]]:
+    """Pairs of what the poller and the record say of the same."""
+    yield "games", of.settled_games, card.games
+    yield "forecasts", of.settled, card.forecasts
+    yield "as mean absolute error", of.error, card.mae.value
+    yield "as that of persistence", of.persistence_error, card.persistence_mae.value
+    yield "as Brier score", of.brier, card.brier.value
+
+
+def _line(horizon: Horizon.ValueType, card: Scorecard) -> str:
+    held = ", ".join(f"{percent(round(each.coverage, 3))} held at {percent(1 - each.alpha)}" for each in card.coverage)
+    return (
+        f"{moment(horizon)}, {count(card.games, 'game')}, {count(card.forecasts, 'forecast')}: "
+        f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
+        f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
+    )
+
+
+def record_entry(record: Record) -> list[dict[str, object]]:
+    """The scorecards as objects for JSON, without their intervals."""
+    return [
+        {
+            "horizon": Horizon.Name(horizon),
+            "games": card.games,
+            "forecasts": card.forecasts,
+            "meanAbsoluteError": card.mae.value,
+            "persistenceMeanAbsoluteError": card.persistence_mae.value,
+            "coverage": {f"{1 - each.alpha:g}": each.coverage for each in card.coverage},
+            "crps": card.crps.value,
+            "brier": card.brier.value,
+            "ece": card.ece,
+        }
+        for horizon, card in record.items()
+        if card.games
+    ]

@@ -1,0 +1,202 @@
+"""Recorded forecasts and outcomes for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement
+from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse
+from dejavu_client.formatting import chance, count, moment, percent, signed
+from dejavu_client.output.forecast import print_forecast, title
+from dejavu_client.output.market import print_market
+from dejavu_client.output.responsive_table import Columns, listing
+
+_COLUMNS: Final[Columns] = (
+    ("made", "left", 5),
+    ("game", "left", 9),
+    ("game id", "left", 7),
+    ("min", "right", 8),
+    ("of", "left", 8),
+    ("forecast", "right", 9),
+    ("interval", "center", 6),
+    ("home ahead", "right", 3),
+    ("outcome", "right", 9),
+    ("off by", "right", 6),
+    ("persistence", "right", 2),
+    ("held", "left", 6),
+    ("#", "right", 1),
+)
+
+
+def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -> None:
+    """A table of recorded forecasts, newest first.
+
+    Args:
+        predictions: what to show.
+        cut: whether there are more.
+    """
+    console = Console()
+    if not predictions:
+        console.print("No recorded forecast is like that.")
+        return
+    levels = {percent(each.forecast.coverage_probability) for each in predictions}
+    rows = [_cells(each, level=len(levels) > 1) for each in predictions]
+    console.print(listing(_COLUMNS, rows))
+    notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
+    settled = [each.settlement for each in predictions if each.HasField("settlement")]
+    if settled:
+        held = sum(each.covered for each in settled)
+        notes.append(f"{held} of {count(len(settled), 'interval')} held")
+    notes.append("points are home − away")
+    if cut:
+        notes.append(f"the newest {len(predictions):,}: --limit asks for more")
+    console.print(Text(" · ".join(notes), style="dim"))
+
+
+def print_prediction(answer: GetPredictionResponse) -> None:
+    """A recorded forecast in full, what became of it, and what came before it."""
+    newest = answer.prediction
+    print_forecast(newest.forecast, pattern=newest.pattern)
+    console = Console()
+    if newest.HasField("market_answer"):
+        print_market(newest.market_answer, newest.market, newest.forecast)
+    console.print(_fate(newest))
+    if answer.revisions:
+        console.print()
+        console.print(_heading(f"{count(len(answer.revisions), 'earlier revision')}, oldest first"))
+        console.print(listing(_REVISION_COLUMNS, [_revision_cells(each) for each in answer.revisions]))
+    if len(answer.outcomes) > 1:
+        console.print()
+        console.print(_heading("the outcome was corrected"))
+        console.print(listing(_OUTCOME_COLUMNS, [_outcome_cells(each) for each in answer.outcomes]))
+
+
+def print_report(answer: ReportOutcomeResponse) -> None:
+    """An outcome as it stands in the ledger."""
+    outcome = answer.outcome
+    corrected = f", revision {outcome.revision}" if outcome.revision else ""
+    settles = (
+        f"settles {count(answer.settled_forecasts, 'forecast')}"
+        if answer.settled_forecasts
+        else "no forecast to settle"
+    )
+    line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {moment(outcome.horizon)}"
+    Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; {settles}", highlight=False)
+
+
+def day_and_time(time: Timestamp) -> str:
+    """A moment on the clock of the reader."""
+    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _day(time: Timestamp) -> str:
+    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d}"
+
+
+_REVISION_COLUMNS: Final[Columns] = (
+    ("made", "left", 3),
+    ("lead then", "right", 6),
+    ("forecast", "right", 9),
+    ("interval", "center", 6),
+    ("off by", "right", 5),
+    ("held", "left", 5),
+    ("#", "right", 4),
+)
+_OUTCOME_COLUMNS: Final[Columns] = (
+    ("recorded", "left", 3),
+    ("outcome", "right", 9),
+    ("#", "right", 4),
+)
+
+
+def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]:
+    forecast = prediction.forecast
+    made = signed(forecast.point_forecast)
+    cells = {
+        "made": Text(_day(forecast.generated_time), style="dim"),
+        "game": Text(_teams(forecast)),
+        "game id": Text(forecast.game_id, style="dim"),
+        "min": Text(f"{forecast.elapsed_minutes}"),
+        "of": Text(moment(forecast.horizon)),
+        "forecast": Text(made, style="strike dim" if prediction.superseded else "bold"),
+        "interval": _interval(forecast, level=level),
+        "home ahead": Text(chance(forecast.home_lead_probability)),
+        "#": Text(f"{forecast.sequence}", style="dim"),
+    }
+    if prediction.HasField("outcome"):
+        cells["outcome"] = Text(signed(prediction.outcome.differential, 0), style="bold")
+    if prediction.HasField("settlement"):
+        cells |= _fared(prediction.settlement)
+    return cells
+
+
+def _revision_cells(prediction: RecordedPrediction) -> Mapping[str, Text]:
+    forecast = prediction.forecast
+    cells = {
+        "made": Text(day_and_time(forecast.generated_time), style="dim"),
+        "lead then": Text(signed(prediction.pattern[-1], 0) if prediction.pattern else ""),
+        "forecast": Text(signed(forecast.point_forecast)),
+        "interval": _interval(forecast, level=False),
+        "#": Text(f"{forecast.sequence}", style="dim"),
+    }
+    if prediction.HasField("settlement"):
+        cells |= _fared(prediction.settlement)
+    return cells
+
+
+def _outcome_cells(outcome: Outcome) -> Mapping[str, Text]:
+    return {
+        "recorded": Text(day_and_time(outcome.recorded_time), style="dim"),
+        "outcome": Text(signed(outcome.differential, 0)),
+        "#": Text(f"{outcome.sequence}", style="dim"),
+    }
+
+
+def _fared(settlement: Settlement) -> Mapping[str, Text]:
+    return {
+        "off by": Text(f"{settlement.absolute_error:.1f}"),
+        "persistence": Text(f"{settlement.persistence_absolute_error:.1f}", style="dim"),
+        "held": Text("yes", style="green") if settlement.covered else Text("no", style="yellow"),
+    }
+
+
+def _fate(prediction: RecordedPrediction) -> Table | Text:
+    """What became of a forecast."""
+    if not prediction.HasField("outcome"):
+        return Text(f"No outcome of the {moment(prediction.forecast.horizon)} was reported yet.", style="dim")
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column()
+    outcome = prediction.outcome
+    rows.add_row("outcome", Text(signed(outcome.differential, 0), style="bold"))
+    rows.add_row("recorded", f"{day_and_time(outcome.recorded_time)} as {outcome.sequence}")
+    if prediction.HasField("settlement"):
+        told = prediction.settlement
+        rows.add_row("off by", f"{told.absolute_error:.1f} points, persistence {told.persistence_absolute_error:.1f}")
+        rows.add_row("the interval", "held" if told.covered else "did not hold")
+        rows.add_row("Brier score", f"{told.brier:.3f}")
+        if told.HasField("crps"):
+            rows.add_row("CRPS", f"{told.crps:.2f} points")
+    return rows
+
+
+def _heading(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _interval(forecast: Forecast, *, level: bool) -> Text:
+    ends = f"{signed(forecast.interval_lower, 0)}…{signed(forecast.interval_upper, 0)}"
+    return Text(f"{ends} {percent(forecast.coverage_probability)}" if level else ends)
+
+
+def _teams(forecast: Forecast) -> str:
+    named = forecast.home_team or forecast.away_team
+    return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}" if named else ""

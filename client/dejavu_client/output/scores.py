@@ -1,0 +1,199 @@
+"""Scorecards and leaderboards for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1.record_service_pb2 import (
+    LEADERBOARD_METRIC_BRIER,
+    LEADERBOARD_METRIC_COVERAGE_GAP,
+    LEADERBOARD_METRIC_CRPS,
+    LEADERBOARD_METRIC_MAE,
+    LEADERBOARD_METRIC_MAE_DIFFERENCE,
+    CoverageFigure,
+    Figure,
+    GetLeaderboardResponse,
+    LeaderboardRow,
+    MarketRecord,
+    Scorecard,
+    ScoreFilter,
+)
+from dejavu_client.formatting import count, moment, percent, signed
+from dejavu_client.output.responsive_table import Columns, listing
+
+FEW_GAMES: Final = 100
+"""Fewer games than this and a scorecard says that they are few: as many as a leaderboard asks for."""
+
+METRIC_NAMES: Final = {
+    LEADERBOARD_METRIC_CRPS: "CRPS",
+    LEADERBOARD_METRIC_MAE: "mean absolute error",
+    LEADERBOARD_METRIC_BRIER: "Brier score",
+    LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error less that of persistence",
+    LEADERBOARD_METRIC_COVERAGE_GAP: "distance of the coverage from 95 %",
+}
+
+_LEADERS: Final[Columns] = (
+    ("", "right", 9),
+    ("model", "left", 9),
+    ("by", "right", 9),
+    ("games", "right", 8),
+    ("MAE", "right", 7),
+    ("persistence", "right", 6),
+    ("difference", "left", 4),
+    ("95 % held", "right", 5),
+    ("CRPS", "right", 3),
+    ("Brier", "right", 2),
+)
+
+
+def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
+    """A scorecard: each figure with its interval, and beside that of persistence."""
+    console = Console()
+    if not scorecard.games:
+        console.print(f"No settled forecasts: {_scope(scope)}.", highlight=False)
+        return
+    parts: list[RenderableType] = [_figures(scorecard)]
+    if scorecard.HasField("market"):
+        parts += ["", _market(scorecard.market)]
+    if scorecard.games < FEW_GAMES:
+        few = "one game" if scorecard.games == 1 else f"{scorecard.games} games"
+        parts += ["", Text(f"Only {few}: too few to judge by.", style="yellow")]
+    console.print(Panel(Group(*parts), title=f"scorecard · {_scope(scope)}", title_align="left", expand=False))
+
+
+def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:
+    """A leaderboard: the model versions by a figure, with what stands beside it."""
+    console = Console()
+    metric = METRIC_NAMES.get(board.metric, "value")
+    about = f"{_scope(scope)}; by {metric}, less is better; versions with {count(board.min_games, 'game')} or more"
+    if not board.rows:
+        console.print(f"No model version has enough games: {about}.", highlight=False)
+        return
+    console.print(listing(_LEADERS, [_leader(row) for row in board.rows]))
+    console.print(Text(about, style="dim"))
+
+
+def _figures(scorecard: Scorecard) -> Table:
+    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    rows.add_column("", style="dim")
+    rows.add_column("", justify="right", no_wrap=True)
+    rows.add_column("95 % interval", no_wrap=True)
+    rows.add_column("", style="dim")
+    rows.add_row("games", f"{scorecard.games:,}", "", count(scorecard.forecasts, "forecast"))
+    if scorecard.HasField("mae"):
+        rows.add_row("mean absolute error", *_figure(scorecard.mae, 2), "points")
+    if scorecard.HasField("persistence_mae"):
+        rows.add_row("of persistence", *_figure(scorecard.persistence_mae, 2), "points")
+    if scorecard.HasField("mae_difference"):
+        difference = scorecard.mae_difference
+        rows.add_row(
+            "difference", signed(difference.value, 2), _between(difference, 2, sign=True), _verdict(difference)
+        )
+    if scorecard.HasField("crps"):
+        rows.add_row("CRPS", *_figure(scorecard.crps, 2), "points")
+    if scorecard.HasField("brier"):
+        rows.add_row("Brier score", *_figure(scorecard.brier, 3), "0.25 is a coin")
+    rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
+    for held in scorecard.coverage:
+        between = f"{100 * held.lower:.1f} to {percent(held.upper)}"
+        rows.add_row(f"{percent(1 - held.alpha)} intervals held", percent(held.coverage), between, _widths(held))
+    return rows
+
+
+def _market(market: MarketRecord) -> Table:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(style="dim")
+    rows.add_row("bets", f"{market.bets:,}", f"of {count(market.markets, 'market')} asked about")
+    if not market.bets:
+        return rows
+    rows.add_row("staked", percent(market.staked), "of a bankroll, in all")
+    rows.add_row("profit", _signed_percent(market.profit), "of that bankroll")
+    if market.HasField("roi"):
+        rows.add_row("return on stakes", _signed_percent(market.roi), "")
+    rows.add_row("bankroll", _signed_percent(market.total_return), "staking so, game after game")
+    if market.HasField("sharpe"):
+        rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "a game")
+    rows.add_row("largest fall", percent(market.max_drawdown), "from a peak of that bankroll")
+    return rows
+
+
+def _leader(row: LeaderboardRow) -> dict[str, Text]:
+    card = row.scorecard
+    cells = {
+        "": Text(f"{row.rank}"),
+        "model": Text(row.model_version),
+        "by": Text(f"{row.value:.3f}".replace("-", "−"), style="bold"),
+        "games": Text(f"{card.games:,}"),
+        "MAE": Text(f"{card.mae.value:.2f}"),
+        "persistence": Text(f"{card.persistence_mae.value:.2f}"),
+        "difference": Text(f"{signed(card.mae_difference.value, 2)} {_in_brackets(card.mae_difference)}".strip()),
+        "Brier": Text(f"{card.brier.value:.3f}"),
+    }
+    if card.HasField("crps"):
+        cells["CRPS"] = Text(f"{card.crps.value:.2f}")
+    held = [each for each in card.coverage if abs(each.alpha - 0.05) < 1e-9]
+    if held:
+        cells["95 % held"] = Text(percent(held[0].coverage))
+    return cells
+
+
+def _figure(figure: Figure, digits: int) -> tuple[str, str]:
+    return f"{figure.value:.{digits}f}", _between(figure, digits)
+
+
+def _between(figure: Figure, digits: int, *, sign: bool = False) -> str:
+    if not (figure.HasField("lower") and figure.HasField("upper")):
+        return ""
+    ends = (figure.lower, figure.upper)
+    # Of few games the interval of an error reaches below 0, where no error lies.
+    low, high = (signed(end, digits) if sign else f"{max(end, 0.0):.{digits}f}" for end in ends)
+    return f"{low} to {high}"
+
+
+def _in_brackets(figure: Figure) -> str:
+    between = _between(figure, 2, sign=True)
+    return f"({between})" if between else ""
+
+
+def _verdict(difference: Figure) -> str:
+    """What the difference to persistence shows."""
+    if not (difference.HasField("lower") and difference.HasField("upper")):
+        return "points"
+    if difference.upper < 0:
+        return "better than persistence"
+    return "worse than persistence" if difference.lower > 0 else "no difference is shown"
+
+
+def _widths(held: CoverageFigure) -> str:
+    return f"{held.mean_width:.1f} points wide, {count(held.games, 'game')}"
+
+
+def _signed_percent(share: float) -> str:
+    text = percent(abs(share))
+    return text if text == "0 %" else ("−" if share < 0 else "+") + text
+
+
+def _scope(scope: ScoreFilter) -> str:
+    """What counts, in words."""
+    parts = [f"the {moment(scope.horizon)}"]
+    if scope.model_version:
+        parts.append(f"model {scope.model_version}")
+    if scope.from_date and scope.from_date == scope.to_date:
+        parts.append(scope.from_date)
+    else:
+        parts += [f"from {scope.from_date}"] if scope.from_date else []
+        parts += [f"to {scope.to_date}"] if scope.to_date else []
+    if scope.HasField("min_minutes") and scope.HasField("max_minutes") and scope.min_minutes == scope.max_minutes:
+        parts.append(f"minute {scope.min_minutes}")
+    else:
+        parts += [f"from minute {scope.min_minutes}"] if scope.HasField("min_minutes") else []
+        parts += [f"to minute {scope.max_minutes}"] if scope.HasField("max_minutes") else []
+    parts += ["replays too"] if scope.include_replays else []
+    return ", ".join(parts)

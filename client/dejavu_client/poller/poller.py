@@ -1,0 +1,307 @@
+"""The poller: reads the feed turn by turn, and hands each game what it read."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Final, Self, TypeVar
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.logs import get_logger
+from dejavu_client.poller.events import (
+    Event,
+    Fault,
+    FaultKind,
+    GameChanged,
+    Prediction,
+    feed_fault,
+)
+from dejavu_client.poller.forecasting import Foreteller
+from dejavu_client.poller.history import RECALLS
+from dejavu_client.poller.horizons import FIRST_MINUTE, wanted_minutes
+from dejavu_client.poller.predictor import Predictor
+from dejavu_client.poller.reads import Reads, ask
+from dejavu_client.poller.reporting import Reporter
+from dejavu_client.poller.summary import Summary, summarize
+from dejavu_client.poller.watched_game import Backoff, WatchedGame, watched_horizons
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.clock import utc_now
+from dejavu_feed.errors import FeedError, StaleFeed
+from dejavu_feed.nba.live import GameState, GameStatus
+from dejavu_feed.nba.live_feed import Feed
+
+EventT = TypeVar("EventT", bound=Event)
+Callback = Callable[[EventT], Awaitable[None] | None]
+
+DEFAULT_INTERVAL: Final = 10.0
+_SCOREBOARD: Final = "scoreboard"
+_REST: Final = 9
+"""Turns between two reads of a game of which nothing can be forecast any more: how it ends is of interest, in time."""
+_LOST_AFTER: Final = 3
+"""Failures of the scoreboard in a row after which games are looked up by their box scores."""
+_GIVEN_UP_AFTER: Final = 12
+"""Failures in a row after which the plays of a game that is final are left unread."""
+
+log = get_logger()
+
+
+class Poller:
+    """Watches an evening until it is told to stop.
+
+    Args:
+        feed: where games come from; read in threads, each source by one at a time.
+        client: who forecasts.
+        interval: seconds from the start of one turn to that of the next.
+        horizons: what to forecast: `HALFTIME`, `FINAL`, or both.
+        from_minute: the first minute of play after which to forecast, 1 … 47.
+        every: how many minutes from one forecast to the next.
+        report: whether to report to the server how every half and every game came out, forecast or not.
+        on_prediction: called with each forecast, once for each place in the ledger.
+        on_event: called with everything that happens, forecasts included.
+        now: the wall clock, aware.
+
+    Raises:
+        ValueError: if there is no minute to forecast.
+
+    Callbacks may be coroutine functions; one that fails is logged and harms nobody else.
+
+    Attributes:
+        games: every game seen so far by its id, in the scoreboard's order.
+        scoreboard_time: when the scoreboard was last read; None before.
+        scoreboard_trouble: why it could not be read the last time; "" if it could.
+        wanted: for each horizon, the minutes after which it is forecast.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        client: Predictor,
+        *,
+        interval: float = DEFAULT_INTERVAL,
+        horizons: Collection[Horizon.ValueType] = (HALFTIME, FINAL),
+        from_minute: int = FIRST_MINUTE,
+        every: int = 1,
+        report: bool = True,
+        on_prediction: Sequence[Callback[Prediction]] = (),
+        on_event: Sequence[Callback[Event]] = (),
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        if from_minute < 1 or every < 1:
+            raise ValueError(f"from_minute={from_minute}, every={every}; expected 1 or more")
+        minutes = {horizon: wanted_minutes(horizon, from_minute, every) for horizon in horizons}
+        self.wanted = MappingProxyType({horizon: each for horizon, each in minutes.items() if each})
+        if not self.wanted:
+            raise ValueError(f"from_minute={from_minute} leaves nothing to forecast; expected less, or other horizons")
+        self.games: dict[str, WatchedGame] = {}
+        self.scoreboard_time: datetime | None = None
+        self.scoreboard_trouble = ""
+        self._feed = feed
+        self._foreteller = Foreteller(client, self.wanted, self._emit, now)
+        self._reporter = Reporter(client, self._emit, now)
+        self._report = report
+        self._interval = interval
+        self._on_prediction = tuple(on_prediction)
+        self._on_event = list(on_event)
+        self._now = now
+        self._day = ""
+        self._reads = Reads()
+        self._backoff = Backoff()
+        self._known_faults: frozenset[str] = frozenset()
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives up reads and calls under way. A thread that waits for the feed is left to itself."""
+        self.stop()
+        await self._reads.close()
+
+    def tell(self, callback: Callback[Event]) -> None:
+        """Has a callback called with everything that happens from now on."""
+        self._on_event.append(callback)
+
+    def stop(self) -> None:
+        """Ends `run` at once; to be called in the loop, for instance by a signal handler of it."""
+        self._stop.set()
+
+    @property
+    def limits(self) -> str:
+        """What of the wanted the server's model can't do; "" if it can do all, or nobody has asked."""
+        return self._foreteller.limits
+
+    def summary(self) -> Summary:
+        """The evening in figures, so far."""
+        return summarize(self.games.values(), self.wanted, self._foreteller.latencies)
+
+    async def run(self, *, until_final: bool = False) -> None:
+        """Turn after turn, until `stop`.
+
+        Args:
+            until_final: end by itself once every game of the scoreboard is over, read to its end, and reported.
+        """
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            next_turn = loop.time() + self._interval
+            self.turn()
+            try:
+                async with asyncio.timeout_at(next_turn):
+                    await self._stop.wait()
+            except TimeoutError:
+                if until_final and self._nothing_left():
+                    return
+
+    def turn(self) -> None:
+        """Starts reading the scoreboard and the games under way, but for what is still being read."""
+        if _SCOREBOARD not in self._reads and self._backoff.due():
+            self._reads.start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
+        now = self._now()
+        for game_id, game in self.games.items():
+            if game_id not in self._reads:
+                if game.to_follow and game.backoff.due():
+                    self._start_following(game)
+                elif self._reporter.due(game):
+                    self._reads.start(game_id, partial(self._reporter.report, game), partial(self._report_failed, game))
+            # The scoreboard turns to the next day while a long game may still run.
+            lost = not game.shown or self._backoff.failures >= _LOST_AFTER
+            source = f"box score of {game_id}"
+            if lost and source not in self._reads and game.to_look_up(now) and game.box_backoff.due():
+                self._reads.start(source, partial(self._look_up, game), partial(self._look_up_failed, game))
+
+    async def idle(self) -> None:
+        """Returns when nothing is being read."""
+        await self._reads.idle()
+
+    def _nothing_left(self) -> bool:
+        """Whether the games of the day that the scoreboard showed first are over; it may have turned to the next."""
+        if self._reads or self.scoreboard_time is None:
+            return False
+        of_day = [game for game in self.games.values() if game.day in {"", self._day}]
+        return all(game.over and not game.to_follow and not self._reporter.pending(game) for game in of_day)
+
+    def _start_following(self, game: WatchedGame) -> None:
+        self._reads.start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
+
+    async def _read_scoreboard(self) -> None:
+        board = await ask(self._feed.scoreboard)
+        self.scoreboard_trouble = ""
+        self._backoff.succeeded()
+        self.scoreboard_time = self._now()
+        self._day = self._day or board.date
+        for state in board.games:
+            if await self._saw(state, board.date) and state.game_id not in self._reads:
+                game = self.games[state.game_id]
+                if game.to_follow:
+                    self._start_following(game)
+        faults = frozenset(str(fault) for fault in board.faults)
+        for fault in sorted(faults - self._known_faults):
+            await self._emit(Fault(_SCOREBOARD, fault, kind=FaultKind.MALFORMED))
+        self._known_faults = faults
+        shown = {state.game_id for state in board.games}
+        for game_id, game in self.games.items():
+            game.shown = game_id in shown
+
+    async def _look_up(self, game: WatchedGame) -> None:
+        """Reads a game that the scoreboard does not show any more."""
+        state = await ask(self._feed.game, game.state.game_id)
+        game.box_backoff.succeeded()
+        await self._saw(state, game.day)
+
+    async def _saw(self, state: GameState, day: str) -> bool:
+        """Notes a game's state; whether it is new or has another status."""
+        now = self._now()
+        game = self.games.get(state.game_id)
+        before = game.state if game else None
+        if game is None:
+            game = self.games[state.game_id] = self._begun(state, day)
+        else:
+            behind = game.behind_since
+            if not game.saw(state, now):
+                if behind is None:
+                    old = f"{state.away} @ {state.home} is shown as it was: {state.text}"
+                    await self._emit(Fault(_SCOREBOARD, old, kind=FaultKind.STALE))
+                return False
+        changed = before is None or before.status is not state.status
+        if changed:
+            if state.status is GameStatus.LIVE:  # tipped off, or called final too early
+                game.goes_on(now)
+            await self._emit(GameChanged(state))
+        elif before is not None and _score(before) != _score(state):  # of a final game: corrected after the buzzer
+            game.read_to_end = False
+        # Before its first read something may still be recalled, unless there is none.
+        if state.game_id not in self._reads and (not game.recall or game.backoff.failures):
+            for watched in game.horizons.values():
+                if not watched.made and not watched.over and watched.told_over(state):
+                    await self._foreteller.close(game, watched)
+        return changed
+
+    def _begun(self, state: GameState, day: str) -> WatchedGame:
+        """A game that is seen for the first time. Before its tip-off nobody can have forecast it."""
+        recall = 0 if state.status is GameStatus.SCHEDULED else RECALLS
+        horizons = watched_horizons(self.wanted)
+        return WatchedGame(state, self._now(), day=day, horizons=horizons, to_report=self._report, recall=recall)
+
+    async def _follow(self, game: WatchedGame) -> None:
+        """Reads a game's plays and does what they call for."""
+        status, failures = game.state.status, game.backoff.failures
+        plays = await ask(self._feed.plays, game.state.game_id)
+        game.read(plays, self._now())
+        await self._foreteller.follow(game, plays)
+        if game.played_out:
+            game.backoff.succeeded(rest=_REST)
+        final = status is game.state.status is GameStatus.FINAL  # and not taken back meanwhile
+        if final and (unsettled := game.unsettled(plays)):
+            game.backoff.failures = failures  # a read that is of no use: enough of them, and it is given up
+            raise StaleFeed(unsettled)
+        game.read_to_end = final
+        self._reporter.note(game, plays)
+        await self._reporter.report(game)
+        if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
+            game.backoff.skip = 0
+
+    async def _scoreboard_failed(self, error: FeedError) -> None:
+        self.scoreboard_trouble = str(error)
+        await self._emit(feed_fault(_SCOREBOARD, error, self._backoff.failed()))
+
+    async def _look_up_failed(self, game: WatchedGame, error: FeedError) -> None:
+        await self._emit(feed_fault(game.state.game_id, error, game.box_backoff.failed()))
+
+    async def _plays_failed(self, game: WatchedGame, error: FeedError) -> None:
+        game.trouble = f"feed: {error}"
+        failures = game.backoff.failed()
+        if game.state.status is GameStatus.FINAL and failures >= _GIVEN_UP_AFTER:
+            game.read_to_end = True
+            self._reporter.give_up(game)
+            for watched in game.horizons.values():
+                await self._foreteller.close(game, watched)
+        await self._emit(feed_fault(game.state.game_id, error, failures))
+
+    async def _report_failed(self, game: WatchedGame, error: FeedError) -> None:
+        await self._emit(feed_fault(game.state.game_id, error, game.report_backoff.failed()))
+
+    async def _emit(self, event: Event) -> None:
+        if isinstance(event, Fault):  # at level info: who watches is told by the event
+            log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
+        if isinstance(event, Prediction):
+            await self._call(self._on_prediction, event)
+        await self._call(self._on_event, event)
+
+    async def _call(self, callbacks: Iterable[Callback[EventT]], event: EventT) -> None:
+        for callback in callbacks:
+            try:
+                result = callback(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
+
+
+def _score(state: GameState) -> tuple[int, int]:
+    return state.home_score, state.away_score

@@ -1,0 +1,203 @@
+"""How the asynchronous client calls: as `calling`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_client import config
+from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
+from dejavu_client.transport.channel_pool import Place, Pool
+from dejavu_client.transport.health import CHECK
+from dejavu_client.transport.statistics import CallRecorder, CallStatistics
+from dejavu_client.transport.subscription import Subscription
+from dejavu_client.transport.worker_identity import origin
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+class Line:
+    """One connection and its stubs."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.prediction = PredictionServiceStub(channel)
+        self.models = ModelServiceStub(channel)
+        self.record = RecordServiceStub(channel)
+        self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = (
+            channel.unary_unary(
+                CHECK,
+                request_serializer=HealthCheckRequest.SerializeToString,
+                response_deserializer=HealthCheckResponse.FromString,
+            )
+        )
+
+
+class AsyncCaller:
+    """Makes calls over a pool of connections; the options are those of AsyncDejavuClient."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout: float,
+        channels: int,
+        credentials: grpc.ChannelCredentials | None,
+        metadata: config.Metadata,
+        silence: float,
+        slow: float,
+        very_slow: float,
+        channel_factory: Callable[[], grpc.aio.Channel] | None,
+    ) -> None:
+        self._target = target
+        self._timeout = config.seconds("timeout", timeout)
+        self._credentials = credentials
+        self._metadata = tuple(metadata)
+        self._silence = config.seconds("silence", silence)
+        self._pool = Pool(lambda: Line((channel_factory or self._dial)()), channels)
+        self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
+        self._closed = asyncio.Event()
+
+    async def close(self) -> None:
+        """Ends every call and stream and gives the connections back. Closing again does nothing."""
+        self._closed.set()
+        for line in self._pool.close():
+            await line.channel.close()
+
+    def stats(self) -> CallStatistics:
+        """Figures of the calls so far."""
+        return self._calls.snapshot()
+
+    async def unary(
+        self,
+        method: str,
+        rpc: Callable[[Line], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        request: RequestT,
+        timeout: float | None,  # noqa: ASYNC109 - a deadline that the server learns of, not a local time-out
+    ) -> ResponseT:
+        """The answer of one call.
+
+        Args:
+            method: the RPC's name, for the figures.
+            rpc: picks it of a line's stubs.
+            request: what to send.
+            timeout: its deadline, in seconds; None for the client's.
+
+        Raises:
+            DejavuClientError: in the place of an answer.
+        """
+        seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
+        place = self._pool.take()
+        try:
+            with self._open(), self._calls.call(method, seconds):
+                call = rpc(place.line)(request, timeout=seconds, metadata=self._metadata)
+                response = await call
+            whence = origin(await call.initial_metadata(), await call.trailing_metadata())
+            self._calls.answered(whence.worker)
+            self._pool.answered(place, whence)
+        finally:
+            await self._give_back(place)
+        return response
+
+    async def pages(
+        self,
+        request: ListPredictionsRequest,
+        timeout: float | None,  # noqa: ASYNC109 - as in unary
+    ) -> AsyncGenerator[RecordedPrediction, None]:
+        """The recorded forecasts of all pages, from the one asked for on; `request` moves along with them."""
+        while True:
+            page = await self.unary("ListPredictions", lambda line: line.record.ListPredictions, request, timeout)
+            for prediction in page.predictions:
+                yield prediction
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def stream(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
+        """The events of a subscription, over as many connections as it takes.
+
+        Raises:
+            ClientClosedError: if the client is closed already; closed later, the events end.
+        """
+        if self._closed.is_set():
+            raise ClientClosedError("the client is closed")
+        return self._events(subscription)
+
+    def _dial(self) -> grpc.aio.Channel:
+        options = config.channel_options()
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target, options)
+        return grpc.aio.secure_channel(self._target, self._credentials, options)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Tells a call that ended because this client was closed meanwhile from one whose task was cancelled."""
+        try:
+            yield
+        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
+            task = asyncio.current_task()
+            if not self._closed.is_set() or (task is not None and task.cancelling()):
+                raise
+            raise ClientClosedError("the client was closed during the call") from error
+
+    async def _give_back(self, place: Place[Line]) -> None:
+        for line in self._pool.give_back(place):
+            await line.channel.close()
+
+    async def _events(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
+        while True:
+            try:
+                async with aclosing(self._connection(subscription)) as events:
+                    async for event in events:
+                        yield event
+            except ClientClosedError:
+                return
+            except DejavuClientError as error:
+                delay = subscription.lost(error)
+                try:
+                    await asyncio.wait_for(self._closed.wait(), delay)
+                except TimeoutError:
+                    continue
+
+    async def _connection(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
+        """The events of one connection; ends with an exception, unless the reader leaves first."""
+        place = self._pool.take()
+        try:
+            async with aclosing(self._responses(place.line, subscription)) as responses:
+                async for response in responses:
+                    yield response
+        finally:
+            await self._give_back(place)
+
+    async def _responses(
+        self, line: Line, subscription: Subscription
+    ) -> AsyncGenerator[StreamPredictionsResponse, None]:
+        with self._open():
+            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+        counting = self._calls.call("StreamPredictions")
+        try:
+            while True:
+                with self._open(), counting:
+                    async with asyncio.timeout(self._silence):
+                        response = await call.read()
+                counting = self._calls.errors()
+                if not isinstance(response, StreamPredictionsResponse):
+                    raise UnavailableError("the server ended the stream")
+                if subscription.accept(response):
+                    yield response
+        except TimeoutError as error:
+            raise UnavailableError(f"nothing came for {self._silence:g} s") from error
+        finally:
+            call.cancel()

@@ -1,0 +1,188 @@
+"""How the synchronous client calls: its connections, deadlines, retries of streams, and what errors become."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_client import config
+from dejavu_client.errors import CallCancelledError, ClientClosedError, DejavuClientError, UnavailableError
+from dejavu_client.transport.channel_pool import Place, Pool
+from dejavu_client.transport.health import CHECK
+from dejavu_client.transport.statistics import CallRecorder, CallStatistics
+from dejavu_client.transport.subscription import Subscription
+from dejavu_client.transport.watchdog import Watchdog
+from dejavu_client.transport.worker_identity import origin
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+class Line:
+    """One connection and its stubs."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self.prediction = PredictionServiceStub(channel)
+        self.models = ModelServiceStub(channel)
+        self.record = RecordServiceStub(channel)
+        self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
+            CHECK,
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+
+
+class Caller:
+    """Makes calls over a pool of connections; the options are those of DejavuClient. Safe among threads."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout: float,
+        channels: int,
+        credentials: grpc.ChannelCredentials | None,
+        metadata: config.Metadata,
+        silence: float,
+        slow: float,
+        very_slow: float,
+        channel_factory: Callable[[], grpc.Channel] | None,
+    ) -> None:
+        self._target = target
+        self._timeout = config.seconds("timeout", timeout)
+        self._credentials = credentials
+        self._metadata = tuple(metadata)
+        self._silence = config.seconds("silence", silence)
+        self._pool = Pool(lambda: Line((channel_factory or self._dial)()), channels)
+        self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Ends every call and stream and gives the connections back. Closing again does nothing."""
+        self._closed.set()
+        for line in self._pool.close():
+            line.channel.close()
+
+    def stats(self) -> CallStatistics:
+        """Figures of the calls so far."""
+        return self._calls.snapshot()
+
+    def unary(
+        self,
+        method: str,
+        rpc: Callable[[Line], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        request: RequestT,
+        timeout: float | None,
+    ) -> ResponseT:
+        """The answer of one call.
+
+        Args:
+            method: the RPC's name, for the figures.
+            rpc: picks it of a line's stubs.
+            request: what to send.
+            timeout: its deadline, in seconds; None for the client's.
+
+        Raises:
+            DejavuClientError: in the place of an answer.
+        """
+        seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
+        place = self._pool.take()
+        try:
+            with self._open(), self._calls.call(method, seconds):
+                response, call = rpc(place.line).with_call(request, timeout=seconds, metadata=self._metadata)
+            whence = origin(call.initial_metadata(), call.trailing_metadata())
+            self._calls.answered(whence.worker)
+            self._pool.answered(place, whence)
+        finally:
+            self._give_back(place)
+        return response
+
+    def pages(self, request: ListPredictionsRequest, timeout: float | None) -> Iterator[RecordedPrediction]:
+        """The recorded forecasts of all pages, from the one asked for on; `request` moves along with them."""
+        while True:
+            page = self.unary("ListPredictions", lambda line: line.record.ListPredictions, request, timeout)
+            yield from page.predictions
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def stream(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+        """The events of a subscription, over as many connections as it takes.
+
+        Raises:
+            ClientClosedError: if the client is closed already; closed later, the events end.
+        """
+        if self._closed.is_set():
+            raise ClientClosedError("the client is closed")
+        return self._events(subscription)
+
+    def _dial(self) -> grpc.Channel:
+        options = config.channel_options()
+        if self._credentials is None:
+            return grpc.insecure_channel(self._target, options)
+        return grpc.secure_channel(self._target, self._credentials, options)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Tells a call that ended because this client was closed meanwhile from all others."""
+        try:
+            yield
+        except (CallCancelledError, ValueError) as error:  # ValueError: gRPC's for a call on a closed channel
+            if not self._closed.is_set():
+                raise
+            raise ClientClosedError("the client was closed during the call") from error
+
+    def _give_back(self, place: Place[Line]) -> None:
+        for line in self._pool.give_back(place):
+            line.channel.close()
+
+    def _events(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+        while True:
+            try:
+                yield from self._connection(subscription)
+            except ClientClosedError:
+                return
+            except DejavuClientError as error:
+                self._closed.wait(subscription.lost(error))
+
+    def _connection(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+        """The events of one connection; ends with an exception, unless the reader leaves first."""
+        place = self._pool.take()
+        try:
+            yield from self._responses(place.line, subscription)
+        finally:
+            self._give_back(place)
+
+    def _responses(self, line: Line, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+        with self._open():
+            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+        watchdog = Watchdog(self._silence, call.cancel)
+        counting = self._calls.call("StreamPredictions")
+        try:
+            while True:
+                with self._open(), counting, watchdog.waiting():
+                    response = next(call, None)
+                counting = self._calls.errors()
+                if response is None:
+                    raise UnavailableError("the server ended the stream")
+                if subscription.accept(response):
+                    yield response
+        except CallCancelledError as error:
+            if watchdog.fired:
+                raise UnavailableError(f"nothing came for {self._silence:g} s") from error
+            raise
+        finally:
+            watchdog.stop()
+            call.cancel()

@@ -43,8 +43,8 @@ from dejavu_models.arrays import Integers, Singles
 from dejavu_models.point import features
 from dejavu_models.point.index import CONSTRUCTION_BREADTH, LINKS, build_graph, search_breadth
 from dejavu_models.types import MAX_SLOTS
-from dejavu_trainer.condense import cluster, group_means
-from dejavu_trainer.games import load_games
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.training.kmeans import cluster, group_means
 
 SPAN = 18
 """Minutes of a window."""

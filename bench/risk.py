@@ -26,8 +26,8 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_models import risk
 from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
 from dejavu_models.types import ScorePattern
-from dejavu_trainer.games import parse_seasons
-from dejavu_trainer.plays import plays_file, read_plays
+from dejavu_trainer.data.games import parse_seasons
+from dejavu_trainer.data.plays import plays_file, read_plays
 
 WHAT_COMES = ((12, 24), (18, 24), (24, 48), (36, 48), (42, 48))
 """Minutes from which, and to which, what comes is looked at."""

@@ -33,7 +33,7 @@ from dejavu_models import types
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
-from dejavu_trainer.games import Games, load_games
+from dejavu_trainer.data.games import Games, load_games
 
 SEASON = 2023
 HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}

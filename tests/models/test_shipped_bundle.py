@@ -13,7 +13,7 @@ from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, UNKNOWN
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution, least_cell
-from dejavu_trainer.games import load_games
+from dejavu_trainer.data.games import load_games
 
 pytestmark = pytest.mark.real_data
 

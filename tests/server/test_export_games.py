@@ -24,8 +24,8 @@ from dejavu_server.cli.export_games import CannotExport, export_games
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries.completed_games import LeftOut, _least_scores
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_trainer import plays
-from dejavu_trainer.games import load_games
+from dejavu_trainer.data import plays
+from dejavu_trainer.data.games import load_games
 
 EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
 """Half past ten in the evening of the 14th, in New York."""

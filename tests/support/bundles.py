@@ -29,8 +29,8 @@ from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 
 if TYPE_CHECKING:
-    from dejavu_trainer.games import Games
-    from dejavu_trainer.recipe import Recipe
+    from dejavu_trainer.data.games import Games
+    from dejavu_trainer.training.recipe import Recipe
 
 
 def copy_of_default(folder: Path) -> str:
@@ -93,9 +93,9 @@ def small_bundle(folder: Path) -> str:
 def quick_recipe() -> Recipe:
     """A recipe that takes seconds on a few hundred games."""
     # Late: servers under test need no trainer, which loads torch.
-    from dejavu_trainer.fit_dejavu import DejavuGrid
-    from dejavu_trainer.fit_lstm import LstmRecipe
-    from dejavu_trainer.recipe import Recipe
+    from dejavu_trainer.training.dejavu import DejavuGrid
+    from dejavu_trainer.training.lstm import LstmRecipe
+    from dejavu_trainer.training.recipe import Recipe
 
     return Recipe(
         prototypes=50,
@@ -109,9 +109,9 @@ def quick_recipe() -> Recipe:
 @cache
 def simulated_games() -> Games:
     """200 games of each of the seasons 2031 to 2034, out of chance."""
-    from dejavu_trainer.games import load_games
-    from dejavu_trainer.plays import write_plays
-    from dejavu_trainer.simulate import simulate_season
+    from dejavu_trainer.data.games import load_games
+    from dejavu_trainer.data.plays import write_plays
+    from dejavu_trainer.data.simulate import simulate_season
 
     seasons = range(2031, 2035)
     with tempfile.TemporaryDirectory() as name:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from tests.support.stats_stand_in import PlayedOnce, StatsStandIn
 
 from dejavu_feed.nba.stats_service import NbaStats
-from dejavu_trainer.fetch import Fetched, Phase, fetch
-from dejavu_trainer.fetch_pace import Asker, Pace
+from dejavu_trainer.data.fetch import Fetched, Phase, fetch
+from dejavu_trainer.data.rate_limit import Asker, Pace
 
 AT_ONCE = Pace(spacing=0.0, first_wait=0.0, tries=3)
 

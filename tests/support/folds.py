@@ -11,9 +11,9 @@ from tests.support.walks import random_walks
 from dejavu_models.point.ensemble import PointModels
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import KNOWN, UNKNOWN
-from dejavu_trainer.baselines import Rated
-from dejavu_trainer.evaluate import FoldScores, score_fold
-from dejavu_trainer.fit_linear import fit_linear
+from dejavu_trainer.evaluation.baselines import Rated
+from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
+from dejavu_trainer.training.linear import fit_linear
 
 MIN_CELL = 100
 

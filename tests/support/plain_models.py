@@ -14,7 +14,7 @@ from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN
 from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES, Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_trainer.baselines import Rated, linear_forecasts
+from dejavu_trainer.evaluation.baselines import Rated, linear_forecasts
 
 
 def silent_lstm() -> Lstm:

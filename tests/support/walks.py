@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_feed.names import TEAMS
-from dejavu_trainer.games import Games
+from dejavu_trainer.data.games import Games
 
 
 def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dejavu_trainer.evaluate_bundle import evaluate
-from dejavu_trainer.figures import figures
-from dejavu_trainer.result import result_of
-from dejavu_trainer.verdict import judge
+from dejavu_trainer.evaluation.bundle import evaluate
+from dejavu_trainer.evaluation.metrics import figures
+from dejavu_trainer.evaluation.result import result_of
+from dejavu_trainer.evaluation.verdict import judge
 
 RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, figures, result_of, judge)
 

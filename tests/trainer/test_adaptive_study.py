@@ -8,9 +8,10 @@ from tests.support.folds import walk_fold
 
 from dejavu_models.online_state import KNOWN_GAMES
 from dejavu_models.uncertainty.adaptive import score_of
-from dejavu_trainer.adaptive_study import COLUMNS, Ruler, live_through, tables
-from dejavu_trainer.evaluate import ALPHAS, STAGES, FoldScores
-from dejavu_trainer.plays import DataError
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.evaluation.adaptive_study import COLUMNS, Ruler, live_through
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, STAGES, FoldScores
+from dejavu_trainer.reports.adaptive import tables
 
 
 @pytest.fixture(scope="module")

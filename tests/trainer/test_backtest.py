@@ -14,11 +14,11 @@ import pytest
 from tests.support.bundles import quick_recipe, simulated_games
 from tests.support.folds import walk_fold
 
-from dejavu_trainer.backtest import Fold, backtest, seasons_there
-from dejavu_trainer.evaluate import FoldScores, Forecasts
-from dejavu_trainer.fold_files import read_fold, remove_rests, to_bytes, write_whole
-from dejavu_trainer.games import Games
-from dejavu_trainer.plays import DataError
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.evaluation.backtest import Fold, backtest, seasons_there
+from dejavu_trainer.evaluation.fold_files import read_fold, remove_rests, to_bytes, write_whole
+from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
 
 RECIPE = quick_recipe()
 SEASONS = (2033, 2034)
@@ -27,7 +27,7 @@ WALK = """
 import sys
 from pathlib import Path
 from tests.support.bundles import quick_recipe, simulated_games
-from dejavu_trainer.backtest import backtest
+from dejavu_trainer.evaluation.backtest import backtest
 
 if __name__ == "__main__":
     backtest(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.condense import ROUNDS, cluster, group_means
+from dejavu_trainer.training.kmeans import ROUNDS, cluster, group_means
 
 
 class Steps:

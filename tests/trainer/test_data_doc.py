@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
-import dejavu_trainer.fetch_command  # noqa: F401 - adds its command
-from dejavu_trainer.commands import app
-from dejavu_trainer.plays import DATED
+import dejavu_trainer.cli.fetch
+import dejavu_trainer.cli.fit  # noqa: F401 - these add their commands
+from dejavu_trainer.cli.app import app
+from dejavu_trainer.data.plays import DATED
 
 TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", TEXT))

@@ -9,9 +9,9 @@ from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.baselines import linear_forecasts, logistic_probabilities, persistence
-from dejavu_trainer.evaluate import ALPHAS, FORECASTERS, STAGES, FoldScores
-from dejavu_trainer.fit_linear import fit_linear
+from dejavu_trainer.evaluation.baselines import linear_forecasts, logistic_probabilities, persistence
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, STAGES, FoldScores
+from dejavu_trainer.training.linear import fit_linear
 
 
 @pytest.fixture(scope="module")

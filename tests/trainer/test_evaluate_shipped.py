@@ -8,8 +8,8 @@ import pytest
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_trainer.evaluate_bundle import evaluate, seasons_needed
-from dejavu_trainer.games import load_games
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
 
 
 @pytest.mark.real_data

@@ -7,12 +7,12 @@ import pytest
 from tests.support.bundles import quick_recipe, small_bundle
 
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_trainer import recipe as recipes
-from dejavu_trainer.cli import main
-from dejavu_trainer.evaluate_bundle import evaluate, seasons_needed
-from dejavu_trainer.games import load_games
-from dejavu_trainer.plays import DataError, write_plays
-from dejavu_trainer.simulate import simulate_season
+from dejavu_trainer.cli.main import main
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.simulate import simulate_season
+from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
+from dejavu_trainer.training import recipe as recipes
 
 
 @pytest.fixture(scope="module")

@@ -29,13 +29,13 @@ from tests.support.stats_stand_in import (
 
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import recorded_evening
-from dejavu_trainer import fetch_cache
-from dejavu_trainer.fetch import Phase, parse_nba_seasons
-from dejavu_trainer.fetch_pace import FetchStopped
-from dejavu_trainer.games import load_games
-from dejavu_trainer.importing import read_and_check
-from dejavu_trainer.plays import DataError, write_plays
-from dejavu_trainer.simulate import simulate_season
+from dejavu_trainer.data import fetch_cache
+from dejavu_trainer.data.fetch import Phase, parse_nba_seasons
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.import_plays import read_and_check
+from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.rate_limit import FetchStopped
+from dejavu_trainer.data.simulate import simulate_season
 
 GAMES = season_of_games()
 SECOND = GAMES[1].game_id

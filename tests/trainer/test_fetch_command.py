@@ -13,9 +13,9 @@ from rich.console import Console
 from tests.support.fetching import AT_ONCE, rows_of, truth
 from tests.support.stats_stand_in import StatsStandIn, season_of_games, status
 
-from dejavu_trainer import fetch_command
-from dejavu_trainer.cli import main
-from dejavu_trainer.fetch_command import Shown
+from dejavu_trainer.cli import fetch
+from dejavu_trainer.cli.fetch import Shown
+from dejavu_trainer.cli.main import main
 
 GAMES = season_of_games(3)
 
@@ -23,7 +23,7 @@ GAMES = season_of_games(3)
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the waits, which no option takes away."""
-    monkeypatch.setattr(fetch_command, "Pace", lambda: AT_ONCE)
+    monkeypatch.setattr(fetch, "Pace", lambda: AT_ONCE)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_on_a_terminal_there_is_a_bar_with_the_time_left() -> None:
 
 def test_without_a_terminal_there_are_lines_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("dejavu_trainer.fetch_command.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("dejavu_trainer.cli.fetch.time.monotonic", lambda: now[0])
     lines = io.StringIO()
     with Shown(Console(file=lines, width=160)) as shown:
         shown.begin("2024-25", 1_300, 100)

@@ -70,8 +70,8 @@ import sys
 from pathlib import Path
 from tests.support.fetching import AT_ONCE, Notes
 from dejavu_feed.nba.stats_service import NbaStats
-from dejavu_trainer.fetch import Phase, fetch
-from dejavu_trainer.fetch_pace import Asker
+from dejavu_trainer.data.fetch import Phase, fetch
+from dejavu_trainer.data.rate_limit import Asker
 notes = Notes()
 list(fetch(NbaStats(sys.argv[1]), [2025], tuple(Phase), Path(sys.argv[2]), notes, Asker(AT_ONCE, notes.waiting)))
 """

@@ -14,7 +14,7 @@ from tests.support.stats_stand_in import StatsStandIn, season_of_games, status, 
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.nba.stats_service import StatsUnavailable
-from dejavu_trainer.fetch_pace import Asker, FetchStopped, GaveUp, Pace
+from dejavu_trainer.data.rate_limit import Asker, FetchStopped, GaveUp, Pace
 
 
 class Time:

@@ -15,8 +15,8 @@ from tests.support.stats_stand_in import PlayedOnce, StatsStandIn
 
 from dejavu_feed.names import team_code
 from dejavu_feed.pattern import Score
-from dejavu_trainer.fetch import Phase
-from dejavu_trainer.games import game_date, load_games
+from dejavu_trainer.data.fetch import Phase
+from dejavu_trainer.data.games import game_date, load_games
 
 
 def games_whose_score_falls(table: pa.Table) -> Any:

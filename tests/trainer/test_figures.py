@@ -12,8 +12,8 @@ from tests.support.folds import walk_fold
 from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.evaluate import FORECASTERS, FoldScores, Forecasts
-from dejavu_trainer.figures import (
+from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores, Forecasts
+from dejavu_trainer.evaluation.metrics import (
     LEADS,
     LEVELS,
     METRICS,

@@ -7,8 +7,8 @@ from tests.support.walks import random_walks
 from dejavu_models.point.dejavu import DejavuSettings, Kernel
 from dejavu_models.point.features import course_vectors
 from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
-from dejavu_trainer.fit_dejavu import DejavuGrid, PastGames, build, build_all, choose_settings, say_all
-from dejavu_trainer.split import SplitError
+from dejavu_trainer.data.split import SplitError
+from dejavu_trainer.training.dejavu import DejavuGrid, PastGames, build, build_all, choose_settings, say_all
 
 SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)
 GRID = DejavuGrid(recencies=(3.0, 12.0), neighbours=(25, 100, 200), minutes=(18,))

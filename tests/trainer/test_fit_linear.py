@@ -8,8 +8,8 @@ from tests.support.walks import random_walks
 
 from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE
 from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
-from dejavu_trainer.fit_linear import fit_linear, leads_by_minute, linear_residuals
-from dejavu_trainer.games import Games
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.training.linear import fit_linear, leads_by_minute, linear_residuals
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN, Horizon
-from dejavu_trainer import fit_lstm as fitting
-from dejavu_trainer.fit_lstm import Examples, FitError, LstmFit, LstmRecipe, fit_lstm
+from dejavu_trainer.training import lstm as fitting
+from dejavu_trainer.training.lstm import Examples, FitError, LstmFit, LstmRecipe, fit_lstm
 
 QUICK = LstmRecipe(hidden=8, epochs=20, batch=32, learning_rate=2e-2, memory=20.0)
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)

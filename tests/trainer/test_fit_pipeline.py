@@ -14,10 +14,10 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
-from dejavu_trainer.games import DataError, Games, load_games
+from dejavu_trainer.data.games import DataError, Games, load_games
+from dejavu_trainer.evaluation.gate import divide
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.prove import divide
-from dejavu_trainer.recipe import Recipe
+from dejavu_trainer.training.recipe import Recipe
 
 RECIPE = quick_recipe()
 
@@ -203,7 +203,7 @@ def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path
     from dejavu_models import metrics
     from dejavu_models.types import KNOWN
     from dejavu_models.uncertainty.calibration import Situation
-    from dejavu_trainer.fit_ratings import carry
+    from dejavu_trainer.training.ratings import carry
 
     games = load_games(data_dir, range(2015, 2019))
     report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=replace(RECIPE, min_cell=1000))

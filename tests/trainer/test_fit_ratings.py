@@ -8,8 +8,15 @@ from tests.support.walks import random_walks
 
 from dejavu_feed.names import TEAMS
 from dejavu_models.ratings import RatingFilter, RatingSettings, frozen_margins
-from dejavu_trainer.fit_ratings import carry, choose_start, fit_ratings, mean_surprise, rating_errors, standing_margins
-from dejavu_trainer.games import Games
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.training.ratings import (
+    carry,
+    choose_start,
+    fit_ratings,
+    mean_surprise,
+    rating_errors,
+    standing_margins,
+)
 
 
 def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:

@@ -9,12 +9,12 @@ import pytest
 
 from dejavu_models.ratings import frozen_margins
 from dejavu_models.types import HORIZONS
-from dejavu_trainer.baselines import Rated
-from dejavu_trainer.evaluate import STAGES, FoldScores, score_fold
-from dejavu_trainer.fit_ratings import carry
-from dejavu_trainer.games import Games, load_games
+from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.evaluation.baselines import Rated
+from dejavu_trainer.evaluation.fold_scores import STAGES, FoldScores, score_fold
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.recipe import Recipe
+from dejavu_trainer.training.ratings import carry
+from dejavu_trainer.training.recipe import Recipe
 
 pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(1800)]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
-from dejavu_trainer.fit_weights import FIXED_DEJAVU_WEIGHT, Trial, choose_weights, fit_shares, fit_shrinkage
+from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT, Trial, choose_weights, fit_shares, fit_shrinkage
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 LAST = Horizon.HALFTIME.last_slot

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.games import DataError, Games, game_date, load_games, parse_seasons
-from dejavu_trainer.plays import write_plays
+from dejavu_trainer.data.games import DataError, Games, game_date, load_games, parse_seasons
+from dejavu_trainer.data.plays import write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
 

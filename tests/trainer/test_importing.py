@@ -8,10 +8,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from dejavu_trainer.games import DataError, load_games
-from dejavu_trainer.importing import read_and_check
-from dejavu_trainer.plays import write_plays
-from dejavu_trainer.simulate import simulate_season
+from dejavu_trainer.data.games import DataError, load_games
+from dejavu_trainer.data.import_plays import read_and_check
+from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.simulate import simulate_season
 
 HEADER = "game_id,type,home,away,elapsed_s,home_score,away_score"
 GOOD = "202301010BOS,RS,BOS,BRK,60,2,0"

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from dejavu_trainer.parallel import cores, side_by_side
+from dejavu_trainer.execution.threads import cores, side_by_side
 
 
 @pytest.mark.parametrize("workers", [1, 3])

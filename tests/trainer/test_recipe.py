@@ -11,12 +11,12 @@ from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN
 from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.calibrate import calibrate
-from dejavu_trainer.fit_dejavu import MINUTES
-from dejavu_trainer.fit_ratings import RatedGames, carry
-from dejavu_trainer.games import Games
-from dejavu_trainer.plays import DataError
-from dejavu_trainer.recipe import Made, Recipe, make_models
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.training.calibrate import calibrate
+from dejavu_trainer.training.dejavu import MINUTES
+from dejavu_trainer.training.ratings import RatedGames, carry
+from dejavu_trainer.training.recipe import Made, Recipe, make_models
 
 RECIPE = quick_recipe()
 

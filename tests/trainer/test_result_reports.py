@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 from tests.support.folds import walk_fold
 
-from dejavu_trainer import report
-from dejavu_trainer.evaluate import FORECASTERS, FoldScores
-from dejavu_trainer.fan_charts import chosen_games
-from dejavu_trainer.figures import pool
-from dejavu_trainer.html_report import page
-from dejavu_trainer.plots import Plot, plots
-from dejavu_trainer.result import EXPECTATIONS, RESULT_STEPS, Method, Result, result_of, to_json
-from dejavu_trainer.tables import NAMES, tables
+from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.metrics import pool
+from dejavu_trainer.evaluation.result import EXPECTATIONS, RESULT_STEPS, Method, Result, result_of, to_json
+from dejavu_trainer.reports import text as text_report
+from dejavu_trainer.reports.game_charts import chosen_games
+from dejavu_trainer.reports.html import page
+from dejavu_trainer.reports.plots import Plot, plots
+from dejavu_trainer.reports.tables import NAMES, tables
 
 METHOD = Method(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
 
@@ -101,7 +101,7 @@ def test_every_forecaster_has_a_name() -> None:
 
 def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: Result) -> None:
     out = io.StringIO()
-    report.print_result(Console(file=out, width=160), "Model 0123", result, "The model was TRAINED on this season")
+    text_report.print_result(Console(file=out, width=160), "Model 0123", result, "The model was TRAINED on this season")
     text = out.getvalue()
     assert "!! The model was TRAINED on this season" in text
     assert result.verdict.reason in text.replace("\n", " ")
@@ -111,7 +111,7 @@ def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: Result)
 
 
 def test_markdown_tables_are_whole(result: Result) -> None:
-    text = report.markdown("Walk-forward", result)
+    text = text_report.markdown("Walk-forward", result)
     assert text.startswith("# Walk-forward\n")
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}

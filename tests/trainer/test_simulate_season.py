@@ -5,9 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from dejavu_trainer.games import Games, load_games
-from dejavu_trainer.plays import write_plays
-from dejavu_trainer.simulate import GAMES_A_SEASON, simulate_season
+from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
 
 
 @pytest.fixture(scope="module")

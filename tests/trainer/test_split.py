@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.walks import random_walks
 
-from dejavu_trainer.split import SplitError, hold_out_last, split_seasons
+from dejavu_trainer.data.split import SplitError, hold_out_last, split_seasons
 
 
 def test_parts_hold_the_games_of_their_seasons() -> None:

@@ -16,8 +16,8 @@ from tests.support.bundles import quick_recipe
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
-from dejavu_trainer.cli import main
-from dejavu_trainer.games import load_games
+from dejavu_trainer.cli.main import main
+from dejavu_trainer.data.games import load_games
 
 QUICK = quick_recipe()
 
@@ -36,7 +36,7 @@ def run(*arguments: object) -> int:
 def quickly() -> Iterator[None]:
     """Has `fit` take the quick recipe for the standard one, which takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dejavu_trainer.recipe.Recipe", lambda prototypes: replace(QUICK, prototypes=prototypes))
+        patch.setattr("dejavu_trainer.training.recipe.Recipe", lambda prototypes: replace(QUICK, prototypes=prototypes))
         yield
 
 
@@ -201,5 +201,5 @@ def test_a_missing_extra_is_told_by_name() -> None:
 
 
 def test_commands_that_do_not_train_do_not_load_torch() -> None:
-    program = "import sys, dejavu_trainer.commands; sys.exit('torch' in sys.modules)"
+    program = "import sys, dejavu_trainer.cli.fit; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

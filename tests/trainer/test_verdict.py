@@ -9,8 +9,8 @@ from tests.support.folds import walk_fold
 from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.evaluate import STAGES, FoldScores
-from dejavu_trainer.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
+from dejavu_trainer.evaluation.fold_scores import STAGES, FoldScores
+from dejavu_trainer.evaluation.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
 
 
 @pytest.fixture(scope="module")

@@ -36,14 +36,14 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
 from dejavu_models.types import DEFAULT_ALPHA, HORIZONS, UNKNOWN, Horizon
 from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
-from dejavu_trainer.calibrate import calibrate as calibrate_models
-from dejavu_trainer.calibrate import measure
-from dejavu_trainer.fit_ratings import RatingErrors, carry, choose_start, rating_errors, standing_margins
-from dejavu_trainer.games import Games
-from dejavu_trainer.progress import Progress, Silent
-from dejavu_trainer.prove import try_once, verdict_of
-from dejavu_trainer.recipe import Made, Recipe, make_models
-from dejavu_trainer.split import split_seasons
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.split import split_seasons
+from dejavu_trainer.evaluation.gate import try_once, verdict_of
+from dejavu_trainer.execution.progress import Progress, Silent
+from dejavu_trainer.training.calibrate import calibrate as calibrate_models
+from dejavu_trainer.training.calibrate import measure
+from dejavu_trainer.training.ratings import RatingErrors, carry, choose_start, rating_errors, standing_margins
+from dejavu_trainer.training.recipe import Made, Recipe, make_models
 
 _GOLDEN = (
     (Horizon.HALFTIME, 6, True),

@@ -1,0 +1,8 @@
+"""`python -m dejavu_trainer`: the same as the command `dejavu-trainer`."""
+
+from __future__ import annotations
+
+from dejavu_trainer.cli.main import main
+
+if __name__ == "__main__":
+    main()

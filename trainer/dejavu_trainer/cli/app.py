@@ -1,0 +1,81 @@
+"""What the commands of dejavu-trainer share: the application, options, errors for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dejavu_models.errors import DejavuError
+from dejavu_trainer.data.games import DataError, parse_seasons
+
+app = typer.Typer(
+    name="dejavu-trainer",
+    epilog="Exit codes: 0 done · 1 refused or failed, with the reason on stderr · 2 wrong usage · 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+Data = Annotated[
+    Path, typer.Option("--data", help="Folder with plays_{season}.parquet, there or in its subfolder nba/.")
+]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
+
+
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+
+
+Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="The year in which the season ends.")]
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a season that is already there.")]
+
+
+@contextmanager
+def refusing(*more: type[Exception]) -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and exit code 1."""
+    refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
+    try:
+        yield
+    except refusals as error:
+        typer.echo(f"dejavu-trainer: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dejavu-trainer {version('dejavu-forecast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Games in, bundles out: fetch, import or simulate seasons, train, calibrate and evaluate."""
+
+
+def seasons_of(option: str, text: str) -> tuple[int, ...]:
+    """The seasons that an option names; wrong usage if it names none."""
+    try:
+        return parse_seasons(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Prints a document to stdout, as the only thing there."""
+    json.dump(document, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")

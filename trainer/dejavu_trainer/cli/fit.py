@@ -1,0 +1,134 @@
+"""The commands of dejavu-trainer that read games and fit models: thin, each a few calls into the modules that do it.
+
+Those that hold models against games are in evaluation_commands.py.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dejavu_trainer.cli.app import Data, Json, Overwrite, Season, Seed, app, print_json, refusing, seasons_of
+from dejavu_trainer.cli.progress_bars import Bars
+from dejavu_trainer.data.games import DataError, count_games, load_games
+from dejavu_trainer.data.import_plays import read_and_check
+from dejavu_trainer.data.plays import season_path, write_plays
+from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
+from dejavu_trainer.reports import fit as fit_report
+
+SHOWN_PROBLEMS = 20
+"""How many problems of an import people are shown; --json has them all."""
+
+
+@app.command()
+def fit(
+    data: Data,
+    train: Annotated[str, typer.Option(help="Seasons to train on, such as 2015-2021 or 2015,2017-2019.")],
+    calibrate: Annotated[str, typer.Option(help="Later seasons, seen by no model, that intervals are made from.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    seed: Seed = 0,
+    prototypes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
+    ] = None,
+    backtest: Annotated[
+        Path | None,
+        typer.Option(help="Result of a backtest of the same recipe, whose verdict to take; else one test is made."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train and calibrate the models, and publish them as a bundle."""
+    # Late: torch takes seconds to load, and only this command needs it.
+    from dejavu_trainer import pipeline
+    from dejavu_trainer.training import (
+        lstm,
+        recipe,
+    )
+
+    to_train, to_calibrate = seasons_of("--train", train), seasons_of("--calibrate", calibrate)
+    started = time.monotonic()
+    with refusing(lstm.FitError):
+        with Bars() as bars:
+            seasons = sorted({*to_train, *to_calibrate})
+            with bars.stage("Read the games", len(seasons)) as advance:
+                games = load_games(data, seasons, advance)
+            fitted = pipeline.fit(
+                games,
+                train=to_train,
+                calibrate=to_calibrate,
+                out=out,
+                seed=seed,
+                recipe=recipe.Recipe(prototypes=prototypes),
+                backtest=backtest,
+                progress=bars,
+            )
+        document = fit_report.fit_document(fitted, seconds=time.monotonic() - started)
+        if as_json:
+            print_json(document)
+        else:
+            fit_report.print_fit(Console(), document)
+
+
+@app.command("import")
+def import_plays(
+    file: Annotated[Path, typer.Argument(help="A CSV (*.csv) or parquet file with the columns of docs/data.md.")],
+    season: Season,
+    out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Check a file of plays row by row, and keep it as a season that can be trained on."""
+    with refusing():
+        _check_free(out, season, overwrite=overwrite)
+        checked = read_and_check(file, season)
+        if checked.problems:
+            if as_json:
+                print_json({"file": str(file), "problems": [asdict(problem) for problem in checked.problems]})
+            for problem in checked.problems[:SHOWN_PROBLEMS]:
+                typer.echo(f"{file}: {problem}", err=True)
+            raise DataError(f"{file}: {len(checked.problems)} problems; nothing was written")
+        counted = count_games(file, checked.plays)
+        path = write_plays(out, season, checked.plays)
+    document = fit_report.season_document(path, checked.plays, counted)
+    if as_json:
+        print_json(document)
+    else:
+        fit_report.print_season(Console(), document)
+
+
+@app.command()
+def simulate(
+    season: Annotated[str, typer.Option(help="The year in which it ends; also a range, such as 2031-2033.")],
+    out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
+    seed: Seed = 0,
+    games: Annotated[int, typer.Option(min=1, max=GAMES_A_SEASON, help="How many games a season.")] = GAMES_A_SEASON,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write seasons of plausible games out of chance, to try the trainer without real ones."""
+    seasons = seasons_of("--season", season)
+    documents = []
+    with refusing(), Bars() as bars:
+        for year in seasons:
+            _check_free(out, year, overwrite=overwrite)
+        with bars.stage("Play the games", len(seasons) * games) as advance:
+            for year in seasons:
+                plays = simulate_season(year, seed=seed, games=games, advance=advance)
+                path = write_plays(out, year, plays)
+                documents.append(fit_report.season_document(path, plays, count_games(path, plays)))
+    if as_json:
+        print_json({"seasons": documents})
+    else:
+        for document in documents:
+            fit_report.print_season(Console(), document)
+
+
+def _check_free(folder: Path, season: int, *, overwrite: bool) -> None:
+    path = season_path(folder, season)
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: is already there; --overwrite replaces it")

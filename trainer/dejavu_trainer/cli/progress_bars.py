@@ -1,0 +1,46 @@
+"""Progress bars for people, on stderr, so that stdout stays the result's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Bars:
+    """A dejavu_trainer.execution.progress.Progress: one bar a stage. Where stderr is no terminal, nothing is shown."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description:<32}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
+        """A bar of `total` steps; one that ends well is full, also if it took fewer."""
+        task = self._bars.add_task(name, total=total)
+
+        def advance(steps: int) -> None:
+            self._bars.advance(task, steps)
+
+        yield advance
+        self._bars.update(task, completed=total)

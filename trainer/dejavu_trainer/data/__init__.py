@@ -1,0 +1,1 @@
+"""Games: read, imported, simulated, fetched from the NBA, and split by date."""

@@ -1,0 +1,1 @@
+"""Forecasts beside simpler ones on the same games: scores, walk-forward, verdicts."""

@@ -1,0 +1,1 @@
+"""What was fitted and found, as text, HTML and plots."""

@@ -1,0 +1,38 @@
+"""A result as one HTML page with its plots inside: it opens without a network, from a file or a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dejavu_trainer.evaluation.fold_scores import FoldScores
+from dejavu_trainer.evaluation.result import Result
+from dejavu_trainer.reports.plots import plots
+from dejavu_trainer.reports.tables import tables
+from dejavu_trainer.reports.text import method_line
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(title: str, result: Result, folds: Sequence[FoldScores], warning: str = "") -> str:
+    """The page.
+
+    Args:
+        title: what was tested.
+        result: the figures.
+        folds: what they were taken from.
+        warning: what must be known before any figure is read; may be empty.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        method=method_line(result),
+        result=result,
+        warning=warning,
+        plots=list(plots(result, folds)),
+        tables=list(tables(result)),
+    )

@@ -1,0 +1,210 @@
+"""The tables of a result, as text in cells: shown on a terminal, in Markdown and in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dejavu_models.metrics import Estimate
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_trainer.evaluation.metrics import LEVELS, GroupFigures
+from dejavu_trainer.evaluation.result import EXPECTATIONS, Result
+from dejavu_trainer.evaluation.verdict import Check
+
+NAMES: Final = {
+    "ensemble": "Ensemble",
+    "frozen": "… ratings frozen",
+    "no_teams": "… no teams",
+    "fixed": "… weights 0.4/0.6",
+    "dejavu": "Dejavu",
+    "lstm": "LSTM",
+    "linear": "Linear",
+    "persistence": "Persistence",
+    "logistic": "Logistic",
+}
+"""Forecasters for people, in the order in which they are shown."""
+
+METRIC_NAMES: Final = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "crps": "CRPS",
+    **{f"winkler_{level}": f"Winkler {level} %" for level in LEVELS},
+    "brier": "Brier",
+    "log_loss": "Log loss",
+    "ece": "ECE",
+    **{f"coverage_{level}": f"{level} % held" for level in LEVELS},
+    **{f"width_{level}": f"{level} % width" for level in LEVELS},
+}
+
+HORIZON_NAMES: Final = {Horizon.HALFTIME.value: "The half", Horizon.FINAL.value: "The end"}
+
+SHOWN_MINUTES: Final = {
+    Horizon.HALFTIME.value: ("1", "6", "12", "18", "20", "23"),
+    Horizon.FINAL.value: ("1", "6", "12", "18", "24", "30", "36", "42", "47"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows and columns; the first column names the rows.
+
+    Attributes:
+        title: what it shows.
+        header: of each column.
+        rows: as long as the header.
+        note: how to read it; may be empty.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def tables(result: Result) -> Iterator[Table]:
+    """All tables of a result, those of one horizon after the other."""
+    yield _tested(result)
+    yield _ratings(result)
+    for horizon in (each.value for each in HORIZONS):
+        by_kind = result.figures[horizon]
+        name = HORIZON_NAMES[horizon]
+        overall = by_kind["all"]["all"]
+        yield _scores(f"{name}: all minutes", overall)
+        yield _differences(f"{name}: all minutes, beside the references", overall)
+        if horizon == Horizon.HALFTIME.value:
+            minute = by_kind["minute"]["18"]
+            yield _scores(f"{name} from minute 18", minute)
+            yield _differences(f"{name} from minute 18, beside the references", minute)
+        shown = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES[horizon]}
+        yield _groups(f"{name}, by minute", "minute", shown)
+        for kind, title in (("lead", "|lead|"), ("quarter", "quarter"), ("phase", "phase"), ("season", "season")):
+            yield _groups(f"{name}, by {title}", title, by_kind[kind])
+
+
+def checks_table(title: str, checks: Sequence[Check]) -> Table:
+    """Checks with what was found."""
+    rows = tuple(("✓" if it.passed else "✗", it.name, it.found, it.promise) for it in checks)
+    return Table(title, ("", "what", "found", "must be"), rows)
+
+
+def number(it: Estimate | None, metric: str) -> str:
+    """A figure without its interval, with the digits that its metric has use for."""
+    return "" if it is None else f"{100 * it.value:.1f}" if _is_share(metric) else f"{it.value:.{_digits(metric)}f}"
+
+
+def with_interval(it: Estimate | None, metric: str) -> str:
+    """A figure with its interval in brackets."""
+    if it is None:
+        return ""
+    value, lower, upper = (f"{each:.{_digits(metric)}f}" for each in (it.value, it.lower, it.upper))
+    return f"{value} [{lower}, {upper}]"
+
+
+def in_percent(it: Estimate | None) -> str:
+    """A share with its interval, in percent and with a sign."""
+    return "" if it is None else f"{100 * it.value:+.2f} [{100 * it.lower:+.2f}, {100 * it.upper:+.2f}]"
+
+
+def _is_share(metric: str) -> bool:
+    return metric.startswith("coverage")
+
+
+def _digits(metric: str) -> int:
+    return 4 if metric in {"brier", "log_loss", "ece"} else 2 if metric.startswith(("winkler", "width")) else 3
+
+
+def _tested(result: Result) -> Table:
+    rows = tuple(
+        (
+            str(fold.season),
+            f"{fold.games:,}",
+            _span(fold.train_seasons),
+            _span(fold.calibration_seasons),
+            f"{fold.calibration_games:,}",
+        )
+        for fold in result.folds
+    )
+    header = ("season tested", "games", "trained on", "calibrated on", "calibration games")
+    return Table("What was tested", header, rows)
+
+
+def _span(seasons: Sequence[int]) -> str:
+    return f"{seasons[0]}–{seasons[-1]}" if len(seasons) > 1 else "".join(map(str, seasons))
+
+
+def _ratings(result: Result) -> Table:
+    rows = tuple(
+        (name, *(with_interval(result.ratings[name][metric], metric) for metric in ("mae", "rmse")))
+        for name in EXPECTATIONS
+    )
+    note = "Carried: from game to game. Frozen: as before the season. Home advantage: whoever plays."
+    return Table("The final differential, expected before tip-off", ("by", "MAE", "RMSE"), rows, note)
+
+
+def _scores(title: str, group: GroupFigures) -> Table:
+    metrics = (
+        "mae",
+        "rmse",
+        "crps",
+        "winkler_95",
+        "coverage_95",
+        "coverage_80",
+        "coverage_50",
+        "brier",
+        "log_loss",
+        "ece",
+    )
+    shown = [metric for metric in metrics if metric in group.values["ensemble"]]
+    rows = tuple(
+        (label, *(number(group.values[name].get(metric), metric) for metric in shown)) for name, label in NAMES.items()
+    )
+    note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
+    header = (f"{group.games:,} games", *(METRIC_NAMES[metric] for metric in shown))
+    return Table(title, header, rows, note)
+
+
+def _differences(title: str, group: GroupFigures) -> Table:
+    pairs = [
+        (reference, metric)
+        for reference, metrics in (
+            ("persistence", ("mae", "crps", "brier")),
+            ("linear", ("mae", "crps")),
+            ("logistic", ("brier", "log_loss")),
+        )
+        for metric in metrics
+    ]
+    rows = tuple(
+        (
+            label,
+            *(in_percent(group.relative.get(name, {}).get(reference, {}).get(metric)) for reference, metric in pairs),
+        )
+        for name, label in NAMES.items()
+        if name not in {"persistence", "logistic"}
+    )
+    header = ("", *(f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in pairs))
+    note = "In % of the reference's score, below 0 is better; paired 95 % bootstrap intervals over games."
+    return Table(title, header, rows, note)
+
+
+def _groups(title: str, kind: str, groups: dict[str, GroupFigures]) -> Table:
+    cells = [
+        (name, metric)
+        for metric, names in (
+            ("mae", ("ensemble", "persistence")),
+            ("crps", ("ensemble", "linear", "persistence")),
+            ("brier", ("ensemble", "logistic", "persistence")),
+            *((f"coverage_{level}", ("ensemble",)) for level in LEVELS),
+        )
+        for name in names
+    ]
+    rows = tuple(
+        (group, f"{found.games:,}", *(number(found.values[name].get(metric), metric) for name, metric in cells))
+        for group, found in groups.items()
+    )
+    header = (kind, "games", *(_short(name, metric) for name, metric in cells))
+    return Table(title, header, rows, "Ensemble where no other is named.")
+
+
+def _short(name: str, metric: str) -> str:
+    return METRIC_NAMES[metric] if name == "ensemble" else f"{METRIC_NAMES[metric]} {NAMES[name].lower()[:4]}."

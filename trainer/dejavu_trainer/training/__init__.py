@@ -1,0 +1,1 @@
+"""Models made of training games, and the distributions of what they leave."""

@@ -26,15 +26,15 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import grpc
 import psutil
+from bench.result import Result
 from bench.rounds import program
-from tests.support.servers import spawned_server
+from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -51,34 +51,6 @@ CATCH_UP_SECONDS = 120.0
 PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 _T = TypeVar("_T")
-
-
-@dataclass
-class Result:
-    """What a run showed: figures that tell how much was tried, then those that must be 0 or empty."""
-
-    rounds: dict[str, int] = field(default_factory=dict)
-    calls: int = 0
-    errors_without_server: dict[str, int] = field(default_factory=dict)
-    acknowledged: int = 0
-    entries: int = 0
-    messages: int = 0
-    dials: int = 0
-    back_seconds: list[float] = field(default_factory=list)
-    missing: int = 0
-    twice: int = 0
-    changed_on_retry: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    streams_lost: int = 0
-    streams_twice: int = 0
-    streams_out_of_order: int = 0
-    orphans: int = 0
-    broken_chain: str = ""
-
-    def breaches(self) -> list[str]:
-        """The promises that did not hold."""
-        checked = ("missing", "twice", "changed_on_retry", "errors", "streams_lost", "streams_twice")
-        return [name for name in (*checked, "streams_out_of_order", "orphans", "broken_chain") if getattr(self, name)]
 
 
 class Publishers:

@@ -29,7 +29,7 @@ from typing import Any
 import grpc
 import psutil
 from bench.load import METHOD, Order, Taken, request
-from tests.support.servers import spawned_server
+from tests.support.processes.servers import spawned_server
 
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import MAX_SLOTS

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from tests.support.issued import game, issued
+from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_server.ledger import Durability, Ledger
 

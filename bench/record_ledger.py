@@ -18,7 +18,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
-from tests.support.record_book import forecast, with_market
+from tests.support.builders.record_book import forecast, with_market
 
 from dejavu_feed.names import TEAMS
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, ScorePattern, SimilarGame

@@ -26,16 +26,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.kills import CALLS_BETWEEN_KILLS, CATCH_UP_SECONDS, Publishers, Subscriber, judge
+from bench.result import Result
 from bench.rounds import program
-from tests.support.servers import SpawnedServer, spawned_server
-
-from bench import kills
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 RELOAD_SECONDS = 120.0
 
 
 @dataclass
-class Result(kills.Result):
+class RestartResult(Result):
     """What a run showed.
 
     Attributes:
@@ -58,7 +57,7 @@ class Result(kills.Result):
 class Server:
     """A server that is reloaded and restarted, always on the same port and ledger."""
 
-    def __init__(self, stack: ExitStack, ledger: str, workers: int, result: Result) -> None:
+    def __init__(self, stack: ExitStack, ledger: str, workers: int, result: RestartResult) -> None:
         self._stack = stack
         self._arguments = ("--workers", str(workers), "--ledger", ledger)
         self._result = result
@@ -89,10 +88,10 @@ class Server:
         self._result.complaints += [entry["event"] for entry in events if entry["level"] not in {"debug", "info"}]
 
 
-async def run(options: argparse.Namespace, folder: Path) -> Result:
+async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
     """The rounds, and the judgement."""
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
-    result = Result()
+    result = RestartResult()
     with ExitStack() as stack:
         server = await asyncio.to_thread(Server, stack, url, options.workers, result)
         publishers = Publishers(server.address, options.seed)
@@ -129,7 +128,7 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
     return result
 
 
-def report(result: Result, seconds: float) -> str:
+def report(result: RestartResult, seconds: float) -> str:
     """The figures, for people."""
     lost, twice = result.streams_lost, result.streams_twice
     rounds = ", ".join(f"{count} of {kind}" for kind, count in result.rounds.items())

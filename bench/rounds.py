@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import uvloop
+from bench.result import Result
 
-if TYPE_CHECKING:
-    from bench.kills import Result
-
-ResultT = TypeVar("ResultT", bound="Result")
+ResultT = TypeVar("ResultT", bound=Result)
 
 
 def program(

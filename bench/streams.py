@@ -34,8 +34,8 @@ from typing import Any
 import grpc
 import psutil
 import uvloop
-from tests.support.issued import game
-from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

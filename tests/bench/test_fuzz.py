@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.fuzz_checks import wrong_with_answer
-from bench.fuzz_messages import BATCH, MANNERS, PREDICT, RECORD, RISK, SHARES, STREAM, Case, Manner, case
+from bench.fuzz.checks import wrong_with_answer
+from bench.fuzz.messages import BATCH, MANNERS, PREDICT, RECORD, RISK, SHARES, STREAM, Case, Manner, case
+from bench.fuzz.run import main
 from google.protobuf.message import DecodeError
-from tests.support.every_minute import EveryMinuteForecaster
-from tests.support.servers import running_worker
+from tests.support.fakes.every_minute_model import EveryMinuteForecaster
+from tests.support.processes.servers import running_worker
 
-from bench import fuzz
 from dejavu.v1 import forecast_pb2, market_pb2, record_pb2, record_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
@@ -52,7 +52,7 @@ ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_ma
 @pytest.mark.timeout(600)
 def test_five_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
-    code = fuzz.main(["--messages", "5000", "--seed", "7", "--json", str(figures)])
+    code = main(["--messages", "5000", "--seed", "7", "--json", str(figures)])
     assert code == 0, capsys.readouterr().out
     codes = json.loads(figures.read_text())["codes"]
     assert sum(codes.values()) == 5000
@@ -65,7 +65,7 @@ def test_five_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_hundred_thousand_messages_break_nothing(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fuzz.main(["--messages", "100000", "--seed", str(seed)]) == 0, capsys.readouterr().out
+    assert main(["--messages", "100000", "--seed", str(seed)]) == 0, capsys.readouterr().out
 
 
 def test_a_server_that_gives_way_is_told_of_with_what_did_it(
@@ -78,9 +78,9 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(
     with running_worker(tmp_path, model) as address:
         number = next(number for number in range(5000) if is_answered(case(3, number)))
         arguments = ["--seed", "3", "--only", str(number), "--address", address]
-        assert fuzz.main(arguments) == 0
+        assert main(arguments) == 0
         model.before = give_way
-        assert fuzz.main(arguments) == 1
+        assert main(arguments) == 1
     told = capsys.readouterr().out
     assert "INTERNAL: internal error" in told
     assert case(3, number).body.hex() in told

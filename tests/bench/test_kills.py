@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench.kills import Publishers, Result, Subscriber, judge, main
-from tests.support.issued import game, issued
-from tests.support.rounds import rounds
+from bench.kills import Publishers, Subscriber, judge, main
+from bench.result import Result
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.processes.bench_rounds import rounds
 
 from dejavu_server.ledger import Ledger
 

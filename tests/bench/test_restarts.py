@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from bench.restarts import Result, main
-from tests.support.rounds import rounds
+from bench.restarts import RestartResult, main
+from tests.support.processes.bench_rounds import rounds
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_nobody_who_calls_or_follows_is_harmed_by_a_rolling_restart_or_a_drain() -> None:
-    result = rounds(main, Result, "--rounds", "5", "--publishers", "4", "--subscribers", "10")
+    result = rounds(main, RestartResult, "--rounds", "5", "--publishers", "4", "--subscribers", "10")
     assert result.rounds == {"reload": 4, "restart": 1}
     assert (len(result.reload_seconds), len(result.drain_seconds)) == (4, 2)
     assert result.acknowledged == result.entries > 100
@@ -20,10 +20,10 @@ def test_nobody_who_calls_or_follows_is_harmed_by_a_rolling_restart_or_a_drain()
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_fifty_rounds_of_restarts_lose_nothing() -> None:
-    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100")
+    result = rounds(main, RestartResult, "--rounds", "50", "--publishers", "8", "--subscribers", "100")
     assert result.rounds == {"reload": 40, "restart": 10}
     assert result.messages == 100 * result.entries
 
 
 def test_a_server_that_complains_or_does_not_end_well_is_found() -> None:
-    assert Result(complaints=["worker_died"], exit_codes=[1]).breaches() == ["exit_codes", "complaints"]
+    assert RestartResult(complaints=["worker_died"], exit_codes=[1]).breaches() == ["exit_codes", "complaints"]

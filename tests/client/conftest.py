@@ -6,8 +6,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from tests.support.clients import CLIENTS, AnyClient
-from tests.support.fake_service import FakeServer
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.clients import CLIENTS, AnyClient
 
 MakeClient = Callable[..., AnyClient]
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.calls import PATTERN
-from tests.support.clients import CLIENTS, AnyClient
-from tests.support.servers import running_worker
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.processes.servers import running_worker
 
 from dejavu_client import (
     DejavuClient,

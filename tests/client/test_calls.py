@@ -9,8 +9,8 @@ from collections.abc import Callable
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
-from tests.support.clients import AnyClient
-from tests.support.fake_service import Abort, FakeServer, Silence, forecast
+from tests.support.fakes.service import Abort, FakeServer, Silence, forecast
+from tests.support.harness.clients import AnyClient
 
 from dejavu.v1.prediction_service_pb2 import PredictBatchResponse, PredictBatchResult, PredictError, PredictResponse
 from dejavu_client import (

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToJson, Parse
 from pyarrow import parquet
-from tests.support.calls import PATTERN
-from tests.support.clients import CLIENTS, AnyClient
-from tests.support.servers import running_worker
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.processes.servers import running_worker
 from typer.testing import CliRunner
 
 from dejavu.v1.record_pb2 import Checkpoint

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import grpc
 import pytest
-from tests.support.clients import AnyClient
-from tests.support.fake_service import Abort, FakeServer, forecast, outcome
+from tests.support.fakes.service import Abort, FakeServer, forecast, outcome
+from tests.support.harness.clients import AnyClient
 
 from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from tests.support.clients import AnyClient
-from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
+from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
+from tests.support.harness.clients import AnyClient
 
 from dejavu_client import DejavuClientError, InvalidArgumentError, OutOfRangeError, UnavailableError
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 import pytest
-from tests.support.clients import AnyClient
-from tests.support.fake_service import FakeServer
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.clients import AnyClient
 from typer.testing import CliRunner
 
 from dejavu_client.cli.main import app

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from google.protobuf import __version__ as protobuf_version
-from tests.support.calls import GAME, PATTERN
-from tests.support.servers import running_worker
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.servers import running_worker
 
 from dejavu_client import DejavuClient, predict_request
 

@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.support.bad_days import SIX_MINUTES, BadDay
-from tests.support.following import following
-from tests.support.servers import spawned_server
+from tests.support.harness.bad_days import SIX_MINUTES, BadDay
+from tests.support.harness.stream_recorder import following
+from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, HORIZON_FINAL, Forecast
 from dejavu.v1.prediction_service_pb2 import PredictRequest

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.clock import SteppedClock
-from tests.support.following import following
-from tests.support.servers import spawned_server
+from tests.support.fakes.clock import SteppedClock
+from tests.support.harness.stream_recorder import following
+from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_pb2 import RecordedPrediction

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tests.support.calls import PATTERN
-from tests.support.issued import game, issued
-from tests.support.servers import SpawnedServer, async_worker, spawned_server
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

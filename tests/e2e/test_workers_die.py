@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.servers import SpawnedServer, spawned_server
-from tests.support.under_load import load
+from tests.support.processes.load import load
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:

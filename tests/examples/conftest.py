@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import examples
-from tests.support.restartable import Restartable, address_of, restartable_server
-from tests.support.servers import spawned_server
+from tests.support.harness.documents import ROOT
+from tests.support.processes.restartable_server import Restartable, address_of, restartable_server
+from tests.support.processes.servers import spawned_server
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +33,7 @@ def node() -> str:
     """The node to run examples/node with, which is built; skips where node or npm is missing, fails in CI."""
     found = shutil.which("node")
     if found and shutil.which("npm"):
-        made = subprocess.run(
-            ["make", "-s", "install-node"], cwd=examples.ROOT, capture_output=True, text=True, check=False
-        )
+        made = subprocess.run(["make", "-s", "install-node"], cwd=ROOT, capture_output=True, text=True, check=False)
         if made.returncode == 0:
             return found
         missing = f"make install-node: {made.stderr or made.stdout}"

@@ -11,9 +11,8 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from tests.support.calls import PATTERN
-from tests.support.documents import rows
-from tests.support.examples import ROOT
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.documents import ROOT, rows
 
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

@@ -10,9 +10,9 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.symbol_database import Default
-from tests.support import examples
-from tests.support.documents import PLACE, Block, blocks, commands
-from tests.support.evenings import Evening, game
+from tests.support.builders.evenings import Evening, game
+from tests.support.harness.documents import PLACE, ROOT, Block, blocks, commands
+from tests.support.processes import examples
 
 from dejavu.v1 import prediction_service_pb2
 from dejavu_feed.replay.http_server import LocalServer
@@ -121,7 +121,7 @@ def generator(word: str) -> str:
 
 
 def test_the_python_stubs_are_generated_as_documented(tmp_path: Path) -> None:
-    python = examples.ROOT / ".venv-gen" / "bin" / "python"
+    python = ROOT / ".venv-gen" / "bin" / "python"
     if not python.exists():
         pytest.skip("make gen has not made .venv-gen")
     generate(generator("grpc_tools.protoc").replace("python ", f"{python} ", 1), tmp_path)
@@ -147,14 +147,14 @@ def test_the_descriptor_set_serves_where_there_is_no_reflection(tmp_path: Path, 
 @pytest.mark.timeout(300)
 def test_the_typescript_types_are_generated_as_documented(node: str, tmp_path: Path) -> None:
     assert Path(node).exists()
-    tools = examples.ROOT / "examples" / "node" / "node_modules" / ".bin"
+    tools = ROOT / "examples" / "node" / "node_modules" / ".bin"
     generate(f"{tools}/{generator('proto-loader-gen-types')}", tmp_path)
     assert "'sequence': (string);" in (tmp_path / "dejavu" / "v1" / "Forecast.ts").read_text()
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "examples/README.md"])
 def test_links_within_the_project_lead_somewhere(document: str) -> None:
-    path = examples.ROOT / document
+    path = ROOT / document
     found = subprocess.run(
         ["grep", "-oE", r"\]\(([^)#]+)\)", path.name], cwd=path.parent, capture_output=True, text=True, check=True
     )

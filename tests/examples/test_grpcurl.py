@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from tests.support import examples
-from tests.support.calls import PATTERN
-from tests.support.restartable import Restartable
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.documents import ROOT
+from tests.support.processes import examples
+from tests.support.processes.restartable_server import Restartable
 
 from dejavu_client import DejavuClient
 
-FOLDER = examples.ROOT / "examples" / "grpcurl"
+FOLDER = ROOT / "examples" / "grpcurl"
 
 
 def said(script: str, address: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.support import examples
-from tests.support.calls import PATTERN
-from tests.support.examples import NODE_PROGRAMS
-from tests.support.restartable import Restartable
+from tests.support.builders.calls import PATTERN
+from tests.support.processes import examples
+from tests.support.processes.examples import NODE_PROGRAMS
+from tests.support.processes.restartable_server import Restartable
 
 from dejavu_client import DejavuClient, Forecast
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from tests.support import examples
-from tests.support.examples import NODE_PROGRAMS
-from tests.support.fake_service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
+from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
+from tests.support.processes import examples
+from tests.support.processes.examples import NODE_PROGRAMS
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 

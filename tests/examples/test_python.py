@@ -10,15 +10,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from tests.support import examples
-from tests.support.calls import PATTERN
-from tests.support.evenings import Evening, game
-from tests.support.restartable import Restartable
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.evenings import Evening, game
+from tests.support.harness.documents import ROOT
+from tests.support.processes import examples
+from tests.support.processes.restartable_server import Restartable
 
 from dejavu_client import DejavuClient
 from dejavu_feed.replay.http_server import LocalServer
 
-FOLDER = examples.ROOT / "examples" / "python"
+FOLDER = ROOT / "examples" / "python"
 WARNINGS = (sys.executable, "-W", "error")
 
 

@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.support.clock import SteppedClock
-from tests.support.halves import halftime_differential
+from tests.support.builders.halftime import halftime_differential
+from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.errors import BadGamesFile
 from dejavu_feed.nba import NbaFeed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.walks import random_walks
+from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle
@@ -15,7 +15,7 @@ from dejavu_models.registry.bundle import load_bundle
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 random walks, condensed into 60 prototypes, calibrated on 199 others. Copy it before changing it."""
     # Late: tests of the models' parts need no trainer, which loads torch.
-    from tests.support.bundles import fit_quickly
+    from tests.support.builders.bundles import fit_quickly
 
     folder = tmp_path_factory.mktemp("bundles") / "small"
     games = random_walks(300, range(2020, 2022))

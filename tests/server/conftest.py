@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.forecasters import PersistenceForecaster
-from tests.support.servers import async_worker
-from tests.support.subscribers import started
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.subscribers import started
+from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.ledger import Ledger

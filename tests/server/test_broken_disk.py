@@ -13,12 +13,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
-from tests.support import ledger_faults
-from tests.support.calls import GAME, PATTERN, refusal
-from tests.support.forecasters import PersistenceForecaster
-from tests.support.issued import game, issued
-from tests.support.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_RUNS, Fault
-from tests.support.servers import settings_in
+from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness import ledger_faults
+from tests.support.harness.ledger_faults import AT_THE_START, LOCKED, WHILE_IT_RUNS, Fault
+from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import PATTERN
-from tests.support.issued import game
-from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import DejavuClient, FailedPreconditionError, HealthStatus, UnavailableError, predict_request
 from dejavu_server.api.health import LEDGER

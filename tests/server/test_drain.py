@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from tests.support.calls import GAME, PATTERN
-from tests.support.servers import SpawnedServer, spawned_server
-from tests.support.under_load import load
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.load import load
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.bundles import copy_of_default, publish_variant
-from tests.support.calls import PATTERN
-from tests.support.clients import CLIENTS, AnyClient
-from tests.support.servers import SpawnedServer, spawned_server
-from tests.support.under_load import load
+from tests.support.builders.bundles import copy_of_default, publish_variant
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.processes.load import load
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 import dejavu_server
 from dejavu_client import AsyncDejavuClient

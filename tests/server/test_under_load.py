@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from pathlib import Path
 
 import grpc
-from tests.support.calls import PATTERN
-from tests.support.servers import SpawnedServer, spawned_server
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

@@ -22,8 +22,8 @@ import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.group import FAILED
-from dejavu_client.cli.options import Json
+from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.options.common import Json
 from dejavu_client.cli.server_process import ServerNotStarted, running_server
 from dejavu_client.formatting import count as counted
 from dejavu_client.formatting import moment

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,13 +14,8 @@ import typer
 import typer.core
 
 from dejavu_client.cli import loaders
-from dejavu_client.errors import PASSING, DejavuClientError, InternalError
-
-FAILED, NO_ANSWER, REFUSED = 1, 3, 4
-"""Exit codes beside 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
-
-JSON_KEY = "dejavu_client.json"
-"""Where a command's context notes that its output is JSON; its errors are then JSON too."""
+from dejavu_client.cli.errors import FAILED, JSON_KEY, as_json, as_text, exit_code
+from dejavu_client.errors import DejavuClientError
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +96,9 @@ class CommandGroup(typer.core.TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except DejavuClientError as error:
-            typer.echo(_as_json(error) if ctx.meta.get(JSON_KEY) else _as_text(error), err=True)
+            typer.echo(as_json(error) if ctx.meta.get(JSON_KEY) else as_text(error), err=True)
             raise typer.Exit(exit_code(error)) from None
         return result
-
-
-def exit_code(error: DejavuClientError) -> int:
-    """The exit code of a command that ended with an error."""
-    if isinstance(error, PASSING):
-        return NO_ANSWER
-    return FAILED if isinstance(error, InternalError) else REFUSED
-
-
-def report_bug(error: Exception) -> None:
-    """Tells of an exception that nobody foresaw; the traceback only where DEJAVU_DEBUG asks for it."""
-    if os.environ.get("DEJAVU_DEBUG"):
-        traceback.print_exception(error)
-    message = f"{type(error).__name__}: {error}"
-    typer.echo(f"Error: {message}\n  This is a fault of dejavu's; DEJAVU_DEBUG=1 shows where.", err=True)
 
 
 class _Command(typer.core.TyperCommand):
@@ -146,22 +124,3 @@ def _load(name: str) -> Any:
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(function)
     return typer.main.get_command(single)
-
-
-def _as_text(error: DejavuClientError) -> str:
-    lines = [f"Error: {error.message}"]
-    lines += (f"  {v.field}: {v.description}" for v in error.field_violations if v.description not in error.message)
-    notes = [error.code.name if error.code else "", error.reason, error.request_id and f"request {error.request_id}"]
-    lines += [f"  ({' · '.join(note for note in notes if note)})"] if any(notes) else []
-    return "\n".join(lines)
-
-
-def _as_json(error: DejavuClientError) -> str:
-    fields = {
-        "code": error.code.name if error.code else "",
-        "reason": error.reason,
-        "message": error.message,
-        "fieldViolations": [{"field": v.field, "description": v.description} for v in error.field_violations],
-        "requestId": error.request_id,
-    }
-    return json.dumps({"error": fields}, ensure_ascii=False)

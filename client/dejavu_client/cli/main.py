@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dejavu_client.cli.group import FAILED, CommandGroup, report_bug
+from dejavu_client.cli.errors import FAILED, report_bug
+from dejavu_client.cli.group import CommandGroup
 from dejavu_client.logs import log_to_stderr
 
 LEVELS = ("debug", "info", "warning", "error")

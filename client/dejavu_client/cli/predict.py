@@ -9,9 +9,9 @@ import typer
 
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client.cli.market_options import AwayOdds, Bankroll, Confidence, HomeOdds, MarketLine, read_market
-from dejavu_client.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
-from dejavu_client.cli.pattern import Pattern, PatternJson, read_pattern
+from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli.options.market import AwayOdds, Bankroll, Confidence, HomeOdds, MarketLine, read_market
+from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
 from dejavu_client.output.forecast import print_forecast, print_json
 from dejavu_client.output.market import print_market
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions

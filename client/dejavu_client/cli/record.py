@@ -11,9 +11,8 @@ import typer
 from google.protobuf.json_format import MessageToJson
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
-from dejavu_client.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
-from dejavu_client.cli.predict import HORIZONS, HorizonName
-from dejavu_client.cli.record_options import (
+from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli.options.record import (
     Csv,
     Date,
     From,
@@ -27,6 +26,7 @@ from dejavu_client.cli.record_options import (
     telling,
     written,
 )
+from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.output.columns import PREDICTION_COLUMNS
 from dejavu_client.output.export import replacing, write_csv, write_parquet
 from dejavu_client.output.forecast import print_json

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.group import FAILED
-from dejavu_client.cli.options import Json, address
+from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.options.common import Json, address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.output.poll_scorecard import Record, record_entry, record_lines, record_of
 from dejavu_feed.errors import FeedError

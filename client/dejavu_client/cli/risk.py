@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
-from dejavu_client.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
-from dejavu_client.cli.pattern import Pattern, PatternJson, read_pattern
+from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
 from dejavu_client.output.forecast import print_json
 from dejavu_client.output.market import LEVELS
 

@@ -14,9 +14,8 @@ from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_MAE,
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
 )
-from dejavu_client.cli.options import DEFAULT_TARGET, Json, Target, Timeout, connect
-from dejavu_client.cli.predict import HORIZONS, HorizonName
-from dejavu_client.cli.record_options import (
+from dejavu_client.cli.options.common import DEFAULT_TARGET, Json, Target, Timeout, connect
+from dejavu_client.cli.options.record import (
     Csv,
     Date,
     From,
@@ -30,6 +29,7 @@ from dejavu_client.cli.record_options import (
     one_form,
     written,
 )
+from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.config import SCORES_TIMEOUT
 from dejavu_client.output.columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.export import write_csv, write_parquet

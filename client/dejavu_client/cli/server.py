@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse
-from dejavu_client.cli.group import FAILED
-from dejavu_client.cli.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import NotFoundError, UnavailableError
 from dejavu_client.output.forecast import print_json, print_model

@@ -3,8 +3,8 @@
 gRPC's asyncio server reads a call's path in the loop that accepts calls, outside of any handler. A path that is no
 UTF-8, which no client sends but anybody can write on a connection, ends that loop: nobody listens any more, and the
 process lives on. Nor can it be mended from within: after such an end the calls that still ran brought about
-segmentation faults. (Seen in grpcio 1.85; tests/server/test_breakage.py has the bytes.) So such a process ends at once,
-as if it were killed: to its callers it is unavailable, which they try again.
+segmentation faults. (Seen in grpcio 1.85; tests/server/worker/test_grpc_failure.py has the bytes.) So such a process
+ends at once, as if it were killed: to its callers it is unavailable, which they try again.
 """
 
 from __future__ import annotations

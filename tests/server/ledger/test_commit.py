@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.support.issued import GAME, game, issued, recorded
+from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeKnown, verify

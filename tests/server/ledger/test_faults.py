@@ -12,8 +12,8 @@ from unittest.mock import Mock
 import pytest
 import structlog
 from sqlalchemy.exc import OperationalError
-from tests.support.issued import game, issued, recorded
-from tests.support.ledger_faults import add_unreadable_entry
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.harness.ledger_faults import add_unreadable_entry
 
 from dejavu_server.ledger import (
     InvalidResumeToken,

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.support.issued import game, issued, recorded
+from tests.support.builders.issued_forecasts import game, issued, recorded
 
 from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, verify
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.issued import GAME, game, issued, recorded
-from tests.support.ledger_template import empty_ledger
-from tests.support.outcomes import outcome
+from tests.support.builders.empty_ledger import empty_ledger
+from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
+from tests.support.builders.outcomes import outcome
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, OutcomeKnown, verify

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Row, select
-from tests.support.issued import GAME, game, issued, recorded
-from tests.support.outcomes import MARKET, answered, asked, outcome
+from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
+from tests.support.builders.outcomes import MARKET, answered, asked, outcome
 
 from dejavu_models.betting import MarketSide
 from dejavu_models.errors import InvalidTeam

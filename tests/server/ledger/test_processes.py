@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from tests.support.issued import game, issued, recorded
-from tests.support.ledger_writer import Writer
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.processes.ledger_writer import Writer
 
 from dejavu_server.ledger import Ledger, verify
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import structlog
 from sqlalchemy import Connection, text
-from tests.support.issued import game, issued
+from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeKnown
 from dejavu_server.ledger.database import store

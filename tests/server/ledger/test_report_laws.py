@@ -8,9 +8,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
-from tests.support.issued import game, issued
-from tests.support.ledger_template import empty_ledger
-from tests.support.outcomes import outcome
+from tests.support.builders.empty_ledger import empty_ledger
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.outcomes import outcome
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.schema import settlements

@@ -13,9 +13,9 @@ from pathlib import Path
 from unittest.mock import AsyncMock
 
 import pytest
-from tests.support.issued import game, issued
-from tests.support.ledger_faults import add_unreadable_entry
-from tests.support.ledger_writer import Writer
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.harness.ledger_faults import add_unreadable_entry
+from tests.support.processes.ledger_writer import Writer
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
 from dejavu_server.ledger.database import notify

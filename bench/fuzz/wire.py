@@ -1,0 +1,185 @@
+"""What no gRPC client would put on a TCP connection: broken HTTP/2, half calls, other protocols, connections cut off.
+
+Frames are written by hand (RFC 9113; headers as HPACK literals, RFC 7541), since every library refuses to write them.
+
+`broken` leaves one thing out: a path that is no UTF-8. It breaks gRPC's own server, as
+dejavu_server.worker.grpc_failure tells; tests/server/worker/test_grpc_failure.py has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+from collections.abc import Callable, Iterable
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, SETTINGS = 0x0, 0x1, 0x4
+END_STREAM, END_HEADERS = 0x1, 0x4
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One HTTP/2 frame; its length is that of the payload."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def header_block(fields: Fields) -> bytes:
+    """Header fields as literals that are not indexed, whatever bytes they hold."""
+    return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
+
+
+def call(path: str, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
+    """A connection's preface and one call of a method, complete.
+
+    Args:
+        path: as in "/dejavu.v1.PredictionService/Predict".
+        body: what the call's DATA frame holds; a well-formed one is made by `prefixed`.
+        extra: further header fields, which may be such as gRPC forbids.
+        authority: whom the call is for.
+    """
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path.encode()),
+        (b":authority", authority),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        *extra,
+    ]
+    opening = PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, header_block(fields))
+    return opening + frame(DATA, END_STREAM, 1, body)
+
+
+def prefixed(message: bytes, *, compressed: int = 0) -> bytes:
+    """A message as gRPC frames it: a flag, its length, its bytes."""
+    return struct.pack(">BI", compressed, len(message)) + message
+
+
+def broken(rng: random.Random, path: str, message: bytes) -> bytes:
+    """The bytes of a connection that goes wrong in one of many ways."""
+    return rng.choice(_WAYS)(rng, path, message)
+
+
+def _noise(rng: random.Random, _: str, __: bytes) -> bytes:
+    return rng.randbytes(rng.randrange(1, 2000))
+
+
+def _another_protocol(_: random.Random, __: str, ___: bytes) -> bytes:
+    return b"GET / HTTP/1.1\r\nHost: dejavu\r\n\r\n"
+
+
+def _cut(rng: random.Random, path: str, message: bytes) -> bytes:
+    good = call(path, prefixed(message))
+    return good[: rng.randrange(1, len(good))]
+
+
+def _garbled(rng: random.Random, path: str, message: bytes) -> bytes:
+    data = bytearray(call(path, prefixed(message)))
+    headers_end = len(data) - len(frame(DATA, END_STREAM, 1, prefixed(message)))
+    for _ in range(rng.randrange(1, 8)):
+        place = rng.randrange(len(PREFACE), len(data))
+        data[place] = rng.randrange(128 if place < headers_end else 256)  # seven bits: see the module's docstring
+    return bytes(data)
+
+
+def _frames(rng: random.Random, _: str, __: bytes) -> bytes:
+    frames = (
+        frame(rng.randrange(12), rng.randrange(256), rng.randrange(6), rng.randbytes(rng.randrange(40)))
+        for _ in range(rng.randrange(1, 20))
+    )
+    return PREFACE + frame(SETTINGS, 0, 0) + b"".join(frames)
+
+
+def _not_compressed_as_said(rng: random.Random, path: str, message: bytes) -> bytes:
+    encoding = rng.choice([b"gzip", b"deflate", b"identity", b"br"])
+    return call(path, prefixed(message, compressed=1), [(b"grpc-encoding", encoding)])
+
+
+def _not_as_long_as_said(rng: random.Random, path: str, message: bytes) -> bytes:
+    length = rng.choice([0, len(message) + 1, 2**31 - 1, 2**32 - 1])
+    return call(path, struct.pack(">BI", 0, length) + message)
+
+
+def _forbidden_metadata(rng: random.Random, path: str, message: bytes) -> bytes:
+    names = [b"x-request-id", b"X-Request-Id", b"grpc-timeout", b"grpc-status", b"a b", b"te", b"x-bin"]
+    return call(path, prefixed(message), [(rng.choice(names), rng.randbytes(rng.randrange(1, 300)))])
+
+
+def _messages_too_many_or_none(rng: random.Random, path: str, message: bytes) -> bytes:
+    return call(path, prefixed(message) * rng.choice([0, 2, 3]))
+
+
+def _no_hpack(rng: random.Random, _: str, __: bytes) -> bytes:
+    return PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, rng.randbytes(rng.randrange(1, 200)))
+
+
+_WAYS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
+    _noise,
+    _another_protocol,
+    _cut,
+    _garbled,
+    _frames,
+    _not_compressed_as_said,
+    _not_as_long_as_said,
+    _forbidden_metadata,
+    _messages_too_many_or_none,
+    _no_hpack,
+)
+
+
+async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float) -> bytes:
+    """Opens a connection, writes, ends its own side, and reads what comes back until the other side ends it too.
+
+    Args:
+        host: the server's.
+        port: the server's.
+        data: what to write.
+        abort: reset the connection at once instead of reading.
+        seconds: how long to read at most; a server may well wait for the rest of a call.
+
+    Returns:
+        What was read.
+
+    Raises:
+        OSError: if no connection came about.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    received = bytearray()
+    try:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(seconds):
+                writer.write(data)
+                await writer.drain()
+                if not abort:
+                    while chunk := await reader.read(65536):
+                        received += chunk
+    finally:
+        if abort:
+            # Nothing lingers: the kernel sends a reset in the place of a proper end.
+            connection: socket.socket = writer.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+    return bytes(received)
+
+
+def _string(data: bytes) -> bytes:
+    """An HPACK string literal, not Huffman-coded."""
+    return _integer(len(data)) + data
+
+
+def _integer(value: int) -> bytes:
+    """An HPACK integer with a prefix of seven bits."""
+    if value < 127:
+        return bytes([value])
+    encoded = bytearray([127])
+    value -= 127
+    while value >= 128:
+        encoded.append(value % 128 + 128)
+        value //= 128
+    encoded.append(value)
+    return bytes(encoded)

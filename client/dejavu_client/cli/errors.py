@@ -1,0 +1,54 @@
+"""What a user sees when a command fails: exit codes, and errors as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+
+import typer
+import typer.core
+
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError
+
+FAILED, NO_ANSWER, REFUSED = 1, 3, 4
+"""Exit codes beside 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
+
+JSON_KEY = "dejavu_client.json"
+"""Where a command's context notes that its output is JSON; its errors are then JSON too."""
+
+
+def exit_code(error: DejavuClientError) -> int:
+    """The exit code of a command that ended with an error."""
+    if isinstance(error, PASSING):
+        return NO_ANSWER
+    return FAILED if isinstance(error, InternalError) else REFUSED
+
+
+def report_bug(error: Exception) -> None:
+    """Tells of an exception that nobody foresaw; the traceback only where DEJAVU_DEBUG asks for it."""
+    if os.environ.get("DEJAVU_DEBUG"):
+        traceback.print_exception(error)
+    message = f"{type(error).__name__}: {error}"
+    typer.echo(f"Error: {message}\n  This is a fault of dejavu's; DEJAVU_DEBUG=1 shows where.", err=True)
+
+
+def as_text(error: DejavuClientError) -> str:
+    """An error for people: its message, the fields that are wrong, and what to quote in a report."""
+    lines = [f"Error: {error.message}"]
+    lines += (f"  {v.field}: {v.description}" for v in error.field_violations if v.description not in error.message)
+    notes = [error.code.name if error.code else "", error.reason, error.request_id and f"request {error.request_id}"]
+    lines += [f"  ({' · '.join(note for note in notes if note)})"] if any(notes) else []
+    return "\n".join(lines)
+
+
+def as_json(error: DejavuClientError) -> str:
+    """An error for programs, as one JSON document."""
+    fields = {
+        "code": error.code.name if error.code else "",
+        "reason": error.reason,
+        "message": error.message,
+        "fieldViolations": [{"field": v.field, "description": v.description} for v in error.field_violations],
+        "requestId": error.request_id,
+    }
+    return json.dumps({"error": fields}, ensure_ascii=False)

@@ -1,0 +1,65 @@
+"""Options that several commands share, so that they are called and explained the same everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from dejavu_client import config
+from dejavu_client.cli.errors import JSON_KEY
+from dejavu_client.client import DejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+
+
+def _note_json(ctx: typer.Context, wanted: bool) -> bool:
+    ctx.meta[JSON_KEY] = wanted
+    return wanted
+
+
+def _timeout(seconds: float) -> float:
+    try:
+        return config.seconds("timeout", seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Target = Annotated[
+    str, typer.Option("--target", metavar="HOST:PORT", envvar="DEJAVU_TARGET", help="Address of the dejavu-server.")
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        envvar="DEJAVU_TIMEOUT",
+        callback=_timeout,
+        help="How long to wait for an answer, retries included.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object a line.")]
+
+
+def address(text: str, option: str) -> tuple[str, int]:
+    """The host and the port of an option that says where to listen; an IPv6 host stands in brackets.
+
+    Raises:
+        typer.BadParameter: if it is not HOST:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
+    return host, int(port)
+
+
+def connect(target: str, timeout: float = DEFAULT_TIMEOUT) -> DejavuClient:
+    """A client for one command: of one connection, and without a word about slow calls to somebody who waits."""
+    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf)
+
+
+__all__ = ["DEFAULT_TARGET", "DEFAULT_TIMEOUT", "Json", "Target", "Timeout", "address", "connect"]

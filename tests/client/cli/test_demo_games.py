@@ -1,0 +1,49 @@
+"""The games that the demo simulates: of teams that are as strong as the model takes them to be."""
+
+from __future__ import annotations
+
+import random
+from statistics import fmean
+
+import pytest
+from tests.support.fakes.service import FakeServer, forecast
+
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult, PredictError
+from dejavu_client import FINAL, AsyncDejavuClient
+from dejavu_client.cli.demo import games_of
+
+
+def margins(server: FakeServer, expected: float) -> None:
+    """Has the server expect a margin of every game."""
+
+    def answer(request: PredictBatchRequest) -> PredictBatchResponse:
+        made = [forecast(each, expected_margin=expected) for each in request.requests]
+        return PredictBatchResponse(results=[PredictBatchResult(forecast=each) for each in made])
+
+    server.answers("PredictBatch", answer)
+
+
+@pytest.mark.parametrize("expected", [-20.0, 20.0])
+async def test_games_are_simulated_around_the_margins_that_the_model_expects(
+    expected: float, server: FakeServer
+) -> None:
+    margins(server, expected)
+    async with AsyncDejavuClient(server.target) as client:
+        games = await games_of(client, random.Random(1), 15)
+
+    final = [game.scores[-1].home - game.scores[-1].away for game in games]
+    assert fmean(final) == pytest.approx(expected, abs=4 * 14 / 15**0.5)  # margins spread by 14 points
+    asked = server.next_call().request.requests
+    assert [(each.home_team, each.away_team, each.horizon, each.game_id) for each in asked] == [
+        (game.home, game.away, FINAL, "") for game in games
+    ]
+
+
+async def test_without_an_expected_margin_there_are_games_all_the_same(server: FakeServer) -> None:
+    refused = PredictBatchResult(error=PredictError(code=9, reason="UNSUPPORTED_SLOTS", message="no"))
+    server.answers("PredictBatch", PredictBatchResponse(results=[refused, PredictBatchResult(forecast=forecast())]))
+    async with AsyncDejavuClient(server.target) as client:
+        games = await games_of(client, random.Random(1), 2)
+
+    assert len({team for game in games for team in (game.home, game.away)}) == 4
+    assert all(game.scores[-1].elapsed >= 2868 for game in games)

@@ -1,0 +1,377 @@
+"""The command line: what it asks the server, what it prints, and how it exits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from tests.support.fakes.service import Abort, Ended, FakeServer, event, forecast, heartbeat, result
+from typer.testing import CliRunner, Result
+
+from dejavu.v1.forecast_pb2 import Attribution, Explanation, Quantile, SimilarGame
+from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
+from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu_client import FINAL, HALFTIME
+from dejavu_client.cli.main import app
+from dejavu_client.output.explanation import attribution
+
+Run = Callable[..., Result]
+
+EXPLAINED = forecast(
+    game_id="0022000001",
+    home_team="BKN",
+    away_team="GSW",
+    elapsed_minutes=18,
+    point_forecast=17.3,
+    interval_lower=5.1,
+    interval_upper=29.6,
+    home_lead_probability=0.962,
+    sequence=12,
+    revision=1,
+    explanation=Explanation(
+        dejavu_prediction=16.2,
+        lstm_prediction=18.1,
+        ensemble_forecast=17.3,
+        baseline_prediction=20.0,
+        dejavu_weight=0.4,
+        lstm_weight=0.6,
+        linear_prediction=16.9,
+        calibration_games=1210,
+        similar_games=[
+            SimilarGame(
+                label="2021-03-14 BOS @ BKN", distance=3.25, differential_at_horizon=14.5, games=1, increment=-5.5
+            ),
+            SimilarGame(
+                label="12 games such as 2019-01-02 NYK @ LAL",
+                distance=4.5,
+                differential_at_horizon=21.0,
+                games=12,
+                increment=1.0,
+                increment_spread=6.3,
+            ),
+        ],
+        attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 20.0], similar_games=-0.8),
+    ),
+    quantiles=[Quantile(level=0.1, value=8.2), Quantile(level=0.625, value=19.0)],
+    expected_margin=-4.5,
+)
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:
+    """Runs `dejavu` with arguments, against the fake server unless they say otherwise."""
+
+    def run(*arguments: str, stdin: str = "", target: str | None = None) -> Result:
+        environment = {"DEJAVU_TARGET": target or server.target, "COLUMNS": "120", "TERM": "dumb"}
+        result = CliRunner().invoke(app, list(arguments), input=stdin, env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["0", "2", "-3", "1.5", "-.5"], ""),
+        (["0,2,-3,1.5,-.5"], ""),
+        (["0 2 -3", "1.5", "-0.5"], ""),
+        (["-"], "[0, 2, -3, 1.5, -0.5]"),
+        (["--pattern-json", "-"], "[0, 2, -3, 1.5, -0.5]\n"),
+        (["--pattern-json", "[0, 2, -3, 1.5, -0.5]"], ""),
+    ],
+)
+def test_a_pattern_is_taken_in_every_form(server: FakeServer, run: Run, arguments: list[str], stdin: str) -> None:
+    assert run("predict", *arguments, stdin=stdin).exit_code == 0
+    assert list(server.next_call().request.pattern) == [0, 2, -3, 1.5, -0.5]
+
+
+def test_a_pattern_may_begin_with_a_negative_number_and_surround_options(server: FakeServer, run: Run) -> None:
+    assert run("predict", "-4", "--alpha", "0.1", "-6", "-7.5").exit_code == 0
+    request = server.next_call().request
+    assert (list(request.pattern), request.alpha) == ([-4, -6, -7.5], 0.1)
+
+
+def test_every_option_of_predict_reaches_the_server(server: FakeServer, run: Run) -> None:
+    options = "--game-id 0022000001 --alpha 0.2 --horizon final --home BKN --away GSW --pregame-margin -5.5 --model abc"
+    assert run("predict", "1", *options.split(), "--explain", "--quantiles", "0.1, .5,0.9").exit_code == 0
+    request = server.next_call().request
+    assert (request.game_id, request.alpha, request.horizon) == ("0022000001", 0.2, FINAL)
+    assert (request.home_team, request.away_team, request.pregame_margin) == ("BKN", "GSW", -5.5)
+    assert (request.model_version, request.return_explanation) == ("abc", True)
+    assert list(request.quantile_levels) == [0.1, 0.5, 0.9]
+
+
+def test_without_options_the_half_is_forecast_as_a_what_if(server: FakeServer, run: Run) -> None:
+    result = run("predict", "1")
+    request = server.next_call().request
+    assert (request.horizon, request.game_id, request.HasField("alpha")) == (HALFTIME, "", False)
+    assert "what-if" in result.stdout
+
+
+def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=EXPLAINED))
+    shown = run("predict", "20", "--explain").stdout
+    for part in (
+        "GSW @ BKN · 0022000001",
+        "after 18 minutes",
+        "BKN by 20",
+        "BKN by 17.3",
+        "95 % interval",
+        "+5.1 to +29.6",
+        "96 %",
+        "+16.2  weight 0.4",
+        "+18.1  weight 0.6",
+        "+20.0",
+        "+16.9  where both begin",
+        "1,210 games with a lead about as large",
+        "10 %: +8.2  62.5 %: +19.0",
+        "GSW by 4.5 expected at the end",
+        "BKN leads then",
+        "12, revision 1",
+        "2021-03-14 BOS @ BKN",
+        "+14.5",
+        "−5.5",
+        "+1.0 ± 6.3",
+    ):
+        assert part in shown
+
+
+def test_the_minutes_that_moved_a_forecast_are_shown_as_bars(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=EXPLAINED))
+    lines = run("predict", "0", "4", "-3", "20", "--explain").stdout.splitlines()
+    rows = {line.split("│")[1].strip(): line for line in lines if line.count("│") > 4 and "@" not in line}
+
+    assert list(rows) == ["before tip-off", "1", "2", "3", "4", "similar games", "forecast"]
+    assert [rows[name].count("█") for name in list(rows)[:-1]] == [2, 3, 0, 6, 16, 1]
+    assert rows["3"].split("│")[2:4] == ["   −3 ", "     −8.0 "]
+    left, right = rows["3"].split("│")[4:6]
+    assert ("█" in left, "█" in right) == (True, False), "it spoke for the away team"
+    assert "+17.3" in rows["forecast"]
+
+
+def test_of_many_minutes_neighbours_share_a_bar() -> None:
+    explained = forecast(
+        point_forecast=48.0, explanation=Explanation(attribution=Attribution(before_tipoff=1.0, minutes=[1.0] * 47))
+    )
+    table = attribution(explained, [float(minute) for minute in range(1, 48)])
+    names, leads, moved = (list(column.cells) for column in table.columns[:3])
+
+    assert table.row_count == 24 + 3
+    assert names[1:3] == ["1–2", "3–4"]
+    assert (names[24], leads[24], moved[24], moved[1]) == ("47", "+47", "+1.0", "+2.0")
+
+
+def test_a_forecast_of_the_end_says_who_wins(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=forecast(home_team="BOS", horizon=FINAL)))
+    shown = run("predict", "1", "--horizon", "FINAL").stdout
+    assert "at the end" in shown
+    assert "BOS wins " in shown
+    assert "before tip-off" not in shown
+
+
+def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=EXPLAINED))
+    full = run("predict", "20", "--json").stdout
+    plain = run("predict", "20", "--json").stdout
+    assert full.count("\n") == plain.count("\n") == 1
+    one, other = json.loads(full), json.loads(plain)
+    assert one["sequence"] == "12"
+    assert one["explanation"]["similarGames"][0]["differentialAtHorizon"] == 14.5
+    assert one["explanation"]["attribution"]["minutes"] == [4.0, 0.0, -8.0, 20.0]
+    assert [quantile["value"] for quantile in one["quantiles"]] == [8.2, 19.0]
+    assert [key for key in one if key not in {"explanation", "expectedMargin"}] == list(other) == sorted(other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give the lead at the end of each minute"),
+        (["three"], "'three' is not a number"),
+        (["1", "--alhpa", "3"], "'--alhpa' is no option and no number"),
+        (["1", "--pattern-json", "[1]"], "not both"),
+        (["--pattern-json", "{"], "not JSON"),
+        (["--pattern-json", "[]"], "expected an array of numbers"),
+        (["--pattern-json", '["1"]'], "expected an array of numbers"),
+        (["--pattern-json", "[true]"], "expected an array of numbers"),
+        (["1", "--timeout", "0"], "is not a time to wait"),
+        (["1", "--horizon", "third"], "third"),
+        (["1", "--quantiles", "0.1,half"], "'half' is not a number; expected levels such as 0.1,0.5,0.9"),
+    ],
+)
+def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run("predict", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(run: Run) -> None:
+    result = run("helth")
+    assert result.exit_code == 2
+    assert "Did you mean 'health'?" in result.stderr
+
+
+def test_a_refusal_exits_4_and_names_the_field(server: FakeServer, run: Run) -> None:
+    abort = Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_ALPHA", [("alpha", "2; expected less")])
+    server.answers("Predict", abort, abort)
+    result = run("predict", "1", "--alpha", "2")
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "Error: no",
+        "  alpha: 2; expected less",
+        "  (INVALID_ARGUMENT · INVALID_ALPHA · request request-1)",
+    ]
+    result = run("predict", "1", "--alpha", "2", "--json")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert json.loads(result.stderr)["error"] == {
+        "code": "INVALID_ARGUMENT",
+        "reason": "INVALID_ALPHA",
+        "message": "no",
+        "fieldViolations": [{"field": "alpha", "description": "2; expected less"}],
+        "requestId": "request-2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 3),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 3),
+        (grpc.StatusCode.INTERNAL, 1),
+        (grpc.StatusCode.NOT_FOUND, 4),
+        (grpc.StatusCode.FAILED_PRECONDITION, 4),
+        (grpc.StatusCode.UNAUTHENTICATED, 4),
+        (grpc.StatusCode.UNIMPLEMENTED, 4),
+    ],
+)
+def test_exit_codes_tell_no_answer_from_a_refusal_from_a_fault(
+    server: FakeServer, run: Run, code: grpc.StatusCode, exit_code: int
+) -> None:
+    server.answers("ListModels", Abort(code))
+    assert run("models").exit_code == exit_code
+
+
+def test_the_exit_codes_are_documented(run: Run) -> None:
+    shown = " ".join(run("--help").stdout.split())
+    for code in ("0 done", "1 failed", "2 wrong usage", "3 no answer", "4 the server refused", "130 interrupted"):
+        assert code in shown
+
+
+def test_models_are_shown(run: Run) -> None:
+    shown = run("models").stdout
+    for part in (
+        "fake · active",
+        "2,000 games of 2020–2021",
+        "1,000 games of 2022",
+        "the half, from 1 to 23 minutes",
+        "the end, from 1 to 47 minutes",
+        "fit: better than persistence in every season tested",
+        "as of 2023-06-12",
+        "3,000 entries",
+    ):
+        assert part in shown
+    (model,) = json.loads(run("models", "--json").stdout)["models"]
+    assert (model["version"], model["trainSeasons"]) == ("fake", [2020, 2021])
+    assert (model["verdict"], model["ratingsDate"]) == ("VERDICT_FIT", "2023-06-12")
+
+
+def test_an_unfit_model_and_one_that_tells_less_are_shown_as_such(server: FakeServer, run: Run) -> None:
+    unfit = Model(version="bad", verdict=VERDICT_UNFIT, verdict_reason="coverage 0.91 at 95 %")
+    server.answers("ListModels", ListModelsResponse(models=[unfit, Model(version="v0.1.0")]))
+    first, second = run("models").stdout.split("v0.1.0")
+    assert "unfit: coverage 0.91 at 95 %" in first
+    assert "verdict" not in second
+    assert "as of" not in second
+
+
+def test_a_long_verdict_and_long_names_of_figures_leave_room_for_what_they_stand_beside(server: FakeServer) -> None:
+    model = Model(version="m", verdict=VERDICT_UNFIT, verdict_reason="its intervals hold too seldom, " * 9)
+    model.metrics.add(name="calibration.halftime.minute_18.ensemble.mae_over_persistence", value=0.991)
+    server.answers("ListModels", ListModelsResponse(models=[model]))
+    environment = {"DEJAVU_TARGET": server.target, "COLUMNS": "80", "TERM": "dumb"}
+    shown = CliRunner().invoke(app, ["models"], env=environment).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    for part in ("verdict", "trained on", "calibration.halftime.minute_18", "0.991"):
+        assert part in shown
+
+
+def test_health_exits_0_only_when_serving(server: FakeServer, run: Run) -> None:
+    result = run("health")
+    assert (result.exit_code, result.stdout) == (0, "SERVING\n")
+    server.health.set("", HealthCheckResponse.NOT_SERVING)
+    result = run("health", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "status": "NOT_SERVING",
+        "service": "",
+        "target": server.target,
+        "ledger": None,
+    }
+    result = run("health", "no.such.Service")
+    assert (result.exit_code, result.stdout) == (1, "SERVICE_UNKNOWN\n")
+    server.stop()
+    result = run("health")
+    assert (result.exit_code, result.stdout) == (1, "UNREACHABLE\n")
+    assert "is a dejavu-server running there?" in result.stderr
+
+
+def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: Run) -> None:
+    server.health.set("dejavu.ledger", HealthCheckResponse.SERVING)
+    assert run("health").stdout == "SERVING\n"
+    server.health.set("dejavu.ledger", HealthCheckResponse.NOT_SERVING)
+    result = run("health")
+    assert result.exit_code == 0  # what-ifs are answered
+    first, second = result.stdout.splitlines()
+    assert first == "SERVING"
+    assert second.startswith("ledger: NOT_SERVING")
+    answer = json.loads(run("health", "--json").stdout)
+    assert (answer["status"], answer["ledger"]) == ("SERVING", "NOT_SERVING")
+    result = run("health", "dejavu.ledger")
+    assert (result.exit_code, result.stdout) == (1, "NOT_SERVING\n")
+
+
+def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
+    over = [Abort(grpc.StatusCode.OUT_OF_RANGE, "pruned", "RESUME_TOKEN_EXPIRED")]
+    script = [heartbeat("now"), event(1, home_team="BKN", away_team="GSW", point_forecast=17.3), event(2), *over]
+    server.answers("StreamPredictions", script, script)
+    options = ["--game", "0022000001", "--game", "0022000002", "--token", "t", "--include-current"]
+    result = run("stream", *options)
+    assert result.exit_code == 4
+    first, second = result.stdout.splitlines()
+    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  home leads 75 %  #1" in first
+    assert second.endswith("#2")
+    request = server.next_call().request
+    assert list(request.game_ids) == ["0022000001", "0022000002"]
+    assert (request.resume_token, request.include_current) == ("t", True)
+    lines = [json.loads(line) for line in run("stream", "--json", "--heartbeats").stdout.splitlines()]
+    assert [line["resumeToken"] for line in lines] == ["now", "after-1", "after-2"]
+    assert sorted(lines[0]) == ["heartbeat", "resumeToken"]
+
+
+def test_outcomes_of_a_stream_are_printed_between_forecasts(server: FakeServer, run: Run) -> None:
+    teams = {"home_team": "BKN", "away_team": "GSW"}
+    told = [event(1), result(2, differential=-4, **teams), result(3, differential=5, revision=1)]
+    over = Abort(grpc.StatusCode.OUT_OF_RANGE)
+    server.answers("StreamPredictions", [*told, over], [*told, over])
+    _, first, second = run("stream").stdout.splitlines()
+    assert first.endswith("GSW @ BKN · 0022000001  outcome  half −4  #2")
+    assert second.endswith("0022000001  outcome  half +5  #3 revision 1")
+    lines = [json.loads(line) for line in run("stream", "--json").stdout.splitlines()]
+    assert [line.get("outcome", {}).get("differential") for line in lines] == [None, -4, 5]
+
+
+def test_a_lost_stream_is_told_on_stderr_alone(server: FakeServer, run: Run) -> None:
+    server.answers("StreamPredictions", [event(1), Ended()], [Abort(grpc.StatusCode.OUT_OF_RANGE)])
+    result = run("stream", "--json")
+    assert len(result.stdout.splitlines()) == 1
+    assert "stream_lost" in result.stderr
+
+
+def test_the_log_level_is_checked(run: Run) -> None:
+    assert run("--log-level", "loud", "health").exit_code == 2
+    assert run("--log-level", "ERROR", "health").exit_code == 0

@@ -1,0 +1,217 @@
+"""Odds and risks on the command line: what is asked, and what is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import grpc
+import pytest
+from tests.support.fakes.service import Abort, FakeServer, forecast
+from typer.testing import CliRunner, Result
+
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, ADAPTATION_MODE_SHADOW, Adaptation, AdaptationMode
+from dejavu.v1.market_pb2 import (
+    MARKET_SIDE_AWAY,
+    MARKET_SIDE_HOME,
+    RISK_LEVEL_EXTREME,
+    RISK_LEVEL_MODERATE,
+    Market,
+    MarketAnswer,
+    MarketSideAnswer,
+    Odds,
+)
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
+from dejavu_client import FINAL
+from dejavu_client.cli.main import app
+
+Run = Callable[..., Result]
+ODDS = ("--market-line", "5.5", "--home-odds", "-110", "--away-odds", "1.95")
+
+ANSWER = MarketAnswer(
+    home=MarketSideAnswer(
+        decimal_odds=1.909,
+        win_probability=0.6,
+        implied_probability=0.524,
+        expected_value=0.145,
+        kelly_fraction=0.16,
+        stake_fraction=0.04,
+        stake=40.0,
+    ),
+    away=MarketSideAnswer(
+        decimal_odds=1.95, win_probability=0.38, implied_probability=0.513, expected_value=-0.26, kelly_fraction=0.0
+    ),
+    push_probability=0.02,
+    overround=0.037,
+    side=MARKET_SIDE_HOME,
+    stake=40.0,
+    risk_level=RISK_LEVEL_MODERATE,
+    confidence_met=True,
+    confidence_threshold=0.55,
+)
+QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", horizon=FINAL), market=ANSWER)
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:
+    environment = {"DEJAVU_TARGET": server.target, "COLUMNS": "80", "TERM": "dumb"}
+    return lambda *arguments: CliRunner().invoke(app, arguments, env=environment)
+
+
+def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", QUOTE)
+    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", "--confidence", "0.6", "--horizon", "final")
+    assert result.exit_code == 0, result.stderr
+    [call] = server.calls
+    assert list(call.request.pattern) == [0.0, -2.0]
+    assert call.request.market == Market(
+        line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95), bankroll=1000.0, confidence_threshold=0.6
+    )
+
+
+def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", QUOTE)
+    lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
+    [home] = [line for line in lines if line.startswith("│ BKN −5.5")]
+    assert home.split("│")[2:8] == [" −110 ", "       52 % ", " 60 % ", "      +0.14 ", "  16 % ", " 40.00 "]
+    [away] = [line for line in lines if line.startswith("│ GSW +5.5")]
+    assert away.split("│")[2] == " 1.95 "
+    assert "−0.26" in away
+    assert "margin of the odds 3.7 % · a push 2 %" in lines
+    assert lines[-1] == "Bet: BKN −5.5, 40.00 · risk moderate · 60 % reaches the threshold of 55 %"
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("bankroll", [[], ["--bankroll", "1"]], ids=["none", "1, as it is recorded"])
+def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, bankroll: list[str]) -> None:
+    unsure = MarketAnswer(
+        home=ANSWER.away, away=ANSWER.home, side=MARKET_SIDE_AWAY, risk_level=RISK_LEVEL_EXTREME, overround=-0.01
+    )
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
+    odds = ("--market-line", "0", "--home-odds", "+120", "--away-odds", "-105")
+    shown = run("predict", "1", *odds, *bankroll).stdout
+    assert "Bet: GSW, 4.00 % · risk extreme · 60 % does not reach the threshold of 0 %" in shown
+    assert "margin of the odds −1 %" in shown
+
+
+def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=MarketAnswer(overround=0.05)))
+    assert "No bet: no side has a stake." in run("predict", "1", *ODDS).stdout
+
+
+def test_a_server_that_does_not_weigh_odds_is_said_to_be_old(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast))
+    assert "The server does not weigh odds: it is of an earlier release." in run("predict", "1", *ODDS).stdout
+
+
+def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", QUOTE)
+    shown = run("predict", "1", *ODDS, "--json").stdout
+    assert shown.count("\n") == 1
+    found = json.loads(shown)
+    assert found["forecast"]["homeTeam"] == "BKN"
+    assert found["market"]["home"]["kellyFraction"] == 0.16
+    assert (found["market"]["side"], found["market"]["riskLevel"]) == ("MARKET_SIDE_HOME", "RISK_LEVEL_MODERATE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--market-line", "5"], "go together; --home-odds, --away-odds not given"),
+        (["--home-odds", "2", "--away-odds", "2"], "go together; --market-line not given"),
+        (["--bankroll", "100"], "--market-line, --home-odds, --away-odds not given"),
+        (["--confidence", "0.5"], "--market-line, --home-odds, --away-odds not given"),
+        (
+            ["--market-line", "5", "--home-odds", "evens", "--away-odds", "2"],
+            "--home-odds",
+        ),
+    ],
+)
+def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run("predict", "1", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("mode", "line", "how"),
+    [
+        (ADAPTATION_MODE_SHADOW, "if it adapted −9.0 to +13.5", "if adapted"),
+        (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
+    ],
+)
+def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
+    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str, how: str
+) -> None:
+    adaptation = Adaptation(
+        mode=mode,
+        adapted_lower=-9.0,
+        adapted_upper=13.5,
+        static_lower=-8.0,
+        static_upper=12.0,
+        rolling_games=40,
+        rolling_coverage=0.95,
+        static_rolling_coverage=0.875,
+    )
+    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=adaptation)))
+    shown = run("predict", "1").stdout
+    assert line in " ".join(shown.split())
+    assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
+
+
+def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
+    assert "held lately" not in run("predict", "1").stdout
+
+
+RISK = AssessRiskResponse(
+    score=81.4,
+    level=RISK_LEVEL_EXTREME,
+    factors=[
+        RiskFactor(name="volatility", value=4.2, unit="points", score=97, weight=0.35, contribution=33.95),
+        RiskFactor(name="pace", value=240, unit="points a game", score=47, weight=0.15, contribution=7.05),
+    ],
+    warnings=["The lead changed hands [4] times over the last 6 minutes."],
+)
+
+
+def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -> None:
+    server.answers("AssessRisk", RISK)
+    result = run("risk", "0", "-2", "3", "--total-points", "30")
+    assert result.exit_code == 0, result.stderr
+    [call] = server.calls
+    assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
+    lines = result.stdout.splitlines()
+    assert lines[0].strip() == "81 of 100: extreme"
+    assert "│ pace       │ 240.0 points a game │            47 % │   15 % │  7.0 │" in lines
+    assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
+
+
+def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
+    server.answers("AssessRisk", RISK)
+    found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
+    assert not server.calls[0].request.HasField("total_points")
+    assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give the lead at the end of each minute"),
+        (["1", "2", "--total-points", "-3"], "-3 is no number of points"),
+    ],
+)
+def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run("risk", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
+    violation = ("total_points", "3; expected 20 (the lead) to 500")
+    server.answers("AssessRisk", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_TOTAL_POINTS", [violation]))
+    result = run("risk", "10", "20", "--total-points", "3")
+    assert result.exit_code == 4
+    assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr

@@ -1,0 +1,290 @@
+"""`dejavu poll`, the program: a replay that the test steps, a server of the test's, what is printed and how it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pyte
+import pytest
+from tests.support.builders.evenings import Evening, game
+from tests.support.fakes.service import FakeServer
+from typer.testing import CliRunner
+
+from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
+from dejavu_client import FINAL, HALFTIME
+from dejavu_client.cli.main import app
+from dejavu_feed.replay.http_server import LocalServer, Response
+
+SIX_MINUTES, HALF = 1080.0, 1440.0
+Program = subprocess.Popen[str]
+
+
+class Stage:
+    """An evening served over HTTP and a server that forecasts."""
+
+    def __init__(self, evening: Evening, feed_url: str, server: FakeServer) -> None:
+        self.evening = evening
+        self.server = server
+        self.command = [sys.executable, "-m", "dejavu_client.cli", "poll", "--feed-url", feed_url]
+        self.command += ["--target", server.target, "--interval", "0.05"]
+
+    def start(self, *options: str, log: int = subprocess.DEVNULL) -> Program:
+        return subprocess.Popen([*self.command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    evening = Evening([game(run=2)])
+    with LocalServer(evening.replay.respond) as feed, FakeServer() as server:
+        yield Stage(evening, feed.url, server)
+
+
+def next_record(program: Program, event: str) -> Any:
+    """The next JSON line that tells such an event; those before it are skipped."""
+    assert program.stdout is not None
+    for line in program.stdout:
+        record = json.loads(line)
+        if record["event"] == event:
+            return record
+    raise AssertionError(f"the program ended without the event {event}")
+
+
+def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> None:
+    with stage.start("--json", "--until-final") as program:
+        assert next_record(program, "game")["game"]["status"] == "LIVE"
+        stage.evening.go_to(SIX_MINUTES + 1)
+        missed = next_record(program, "missed")
+        forecast = next_record(program, "forecast")
+        assert next_record(program, "forecast")["forecast"]["horizon"] == "HORIZON_FINAL"
+        stage.evening.go_to(HALF + 1)
+        outcome = next_record(program, "outcome")
+        stage.evening.clock.now = stage.evening.replay.end
+        summary = next_record(program, "summary")
+        assert program.wait(20) == 0
+
+    assert (forecast["pattern"][-1], forecast["forecast"]["pointForecast"]) == (3, 3.0)
+    assert forecast["forecast"]["gameId"] == stage.evening.ids[0]
+    assert (outcome["horizon"], outcome["differential"], outcome["forecasts"], outcome["held"]) == (
+        "HORIZON_HALFTIME",
+        5,
+        1,
+        1,
+    )
+    assert outcome["newest"]["forecast"] == forecast["forecast"]
+    assert missed["minutes"] == list(range(6, 18))
+    half, end = summary["horizons"]
+    assert (half["forecasts"], half["held"], half["meanAbsoluteError"], half["brier"]) == (1, 1, 2.0, 0.0625)
+    assert (end["forecasts"], end["settledForecasts"]) == (2, 2)
+    first, second = (call.request.requests for call in stage.server.of("PredictBatch"))
+    assert [(each.home_team, each.away_team, each.horizon, len(each.pattern)) for each in first] == [
+        ("BOS", "LAL", HALFTIME, 18),
+        ("BOS", "LAL", FINAL, 18),
+    ]
+    assert [(each.horizon, len(each.pattern)) for each in second] == [(FINAL, 24)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_with_a_summary(number: signal.Signals, stage: Stage) -> None:
+    with stage.start("--json", log=subprocess.PIPE) as program:
+        next_record(program, "game")
+        stage.evening.go_to(SIX_MINUTES + 1)
+        next_record(program, "forecast")
+        next_record(program, "forecast")
+        program.send_signal(number)
+        assert next_record(program, "summary")["forecasts"] == 2
+        assert program.wait(20) == 0
+        assert program.stderr is not None
+        assert "Traceback" not in program.stderr.read()
+
+
+def test_a_feed_that_hangs_does_not_keep_it_from_ending() -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(path: str) -> Response:
+        asked.set()
+        release.wait(60)
+        return Response(500, b"")
+
+    with (
+        LocalServer(hang) as feed,
+        FakeServer() as server,
+        Stage(Evening([game()]), feed.url, server).start("--json", log=subprocess.PIPE) as program,
+    ):
+        assert asked.wait(60)
+        program.send_signal(signal.SIGINT)
+        assert next_record(program, "summary")["games"] == 0
+        told = time.monotonic()
+        assert program.wait(20) == 0
+        assert time.monotonic() - told < 4, "it waited for the time-out of the feed, 5 s"
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
+        release.set()
+
+
+@pytest.mark.parametrize(("options", "reports"), [((), 2), (("--no-report",), 0)])
+def test_it_reports_how_half_and_end_came_out_unless_it_is_told_not_to(
+    stage: Stage, options: tuple[str, ...], reports: int
+) -> None:
+    stage.evening.clock.now = stage.evening.replay.end
+    with stage.start("--json", "--until-final", *options) as program:
+        assert program.stdout is not None
+        told = [json.loads(line) for line in program.stdout]
+        assert program.wait(20) == 0
+
+    asked = [call.request for call in stage.server.calls if call.method == "ReportOutcome"]
+    assert [request.horizon for request in asked] == [HALFTIME, FINAL][:reports]
+    assert [record["horizon"] for record in told if record["event"] == "reported"] == [
+        "HORIZON_HALFTIME",
+        "HORIZON_FINAL",
+    ][:reports]
+
+
+def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
+    stage.evening.go_to(SIX_MINUTES + 1)
+    with stage.start("--until-final") as program:
+        assert program.stdout is not None
+        lines = []
+        for line in program.stdout:
+            lines.append(line)
+            if "half +3.0 [−8.5 … +14.5] at 95 %" in line:
+                stage.evening.clock.now = stage.evening.replay.end
+        assert program.wait(20) == 0
+
+    assert lines[-3:] == [
+        "1 game · 2 forecasts · 58 missed\n",
+        "half, 1 game: 1 of 1 interval at 95 % held · MAE 2.00 (persistence 2.00)\n",
+        "end, 1 game: 1 of 1 interval at 95 % held · Brier 0.062 (leader 0.000)\n",
+    ]
+
+
+def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:
+    with stage.start("--json", log=subprocess.PIPE) as program:
+        next_record(program, "game")
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        stage.evening.go_to(SIX_MINUTES + 1)
+        assert program.wait(20) == 0
+        assert program.stderr.read() == ""
+
+
+def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+
+    def draw_until(*texts: str) -> list[str]:
+        while not all(any(text in " ".join(line.split()) for line in screen.display) for text in texts):
+            stream.feed(os.read(ours, 65536))
+        return [line.rstrip() for line in screen.display if line.strip()]
+
+    with subprocess.Popen([*stage.command], stdin=its, stdout=its, stderr=its, env=environment) as program:
+        os.close(its)
+        draw_until("LAL @ BOS", "Q1 12:00")
+        stage.evening.go_to(SIX_MINUTES + 1)
+        draw_until("+3.0", "−8…+14", "75 %", "leads", "wins")
+        stage.evening.go_to(HALF)
+        lines = draw_until("+5 1/1 yes", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+    os.close(ours)
+
+    assert len([line for line in lines if "LAL @ BOS" in line]) == 1, "drawn in place"
+
+
+def test_a_feed_that_is_none_is_a_usage_error() -> None:
+    result = CliRunner().invoke(app, ["poll", "--feed-url", "nowhere"])
+
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
+
+
+def test_horizon_first_minute_and_pace_are_options(stage: Stage) -> None:
+    options = ["--horizon", "final", "--from-minute", "10", "--every", "8"]
+    with stage.start("--json", *options) as program:
+        stage.evening.go_to(SIX_MINUTES + 61)
+        forecast = next_record(program, "forecast")["forecast"]
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+
+    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_FINAL", 18)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--horizon", "third"], "'third' is not one of 'half', 'final', 'both'"),
+        (["--from-minute", "48"], "'--from-minute': Input should be less than or equal to 47"),
+        (["--every", "0"], "'--every': Input should be greater than or equal to 1"),
+        (["--horizon", "half", "--from-minute", "24"], "expected at most 23 to forecast the half"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["poll", *options], env={"COLUMNS": "200", "TERM": "dumb"})
+
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_what_the_model_cannot_do_is_told_once(stage: Stage) -> None:
+    old = Model(version="old", active=True, horizons=[HorizonSupport(horizon=HALFTIME, min_slots=18, max_slots=18)])
+    stage.server.answers("ListModels", ListModelsResponse(models=[old]))
+    with stage.start("--json") as program:
+        stage.evening.go_to(SIX_MINUTES + 61)
+        limits = next_record(program, "limits")
+        forecast = next_record(program, "forecast")["forecast"]
+        program.send_signal(signal.SIGINT)
+        assert next_record(program, "summary")["forecasts"] == 1
+        assert program.wait(20) == 0
+
+    assert limits["modelVersion"] == "old"
+    assert "the half after minute 18 alone, the end not at all" in limits["reason"]
+    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_HALFTIME", 18)
+
+
+def test_metrics_are_served_where_asked_and_tell_how_old_each_games_data_is(stage: Stage) -> None:
+    with stage.start("--json", "--metrics-listen", "127.0.0.1:0", log=subprocess.PIPE) as program:
+        assert program.stderr is not None
+        url = program.stderr.readline().removeprefix("Metrics at ").strip()
+        next_record(program, "game")
+        stage.evening.go_to(SIX_MINUTES + 1)
+        next_record(program, "forecast")
+        with urllib.request.urlopen(url, timeout=20) as page:
+            text = page.read().decode()
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+
+    assert f'dejavu_poll_game_data_age_seconds{{away="LAL",game_id="{stage.evening.ids[0]}",home="BOS"}}' in text
+    assert 'dejavu_poll_forecasts_total{horizon="halftime",outcome="new"} 1.0' in text
+
+
+def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", f"127.0.0.1:{port}"])
+    assert result.exit_code == 1
+    assert f"cannot serve metrics at 127.0.0.1:{port}" in result.stderr
+
+    assert CliRunner().invoke(app, ["poll", "--metrics-listen", "9109"]).exit_code == 2
+
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "dejavu_client.poller.metrics", raising=False)
+    result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", "127.0.0.1:0"])
+    assert result.exit_code == 1
+    assert "dejavu-forecast[live]" in result.stderr

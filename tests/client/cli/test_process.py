@@ -1,0 +1,91 @@
+"""`dejavu` as a process of its own: pipes, signals, and that no user ever sees a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from tests.support.fakes.service import FakeServer, event, heartbeat
+
+DEJAVU = [sys.executable, "-m", "dejavu_client.cli"]
+
+
+def start(server: FakeServer, *arguments: str, program: Sequence[str] = DEJAVU) -> subprocess.Popen[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "DEJAVU_DEBUG"}
+    return subprocess.Popen(
+        [*program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, "DEJAVU_TARGET": server.target},
+    )
+
+
+def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
+    # Nothing comes after the first forecast: the process has to notice without writing.
+    server.answers("StreamPredictions", [heartbeat("now"), event(1)])
+    with start(server, "stream", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert '"sequence": "1"' in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
+    # `models` writes once, at its end, when nobody reads any more.
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [*DEJAVU, "models", "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DEJAVU_TARGET": server.target},
+        timeout=20,
+        check=False,
+    )
+    os.close(write)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_ctrl_c_exits_130_without_a_word(server: FakeServer) -> None:
+    server.answers("StreamPredictions", [event(1)])
+    with start(server, "stream", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
+    broken = "import dejavu_client.cli.server as s, dejavu_client.cli as c; s.connect = None; c.main()"
+    if debug:
+        broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
+    with start(server, "health", program=[sys.executable, "-c", broken]) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert "Error: TypeError: 'NoneType' object is not callable" in err
+    assert ("Traceback" in err) == debug
+
+
+def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
+    """Neither of the packages that the extras bring may be loaded by a command of the base installation."""
+    heavy = ("numpy", "torch", "nba_api", "pandas", "pyarrow", "sqlalchemy", "onnxruntime", "hnswlib", "dejavu_server")
+    program = (
+        "import sys, dejavu_client.cli as c\n"
+        "try: c.main()\n"
+        f"finally: sys.stderr.write(' '.join(sys.modules.keys() & set({heavy!r})))"
+    )
+    with start(server, "predict", "1", "--json", program=[sys.executable, "-c", program]) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert '"pointForecast": 1.0' in out

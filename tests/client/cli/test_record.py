@@ -1,0 +1,371 @@
+"""The commands that read the record and report to it: what they ask, what they show, what they write."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.json_format import Parse
+from pyarrow import parquet
+from tests.support.fakes.recorded import GAME, card, recorded, timestamp
+from tests.support.fakes.service import Abort, FakeServer, outcome
+from typer.testing import CliRunner, Result
+
+from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
+from dejavu.v1.record_pb2 import Checkpoint
+from dejavu.v1.record_service_pb2 import (
+    LEADERBOARD_METRIC_CRPS,
+    LEADERBOARD_METRIC_MAE_DIFFERENCE,
+    Figure,
+    GetCheckpointResponse,
+    GetLeaderboardResponse,
+    GetPredictionResponse,
+    GetScorecardResponse,
+    LeaderboardRow,
+    ListPredictionsResponse,
+    ReportOutcomeResponse,
+    ScoreFilter,
+)
+from dejavu_client import FINAL, HALFTIME
+from dejavu_client.cli.main import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:
+    """Runs `dejavu` with arguments, against the fake server, on a terminal of so many columns."""
+
+    def run(*arguments: str, width: int = 120) -> Result:
+        environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
+        result = CliRunner().invoke(app, list(arguments), env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def listed(*sequences: int, token: str = "") -> ListPredictionsResponse:
+    return ListPredictionsResponse(predictions=map(recorded, sequences), next_page_token=token)
+
+
+def test_every_condition_of_predictions_reaches_the_server(server: FakeServer, run: Run) -> None:
+    options = "--from 2026-01-02 --to 2026-01-03 --team bos --horizon final --minute 18 --min-confidence 0.9"
+    more = f"--unsettled --model abc --game {GAME} --replays --superseded"
+    assert run("predictions", *options.split(), *more.split()).exit_code == 0
+    request = server.next_call().request
+    assert (request.from_date, request.to_date, request.team, request.horizon) == (
+        "2026-01-02",
+        "2026-01-03",
+        "bos",
+        FINAL,
+    )
+    assert (request.elapsed_minutes, request.min_confidence, request.model_version) == (18, 0.9, "abc")
+    assert (request.HasField("settled"), request.settled, request.game_id) == (True, False, GAME)
+    assert (request.include_replays, request.include_superseded) == (True, True)
+
+
+def test_without_conditions_predictions_of_both_horizons_are_asked_for(server: FakeServer, run: Run) -> None:
+    assert run("predictions", "--date", "2026-01-02").exit_code == 0
+    request = server.next_call().request
+    assert (request.from_date, request.to_date) == ("2026-01-02", "2026-01-02")
+    assert request.horizon == HORIZON_UNSPECIFIED
+    assert not request.HasField("settled")
+
+
+def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServer, run: Run) -> None:
+    page = ListPredictionsResponse(predictions=[recorded(12), recorded(8, settled=False, horizon=FINAL)])
+    server.answers("ListPredictions", page)
+    heading, _, first, second, notes = run("predictions").stdout.splitlines()
+    assert [" ".join(line.split()) for line in (heading, first, second)] == [
+        "made game game id min of forecast interval home ahead outcome off by persistence held #",
+        "2026-01-15 LAL @ BOS 0022500123 18 half +6.3 −4…+18 75 % −7 13.2 12.0 no 12",
+        "2026-01-15 LAL @ BOS 0022500123 18 end +6.3 −4…+18 75 % 8",
+    ]
+    assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away"
+
+
+def test_intervals_of_several_levels_say_which_is_which(server: FakeServer, run: Run) -> None:
+    page = ListPredictionsResponse(predictions=[recorded(2), recorded(1, coverage_probability=0.8)])
+    server.answers("ListPredictions", page)
+    shown = run("predictions").stdout
+    assert "−4…+18 95 %" in shown
+    assert "−4…+18 80 %" in shown
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_a_narrow_terminal_loses_columns_and_no_part_of_one(server: FakeServer, run: Run, width: int) -> None:
+    server.answers("ListPredictions", listed(1234567, 8))
+    server.answers(
+        "GetLeaderboard",
+        GetLeaderboardResponse(rows=[LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", scorecard=card())]),
+    )
+    for command, kept in (("predictions", ("LAL @ BOS", "+6.3", "−7")), ("leaderboard", ("24a8ff7834922bc8", "312"))):
+        table = run(command, width=width).stdout.split(" · ")[0]
+        assert "…+" in table or command == "leaderboard" or width == 50
+        assert all(part in table for part in kept)
+        assert max(map(len, table.splitlines()[:3])) <= width
+
+
+def test_no_predictions_are_told_in_words(run: Run) -> None:
+    assert run("predictions").stdout == "No recorded forecast is like that.\n"
+
+
+def test_a_table_ends_with_its_limit_and_says_that_there_is_more(server: FakeServer, run: Run) -> None:
+    server.answers("ListPredictions", listed(9, 8, 7, token="more"))
+    shown = run("predictions", "--limit", "2").stdout
+    assert "the newest 2: --limit asks for more" in shown
+    assert len(shown.splitlines()) == 5
+    server.answers("ListPredictions", listed(9, 8))
+    assert "--limit" not in run("predictions", "--limit", "2").stdout
+    assert [call.request.page_size for call in server.of("ListPredictions")] == [3, 3]
+
+
+def test_the_terminal_has_fifty_by_default_and_a_file_all(server: FakeServer, run: Run, tmp_path: Path) -> None:
+    server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"))
+    assert "the newest 50: --limit asks for more" in run("predictions").stdout
+    server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"), listed(*range(9, 0, -1)))
+    result = run("predictions", "--csv", str(tmp_path / "a.csv"))
+    assert result.stderr == f"60 forecasts in {tmp_path / 'a.csv'}\n"
+    assert [call.request.page_size for call in server.of("ListPredictions")] == [51, 500, 500]
+
+
+def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run) -> None:
+    server.answers("ListPredictions", listed(9, 8, token="a"), listed(7))
+    lines = [json.loads(line) for line in run("predictions", "--json").stdout.splitlines()]
+    assert [line["forecast"]["sequence"] for line in lines] == ["9", "8", "7"]
+    assert lines[0]["settlement"]["absoluteError"] == 13.25
+
+
+def test_csv_goes_to_standard_output_for_a_dash(server: FakeServer, run: Run) -> None:
+    server.answers("ListPredictions", listed(9, 8))
+    result = run("predictions", "--csv", "-", "--limit", "1")
+    [row] = csv.DictReader(io.StringIO(result.stdout))
+    assert (row["sequence"], row["outcome"], row["market_line"]) == ("9", "-7", "")
+    assert result.stderr == ""
+
+
+def test_parquet_has_what_csv_has(server: FakeServer, run: Run, tmp_path: Path) -> None:
+    server.answers("ListPredictions", listed(9, 8))
+    assert run("predictions", "--parquet", str(tmp_path / "a.parquet")).exit_code == 0
+    assert parquet.read_table(tmp_path / "a.parquet")["sequence"].to_pylist() == [9, 8]
+
+
+def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: Path) -> None:
+    for command in ("predictions", "scorecard"):
+        for form in ("--csv", "--parquet"):
+            result = run(command, form, str(tmp_path / "none" / "file"))
+            assert result.exit_code == 1
+            assert result.stderr.startswith(f"Error: cannot write {tmp_path / 'none' / 'file'}: ")
+    assert run("checkpoint", "--out", str(tmp_path / "none" / "file")).exit_code == 1
+
+
+def test_parquet_without_what_writes_it_says_what_to_install(
+    server: FakeServer, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_client.output.export.find_spec", lambda _: None)
+    result = run("predictions", "--parquet", str(tmp_path / "a"))
+    assert result.exit_code == 1
+    assert "pip install 'dejavu-forecast[live]'" in result.stderr
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["predictions", "--json", "--csv", "-"], "give one of them"),
+        (["scorecard", "--csv", "a", "--parquet", "b"], "give one of them"),
+        (["predictions", "--date", "2026-01-02", "--to", "2026-01-03"], "either one day or where days begin and end"),
+        (["scorecard", "--from", "2026-01-02", "--to", "2026-01-01"], "2026-01-01 is before --from 2026-01-02"),
+        (["scorecard", "--minute", "2", "--max-minute", "3"], "either one minute or where minutes begin and end"),
+        (["leaderboard", "--min-minute", "3", "--max-minute", "2"], "2 is before --min-minute 3"),
+        (["leaderboard", "--date", "yesterday"], "yesterday"),
+        (["leaderboard", "--metric", "luck"], "luck"),
+        (["predictions", "--limit", "-1"], "greater than or equal to 0"),
+        (["report", GAME, "four", "--horizon", "half"], "integer"),
+        (["report", GAME, "4"], "--horizon"),
+        (["report", GAME, "4", "--horizon", "half", "--observed", "noon"], "'noon' is no time"),
+    ],
+)
+def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run: Run) -> None:
+    answer = GetPredictionResponse(
+        prediction=recorded(12, revision=1, quoted=True),
+        revisions=[recorded(4, superseded=True, pattern=[0, 1, -3], point_forecast=-2.0)],
+        outcomes=[outcome(8, differential=3, recorded_time=timestamp()), outcome(9, differential=-7, revision=1)],
+    )
+    server.answers("GetPrediction", answer)
+    shown = run("prediction", GAME, "--horizon", "half", "--minute", "18", "--model", "abc").stdout
+    request = server.next_call().request
+    assert (request.game_id, request.horizon, request.elapsed_minutes, request.model_version) == (
+        GAME,
+        HALFTIME,
+        18,
+        "abc",
+    )
+    for part in (
+        "LAL @ BOS · 0022500123",
+        "BOS by 6.3",
+        "12, revision 1",
+        "13.2 points, persistence 12.0",
+        "did not hold",
+        "0.562",
+        "7.50 points",
+        "1 earlier revision",
+        "−2.0",
+        "the outcome was corrected",
+        "BOS −5.5",
+        "Bet: LAL +5.5",
+    ):
+        assert part in shown, shown
+
+
+def test_a_prediction_without_an_outcome_says_so(server: FakeServer, run: Run) -> None:
+    server.answers("GetPrediction", GetPredictionResponse(prediction=recorded(12, settled=False)))
+    shown = run("prediction", GAME).stdout
+    assert "No outcome of the half was reported yet." in shown
+    assert "revision" not in shown
+
+
+def test_a_game_without_a_prediction_exits_4(server: FakeServer, run: Run) -> None:
+    server.answers("GetPrediction", Abort(grpc.StatusCode.NOT_FOUND, "no forecast of this game", "UNKNOWN_PREDICTION"))
+    result = run("prediction", GAME)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "no forecast of this game" in result.stderr
+
+
+def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(server: FakeServer, run: Run) -> None:
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card()))
+    options = "--from 2026-01-02 --horizon final --minute 12 --model abc --replays"
+    shown = run("scorecard", *options.split()).stdout
+    assert server.next_call().request.filter == ScoreFilter(
+        from_date="2026-01-02", horizon=FINAL, min_minutes=12, max_minutes=12, model_version="abc", include_replays=True
+    )
+    assert "scorecard · the end, model abc, from 2026-01-02, minute 12, replays too" in shown
+    rows = [" ".join(line.strip("│ ").split()) for line in shown.splitlines()]
+    for row in (
+        "games 312 14,890 forecasts",
+        "mean absolute error 5.25 4.50 to 6.00 points",
+        "of persistence 6.06 5.70 to 6.34 points",
+        "difference −0.81 −1.00 to −0.62 better than persistence",
+        "CRPS 3.80 3.60 to 4.10 points",
+        "95 % intervals held 94.6 % 92.9 to 96 % 23.1 points wide, 312 games",
+        "bets 31 of 40 markets asked about",
+        "return on stakes +2.5 %",
+        "bankroll −3 % staking so, game after game",
+    ):
+        assert row in rows, shown
+    assert "few" not in shown
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [(-1.0, -0.1, "better than"), (0.1, 1.0, "worse than"), (-0.1, 0.1, "no difference is shown")],
+)
+def test_a_scorecard_claims_no_more_than_its_interval(
+    server: FakeServer, run: Run, lower: float, upper: float, said: str
+) -> None:
+    difference = Figure(value=(lower + upper) / 2, lower=lower, upper=upper)
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(mae_difference=difference)))
+    assert said in run("scorecard").stdout
+
+
+def test_a_scorecard_of_few_games_says_so(server: FakeServer, run: Run) -> None:
+    for games, said in ((1, "Only one game: too few"), (99, "Only 99 games: too few")):
+        alone = {name: Figure(value=3.0) for name in ("mae", "persistence_mae", "mae_difference")}
+        server.answers("GetScorecard", GetScorecardResponse(scorecard=card(games=games, **alone)))
+        shown = run("scorecard").stdout
+        assert said in shown
+        assert "better than" not in shown
+
+
+def test_the_interval_of_an_error_is_shown_to_0_at_the_least(server: FakeServer, run: Run) -> None:
+    wide = card(games=3, mae=Figure(value=6.8, lower=-7.7, upper=21.4))
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=wide))
+    assert "0.00 to 21.40" in run("scorecard").stdout
+
+
+def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
+    assert run("scorecard", "--date", "2026-01-02").stdout == "No settled forecasts: the half, 2026-01-02.\n"
+
+
+def test_a_scorecard_is_written_as_figures(server: FakeServer, run: Run, tmp_path: Path) -> None:
+    server.answers("GetScorecard", *[GetScorecardResponse(scorecard=card())] * 2)
+    rows = list(csv.DictReader(io.StringIO(run("scorecard", "--csv", "-", "--model", "abc").stdout)))
+    assert {row["model_version"] for row in rows} == {"abc"}
+    assert next(row["value"] for row in rows if row["figure"] == "mae") == "5.25"
+    run("scorecard", "--parquet", str(tmp_path / "a"))
+    assert parquet.read_table(tmp_path / "a")["figure"].to_pylist() == [row["figure"] for row in rows]
+
+
+def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: Run) -> None:
+    rows = [LeaderboardRow(rank=n, model_version=f"version{n}", value=-n / 8, scorecard=card()) for n in (1, 2)]
+    answer = GetLeaderboardResponse(rows=rows, metric=LEADERBOARD_METRIC_MAE_DIFFERENCE, min_games=7)
+    server.answers("GetLeaderboard", answer, answer)
+    _, _, first, _, about = run("leaderboard", "--metric", "mae-difference", "--min-games", "7").stdout.splitlines()
+    request = server.next_call().request
+    assert (request.metric, request.min_games) == (LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
+    assert first.split()[:5] == ["1", "version1", "−0.125", "312", "5.25"]
+    assert about == (
+        "the half; by mean absolute error less that of persistence, less is better; versions with 7 games or more"
+    )
+    written = list(csv.DictReader(io.StringIO(run("leaderboard", "--csv", "-").stdout)))
+    assert {(row["rank"], row["model_version"]) for row in written} == {("1", "version1"), ("2", "version2")}
+
+
+def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:
+    server.answers("GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100))
+    assert run("leaderboard").stdout == (
+        "No model version has enough games: the half; by CRPS, less is better; versions with 100 games or more.\n"
+    )
+
+
+def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, run: Run) -> None:
+    told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
+    server.answers("ReportOutcome", ReportOutcomeResponse(outcome=told, settled_forecasts=12))
+    options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00"
+    result = run("report", GAME, "-4", *options.split())
+    assert result.stdout == (
+        "LAL @ BOS · 0022500123: −4 at the half, recorded as 9, revision 1; settles 12 forecasts\n"
+    )
+    request = server.next_call().request
+    assert (request.game_id, request.differential, request.horizon) == (GAME, -4, HALFTIME)
+    assert (request.home_team, request.away_team) == ("BOS", "LAL")
+    assert request.observed_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 16, 2, 40, tzinfo=UTC)
+
+
+def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
+    result = run("report", GAME, "4", "--horizon", "final")
+    assert result.stdout == "0022500123: +4 at the end, recorded as 1; no forecast to settle\n"
+    assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4
+
+
+def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:
+    head = Checkpoint(ledger_id="ab" * 16, epoch="cd" * 8, sequence=7, hash=b"h" * 32, signed_time=timestamp())
+    server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=head)] * 3)
+    result = run("checkpoint", "--out", str(tmp_path / "head.json"))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"the ledger up to 7 in {tmp_path / 'head.json'}\n"
+    assert Parse((tmp_path / "head.json").read_text(), Checkpoint()) == head
+    assert Parse(run("checkpoint").stdout, Checkpoint()) == head
+    [line] = run("checkpoint", "--json").stdout.splitlines()
+    assert Parse(line, Checkpoint()) == head
+
+
+def test_minutes_of_figures_may_be_a_range(server: FakeServer, run: Run) -> None:
+    for command in ("scorecard", "leaderboard"):
+        run(command, "--min-minute", "6", "--max-minute", "12")
+        counted = server.next_call().request.filter
+        assert (counted.min_minutes, counted.max_minutes) == (6, 12)

@@ -1,0 +1,167 @@
+"""Files of the record: the same columns in CSV and in parquet, and what is written is what was there."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+from tests.support.fakes.recorded import card, recorded
+
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import LeaderboardRow, Scorecard, ScoreFilter
+from dejavu_client import FINAL
+from dejavu_client.output.columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, Kind, figure_rows, leaderboard_rows
+from dejavu_client.output.export import write_csv, write_parquet
+
+READ: dict[Kind, Callable[[str], Any]] = {
+    Kind.TEXT: str,
+    Kind.INTEGER: int,
+    Kind.REAL: float,
+    Kind.FLAG: lambda text: {"true": True, "false": False}[text],
+    Kind.TIME: datetime.fromisoformat,
+    Kind.REALS: lambda text: [float(number) for number in text.split()],
+}
+"""How a cell of a CSV file is read back."""
+
+floats = st.floats(-150, 150)
+predictions = st.builds(
+    recorded,
+    st.integers(1, 2**53),
+    settled=st.booleans(),
+    quoted=st.booleans(),
+    superseded=st.booleans(),
+    pattern=st.lists(st.integers(-60, 60).map(float), max_size=5),
+    point_forecast=floats,
+    home_team=st.sampled_from(["", "BOS"]),
+    distribution=st.lists(floats.map(lambda value: round(value, 3)), max_size=3),
+)
+
+
+def from_csv(path: Path) -> list[dict[str, Any]]:
+    kinds = {column.name: column.kind for column in PREDICTION_COLUMNS}
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {name: READ[kinds[name]](text) if text else None for name, text in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+@settings(max_examples=40)
+@given(st.lists(predictions, max_size=4))
+def test_both_files_read_back_as_what_was_recorded(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[RecordedPrediction]
+) -> None:
+    place = tmp_path_factory.mktemp("files")
+    assert write_csv(place / "a.csv", PREDICTION_COLUMNS, rows) == len(rows)
+    assert write_parquet(place / "a.parquet", PREDICTION_COLUMNS, rows) == len(rows)
+    table = parquet.read_table(place / "a.parquet")
+    assert table.column_names == [column.name for column in PREDICTION_COLUMNS]
+    expected = [{column.name: column.pick(row) for column in PREDICTION_COLUMNS} for row in rows]
+    assert table.to_pylist() == expected
+    # An empty list and a missing one are the same in CSV.
+    assert from_csv(place / "a.csv") == [
+        {name: value or (None if value == [] else value) for name, value in row.items()} for row in expected
+    ]
+    assert sorted(path.name for path in place.iterdir()) == ["a.csv", "a.parquet"]
+
+
+def test_a_recorded_forecast_has_these_columns(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", PREDICTION_COLUMNS, [recorded(7, quoted=True)])
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert {str(field.type) for field in table.schema} == {
+        "string",
+        "int64",
+        "double",
+        "bool",
+        "timestamp[us, tz=UTC]",
+        "list<element: double>",
+    }
+    [row] = table.to_pylist()
+    assert (row["sequence"], row["game_id"], row["horizon"], row["elapsed_minutes"]) == (7, "0022500123", "half", 18)
+    assert row["generated_time"] == datetime(2026, 1, 15, 2, 31, 0, 250, tzinfo=UTC)
+    assert (row["outcome"], row["error"], row["covered"], row["crps"]) == (-7, 13.25, False, 7.5)
+    assert (row["last_differential"], row["pattern"]) == (5.0, [0.0, 1.0, 5.0])
+    assert (row["market_line"], row["market_bankroll"], row["market_side"], row["market_stake"]) == (
+        5.5,
+        1.0,
+        "away",
+        0.02,
+    )
+
+
+def test_what_is_not_there_is_missing_and_not_nought(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7, settled=False)])
+    [row] = from_csv(tmp_path / "a.csv")
+    absent = {name for name, value in row.items() if value is None}
+    assert {"outcome", "error", "covered", "crps", "market_line", "expected_margin", "static_lower"} <= absent
+    assert row["revision"] == 0
+
+
+def test_a_csv_file_is_plain(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7)])
+    heading, line = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    assert heading.startswith("sequence,revision,superseded,game_id,home_team,away_team,horizon,elapsed_minutes,")
+    assert line.startswith("7,0,false,0022500123,BOS,LAL,half,18,")
+    assert "2026-01-15T02:31:00.000250Z" in line
+
+
+def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:
+    scope = ScoreFilter(model_version="abc", horizon=FINAL, from_date="2026-01-01", min_minutes=12)
+    write_parquet(tmp_path / "a.parquet", FIGURE_COLUMNS, figure_rows(scope, card()))
+    rows = parquet.read_table(tmp_path / "a.parquet").to_pylist()
+    by_name = {(row["figure"], row["alpha"]): row for row in rows}
+    assert len(by_name) == len(rows)
+    mae = by_name["mae", None]
+    assert (mae["value"], mae["lower"], mae["upper"], mae["games"], mae["forecasts"]) == (5.25, 4.5, 6.0, 312, 14890)
+    assert (mae["model_version"], mae["horizon"], mae["from_date"], mae["to_date"]) == (
+        "abc",
+        "final",
+        "2026-01-01",
+        None,
+    )
+    assert (mae["min_minutes"], mae["max_minutes"], mae["rank"]) == (12, None, None)
+    assert (by_name["coverage", 0.05]["value"], by_name["mean_width", 0.2]["games"]) == (0.946, 12)
+    assert by_name["market_bets", None]["value"] == 31
+    assert ("market_sharpe", None) not in by_name
+
+
+def test_a_scorecard_without_games_has_no_rows() -> None:
+    assert list(figure_rows(ScoreFilter(), Scorecard())) == []
+
+
+def test_a_leaderboard_s_rows_name_their_version_and_place() -> None:
+    board = [
+        LeaderboardRow(rank=1, model_version="a", scorecard=card()),
+        LeaderboardRow(rank=1, model_version="b", scorecard=card()),
+    ]
+    rows = list(leaderboard_rows(ScoreFilter(), board))
+    assert {(row.rank, row.scope.model_version) for row in rows} == {(1, "a"), (1, "b")}
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write: Any) -> None:
+    def broken() -> Iterator[RecordedPrediction]:
+        yield recorded(1)
+        raise RuntimeError("the server is gone")
+
+    path = tmp_path / "a"
+    path.write_text("of yesterday")
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        write(path, PREDICTION_COLUMNS, broken())
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    assert path.read_text() == "of yesterday"
+
+
+def test_many_rows_are_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dejavu_client.output.export._ROWS_OF_A_GROUP", 3)
+    assert write_parquet(tmp_path / "a", PREDICTION_COLUMNS, map(recorded, range(1, 9))) == 8
+    assert parquet.ParquetFile(tmp_path / "a").num_row_groups == 3
+    assert parquet.read_table(tmp_path / "a")["sequence"] == pa.chunked_array([[1, 2, 3], [4, 5, 6], [7, 8]])

@@ -1,0 +1,158 @@
+"""Evenings on which the feed goes wrong in every way: they end with the forecasts of a good one, or without."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.evenings import game
+from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.poller.events import Closed, Missed, Reported
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.pattern import slots
+from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.games import PlayedGame, recorded_evening, simulated_evening
+
+GAMES = (into_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
+OUTCOMES = {("BOS", HALFTIME): 5, ("BOS", FINAL): 4, ("MIA", HALFTIME): -1, ("MIA", FINAL): -1}
+
+Patterns = dict[tuple[str, Horizon.ValueType], tuple[int, ...]]
+
+
+def final_patterns(day: BadDay) -> Patterns:
+    """What the newest forecast of each game and horizon rests on, by its home team and the horizon."""
+    return {key: prediction.pattern for key, prediction in day.newest.items()}
+
+
+def true_patterns(games: Sequence[PlayedGame], half: int = 23, final: int = 47) -> Patterns:
+    """The patterns of the last minutes from which the half and the end are forecast."""
+    minutes = {HALFTIME: half, FINAL: final}
+    return {
+        (played.home, horizon): slots(played.scores, minute) for played in games for horizon, minute in minutes.items()
+    }
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: Kind) -> None:
+    day = BadDay(GAMES, [kind], seed=3, rate=1.0)
+    poller = await day.go_by()
+
+    assert final_patterns(day) == true_patterns(GAMES)
+    assert day.outcomes == day.record == OUTCOMES
+    assert not [event for event in day.events if isinstance(event, Closed)]
+    assert not day.told_too_late()
+    assert [horizon.settled_games for horizon in poller.summary().horizons] == [2, 2]
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10**9))
+async def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without(seed: int) -> None:
+    day = BadDay(GAMES, list(Kind), seed=seed)
+    await day.go_by()
+
+    assert final_patterns(day) == true_patterns(GAMES)
+    assert not day.told_too_late()
+
+
+async def ends_as_a_good_day(games: Sequence[PlayedGame], seed: int) -> None:
+    """Games as they are played: a last minute may have no score, so that the minute before is the newest."""
+    good, bad = BadDay(games), BadDay(games, list(Kind), seed=seed)
+    await good.go_by()
+    await bad.go_by()
+
+    found = final_patterns(bad)
+    assert found == final_patterns(good)
+    assert len(found) == 2 * len(games)
+    for played in games:
+        for horizon in (HALFTIME, FINAL):
+            pattern = found[played.home, horizon]
+            assert pattern == slots(played.scores, len(pattern))
+    assert bad.outcomes == good.outcomes
+    assert not bad.told_too_late()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@settings(max_examples=100)
+@given(seed=st.integers(0, 10**9))
+async def test_a_hundred_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
+    await ends_as_a_good_day(simulated_evening(random.Random(seed), 3), seed)
+
+
+@pytest.mark.real_data
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file(seed: int, data_dir: Path) -> None:
+    games, _ = recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2023, 3, 1))
+    await ends_as_a_good_day(games[:3], seed)
+
+
+@pytest.mark.parametrize("until", [SIX_MINUTES + 120, HALF - 300, HALF + 60, REGULATION - 400])
+async def test_a_poller_restarted_in_the_middle_of_a_bad_day_does_no_harm(until: float) -> None:
+    kinds = set(Kind) - {Kind.MIDNIGHT}  # what the scoreboard does not show, nobody can find anew
+    day = BadDay(GAMES, sorted(kinds), seed=11)
+    await day.go_by(restart=until)
+
+    assert final_patterns(day) == true_patterns(GAMES)
+    assert not day.told_too_late()
+
+
+async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
+    alone, restarted = BadDay(GAMES), BadDay(GAMES)
+    await alone.go_by()
+    for until in (SIX_MINUTES - 60, SIX_MINUTES + 60, HALF + 30, REGULATION - 100):
+        await restarted.go_on_until(until)
+    await restarted.go_by()
+
+    assert final_patterns(restarted) == final_patterns(alone) == true_patterns(GAMES)
+    assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES) * (18 + 42 + 2)
+    assert not [event for event in restarted.events if isinstance(event, Missed | Closed)]
+    reported = [event for event in alone.events if isinstance(event, Reported)]
+    assert len(reported) == len(OUTCOMES), "each once"
+
+
+async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_said() -> None:
+    day = BadDay(GAMES)
+    async with day.watched() as poller:
+        await day.go_on(poller, day.life(SIX_MINUTES - 30))
+        seen = {(asked.game_id, asked.horizon): asked.minute for asked in day.predictor.asked}
+        day.direct.down = True
+        await day.go_on(poller, day.life(HALF + day.stagger + 60))
+        day.direct.down = False
+        await day.go_on(poller, day.end, turn=60.0)
+
+    assert {asked.minute for asked in day.predictor.asked if asked.horizon == HALFTIME} <= set(range(6, 18))
+    for game_id in day.replay.games:
+        missed = [event for event in day.events if isinstance(event, Missed) and event.game.game_id == game_id]
+        [half] = [event for event in missed if event.horizon == HALFTIME]
+        assert half.minutes == tuple(range(seen[game_id, HALFTIME] + 1, 24))
+        assert half.reason == "over when the plays told of it"
+        first_final = next(event for event in missed if event.horizon == FINAL)
+        assert first_final.minutes[0] == seen[game_id, FINAL] + 1
+        made = [asked.minute for asked in day.predictor.asked if (asked.game_id, asked.horizon) == (game_id, FINAL)]
+        assert made == sorted(set(made)), "each once, and none in hindsight"
+        assert not set(made) & {minute for event in missed if event.horizon == FINAL for minute in event.minutes}
+    assert {game.trouble for game in poller.games.values()} == {""}
+
+
+async def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not_its_last_forecast() -> None:
+    day = BadDay(GAMES)
+    async with day.watched() as poller:
+        await day.go_on(poller, day.life(SIX_MINUTES - 30))
+        day.direct.down = True
+        await day.go_on(poller, day.life(HALF - 200))
+        day.direct.down = False
+        await day.go_on(poller, day.life(HALF + day.stagger + 60))
+        await day.go_on(poller, day.end, turn=60.0)
+
+    assert final_patterns(day)["BOS", HALFTIME] == slots(GAMES[0].scores, 23)
+    assert final_patterns(day)["MIA", HALFTIME] == slots(GAMES[1].scores, 23)
+    assert [event.reason for event in day.events if isinstance(event, Missed)][:1] == ["over when the plays told of it"]

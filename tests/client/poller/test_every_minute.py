@@ -1,0 +1,354 @@
+"""The poller over whole games: what it asks for after each minute, what it leaves out, and how it all comes out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import grpc
+import pytest
+from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
+from tests.support.harness.poller import END, HALF, SIX_MINUTES, Watch, correct, watching
+
+from dejavu.v1.prediction_service_pb2 import PredictError
+from dejavu_client import FINAL, HALFTIME
+from dejavu_client.errors import UnavailableError
+from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
+from dejavu_feed.errors import FeedUnavailable
+from dejavu_feed.nba.live import Play, Scoreboard
+from dejavu_feed.pattern import slots
+from dejavu_feed.replay.faults.overtime import into_overtime
+
+
+async def go_through(watch: Watch, first: int, last: int) -> None:
+    """A look just after the end of each of these minutes."""
+    for minute in range(first, last + 1):
+        await watch.at(60.0 * minute + 1)
+
+
+async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in_one_call_each() -> None:
+    played = game(run=2)
+    async with watching(Evening([played])) as watch:
+        await go_through(watch, 1, 47)
+        await watch.at(END)
+
+    predictor = watch.predictor
+    assert predictor.minutes(HALFTIME) == list(range(6, 24))
+    assert predictor.minutes(FINAL) == list(range(6, 48))
+    assert predictor.calls == 42, "one for each minute"
+    assert {asked.pattern for asked in predictor.asked} == {slots(played.scores, minute) for minute in range(6, 48)}
+    assert {(asked.home_team, asked.away_team) for asked in predictor.asked} == {("BOS", "LAL")}
+    assert [prediction.latency for prediction in watch.told(Prediction)] == pytest.approx([0.5] * 60)
+    assert not watch.told(Missed)
+    assert not watch.told(Fault)
+    half, end = watch.told(Outcome)
+    assert (half.horizon, half.differential, len(half.forecasts)) == (HALFTIME, 5, 18)
+    assert (end.horizon, end.differential, len(end.forecasts)) == (FINAL, 5, 42)
+    assert (end.game.text, end.game.home_score - end.game.away_score) == ("Final", 5)
+
+
+async def test_a_minute_is_complete_with_a_play_past_its_end_and_not_at_it() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+
+    def at_the_end(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return tuple(replace(play, elapsed=600.0) if play.elapsed == 601 else play for play in plays)
+
+    evening.edit[game_id] = at_the_end
+    async with watching(evening) as watch:
+        await go_through(watch, 9, 10)
+        assert watch.predictor.minutes(FINAL) == [9]
+        del evening.edit[game_id]
+        await watch.turn()
+        assert watch.predictor.minutes(FINAL) == [9, 10]
+
+
+async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> None:
+    played = into_overtime(game(lead=3, run=2))
+    async with watching(Evening([played])) as watch:
+        await go_through(watch, 46, 47)
+        await watch.at(END)
+        assert not watch.told(Outcome)
+        for elapsed in (2940, 3000, 3060):
+            await watch.at(elapsed)
+        watch.evening.clock.now = watch.evening.replay.end
+        await watch.turn()
+
+        assert watch.predictor.minutes(FINAL) == [46, 47]
+        (outcome,) = watch.told(Outcome)
+        assert (outcome.horizon, outcome.differential, outcome.game.period) == (FINAL, 4, 5)
+        assert watch.poller.games[outcome.game.game_id].read_to_end
+
+
+async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await watch.at(541)
+        evening.fault[game_id] = FeedUnavailable("status 403")
+        await watch.at(601)
+        await watch.at(661)
+        del evening.fault[game_id]
+        await watch.at(721)
+        await watch.turn()
+
+        assert watch.predictor.minutes(FINAL) == [9, 12]
+        told = [(missed.horizon, missed.minutes, missed.reason) for missed in watch.told(Missed)]
+        assert told == [
+            (HALFTIME, (6, 7, 8), "polled too late"),
+            (FINAL, (6, 7, 8), "polled too late"),
+            (HALFTIME, (10, 11), "over when the plays told of it"),
+            (FINAL, (10, 11), "over when the plays told of it"),
+        ]
+        assert watch.poller.summary().missed == 10
+
+
+async def test_a_half_that_is_over_leaves_the_end_to_be_forecast() -> None:
+    async with watching(Evening([game()])) as watch:
+        await watch.at(HALF + 61)
+        await watch.at(HALF + 121)
+
+        assert {asked.horizon for asked in watch.predictor.asked} == {FINAL}
+        assert watch.predictor.minutes(FINAL) == [25, 26]
+        half, end = watch.told(Missed)
+        assert (half.horizon, half.minutes) == (HALFTIME, tuple(range(6, 24)))
+        assert (end.horizon, end.minutes) == (FINAL, tuple(range(6, 25)))
+
+
+async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_alone() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await go_through(watch, 6, 12)
+        evening.edit[game_id] = lambda plays: correct(plays, until=500, by=-1)
+        await watch.turn()
+        await watch.turn()
+
+    revised = [prediction for prediction in watch.told(Prediction) if prediction.forecast.revision]
+    assert [(len(each.pattern), each.forecast.horizon) for each in revised] == [(12, HALFTIME), (12, FINAL)]
+    assert watch.predictor.minutes(FINAL) == [*range(6, 13), 12]
+
+
+async def test_a_minute_whose_completion_is_taken_back_stands_until_it_is_complete_again() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+
+    def with_false_shot(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        last = plays[-1]
+        return (*plays, replace(last, order=last.order + 1, clock=355.0, elapsed=SIX_MINUTES + 5))
+
+    async with watching(evening) as watch:
+        await watch.at(SIX_MINUTES - 59)
+        evening.edit[game_id] = with_false_shot
+        await watch.turn()
+        del evening.edit[game_id]
+        await watch.turn()
+        assert watch.predictor.minutes(FINAL) == [17, 18], "17 is not asked for again"
+        await watch.at(SIX_MINUTES + 61)
+        assert watch.predictor.minutes(FINAL) == [17, 18, 19]
+
+
+async def test_after_a_slip_in_a_clock_the_minutes_that_are_true_are_forecast() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+
+    def with_slip(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return (*plays[:-1], replace(plays[-1], elapsed=1300.0))
+
+    async with watching(evening) as watch:
+        await watch.at(601)
+        evening.edit[game_id] = with_slip
+        await watch.turn()
+        del evening.edit[game_id]
+        await watch.turn()
+        await watch.at(661)
+
+        assert watch.predictor.minutes(FINAL) == [10, 21, 11]
+        newest = watch.poller.games[game_id].horizons[FINAL].newest
+        assert newest is not None
+        assert len(newest.pattern) == 11
+        assert watch.poller.summary().horizons[1].missed == 4 + 9, "6–9 before it came, 12–20 by the slip, for now"
+        for minute in range(12, 23):
+            await watch.at(60.0 * minute + 1)
+        assert watch.poller.summary().horizons[1].missed == 4
+
+
+async def test_teams_that_the_league_does_not_know_are_not_named() -> None:
+    class AllStars(Evening):
+        def scoreboard(self) -> Scoreboard:
+            board = super().scoreboard()
+            return replace(board, games=tuple(replace(state, home="WST") for state in board.games))
+
+    evening = AllStars([game()])
+    async with watching(evening) as watch:
+        await watch.at(601)
+
+    assert {(asked.home_team, asked.away_team) for asked in watch.predictor.asked} == {("", "")}
+    assert len(watch.told(Prediction)) == 2
+
+
+async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None:
+    predictor = StoringPredictor()
+    predictor.models = [able_model(half=(18, 18), final=None, version="old")]
+    async with watching(Evening([game(), game("MIA", "NYK")]), predictor) as watch:
+        await go_through(watch, 15, 22)
+        await watch.at(HALF)
+        await watch.at(END)
+
+    assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 18)] * 2
+    (limits,) = watch.told(ModelLimits)
+    assert limits.model_version == "old"
+    assert limits.reason == (
+        "model old forecasts the half after minute 18 alone, the end not at all; nothing else is asked for"
+    )
+    assert watch.poller.limits == limits.reason
+    assert not watch.told(Missed), "what can't be forecast is not missed"
+    assert len(watch.told(Outcome)) == 2
+
+
+async def test_a_model_that_comes_later_is_found_within_minutes() -> None:
+    predictor = StoringPredictor()
+    predictor.models = [able_model(final=None, version="old")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+        predictor.models = [able_model(half=None, version="other", active=False), able_model(version="new")]
+        await go_through(watch, 8, 10)
+
+    assert predictor.minutes(HALFTIME) == [6, 7, 8, 9, 10]
+    assert predictor.minutes(FINAL) == [9, 10]
+    assert predictor.listed == 2
+    assert watch.poller.limits == ""
+
+
+async def test_a_server_that_does_not_tell_what_it_can_do_is_asked_again() -> None:
+    predictor = StoringPredictor()
+    predictor.unlisted = [UnavailableError("away")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await watch.at(601)
+        (fault,) = watch.told(Fault)
+        assert (fault.kind, fault.reason) == (FaultKind.SERVER, "no forecast, trying again: away")
+        await watch.turn()
+
+    assert predictor.minutes(FINAL) == [10]
+
+
+async def test_one_horizon_that_is_refused_does_not_cost_the_other() -> None:
+    predictor = StoringPredictor()
+    code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    predictor.refusals = [PredictError(code=code, reason="UNSUPPORTED_SLOTS", message="not that many")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await watch.at(601)
+        await watch.turn()
+
+    (prediction,) = watch.told(Prediction)
+    assert prediction.forecast.horizon == FINAL
+    (fault,) = watch.told(Fault)
+    assert (fault.kind, fault.reason) == (
+        FaultKind.REFUSED,
+        "the server refuses to forecast the half: not that many",
+    )
+    assert predictor.minutes(HALFTIME) == [10], "not asked again about the same pattern"
+
+
+async def test_one_horizon_that_has_no_answer_is_asked_for_again_alone() -> None:
+    predictor = StoringPredictor()
+    predictor.refusals = [PredictError(code=grpc.StatusCode.UNAVAILABLE.value[0], message="draining")]
+    async with watching(Evening([game()]), predictor) as watch:
+        await watch.at(601)
+        await watch.turn()
+
+    assert [(asked.horizon, asked.minute) for asked in predictor.asked] == [(HALFTIME, 10), (FINAL, 10), (HALFTIME, 10)]
+    assert len(watch.told(Prediction)) == 2
+
+
+async def test_horizons_first_minute_and_pace_can_be_chosen() -> None:
+    async with watching(Evening([game()]), horizons=(FINAL,), from_minute=10, every=12) as watch:
+        await go_through(watch, 8, 47)
+
+    assert [(asked.horizon, asked.minute) for asked in watch.predictor.asked] == [
+        (FINAL, 10),
+        (FINAL, 22),
+        (FINAL, 34),
+        (FINAL, 46),
+    ]
+    assert not watch.told(Missed)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"from_minute": 0}, "from_minute=0"),
+        ({"every": 0}, "every=0"),
+        ({"from_minute": 48}, "from_minute=48"),
+        ({"from_minute": 24, "horizons": (HALFTIME,)}, "from_minute=24"),
+    ],
+)
+def test_a_choice_that_leaves_nothing_to_forecast_is_refused(options: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Poller(Evening([game()]), StoringPredictor(), **options)  # type: ignore[arg-type]
+
+
+async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await go_through(watch, 46, 47)
+        evening.edit[game_id] = lambda plays: tuple(play for play in plays if play.elapsed < 2850)
+        evening.clock.now = evening.replay.end
+        await watch.turn()
+        await watch.turn()
+        seen = watch.poller.games[game_id]
+        assert (seen.state.text, seen.read_to_end) == ("Final", False)
+        assert "do not tell of its end" in watch.told(Fault)[0].reason
+        del evening.edit[game_id]
+        for _ in range(3):
+            await watch.turn()
+
+        (outcome,) = watch.told(Outcome)
+        assert (outcome.horizon, outcome.differential) == (FINAL, 3)
+        assert seen.read_to_end
+
+
+async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening) as watch:
+        await go_through(watch, 46, 47)
+        evening.edit[game_id] = lambda plays: correct(plays, until=END, by=-1)
+        evening.clock.now = evening.replay.end
+        await watch.turn()
+        await watch.turn()
+        seen = watch.poller.games[game_id]
+        assert seen.trouble == "feed: the game is final at 48–51, and at 48–50 by its plays"
+        del evening.edit[game_id]
+        for _ in range(3):
+            await watch.turn()
+
+    told = [outcome.differential for outcome in watch.told(Outcome) if outcome.horizon == FINAL]
+    assert told == [2, 3]
+    assert (seen.trouble, seen.read_to_end) == ("", True)
+
+
+async def test_the_summary_holds_probabilities_against_who_takes_the_leader_to_win() -> None:
+    won, lost_at_last = game(lead=3), game("MIA", "NYK", lead=-1)
+    async with watching(Evening([won, lost_at_last], stagger=7200)) as watch:
+        for index in range(2):
+            await watch.at(2701, index)
+            await watch.at(END, index)
+
+    half, end = watch.poller.summary().horizons
+    assert (half.settled, half.nominal, half.brier) == (0, None, None)
+    assert (end.horizon, end.games, end.settled_games, end.settled) == (FINAL, 2, 2, 2)
+    assert end.brier == pytest.approx((0.25**2 + 0.75**2) / 2)
+    assert end.leader_brier == pytest.approx(0.5)
+
+
+async def test_forecasts_of_a_ledger_that_gives_its_places_anew_are_told() -> None:
+    predictor = StoringPredictor()
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+        predictor.forget()
+        await go_through(watch, 8, 9)
+
+    told = [(each.forecast.sequence, len(each.pattern)) for each in watch.told(Prediction)]
+    assert told == [(1, 6), (2, 6), (3, 7), (4, 7), (1, 8), (2, 8), (3, 9), (4, 9)]

@@ -1,0 +1,33 @@
+"""The example in the poller's docstring, as it stands but for its addresses."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from tests.support.builders.evenings import Evening, game
+from tests.support.fakes.service import FakeServer
+
+from dejavu_client.poller import poller
+from dejavu_feed.replay.http_server import LocalServer
+
+SIX_MINUTES = 1080.0
+
+
+def test_the_example_announces_a_forecast_and_ends_with_the_evening() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", poller.__doc__ or "", re.DOTALL)
+    evening = Evening([game("BOS", "LAL", lead=3)])
+    evening.go_to(SIX_MINUTES + 1)
+    with LocalServer(evening.replay.respond) as feed, FakeServer() as server:
+        program = program.replace("NbaFeed()", f"NbaFeed({feed.url!r})").replace("127.0.0.1:50051", server.target)
+        program = program.replace("Poller(feed, client,", "Poller(feed, client, interval=0.05,")
+        command = [sys.executable, "-u", "-W", "error", "-c", program]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "LAL @ BOS: +3.0 at the half, sequence 0\n"
+            assert process.stdout.readline() == "LAL @ BOS: +3.0 at the end, sequence 0\n"
+            evening.clock.now = evening.replay.end
+            assert process.wait(20) == 0
+            assert (process.stdout.read(), process.stderr.read()) == ("", "")

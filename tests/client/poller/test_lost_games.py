@@ -1,0 +1,132 @@
+"""The poller and games that the scoreboard does not show, not any more, or not as they end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.support.builders.evenings import Evening, StoringPredictor, game
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, watching
+
+from dejavu_client.poller import Poller
+from dejavu_client.poller.events import Event, Fault, GameChanged, Outcome, Prediction
+from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.nba.live import GameStatus, Scoreboard
+
+
+async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_followed_all_the_same() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening, **ONCE) as watch:
+        evening.clock.step(-300)
+        await watch.turn()
+        evening.hidden.add(game_id)
+        await watch.turn()
+        assert evening.reads[f"box score of {game_id}"] == 0, "before its time there is nothing to look up"
+        for elapsed in (60, SIX_MINUTES + 1, HALF):
+            await watch.at(elapsed)
+            await watch.turn()
+
+    assert [changed.game.status for changed in watch.told(GameChanged)] == [GameStatus.SCHEDULED, GameStatus.LIVE]
+    assert len(watch.told(Prediction)) == 1
+    assert len(watch.told(Outcome)) == 1
+
+
+async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    source = f"box score of {game_id}"
+    async with watching(evening, **ONCE) as watch:
+        await watch.at(60)
+        evening.hidden.add(game_id)
+        evening.fault[source] = FeedUnavailable("status 404")
+        read_in = []
+        for turn in range(16):
+            before = evening.reads[source]
+            await watch.turn()
+            if evening.reads[source] > before:
+                read_in.append(turn)
+
+    assert read_in == [1, 2, 4, 8, 14]
+    assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]
+
+
+async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening, **ONCE) as watch:
+        await watch.at(60)
+        evening.fault["scoreboard"] = FeedUnavailable("status 403")
+        await watch.at(SIX_MINUTES + 1)
+        assert evening.reads[f"box score of {game_id}"] == 0, "one failure is soon forgotten"
+        for _ in range(8):
+            await watch.turn()
+        assert evening.reads[f"box score of {game_id}"] > 0
+        evening.clock.now = evening.replay.end
+        await watch.turn()
+        assert watch.poller.games[game_id].state.status is GameStatus.FINAL
+
+
+class Turning(Evening):
+    """The scoreboard turns to the next day when the second game is under way: it shows tomorrow's game alone."""
+
+    def scoreboard(self) -> Scoreboard:
+        self.clock.step(60)
+        board = super().scoreboard()
+        if self.clock.now < self.start + timedelta(minutes=40):
+            return replace(board, date="2026-01-14")
+        tomorrow = replace(board.games[0], game_id="9900000000", status=GameStatus.SCHEDULED, period=0, clock=None)
+        return Scoreboard("2026-01-15", (tomorrow,))
+
+
+async def test_run_waits_for_the_games_of_the_first_day_and_not_for_tomorrows() -> None:
+    evening = Turning([game(), game("MIA", "NYK")], stagger=600)
+    events: list[Event] = []
+    async with Poller(
+        evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock, **ONCE
+    ) as poller:
+        async with asyncio.timeout(60):
+            await poller.run(until_final=True)
+
+        assert len([event for event in events if isinstance(event, Outcome)]) == 2
+        assert [seen.state.status for seen in poller.games.values()].count(GameStatus.FINAL) == 2
+        assert poller.games["9900000000"].state.status is GameStatus.SCHEDULED
+
+
+async def test_a_final_game_whose_plays_stay_unreadable_does_not_keep_an_evening_open() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    evening.go_to(SIX_MINUTES + 1)
+    async with (
+        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
+        asyncio.timeout(60),
+    ):
+        poller.turn()
+        await poller.idle()
+        read = evening.reads[game_id]
+        evening.clock.now = evening.replay.end
+        evening.fault[game_id] = MalformedFeed("play 7.clock is missing")
+        await poller.run(until_final=True)
+
+        assert evening.reads[game_id] - read == 12
+        assert poller.games[game_id].trouble == "feed: play 7.clock is missing"
+
+
+async def test_a_postponed_game_is_over_and_never_read() -> None:
+    class Postponed(Evening):
+        def scoreboard(self) -> Scoreboard:
+            board = super().scoreboard()
+            games = tuple(replace(state, status=GameStatus.SCHEDULED, period=0, text="PPD") for state in board.games)
+            return replace(board, games=games)
+
+    evening = Postponed([game()])
+    async with (
+        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
+        asyncio.timeout(20),
+    ):
+        evening.go_to(SIX_MINUTES + 1)
+        await poller.run(until_final=True)
+
+        (seen,) = poller.games.values()
+        assert (seen.over, seen.age(evening.clock()), evening.reads[evening.ids[0]]) == (True, None, 0)

@@ -1,0 +1,189 @@
+"""A poller's metrics: ages that grow with the feed's silence, and what went wrong, was forecast and was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.support.builders.evenings import Evening, game
+from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
+
+from dejavu_client.errors import UnavailableError
+from dejavu_client.poller.metrics import measure, served
+from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+
+AGE = "dejavu_poll_game_data_age_seconds"
+
+
+class Measured:
+    """A watch on two games, an hour apart, and its figures."""
+
+    def __init__(self, watch: Watch, registry: CollectorRegistry) -> None:
+        self.watch = watch
+        self.registry = registry
+        self.ids = watch.evening.ids
+
+    def age(self, game_id: str) -> float | None:
+        """None where there is no such sample."""
+        played = self.watch.evening.replay.games[game_id]
+        return self.registry.get_sample_value(AGE, {"game_id": game_id, "home": played.home, "away": played.away})
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"dejavu_poll_{name}", labels)
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+@pytest.fixture
+async def measured() -> AsyncIterator[Measured]:
+    evening = Evening([game(), game("MIA", "NYK")], stagger=3600)
+    async with watching(evening, **ONCE) as watch:
+        yield Measured(watch, measure(watch.poller, now=evening.clock))
+
+
+async def test_a_game_under_way_has_an_age_and_one_that_is_not_has_none(measured: Measured) -> None:
+    first, second = measured.ids
+    await measured.watch.at(60)
+    assert (measured.age(first), measured.age(second)) == (0.0, None)
+
+    measured.watch.evening.clock.step(25)
+    assert measured.age(first) == 25.0, "it is that of the moment, whether or not anything was read"
+
+    measured.watch.evening.clock.now = measured.watch.evening.replay.end
+    await measured.watch.turn()
+    assert (measured.age(first), measured.age(second)) == (None, None)
+
+
+@pytest.mark.parametrize("silent", ["scoreboard", "plays"])
+async def test_the_age_is_that_of_the_older_of_score_and_plays(silent: str, measured: Measured) -> None:
+    first, _ = measured.ids
+    await measured.watch.at(60)
+    measured.watch.evening.fault["scoreboard" if silent == "scoreboard" else first] = FeedUnavailable("status 403")
+    for _ in range(4):
+        measured.watch.evening.clock.step(30)
+        await measured.watch.turn()
+
+    assert measured.age(first) == 120.0
+    assert measured.value("scoreboard_age_seconds") == (120.0 if silent == "scoreboard" else 0.0)
+
+
+async def test_plays_of_the_past_make_nothing_younger(measured: Measured) -> None:
+    first, _ = measured.ids
+    await measured.watch.at(300)
+    old = measured.watch.evening.plays(first)
+    await measured.watch.at(420)
+    assert measured.age(first) == 0.0
+
+    measured.watch.evening.edit[first] = lambda plays: old
+    for _ in range(3):
+        measured.watch.evening.clock.step(30)
+        await measured.watch.turn()
+    assert measured.age(first) == 90.0
+    assert measured.value("faults_total", source="game", kind="stale") == 2.0, "one turn is left out"
+
+
+async def test_a_scoreboard_of_the_past_makes_nothing_younger(measured: Measured) -> None:
+    first, _ = measured.ids
+    await measured.watch.at(300)
+    old = measured.watch.evening.scoreboard()
+    await measured.watch.at(420)
+    state = measured.watch.poller.games[first].state
+
+    measured.watch.evening.scoreboard = lambda: old  # type: ignore[method-assign]
+    for _ in range(3):
+        measured.watch.evening.clock.step(30)
+        await measured.watch.turn()
+    assert measured.age(first) == 90.0
+    assert measured.watch.poller.games[first].state is state
+    assert measured.value("faults_total", source="scoreboard", kind="stale") == 1.0, "told once"
+
+
+async def test_plays_that_never_came_age_from_the_moment_that_they_could_have(measured: Measured) -> None:
+    first, _ = measured.ids
+    measured.watch.evening.fault[first] = MalformedFeed("not JSON")
+    await measured.watch.at(60)
+    measured.watch.evening.clock.step(45)
+    await measured.watch.turn()
+
+    assert measured.age(first) == 45.0
+
+
+async def test_before_the_first_scoreboard_its_age_counts_from_the_start(measured: Measured) -> None:
+    measured.watch.evening.fault["scoreboard"] = FeedUnavailable("status 403")
+    for _ in range(2):
+        measured.watch.evening.clock.step(40)
+        await measured.watch.turn()
+
+    assert measured.value("scoreboard_age_seconds") == 80.0
+    assert measured.value("faults_total", source="scoreboard", kind="unavailable") == 2.0
+
+
+async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_their_latency(
+    measured: Measured,
+) -> None:
+    first, _ = measured.ids
+    watch = measured.watch
+    await watch.at(SIX_MINUTES - 59)
+    await watch.at(SIX_MINUTES + 1)
+    watch.evening.edit[first] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
+    await watch.at(SIX_MINUTES + 61)
+    watch.predictor.failures = [UnavailableError("away")] * 9
+    await watch.at(SIX_MINUTES + 1, 1)
+    await watch.at(HALF, 1)
+
+    outcomes = [
+        measured.value("forecasts_total", horizon="halftime", outcome=outcome)
+        for outcome in ("new", "revision", "missed")
+    ]
+    assert outcomes == [1.0, 1.0, 1.0]
+    assert measured.value("faults_total", source="game", kind="server") == 1.0
+    assert measured.value("forecast_latency_seconds_count") == 1.0
+    assert measured.value("forecast_latency_seconds_sum") == pytest.approx(0.5)
+
+
+async def test_every_figure_but_the_ages_is_there_from_the_start(measured: Measured) -> None:
+    assert measured.value("faults_total", source="game", kind="malformed") == 0.0
+    assert measured.value("forecasts_total", horizon="halftime", outcome="missed") == 0.0
+    assert measured.value("forecasts_total", horizon="final", outcome="new") == 0.0
+    assert measured.value("forecast_latency_seconds_count") == 0.0
+    assert measured.value("scoreboard_age_seconds") == 0.0
+
+
+async def test_figures_are_served_until_the_end(measured: Measured) -> None:
+    await measured.watch.at(60)
+    with served(measured.registry, "127.0.0.1", 0) as url:
+        text = await asyncio.to_thread(page, url)
+
+    assert f'{AGE}{{away="LAL",game_id="{measured.ids[0]}",home="BOS"}} 0.0' in text
+    with pytest.raises(OSError):
+        await asyncio.to_thread(page, url)
+
+
+async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(measured: Measured) -> None:
+    watch = measured.watch
+    assert measured.value("reports_total", horizon="final", outcome="new") == 0.0
+    await watch.at(HALF)
+    watch.evening.edit[measured.ids[0]] = lambda plays: correct(plays, until=HALF, by=-1)
+    await watch.at(HALF + 61)
+    watch.evening.clock.now = watch.evening.replay.end
+    for _ in range(12):
+        await watch.turn()
+
+    counts = {
+        (horizon, outcome): measured.value("reports_total", horizon=horizon, outcome=outcome)
+        for horizon in ("halftime", "final")
+        for outcome in ("new", "revision")
+    }
+    assert counts == {
+        ("halftime", "new"): 2.0,
+        ("halftime", "revision"): 1.0,
+        ("final", "new"): 2.0,
+        ("final", "revision"): 0.0,
+    }

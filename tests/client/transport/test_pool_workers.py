@@ -1,0 +1,72 @@
+"""One client and all workers of a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+
+async def answering(client: AnyClient, count: int) -> set[str]:
+    """The workers that answer the next calls."""
+    before = client.stats.workers
+    for _ in range(count):
+        await client.call("predict", PATTERN, timeout=10.0)
+    return {worker for worker, calls in client.stats.workers.items() if calls > before.get(worker, 0)}
+
+
+async def reached(client: AnyClient, workers: set[str]) -> None:
+    """Calls until as many calls in a row as there are workers reach them all; fails after 60 s."""
+    async with asyncio.timeout(60):
+        while True:
+            if await answering(client, len(workers)) == workers:
+                return
+            await asyncio.sleep(0.02)  # redials are paced by a clock
+
+
+def serving(server: SpawnedServer, count: int) -> list[str]:
+    """The names of the first workers, in the order in which they came to serve; waits for as many."""
+    names = list[str]()
+    for _ in range(count):
+        names.append(server.wait_for("serving", lambda entry: entry["worker"] not in names)["worker"])
+    return names
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+async def test_one_client_reaches_every_worker_and_the_successor_of_one_that_died(workers: int, tmp_path: Path) -> None:
+    with spawned_server("--workers", str(workers), "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+        names = await asyncio.to_thread(serving, server, workers)
+        clients = [kind(server.address) for kind in CLIENTS.values()]
+        for client in clients:
+            await reached(client, set(names))
+
+        os.kill(int(names[0].partition("-")[2]), signal.SIGKILL)
+        *_, successor = await asyncio.to_thread(serving, server, workers + 1)
+        for client in clients:
+            await reached(client, {*names[1:], successor})
+            await client.close()
+
+
+async def test_no_call_fails_and_no_stream_ends_because_of_a_redial(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+        names = await asyncio.to_thread(serving, server, 2)
+        for kind in CLIENTS.values():
+            # Enough clients that one of them certainly has to redial: 1 in 8 begins with all its lines at one worker.
+            for _ in range(6):
+                async with kind(server.address) as client:
+                    streams = [client.stream(heartbeats=True) for _ in range(2)]
+                    for stream in streams:
+                        await anext(stream)
+                    await asyncio.gather(*(client.call("predict", PATTERN, timeout=10.0) for _ in range(50)))
+                    await reached(client, set(names))
+                    figures = client.stats.methods
+                    assert (figures["StreamPredictions"].count, figures["StreamPredictions"].errors) == (2, 0)
+                    assert figures["Predict"].errors == 0
+                    for stream in streams:
+                        await stream.aclose()

@@ -1,0 +1,122 @@
+"""The parser on real payloads of the NBA's live feed, and on what each of them teaches to expect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.halftime import halftime_differential
+
+from dejavu_feed.nba.live import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.progress import live_pattern, period_is_over, scores
+
+pytestmark = pytest.mark.real_data
+GAME = "0022000001"
+
+
+@pytest.fixture(scope="module")
+def feed(data_dir: Path) -> Path:
+    return data_dir / "feed"
+
+
+@pytest.fixture(scope="module")
+def actions(feed: Path) -> list[dict[str, Any]]:
+    actions: list[dict[str, Any]] = json.loads((feed / f"playbyplay_{GAME}.json").read_text())["game"]["actions"]
+    return actions
+
+
+@pytest.fixture(scope="module")
+def plays(actions: list[dict[str, Any]]) -> tuple[Play, ...]:
+    return read(actions)
+
+
+def read(actions: list[dict[str, Any]]) -> tuple[Play, ...]:
+    return read_plays({"game": {"gameId": GAME, "actions": actions}}, GAME)
+
+
+def test_every_play_of_a_game_is_read(plays: tuple[Play, ...]) -> None:
+    assert len(plays) == 610
+    assert (plays[-1].home, plays[-1].away) == (125, 99)
+    assert plays[-1].elapsed == 48 * 60
+    assert (plays[-1].action, plays[-1].detail) == ("game", "end")
+
+
+def test_the_pattern_ends_with_the_lead_at_six_minutes_of_the_second_quarter(plays: tuple[Play, ...]) -> None:
+    pattern = live_pattern(plays, 18)
+
+    assert pattern is not None
+    assert len(pattern) == 18
+    assert pattern[-1] == 20
+    assert halftime_differential(plays) == 18
+
+
+def test_plays_are_ordered_by_order_number_although_neither_action_number_nor_time_is_monotone(
+    actions: list[dict[str, Any]], plays: tuple[Play, ...]
+) -> None:
+    by_number = sorted(actions, key=lambda action: int(action["actionNumber"]))
+    assert by_number != actions, "the payload should show the trap"
+    times = [play.actual for play in plays if play.actual is not None]
+    assert times != sorted(times), "the payload should show the trap"
+
+    assert read(by_number) == plays
+
+
+def test_the_pattern_is_complete_with_the_first_play_strictly_past_its_end(plays: tuple[Play, ...]) -> None:
+    """No action of this game falls on 6:00; the first one after it, a rebound at 5:59, does not change the score."""
+    past = next(index for index, play in enumerate(plays) if play.elapsed > 1080)
+
+    assert plays[past - 1].elapsed < 1080
+    assert plays[past].action == "rebound"
+    assert live_pattern(plays[:past], 18) is None
+    assert live_pattern(plays[: past + 1], 18) == live_pattern(plays, 18)
+
+
+def test_the_half_is_over_with_the_end_of_the_second_quarter(plays: tuple[Play, ...]) -> None:
+    end = next(i for i, play in enumerate(plays) if (play.period, play.action, play.detail) == (2, "period", "end"))
+
+    assert not period_is_over(plays[:end], 2)
+    assert halftime_differential(plays[:end]) is None
+    assert halftime_differential(plays[: end + 1]) == 18
+
+
+def test_every_change_of_the_score_is_a_made_shot(plays: tuple[Play, ...]) -> None:
+    course = [(0, 0), *((play.home, play.away) for play in plays)]
+    changed = {play.order for play, before in zip(plays, course, strict=False) if (play.home, play.away) != before}
+
+    assert changed == {play.order for play in plays if play.scoring}
+    assert len(scores(plays)) == len(plays)
+
+
+def test_a_scoreboard_in_mid_evening(feed: Path) -> None:
+    board = read_scoreboard(json.loads((feed / "todaysScoreboard_2023-04-20.json").read_text()))
+
+    assert board.date == "2023-04-20"
+    assert not board.faults
+    second_quarter, first_quarter, final = board.games
+    assert (second_quarter.home, second_quarter.away) == ("GSW", "SAC")
+    assert (second_quarter.status, second_quarter.period, second_quarter.clock) == (GameStatus.LIVE, 2, 435.0)
+    assert (second_quarter.home_score, second_quarter.away_score) == (39, 30)
+    assert second_quarter.home_periods == (29, 10, 0, 0), "quarters not yet played are filled with 0"
+    assert second_quarter.tip_off is not None
+    assert second_quarter.tip_off.isoformat() == "2023-04-21T02:00:00+00:00"
+    assert (first_quarter.period, first_quarter.clock) == (1, 365.0)
+    assert (final.status, final.clock, final.text) == (GameStatus.FINAL, None, "Final"), "the clock of a final is empty"
+
+
+def test_a_scoreboard_of_finals_with_overtime(feed: Path) -> None:
+    board = read_scoreboard(json.loads((feed / "scoreboard_final_ot.json").read_text()))
+
+    overtime = board.games[0]
+    assert {game.status for game in board.games} == {GameStatus.FINAL}
+    assert (overtime.text, overtime.period, len(overtime.home_periods)) == ("Final/OT", 5, 5)
+    assert sum(overtime.home_periods) == overtime.home_score == 128
+
+
+def test_a_box_score_tells_the_same_as_the_plays(feed: Path, plays: tuple[Play, ...]) -> None:
+    state = read_boxscore(json.loads((feed / f"boxscore_{GAME}.json").read_text()), GAME)
+
+    assert (state.home, state.away, state.status) == ("BKN", "GSW", GameStatus.FINAL)
+    assert (state.home_score, state.away_score) == (plays[-1].home, plays[-1].away)
+    assert sum(state.home_periods[:2]) - sum(state.away_periods[:2]) == halftime_differential(plays)

@@ -1,0 +1,307 @@
+"""The NBA's statistics as they come → games and courses of scores: the payloads' traps, and the real ones."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.fakes.stats_service import PlayedOnce, log_payload, plays_payload, season_of_games
+
+from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
+from dejavu_feed.names import TEAM_IDS
+from dejavu_feed.nba.stats import Course, ListedGame, read_course, read_game_log
+from dejavu_feed.pattern import Score
+
+GAMES = season_of_games(3)
+GAME, NEUTRAL = GAMES[0], GAMES[1]
+
+
+def listed(game: PlayedOnce = GAME, **changes: Any) -> ListedGame:
+    last = game.scores[-1]
+    fields: dict[str, Any] = {
+        "game_id": game.game_id,
+        "date": game.day,
+        "teams": f"{game.away} @ {game.home}",
+        "points": {game.home: last.home, game.away: last.away},
+        "home": "" if game.neutral else game.home,
+    }
+    return ListedGame(**{**fields, **changes})
+
+
+def small(*actions: dict[str, Any]) -> dict[str, Any]:
+    """Plays of `SMALL`: a game of BOS and NYK on neutral ground that ends 4–3 for the host, BOS."""
+    return {"game": {"gameId": "0022400001", "actions": list(actions)}}
+
+
+SMALL = ListedGame("0022400001", date(2024, 10, 22), "NYK @ BOS", {"BOS": 4, "NYK": 3})
+
+
+def action(place: int, clock: str, home: int | str, away: int | str, period: int = 1, **more: Any) -> dict[str, Any]:
+    fields = {"location": "h", "teamId": TEAM_IDS["BOS"], "actionType": "Made Shot", "subType": ""}
+    score = {"scoreHome": str(home), "scoreAway": str(away)}
+    return {"actionId": place, "actionNumber": 2 * place, "clock": clock, "period": period, **fields, **score, **more}
+
+
+def edited(payload: dict[str, Any], index: int, **changes: Any) -> dict[str, Any]:
+    """Plays with one action changed."""
+    payload = copy.deepcopy(payload)
+    payload["game"]["actions"][index] |= changes
+    return payload
+
+
+def test_two_rows_are_one_game() -> None:
+    games = read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))
+    assert [(game.game_id, game.date) for game in games] == sorted(
+        ((game.game_id, game.day) for game in GAMES), key=lambda entry: (entry[1], entry[0])
+    )
+    by_id = {game.game_id: game for game in games}
+    assert by_id[GAME.game_id] == listed()
+
+
+def test_on_neutral_ground_the_list_does_not_tell_the_host_but_the_plays_do() -> None:
+    games = {game.game_id: game for game in read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))}
+    assert games[NEUTRAL.game_id].home == ""
+    course = read_course(plays_payload(NEUTRAL), games[NEUTRAL.game_id])
+    assert course == Course(NEUTRAL.home, NEUTRAL.away, NEUTRAL.scores)
+
+
+def test_a_game_without_a_winner_is_not_over() -> None:
+    payload = log_payload(GAMES, "2024-25", "Regular Season")
+    rows = payload["resultSets"][0]["rowSet"]
+    where = payload["resultSets"][0]["headers"].index
+    rows[0][where("WL")] = None
+    rows[2][where("PTS")] = None
+    games = read_game_log(payload)
+    assert [game.over for game in games].count(False) == 2
+    assert all(game.points == {} for game in games if not game.over)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda rows, where: rows.pop(0), "the list has 1 rows of it, expected 2"),
+        (lambda rows, where: rows.append(rows[0]), "the list has 3 rows of it, expected 2"),
+        (
+            lambda rows, where: rows[0].__setitem__(where("TEAM_ID"), 15016),
+            "with team 15016, which is none of the league",
+        ),
+        (
+            lambda rows, where: rows[0].__setitem__(where("TEAM_ID"), [1]),
+            r"with team \[1\], which is none of the league",
+        ),
+        (lambda rows, where: rows.__setitem__(0, rows[1]), "play against itself"),
+    ],
+)
+def test_a_game_that_the_list_garbles_does_not_hide_the_others(change: Any, fault: str) -> None:
+    payload = log_payload(GAMES, "2024-25", "Regular Season")
+    payload = copy.deepcopy(payload)
+    change(payload["resultSets"][0]["rowSet"], payload["resultSets"][0]["headers"].index)
+    games = read_game_log(payload)
+    assert len(games) == len(GAMES)
+    (wrong,) = [game for game in games if game.fault]
+    with pytest.raises(AssertionError, match=fault):
+        raise AssertionError(wrong.fault)
+
+
+@pytest.mark.parametrize(
+    ("payload", "complaint"),
+    [
+        (None, "payload is missing, expected an object"),
+        ([], r"payload is \[\], expected an object"),
+        ({}, "payload.resultSets is missing, expected list"),
+        ({"resultSets": [{"name": "Other"}]}, "holds no LeagueGameLog"),
+        (
+            {"resultSets": [{"name": "LeagueGameLog", "headers": ["GAME_ID"], "rowSet": []}]},
+            "lacks the columns GAME_DATE",
+        ),
+    ],
+)
+def test_what_is_no_list_is_refused(payload: Any, complaint: str) -> None:
+    with pytest.raises(MalformedFeed, match=complaint):
+        read_game_log(payload)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        ("GAME_ID", 22400001, "GAME_ID is 22400001, expected str"),
+        ("GAME_ID", "22400001", "GAME_ID is '22400001', expected ten digits"),
+        ("GAME_DATE", "OCT 22, 2024", "GAME_DATE is 'OCT 22, 2024', expected a date"),
+    ],
+)
+def test_a_row_without_an_id_or_a_date_refuses_the_list(column: str, value: object, complaint: str) -> None:
+    payload = copy.deepcopy(log_payload(GAMES, "2024-25", "Regular Season"))
+    payload["resultSets"][0]["rowSet"][0][payload["resultSets"][0]["headers"].index(column)] = value
+    with pytest.raises(MalformedFeed, match=complaint):
+        read_game_log(payload)
+
+
+def test_a_course_is_every_change_of_the_score() -> None:
+    for game in GAMES:
+        assert read_course(plays_payload(game), listed(game)) == Course(game.home, game.away, game.scores)
+
+
+def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
+    payload = small(
+        action(1, "PT12M00.00S", 9, 9, actionType="period", subType="start"),
+        action(2, "PT11M00.00S", 2, 0),
+        action(3, "PT10M00.00S", "", ""),
+        action(4, "PT09M30.50S", 2, 3),
+        action(5, "PT12M00.00S", 0, 0, period=2, actionType="period", subType="start"),
+        action(6, "PT00M00.40S", 4, 3, period=4),
+        action(7, "PT00M00.00S", 4, 3, period=4, actionType="period", subType="end"),
+    )
+    scores = ((0.0, 0, 0), (60.0, 2, 0), (149.5, 2, 3), (2879.6, 4, 3))
+    assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
+
+
+def test_scores_may_be_numbers_and_missing_where_nothing_was_scored() -> None:
+    payload = copy.deepcopy(plays_payload(GAME))
+    for play in payload["game"]["actions"]:
+        for key in ("scoreHome", "scoreAway"):
+            play[key] = int(play[key]) if play[key] else None
+    assert read_course(payload, listed()).scores == GAME.scores
+
+
+def test_actions_count_in_the_order_of_their_ids() -> None:
+    payload = copy.deepcopy(plays_payload(GAME))
+    payload["game"]["actions"].reverse()
+    assert read_course(payload, listed()).scores == GAME.scores
+
+
+@pytest.mark.parametrize("late", [(4, 3), (2, 0)], ids=["score of its number", "score of its clock"])
+def test_a_play_entered_late_counts_at_its_clock(late: tuple[int, int]) -> None:
+    """The first basket was numbered last: with the score then, or with the one that it made."""
+    by_number = late == (4, 3)
+    payload = small(
+        action(1, "PT10M00.00S", 0 if by_number else 2, 3),
+        action(2, "PT09M00.00S", 2 if by_number else 4, 3),
+        action(3, "PT11M00.00S", *late),
+    )
+    scores = ((0.0, 0, 0), (60.0, 2, 0), (120.0, 2, 3), (180.0, 4, 3))
+    assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
+
+
+def test_a_correction_is_kept_where_it_was_made() -> None:
+    payload = small(
+        action(1, "PT11M00.00S", 3, 0),
+        action(2, "PT10M00.00S", 2, 0, actionType="Instant Replay"),
+        action(3, "PT09M00.00S", 2, 3),
+        action(4, "PT08M00.00S", 4, 3),
+    )
+    scores = ((0.0, 0, 0), (60.0, 3, 0), (120.0, 2, 0), (180.0, 2, 3), (240.0, 4, 3))
+    assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
+
+
+def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
+    payload = small(action(1, "PT11M00.00S", 4, 3, location="", teamId=0))
+    known = ListedGame("0022400001", date(2024, 10, 22), "NYK @ BOS", {"BOS": 4, "NYK": 3}, "BOS")
+    assert read_course(payload, known).home == "BOS"
+    with pytest.raises(IncompleteGame, match="neither the list nor the plays tell who is at home"):
+        read_course(payload, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"clock": "11:22"}, "action 3 is at '11:22' of period 1"),
+        ({"clock": "PT12M00.10S"}, "which is no moment of a game"),
+        ({"clock": None}, "action 3.clock is missing"),
+        ({"clock": "PT06M00.00S", "period": 5}, "of period 5, which is no moment"),
+        ({"period": 0}, "of period 0"),
+        ({"period": "1"}, "action 3.period is '1', expected int"),
+        ({"scoreHome": ""}, "action 3 has the score of one team alone"),
+        ({"scoreAway": None}, "action 3 has the score of one team alone"),
+        ({"scoreHome": "-2"}, "action 3.scoreHome is '-2', expected points"),
+        ({"scoreHome": "٣"}, "expected points"),
+        ({"scoreHome": 2.0}, "action 3.scoreHome is 2.0, expected points"),
+        ({"actionId": None}, "actionId is missing"),
+    ],
+)
+def test_a_play_that_cannot_be_read_refuses_the_game(changes: dict[str, Any], complaint: str) -> None:
+    index = next(i for i, a in enumerate(plays_payload(GAME)["game"]["actions"]) if a["actionType"] == "Made Shot")
+    payload = edited(plays_payload(GAME), index, actionId=3)
+    with pytest.raises(MalformedFeed, match=complaint):
+        read_course(edited(payload, index, **changes), listed())
+
+
+@pytest.mark.parametrize(
+    ("payload", "error", "complaint"),
+    [
+        ({}, MalformedFeed, "payload.game is missing"),
+        ({"game": None}, MalformedFeed, "payload.game is missing"),
+        ({"game": {"gameId": "0022400002", "actions": []}}, MalformedFeed, "asked for the plays of 0022400001, got"),
+        ({"game": {"gameId": "0022400001"}}, MalformedFeed, "game.actions is missing"),
+        ({"game": {"gameId": "0022400001", "actions": ["x"]}}, MalformedFeed, "action is 'x', expected an object"),
+        ({"game": {"gameId": "0022400001", "actions": []}}, IncompleteGame, "the NBA has no plays of it"),
+        (
+            small(action(1, "PT11M00.00S", 2, 0)),
+            IncompleteGame,
+            "its plays end with BOS 2, NYK 0; the list has BOS 4, NYK 3",
+        ),
+    ],
+)
+def test_what_are_not_the_plays_of_the_game_is_refused(payload: Any, error: type[FeedError], complaint: str) -> None:
+    with pytest.raises(error, match=complaint):
+        read_course(payload, SMALL)
+
+
+@given(data=st.data())
+def test_whatever_is_put_into_a_payload_leaves_by_name(data: st.DataObject) -> None:
+    values: list[Any] = [None, True, -1, 7, 1.5, float("nan"), "", "x", [], {}, [[]], "9" * 5000, 10**30]
+    junk = st.sampled_from(values)
+    short = replace(GAME, scores=GAME.scores[:5])
+    payload = copy.deepcopy(data.draw(st.sampled_from([plays_payload(short), log_payload([short], "2024-25", "RS")])))
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            places.append((node, key))
+            if isinstance(value, dict | list):
+                walk(value)
+
+    walk(payload)
+    node, key = places[data.draw(st.integers(0, len(places) - 1))]
+    node[key] = data.draw(junk)
+    try:
+        if "game" in payload:
+            read_course(payload, listed(short))
+        else:
+            read_game_log(payload)
+    except FeedError:
+        pass
+
+
+@pytest.mark.real_data
+def test_the_real_list_is_844_games_with_5_on_neutral_ground(data_dir: Path) -> None:
+    games = read_game_log(json.loads((data_dir / "feed" / "leaguegamelog_2025-26.json").read_text()))
+    assert len(games) == 844
+    assert all(game.over and not game.fault and len(game.points) == 2 for game in games)
+    assert len([game for game in games if not game.home]) == 5
+    opening = games[0]
+    assert (opening.game_id, opening.date, opening.teams) == ("0022500001", date(2025, 10, 21), "HOU @ OKC")
+    assert (opening.home, opening.points) == ("OKC", {"OKC": 125, "HOU": 124})
+
+
+@pytest.mark.real_data
+def test_the_real_plays_are_the_course_of_117_at_116(data_dir: Path) -> None:
+    payload = json.loads((data_dir / "feed" / "playbyplayv3_0022400001.json").read_text())
+    game = ListedGame("0022400001", date(2024, 11, 12), "ATL @ BOS", {"ATL": 117, "BOS": 116})
+    course = read_course(payload, game)
+    assert (course.home, course.away) == ("BOS", "ATL")
+    scoring = [
+        a for a in payload["game"]["actions"] if a["scoreHome"] and a["actionType"] in {"Made Shot", "Free Throw"}
+    ]
+    assert len(course.scores) == 1 + len(scoring)
+    assert [(str(s.home), str(s.away)) for s in course.scores[1:]] == [
+        (a["scoreHome"], a["scoreAway"]) for a in scoring
+    ]
+    assert course.scores[1] == Score(70.0, 0, 3)
+    assert course.scores[-1] == Score(2873.9, 116, 117)

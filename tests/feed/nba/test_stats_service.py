@@ -1,0 +1,148 @@
+"""nba_api against a stand-in of the statistics: the questions it is asked, and every fault by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from tests.support.fakes.stats_service import (
+    Fault,
+    StatsStandIn,
+    cut_off,
+    html,
+    log_payload,
+    plays_payload,
+    season_of_games,
+    stall,
+    status,
+    text,
+    truncated,
+)
+
+from dejavu_feed.errors import FeedError, FeedNotInstalled, MalformedFeed
+from dejavu_feed.nba.stats_service import NbaStats, StatsUnavailable
+from dejavu_feed.replay.http_server import LocalServer, Response
+
+GAMES = season_of_games(2)
+GAME = GAMES[0]
+
+
+@pytest.fixture
+def service() -> Iterator[StatsStandIn]:
+    with StatsStandIn(list(GAMES)) as service:
+        yield service
+
+
+@pytest.fixture
+def stats(service: StatsStandIn) -> Iterator[NbaStats]:
+    with closing(NbaStats(service.url, timeout=0.3, limit=0.5)) as stats:
+        yield stats
+
+
+def test_it_asks_for_a_list_and_for_plays(stats: NbaStats) -> None:
+    listed = log_payload([game for game in GAMES if game.type == "PO"], "2024-25", "Playoffs")
+    assert stats.game_log("2024-25", "Playoffs") == listed
+    assert stats.plays(GAME.game_id) == plays_payload(GAME)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (status(403), StatsUnavailable, "status 403"),
+        (status(500), StatsUnavailable, "status 500"),
+        (status(404), StatsUnavailable, "status 404"),
+        (stall(), StatsUnavailable, "no answer within 0.3 s"),
+        (cut_off(), StatsUnavailable, "no whole answer"),
+        (html(), MalformedFeed, "not JSON: begins with '<!DOCTYPE html>"),
+        (truncated(), MalformedFeed, "not JSON"),
+        (text(""), MalformedFeed, "not JSON"),
+        (text("[" * 100_000), MalformedFeed, "not JSON"),
+    ],
+)
+def test_a_fault_leaves_by_name_and_the_next_answer_is_read(
+    service: StatsStandIn, stats: NbaStats, fault: Fault, error: type[FeedError], message: str
+) -> None:
+    service.faults[GAME.game_id] = [fault]
+    with pytest.raises(error, match=message):
+        stats.plays(GAME.game_id)
+    assert stats.plays(GAME.game_id) == plays_payload(GAME)
+
+
+@pytest.mark.parametrize(
+    ("code", "passing"), [(403, True), (408, True), (429, True), (500, True), (503, True), (400, False), (404, False)]
+)
+def test_a_status_says_whether_to_ask_again(
+    service: StatsStandIn, stats: NbaStats, code: int, *, passing: bool
+) -> None:
+    service.faults[GAME.game_id] = [status(code)]
+    with pytest.raises(StatsUnavailable) as found:
+        stats.plays(GAME.game_id)
+    assert found.value.passing is passing
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7.0, 7.0),
+        (" 0 ", 0.0, 0.0),
+        pytest.param(
+            format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000.0, 3600.0, id="in an hour"
+        ),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0, 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(
+    service: StatsStandIn, stats: NbaStats, header: str, least: float, most: float
+) -> None:
+    service.faults[GAME.game_id] = [status(429, Retry_After=header)]
+    with pytest.raises(StatsUnavailable) as found:
+        stats.plays(GAME.game_id)
+    assert found.value.retry_after is not None
+    assert least <= found.value.retry_after <= most
+
+
+@pytest.mark.parametrize("header", ["", "soon", "-3", "1e3", "٣"])
+def test_any_other_retry_after_is_none(service: StatsStandIn, stats: NbaStats, header: str) -> None:
+    service.faults[GAME.game_id] = [lambda _: Response(429, b"", {"Retry-After": header} if header.isascii() else {})]
+    with pytest.raises(StatsUnavailable) as found:
+        stats.plays(GAME.game_id)
+    assert found.value.retry_after is None
+
+
+def test_a_redirect_is_not_followed(service: StatsStandIn, stats: NbaStats) -> None:
+    service.faults[GAME.game_id] = [status(302, Location=f"{service.url}/stats/playbyplayv3?GameID={GAME.game_id}")]
+    with pytest.raises(StatsUnavailable, match="no whole answer: TooManyRedirects"):
+        stats.plays(GAME.game_id)
+    assert len(service.asked) == 1
+
+
+def test_nobody_there_is_told_with_the_address() -> None:
+    with LocalServer(lambda _: Response(200, b"")) as server:
+        url = server.url
+    with closing(NbaStats(url)) as stats, pytest.raises(StatsUnavailable, match=r"no connection to 127\.0\.0\.1"):
+        stats.plays(GAME.game_id)
+
+
+@pytest.mark.parametrize("url", ["stats.nba.com", "ftp://stats.nba.com", "http://", ""])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="is not the address of a service; expected something like https"):
+        NbaStats(url)
+
+
+def test_without_an_address_it_asks_whom_nba_api_does(service: StatsStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nba_api.stats.library.http import NBAStatsHTTP
+
+    assert NBAStatsHTTP.base_url == "https://stats.nba.com/stats/{endpoint}"
+    monkeypatch.setattr(NBAStatsHTTP, "base_url", service.url + "/stats/{endpoint}")
+    with closing(NbaStats()) as stats:
+        assert stats.plays(GAME.game_id) == plays_payload(GAME)
+
+
+def test_a_missing_library_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nba_api.stats.library.http", None)
+    with pytest.raises(FeedNotInstalled, match=r"extra trainer: pip install 'dejavu-forecast\[trainer\]'"):
+        NbaStats()

@@ -1,0 +1,106 @@
+"""The replay's JSON beside the NBA's own: the same keys, the same types."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fakes.clock import SteppedClock
+
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.replay import Replay
+
+pytestmark = pytest.mark.real_data
+LIVE = "/static/json/liveData/"
+Shape = dict[str, set[str]]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every path in a payload (all entries of a list are one) with the type found there."""
+    if isinstance(value, dict):
+        yield path, "object"
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        yield path, "list"
+        for inner in value:
+            yield from leaves(inner, f"{path}[]")
+    else:
+        yield path, type(value).__name__
+
+
+def shape(*payloads: Any) -> Shape:
+    found: Shape = defaultdict(set)
+    for payload in payloads:
+        for path, kind in leaves(payload):
+            found[path].add(kind)
+    return found
+
+
+def always(payload: Any, entries: str) -> set[str]:
+    """The keys that every entry of a list has."""
+    for key in entries.split("."):
+        payload = payload[key]
+    return set.intersection(*(set(entry) for entry in payload))
+
+
+@pytest.fixture
+def ours() -> dict[str, list[Any]]:
+    """Payloads of every kind, from before the first tip-off until after the last game."""
+    clock = SteppedClock()
+    replay = Replay(simulated_evening(random.Random(11), 3), speed=60, delay=20, stagger=900, now=clock)
+    found: dict[str, list[Any]] = defaultdict(list)
+    for _ in range(12):
+        paths = ["scoreboard/todaysScoreboard_00.json"]
+        paths += [f"{kind}/{kind}_{game_id}.json" for game_id in replay.games for kind in ("playbyplay", "boxscore")]
+        for path in paths:
+            response = replay.respond(LIVE + path)
+            if response.status == 200:
+                found[path.partition("/")[0]].append(json.loads(response.body))
+        clock.step(18)
+    assert clock.now > replay.end
+    return found
+
+
+@pytest.fixture
+def theirs(data_dir: Path) -> dict[str, list[Any]]:
+    def load(name: str) -> Any:
+        return json.loads((data_dir / "feed" / name).read_text())
+
+    return {
+        "scoreboard": [load("todaysScoreboard_2023-04-20.json"), load("scoreboard_final_ot.json")],
+        "playbyplay": [load("playbyplay_0022000001.json")],
+        "boxscore": [load("boxscore_0022000001.json")],
+    }
+
+
+@pytest.mark.parametrize("kind", ["scoreboard", "playbyplay", "boxscore"])
+def test_every_key_is_one_of_the_feeds_and_of_its_type(
+    kind: str, ours: dict[str, list[Any]], theirs: dict[str, list[Any]]
+) -> None:
+    real = shape(*theirs[kind])
+
+    assert not {path: kinds for path, kinds in shape(*ours[kind]).items() if not kinds <= real[path]}
+
+
+def test_no_key_that_the_feed_always_has_is_missing(ours: dict[str, list[Any]], theirs: dict[str, list[Any]]) -> None:
+    evening = theirs["scoreboard"][0]  # the other scoreboard is of an older form
+    plays = theirs["playbyplay"][0]
+    for payload in ours["scoreboard"]:
+        assert payload.keys() == evening.keys()
+        assert payload["meta"].keys() == evening["meta"].keys()
+        assert payload["scoreboard"].keys() == evening["scoreboard"].keys()
+        assert always(payload, "scoreboard.games") == always(evening, "scoreboard.games")
+        for team in ("homeTeam", "awayTeam"):
+            assert payload["scoreboard"]["games"][0][team].keys() == evening["scoreboard"]["games"][0][team].keys()
+    for payload in ours["playbyplay"]:
+        assert payload["game"].keys() == plays["game"].keys()
+        assert always(payload, "game.actions") >= always(plays, "game.actions")
+    for payload in ours["boxscore"]:
+        assert payload["game"].keys() == theirs["boxscore"][0]["game"].keys()
+        assert payload["game"]["homeTeam"].keys() == theirs["boxscore"][0]["game"]["homeTeam"].keys()

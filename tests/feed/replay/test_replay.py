@@ -1,0 +1,246 @@
+"""The replay: the feed's JSON at any moment of a clock that the tests step."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.halftime import halftime_differential
+from tests.support.fakes.clock import SteppedClock
+
+from dejavu_feed.names import is_game_id, is_replay
+from dejavu_feed.nba.live import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.progress import live_pattern, period_is_over
+from dejavu_feed.pattern import Score, slots
+from dejavu_feed.replay.games import PlayedGame, simulated_evening
+from dejavu_feed.replay.payloads import clock_text
+from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.replay.timeline import Timeline
+
+LIVE = "/static/json/liveData/"
+
+
+def get(replay: Replay, path: str) -> Any:
+    response = replay.respond(LIVE + path)
+    assert response.status == 200, response.body
+    return json.loads(response.body)
+
+
+def board(replay: Replay) -> Scoreboard:
+    return read_scoreboard(get(replay, "scoreboard/todaysScoreboard_00.json"))
+
+
+def plays(replay: Replay, game_id: str) -> tuple[Play, ...]:
+    return read_plays(get(replay, f"playbyplay/playbyplay_{game_id}.json"), game_id)
+
+
+def one_game(*scores: Score) -> PlayedGame:
+    return PlayedGame("test", "BOS", "LAL", (Score(0.0, 0, 0), *scores))
+
+
+def test_a_game_goes_from_scheduled_over_live_to_final() -> None:
+    clock = SteppedClock()
+    replay = Replay(simulated_evening(random.Random(1), 1), speed=60, delay=10, now=clock)
+    (game_id,) = replay.games
+    played = replay.games[game_id]
+
+    (before,) = board(replay).games
+    assert (before.status, before.period, before.clock) == (GameStatus.SCHEDULED, 0, None)
+    assert replay.respond(f"{LIVE}playbyplay/playbyplay_{game_id}.json").status == 404
+
+    clock.step(10)
+    (tipped_off,) = board(replay).games
+    assert (tipped_off.status, tipped_off.period, tipped_off.clock) == (GameStatus.LIVE, 1, 720.0)
+    assert tipped_off.tip_off == clock.now
+    assert [play.detail for play in plays(replay, game_id)] == ["start"]
+
+    clock.now = replay.end
+    (final,) = board(replay).games
+    assert (final.status, final.clock) == (GameStatus.FINAL, None)
+    assert (final.home_score, final.away_score) == played.scores[-1][1:]
+    assert sum(final.home_periods) == final.home_score
+
+    clock.step(86400)
+    assert board(replay).games == (final,), "finals are served on and on"
+
+
+def test_speed_shortens_the_breaks_in_proportion() -> None:
+    games = simulated_evening(random.Random(3), 1)
+    clock = SteppedClock()
+    fast, slow = Replay(games, speed=120, now=clock), Replay(games, speed=60, now=clock)
+
+    assert (slow.end - clock.now) == 2 * (fast.end - clock.now)
+    assert (fast.end - clock.now).total_seconds() == pytest.approx(65, abs=8)
+
+
+def test_tip_offs_are_staggered() -> None:
+    clock = SteppedClock()
+    replay = Replay(simulated_evening(random.Random(3), 3), speed=10, stagger=600, now=clock)
+
+    tip_offs = [game.tip_off for game in board(replay).games]
+    assert [(tip_off - clock.now).total_seconds() for tip_off in tip_offs if tip_off] == [0, 60, 120]
+
+
+def test_each_run_mints_ids_of_its_own() -> None:
+    games = simulated_evening(random.Random(1), 8)
+    one, another = Replay(games), Replay(games)
+
+    assert all(is_game_id(game_id) and is_replay(game_id) for game_id in one.games)
+    assert len(one.games) == 8
+    assert not one.games.keys() & another.games.keys()
+
+
+def test_a_play_is_published_at_the_moment_that_it_names() -> None:
+    clock = SteppedClock()
+    replay = Replay([one_game(*full_game(1081.0))], speed=30, now=clock)
+    (game_id,) = replay.games
+    clock.now = replay.end
+    scored = next(play for play in plays(replay, game_id) if play.elapsed == 1081.0)
+    assert scored.actual is not None
+
+    clock.now = scored.actual
+    clock.step(-0.01)
+    assert all(play.elapsed <= 1080 for play in plays(replay, game_id))
+    clock.step(0.02)
+    assert plays(replay, game_id)[-1].elapsed == 1081.0
+
+
+def full_game(*moments: float) -> list[Score]:
+    """A score in every quarter, and home threes at the moments asked for."""
+    rows = sorted([*moments, 100.0, 800.0, 1500.0, 2200.0])
+    return [Score(moment, 3 * number, 0) for number, moment in enumerate(rows, 1)]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
+    """Score → JSON → parser → slots: nothing is lost, at the end and at every moment in between."""
+    rng = random.Random(seed)
+    game = PlayedGame("test", "BOS", "LAL", tuple(simulate_game(rng)))
+    clock = SteppedClock()
+    replay = Replay([game], speed=rng.uniform(1, 300), now=clock)
+    (game_id,) = replay.games
+    clock.now = replay.end
+
+    everything = plays(replay, game_id)
+    for minutes in (1, 12, 18, 24, 47):
+        assert live_pattern(everything, minutes) == slots(game.scores, minutes)
+    assert halftime_differential(everything) == slots(game.scores, 24)[-1]
+    assert (everything[-1].home, everything[-1].away) == game.scores[-1][1:]
+
+    complete = next(play for play in everything if play.elapsed > 1080)
+    assert complete.actual is not None
+    clock.now = complete.actual
+    clock.step(0.001)
+    assert live_pattern(plays(replay, game_id), 18) == slots(game.scores, 18)
+
+
+# Single precision: what is left of a period is then exact. Nobody's clock knows 1e-14 seconds.
+@given(elapsed=st.floats(60.0, 1500.0, width=32), minutes=st.integers(1, 24))
+def test_no_rounding_moves_a_play_into_another_minute(elapsed: float, minutes: int) -> None:
+    game = one_game(*full_game(elapsed))
+    clock = SteppedClock()
+    replay = Replay([game], speed=100, now=clock)
+    (game_id,) = replay.games
+    clock.now = replay.end
+
+    assert live_pattern(plays(replay, game_id), minutes) == slots(game.scores, minutes)
+
+
+def test_a_play_at_exactly_six_minutes_belongs_to_the_pattern_and_does_not_complete_it() -> None:
+    clock = SteppedClock()
+    replay = Replay([one_game(*full_game(1080.0, 1100.0))], speed=30, now=clock)
+    (game_id,) = replay.games
+    clock.now = replay.end
+    everything = plays(replay, game_id)
+    at_six = next(index for index, play in enumerate(everything) if play.elapsed == 1080.0)
+
+    assert everything[at_six].clock == 360.0
+    assert live_pattern(everything[: at_six + 1], 18) is None
+    assert live_pattern(everything[: at_six + 2], 18) == (*(0,) * 1, *(3,) * 12, *(6,) * 4, 9)
+
+
+def test_a_buzzer_beater_belongs_to_the_quarter_that_it_ends() -> None:
+    clock = SteppedClock()
+    replay = Replay([one_game(*full_game(1440.0))], speed=30, now=clock)
+    (game_id,) = replay.games
+    clock.now = replay.end
+    everything = plays(replay, game_id)
+    buzzer = next(index for index, play in enumerate(everything) if play.scoring and play.elapsed == 1440.0)
+
+    assert (everything[buzzer].period, everything[buzzer].clock) == (2, 0.0)
+    assert not period_is_over(everything[: buzzer + 1], 2)
+    assert halftime_differential(everything[: buzzer + 2]) == 9
+
+
+def test_a_score_that_falls_is_a_correction_and_not_a_shot() -> None:
+    game = one_game(*full_game(), Score(2300.0, 9, 0))
+    clock = SteppedClock()
+    replay = Replay([game], speed=30, now=clock)
+    (game_id,) = replay.games
+    clock.now = replay.end
+
+    correction = next(play for play in plays(replay, game_id) if play.elapsed == 2300.0)
+    assert (correction.home, correction.scoring) == (9, False)
+    (final,) = board(replay).games
+    assert (final.home_score, sum(final.home_periods)) == (9, 9)
+
+
+def test_overtimes_are_played_and_named() -> None:
+    tied = [Score(100.0, 2, 0), Score(800.0, 2, 2), Score(1500.0, 4, 2), Score(2200.0, 4, 4)]
+    game = one_game(*tied, Score(3000.0, 6, 4), Score(3180.0, 6, 6), Score(3200.0, 8, 6))
+    clock = SteppedClock()
+    replay = Replay([game], speed=30, now=clock)
+    (game_id,) = replay.games
+    assert Timeline(game).periods == 6
+    clock.now = replay.end
+    last = next(play for play in reversed(plays(replay, game_id)) if play.scoring)
+
+    (final,) = board(replay).games
+    assert (final.text, final.period, final.home_periods) == ("Final/OT2", 6, (2, 0, 2, 0, 2, 2))
+    assert (last.period, last.clock, last.elapsed) == (6, 280.0, 3200.0)
+
+
+def test_the_scoreboard_and_the_box_score_agree_at_any_moment() -> None:
+    clock = SteppedClock()
+    replay = Replay(simulated_evening(random.Random(5), 2), speed=60, delay=5, stagger=900, now=clock)
+    texts = set[str]()
+    while clock.now <= replay.end:
+        for state in board(replay).games:
+            texts.add(state.text[:3])
+            game_id = state.game_id
+            assert read_boxscore(get(replay, f"boxscore/boxscore_{game_id}.json"), game_id) == state
+            if state.status is not GameStatus.SCHEDULED:
+                newest = plays(replay, game_id)[-1]
+                assert (newest.home, newest.away) == (state.home_score, state.away_score)
+        clock.step(3.7)
+    assert {"Q1 ", "End", "Q2 ", "Hal", "Q3 ", "Q4 "} <= texts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(720, "PT12M00.00S"), (365, "PT06M05.00S"), (0.6, "PT00M00.60S"), (59.999, "PT00M59.99S"), (0, "PT00M00.00S")],
+)
+def test_a_clock_is_written_to_the_hundredth(seconds: float, text: str) -> None:
+    assert clock_text(seconds) == text
+
+
+def test_an_unknown_path_is_not_found() -> None:
+    replay = Replay(simulated_evening(random.Random(5), 1))
+
+    for path in ("/", f"{LIVE}scoreboard/x.json", f"{LIVE}playbyplay/playbyplay_0022000001.json"):
+        assert replay.respond(path).status == 404
+
+
+@pytest.mark.parametrize(
+    ("speed", "delay", "stagger"), [(0.0, 0.0, 0.0), (float("nan"), 0.0, 0.0), (1.0, -1.0, 0.0), (1.0, 0.0, -1.0)]
+)
+def test_a_replay_that_makes_no_sense_is_refused(speed: float, delay: float, stagger: float) -> None:
+    with pytest.raises(ValueError):
+        Replay(simulated_evening(random.Random(5), 1), speed=speed, delay=delay, stagger=stagger)
+    with pytest.raises(ValueError):
+        Replay([])

@@ -1,0 +1,45 @@
+"""From scores to slots: the same function builds a pattern in training and live."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_feed.pattern import Score, elapsed_seconds, period_of, slots
+
+SCORES = st.lists(
+    st.builds(
+        Score,
+        st.integers(0, 48 * 60).map(float) | st.floats(0.0, 48 * 60.0, allow_nan=False),
+        st.integers(0, 150),
+        st.integers(0, 150),
+    ),
+    max_size=60,
+)
+
+
+@given(scores=SCORES, minutes=st.integers(1, 48))
+def test_a_slot_is_the_last_row_not_after_the_end_of_its_minute(scores: list[Score], minutes: int) -> None:
+    expected = []
+    for minute in range(1, minutes + 1):
+        before = [score for score in scores if score.elapsed <= 60 * minute]
+        expected.append(before[-1].home - before[-1].away if before else 0)
+    assert slots(scores, minutes) == tuple(expected)
+
+
+@given(scores=SCORES, fewer=st.integers(1, 47))
+def test_a_longer_pattern_begins_with_the_shorter_one(scores: list[Score], fewer: int) -> None:
+    assert slots(scores, 48)[:fewer] == slots(scores, fewer)
+
+
+@given(period=st.integers(1, 8), left=st.integers(0, 299))
+def test_a_clock_in_a_period_leads_back_to_that_period(period: int, left: int) -> None:
+    assert period_of(elapsed_seconds(period, float(left))) == period
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "period"), [(0.0, 1), (720.0, 1), (720.1, 2), (2880.0, 4), (2880.1, 5), (3180.5, 6)]
+)
+def test_a_period_ends_with_its_last_moment(elapsed: float, period: int) -> None:
+    assert period_of(elapsed) == period

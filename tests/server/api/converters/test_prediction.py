@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders import release_0_1_0
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
+
+from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
+from dejavu_models.betting import Market
+from dejavu_models.errors import (
+    InvalidAlpha,
+    InvalidGameId,
+    InvalidHorizon,
+    InvalidInput,
+    InvalidMargin,
+    InvalidPattern,
+    InvalidQuantile,
+    InvalidTeam,
+)
+from dejavu_models.types import Adaptation, AdaptationMode, ForecastQuery, Horizon, Interval, ScorePattern
+from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters.errors import InvalidBatch
+from dejavu_server.ledger.entries import codec
+from dejavu_server.records import IssuedForecast
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
+ADAPTATION = Adaptation(AdaptationMode.SHADOW, Interval(0.5, 21.5), Interval(1.0, 21.0), 40, 0.95, 0.9)
+
+
+def issued(**changes: Any) -> IssuedForecast:
+    query = ForecastQuery(
+        ScorePattern(tuple(map(float, PATTERN))),
+        alpha=0.1,
+        home_team="BKN",
+        away_team="GSW",
+        explain=True,
+        quantile_levels=(0.9, 0.25),
+        record=True,
+        market=MARKET,
+    )
+    forecast = EveryMinuteForecaster().forecast_many([query])[0]
+    record = IssuedForecast(
+        game_id=GAME,
+        home_team="BKN",
+        away_team="GSW",
+        pattern=query.pattern,
+        pregame_margin=None,
+        forecast=replace(forecast, calibration_sequence=5, adaptation=ADAPTATION),
+        generated_time=NOW,
+        expires_time=NOW + timedelta(minutes=5),
+        sequence=7,
+        revision=1,
+    )
+    return replace(record, **changes)
+
+
+def predict_request(**fields: Any) -> prediction_service_pb2.PredictRequest:
+    return prediction_service_pb2.PredictRequest(**{"pattern": PATTERN, **fields})
+
+
+def test_an_absent_alpha_is_five_percent_and_an_unspecified_horizon_the_half() -> None:
+    question = prediction.question(predict_request())
+    assert question.query.alpha == 0.05
+    assert question.query.horizon is Horizon.HALFTIME
+    assert question.query.pregame_margin is None
+    assert (question.game_id, question.model_version) == ("", "")
+
+
+def test_every_field_is_read() -> None:
+    question = prediction.question(
+        predict_request(
+            game_id=GAME,
+            alpha=0.2,
+            horizon=forecast_pb2.HORIZON_FINAL,
+            home_team="BKN",
+            away_team="GSW",
+            pregame_margin=0.0,
+            model_version="abc",
+            quantile_levels=[0.5, 0.1, 0.5],
+        )
+    )
+    assert (question.game_id, question.model_version) == (GAME, "abc")
+    assert question.query == ForecastQuery(
+        pattern=ScorePattern(tuple(map(float, PATTERN))),
+        horizon=Horizon.FINAL,
+        alpha=0.2,
+        home_team="BKN",
+        away_team="GSW",
+        pregame_margin=0.0,
+        explain=True,
+        quantile_levels=(0.5, 0.1, 0.5),
+        record=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("home", "away", "codes"),
+    [
+        ("bkn", "Gsw", ("BKN", "GSW")),
+        ("BRK", "GS", ("BKN", "GSW")),
+        (" cho ", "utah", ("CHA", "UTA")),
+        ("BOS", "", ("BOS", "")),
+        ("", "BOS", ("", "BOS")),
+    ],
+)
+def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[str, str]) -> None:
+    query = prediction.question(predict_request(home_team=home, away_team=away)).query
+    assert (query.home_team, query.away_team) == codes
+
+
+@pytest.mark.parametrize(
+    ("horizon", "slots"),
+    [(h, s) for h, s in ((0, 1), (0, 23), (1, 23), (2, 1), (2, 24), (2, 47))],
+)
+def test_a_pattern_is_as_long_as_its_horizon_lets_it(horizon: Any, slots: int) -> None:
+    question = prediction.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
+    assert question.query.pattern.minutes == slots
+
+
+@pytest.mark.parametrize(
+    ("horizon", "slots", "expected"),
+    [
+        (0, 24, "1 to 23 to forecast halftime"),
+        (1, 24, "1 to 23 to forecast halftime"),
+        (1, 48, "1 to 23 to forecast halftime"),
+        (1, 0, "1 to 23 to forecast halftime"),
+        (2, 0, "1 to 47 to forecast final"),
+        (2, 48, "1 to 47 to forecast final"),
+        (2, 1_000_000, "1 to 47 to forecast final"),
+    ],
+)
+def test_a_pattern_that_is_too_long_is_told_what_its_horizon_takes(horizon: Any, slots: int, expected: str) -> None:
+    with pytest.raises(InvalidPattern) as refused:
+        prediction.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
+    assert str(refused.value) == f"pattern: {slots} slots; expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("game_id", "asked", "explained"),
+    [("", False, False), ("", True, True), (GAME, False, True), (GAME, True, True)],
+)
+def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bool, explained: bool) -> None:
+    question = prediction.question(predict_request(game_id=game_id, return_explanation=asked))
+    assert question.query.explain is explained
+    assert question.query.record is (game_id != "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "field"),
+    [
+        ({"pattern": []}, InvalidPattern, "pattern"),
+        ({"pattern": [0.0] * 48}, InvalidPattern, "pattern"),
+        ({"pattern": [0, 1, 2, math.nan]}, InvalidPattern, "pattern[3]"),
+        ({"pattern": [math.inf]}, InvalidPattern, "pattern[0]"),
+        ({"pattern": [0, 201]}, InvalidPattern, "pattern[1]"),
+        ({"alpha": 0.0}, InvalidAlpha, "alpha"),
+        ({"alpha": 1.0}, InvalidAlpha, "alpha"),
+        ({"alpha": math.nan}, InvalidAlpha, "alpha"),
+        ({"game_id": "22000001"}, InvalidGameId, "game_id"),
+        ({"game_id": "٠٠٢٢٠٠٠٠٠١"}, InvalidGameId, "game_id"),
+        ({"game_id": GAME + "\n"}, InvalidGameId, "game_id"),
+        ({"game_id": "7" * 100_000}, InvalidGameId, "game_id"),
+        ({"horizon": 99}, InvalidHorizon, "horizon"),
+        ({"horizon": -1}, InvalidHorizon, "horizon"),
+        ({"home_team": "x" * 1_000_000}, InvalidTeam, "home_team"),
+        ({"home_team": "XXX"}, InvalidTeam, "home_team"),
+        ({"home_team": " "}, InvalidTeam, "home_team"),
+        ({"away_team": "a\tb"}, InvalidTeam, "away_team"),
+        ({"away_team": "Boston Celtics"}, InvalidTeam, "away_team"),
+        ({"home_team": "BKN", "away_team": "BKN"}, InvalidTeam, "away_team"),
+        ({"home_team": "brk", "away_team": "NJN"}, InvalidTeam, "away_team"),
+        ({"pregame_margin": math.inf}, InvalidMargin, "pregame_margin"),
+        ({"pregame_margin": -201.0}, InvalidMargin, "pregame_margin"),
+        ({"quantile_levels": [0.0]}, InvalidQuantile, "quantile_levels[0]"),
+        ({"quantile_levels": [0.1, 0.5, 1.0]}, InvalidQuantile, "quantile_levels[2]"),
+        ({"quantile_levels": [0.1, math.nan, -1.0]}, InvalidQuantile, "quantile_levels[1]"),
+        ({"quantile_levels": [0.5] * 100}, InvalidQuantile, "quantile_levels"),
+        ({"quantile_levels": [math.nan] * 100_000}, InvalidQuantile, "quantile_levels"),
+    ],
+)
+def test_a_bad_field_is_refused_by_its_name(fields: dict[str, Any], error: type[InvalidInput], field: str) -> None:
+    with pytest.raises(error) as refused:
+        prediction.question(predict_request(**fields))
+    assert refused.value.field == field
+    assert len(str(refused.value)) < 200
+
+
+def test_every_field_that_is_wrong_is_named_once() -> None:
+    request = predict_request(
+        game_id="nope",
+        pattern=[0.0] * 24,
+        alpha=2.0,
+        home_team="XXX",
+        away_team="YYY",
+        pregame_margin=math.inf,
+        quantile_levels=[0.5, 0.0, 1.0],
+    )
+    with pytest.raises(InvalidGameId) as refused:
+        prediction.question(request)
+    fields = [fault.field for fault in refused.value.others]
+    assert fields == ["pattern", "home_team", "away_team", "alpha", "pregame_margin", "quantile_levels[1]"]
+
+
+def test_that_both_teams_are_the_same_is_told_beside_other_faults() -> None:
+    with pytest.raises(InvalidPattern) as refused:
+        prediction.question(predict_request(pattern=[], home_team="NY", away_team="nyk"))
+    assert [str(fault) for fault in refused.value.others] == ["away_team: NYK; expected another team than home_team"]
+
+
+PRICES = st.builds(market_pb2.Odds, decimal=st.floats()) | st.builds(
+    market_pb2.Odds, american=st.integers(-(2**31), 2**31 - 1)
+)
+MARKETS = st.builds(
+    market_pb2.Market,
+    line=st.floats() | st.integers(-10, 10).map(float),
+    horizon=st.integers(-1, 3),
+    home=st.none() | PRICES,
+    away=st.none() | PRICES,
+    bankroll=st.none() | st.floats(),
+    confidence_threshold=st.none() | st.floats(),
+)
+
+
+@given(
+    prediction_request=st.builds(
+        prediction_service_pb2.PredictRequest,
+        game_id=st.text(max_size=12),
+        pattern=st.lists(st.floats(width=32), max_size=50),
+        alpha=st.none() | st.floats(),
+        return_explanation=st.booleans(),
+        horizon=st.integers(-(2**31), 2**31 - 1),
+        home_team=st.text(max_size=40) | st.sampled_from(["BOS", "phx"]),
+        away_team=st.text(max_size=40) | st.sampled_from(["BOS", "PHO"]),
+        pregame_margin=st.none() | st.floats(),
+        model_version=st.text(),
+        quantile_levels=st.lists(st.floats(), max_size=120),
+        market=st.none() | MARKETS,
+    )
+)
+def test_whatever_is_sent_is_a_question_or_a_refused_field(
+    prediction_request: prediction_service_pb2.PredictRequest,
+) -> None:
+    refused = ""
+    try:
+        assert prediction.question(prediction_request).query.pattern.minutes == len(prediction_request.pattern)
+    except InvalidInput as error:
+        refused = error.field.partition("[")[0].partition(".")[0]
+    assert refused in {"", *prediction_request.DESCRIPTOR.fields_by_name}
+
+
+def test_a_forecast_s_message_says_what_was_issued() -> None:
+    message = prediction.forecast_message(issued(), explanation=True)
+    assert (message.game_id, message.home_team, message.away_team) == (GAME, "BKN", "GSW")
+    assert message.horizon == forecast_pb2.HORIZON_HALFTIME
+    assert message.elapsed_minutes == 18
+    assert (message.alpha, message.coverage_probability) == (0.1, 0.9)
+    assert (message.interval_lower, message.point_forecast, message.interval_upper) == (1.0, 11.25, 21.0)
+    assert [(each.level, each.value) for each in message.quantiles] == [(0.9, 19.25), (0.25, 6.25)]
+    assert message.expected_margin == HOME_EDGE
+    assert message.home_lead_probability == 0.75
+    assert message.generated_time.ToDatetime(UTC) == NOW
+    assert message.expires_time.ToDatetime(UTC) == NOW + timedelta(minutes=5)
+    assert (message.sequence, message.revision) == (7, 1)
+    assert (message.explanation.dejavu_weight, message.explanation.lstm_weight) == (0.4, 0.6)
+    [game] = message.explanation.similar_games
+    assert game == forecast_pb2.SimilarGame(
+        label="2021-03-14 BOS @ BKN and 6 like it",
+        home_team="BKN",
+        away_team="BOS",
+        game_date="2021-03-14",
+        distance=1.5,
+        differential_at_horizon=13.0,
+        games=7,
+        increment=2.0,
+        increment_spread=6.5,
+    )
+    attribution = message.explanation.attribution
+    assert len(attribution.minutes) == 18
+    assert attribution.before_tipoff + sum(attribution.minutes) + attribution.similar_games == 11.25
+    assert (message.explanation.linear_prediction, message.explanation.calibration_games) == (9.75, 1234)
+
+
+def test_every_field_of_the_contract_s_forecast_is_set() -> None:
+    message = prediction.forecast_message(issued(), explanation=True, distribution=True)
+    assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
+    adaptation = message.adaptation
+    assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
+    explanation = message.explanation
+    assert {field.name for field, _ in explanation.ListFields()} == set(explanation.DESCRIPTOR.fields_by_name)
+
+
+def test_a_distribution_is_told_only_where_it_is_wanted() -> None:
+    assert len(prediction.forecast_message(issued(), explanation=False, distribution=True).distribution) == 50
+    assert not prediction.forecast_message(issued(), explanation=False).distribution
+
+
+def test_what_outcomes_taught_is_told() -> None:
+    message = prediction.forecast_message(issued(), explanation=False)
+    assert message.calibration_sequence == 5
+    assert message.adaptation == forecast_pb2.Adaptation(
+        mode=forecast_pb2.ADAPTATION_MODE_SHADOW,
+        adapted_lower=0.5,
+        adapted_upper=21.5,
+        static_lower=1.0,
+        static_upper=21.0,
+        rolling_games=40,
+        rolling_coverage=0.95,
+        static_rolling_coverage=0.9,
+    )
+    untaught = replace(issued().forecast, adaptation=Adaptation(AdaptationMode.ON, Interval(0, 1), Interval(0, 1)))
+    message = prediction.forecast_message(issued(forecast=untaught), explanation=False)
+    assert message.adaptation.mode == forecast_pb2.ADAPTATION_MODE_ON
+    assert not message.adaptation.HasField("rolling_coverage")
+    plain = replace(untaught, adaptation=None)
+    assert not prediction.forecast_message(issued(forecast=plain), explanation=False).HasField("adaptation")
+
+
+def test_what_nobody_knows_is_absent_not_zero() -> None:
+    query = ForecastQuery(ScorePattern((1.0,)))
+    message = prediction.forecast_message(
+        issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
+    )
+    assert not message.HasField("expected_margin")
+    assert not message.quantiles
+    query = ForecastQuery(ScorePattern((1.0,)), pregame_margin=0.0)
+    message = prediction.forecast_message(
+        issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
+    )
+    assert (message.HasField("expected_margin"), message.expected_margin) == (True, 0.0)
+
+
+def test_what_release_0_1_0_recorded_has_a_message_too() -> None:
+    message = prediction.forecast_message(codec.parse(release_0_1_0.ENTRY), explanation=True)
+    assert (message.home_team, message.sequence, message.revision) == ("Zürich", 7, 2)
+    assert message.explanation.similar_games[0].games == 4
+    assert not message.explanation.HasField("attribution")
+    assert not message.HasField("expected_margin")
+
+
+def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
+    assert not prediction.forecast_message(issued(), explanation=False).HasField("explanation")
+
+
+def test_a_model_s_message_says_what_the_model_is() -> None:
+    info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), fit=True, verdict_reason="so")
+    message = prediction.model_message(info, active=True)
+    assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
+    assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
+    assert [(h.horizon, h.min_slots, h.max_slots) for h in message.horizons] == [
+        (forecast_pb2.HORIZON_HALFTIME, 1, 23),
+        (forecast_pb2.HORIZON_FINAL, 1, 47),
+    ]
+    assert (message.ratings_date, message.verdict, message.verdict_reason) == (
+        "2024-04-14",
+        model_service_pb2.VERDICT_FIT,
+        "so",
+    )
+    unfit = prediction.model_message(replace(info, fit=False), active=True)
+    assert unfit.verdict == model_service_pb2.VERDICT_UNFIT
+    assert message.metrics[0].lower == 4.8
+    assert not message.metrics[1].HasField("lower")
+
+
+@pytest.mark.parametrize("size", [0, 1001])
+def test_a_batch_of_none_or_too_many_is_refused(size: int) -> None:
+    batch = prediction_service_pb2.PredictBatchRequest(requests=[predict_request()] * size)
+    with pytest.raises(InvalidBatch, match=r"requests: .* 1 to 1000"):
+        prediction.batch(batch)
+
+
+def test_a_subscription_s_game_ids_are_checked_each() -> None:
+    request = prediction_service_pb2.StreamPredictionsRequest(game_ids=[GAME, "x"])
+    with pytest.raises(InvalidGameId) as refused:
+        prediction.subscription(request)
+    assert refused.value.field == "game_ids[1]"
+
+
+def test_a_subscription_is_read() -> None:
+    request = prediction_service_pb2.StreamPredictionsRequest(
+        game_ids=[GAME, GAME], resume_token="t", include_current=True
+    )
+    assert prediction.subscription(request) == prediction.Subscription(frozenset([GAME]), "t", True)

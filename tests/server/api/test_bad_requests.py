@@ -1,0 +1,248 @@
+"""What is refused, with which code, and that the refusal tells enough to mend the request: over real connections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.protobuf.json_format import MessageToDict
+from google.rpc import code_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from tests.support.builders.calls import GAME, PATTERN, Refusal, details
+from tests.support.builders.invalid_predictions import OF_PREDICT, PREDICT, BadRequest, good
+from tests.support.builders.invalid_requests import (
+    ACCEPTED,
+    BAD_REQUESTS,
+    BATCH,
+    CHECK,
+    MODELS,
+    REFLECTION,
+    RISK,
+    STREAM,
+    WATCH,
+)
+from tests.support.processes.servers import running_worker
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.market_pb2 import Market, Odds
+from dejavu_server.ledger import resume_tokens
+
+ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
+BOTH = [good(home_team="BOS").SerializeToString(), good(pattern=[*PATTERN[:-1], 3], alpha=0.2).SerializeToString()]
+
+
+@pytest.fixture(scope="module")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+    """A connection to a worker with the bundle that ships."""
+    with (
+        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        yield channel
+
+
+def answer(channel: grpc.Channel, path: str, body: bytes, **options: Any) -> bytes:
+    """The first response of a method, whatever its kind: on the wire, calls of one request are alike."""
+    opened: Any = channel.unary_stream(path)
+    call = opened(body, **{"timeout": 60, **options})
+    try:
+        return cast("bytes", next(call))
+    finally:
+        call.cancel()
+
+
+def refused(channel: grpc.Channel, path: str, body: bytes, **options: Any) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        answer(channel, path, body, **options)
+    return caught.value
+
+
+def refusal(channel: grpc.Channel, path: str, body: bytes) -> Refusal:
+    return details(cast("grpc.aio.AioRpcError", refused(channel, path, body)))
+
+
+def without_times(result: pb.PredictBatchResult) -> dict[str, Any]:
+    fields = MessageToDict(result)
+    fields["forecast"].pop("generatedTime")
+    fields["forecast"].pop("expiresTime")
+    return fields
+
+
+def batch_of(channel: grpc.Channel, bodies: list[bytes]) -> list[pb.PredictBatchResult]:
+    requests = [pb.PredictRequest.FromString(body) for body in bodies]
+    body = pb.PredictBatchRequest(requests=requests).SerializeToString()
+    return list(pb.PredictBatchResponse.FromString(answer(channel, BATCH, body)).results)
+
+
+def test_the_table_covers_every_method_and_every_field_of_a_request() -> None:
+    assert {row.path for row in BAD_REQUESTS} == set(ALL)
+    assert len({row.name for row in BAD_REQUESTS}) == len(BAD_REQUESTS) >= 90
+    named = {row.field.partition("[")[0].partition(".")[0] for row in OF_PREDICT}
+    assert named == set(pb.PredictRequest.DESCRIPTOR.fields_by_name) - {"return_explanation"}
+    of_market = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("market.")}
+    assert of_market == set(Market.DESCRIPTOR.fields_by_name)
+    of_risk = {row.field.partition("[")[0] for row in BAD_REQUESTS if row.path == RISK} - {""}
+    assert of_risk == set(pb.AssessRiskRequest.DESCRIPTOR.fields_by_name)
+
+
+@pytest.mark.parametrize("row", BAD_REQUESTS, ids=lambda row: row.name)
+def test_a_bad_request_is_refused_with_the_field_its_value_and_what_was_expected(
+    channel: grpc.Channel, row: BadRequest
+) -> None:
+    refused = refusal(channel, row.path, row.body)
+    assert (refused.code, refused.reason, refused.domain) == (row.code, row.reason, "dejavu")
+    if not row.field:  # no message, so no field: the message tells
+        assert refused.violations == {}
+        assert row.found in refused.message
+        assert row.expected in refused.message
+        return
+    [(field, description)] = refused.violations.items()
+    assert field == refused.metadata["field"] == row.field
+    found, _, expected = description.partition("; expected ")
+    assert row.found in found
+    assert row.expected in expected
+    assert refused.message.startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("row", OF_PREDICT, ids=lambda row: row.name)
+def test_in_a_batch_the_bad_request_alone_fails_and_as_it_would_by_itself(
+    channel: grpc.Channel, row: BadRequest
+) -> None:
+    alone = refusal(channel, row.path, row.body)
+    first, bad, last = batch_of(channel, [BOTH[0], row.body, BOTH[1]])
+    assert (bad.error.code, bad.error.reason) == (code_pb2.Code.Value(alone.code.name), alone.reason)
+    assert bad.error.message == alone.message
+    assert {each.field: each.description for each in bad.error.field_violations} == alone.violations
+    assert [without_times(each) for each in (first, last)] == [without_times(each) for each in batch_of(channel, BOTH)]
+
+
+def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channel: grpc.Channel) -> None:
+    wrong = pb.PredictRequest(
+        game_id="nope",
+        pattern=[*PATTERN[:-2], math.nan, math.inf],
+        alpha=2.0,
+        horizon=cast("Any", 7),
+        home_team="x" * 33,
+        away_team="\U000e0001" * 6,
+        pregame_margin=math.inf,
+        quantile_levels=[0.5, 1.0],
+        model_version="nope",  # looked for once the rest is right
+        market=Market(
+            line=math.nan,
+            horizon=cast("Any", 7),
+            home=Odds(decimal=1.0),
+            away=Odds(american=50),
+            bankroll=-1.0,
+            confidence_threshold=2.0,
+        ),
+    )
+    alone = refusal(channel, PREDICT, wrong.SerializeToString())
+    assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
+    fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team", "alpha", "pregame_margin"]
+    of_market = ["horizon", "line", "home.decimal", "away.american", "bankroll", "confidence_threshold"]
+    assert list(alone.violations) == [*fields, "quantile_levels[1]", *(f"market.{field}" for field in of_market)]
+    assert all("; expected " in description for description in alone.violations.values())
+    [result] = batch_of(channel, [wrong.SerializeToString()])
+    assert {each.field: each.description for each in result.error.field_violations} == alone.violations
+
+
+def test_of_a_risk_s_pattern_and_points_both_are_named(channel: grpc.Channel) -> None:
+    body = pb.AssessRiskRequest(pattern=[1.0], total_points=501).SerializeToString()
+    alone = refusal(channel, RISK, body)
+    assert (alone.reason, list(alone.violations)) == ("INVALID_PATTERN", ["pattern", "total_points"])
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_looks_odd_and_breaks_no_rule_is_answered(channel: grpc.Channel, name: str) -> None:
+    path, body = ACCEPTED[name]
+    assert answer(channel, path, body)
+
+
+@pytest.mark.parametrize("path", ["/dejavu.v1.PredictionService/Foretell", "/dejavu.v9.Oracle/Predict", "/nothing"])
+def test_a_method_that_does_not_exist_is_unimplemented(channel: grpc.Channel, path: str) -> None:
+    assert refused(channel, path, BOTH[0]).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_message_of_more_than_four_mebibytes_is_not_taken(channel: grpc.Channel, path: str) -> None:
+    assert refused(channel, path, bytes(4 * 2**20 + 1)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_metadata_without_measure_is_not_taken(channel: grpc.Channel, path: str) -> None:
+    error = refused(channel, path, b"", metadata=[("x-request-id", "x" * 100_000)])
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_deadline_that_has_passed_is_not_waited_for(channel: grpc.Channel, path: str) -> None:
+    assert refused(channel, path, b"", timeout=-1.0).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_call_that_never_sends_its_message_ends_with_its_deadline(channel: grpc.Channel, path: str) -> None:
+    opened: Any = channel.stream_stream(path)
+    call = opened(iter(()), timeout=0.2)
+    if path == REFLECTION:  # any number of questions: none is one
+        assert list(call) == []
+        return
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_request_is_refused_like_any_other(channel: grpc.Channel, compression: grpc.Compression) -> None:
+    body = good(alpha=2.0).SerializeToString()
+    assert refused(channel, PREDICT, body, compression=compression).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_token_whose_place_is_yet_to_come_says_that_it_is_this_ledger_s(channel: grpc.Channel) -> None:
+    body = pb.StreamPredictionsRequest().SerializeToString()
+    token = resume_tokens.decode(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
+    for place in (token.place + 10**6, 2**63, 2**64 - 1):
+        later = resume_tokens.encode(resume_tokens.Token(token.ledger_id, token.epoch, place))
+        past = refusal(channel, STREAM, pb.StreamPredictionsRequest(resume_token=later).SerializeToString())
+        assert (past.code, past.reason) == (grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED")
+        assert later in past.violations["resume_token"]
+        assert "; expected " in past.violations["resume_token"]
+
+
+def test_a_token_that_is_cut_is_no_token(channel: grpc.Channel) -> None:
+    body = pb.StreamPredictionsRequest().SerializeToString()
+    token = pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token
+    for cut in (token[:-1], token[1:], token[:20], token + token):
+        bad = refusal(channel, STREAM, pb.StreamPredictionsRequest(resume_token=cut).SerializeToString())
+        assert (bad.code, bad.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_RESUME_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (reflection_pb2.ServerReflectionRequest(file_containing_symbol="nope"), grpc.StatusCode.NOT_FOUND),
+        (reflection_pb2.ServerReflectionRequest(file_by_filename="../../etc/passwd"), grpc.StatusCode.NOT_FOUND),
+        (reflection_pb2.ServerReflectionRequest(all_extension_numbers_of_type="\0"), grpc.StatusCode.NOT_FOUND),
+        (reflection_pb2.ServerReflectionRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+    ids=["symbol", "file", "extensions", "nothing"],
+)
+def test_reflection_answers_a_bad_question_with_a_code(
+    channel: grpc.Channel, request_: reflection_pb2.ServerReflectionRequest, code: grpc.StatusCode
+) -> None:
+    response = reflection_pb2.ServerReflectionResponse.FromString(
+        answer(channel, REFLECTION, request_.SerializeToString())
+    )
+    assert response.error_response.error_code == code_pb2.Code.Value(code.name)
+
+
+def test_nothing_that_was_refused_is_recorded(channel: grpc.Channel) -> None:
+    for row in OF_PREDICT:
+        named = pb.PredictRequest.FromString(row.body)
+        if not named.game_id:
+            named.game_id = GAME
+            refused(channel, PREDICT, named.SerializeToString())
+    response = answer(channel, PREDICT, good(game_id=GAME).SerializeToString())
+    assert pb.PredictResponse.FromString(response).forecast.sequence == 1

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from unittest.mock import Mock
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.builders.calls import refusal
+
+from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
+from dejavu_server.api.model_service import MODEL_SERVICE
+from dejavu_server.api.prediction_service import PREDICTION_SERVICE
+from dejavu_server.worker.worker import Worker
+
+SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+NOT_SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+
+
+@pytest.fixture
+def health(channel: grpc.aio.Channel) -> Any:  # its stubs know the synchronous channel alone
+    return health_pb2_grpc.HealthStub(channel)
+
+
+@pytest.mark.parametrize("name", ["", PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, LEDGER])
+async def test_the_server_and_all_that_belongs_to_it_serve(health: Any, name: str) -> None:
+    assert await health.Check(health_pb2.HealthCheckRequest(service=name)) == SERVING
+
+
+async def test_a_service_that_is_not_here_is_not_found(health: Any) -> None:
+    refused = await refusal(health.Check(health_pb2.HealthCheckRequest(service="x")))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_SERVICE")
+
+
+async def test_a_service_that_is_not_here_can_be_watched(health: Any) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest(service="x"))
+    assert await watch.read() == SERVICE_UNKNOWN
+    watch.cancel()
+
+
+async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Worker) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    assert await watch.read() == SERVING
+    async with asyncio.timeout(2):  # the grace time is 5 s
+        draining = asyncio.create_task(worker.drain())
+        assert await watch.read() == NOT_SERVING
+        refused = await refusal(watch.read())
+        await draining
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+
+
+async def test_a_drain_ends_what_the_server_can_go_without_too(health: Any, worker: Worker) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
+    assert await watch.read() == SERVING
+    draining = asyncio.create_task(worker.drain())
+    assert await watch.read() == NOT_SERVING
+    assert (await refusal(watch.read())).reason == "DRAINING"
+    await draining
+
+
+async def test_a_part_serves_when_it_is_said_to_and_the_server_does() -> None:
+    service = HealthService(["a"], parts=["part"])
+
+    async def told(name: str) -> health_pb2.HealthCheckResponse:
+        return await service.check(health_pb2.HealthCheckRequest(service=name), Mock())
+
+    service.set_part("part", serving=True)
+    assert await told("part") == NOT_SERVING
+    service.serve()
+    assert await told("part") == SERVING
+    service.set_part("part", serving=False)
+    assert await told("part") == NOT_SERVING
+    assert await told("") == await told("a") == SERVING

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+from tests.support.builders.calls import PATTERN, details, refusal
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server.api import interceptors
+from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.streaming.errors import Draining
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+REQUEST = pb.PredictRequest(pattern=PATTERN)
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+
+
+async def test_a_caller_s_request_id_comes_back_with_who_answered(service: PredictionServiceAsyncStub) -> None:
+    call = service.Predict(REQUEST, metadata=(("x-request-id", "abc-1"),))
+    await call
+    metadata = await call.trailing_metadata()
+    assert metadata["x-request-id"] == "abc-1"
+    assert metadata["dejavu-worker"] == "0"
+    assert metadata["dejavu-workers"] == "1"
+
+
+async def test_a_call_without_an_id_gets_one_of_its_own(service: PredictionServiceAsyncStub) -> None:
+    ids = set()
+    for _ in range(3):
+        call = service.Predict(REQUEST)
+        await call
+        ids.add((await call.trailing_metadata())["x-request-id"])
+    assert len(ids) == 3
+    assert all(ids)
+
+
+async def test_a_request_id_without_measure_is_cut(service: PredictionServiceAsyncStub) -> None:
+    call = service.Predict(REQUEST, metadata=(("x-request-id", "x" * 1000),))
+    await call
+    assert (await call.trailing_metadata())["x-request-id"] == "x" * 128
+
+
+async def test_a_failed_call_says_which_worker_failed(service: PredictionServiceAsyncStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await service.Predict(pb.PredictRequest(), metadata=(("x-request-id", "abc-2"),))
+    assert caught.value.trailing_metadata()["x-request-id"] == "abc-2"
+    assert caught.value.trailing_metadata()["dejavu-worker"] == "0"
+    assert caught.value.trailing_metadata()["dejavu-workers"] == "1"
+    assert details(caught.value).reason == "INVALID_PATTERN"
+
+
+async def test_a_stream_says_at_its_start_which_worker_serves_it(service: PredictionServiceAsyncStub) -> None:
+    stream = service.StreamPredictions(pb.StreamPredictionsRequest(), metadata=(("x-request-id", "abc-3"),))
+    metadata = await stream.initial_metadata()
+    assert (metadata["x-request-id"], metadata["dejavu-worker"], metadata["dejavu-workers"]) == ("abc-3", "0", "1")
+    stream.cancel()
+
+
+async def test_an_unknown_error_is_logged_in_full_and_leaves_as_a_bare_internal(
+    service: PredictionServiceAsyncStub, model: PersistenceForecaster
+) -> None:
+    def fail(_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    model.before = fail
+    with capture_logs() as log:
+        refused = await refusal(service.Predict(REQUEST))
+    assert (refused.code, refused.reason, refused.message) == (grpc.StatusCode.INTERNAL, "INTERNAL", "internal error")
+    assert refused.metadata == {}
+    [entry] = [entry for entry in log if entry["log_level"] == "error"]
+    assert entry["method"] == PREDICT
+    assert isinstance(entry["exc_info"], ZeroDivisionError)
+
+
+async def test_what_a_caller_gets_wrong_is_no_trouble_of_the_operator_s(service: PredictionServiceAsyncStub) -> None:
+    with capture_logs() as log:
+        await refusal(service.Predict(pb.PredictRequest()))
+        while not log:  # noqa: ASYNC110 - the answer leaves before the call is logged, of which no event tells
+            await asyncio.sleep(0)
+    assert {entry["log_level"] for entry in log} == {"debug"}
+
+
+async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
+    guess: Any = channel.unary_unary("/dejavu.v1.PredictionService/Guess")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await guess(b"")
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+class Bench:
+    """A server with the interceptor and handlers of a test's own."""
+
+    def __init__(self, interceptor: CallInterceptor, registry: CollectorRegistry, channel: grpc.aio.Channel) -> None:
+        self.interceptor = interceptor
+        self.registry = registry
+        self.call: Any = channel.unary_unary("/test/Call")
+        self.stream: Any = channel.unary_stream("/test/Stream")
+        self.finish = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def wait(self, _: bytes, __: Any) -> bytes:
+        self.begun.set()
+        try:
+            await self.finish.wait()
+        finally:
+            self.ended.set()
+        return b"done"
+
+    async def drip(self, _: bytes, __: Any) -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await self.finish.wait()
+        finally:
+            self.ended.set()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    registry = CollectorRegistry()
+    interceptor = CallInterceptor("w", new_metrics(registry), max_call_seconds=0.0)
+    server = grpc.aio.server(interceptors=[interceptor])
+    port = server.add_insecure_port("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        bench = Bench(interceptor, registry, channel)
+        handlers: dict[str, Any] = {
+            "Call": grpc.unary_unary_rpc_method_handler(bench.wait),
+            "Stream": grpc.unary_stream_rpc_method_handler(bench.drip),
+        }
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", handlers)])
+        await server.start()
+        yield bench
+        await server.stop(0)
+
+
+async def test_a_call_without_a_deadline_gets_one(bench: Bench) -> None:
+    refused = await refusal(bench.call(b""))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")
+    assert bench.ended.is_set()
+
+
+async def test_a_call_with_a_deadline_of_its_own_may_take_longer(bench: Bench) -> None:
+    call = asyncio.ensure_future(bench.call(b"", timeout=10))
+    await bench.begun.wait()  # the server's own deadline, of no time at all, would have passed by now
+    bench.finish.set()
+    assert await call == b"done"
+
+
+async def test_a_call_ends_when_its_caller_goes(bench: Bench) -> None:
+    call = bench.call(b"", timeout=10)
+    await bench.begun.wait()
+    call.cancel()
+    async with asyncio.timeout(5):
+        await bench.ended.wait()
+    assert bench.value("dejavu_calls_total", method="/test/Call", code="CANCELLED") == 1
+
+
+async def test_a_call_ends_when_its_deadline_passes(bench: Bench) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await bench.call(b"", timeout=0.1)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    async with asyncio.timeout(5):
+        await bench.ended.wait()
+    assert bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED") == 1
+
+
+async def test_a_call_that_comes_too_late_is_not_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # gRPC itself drops most such calls; what is left is the time between its look at the clock and ours.
+    monkeypatch.setattr(interceptors, "_remaining", lambda _: -0.001)
+    refused = await refusal(bench.call(b"", timeout=10))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")
+    assert not bench.begun.is_set()
+
+
+async def test_a_stream_is_closed_as_soon_as_its_subscriber_goes(bench: Bench) -> None:
+    stream = bench.stream(b"")
+    assert await stream.read() == b"first"
+    stream.cancel()
+    async with asyncio.timeout(5):
+        await bench.ended.wait()
+
+
+async def test_streams_that_do_not_end_by_themselves_are_ended_by_a_drain(bench: Bench) -> None:
+    stream = bench.stream(b"")
+    assert await stream.read() == b"first"
+    await bench.interceptor.end_streams()
+    refused = await refusal(stream.read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, Draining.reason)
+    assert bench.ended.is_set()
+    late = await refusal(bench.stream(b"").read())
+    assert (late.code, late.reason) == (grpc.StatusCode.UNAVAILABLE, Draining.reason)
+
+
+async def test_streams_that_end_by_themselves_are_let_finish_by_a_drain(bench: Bench) -> None:
+    stream = bench.stream(b"")
+    assert await stream.read() == b"first"
+    bench.finish.set()
+    await bench.interceptor.end_streams()
+    assert await stream.read() is grpc.aio.EOF
+    assert await stream.code() is grpc.StatusCode.OK
+
+
+async def test_calls_are_counted(bench: Bench) -> None:
+    call = asyncio.ensure_future(bench.call(b"", timeout=10))
+    stream = bench.stream(b"")
+    await stream.read()
+    await bench.begun.wait()
+    assert bench.value("dejavu_calls_in_flight", method="/test/Call") == 1
+    assert bench.value("dejavu_calls_in_flight", method="/test/Stream") == 1
+    bench.finish.set()
+    await call
+    assert await stream.read() is grpc.aio.EOF
+    assert bench.value("dejavu_calls_in_flight", method="/test/Call") == 0
+    assert bench.value("dejavu_calls_in_flight", method="/test/Stream") == 0
+    assert bench.value("dejavu_calls_total", method="/test/Call", code="OK") == 1
+    assert bench.value("dejavu_calls_total", method="/test/Stream", code="OK") == 1
+    assert bench.value("dejavu_call_seconds_count", method="/test/Call") == 1
+    assert bench.value("dejavu_stream_messages_total", method="/test/Stream") == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xff\xff\xff", REQUEST.SerializeToString()[:-1], b"\x0a\x02\xff\xfe"],
+    ids=["noise", "cut off", "not UTF-8"],
+)
+@pytest.mark.parametrize("method", ["Predict", "PredictBatch"])
+async def test_bytes_that_are_no_message_are_the_caller_s_mistake(
+    channel: grpc.aio.Channel, method: str, data: bytes
+) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/dejavu.v1.PredictionService/{method}")
+    with capture_logs() as log:
+        refused = await refusal(call(data))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_MESSAGE")
+    assert "protobuf" not in refused.message
+    assert {entry["log_level"] for entry in log} <= {"debug"}
+
+
+async def test_a_stream_asked_for_with_no_message_is_refused_by_name(channel: grpc.aio.Channel) -> None:
+    call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+        "/dejavu.v1.PredictionService/StreamPredictions"
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff\xff\xff").read()
+    assert (caught.value.code(), details(caught.value).reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_MESSAGE")

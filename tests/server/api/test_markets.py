@@ -1,0 +1,77 @@
+"""Odds and risks through a worker with the bundle that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.servers import running_worker
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, RISK_LEVEL_LOW
+from dejavu_client import FINAL, HALFTIME, DejavuClient
+from dejavu_client.requests import market
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DejavuClient]:
+    with (
+        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as address,
+        DejavuClient(address, timeout=30.0) as client,
+    ):
+        yield client
+
+
+def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(client: DejavuClient) -> None:
+    odds = market(0, 250, -300, bankroll=200.0)
+    answer = client.quote(PATTERN, odds, game_id=GAME, home_team="BKN", away_team="GSW", horizon=FINAL)
+    home, away = answer.market.home, answer.market.away
+    assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
+    assert answer.market.push_probability == 0.0  # no game ends level
+    assert home.win_probability + away.win_probability == pytest.approx(1)
+    assert answer.market.side == MARKET_SIDE_HOME
+    assert answer.market.stake == home.stake == pytest.approx(10)  # the cap
+    assert client.predict(PATTERN, game_id=GAME, home_team="BKN", away_team="GSW", horizon=FINAL) == answer.forecast
+
+
+def test_at_the_half_a_tie_is_pushed(client: DejavuClient) -> None:
+    answer = client.quote([0] * 18, market(0, 1.9, 1.9), horizon=HALFTIME)
+    assert answer.market.home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
+    assert 0.01 < answer.market.push_probability < 0.15
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([HALFTIME, FINAL]), st.lists(st.integers(-200, 200), min_size=2, max_size=2).map(sorted))
+def test_the_higher_the_line_the_less_likely_the_home_side_wins(
+    client: DejavuClient, horizon: Horizon.ValueType, halves: list[int]
+) -> None:
+    low, high = (client.quote(PATTERN, market(line / 2, 1.9, 1.9), horizon=horizon).market for line in halves)
+    assert low.home.win_probability >= high.home.win_probability - 1e-12
+    assert low.away.win_probability <= high.away.win_probability + 1e-12
+    for answer in (low, high):
+        whole = answer.home.win_probability + answer.push_probability + answer.away.win_probability
+        assert whole == pytest.approx(1)
+
+
+def test_a_risk_is_told_of_any_minute(client: DejavuClient) -> None:
+    assert client.assess_risk(PATTERN, 90).level == RISK_LEVEL_LOW
+    for minutes in range(2, 48):
+        assert 0 <= client.assess_risk([float(minute % 5) for minute in range(minutes)], 5 * minutes).score <= 100
+
+
+def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:
+    game = "0022000777"
+    first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), game_id=game, horizon=FINAL)
+    client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), game_id=game, horizon=FINAL)
+    assert first.market.side == MARKET_SIDE_HOME
+    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
+    recorded = client.get_prediction(game, horizon=FINAL).prediction
+    assert (recorded.market.line, recorded.market.home.decimal) == (10.5, 2.5)
+    assert recorded.market_answer == first.market
+    told = client.get_scorecard(horizon=FINAL).market
+    assert (told.markets, told.bets) == (1, 1)
+    assert told.staked == pytest.approx(first.market.home.stake_fraction)
+    assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5

@@ -1,0 +1,68 @@
+"""What a caller is told who asks about a game whose outcome is in the ledger, and what subscribers are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from google.rpc import code_pb2
+from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.outcomes import outcome
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server.ledger import Ledger
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+CORRECTED = (*PATTERN[:-1], 12)
+
+
+@pytest.fixture
+async def other(service: PredictionServiceAsyncStub, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """Another process's view of the worker's ledger."""
+    ledger = await Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite3'}", make=False)
+    yield ledger
+    await ledger.close()
+
+
+def about(pattern: tuple[float, ...] = PATTERN, game_id: str = GAME) -> pb.PredictRequest:
+    return pb.PredictRequest(game_id=game_id, pattern=pattern)
+
+
+async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reason(
+    service: PredictionServiceAsyncStub, other: Ledger
+) -> None:
+    stored = await service.Predict(about())
+    await other.report(outcome(9, GAME))
+    assert await service.Predict(about()) == stored
+    refused = await refusal(service.Predict(about(CORRECTED)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OUTCOME_KNOWN")
+    assert refused.message.startswith(f"the outcome of game {GAME} at halftime is known: it stands in the ledger at 2")
+    assert (await service.Predict(about(CORRECTED, game_id=""))).forecast.point_forecast == 12
+    assert await other.head() == 2
+
+
+async def test_in_a_batch_it_is_refused_for_itself(service: PredictionServiceAsyncStub, other: Ledger) -> None:
+    await other.report(outcome(9, GAME))
+    batch = pb.PredictBatchRequest(requests=[about(), about(game_id="0022000002"), about(game_id="")])
+    results = (await service.PredictBatch(batch)).results
+    assert [result.error.reason for result in results] == ["OUTCOME_KNOWN", "", ""]
+    assert results[0].error.code == code_pb2.FAILED_PRECONDITION
+    assert [result.forecast.sequence for result in results] == [0, 2, 0]
+
+
+async def test_subscribers_hear_of_it(service: PredictionServiceAsyncStub, other: Ledger) -> None:
+    stream = service.StreamPredictions(pb.StreamPredictionsRequest(game_ids=[GAME]))
+    messages = aiter(stream)
+    assert (await anext(messages)).HasField("heartbeat")
+    told, _ = await other.report(outcome(9, GAME, home_team="BOS", away_team="LAL"))
+    heard = await anext(messages)
+    assert heard.resume_token == other.token(1)
+    assert (heard.outcome.game_id, heard.outcome.differential, heard.outcome.sequence) == (GAME, 9, 1)
+    assert (heard.outcome.home_team, heard.outcome.away_team, heard.outcome.revision) == ("BOS", "LAL", 0)
+    assert heard.outcome.recorded_time.ToMicroseconds() * 1000 == pytest.approx(told.recorded_time.timestamp() * 1e9)
+    stream.cancel()

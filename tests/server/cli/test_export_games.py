@@ -1,0 +1,253 @@
+"""Games that a ledger has seen to their end are seasons to the trainer, with the patterns that were forecast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.issued_forecasts import issued
+from typer.testing import CliRunner
+
+from dejavu_feed.pattern import slots
+from dejavu_models.types import Horizon
+from dejavu_server.cli import serve
+from dejavu_server.cli.export_games import CannotExport, export_games
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.queries.completed_games import LeftOut, _least_scores
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_trainer.data import plays
+from dejavu_trainer.data.games import load_games
+
+EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
+"""Half past ten in the evening of the 14th, in New York."""
+
+
+def walk(seed: int, minutes: int = 47) -> list[float]:
+    """The differentials of a game out of chance."""
+    steps = np.random.default_rng(seed).integers(-4, 5, minutes)
+    return [float(value) for value in np.cumsum(steps)]
+
+
+def at(game_id: str, pattern: list[float], horizon: Horizon = Horizon.FINAL, **more: Any) -> IssuedForecast:
+    return issued(game_id, pattern, horizon=horizon, generated_time=EVENING, **more)
+
+
+def ended(
+    game_id: str, differential: int, horizon: Horizon = Horizon.FINAL, teams: tuple[str, str] = ("BKN", "GSW")
+) -> ReportedOutcome:
+    return ReportedOutcome(game_id, horizon, differential, *teams, EVENING, EVENING)
+
+
+async def lived(ledger: Ledger, game_id: str, seed: int, *, minutes: int = 47, final: int = 7) -> list[float]:
+    """A game forecast after some minutes, with its half and its end; returns its differentials."""
+    pattern = walk(seed, minutes)
+    await ledger.commit([at(game_id, pattern[:18], Horizon.HALFTIME)])
+    await ledger.report(ended(game_id, int(pattern[23]), Horizon.HALFTIME))
+    await ledger.commit([at(game_id, pattern[:30]), at(game_id, pattern)])
+    await ledger.report(ended(game_id, final))
+    return pattern
+
+
+async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_ended(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    pattern = {
+        f"00{kind}230000{n}": await lived(ledger, f"00{kind}230000{n}", n, final=n)
+        for n, kind in [(1, 2), (2, 4), (3, 5)]
+    }
+    pattern["0022200009"] = await lived(ledger, "0022200009", 4, final=-9)
+    done = export_games(url, tmp_path / "games", least_minutes=47)
+    assert [(season.season, season.games) for season in done.seasons] == [(2023, 1), (2024, 3)]
+    assert done.left_out == ()
+    games = load_games(tmp_path / "games", [2023, 2024])
+    assert set(games.game_id) == set(pattern)
+    for game in range(len(games)):
+        assert games.levels[game].tolist() == pattern[games.game_id[game]]
+    found = dict(zip(games.game_id.tolist(), zip(games.final.tolist(), games.phase.tolist(), strict=True), strict=True))
+    assert found == {
+        "0022300001": (1, "RS"),
+        "0042300002": (2, "PO"),
+        "0052300003": (3, "PI"),
+        "0022200009": (-9, "RS"),
+    }
+    assert set(games.date.tolist()) == {date(2024, 1, 14)}
+    assert (set(games.home), set(games.away)) == ({"BKN"}, {"GSW"})
+
+
+@pytest.mark.real_data
+async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_path: Path, data_dir: Path) -> None:
+    real = load_games(data_dir, [2023])
+    real = real.select(np.arange(0, len(real), 20))
+    ids = [f"00222{number:05d}" for number in range(len(real))]
+    for number, game_id in enumerate(ids):
+        teams = (str(real.home[number]), str(real.away[number]))
+        made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
+        await ledger.commit([made])
+        await ledger.report(ended(game_id, int(real.halftime[number]), Horizon.HALFTIME, teams))
+        await ledger.report(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
+    assert export_games(url, tmp_path / "games", least_minutes=47).left_out == ()
+    games = load_games(tmp_path / "games", [2023])
+    assert games.game_id.tolist() == ids
+    assert (games.levels == real.levels).all()
+    assert (games.outcomes == real.outcomes).all()
+    assert (games.home.tolist(), games.away.tolist()) == (real.home.tolist(), real.away.tolist())
+
+
+async def test_the_file_is_as_the_trainer_writes_one(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    await lived(ledger, "0022300001", 1)
+    [season] = export_games(url, tmp_path, least_minutes=47).seasons
+    table = plays.read_plays(season.path)
+    assert table.schema.equals(plays.DATED)
+    assert (table.num_rows, season.rows) == (49, 49)
+    assert season.path == plays.season_path(tmp_path, 2024)
+    assert season.path.stat().st_mode & 0o777 == 0o644
+
+
+async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    first, corrected = walk(1), [*walk(1)[:46], 30.0]
+    await ledger.commit([at("0022300001", first)])
+    await ledger.commit([at("0022300001", corrected)])
+    await ledger.commit([at("0022300001", walk(2, 30))])
+    await ledger.report(ended("0022300001", 5))
+    await ledger.report(ended("0022300001", -6))
+    export_games(url, tmp_path, least_minutes=47)
+    games = load_games(tmp_path, [2024])
+    assert games.levels[0].tolist() == corrected
+    assert games.final.tolist() == [-6], "the newest revision of the outcome"
+
+
+async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    pattern = walk(1)
+    await ledger.commit([at("0022300001", pattern)])
+    await ledger.report(ended("0022300001", int(pattern[23]) + 2, Horizon.HALFTIME))
+    await ledger.report(ended("0022300001", int(pattern[23]) + 1, Horizon.HALFTIME))
+    await ledger.report(ended("0022300001", 5))
+    export_games(url, tmp_path, least_minutes=47)
+    games = load_games(tmp_path, [2024])
+    assert games.halftime.tolist() == [pattern[23] + 1]
+    pattern[23] += 1
+    assert games.levels[0].tolist() == pattern
+
+
+async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    await lived(ledger, "0022300001", 1)
+    await ledger.report(ended("0022300002", 5))
+    await ledger.commit([at("0022300003", walk(3, 46))])
+    await ledger.report(ended("0022300003", 5))
+    await ledger.commit([at("0022300004", walk(4), home_team="", away_team="")])
+    await ledger.report(ended("0022300004", 5, teams=("", "")))
+    await ledger.commit([at("0022300005", [0.5, *walk(5, 46)])])
+    await ledger.report(ended("0022300005", 5))
+    await ledger.commit([at("0012300006", walk(6))])
+    await ledger.report(ended("0012300006", 5))
+    await ledger.commit([at("0022300007", [200.0, -200.0] * 23 + [0.0])])
+    await ledger.report(ended("0022300007", 5))
+    await lived(ledger, "9900000008", 8)
+    await ledger.commit([at("0022300009", walk(9))])  # goes on
+    done = export_games(url, tmp_path, least_minutes=47)
+    assert [season.games for season in done.seasons] == [1]
+    assert done.left_out == (
+        LeftOut("0022300002", "it was not forecast"),
+        LeftOut("0022300003", "its minutes are known up to 46; expected 47"),
+        LeftOut("0022300004", "its teams are not known"),
+        LeftOut("0022300005", "a differential of it is not a whole number of points"),
+        LeftOut("0012300006", "it is of no regular season, play-in or playoffs"),
+        LeftOut("0022300007", "its differentials move by more than 400 points"),
+    )
+
+
+async def test_fewer_minutes_will_do_if_told_and_are_carried_forward(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    pattern = walk(1, 37)
+    await ledger.commit([at("0022300001", pattern)])
+    await ledger.report(ended("0022300001", 5))
+    with pytest.raises(CannotExport, match=r"no game to write, 1 left out: 0022300001: .* up to 37; expected 47"):
+        export_games(url, tmp_path, least_minutes=47)
+    export_games(url, tmp_path, least_minutes=37)
+    games = load_games(tmp_path, [2024])
+    assert games.levels[0].tolist() == pattern + [pattern[-1]] * 10
+
+
+async def test_teams_that_the_outcome_does_not_tell_are_those_of_the_forecast(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    await ledger.commit([at("0022300001", walk(1), home_team="BOS", away_team="LAL")])
+    await ledger.report(ended("0022300001", 5, teams=("", "")))
+    export_games(url, tmp_path, least_minutes=47)
+    games = load_games(tmp_path, [2024])
+    assert (games.home.tolist(), games.away.tolist()) == (["BOS"], ["LAL"])
+
+
+async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    await lived(ledger, "9900000008", 8)
+    later = replace(at("9900000009", walk(9)), generated_time=datetime(2024, 10, 30, 3, 0, tzinfo=UTC))
+    await ledger.commit([later])
+    await ledger.report(ended("9900000009", 5))
+    with pytest.raises(CannotExport, match=r"no game to write; replays are left out unless --include-replays"):
+        export_games(url, tmp_path, least_minutes=47)
+    done = export_games(url, tmp_path, least_minutes=47, include_replays=True)
+    assert [(season.season, season.games) for season in done.seasons] == [(2024, 1), (2025, 1)]
+    assert load_games(tmp_path, [2024, 2025]).phase.tolist() == ["RS", "RS"]
+
+
+async def test_only_the_seasons_asked_for_are_written_and_none_is_replaced_unless_told(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    for number, game_id in enumerate(["0022200001", "0022300001", "0022300002"]):
+        await lived(ledger, game_id, number)
+    (tmp_path / "plays_2024.parquet").write_text("mine")
+    with pytest.raises(CannotExport, match=r"plays_2024\.parquet is there already; --overwrite"):
+        export_games(url, tmp_path, least_minutes=47)
+    assert not (tmp_path / "plays_2023.parquet").exists(), "nothing was written"
+    export_games(url, tmp_path, seasons=[2023], least_minutes=47)
+    assert (tmp_path / "plays_2024.parquet").read_text() == "mine"
+    export_games(url, tmp_path, seasons=[2024], least_minutes=47, overwrite=True)
+    assert len(load_games(tmp_path, [2023, 2024])) == 3
+
+
+async def test_the_command_tells_people_and_programs(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    await lived(ledger, "0022300001", 1)
+    await ledger.report(ended("0022300002", 5))
+    out = tmp_path / "games"
+    told = CliRunner().invoke(serve.app, ["ledger", "export", "--ledger", url, "--out", str(out)])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.splitlines() == [
+        f"{out}/plays_2024.parquet: 1 games, 49 rows",
+        "1 left out:",
+        "  0022300002: it was not forecast",
+    ]
+    again = ["ledger", "export", "--ledger", url, "--out", str(out), "--overwrite", "--json", "--season", "2024"]
+    document = json.loads(CliRunner().invoke(serve.app, again).stdout)
+    assert document["seasons"] == [{"season": 2024, "path": f"{out}/plays_2024.parquet", "games": 1, "rows": 49}]
+    assert document["left_out"] == [{"game_id": "0022300002", "reason": "it was not forecast"}]
+
+
+async def test_without_pyarrow_it_says_what_to_install(
+    ledger: Ledger, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(CannotExport, match=r"pip install 'dejavu-forecast\[server,trainer\]'"):
+        export_games(url, tmp_path, least_minutes=47)
+
+
+@given(st.lists(st.integers(-200, 200), min_size=1, max_size=47), st.integers(-200, 200))
+def test_the_scores_have_the_differentials_only_rise_and_are_the_least(differentials: list[int], final: int) -> None:
+    scores = _least_scores(differentials, final)
+    assert list(slots(scores, len(differentials))) == differentials
+    assert scores[-1].home - scores[-1].away == final
+    assert scores[0] == (0.0, 0, 0)
+    for before, after in pairwise(scores):
+        assert after.elapsed > before.elapsed
+        assert min(after.home - before.home, after.away - before.away) == 0, "one of them scores, at the most"

@@ -1,0 +1,200 @@
+"""`dejavu-server ledger …`: what it tells people and programs, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict, MessageToJson
+from tests.support.harness.tampering import Specimen, full_specimen
+from typer.testing import CliRunner
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu_server.api.converters.record import checkpoint_message
+from dejavu_server.cli import checkpoint_files, serve
+from dejavu_server.ledger.audit import signing_key
+from dejavu_server.ledger.audit.verification import InvalidCheckpoint
+from dejavu_server.records import Checkpoint
+
+
+@pytest.fixture(scope="module")
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    return full_specimen(tmp_path_factory.mktemp("ledger"))
+
+
+@pytest.fixture
+def kept(specimen: Specimen, tmp_path: Path) -> Checkpoint:
+    """Of a ledger at `url` that is full."""
+    (tmp_path / "ledger.db").write_bytes(specimen.content)
+    key = signing_key.key_path(f"sqlite:///{tmp_path}/ledger.db")
+    key.write_bytes(specimen.key.read_bytes())
+    key.chmod(0o600)
+    return specimen.kept
+
+
+@pytest.fixture
+def file(kept: Checkpoint, tmp_path: Path) -> Path:
+    path = tmp_path / "kept.json"
+    path.write_text(MessageToJson(checkpoint_message(kept)))
+    return path
+
+
+def run(*args: object, **environment: str) -> Any:
+    texts = ["ledger", *(str(each) for each in args)]
+    return CliRunner().invoke(serve.app, texts, env={"COLUMNS": "200", "TERM": "dumb", **environment})
+
+
+def test_a_sound_ledger_is_told_with_its_hash_and_what_it_was_held_against(
+    url: str, kept: Checkpoint, file: Path
+) -> None:
+    plain = run("verify", "--ledger", url)
+    assert plain.exit_code == 0, plain.output
+    assert kept.hash.hex() in plain.output
+    assert "not held against a checkpoint" in plain.output
+    held = run("verify", "--checkpoint", file, DEJAVU_LEDGER=url)
+    assert held.exit_code == 0, held.output
+    assert f"nothing up to {kept.sequence} was changed" in held.output
+    assert held.stderr == ""
+
+
+def test_programs_are_told_in_json(url: str, kept: Checkpoint, file: Path) -> None:
+    told = json.loads(run("verify", "--ledger", url, "--checkpoint", file, "--json").stdout)
+    assert (told["failed"], told["sequence"], told["hash"]) == (False, kept.sequence, kept.hash.hex())
+    assert (told["checkpoint"], told["keys"]) == (kept.sequence, [kept.public_key.hex()])
+
+
+def test_a_ledger_that_was_tampered_with_is_one_line_and_exit_code_1(
+    url: str, kept: Checkpoint, file: Path, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        database.execute("UPDATE settlements SET error = 0.0 WHERE forecast_sequence = 1")
+    result = run("verify", "--ledger", url, "--checkpoint", file, "--json")
+    assert result.exit_code == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("dejavu-server: entry 1: its row of settlements")
+    told = json.loads(result.stdout)
+    assert (told["failed"], told["reason"]) == (True, "LEDGER_CORRUPT")
+
+
+def test_checkpoints_of_other_keys_than_told_are_refused(
+    url: str, kept: Checkpoint, file: Path, tmp_path: Path
+) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.write_text(kept.public_key.hex())
+    other.write_text("00" * 32)
+    assert run("verify", "--ledger", url, "--public-key", mine, "--checkpoint", file).exit_code == 0
+    assert run("verify", "--ledger", url, "--public-key", other, "--public-key", mine).exit_code == 0
+    refused = run("verify", "--ledger", url, "--public-key", other)
+    assert (refused.exit_code, "signed with another key" in refused.stderr) == (1, True)
+    refused = run("verify", "--ledger", url, "--public-key", other, "--checkpoint", file)
+    assert "the checkpoint is signed with another key" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "is not a checkpoint"),
+        ("[]", "is no JSON object"),
+        ("{}", "hash has 0 bytes; expected 32"),
+        ('{"hash": 5}', "is not a checkpoint"),
+        ('{"nonsense": 1}', "nonsense"),
+    ],
+)
+def test_a_file_that_holds_no_checkpoint_is_refused_by_its_name(
+    url: str, kept: Checkpoint, tmp_path: Path, content: str, why: str
+) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text(content)
+    result = run("verify", "--ledger", url, "--checkpoint", path)
+    assert result.exit_code == 1
+    assert str(path) in result.stderr
+    assert why in result.stderr
+
+
+def test_a_checkpoint_that_was_altered_in_its_file_is_not_what_was_handed_out(url: str, file: Path) -> None:
+    told = json.loads(file.read_text())
+    told["sequence"] = "1"
+    file.write_text(json.dumps(told))
+    result = run("verify", "--ledger", url, "--checkpoint", file)
+    assert (result.exit_code, "signature is not valid" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("what", ["--checkpoint", "--public-key"])
+def test_a_file_that_is_not_there_is_named(url: str, kept: Checkpoint, what: str) -> None:
+    result = run("verify", "--ledger", url, what, "/nowhere/at/all")
+    assert (result.exit_code, result.stderr) == (1, "dejavu-server: /nowhere/at/all: No such file or directory\n")
+
+
+@pytest.mark.parametrize("command", [["verify"], ["checkpoint", "--out", "-"], ["export", "--out", "games"]])
+def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, command: list[str]) -> None:
+    result = run(*command, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert result.exit_code == 1
+    assert "there is no ledger at" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["verify"], ["checkpoint", "--out", "-"], ["export", "--out", "games"]])
+def test_a_url_of_no_ledger_is_wrong_usage(command: list[str]) -> None:
+    result = run(*command, "--ledger", "mysql://x")
+    assert (result.exit_code, "--ledger" in result.stderr) == (2, True)
+
+
+def test_a_checkpoint_signed_without_a_server_is_one_to_verify_with(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    out = tmp_path / "mine.json"
+    result = run("checkpoint", "--ledger", url, "--out", out)
+    assert result.exit_code == 0, result.output
+    mine = checkpoint_files.read(out)
+    assert (mine.sequence, mine.hash, mine.public_key) == (kept.sequence, kept.hash, kept.public_key)
+    assert run("verify", "--ledger", url, "--checkpoint", out).exit_code == 0
+    printed = run("checkpoint", "--ledger", url, "--out", "-")
+    assert json.loads(printed.stdout)["hash"] == json.loads(out.read_text())["hash"]
+
+
+def test_a_key_of_ones_own_signs_if_it_is_told(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    key = tmp_path / "own.pem"
+    public = signing_key.public_bytes(signing_key.load_or_make(key))
+    assert run("checkpoint", "--ledger", url, "--out", tmp_path / "a.json", "--signing-key", key).exit_code == 0
+    assert run("checkpoint", "--ledger", url, "--out", tmp_path / "b.json", DEJAVU_SIGNING_KEY=str(key)).exit_code == 0
+    assert {checkpoint_files.read(tmp_path / name).public_key for name in ("a.json", "b.json")} == {public}
+    key.chmod(0o644)
+    refused = run("checkpoint", "--ledger", url, "--out", tmp_path / "c.json", "--signing-key", key)
+    assert (refused.exit_code, "expected 0600" in refused.stderr) == (1, True)
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_what_a_client_keeps_reads_back_as_it_was_signed(kept: Checkpoint, file: Path, tmp_path: Path) -> None:
+    assert checkpoint_files.read(file) == kept
+    whole = tmp_path / "whole.json"
+    whole.write_text(MessageToJson(pb.GetCheckpointResponse(checkpoint=checkpoint_message(kept))))
+    assert checkpoint_files.read(whole) == kept
+    names = MessageToDict(checkpoint_message(kept), preserving_proto_field_name=True)
+    whole.write_text(json.dumps(names))
+    assert checkpoint_files.read(whole) == kept
+    names["signed_time"] = names["signed_time"].replace("Z", "001Z")
+    whole.write_text(json.dumps(names))
+    with pytest.raises(InvalidCheckpoint, match="finer than a microsecond"):
+        checkpoint_files.read(whole)
+
+
+@pytest.mark.parametrize("option", [["--workers", "3"], ["--ledger", "sqlite:////tmp/x.db"], ["--allow-unfit"]])
+def test_options_of_serving_before_a_command_are_refused_by_name(option: list[str]) -> None:
+    result = CliRunner().invoke(serve.app, [*option, "ledger", "verify"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 2
+    assert option[0] in result.stderr
+    assert "an option of serving" in result.stderr
+
+
+def test_variables_of_serving_hinder_no_command(url: str, kept: Checkpoint) -> None:
+    assert run("verify", DEJAVU_LEDGER=url, DEJAVU_WORKERS="3", DEJAVU_LISTEN="127.0.0.1:1").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [[], ["verify"], ["checkpoint"], ["export"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    for words in command or ["verify", "checkpoint", "export"]:
+        assert words in result.stdout

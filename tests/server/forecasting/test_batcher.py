@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu_models.errors import UnsupportedSlots
+from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
+from dejavu_server.forecasting.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher, Overloaded
+
+POISON = -77.0
+
+
+def query(last: float) -> ForecastQuery:
+    return ForecastQuery(ScorePattern((*[0.0] * 17, last)))
+
+
+def refuse_poison(queries: Sequence[ForecastQuery]) -> None:
+    if any(each.pattern.last == POISON for each in queries):
+        raise ZeroDivisionError("poison")
+
+
+@pytest.fixture
+def model() -> PersistenceForecaster:
+    return PersistenceForecaster()
+
+
+@pytest.fixture
+async def new_batcher() -> AsyncIterator[Callable[..., Batcher]]:
+    made: list[Batcher] = []
+
+    def make(max_waiting: int = MAX_WAITING) -> Batcher:
+        made.append(Batcher(max_waiting=max_waiting))
+        return made[-1]
+
+    yield make
+    for batcher in made:
+        await batcher.close()
+
+
+NewBatcher = Callable[..., Batcher]
+
+
+@pytest.mark.parametrize("turns_apart", [0, 1, QUIET_TURNS])
+async def test_calls_that_come_close_together_are_computed_together(
+    new_batcher: NewBatcher, model: PersistenceForecaster, turns_apart: int
+) -> None:
+    batcher = new_batcher()
+    calls = []
+    for last in range(5):
+        calls.append(asyncio.create_task(batcher.forecast(model, query(last))))
+        for _ in range(turns_apart):
+            await asyncio.sleep(0)
+    assert [answer.point for answer in await asyncio.gather(*calls)] == [0, 1, 2, 3, 4]
+    assert model.groups == [5]
+
+
+async def test_a_call_that_is_alone_waits_for_nobody(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
+    call = asyncio.create_task(new_batcher().forecast(model, query(3)))
+    turns = 0
+    while not call.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert call.result().point == 3
+    assert turns <= QUIET_TURNS + 3  # put down, looked around, computed, picked up
+
+
+async def test_each_model_is_asked_its_own_queries(new_batcher: NewBatcher) -> None:
+    batcher = new_batcher()
+    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
+    answers = await asyncio.gather(*(batcher.forecast(model, query(1)) for model in (one, two, one)))
+    assert [answer.model_version for answer in answers] == ["one", "two", "one"]
+    assert (one.groups, two.groups) == ([2], [1])
+
+
+async def test_what_a_model_cannot_answer_fails_alone(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
+    batcher = new_batcher()
+    short = ForecastQuery(ScorePattern((1.0,)))
+    good, bad = await asyncio.gather(
+        batcher.forecast(model, query(1)), batcher.forecast(model, short), return_exceptions=True
+    )
+    assert isinstance(good, Forecast)
+    assert isinstance(bad, UnsupportedSlots)
+
+
+async def test_an_exception_fails_only_the_query_that_causes_it(
+    new_batcher: NewBatcher, model: PersistenceForecaster
+) -> None:
+    batcher = new_batcher()
+    model.before = refuse_poison
+    answers = await asyncio.gather(
+        *(batcher.forecast(model, query(last)) for last in (1, POISON, 3)), return_exceptions=True
+    )
+    assert [getattr(answer, "point", None) for answer in answers] == [1, None, 3]
+    assert isinstance(answers[1], ZeroDivisionError)
+
+
+async def test_nothing_is_computed_for_callers_that_went(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
+    batcher = new_batcher()
+    staying = asyncio.create_task(batcher.forecast(model, query(1)))
+    going = asyncio.create_task(batcher.forecast(model, query(2)))
+    asyncio.get_running_loop().call_soon(going.cancel)
+    assert (await staying).point == 1
+    assert model.groups == [1]
+    assert going.cancelled()
+
+
+async def test_a_crowd_is_computed_in_chunks_off_the_loop(
+    new_batcher: NewBatcher, model: PersistenceForecaster
+) -> None:
+    batcher = new_batcher()
+    threads = set[int]()
+    model.before = lambda _: threads.add(threading.get_ident())
+    leads = [number / 4 for number in range(3 * CHUNK - 1)]
+    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in leads))
+    assert [answer.point for answer in answers] == leads
+    assert model.groups == [CHUNK, CHUNK, CHUNK - 1]
+    assert threading.get_ident() not in threads
+
+
+async def test_the_loop_is_free_while_many_are_computed(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
+    batcher = new_batcher()
+    release = threading.Event()
+
+    def wait_in_company(queries: Sequence[ForecastQuery]) -> None:
+        if len(queries) > 1:
+            assert release.wait(10)
+
+    model.before = wait_in_company
+    many = asyncio.create_task(batcher.forecast_many(model, [query(last) for last in range(100)]))
+    assert (await batcher.forecast(model, query(7))).point == 7  # overtakes them
+    assert not many.done()
+    release.set()
+    assert [answer.point for answer in await many if isinstance(answer, Forecast)] == list(range(100))
+
+
+async def test_of_many_each_fails_for_itself(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
+    model.before = refuse_poison
+    answers = await new_batcher().forecast_many(model, [query(1), query(POISON), query(3)])
+    assert [type(answer) for answer in answers] == [Forecast, ZeroDivisionError, Forecast]
+
+
+async def test_more_than_may_wait_are_refused_and_the_others_answered(
+    new_batcher: NewBatcher, model: PersistenceForecaster
+) -> None:
+    batcher = new_batcher(max_waiting=2)
+    answers = await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Forecast, Forecast, Overloaded]
+    with pytest.raises(Overloaded):
+        await batcher.forecast_many(model, [query(1)] * 3)
+    assert (await batcher.forecast(model, query(1))).point == 1  # nobody waits any more
+
+
+async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster) -> None:
+    batcher = Batcher()
+    leads = [number / 4 for number in range(2 * CHUNK)]
+    crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in leads]
+    await asyncio.sleep(0)
+    await batcher.close()
+    assert [answer.point for answer in await asyncio.gather(*crowd)] == leads
+
+
+async def test_the_sizes_of_groups_are_told(model: PersistenceForecaster) -> None:
+    sizes: list[int] = []
+    batcher = Batcher(observe=sizes.append)
+    await asyncio.gather(*(batcher.forecast(model, query(1)) for _ in range(3)))
+    await batcher.forecast_many(model, [query(1)] * 2)
+    await batcher.close()
+    assert sizes == [3, 2]

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, select, update
+from tests.support.builders.issued_forecasts import issued
+
+from dejavu_models.online_state import CarriedRatings
+from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptiveState, Key, Method
+from dejavu_server.forecasting import online_updater
+from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, Learned
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.database.schema import snapshots
+from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries.learning import INTERVALS, TaughtGame
+from dejavu_server.records import ReportedOutcome
+
+T = TypeVar("T")
+
+DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
+NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
+START = CarriedRatings.start(
+    RatingFilter.start(RatingSettings()).at(2024, np.datetime64("2024-06-17")).after("BOS", "DAL", 18)
+)
+TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
+
+
+def game_id(number: int) -> str:
+    return f"00224{number:05d}"
+
+
+async def forecast(
+    ledger: Ledger,
+    number: int | str,
+    *,
+    minute: int = 18,
+    horizon: Horizon = Horizon.FINAL,
+    distribution: tuple[float, ...] = DISTRIBUTION,
+    pregame_margin: float | None = None,
+) -> None:
+    its_id = number if isinstance(number, str) else game_id(number)
+    made = issued(its_id, (0.0,) * minute, horizon=horizon, pregame_margin=pregame_margin)
+    await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=distribution))])
+
+
+async def report(
+    ledger: Ledger, number: int | str, differential: int, *, horizon: Horizon = Horizon.FINAL, day: int = 0
+) -> ReportedOutcome:
+    its_id = number if isinstance(number, str) else game_id(number)
+    home, away = TEAMS[int(its_id) % len(TEAMS)]
+    observed = NOW + timedelta(days=day)
+    outcome, _ = await ledger.report(ReportedOutcome(its_id, horizon, differential, home, away, observed, observed))
+    return outcome
+
+
+def nothing() -> Learned:
+    return Learned({"v1": START}, intervals=True)
+
+
+async def from_scratch(ledger: Ledger) -> Learned:
+    """What somebody has learned who reads it all, and no snapshot."""
+    learned = nothing()
+    learned._begin = lambda *_: None  # type: ignore[method-assign]
+    await ledger.read(learned.read)
+    return learned
+
+
+def state(learned: Learned) -> tuple[int, bytes, bytes]:
+    ratings = learned.ratings("v1")
+    assert ratings is not None
+    return learned.sequence, learned.intervals.to_bytes(), ratings.to_bytes()
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    yield opened
+    await opened.close()
+
+
+reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=reports)
+def test_whoever_has_read_as_far_has_learned_the_same(
+    told: Sequence[tuple[int, int, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async def check() -> None:
+        ledger = await Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db")
+        follower = nothing()
+        try:
+            for number in range(8):
+                await forecast(ledger, number)
+            for number, differential, read in told:  # the later ones of a game are corrections
+                await report(ledger, number, differential)
+                if read:
+                    await ledger.read(follower.read)
+                    assert state(follower) == state(await from_scratch(ledger))
+            await ledger.read(follower.read)
+            assert state(follower) == state(await from_scratch(ledger))
+        finally:
+            await ledger.close()
+
+    asyncio.run(check())
+
+
+async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, tmp_path: Path) -> None:
+    corrected, right = nothing(), nothing()
+    other = await Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    for number in range(5):
+        for each in (ledger, other):
+            await forecast(each, number)
+    for number in range(5):
+        await report(ledger, number, 25 if number == 1 else 3 + number)
+        await report(other, number, 3 + number)
+    await ledger.read(corrected.read)
+    await other.read(right.read)
+    assert state(corrected)[1:] != state(right)[1:]
+    await report(ledger, 1, 4, day=20)  # it stays a game of its day
+    await ledger.read(corrected.read)
+    assert state(corrected)[1:] == state(right)[1:]
+    await other.close()
+
+
+async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
+    first = nothing()
+    for number in range(SNAPSHOT_EVERY + 7):
+        await forecast(ledger, number)
+        await report(ledger, number, 1 + number % 20)
+    [point] = await ledger.read(first.read)
+    assert point.count == SNAPSHOT_EVERY
+    read_at = first.sequence
+
+    def keep(connection: object) -> None:
+        learning.write_snapshot(
+            connection,  # type: ignore[arg-type]
+            INTERVALS,
+            point.place,
+            point.state.to_bytes(),
+            read_at=read_at,
+        )
+
+    await ledger.write(keep)
+    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
+    assert kept == (point.place, point.state.to_bytes())
+    second = nothing()
+    await ledger.read(second.read)
+    assert state(second) == state(await from_scratch(ledger)) == state(first)
+
+    await report(ledger, 3, 40)  # a correction from before the snapshot
+    assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
+    for each in (first, second):
+        await ledger.read(each.read)
+        assert state(each) == state(await from_scratch(ledger))
+    await ledger.write(keep)  # by somebody who had not heard of the correction
+    assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
+
+
+async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(ledger: Ledger) -> None:
+    outside = tuple(value + 100 for value in DISTRIBUTION)
+    for minute in (14, 17, 20, 23):
+        await forecast(ledger, 1, minute=minute, distribution=DISTRIBUTION if minute == 17 else outside)
+    await forecast(ledger, 1, distribution=outside, pregame_margin=44.0)
+    await forecast(ledger, 1, minute=30)
+    await report(ledger, 1, 5)
+    learned = await from_scratch(ledger)
+    trackers = learned.intervals.trackers
+    assert {key: tracker.games for key, tracker in trackers.items()} == {
+        Key("v1", Horizon.FINAL, 1): 1,
+        Key("v1", Horizon.FINAL, 2): 1,
+    }
+    scores = {key.stage: tracker.recent[0].score for key, tracker in trackers.items()}
+    assert scores[1] == scores[2]
+
+
+async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> None:
+    await forecast(ledger, "9900000001")
+    await report(ledger, "9900000001", 12)
+    learned = await from_scratch(ledger)
+    assert state(learned) == (0, AdaptiveState().to_bytes(), START.to_bytes())
+    await forecast(ledger, 2, horizon=Horizon.HALFTIME)
+    half = await report(ledger, 2, 12, horizon=Horizon.HALFTIME)
+    learned = await from_scratch(ledger)
+    assert state(learned)[0] == half.sequence
+    assert state(learned)[2] == START.to_bytes()
+    await report(ledger, 2, 20)
+    assert state(await from_scratch(ledger))[2] != START.to_bytes()
+
+
+def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
+    fold: online_updater.Fold[int] = online_updater.Fold(0, lambda count, _: count + 1)
+    games = [
+        learning.TaughtGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
+        for place in range(1, 3 * SNAPSHOT_EVERY)
+    ]
+    passed = fold.go_on(games)
+    assert [point.place for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
+    fold.go_back(SNAPSHOT_EVERY + 1)
+    assert fold.now.place == SNAPSHOT_EVERY
+    fold.go_back(SNAPSHOT_EVERY)
+    assert fold.now == online_updater.Point(0, 0, 0)
+
+
+async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = nothing()
+    for number in range(SNAPSHOT_EVERY + 7):
+        await report(ledger, number, 1 + number % 20)
+    [point] = await ledger.read(first.read)
+    keep = partial(
+        learning.write_snapshot,
+        part=INTERVALS,
+        place=point.place,
+        state=point.state.to_bytes(),
+        read_at=first.sequence,
+    )
+    await ledger.write(keep)
+    read: list[tuple[int, bool]] = []
+
+    def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[TaughtGame]:
+        read.append((place, lessons))
+        return whole(connection, place, lessons=lessons)
+
+    whole = learning.taught_after
+    monkeypatch.setattr(learning, "taught_after", taught_after)
+    second = nothing()
+    await ledger.read(second.read)
+    assert read == [(0, False), (point.place, True)]
+    assert state(second) == state(first)
+
+
+async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:
+    for number in range(2 * SNAPSHOT_EVERY):
+        await report(ledger, number, 1 + number % 20)
+
+    def learner_of() -> online_updater.Learner:
+        return online_updater.Learner(ledger, [], mode=AdaptationMode.ON, method=Method.PID, carry_ratings=False)
+
+    def kept(connection: Connection) -> list[bytes]:
+        return list(connection.execute(select(snapshots.c.state).order_by(snapshots.c.sequence)).scalars())
+
+    await learner_of().learn()
+    right = await ledger.read(kept)
+    assert len(right) == 2
+    await ledger.write(lambda connection: connection.execute(update(snapshots).values(state=b'{"form":0}')))
+    again = learner_of()
+    await again.learn()
+    assert await ledger.read(kept) == right
+    await again.learn()
+    assert again.sequence == (await from_scratch(ledger)).sequence
+
+
+class SlowLedger:
+    """A ledger whose readings wait until they are let go on."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.go_on = threading.Event()
+        self.readings = 0
+        self.written = asyncio.Event()
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        self.readings += 1
+
+        def slowly(connection: Connection) -> T:
+            self.go_on.wait(30)
+            return function(connection)
+
+        return await self._ledger.read(slowly)
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        written = await self._ledger.write(function)
+        self.written.set()
+        return written
+
+
+async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_snapshot(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(SNAPSHOT_EVERY - 1):
+        await report(ledger, number, 1 + number % 20)
+    last = await report(ledger, SNAPSHOT_EVERY, 7)
+    monkeypatch.setattr(online_updater, "_START_SECONDS", 0.01)
+    slow = SlowLedger(ledger)
+    updater = online_updater.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
+    await updater.start()
+    assert (updater.sequence, slow.readings) == (0, 1)
+    slow.go_on.set()
+    async with asyncio.timeout(30):
+        await slow.written.wait()
+    assert (updater.sequence, slow.readings) == (last.sequence, 1)
+    await updater.close()
+    kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
+    assert kept is not None
+    assert kept[0] == last.sequence

@@ -1,0 +1,213 @@
+"""Signed heads: anybody can verify them, the ledger keeps one an interval, and without a key the rest goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, select
+from structlog.testing import capture_logs
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.fakes.clock import SteppedClock
+
+from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, text
+from dejavu_server.ledger.audit.signing_key import SigningUnavailable
+from dejavu_server.ledger.database import schema
+from dejavu_server.ledger.database.store import Identity, Link
+
+T = TypeVar("T")
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def signer(ledger: Ledger, key: Path, clock: SteppedClock | None = None, seconds: float = 60.0) -> Signer:
+    return Signer(ledger, key, seconds=seconds, clock=clock or SteppedClock())
+
+
+async def kept(ledger: Ledger) -> list[int]:
+    """Places of the checkpoints in the ledger."""
+    column = schema.checkpoints.c.sequence
+    return list(
+        await ledger.read(lambda connection: connection.execute(select(column).order_by(column)).scalars().all())
+    )
+
+
+def test_what_is_signed_is_what_the_contract_says() -> None:
+    moment = datetime(2026, 1, 15, 0, 30, 0, 123456, tzinfo=UTC)
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), Link(7, bytes(range(32))), moment)
+    expected = (
+        "dejavu checkpoint 1\nabababababababababababababababab\ncdcdcdcdcdcdcdcd\n7\n"
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n1768437000123456\n"
+    )
+    assert text(checkpoint) == expected
+    Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(checkpoint.signature, expected.encode())
+
+
+@given(st.data())
+def test_a_checkpoint_that_was_altered_anywhere_is_not_signed(data: st.DataObject) -> None:
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), Link(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC))
+    assert is_signed(checkpoint)
+    field = data.draw(st.sampled_from([each.name for each in fields(checkpoint)]))
+    value = getattr(checkpoint, field)
+    other: object
+    if isinstance(value, datetime):
+        other = value + timedelta(microseconds=1)
+    elif isinstance(value, int):
+        other = data.draw(st.integers(0, 2**64).filter(lambda number: number != value))
+    else:
+        place = data.draw(st.integers(0, len(value) - 1))
+        turned = "0" if isinstance(value, str) else bytes([value[place] ^ data.draw(st.integers(1, 255))])
+        other = value[:place] + turned + value[place + 1 :]
+    changed: dict[str, Any] = {field: other}
+    altered = replace(checkpoint, **changed)
+    assert not is_signed(altered)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_public_key_of_another_length_signs_nothing(length: int) -> None:
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), Link(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC))
+    assert not is_signed(replace(checkpoint, public_key=bytes(length)))
+
+
+async def test_a_checkpoint_is_of_the_head_as_it_is_now(ledger: Ledger, tmp_path: Path) -> None:
+    clock = SteppedClock()
+    mine = signer(ledger, tmp_path / "key.pem", clock)
+    empty = await mine.checkpoint()
+    genesis = hashlib.sha256(f"dejavu ledger {ledger.identity.ledger_id}".encode()).digest()
+    assert (empty.sequence, empty.hash, empty.epoch) == (0, genesis, ledger.identity.epoch)
+    await ledger.commit([issued(game(n)) for n in range(3)])
+    clock.step(5)
+    later = await mine.checkpoint()
+    assert is_signed(empty)
+    assert is_signed(later)
+    assert (later.sequence, later.signed_time, later.public_key) == (3, clock.now, empty.public_key)
+    assert await kept(ledger) == [], "asking writes nothing"
+
+
+async def test_the_ledger_keeps_a_checkpoint_only_if_its_head_moved(ledger: Ledger, tmp_path: Path) -> None:
+    clock = SteppedClock()
+    mine = signer(ledger, tmp_path / "key.pem", clock)
+    assert await mine.keep() is None
+    assert not (tmp_path / "key.pem").exists(), "there was nothing to sign"
+    await ledger.commit([issued(game(1))])
+    assert await mine.keep() is not None
+    clock.step(60)
+    assert await mine.keep() is None
+    await ledger.commit([issued(game(2))])
+    assert await mine.keep() is not None
+    assert await kept(ledger) == [1, 2]
+
+
+async def test_however_many_workers_there_are_the_ledger_keeps_one_checkpoint_an_interval(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    clock = SteppedClock()
+    others = [await Ledger.open(url) for _ in range(3)]
+    signers = [signer(each, tmp_path / "key.pem", clock) for each in (ledger, *others)]
+    for number in range(3):
+        await ledger.commit([issued(game(number))])
+        made = await asyncio.gather(*(each.keep() for each in signers))
+        assert sum(each is not None for each in made) == 1
+        await ledger.commit([issued(game(number + 100))])
+        assert [await each.keep() for each in signers] == [None] * 4, "one was made just now"
+        clock.step(60)
+    assert await kept(ledger) == [1, 3, 5]
+    for each in others:
+        await each.close()
+
+
+async def test_a_clock_that_was_put_back_does_not_stop_checkpoints(ledger: Ledger, tmp_path: Path) -> None:
+    clock = SteppedClock()
+    mine = signer(ledger, tmp_path / "key.pem", clock)
+    await ledger.commit([issued(game(1))])
+    await mine.keep()
+    clock.step(-86_400)
+    await ledger.commit([issued(game(2))])
+    assert await mine.keep() is not None
+
+
+async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    await ledger.commit([issued(game(1))])
+    written = asyncio.Event()
+
+    class Watched:
+        async def read(self, function: Callable[[Connection], T]) -> T:
+            return await ledger.read(function)
+
+        async def write(self, function: Callable[[Connection], T]) -> T:
+            answer = await ledger.write(function)
+            written.set()
+            return answer
+
+    mine = Signer(Watched(), tmp_path / "key.pem", seconds=3600.0, clock=SteppedClock())
+    mine.start()
+    async with asyncio.timeout(10):
+        await written.wait()
+    await mine.close()
+    await mine.close()
+    assert await kept(ledger) == [1]
+
+
+async def test_a_fault_that_is_over_is_told_to_be_over(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_server.observability.failure_log.SETTLED_SECONDS", 0.0)
+    await ledger.commit([issued(game(1))])
+    written = asyncio.Event()
+
+    class Faulty:
+        faults = 1
+
+        async def read(self, function: Callable[[Connection], T]) -> T:
+            return await ledger.read(function)
+
+        async def write(self, function: Callable[[Connection], T]) -> T:
+            if self.faults:
+                self.faults -= 1
+                raise ZeroDivisionError
+            answer = await ledger.write(function)
+            asyncio.get_running_loop().call_soon(written.set)
+            return answer
+
+    with capture_logs() as log:
+        mine = Signer(Faulty(), tmp_path / "key.pem", seconds=0.01, clock=SteppedClock())
+        mine.start()
+        async with asyncio.timeout(10):
+            await written.wait()
+        await mine.close()
+    told = [entry["event"] for entry in log]
+    assert [event for event in told if event != "signing_key_made"] == ["signing_failing", "signing_recovered"]
+
+
+async def test_without_a_usable_key_checkpoints_are_refused_until_it_is_mended(ledger: Ledger, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    mine = signer(ledger, key)
+    key.write_text("nonsense")
+    key.chmod(0o600)
+    await ledger.commit([issued(game(1))])
+    with pytest.raises(SigningUnavailable, match="PEM"):
+        await mine.checkpoint()
+    with pytest.raises(SigningUnavailable):
+        await mine.keep()
+    assert len(await ledger.commit([issued(game(2))])) == 1
+    key.unlink()
+    assert is_signed(await mine.checkpoint())
+
+
+async def test_a_ledger_that_cannot_be_read_gives_no_checkpoint(ledger: Ledger, tmp_path: Path) -> None:
+    mine = signer(ledger, tmp_path / "key.pem")
+    await ledger.close()
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        await mine.checkpoint()

@@ -1,0 +1,214 @@
+"""Whatever somebody changes, drops, adds or rebuilds in a ledger's file: held against a kept checkpoint, it shows."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders import full_ledger
+from tests.support.harness.tampering import TABLES, Specimen, full_specimen, rows
+
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
+from dejavu_server.ledger.entries import codec
+
+CACHES = {"checkpoints", "snapshots"}
+"""Nothing shows that a row of them was removed (see the verification's docstring)."""
+
+
+@pytest.fixture(scope="module")
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    return full_specimen(tmp_path_factory.mktemp("ledger"))
+
+
+@pytest.fixture(scope="module")
+def cells(specimen: Specimen) -> list[tuple[str, int, str]]:
+    """Table, rowid and column of every value."""
+    return [
+        (table, row["rowid_"], column)
+        for table in TABLES
+        for row in specimen.rows[table]
+        for column in row
+        if column != "rowid_"
+    ]
+
+
+def alterations(value: Any) -> Iterator[Any]:
+    """Values near a value, and others that look like it."""
+    yield from (None, b"", "", 0, 1, -1, 0.5, str(value), str(value).encode())
+    if isinstance(value, int):
+        yield from (value + 1, value - 1, value ^ 1 << 20, float(value), value + 0.5)
+    elif isinstance(value, float):
+        yield from (math.nextafter(value, math.inf), -value, value + 1.0, math.inf, f"{value!r} ")
+    elif isinstance(value, str):
+        middle = len(value) // 2
+        yield from (value + " ", value + "\0", value[:-1], value.upper(), value[:middle] + "~" + value[middle + 1 :])
+    elif isinstance(value, bytes):
+        for place in (0, len(value) // 2, len(value) - 1):
+            yield value[:place] + bytes([value[place] ^ 1 << place % 8]) + value[place + 1 :]
+        yield from (value + b"\0", value[:-1], value.hex(), value.decode("latin-1"))
+
+
+def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen) -> None:
+    with specimen.copy() as (url, _):
+        found = verify(url, specimen.kept, public_keys=[specimen.kept.public_key])
+    assert (found.sequence, found.hash) == (specimen.kept.sequence, specimen.kept.hash.hex())
+    assert {table: len(specimen.rows[table]) for table in ("entries", "checkpoints", "snapshots", "settlements")} == {
+        "entries": found.entries,
+        "checkpoints": found.checkpoints,
+        "snapshots": found.snapshots,
+        "settlements": found.settlements,
+    }
+    assert min(len(rows) for rows in specimen.rows.values()) > 0
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_value_altered_is_found(specimen: Specimen, cells: list[tuple[str, int, str]], data: st.DataObject) -> None:
+    table, rowid, column = data.draw(st.sampled_from(cells), label="cell")
+    value = next(row[column] for row in specimen.rows[table] if row["rowid_"] == rowid)
+    altered = data.draw(st.sampled_from(list(alterations(value))), label="altered")
+    with specimen.copy() as (url, database):
+        try:
+            database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (altered, rowid))
+        except sqlite3.IntegrityError:
+            return  # not even SQLite takes it
+        if _same(rows(database), specimen.rows):
+            return  # SQLite made of it what was there
+        with pytest.raises(LedgerError):
+            verify(url, specimen.kept)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_any_row_dropped_is_found(specimen: Specimen, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from([table for table in TABLES if table not in CACHES]))
+    rowid = data.draw(st.sampled_from([row["rowid_"] for row in specimen.rows[table]]))
+    with specimen.copy() as (url, database):
+        database.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
+        with pytest.raises(LedgerError):
+            verify(url, specimen.kept)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_any_row_put_in_is_found(specimen: Specimen, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(TABLES))
+    row = dict(data.draw(st.sampled_from(specimen.rows[table])))
+    del row["rowid_"]
+    for column in ("sequence", "forecast_sequence", "id"):
+        if column in row:
+            row[column] += data.draw(st.integers(1, 30), label=column)
+    if "revision" in row:
+        row["revision"] += 10
+    with specimen.copy() as (url, database):
+        try:
+            database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+        except sqlite3.IntegrityError:
+            return  # another row is in the way
+        with pytest.raises(LedgerError):
+            verify(url, specimen.kept)
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_any_bit_of_the_file_may_turn_and_no_row_is_another_unnoticed(specimen: Specimen, data: st.DataObject) -> None:
+    place, bit = data.draw(st.integers(0, len(specimen.content) - 1)), data.draw(st.integers(0, 7))
+    content = bytearray(specimen.content)
+    content[place] ^= 1 << bit
+    (specimen.folder / "turned.db").write_bytes(content)
+    try:
+        verify(f"sqlite:///{specimen.folder}/turned.db", specimen.kept)
+    except LedgerError:
+        return
+    finally:
+        for each in specimen.folder.glob("turned.db-*"):
+            each.unlink()
+    with closing(sqlite3.connect(specimen.folder / "turned.db")) as database:
+        assert _same(rows(database), specimen.rows)
+
+
+@pytest.mark.parametrize("last", [0, 6, 11, 18])
+def test_entries_cut_off_at_the_end_are_found(specimen: Specimen, last: int) -> None:
+    with specimen.copy() as (url, database):
+        _cut_off(database, last)
+        with pytest.raises(LedgerCorrupt, match=f"entries were removed: the ledger ends at {last}"):
+            verify(url, specimen.kept)
+        assert verify(url).sequence == last, "nobody could tell, without the kept checkpoint"
+
+
+def test_entries_cut_off_at_the_end_are_found_by_the_ledgers_own_checkpoints_too(specimen: Specimen) -> None:
+    own = max(row["sequence"] for row in specimen.rows["checkpoints"])
+    with specimen.copy() as (url, database):
+        _cut_off(database, own - 1, checkpoints=False)
+        with pytest.raises(LedgerCorrupt, match=f"own checkpoint saw it reach {own}"):
+            verify(url)
+
+
+def test_entries_removed_at_the_start_are_found_with_a_kept_checkpoint(specimen: Specimen) -> None:
+    with specimen.copy() as (url, database):
+        for table in ("settlements", "forecasts", "markets", "entries"):
+            column = "forecast_sequence" if table in {"settlements", "markets"} else "sequence"
+            database.execute(f"DELETE FROM {table} WHERE {column} <= 2")
+        database.execute("DELETE FROM entries WHERE kind = 'market' AND sequence = 3")
+        database.execute("DELETE FROM snapshots")
+        first = database.execute("SELECT min(sequence) FROM entries").fetchone()[0]
+        hash_ = next(row["hash"] for row in specimen.rows["entries"] if row["sequence"] == first - 1)
+        database.execute("UPDATE ledger SET pruned_through = ?, pruned_hash = ?", (first - 1, hash_))
+        with pytest.raises(LedgerCorrupt, match="were removed"):
+            verify(url, specimen.kept)
+
+
+@pytest.mark.parametrize("with_the_key", [False, True])
+async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
+    specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_the_key: bool
+) -> None:
+    """Another past, recorded by the same code under the same identity, is a ledger as sound as the true one."""
+    path = tmp_path / "ledger.db"
+    if with_the_key:
+        monkeypatch.setattr(full_ledger, "key_path", lambda _: specimen.key)
+    await (await Ledger.open(f"sqlite:///{path}")).close()
+    [identity] = specimen.rows["ledger"]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "UPDATE ledger SET ledger_id = ?, epoch = ?, pruned_hash = ?",
+            (identity["ledger_id"], identity["epoch"], codec.genesis(identity["ledger_id"])),
+        )
+    genuine = full_ledger.recordable
+
+    def flattering(number: int, **options: Any) -> Any:
+        made = genuine(number, **options)
+        return replace(made, forecast=replace(made.forecast, point=1.5))
+
+    monkeypatch.setattr(full_ledger, "recordable", flattering)
+    ledger = await Ledger.open(f"sqlite:///{path}")
+    await full_ledger.fill(ledger, path)
+    await ledger.close()
+
+    url = f"sqlite:///{path}"
+    assert verify(url).sequence == specimen.kept.sequence, "it is sound in itself"
+    with pytest.raises(LedgerCorrupt, match="the past was rewritten"):
+        verify(url, specimen.kept)
+    if not with_the_key:
+        with pytest.raises(LedgerCorrupt, match="signed with another key"):
+            verify(url, public_keys=[specimen.kept.public_key])
+
+
+def _cut_off(database: sqlite3.Connection, last: int, *, checkpoints: bool = True) -> None:
+    """Cuts off what comes after a place, and whatever follows from it, with all that somebody could cover up."""
+    tables = ["markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
+    database.execute("DELETE FROM settlements WHERE outcome_sequence > ? OR forecast_sequence > ?", (last, last))
+    database.execute("DELETE FROM snapshots")
+    for table in tables:
+        database.execute(f"DELETE FROM {table} WHERE sequence > ?", (last,))
+
+
+def _same(some: Any, others: Any) -> bool:
+    return repr(some) == repr(others)  # which tells 0 from 0.0

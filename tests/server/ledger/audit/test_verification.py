@@ -1,0 +1,111 @@
+"""Whatever is changed in a ledger's file afterwards, the verification names it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.builders import release_0_1_0
+from tests.support.builders.full_ledger import outcome
+from tests.support.builders.issued_forecasts import game, issued, recorded
+
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_server.ledger.database import store
+
+
+async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str) -> None:
+    empty = verify(url)
+    assert (empty.entries, empty.sequence) == (0, 0)
+    await ledger.commit([issued(game(n)) for n in range(1500)])
+    first = verify(url)
+    assert (first.entries, first.sequence, first.ledger_id) == (1500, 1500, empty.ledger_id)
+    await ledger.commit([issued(game(0), pattern=(9.0,))])
+    assert verify(url).hash not in {first.hash, empty.hash}
+
+
+@pytest.mark.parametrize(
+    ("tampering", "named"),
+    [
+        (
+            "UPDATE entries SET canonical = replace(canonical, '\"point\":1.25', '\"point\":1.5') WHERE sequence = 2",
+            "2",
+        ),
+        ("UPDATE entries SET hash = zeroblob(32) WHERE sequence = 3", "3"),
+        ("DELETE FROM entries WHERE sequence = 2", "3"),
+        ("UPDATE entries SET sequence = 9 WHERE sequence = 2", "3"),
+        ("UPDATE forecasts SET revision = 5 WHERE sequence = 2", "entry 2: its row of forecasts"),
+        ("UPDATE forecasts SET pattern = '[1.0]' WHERE sequence = 4", "entry 4: its row of forecasts"),
+        ("DELETE FROM forecasts WHERE sequence = 1", "entry 1: its row of forecasts"),
+        ("DELETE FROM entries WHERE sequence = 4", "without an entry"),
+        ("UPDATE ledger SET ledger_id = 'ffffffffffffffffffffffffffffffff'", "identity"),
+        ("DELETE FROM ledger", "identity"),
+    ],
+)
+async def test_tampering_is_found_and_named(
+    ledger: Ledger, url: str, tmp_path: Path, tampering: str, named: str
+) -> None:
+    await ledger.commit([issued(game(n)) for n in range(1, 5)])
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        assert connection.execute(tampering).rowcount == 1
+    with pytest.raises(LedgerCorrupt, match=named):
+        verify(url)
+
+
+async def test_a_pruned_ledger_is_still_a_chain(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    await ledger.commit([issued(game(n)) for n in range(1, 6)])
+    whole = verify(url)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute(
+            "UPDATE ledger SET pruned_through = 2, pruned_hash = (SELECT hash FROM entries WHERE sequence = 2)"
+        )
+        connection.execute("DELETE FROM forecasts WHERE sequence <= 2")
+        connection.execute("DELETE FROM entries WHERE sequence <= 2")
+    kept = verify(url)
+    assert (kept.entries, kept.sequence, kept.hash) == (3, 5, whole.hash)
+
+
+async def test_a_ledger_of_release_0_1_0_is_verified_once_it_is_migrated_and_gone_on_with(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    release_0_1_0.make(path)
+    hash_ = release_0_1_0.record(path, replace(issued(bare=True), sequence=1))
+    with pytest.raises(LedgerSchemaError, match="starting the server once"):
+        verify(url)
+    ledger = await Ledger.open(url)
+    old = verify(url)
+    assert (old.entries, old.hash) == (1, hash_.hex())
+    [kept] = await ledger.read_after(0, 10)
+    assert await ledger.commit([issued()]) == [kept], "the same pattern and teams: it stands as it was recorded"
+    [corrected] = await recorded(ledger, issued(pattern=(0.0, 2.0, 3.0)))
+    assert (corrected.sequence, corrected.revision) == (2, 1)
+    await ledger.close()
+    assert verify(url).entries == 2
+
+
+async def test_what_was_recorded_with_hindsight_is_named(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [early] = await recorded(ledger, issued(game(1)))
+    await ledger.report(outcome(1, 3))
+    assert verify(url).settlements == 1
+    monkeypatch.setattr(store._Known, "before", lambda *_: None)  # a writer without scruples
+    [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
+    assert (early.sequence, late.sequence) == (1, 3)
+    with pytest.raises(LedgerCorrupt, match="entry 3: it was recorded after the outcome at 2"):
+        verify(url)
+
+
+def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match="there is no ledger"):
+        verify(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_is_no_ledger_yet(url: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch()
+    with pytest.raises(LedgerSchemaError, match="older release"):
+        verify(url)

@@ -1,0 +1,133 @@
+"""A ledger of release 0.1.0 becomes one of this release, with all that it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from structlog.testing import capture_logs
+from tests.support.builders import release_0_1_0
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.outcomes import outcome
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, verify
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.database import backfill
+from dejavu_server.ledger.database.schema import forecasts
+from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.records import IssuedForecast
+
+LATE = datetime(2026, 1, 2, 4, 30, tzinfo=UTC)
+"""Half past four in the morning in London: an evening in New York, the day before."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A ledger of that release."""
+    path = tmp_path / "ledger.db"
+    release_0_1_0.make(path)
+    return path
+
+
+def written(number: int) -> IssuedForecast:
+    """The forecast in a place, as that release recorded it; of a replay, every third."""
+    forecast = issued(
+        f"{'99' if number % 3 == 0 else '00'}223{number:05d}",
+        (0.0,) * (1 + number % 20),
+        bare=True,
+        horizon=Horizon.FINAL if number % 2 else Horizon.HALFTIME,
+        home_team=("BOS", "", "Zürich")[number % 3],
+        alpha=0.05 + number / 1000,
+        generated_time=LATE + timedelta(hours=5 * number),
+    )
+    made = replace(forecast.forecast, home_lead_probability=number / 10 % 1)
+    return replace(forecast, sequence=number, forecast=made)
+
+
+async def index(ledger: Ledger) -> list[dict[str, Any]]:
+    query = select(forecasts).order_by(forecasts.c.sequence)
+    return await ledger.read(lambda connection: [row._asdict() for row in connection.execute(query)])
+
+
+async def test_its_forecasts_get_the_columns_that_a_new_one_has(
+    old: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 3)
+    kept = [written(number) for number in range(1, 9)]
+    hashes = [release_0_1_0.record(old, forecast) for forecast in kept]
+    with pytest.raises(LedgerSchemaError, match="older release"):
+        verify(url)
+    ledger = await Ledger.open(url)
+    expected = [rows.forecast_row(forecast, codec.draft(forecast)) for forecast in kept]
+    assert await index(ledger) == expected
+    assert [row["day"] for row in expected[:2]] == [date(2026, 1, day).toordinal() for day in (1, 2)]
+    assert await ledger.read_after(0, 10) == kept
+    assert verify(url).hash == hashes[-1].hex(), "not a byte of the entries changed"
+    await ledger.close()
+
+
+async def test_what_it_holds_is_settled_without_what_it_does_not_know(old: Path, url: str) -> None:
+    release_0_1_0.record(old, replace(issued(bare=True), sequence=1))
+    ledger = await Ledger.open(url)
+    assert (await ledger.report(outcome(3)))[1] == 1
+    [kept] = await recorded(ledger, issued())
+    assert kept.sequence == 1
+    await ledger.close()
+    assert verify(url).entries == 2
+
+
+async def test_what_an_old_worker_still_records_after_the_migration_is_indexed_when_it_is_opened_next(
+    old: Path, url: str
+) -> None:
+    await (await Ledger.open(url)).close()
+    late = written(1)
+    release_0_1_0.record(old, late)
+    ledger = await Ledger.open(url)
+    assert await index(ledger) == [rows.forecast_row(late, codec.draft(late))]
+    await ledger.close()
+
+
+async def test_what_an_old_worker_records_last_is_indexed_with_the_next_checkpoint(
+    old: Path, url: str, tmp_path: Path
+) -> None:
+    ledger = await Ledger.open(url)
+    late = written(1)
+    release_0_1_0.record(old, late)
+    assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).keep() is not None
+    assert await index(ledger) == [rows.forecast_row(late, codec.draft(late))]
+    await ledger.close()
+    assert verify(url).checkpoints == 1
+
+
+async def test_a_ledger_that_cannot_be_migrated_stays_what_it_was(old: Path, url: str) -> None:
+    release_0_1_0.record(old, written(1))
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("UPDATE entries SET canonical = '{}'")
+    with pytest.raises(LedgerCorrupt, match="entry 1 cannot be read back"):
+        await Ledger.open(url)
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("ledger_0001",)]
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'outcomes'").fetchall() == []
+        assert len(connection.execute("SELECT * FROM forecasts").fetchone()) == 7
+
+
+async def test_a_migration_is_logged_once_and_a_new_ledger_is_none(old: Path, url: str, tmp_path: Path) -> None:
+    with capture_logs() as log:
+        for each in (url, url, f"sqlite:///{tmp_path / 'new.db'}"):
+            await (await Ledger.open(each)).close()
+    told = [(line["path"], line["before"]) for line in log if line["event"] == "ledger_migrated"]
+    assert told == [(str(old), "ledger_0001")]
+
+
+async def test_an_empty_one_is_migrated_too(old: Path, url: str) -> None:
+    ledger = await Ledger.open(url)
+    assert [stored.sequence for stored in await recorded(ledger, issued(game(1)))] == [1]
+    await ledger.close()
+    assert verify(url).entries == 1

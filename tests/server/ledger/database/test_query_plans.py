@@ -1,0 +1,73 @@
+"""However many rows there are, what is asked of the ledger with every call looks at a few of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.outcomes import answered, asked, outcome
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.database import store
+
+SCANNED = {
+    "SCAN ledger",  # one row
+    "SCAN snapshots",  # one for many outcomes
+    "SCAN recent",  # what was found of the last hours
+    "SCAN entries",  # from the newest on, until one is found
+}
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the test had the database do, with its parameters."""
+    found: dict[str, Any] = {}
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
+        found[statement] = parameters[0] if many else parameters
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+async def test_every_statement_finds_its_rows_by_an_index(
+    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
+) -> None:
+    await ledger.commit([issued(game(n)) for n in range(20)])
+    await ledger.commit([asked(issued(), answered(None)), issued(horizon=Horizon.FINAL)])
+    await ledger.commit([asked(issued(), answered(None))])
+    for differential in (3, 3, 4):
+        await ledger.report(replace(outcome(differential), home_team="", away_team=""))
+    await ledger.commit([issued(pattern=(9.0,))])
+    await ledger.read_after(0, 10)
+    await ledger.newest()
+    await ledger.head()
+    await ledger.current(frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
+    await ledger.place(ledger.token(1))
+    await ledger.read(store.identity)
+    queries = [text for text in statements if text.startswith(("SELECT", "WITH", "DELETE", "UPDATE"))]
+    assert len(queries) >= 12
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for query in queries:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
+            scans = {step for step in plan if step.startswith("SCAN")} - SCANNED
+            assert not scans, f"{query}\n{plan}"
+
+
+async def test_the_newest_forecasts_of_the_last_hours_are_found_in_one_index_alone(
+    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
+) -> None:
+    await ledger.current(frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
+    [query] = [text for text in statements if "generated_us" in text]
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
+    assert plan[1] == "SEARCH forecasts USING COVERING INDEX ix_forecasts_current (generated_us>?)"

@@ -1,0 +1,159 @@
+"""The ledger's database: made, migrated or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.resources
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from tests.support.builders.issued_forecasts import game, issued, recorded
+
+from dejavu_server.ledger import (
+    Durability,
+    InvalidLedgerUrl,
+    Ledger,
+    LedgerError,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    verify,
+)
+from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlite
+
+
+async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
+    writing = sqlite.writing(tmp_path / "ledger.db", Durability.PROCESS)
+    with writing.begin() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    writing.dispose()
+
+
+def test_the_schema_names_the_newest_migration() -> None:
+    assert alembic_runner.revisions()[0] == schema.REVISION
+
+
+def test_alembic_is_loaded_to_make_a_ledger_and_not_to_open_it_again(url: str) -> None:
+    program = (
+        "import asyncio, sys, dejavu_server.worker\n"
+        "from dejavu_server.ledger import Ledger\n"
+        "async def main(): await (await Ledger.open(sys.argv[1])).close()\n"
+        "asyncio.run(main())\n"
+        "print('alembic' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, url]
+    told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() for _ in range(2)]
+    assert told == ["True", "False"]
+
+
+def test_the_migrations_are_part_of_the_package() -> None:
+    migrations = importlib.resources.files("dejavu_server.ledger.database") / "migrations"
+    assert (migrations / "env.py").is_file()
+    for revision in alembic_runner.revisions():
+        assert (migrations / "versions" / f"{revision}.py").is_file()
+
+
+async def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
+    ledgers = await asyncio.gather(*(Ledger.open(url) for _ in range(8)))
+    stored = [await recorded(ledger, issued(game(number))) for number, ledger in enumerate(ledgers)]
+    assert [answer[0].sequence for answer in stored] == list(range(1, 9))
+    assert len({ledger.token(0) for ledger in ledgers}) == 1
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_one_at_a_time_prepares_a_ledger(url: str, tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    opening = asyncio.create_task(Ledger.open(url))
+    await asyncio.wait([opening], timeout=0.2)
+    assert not opening.done()
+    os.close(folder)
+    await (await opening).close()
+
+
+async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/not/yet/100%25/ledger.db")
+    await ledger.close()
+    assert (tmp_path / "not/yet/100%/ledger.db").is_file()
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
+def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+    (tmp_path / "ledger.db").touch()
+    writing = sqlite.writing(tmp_path / "ledger.db", durability)
+    with writing.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    writing.dispose()
+
+
+async def test_a_reader_cannot_write(ledger: Ledger, tmp_path: Path) -> None:
+    reading = sqlite.reading(tmp_path / "ledger.db")
+    with reading.connect() as connection, pytest.raises(Exception, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM ledger")
+    reading.dispose()
+
+
+async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match="not to be opened"):
+        await Ledger.open(url, make=False)
+    assert not (tmp_path / "ledger.db").exists()
+    (tmp_path / "ledger.db").touch()
+    with pytest.raises(LedgerUnavailable, match="an empty file lies in its place"):
+        await Ledger.open(url, make=False)
+
+
+async def test_an_empty_file_becomes_a_ledger(url: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch()
+    await (await Ledger.open(url)).close()
+    assert verify(url).entries == 0
+
+
+async def test_a_folder_that_is_held_for_too_long_is_told(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(LedgerUnavailable, match="prepared by another process"):
+        await Ledger.open(url)
+    os.close(folder)
+
+
+async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:
+    await (await Ledger.open(url)).close()
+    execute(tmp_path / "ledger.db", "UPDATE alembic_version SET version_num = 'ledger_0099'")
+    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0002'"):
+        await Ledger.open(url)
+
+
+async def test_the_database_of_something_else_is_refused_and_left_alone(url: str, tmp_path: Path) -> None:
+    execute(tmp_path / "ledger.db", "CREATE TABLE recipes (name TEXT)")
+    before = (tmp_path / "ledger.db").read_bytes()
+    with pytest.raises(LedgerSchemaError, match="not a ledger"):
+        await Ledger.open(url)
+    assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ledger.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://host/db", "sqlite:///a?mode=ro"],
+)
+async def test_a_url_that_names_no_ledger_is_refused(url: str) -> None:
+    with pytest.raises(InvalidLedgerUrl, match="expected sqlite:///PATH"):
+        await Ledger.open(url)
+    assert issubclass(InvalidLedgerUrl, LedgerError)
+
+
+def execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()

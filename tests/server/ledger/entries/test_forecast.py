@@ -1,0 +1,267 @@
+"""The canonical form reads back exactly, and is the same for the same forecast whoever writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders import release_0_1_0
+from tests.support.builders.issued_forecasts import issued
+
+from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
+    Attribution,
+    Explanation,
+    Forecast,
+    Horizon,
+    Interval,
+    Quantile,
+    ScorePattern,
+    SimilarGame,
+)
+from dejavu_server.ledger.entries import codec
+from dejavu_server.records import IssuedForecast
+
+law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(max_size=32)
+moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))
+similar_games = st.builds(
+    SimilarGame,
+    home_team=text,
+    away_team=text,
+    date=st.dates(),
+    distance=finite,
+    differential_at_horizon=finite,
+    games=st.integers(1, 5000),
+    increment=finite,
+    increment_spread=finite,
+)
+attributions = st.builds(
+    Attribution,
+    before_tipoff=finite,
+    minutes=st.lists(finite, max_size=47).map(tuple),
+    similar_games=finite,
+)
+explanations = st.builds(
+    Explanation,
+    dejavu_prediction=finite,
+    lstm_prediction=finite,
+    ensemble_forecast=finite,
+    baseline_prediction=finite,
+    dejavu_weight=finite,
+    lstm_weight=finite,
+    similar_games=st.lists(similar_games, max_size=3).map(tuple),
+    linear_prediction=finite,
+    calibration_games=st.integers(0, 10**6),
+    attribution=st.none() | attributions,
+)
+margins = st.floats(-200, 200)
+intervals = st.tuples(finite, finite).map(lambda ends: Interval(min(ends), max(ends)))
+adaptations = st.builds(
+    Adaptation,
+    mode=st.sampled_from(AdaptationMode),
+    adapted=intervals,
+    static=intervals,
+    rolling_games=st.integers(0, 100),
+    rolling_coverage=st.none() | st.floats(0, 1),
+    static_rolling_coverage=st.none() | st.floats(0, 1),
+)
+scores = st.floats(-6, 6).map(lambda score: round(score, 6))
+forecasts = st.builds(
+    Forecast,
+    horizon=st.sampled_from(Horizon),
+    elapsed_minutes=st.integers(1, 47),
+    alpha=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    point=finite,
+    interval=intervals,
+    home_lead_probability=st.floats(0, 1),
+    model_version=text,
+    explanation=st.none() | explanations,
+    expected_margin=st.none() | margins,
+    calibration_sequence=st.integers(0, 2**63 - 1),
+    adaptation=st.none() | adaptations,
+    distribution=st.lists(finite, max_size=4).map(tuple),
+    static_scores=st.lists(scores, max_size=4).map(tuple),
+)
+all_issued = st.builds(
+    IssuedForecast,
+    game_id=st.from_regex(r"[0-9]{10}", fullmatch=True),
+    home_team=text,
+    away_team=text,
+    pattern=st.lists(margins, min_size=1, max_size=47).map(lambda values: ScorePattern(tuple(values))),
+    pregame_margin=st.none() | margins,
+    forecast=forecasts,
+    generated_time=moments,
+    expires_time=moments,
+    sequence=st.integers(1, 2**63 - 1),
+    revision=st.integers(0, 2**31 - 1),
+)
+
+
+def written(forecast: IssuedForecast) -> str:
+    payload = codec.draft(forecast).payload
+    return codec.compose(codec.FORECAST, payload, forecast.revision, forecast.sequence)
+
+
+@law
+@given(all_issued)
+def test_what_is_written_reads_back_exactly(forecast: IssuedForecast) -> None:
+    back = codec.parse(written(forecast))
+    assert back == forecast
+    assert repr(back) == repr(forecast)  # tells −0 from 0, as == does not
+    assert written(back) == written(forecast)
+
+
+@law
+@given(all_issued)
+def test_the_form_is_json_with_sorted_keys_and_no_spaces(forecast: IssuedForecast) -> None:
+    form = written(forecast)
+    assert form == json.dumps(json.loads(form), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def test_the_form_is_what_it_is() -> None:
+    """Programs that read ledgers, and proofs that were kept elsewhere, depend on every character of it."""
+    form = written(replace(issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5), sequence=7, revision=2))
+    assert form == (
+        '{"kind":"forecast","payload":{"forecast":{"adaptation":null,"calibration_sequence":0,'
+        '"distribution":[],"elapsed_minutes":3,"expected_margin":5.5,'
+        '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.5],'
+        '"similar_games":1.0},"baseline_prediction":-1.0,"calibration_games":1234,"dejavu_prediction":0.65,'
+        '"dejavu_weight":0.4,"ensemble_forecast":1.25,"linear_prediction":0.75,"lstm_prediction":1.65,'
+        '"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
+        '"distance":1.5,"games":4,"home_team":"BOS","increment":4.0,"increment_spread":6.5}]},'
+        '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
+        '"model_version":"v1","point":1.25,"static_scores":[]},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'
+        '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'
+        '"revision":2,"sequence":7}'
+    )
+    assert codec.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
+
+
+def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -> None:
+    expected = replace(
+        issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5, bare=True), sequence=7, revision=2
+    )
+    assert codec.parse(release_0_1_0.ENTRY) == expected
+    assert expected.forecast.explanation is not None
+    assert (expected.forecast.expected_margin, expected.forecast.explanation.attribution) == (None, None)
+    assert (expected.forecast.adaptation, expected.forecast.distribution) == (None, ())
+
+
+def test_static_scores_are_rounded_before_they_are_written() -> None:
+    scores = (-2.3263478740408408, 0.0, 2.3263478740408408)
+    draft = codec.draft(replace(issued(), forecast=replace(issued().forecast, static_scores=scores)))
+    assert draft.issued.forecast.static_scores == (-2.326348, 0.0, 2.326348)
+    assert '"static_scores":[-2.326348,0.0,2.326348]' in draft.payload
+
+
+@law
+@given(all_issued, st.lists(st.builds(Quantile, finite, finite), min_size=1))
+def test_quantiles_leave_no_trace(forecast: IssuedForecast, quantiles: list[Quantile]) -> None:
+    asked = replace(forecast, forecast=replace(forecast.forecast, quantiles=tuple(quantiles)))
+    assert written(asked) == written(forecast)
+    assert codec.draft(asked).key == codec.draft(forecast).key
+
+
+def test_what_a_later_release_adds_is_passed_over() -> None:
+    forecast = replace(issued(), sequence=7, revision=2)
+
+    def with_more(value: object) -> object:
+        if isinstance(value, dict):
+            return {**{key: with_more(inner) for key, inner in value.items()}, "added_later": {"by": [1, "x", None]}}
+        return [with_more(inner) for inner in value] if isinstance(value, list) else value
+
+    later = codec.dumps(with_more(json.loads(written(forecast))))
+    assert later.count("added_later") == 7  # the entry, its payload and the objects in that
+    assert codec.parse(later) == forecast
+
+
+def test_whole_numbers_are_written_like_floats() -> None:
+    now = datetime.now(UTC)
+    whole, fractional = (
+        codec.draft(issued(pattern=pattern, point=point, generated_time=now))
+        for pattern, point in (((1, 2), 3), ((1.0, 2.0), 3.0))
+    )
+    assert whole.payload == fractional.payload
+    assert whole.pattern == fractional.pattern
+
+
+@law
+@given(all_issued, all_issued)
+def test_forecasts_share_a_key_exactly_where_all_its_six_parts_are_equal(a: IssuedForecast, b: IssuedForecast) -> None:
+    def parts(one: IssuedForecast) -> tuple[object, ...]:
+        made = one.forecast
+        return (
+            one.game_id,
+            made.horizon,
+            made.elapsed_minutes,
+            made.alpha,
+            made.model_version,
+            one.pregame_margin,
+        )
+
+    twin = replace(b, forecast=a.forecast, game_id=a.game_id, pregame_margin=a.pregame_margin)
+    assert codec.draft(twin).key == codec.draft(a).key
+    assert (codec.draft(a).key == codec.draft(b).key) == (parts(a) == parts(b))
+
+
+def test_a_margin_of_zero_is_not_no_margin() -> None:
+    zero, minus_zero, none = (codec.draft(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
+    assert zero == minus_zero != none
+
+
+@law
+@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
+def test_alphas_are_compared_exactly(a: float, b: float) -> None:
+    nearby = math.nextafter(a, b)
+    keys = {codec.draft(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
+    assert len(keys) == len({a, b, nearby})
+
+
+def test_patterns_are_equal_where_their_values_are() -> None:
+    assert codec.draft(issued(pattern=(0, -0.0))).pattern == codec.draft(issued(pattern=(-0.0, 0.0))).pattern
+    assert codec.draft(issued(pattern=(1.0,))).pattern != codec.draft(issued(pattern=(1.0, 1.0))).pattern
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        issued(game_id=""),
+        issued(home_team="\ud800"),
+        replace(issued(), forecast=replace(issued().forecast, home_lead_probability=math.nan)),
+        replace(issued(), expires_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+        replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - that it is naive is the point
+    ],
+    ids=["no game", "not Unicode", "NaN", "not UTC", "naive"],
+)
+def test_what_has_no_canonical_form_is_refused(unfit: IssuedForecast) -> None:
+    with pytest.raises(ValueError):
+        codec.draft(unfit)
+
+
+@pytest.mark.parametrize("form", ["", "{}", "[]", "null", '{"kind":"other"}', '{"kind":"forecast","payload":{}}'])
+def test_what_is_no_canonical_form_is_not_read(form: str) -> None:
+    with pytest.raises(ValueError):
+        codec.parse(form)
+
+
+def test_a_pattern_that_none_can_have_is_not_read() -> None:
+    form = written(replace(issued(), sequence=1)).replace('"pattern":[0.0,2.0,-1.0]', '"pattern":[0.0,2.0,-1000.0]')
+    with pytest.raises(ValueError, match="not the canonical form of a forecast"):
+        codec.parse(form)
+
+
+def test_two_ledgers_never_share_a_chain() -> None:
+    assert codec.genesis("a") != codec.genesis("b")

@@ -1,0 +1,133 @@
+"""The canonical forms of outcomes and of markets: they read back exactly, and every character of them counts."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.outcomes import MARKET, answered, outcome
+
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.entries import codec
+from dejavu_server.records import ReportedOutcome
+
+law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))
+outcomes = st.builds(
+    ReportedOutcome,
+    game_id=st.from_regex(r"[0-9]{10}", fullmatch=True),
+    horizon=st.sampled_from(Horizon),
+    differential=st.integers(-200, 200).filter(bool),
+    home_team=st.text(max_size=32),
+    away_team=st.text(max_size=32),
+    observed_time=moments,
+    recorded_time=moments,
+    sequence=st.integers(1, 2**63 - 1),
+    revision=st.integers(0, 2**31 - 1),
+)
+odds = st.floats(1, 1000, exclude_min=True)
+market_asked = st.builds(
+    Market,
+    line=st.integers(-200, 200).map(lambda halves: halves / 2),
+    home_odds=odds,
+    away_odds=odds,
+    bankroll=st.floats(0, exclude_min=True, allow_infinity=False),
+    confidence_threshold=st.none() | st.floats(0, 1, exclude_max=True),
+)
+sides = st.builds(MarketSideAnswer, finite, finite, finite, finite, finite, finite, finite)
+answers = st.builds(
+    MarketAnswer,
+    home=sides,
+    away=sides,
+    push_probability=finite,
+    overround=finite,
+    side=st.none() | st.sampled_from(MarketSide),
+    stake=finite,
+    risk_level=st.sampled_from(RiskLevel),
+    confidence_met=st.booleans(),
+    confidence_threshold=finite,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def written(told: ReportedOutcome) -> str:
+    return codec.compose(codec.OUTCOME, codec.outcome_payload(told), told.revision, told.sequence)
+
+
+@law
+@given(outcomes)
+def test_an_outcome_reads_back_exactly(told: ReportedOutcome) -> None:
+    back = codec.parse_outcome(written(told))
+    assert repr(back) == repr(told)
+    assert written(back) == written(told)
+
+
+@law
+@given(st.integers(1, 2**63 - 1), market_asked, answers)
+def test_a_market_reads_back_exactly(place: int, market: Market, answer: MarketAnswer) -> None:
+    form = codec.compose(codec.MARKET, codec.market_payload(place, market, answer), 0, place + 1)
+    back = codec.parse_market(form)
+    assert repr(back) == repr((place, market, answer))
+    assert form == json.dumps(json.loads(form), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_the_form_of_an_outcome_is_what_it_is() -> None:
+    told = outcome(-3, horizon=Horizon.FINAL, observed_time=NOW, recorded_time=NOW + timedelta(seconds=1))
+    assert written(replace(told, sequence=9, revision=1)) == (
+        '{"kind":"outcome","payload":{"away_team":"GSW","differential":-3,"game_id":"0022300001","home_team":"BKN",'
+        '"horizon":"final","observed_us":1767323045678901,"recorded_us":1767323046678901},"revision":1,"sequence":9}'
+    )
+
+
+def test_the_form_of_a_market_is_what_it_is() -> None:
+    payload = codec.market_payload(7, MARKET, answered(MarketSide.HOME, stake_fraction=0.02))
+    assert payload == (
+        '{"answer":{"away":{"decimal_odds":1.95,"expected_value":-0.22,"implied_probability":0.5128205128205129,'
+        '"kelly_fraction":0.0,"stake":0.0,"stake_fraction":0.0,"win_probability":0.4},"confidence_met":true,'
+        '"confidence_threshold":0.55,"home":{"decimal_odds":1.9,"expected_value":0.14,'
+        '"implied_probability":0.5263157894736842,"kelly_fraction":0.15,"stake":2.0,"stake_fraction":0.02,'
+        '"win_probability":0.6},"overround":0.03913630229419707,"push_probability":0.0,"risk_level":"moderate",'
+        '"side":"home","stake":2.0},"forecast_sequence":7,"market":{"away_odds":1.95,"bankroll":100.0,'
+        '"confidence_threshold":null,"home_odds":1.9,"line":-2.5}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        outcome(3, ""),
+        outcome(0, horizon=Horizon.FINAL),
+        outcome(3, home_team="\ud800"),
+        outcome(3, observed_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+    ],
+    ids=["no game", "level at the end", "not Unicode", "not UTC"],
+)
+def test_an_outcome_without_a_canonical_form_is_refused(unfit: ReportedOutcome) -> None:
+    with pytest.raises(ValueError):
+        codec.outcome_payload(unfit)
+
+
+def test_a_half_may_end_level() -> None:
+    assert codec.parse_outcome(written(outcome(0))).differential == 0
+
+
+def test_an_answer_with_nan_is_refused() -> None:
+    with pytest.raises(ValueError):
+        codec.market_payload(1, MARKET, replace(answered(None), overround=math.nan))
+
+
+@pytest.mark.parametrize("form", ["", "{}", "[]", '{"kind":"forecast"}', '{"kind":"outcome","payload":{}}'])
+def test_what_is_of_another_kind_is_not_read(form: str) -> None:
+    with pytest.raises(ValueError):
+        codec.parse_outcome(form)
+    with pytest.raises(ValueError):
+        codec.parse_market(form)

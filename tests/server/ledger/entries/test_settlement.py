@@ -1,0 +1,106 @@
+"""How forecasts fare against outcomes, beside a plain computation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import NormalDist
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.outcomes import MARKET, answered, outcome
+
+from dejavu_models.betting import MarketSide
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
+from dejavu_server.ledger.entries.settlement import Bet, settle
+from dejavu_server.records import IssuedForecast
+
+law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
+
+points = st.integers(-30_000, 30_000).map(lambda thousandths: thousandths / 1000)
+
+
+@st.composite
+def forecasts(draw: st.DrawFn) -> IssuedForecast:
+    quantiles = tuple(sorted(draw(st.lists(points, min_size=50, max_size=50))))
+    lower, upper = sorted((draw(points), draw(points)))
+    plain = issued(pattern=(0.0, float(draw(st.integers(-40, 40)))))
+    forecast = replace(
+        plain.forecast,
+        point=draw(points),
+        interval=Interval(lower, upper),
+        home_lead_probability=draw(st.floats(0, 1)),
+        distribution=quantiles,
+    )
+    return replace(plain, forecast=forecast)
+
+
+@law
+@given(forecasts(), st.integers(-40, 40))
+def test_a_settlement_is_what_its_figures_are_said_to_be(forecast: IssuedForecast, came: int) -> None:
+    settlement = settle(forecast, replace(outcome(came), sequence=17))
+    made = forecast.forecast
+    assert settlement.outcome_sequence == 17
+    assert settlement.error == made.point - came
+    assert settlement.persistence_error == forecast.pattern.last - came
+    assert settlement.covered == (made.interval.lower <= came <= made.interval.upper)
+    home_led = 1 if came > 0 else 0
+    assert settlement.brier == pytest.approx((made.home_lead_probability - home_led) ** 2)
+    pinball = [
+        2 * max(level * (came - quantile), (level - 1) * (came - quantile))
+        for level, quantile in zip(DISTRIBUTION_LEVELS, made.distribution, strict=True)
+    ]
+    assert settlement.crps == pytest.approx(sum(pinball) / 50)
+    assert settlement.market_profit is None
+
+
+def test_the_score_of_an_outcome_is_that_of_the_level_whose_quantile_it_is() -> None:
+    quantiles = tuple(float(place) for place in range(50))
+    forecast = replace(issued(), forecast=replace(issued().forecast, distribution=quantiles))
+    assert settle(forecast, outcome(10)).score == pytest.approx(NormalDist().inv_cdf(0.21))
+    adapted = replace(forecast, forecast=replace(forecast.forecast, static_scores=tuple(q / 10 for q in quantiles)))
+    assert settle(adapted, outcome(10)).score == pytest.approx(1.0)
+
+
+def test_a_forecast_without_a_distribution_has_neither_crps_nor_score() -> None:
+    settlement = settle(issued(bare=True), outcome(3))
+    assert (settlement.crps, settlement.score) == (None, None)
+
+
+def test_a_level_half_is_no_lead() -> None:
+    assert settle(issued(), outcome(0)).brier == pytest.approx(0.36)
+    assert settle(issued(), outcome(1)).brier == pytest.approx(0.16)
+
+
+def test_the_ends_of_an_interval_belong_to_it() -> None:
+    forecast = replace(issued(), forecast=replace(issued().forecast, interval=Interval(-2.0, 3.0)))
+    assert [settle(forecast, outcome(came)).covered for came in (-3, -2, 3, 4)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("side", "came", "profit"),
+    [
+        (MarketSide.HOME, -2, 0.1 * 0.9),
+        (MarketSide.HOME, -3, -0.1),
+        (MarketSide.AWAY, -3, 0.1 * 0.95),
+        (MarketSide.AWAY, -2, -0.1),
+        (None, -2, 0.0),
+    ],
+)
+def test_a_stake_wins_at_its_odds_or_is_lost(side: MarketSide | None, came: int, profit: float) -> None:
+    bet = Bet.of(MARKET, answered(side, stake_fraction=0.1))
+    assert settle(issued(), outcome(came), bet).market_profit == pytest.approx(profit)
+
+
+@pytest.mark.parametrize("side", list(MarketSide))
+def test_on_the_line_a_stake_comes_back(side: MarketSide) -> None:
+    level = replace(MARKET, line=-3.0)
+    bet = Bet.of(level, answered(side, market=level, stake_fraction=0.1))
+    assert settle(issued(), outcome(-3), bet).market_profit == 0.0
+
+
+@pytest.mark.parametrize("other", [outcome(3, "0022300002"), outcome(3, horizon=Horizon.FINAL)])
+def test_an_outcome_of_something_else_settles_nothing(other: object) -> None:
+    with pytest.raises(ValueError, match="own game and horizon"):
+        settle(issued(), other)  # type: ignore[arg-type]

@@ -1,0 +1,174 @@
+"""The latest forecast of a game, with its past and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.builders.record_book import RecordBook, forecast, new_book, with_market
+from tests.support.harness.ledger_faults import damaged_pages
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import LedgerCorrupt
+from dejavu_server.ledger.database import sqlite, store
+from dejavu_server.ledger.errors import database_errors
+from dejavu_server.ledger.queries import predictions
+from dejavu_server.ledger.queries.predictions import RecordedGame, UnknownGame
+from dejavu_server.records import IssuedForecast
+
+GAME = "0022500001"
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+
+
+@pytest.fixture
+def book() -> Iterator[RecordBook]:
+    with new_book() as made:
+        yield made
+
+
+def latest(
+    book: RecordBook, game: str = GAME, horizon: Horizon = HALF, minute: int | None = None, model: str = ""
+) -> RecordedGame:
+    return book.read(lambda connection: predictions.latest(connection, game, horizon, minute, model))
+
+
+def recorded(book: RecordBook, made: IssuedForecast) -> IssuedForecast:
+    [stands] = book.predict(made)
+    assert isinstance(stands, IssuedForecast)
+    return stands
+
+
+def test_the_latest_forecast_is_of_the_greatest_minute_and_of_those_the_last_recorded(book: RecordBook) -> None:
+    recorded(book, forecast(GAME, minute=20))
+    last = recorded(book, forecast(GAME, minute=20, model_version="v2"))
+    recorded(book, forecast(GAME, minute=19))
+    recorded(book, forecast(GAME, minute=40, horizon=FINAL))
+    recorded(book, forecast("0022500002", minute=23))
+    game = latest(book)
+    assert game.latest.issued == last
+    assert not game.latest.superseded
+    assert (game.revisions, game.outcomes) == ((), ())
+    assert (game.latest.outcome, game.latest.settlement, game.latest.market) == (None, None, None)
+
+
+def test_minute_and_model_choose_among_the_forecasts_of_a_game(book: RecordBook) -> None:
+    made = {
+        (minute, model): recorded(book, forecast(GAME, minute=minute, model_version=model))
+        for model in ("v1", "v2")
+        for minute in (18, 20)
+    }
+    assert latest(book, minute=18).latest.issued == made[18, "v2"]
+    assert latest(book, model="v1").latest.issued == made[20, "v1"]
+    assert latest(book, minute=18, model="v1").latest.issued == made[18, "v1"]
+
+
+def test_earlier_revisions_come_oldest_first_and_say_that_they_are_superseded(book: RecordBook) -> None:
+    made = [recorded(book, forecast(GAME, lead=lead)) for lead in (1.0, 2.0, 1.0)]
+    game = latest(book)
+    assert [each.issued for each in game.revisions] == made[:2]
+    assert all(each.superseded for each in game.revisions)
+    assert game.latest.issued == made[2]
+
+
+def test_of_very_many_revisions_the_newest_are_told(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = predictions.MAX_REVISIONS + 5
+    book.predict(*(forecast(GAME, lead=float(lead % 7), minute=3) for lead in range(many)))
+    game = latest(book)
+    assert game.latest.issued.revision == many - 1
+    assert [each.issued.revision for each in game.revisions] == list(range(4, many - 1))
+
+
+def test_a_settled_forecast_comes_with_its_newest_outcome_and_every_revision_of_it(book: RecordBook) -> None:
+    recorded(book, forecast(GAME, lead=1.0))
+    recorded(book, forecast(GAME, point=4.0, half_width=6.0, probability=0.7, lead=3.0))
+    outcomes = [book.report(GAME, HALF, differential) for differential in (9, 12)]
+    game = latest(book)
+    assert game.outcomes == tuple(outcomes)
+    assert [outcome.revision for outcome in game.outcomes] == [0, 1]
+    for each in (*game.revisions, game.latest):
+        assert each.outcome == outcomes[1]
+        assert each.settlement is not None
+        assert each.settlement.outcome_sequence == outcomes[1].sequence
+    settlement = game.latest.settlement
+    assert settlement is not None
+    assert (settlement.error, settlement.persistence_error, settlement.covered) == (-8.0, -9.0, False)
+    assert settlement.brier == pytest.approx(0.09)
+    assert settlement.crps is not None
+    assert settlement.market_profit is None
+
+
+def test_what_the_ledger_keeps_of_a_forecast_is_told_whole(book: RecordBook) -> None:
+    made = recorded(book, forecast(GAME))
+    told = latest(book).latest.issued
+    assert told == made
+    assert len(told.forecast.distribution) == 50
+    assert told.forecast.explanation is not None
+
+
+def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook) -> None:
+    made = with_market(forecast(GAME), line=2.5, stake=0.04)
+    recorded(book, made)
+    recorded(book, with_market(forecast(GAME), line=7.5))
+    game = latest(book).latest
+    assert game.market == made.market
+    assert game.market_answer == made.forecast.market
+    book.report(GAME, HALF, 3)
+    settled = latest(book).latest.settlement
+    assert settled is not None
+    assert settled.market_profit == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("game", "horizon", "minute", "model"),
+    [("0022500009", HALF, None, ""), (GAME, FINAL, None, ""), (GAME, HALF, 17, ""), (GAME, HALF, None, "v9")],
+)
+def test_what_is_not_recorded_is_refused_by_the_games_name(
+    book: RecordBook, game: str, horizon: Horizon, minute: int | None, model: str
+) -> None:
+    recorded(book, forecast(GAME))
+    with pytest.raises(UnknownGame, match=game) as caught:
+        latest(book, game, horizon, minute, model)
+    assert (caught.value.field, caught.value.reason) == ("game_id", "UNKNOWN_GAME")
+
+
+def test_forecasts_come_in_the_order_of_the_places_asked_for(book: RecordBook) -> None:
+    made = book.predict(*(forecast(GAME, minute=minute) for minute in range(1, 8)))
+    told = book.read(lambda connection: predictions.at(connection, [5, 99, 2, 7]))
+    assert [each.issued for each in told] == [made[4], made[1], made[6]]
+
+
+def test_an_entry_that_cannot_be_read_is_told_as_damage(book: RecordBook) -> None:
+    recorded(book, forecast(GAME))
+    book.report(GAME, HALF, 9)
+    with book._writing.begin() as connection:
+        connection.exec_driver_sql("UPDATE entries SET canonical = '{}' WHERE kind = 'outcome'")
+    with pytest.raises(LedgerCorrupt):
+        latest(book)
+
+
+def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path) -> None:
+    with new_book(tmp_path) as book:
+        recorded(book, forecast(GAME))
+    damaged_pages(tmp_path / "ledger.db")
+    opened = sqlite.reading(tmp_path / "ledger.db")
+    unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
+    with unsound, database_errors(), opened.connect() as connection:
+        predictions.latest(connection, GAME, Horizon.FINAL, None, "")
+    opened.dispose()
+
+
+def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBook) -> None:
+    recorded(book, forecast(GAME))
+
+    def twice(connection: object) -> tuple[int, int]:
+        from sqlalchemy import Connection
+
+        assert isinstance(connection, Connection)
+        with store.one_moment(connection):
+            first = len(predictions.at(connection, [1, 2]))
+            recorded(book, forecast(GAME, minute=20))
+            return first, len(predictions.at(connection, [1, 2]))
+
+    assert book.read(twice) == (1, 1)
+    assert len(book.read(lambda connection: predictions.at(connection, [1, 2]))) == 2

@@ -1,0 +1,153 @@
+"""The settled forecasts that a scorecard is of: which count, in which order, and that their columns are right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import timedelta
+from statistics import mean
+
+import numpy as np
+import pytest
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+
+from dejavu_models.scorecard import scorecard
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.queries import predictions, scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
+from dejavu_server.records import RecordedForecast, game_day
+
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+TODAY = game_day(EVENING).toordinal()
+GAMES = [f"00225{number:05d}" for number in range(12)]
+REPLAY = "9900000007"
+
+
+@pytest.fixture(scope="module")
+def book() -> Iterator[RecordBook]:
+    """Twelve games on three evenings and a replayed one; two models, revisions, markets; all but one settled."""
+    rng = np.random.default_rng(11)
+    with new_book() as made:
+        for number, game in enumerate([*GAMES, REPLAY]):
+            for minute in (6, 18, 23):
+                for model in ("v1", "v2"):
+                    told = forecast(
+                        game,
+                        minute=minute,
+                        model_version=model,
+                        lead=float(rng.integers(-9, 9)),
+                        point=float(rng.normal(0.0, 5.0)),
+                        half_width=6.0 if model == "v2" else 12.0,
+                        alpha=0.3 if model == "v2" else 0.05,
+                        probability=float(rng.random()),
+                        generated_time=EVENING + timedelta(days=number % 3),
+                        distribution=minute != 6,
+                    )
+                    made.predict(with_market(told, stake=0.05 * (number % 2)) if minute == 18 else told)
+            made.predict(forecast(game, minute=30, horizon=FINAL))
+        made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # revises
+        # Not in the order of the games, and some corrected.
+        for game in [*GAMES[:0:-1], REPLAY]:
+            made.report(game, HALF, int(rng.integers(-15, 15)))
+        made.report(GAMES[3], HALF, 14)
+        made.report(GAMES[2], FINAL, 3)
+        yield made
+
+
+def settled(book: RecordBook, wanted: ScoreFilter) -> SettledByModel:
+    return book.read(lambda connection: scorecards.settled(connection, wanted))
+
+
+def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
+    """The same from the forecasts themselves, in order of their outcomes' first revisions."""
+    everything = book.read(lambda connection: predictions.at(connection, range(1, 1000)))
+
+    def counts(each: RecordedForecast) -> bool:
+        told, day = each.issued.forecast, game_day(each.issued.generated_time).toordinal()
+        return (
+            each.settlement is not None
+            and not each.superseded
+            and told.horizon is wanted.horizon
+            and wanted.model_version in {"", told.model_version}
+            and (wanted.first_day or 0) <= day <= (wanted.last_day or day)
+            and (wanted.min_minutes or 0) <= told.elapsed_minutes <= (wanted.max_minutes or 99)
+            and (wanted.replays or not each.issued.game_id.startswith("99"))
+        )
+
+    def order(each: RecordedForecast) -> tuple[int, int]:
+        game = book.read(lambda connection: predictions.latest(connection, each.issued.game_id, wanted.horizon))
+        return game.outcomes[0].sequence, each.issued.sequence
+
+    return sorted(filter(counts, everything), key=order)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ScoreFilter(),
+        ScoreFilter(FINAL),
+        ScoreFilter(replays=True),
+        ScoreFilter(model_version="v2", min_minutes=18, max_minutes=18),
+        ScoreFilter(first_day=TODAY + 1),
+        ScoreFilter(last_day=TODAY + 1, max_minutes=18),
+        ScoreFilter(first_day=TODAY + 1, last_day=TODAY + 1, min_minutes=7),
+        ScoreFilter(model_version="v9"),
+    ],
+)
+def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wanted: ScoreFilter) -> None:
+    found = settled(book, wanted)
+    told, expected = found.forecasts, wanted_of(book, wanted)
+    assert len(told) == len(expected)
+    assert [found.models[place] for place in found.model] == [each.issued.forecast.model_version for each in expected]
+    games = [each.issued.game_id for each in expected]
+    assert len(set(zip(told.game.tolist(), games, strict=True))) == len(set(games)) == len(set(told.game.tolist()))
+    assert (np.diff(told.order) >= 0).all()
+    for place, each in enumerate(expected):
+        settlement, issued, outcome = each.settlement, each.issued, each.outcome
+        assert settlement is not None
+        assert outcome is not None
+        assert (told.error[place], told.persistence_error[place]) == (settlement.error, settlement.persistence_error)
+        assert told.minute[place] == issued.forecast.elapsed_minutes
+        assert (told.covered[place], told.brier[place]) == (settlement.covered, settlement.brier)
+        assert told.crps[place] == pytest.approx(math.nan if settlement.crps is None else settlement.crps, nan_ok=True)
+        assert (told.alpha[place], told.probability[place]) == (
+            issued.forecast.alpha,
+            issued.forecast.home_lead_probability,
+        )
+        assert told.width[place] == issued.forecast.interval.upper - issued.forecast.interval.lower
+        assert told.home_led[place] == (outcome.differential > 0)
+        assert math.isnan(told.stake[place]) == (each.market is None)
+        expected_profit = math.nan if settlement.market_profit is None else settlement.market_profit
+        assert told.profit[place] == pytest.approx(expected_profit, nan_ok=True)
+
+
+def test_what_is_read_in_many_parts_is_the_same(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = settled(book, ScoreFilter())
+    monkeypatch.setattr(scorecards, "_AT_ONCE", 7)
+    parts = settled(book, ScoreFilter())
+    assert scorecard(parts.forecasts) == scorecard(whole.forecasts)
+    assert (parts.model.tolist(), parts.models) == (whole.model.tolist(), whole.models)
+
+
+def test_a_scorecard_from_the_ledger_is_the_one_that_its_forecasts_make(book: RecordBook) -> None:
+    wanted = ScoreFilter(model_version="v1")
+    card = scorecard(settled(book, wanted).forecasts)
+    by_game: dict[str, list[RecordedForecast]] = {}
+    for each in wanted_of(book, wanted):
+        by_game.setdefault(each.issued.game_id, []).append(each)
+    errors = [mean(abs(each.settlement.error) for each in told if each.settlement) for told in by_game.values()]
+    held = [mean(each.settlement.covered for each in told if each.settlement) for told in by_game.values()]
+    assert (card.games, card.forecasts) == (len(GAMES) - 1, sum(map(len, by_game.values())))
+    assert card.mae is not None
+    assert card.mae.value == pytest.approx(mean(errors))
+    [coverage] = card.coverage
+    assert coverage.coverage == pytest.approx(mean(held))
+    assert card.market is not None
+    assert card.market.markets == sum(each.market is not None for told in by_game.values() for each in told)
+
+
+def test_a_ledger_without_outcomes_has_nothing_settled() -> None:
+    with new_book() as empty:
+        empty.predict(forecast(GAMES[0]))
+        found = settled(empty, ScoreFilter())
+    assert (len(found.forecasts), found.models) == (0, [])

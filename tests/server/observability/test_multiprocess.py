@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.support.builders.calls import GAME
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_server.forecasting.recorder import CountedRecorder
+from dejavu_server.ledger import LedgerUnavailable
+from dejavu_server.observability import metrics_server
+from dejavu_server.observability.metrics import FILE_BYTES, new_metrics
+from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Exposition, exposition
+from dejavu_server.records import IssuedForecast
+from dejavu_server.settings import Address
+
+# A worker's part: one call that is over, one that runs; its process id is told.
+PROGRAM = """
+import os
+from dejavu_server.observability.metrics import new_metrics, reserve
+reserve()
+metrics = new_metrics()
+metrics.calls.labels("Predict", "OK").inc()
+metrics.in_flight.labels("Predict").inc()
+print(os.getpid())
+"""
+
+
+def work(figures: Exposition) -> int:
+    """Runs a worker that counts and is gone; returns its process id."""
+    environment = {FOLDER_VARIABLE: str(figures.folder)}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment, timeout=30
+    )
+    return int(run.stdout)
+
+
+def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server.Handler, "timeout", 0.2)
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        assert figures.address is not None
+        with socket.create_connection(figures.address, timeout=30) as silent:
+            assert silent.recv(1) == b""  # the server has hung up
+        with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
+            assert response.status == 200
+
+
+def test_metrics_are_served_on_ipv6_too() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    with (
+        exposition(Address("::1", 0)) as figures,
+        urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response,
+    ):
+        assert response.status == 200
+
+
+def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -> None:
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        dead, _ = work(figures), work(figures)
+        figures.worker_serves()
+        figures.worker_serves()
+        figures.worker_ended(dead, served=True, asked=False)
+        with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        folder = figures.folder
+        assert folder is not None
+        assert folder.is_dir()
+    assert 'dejavu_calls_total{code="OK",method="Predict"} 2.0' in lines
+    assert 'dejavu_calls_in_flight{method="Predict"} 1.0' in lines
+    assert "dejavu_workers 1.0" in lines
+    assert "dejavu_worker_deaths_total 1.0" in lines
+    assert not folder.exists()
+
+
+def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        assert figures.folder is not None
+        pid = work(figures)
+        found = {path.name: path.stat() for path in figures.folder.iterdir()}
+    assert found.keys() == {f"{kind}_{pid}.db" for kind in ("counter", "gauge_livesum", "histogram")}
+    for name, of in found.items():
+        assert of.st_blocks * 512 >= of.st_size == FILE_BYTES, name
+
+
+def test_of_a_worker_that_never_served_no_file_is_left() -> None:
+    with exposition(Address("127.0.0.1", 0)) as figures:
+        assert figures.folder is not None
+        figures.worker_ended(work(figures), served=False, asked=False)
+        assert list(figures.folder.iterdir()) == []
+
+
+def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
+    with exposition(None) as figures:
+        figures.worker_serves()
+        figures.worker_ended(1, served=True, asked=True)
+    assert figures.address is None
+    assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 0
+    assert figures.registry.get_sample_value("dejavu_workers") == 0
+
+
+def test_an_address_in_use_is_refused() -> None:
+    with (
+        exposition(Address("127.0.0.1", 0)) as figures,
+        pytest.raises(OSError, match="in use"),
+        exposition(figures.address),
+    ):
+        pass
+
+
+class Ledger:
+    """Knows the forecasts of even games already, and is full for the game 0000000009."""
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
+        if any(int(each.game_id) == 9 for each in issued):
+            raise LedgerUnavailable("the ledger is full")
+        earlier = timedelta(minutes=1)
+        return [
+            each if int(each.game_id) % 2 else replace(each, generated_time=each.generated_time - earlier)
+            for each in issued
+        ]
+
+
+def issued(game_id: str = GAME, horizon: Horizon = Horizon.HALFTIME) -> IssuedForecast:
+    query = ForecastQuery(ScorePattern((0.0,) * 18), horizon)
+    forecast = PersistenceForecaster().forecast_many([query])[0]
+    now = datetime.now(UTC)
+    return IssuedForecast(game_id, "", "", query.pattern, None, forecast, now, now)
+
+
+async def test_what_the_ledger_is_given_is_counted_by_what_became_of_it() -> None:
+    registry = CollectorRegistry()
+    recorder = CountedRecorder(Ledger(), new_metrics(registry).recorded)
+    await recorder.commit([issued("0000000001"), issued("0000000002"), issued("0000000003", Horizon.FINAL)])
+    with pytest.raises(LedgerUnavailable):
+        await recorder.commit([issued("0000000009", Horizon.FINAL)])
+    counts = {
+        horizon.value: [
+            registry.get_sample_value("dejavu_forecasts_recorded_total", {"outcome": outcome, "horizon": horizon.value})
+            for outcome in ("new", "known", "failed")
+        ]
+        for horizon in Horizon
+    }
+    assert counts == {"halftime": [1, 1, 0], "final": [1, 0, 1]}

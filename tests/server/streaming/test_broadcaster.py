@@ -1,0 +1,291 @@
+"""The hub: what is recorded reaches every subscriber, each forecast once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.outcomes import answered, asked, outcome
+from tests.support.harness.subscribers import Subscriber, encode, new_hub, reached, started
+
+from dejavu.v1 import forecast_pb2
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming import broadcaster as hub_module
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.errors import SubscriberTooSlow
+
+
+async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Hub) -> None:
+    await ledger.commit([issued(game(1))])
+    async with Subscriber(hub) as subscriber:
+        assert await ledger.place(await subscriber.heartbeat()) == 1
+        [stored] = await recorded(ledger, issued(game(2)))
+        message = await subscriber.next()
+        assert message.forecast == encode(stored)
+        assert message.resume_token == ledger.token(2)
+
+
+async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(1)), issued(game(1))])
+        await ledger.commit([issued(game(1)), issued(game(2))])
+        assert await subscriber.forecasts(2) == [1, 2]
+
+
+async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecasts_each_once_and_in_order(
+    ledger: Ledger, hub: Hub, url: str
+) -> None:
+    encoded = Counter[int]()
+
+    def counting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        encoded[forecast.sequence] += 1
+        return encode(forecast)
+
+    other_ledger = await Ledger.open(url)
+    other_hub = new_hub(other_ledger, encode=counting)
+    await other_hub.start()
+    subscribers = [Subscriber(each) for each in (hub, other_hub) for _ in range(100)]
+    for subscriber in subscribers:
+        await subscriber.heartbeat()
+    assert hub.subscribers == other_hub.subscribers == 100
+
+    async def write(to: Ledger, first: int) -> None:
+        for number in range(first, first + 150):
+            await to.commit([issued(game(number))])
+
+    streams = asyncio.gather(*(subscriber.forecasts(300) for subscriber in subscribers))
+    await asyncio.gather(write(ledger, 0), write(other_ledger, 150))
+    for received in await streams:
+        assert received == list(range(1, 301))
+    assert encoded == Counter(range(1, 301))  # once a worker, not once a subscriber
+    for subscriber in subscribers:
+        await subscriber.stream.aclose()
+    assert hub.subscribers == other_hub.subscribers == 0
+    await other_hub.close()
+    await other_ledger.close()
+
+
+async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub, frozenset({game(1), game(3)})) as some, Subscriber(hub) as everything:
+        await some.heartbeat()
+        await everything.heartbeat()
+        await ledger.commit([issued(game(n)) for n in (1, 2, 3, 4)])
+        await ledger.commit([issued(game(1), pattern=(5.0,))])
+        assert await some.forecasts(3) == [1, 3, 5]
+        assert await everything.forecasts(5) == [1, 2, 3, 4, 5]
+
+
+async def test_what_nobody_wants_is_not_serialised(ledger: Ledger) -> None:
+    encoded: list[str] = []
+
+    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        encoded.append(forecast.game_id)
+        return encode(forecast)
+
+    hub = new_hub(ledger, encode=noting)
+    await hub.start()
+    async with Subscriber(hub, frozenset({game(1)})) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(2)), issued(game(3)), issued(game(1))])
+        assert await subscriber.forecasts(1) == [3]
+    assert encoded == [game(1)]
+    await hub.close()
+
+
+async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Hub) -> None:
+    await ledger.commit([issued(game(n)) for n in range(10)])
+    async with Subscriber(hub, token=ledger.token(4)) as subscriber:
+        assert await subscriber.heartbeat() == ledger.token(4)
+        assert await subscriber.forecasts(6) == [5, 6, 7, 8, 9, 10]
+        await ledger.commit([issued(game(10))])
+        assert await subscriber.forecasts(1) == [11]
+
+
+async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
+    ledger: Ledger, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "PAGE", 7)  # many pages, so that catching up and the tail cross often
+
+    async def write() -> None:
+        for number in range(0, 300, 3):
+            await ledger.commit([issued(game(number + offset)) for offset in range(3)])
+
+    token, received = ledger.token(0), list[int]()
+    writing = asyncio.create_task(write())
+    while len(received) < 300:
+        async with Subscriber(hub, token=token) as subscriber:
+            for _ in range(11):
+                message = await subscriber.next()
+                token = message.resume_token
+                if message.WhichOneof("event") == "forecast":
+                    received.append(message.forecast.sequence)
+                if len(received) == 300:
+                    break
+    await writing
+    assert received == list(range(1, 301))
+
+
+async def test_a_token_is_good_on_another_worker_and_after_a_restart(url: str) -> None:
+    first = await Ledger.open(url)
+    await first.commit([issued(game(n)) for n in range(5)])
+    token = first.token(2)
+    await first.close()
+    second = await Ledger.open(url)
+    async with started(second) as hub, Subscriber(hub, token=token, current=True) as subscriber:
+        assert await subscriber.heartbeat() == token  # include_current is ignored: this comes first
+        assert await subscriber.forecasts(3) == [3, 4, 5]
+    await second.close()
+
+
+async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(ledger: Ledger, hub: Hub) -> None:
+    await ledger.commit([issued(game(n)) for n in range(1200)])
+    await reached(hub, 1200)
+    async with Subscriber(hub, frozenset({game(1199)}), token=ledger.token(0)) as subscriber:
+        tokens = [await subscriber.heartbeat() for _ in range(3)]
+        assert [await ledger.place(token) for token in tokens] == [0, 500, 1000]
+        assert await subscriber.forecasts(1) == [1200]
+
+
+async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(ledger: Ledger, hub: Hub) -> None:
+    yesterday = datetime.now(UTC) - timedelta(hours=13)
+    stored = await recorded(
+        ledger,
+        issued(game(1), generated_time=yesterday),
+        issued(game(2), pattern=(1.0,)),
+        issued(game(3)),
+        issued(game(2), pattern=(2.0,)),
+        issued(game(2), horizon=Horizon.FINAL),
+    )
+    async with Subscriber(hub, current=True) as subscriber:
+        messages = [await subscriber.next() for _ in range(3)]
+        assert [message.forecast for message in messages] == [encode(each) for each in stored[2:]]
+        assert [message.resume_token for message in messages] == [ledger.token(place) for place in (3, 4, 5)]
+        assert await subscriber.heartbeat() == ledger.token(5)
+        await ledger.commit([issued(game(4))])
+        assert await subscriber.forecasts(1) == [6]
+    async with Subscriber(hub, frozenset({game(2)}), current=True) as subscriber:
+        assert await subscriber.forecasts(2) == [4, 5]
+
+
+async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(1))])
+        for differential in (3, 3, 4):
+            await ledger.report(outcome(differential, game(1)))
+        await ledger.commit([issued(game(2))])
+        messages = [await subscriber.next() for _ in range(4)]
+    assert [message.WhichOneof("event") for message in messages] == ["forecast", "outcome", "outcome", "forecast"]
+    assert [message.outcome.differential for message in messages[1:3]] == [3, 4]
+    assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
+
+
+async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub, frozenset({game(2)})) as live:
+        await live.heartbeat()
+        for number in (1, 2):
+            await ledger.report(outcome(3, game(number)))
+        assert (await live.next()).outcome.game_id == game(2)
+    async with Subscriber(hub, frozenset({game(2)}), token=ledger.token(0)) as late:
+        await late.heartbeat()
+        assert (await late.next()).outcome.game_id == game(2)
+
+
+async def test_a_hub_tells_of_every_outcome_it_comes_by(ledger: Ledger) -> None:
+    await ledger.report(outcome(3, game(1)))
+    told = asyncio.Queue[ReportedOutcome]()
+    hub = new_hub(ledger, on_outcome=told.put_nowait)
+    await hub.start()
+    expected = [(await ledger.report(outcome(differential, game(2))))[0] for differential in (3, 4)]
+    assert [await told.get() for _ in range(2)] == expected, "what was there before it began is not news"
+    await hub.close()
+
+
+async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:
+    await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
+    assert await ledger.head() == 3
+    async with started(ledger) as hub:
+        assert hub.position == 2
+        for place in (2, 3):
+            async with Subscriber(hub, token=ledger.token(place)) as subscriber:
+                assert await subscriber.heartbeat() == ledger.token(place)
+        async with Subscriber(hub) as subscriber:
+            assert await subscriber.heartbeat() == ledger.token(3)
+            await ledger.commit([issued(game(3))])
+            assert await subscriber.forecasts(1) == [4]
+
+
+async def test_replays_are_streamed_like_other_games(ledger: Ledger, hub: Hub) -> None:
+    async with Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued("9900000001")])
+        assert await subscriber.forecasts(1) == [1]
+
+
+async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_stream(ledger: Ledger) -> None:
+    async with started(ledger, heartbeat_seconds=0.02) as hub, Subscriber(hub, frozenset({game(1)})) as subscriber:
+        assert await ledger.place(await subscriber.heartbeat()) == 0
+        await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
+        await reached(hub, 3)
+        assert await ledger.place(await subscriber.heartbeat()) == 3
+        await ledger.commit([issued(game(1))])
+        assert await subscriber.forecasts(1) == [4]
+
+
+async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger) -> None:
+    async with started(ledger, queue_size=10) as hub:
+        async with Subscriber(hub) as slow, Subscriber(hub) as quick:
+            token = await slow.heartbeat()
+            await quick.heartbeat()
+            received: list[int] = []
+            for number in range(12):
+                await ledger.commit([issued(game(number))])
+                received += await quick.forecasts(1)
+            assert received == list(range(1, 13))
+            with pytest.raises(SubscriberTooSlow):
+                await slow.next()
+            assert hub.subscribers == 1
+        async with Subscriber(hub, token=token) as again:
+            assert await again.forecasts(12) == received
+
+
+async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, hub: Hub) -> None:
+    with pytest.raises(InvalidResumeToken):
+        await Subscriber(hub, token="nonsense").next()
+    with pytest.raises(ResumeTokenExpired):
+        await Subscriber(hub, token=ledger.token(1)).next()
+    assert hub.subscribers == 0
+
+
+async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
+    ledger: Ledger, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, at_once, most = asyncio.Event(), 0, 0
+
+    async def slow(token: str) -> int:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await release.wait()
+        at_once -= 1
+        return 0
+
+    async with Subscriber(hub) as attached:
+        await attached.heartbeat()
+        monkeypatch.setattr(ledger, "place", slow)
+        resuming = [Subscriber(hub, token="any") for _ in range(10)]
+        waiting = [asyncio.create_task(subscriber.heartbeat()) for subscriber in resuming]
+        await ledger.commit([issued()])
+        assert await attached.forecasts(1) == [1]
+        assert at_once == most == hub_module.CATCHING_UP
+        release.set()
+        await asyncio.gather(*waiting)
+        assert most == hub_module.CATCHING_UP
+        for subscriber in resuming:
+            await subscriber.stream.aclose()

@@ -1,0 +1,166 @@
+"""What keeps a worker's ledger and streams up; tests/server/test_broken_disk.py holds it to whole faults."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.outcomes import outcome
+from tests.support.harness.subscribers import encode, new_hub
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
+from dejavu_server.ledger.database import store
+from dejavu_server.records import IssuedForecast
+from dejavu_server.streaming import ledger_manager as keeper_module
+from dejavu_server.streaming.errors import Draining, StreamFailed
+from dejavu_server.streaming.ledger_manager import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
+
+WELL = Condition(recording=True, streaming=True)
+ALL = frozenset[str]()
+
+
+@pytest.fixture(autouse=True)
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MutableMapping[str, Any]]]:
+    for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS"):
+        monkeypatch.setattr(keeper_module, name, 0.02)
+    with capture_logs() as captured:
+        yield captured
+
+
+def new_keeper(
+    url: str,
+    *,
+    encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
+    on_change: Callable[[Condition], None] = lambda _: None,
+) -> LedgerKeeper:
+    return LedgerKeeper(
+        url, durability=Durability.PROCESS, new_hub=partial(new_hub, encode=encoding), on_change=on_change
+    )
+
+
+async def until(conditions: asyncio.Queue[Condition], wanted: Condition) -> None:
+    async with asyncio.timeout(30):
+        while await conditions.get() != wanted:
+            pass
+
+
+async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_when_it_is_gone(
+    url: str, log: list[MutableMapping[str, Any]]
+) -> None:
+    faults = [RuntimeError("a fault")]
+
+    def failing_once(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        if faults:
+            raise faults.pop()
+        return encode(forecast)
+
+    conditions = asyncio.Queue[Condition]()
+    keeper = new_keeper(url, encoding=failing_once, on_change=conditions.put_nowait)
+    await keeper.start()
+    await until(conditions, WELL)
+    stream = keeper.subscribe(ALL, "", False)
+    token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
+    await keeper.commit([issued(game(1))])
+    with pytest.raises(StreamFailed):
+        await anext(stream)
+    assert conditions.get_nowait() == Condition(recording=True, streaming=False)
+    await until(conditions, WELL)
+    stream = keeper.subscribe(ALL, token, False)
+    assert pb.StreamPredictionsResponse.FromString(await anext(stream)).HasField("heartbeat")
+    assert pb.StreamPredictionsResponse.FromString(await anext(stream)).forecast.sequence == 1
+    await stream.aclose()
+    await keeper.close()
+    [told] = [entry for entry in log if entry["event"] == "ledger_failing"]
+    assert isinstance(told["exc_info"].__cause__, RuntimeError)
+
+
+async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "OPENING_SECONDS", 0.02)
+    opened, hanging = Ledger.open, asyncio.Event()
+
+    async def hang(*args: Any, **options: Any) -> Ledger:
+        await hanging.wait()
+        return await opened(*args, **options)
+
+    monkeypatch.setattr(Ledger, "open", hang)
+    conditions = asyncio.Queue[Condition]()
+    keeper = new_keeper(url, on_change=conditions.put_nowait)
+    await keeper.start()
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.commit([issued()])
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        keeper.subscribe(ALL, "", False)
+    hanging.set()
+    await until(conditions, WELL)
+    assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
+    await keeper.close()
+
+
+async def test_outcomes_and_what_else_is_read_and_written_go_through_it_and_fail_with_the_ledger(url: str) -> None:
+    keeper = new_keeper(url)
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.report(outcome(3))
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.read(store.head)
+    with pytest.raises(LedgerUnavailable, match="still being opened"):
+        await keeper.write(store.touch)
+    await keeper.start()
+    await keeper.commit([issued()])
+    told, settled = await keeper.report(outcome(3))
+    assert (told.sequence, settled) == (2, 1)
+    assert (await keeper.read(store.head)).sequence == 2
+    await keeper.write(store.touch)
+    await keeper.close()
+
+
+async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
+    conditions = asyncio.Queue[Condition]()
+    keeper = new_keeper(url, on_change=conditions.put_nowait)
+    await keeper.start()
+    await until(conditions, WELL)
+    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+    with pytest.raises(LedgerUnavailable):
+        await keeper.report(outcome(3))
+    (tmp_path / "away.db").rename(tmp_path / "ledger.db")
+    await until(conditions, WELL)
+    assert (await keeper.report(outcome(3)))[0].sequence == 1
+    await keeper.close()
+
+
+async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
+    conditions = asyncio.Queue[Condition]()
+    keeper = new_keeper(url, on_change=conditions.put_nowait)
+    await keeper.start()
+    await until(conditions, WELL)
+    stream = keeper.subscribe(ALL, "", False)
+    await anext(stream)
+    await keeper.end_streams()
+    with pytest.raises(Draining):
+        await anext(stream)
+    with pytest.raises(Draining):
+        keeper.subscribe(ALL, "", False)
+    assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
+    await keeper.close()
+    await keeper.close()
+    assert conditions.empty()
+
+
+def test_a_ledger_that_stays_broken_is_tried_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "FIRST_RETRY_SECONDS", FIRST_RETRY_SECONDS)
+    keeper = new_keeper("sqlite:////nowhere/ledger.db")
+    pauses = [keeper._next_pause(time.monotonic()) for _ in range(8)]
+    assert pauses[0] == pytest.approx(FIRST_RETRY_SECONDS)
+    assert pauses[1:4] == pytest.approx([0.5, 1.0, 2.0])
+    assert pauses[-1] == LONGEST_RETRY_SECONDS
+    keeper._failed_at -= keeper_module.AWAY_SECONDS  # it was well for so long
+    assert keeper._next_pause(time.monotonic()) == pytest.approx(FIRST_RETRY_SECONDS)
+    assert keeper._next_pause(time.monotonic() - 100.0) >= 100.0  # an attempt that took long

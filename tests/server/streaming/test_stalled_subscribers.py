@@ -1,0 +1,50 @@
+"""Subscribers that stop reading: they delay nobody, hold no memory once cut off, and can resume."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.harness.subscribers import Subscriber, new_hub
+
+from dejavu_server.ledger import Ledger
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.errors import SubscriberTooSlow
+
+STALLED = 100
+QUEUE = 50
+PAGE = 20
+FORECASTS = 3000
+
+
+def held(hub: Hub) -> int:
+    """How many forecasts wait for subscribers; those that wait for several are held once."""
+    return len({id(event) for subscription in hub._subscriptions for event in subscription._waiting})
+
+
+async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(ledger: Ledger) -> None:
+    hub = new_hub(ledger, heartbeat_seconds=3600.0, queue_size=QUEUE)
+    await hub.start()
+    stalled = [Subscriber(hub) for _ in range(STALLED)]
+    quick = Subscriber(hub)
+    for subscriber in (*stalled, quick):
+        await subscriber.heartbeat()
+    received: list[int] = []
+    most = 0
+    for start in range(0, FORECASTS, PAGE):
+        await ledger.commit([issued(game(number)) for number in range(start, start + PAGE)])
+        for _ in range(PAGE):
+            received += await quick.forecasts(1)
+            most = max(most, held(hub))
+    assert received == list(range(1, FORECASTS + 1))
+    # Those who do not read share a queue, and a page may wait for the quick one; a busy machine may show nothing of the
+    # last page that went into the queues.
+    assert QUEUE - PAGE < most <= QUEUE + PAGE
+    assert held(hub) == 0
+    for subscriber in stalled:
+        with pytest.raises(SubscriberTooSlow):
+            await subscriber.next()
+    assert hub.subscribers == 1
+    async with Subscriber(hub, token=ledger.token(0)) as again:
+        assert await again.forecasts(FORECASTS) == received
+    await quick.stream.aclose()
+    await hub.close()

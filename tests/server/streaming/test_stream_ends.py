@@ -1,0 +1,165 @@
+"""How streams end: at a drain, at a fault, at an entry that cannot be read; and where the next hub goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from unittest.mock import AsyncMock
+
+import pytest
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.harness.ledger_faults import add_unreadable_entry
+from tests.support.harness.subscribers import Subscriber, new_hub, started
+
+from dejavu.v1 import forecast_pb2
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming.broadcaster import CATCHING_UP, Hub
+from dejavu_server.streaming.errors import Draining, StreamFailed
+
+
+async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Hub) -> None:
+    subscribers = [Subscriber(hub) for _ in range(20)]
+    for subscriber in subscribers:
+        await subscriber.heartbeat()
+    waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]
+    await asyncio.sleep(0)
+    await hub.close()
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(outcome, Draining)
+    assert hub.subscribers == 0
+    with pytest.raises(Draining):
+        await Subscriber(hub).next()
+    await hub.close()
+
+
+async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, hub: Hub) -> None:
+    await ledger.commit([issued(game(n)) for n in range(20)])
+    async with Subscriber(hub, token=ledger.token(0)) as subscriber:
+        await subscriber.forecasts(5)
+        await hub.close()
+        with pytest.raises(Draining):
+            await subscriber.forecasts(20)
+
+
+async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub: Hub) -> None:
+    subscriber = Subscriber(hub, frozenset({game(1)}))
+    await subscriber.heartbeat()
+    waiting = asyncio.create_task(subscriber.next())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert hub.subscribers == 0
+    assert not hub._attached_to_game
+
+
+async def test_a_subscriber_cancelled_before_its_turn_to_read_leaves_no_warning(
+    ledger: Ledger, hub: Hub, recwarn: pytest.WarningsRecorder
+) -> None:
+    async with contextlib.AsyncExitStack() as others:
+        for _ in range(CATCHING_UP):
+            await others.enter_async_context(hub._reading)
+        waiting = asyncio.create_task(Subscriber(hub, token=ledger.token(0)).next())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    del waiting
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) -> None:
+    def broken(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        raise RuntimeError("a fault of the program")
+
+    failures: list[Exception] = []
+    hub = new_hub(ledger, encode=broken, on_failure=failures.append)
+    await hub.start()
+    async with Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued()])
+        with pytest.raises(StreamFailed):
+            await subscriber.next()
+    [failure] = failures
+    assert isinstance(failure, StreamFailed)
+    assert isinstance(failure.__cause__, RuntimeError)  # for the log; no subscriber is told
+    with pytest.raises(StreamFailed):
+        await Subscriber(hub).next()
+    await hub.close()
+
+
+async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
+    failures: list[Exception] = []
+    hub = new_hub(ledger, on_failure=failures.append)
+    await hub.start()
+    async with Subscriber(hub) as one, Subscriber(hub, frozenset({game(9)})) as another:
+        for subscriber in (one, another):
+            await subscriber.heartbeat()
+        await ledger.commit([issued(game(1))])
+        assert await one.forecasts(1) == [1]
+        add_unreadable_entry(tmp_path / "ledger.db")
+        for subscriber in (one, another):
+            with pytest.raises(LedgerCorrupt):
+                await subscriber.next()
+    assert [type(failure) for failure in failures] == [LedgerCorrupt]
+    for token in ("", ledger.token(1)):
+        with pytest.raises(LedgerCorrupt):
+            await Subscriber(hub, token=token).next()
+    await hub.close()
+
+
+async def test_streams_end_when_the_ledger_cannot_be_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with started(ledger) as hub, Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        monkeypatch.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("for the moment")))
+        await ledger.commit([issued()])
+        with pytest.raises(LedgerUnavailable, match="for the moment"):
+            await subscriber.next()
+
+
+async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
+    await ledger.commit([issued(game(n)) for n in range(5)])
+    hub = new_hub(ledger)
+    await hub.start(after=2)
+    assert hub.position == 2
+    async with Subscriber(hub) as subscriber:
+        await subscriber.heartbeat()
+        await ledger.commit([issued(game(5))])
+        assert await subscriber.forecasts(1) == [6]  # a new stream starts at the ledger's head all the same
+    await hub.close()
+
+
+async def test_a_hub_does_not_start_before_what_it_cannot_read(ledger: Ledger, tmp_path: Path) -> None:
+    await ledger.commit([issued()])
+    add_unreadable_entry(tmp_path / "ledger.db")
+    with pytest.raises(LedgerCorrupt):
+        await new_hub(ledger).start(after=1)
+
+
+async def test_a_hub_starts_at_the_head_of_a_ledger_that_was_restored_to_less(ledger: Ledger) -> None:
+    hub = new_hub(ledger)
+    await hub.start(after=10)
+    assert hub.position == 0
+    await hub.close()
+
+
+async def test_the_hub_closes_the_tail_that_it_opened(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = asyncio.Event()
+    tail = ledger.tail
+
+    async def watched(after: int) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
+        try:
+            async with aclosing(tail(after)) as pages:
+                async for page in pages:
+                    yield page
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(ledger, "tail", watched)
+    async with started(ledger):
+        await ledger.commit([issued()])
+    assert closed.is_set()

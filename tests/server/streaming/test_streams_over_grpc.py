@@ -1,0 +1,109 @@
+"""Streams over the wire: subscribers that do not keep up, and what an older release recorded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.support.builders import release_0_1_0
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import prediction_service_pb2_grpc as stubs
+from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import IssuedForecast
+from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.worker import worker as worker_module
+
+FORECASTS = 200
+
+
+def bulky(number: int) -> IssuedForecast:
+    """A forecast of some 50 kB, so that few of them fill the buffers between server and client."""
+    plain = issued(game(number))
+    assert plain.forecast.explanation is not None
+    many = replace(plain.forecast.explanation, similar_games=plain.forecast.explanation.similar_games * 800)
+    return replace(plain, forecast=replace(plain.forecast, explanation=many))
+
+
+@pytest.fixture
+async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    monkeypatch.setattr(worker_module, "Hub", partial(Hub, queue_size=20))
+    async with async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker:
+        yield worker.address
+
+
+def subscribe(channel: grpc.aio.Channel, token: str = "") -> AsyncIterator[pb.StreamPredictionsResponse]:
+    request = pb.StreamPredictionsRequest(resume_token=token)
+    return aiter(stubs.PredictionServiceStub(channel).StreamPredictions(request))
+
+
+async def read_to_the_end(
+    stream: AsyncIterator[pb.StreamPredictionsResponse], into: list[pb.StreamPredictionsResponse]
+) -> None:
+    async for message in stream:
+        into.append(message)  # noqa: PERF401 - what came before an error counts
+
+
+async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_a_gap(
+    address: str, tmp_path: Path
+) -> None:
+    """Flow control, not the hub, decides what has been read."""
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")  # as another worker would have it
+    async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(address) as other_channel:
+        slow, quick = subscribe(channel), subscribe(other_channel)
+        first = await anext(slow)
+        await anext(quick)
+        for number in range(FORECASTS):
+            await ledger.commit([bulky(number)])
+            assert (await anext(quick)).forecast.sequence == number + 1
+
+        messages: list[pb.StreamPredictionsResponse] = []
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await read_to_the_end(slow, messages)
+        assert cut.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        received = [message.forecast.sequence for message in messages]
+        assert len(received) < FORECASTS
+
+        token = messages[-1].resume_token if messages else first.resume_token
+        async for message in subscribe(channel, token):
+            if message.WhichOneof("event") == "forecast":
+                received.append(message.forecast.sequence)
+            if len(received) == FORECASTS:
+                break
+    assert received == list(range(1, FORECASTS + 1))
+    await ledger.close()
+
+
+async def test_what_release_0_1_0_recorded_is_streamed_before_what_came_later(tmp_path: Path) -> None:
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    token = ledger.token(0)
+    old = replace(issued(bare=True, home_team="Zürich"), sequence=1)
+    release_0_1_0.record(tmp_path / "ledger.db", old)
+    await ledger.commit([issued(game(2))])
+    await ledger.close()
+    async with (
+        async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        for request in (
+            pb.StreamPredictionsRequest(resume_token=token),
+            pb.StreamPredictionsRequest(include_current=True),
+        ):
+            found: list[forecast_pb2.Forecast] = []
+            async for event in aiter(stubs.PredictionServiceStub(channel).StreamPredictions(request, timeout=20)):
+                if event.HasField("forecast"):
+                    found.append(event.forecast)
+                if len(found) == 2:
+                    break
+            assert [forecast.sequence for forecast in found] == [1, 2]
+            assert found[0] == forecast_message(old, explanation=True)
+            assert (found[0].home_team, found[0].explanation.HasField("attribution")) == ("Zürich", False)
+            assert found[1].explanation.HasField("attribution")

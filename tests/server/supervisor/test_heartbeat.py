@@ -1,0 +1,199 @@
+"""A worker that lives and answers nobody is found out by its silence, killed and replaced; and only such a one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+from tests.support.processes.servers import settings_in, spawned_server
+from tests.support.processes.worker_programs import crew_in, worker_that
+
+from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
+from dejavu_server.supervisor.heartbeat import Hearing, beat
+from dejavu_server.supervisor.worker_process import WorkerProcess
+
+SILENT = ("report(beats=True)", "while True: time.sleep(300)")
+OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
+
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five turns of silence are a hang. A turn is short; how long it takes does not matter."""
+    monkeypatch.setattr(worker_process, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(worker_process, "HUNG_SECONDS", 0.05)
+
+
+async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = Exposition()
+    async with crew_in(tmp_path, figures) as workers:
+        ended = asyncio.Event()
+        with capture_logs() as log:
+            worker = await workers.start(3, lambda *_: ended.set())
+            os.kill(worker.pid, signal.SIGSTOP)
+            monkeypatch.setattr(worker_process, "HUNG_SECONDS", 2.0)
+            async with asyncio.timeout(60):
+                await ended.wait()
+            await workers.end()
+        [hung] = [entry for entry in log if entry["event"] == "worker_hung"]
+        assert (hung["slot"], hung["pid"], hung["seconds"]) == (3, worker.pid, 2.0)
+        [died] = [entry for entry in log if entry["event"] == "worker_died"]
+        assert died["ending"] == "killed by SIGKILL"
+        assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 1
+
+
+async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    folder.write_text("no folder")
+    async with crew_in(folder) as workers:
+        worker = await workers.start(0, lambda *_: None)
+        before = worker.has_ledger
+        folder.unlink()
+        folder.mkdir()
+        async with asyncio.timeout(60):
+            while not worker.has_ledger:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.02)
+        assert not before
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with crew_in(tmp_path) as workers:
+        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
+        old = await workers.start(0, lambda *_: None)
+        await workers.forget_code()
+        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
+        ended = asyncio.Event()
+        await workers.start(1, lambda *_: ended.set())
+        async with asyncio.timeout(60):
+            await ended.wait()
+        assert workers.serving() == [old]
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "KILL_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr(
+        sys, "executable", worker_that(tmp_path / "python", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
+    )
+    async with crew_in(tmp_path, grace_seconds=0.0) as workers:
+        with capture_logs() as log:
+            await workers.start(0, lambda *_: None)
+            await workers.end()
+        assert [entry["event"] for entry in log] == ["killing_workers"]
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SILENT))
+    worker = await WorkerProcess.spawn(os.environ)
+    try:
+        await worker.serve(0, settings_in(tmp_path), make_ledger=True)
+        hung = asyncio.create_task(worker.until_hung())
+        await asyncio.sleep(0)
+        time.sleep(20 * worker_process.HUNG_SECONDS)  # noqa: ASYNC251 - everything stands still
+        for _ in range(4):  # time for a turn or two: it takes one pass for the time that is up, and one to go on
+            await asyncio.sleep(0)
+        assert not hung.done()
+        async with asyncio.timeout(60):
+            assert await hung == worker_process.HUNG_SECONDS
+    finally:
+        worker.kill()
+        await worker.wait()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    read, write = os.pipe()
+    yield read, write
+    for each in (read, write):
+        with contextlib.suppress(OSError):
+            os.close(each)
+
+
+async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are_read(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.001)
+    read, write = pipe
+    os.set_blocking(write, False)
+    full = os.write(write, bytes(1 << 20))
+    asked = asyncio.Event()
+
+    def has_ledger() -> bool:
+        asked.set()
+        return True
+
+    beating = asyncio.create_task(beat(write, has_ledger))
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            asked.clear()
+            await asked.wait()
+        assert os.read(read, 1 << 20) == bytes(full)
+        for _ in range(3):
+            asked.clear()
+            await asked.wait()
+    beating.cancel()
+    assert set(os.read(read, 1 << 20)) == set(b"L")
+
+
+async def test_a_worker_whose_supervisor_reads_no_beats_stops_to_write_them(pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    os.close(read)
+    async with asyncio.timeout(60):
+        await beat(write, lambda: False)
+
+
+async def test_a_report_is_told_from_the_beats_around_it_however_the_pipe_cuts_them() -> None:
+    for cut in range(12):
+        hearing = Hearing()
+        for part in (b'{"L": 1}\n...'[:cut], b'{"L": 1}\n...'[cut:]):
+            hearing.data_received(part)
+        assert (await hearing.report(), hearing.with_ledger) == ('{"L": 1}', False)
+        hearing.data_received(b"..L")
+        assert hearing.with_ledger
+
+
+async def test_a_report_that_was_cut_short_is_none() -> None:
+    hearing = Hearing()
+    hearing.data_received(b'{"address": "127')
+    hearing.connection_lost(None)
+    assert await hearing.report() == ""
+
+
+@pytest.mark.nightly
+def test_a_server_replaces_a_worker_that_was_stopped_and_survives_that_all_of_it_was(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "2", "--ledger", ledger) as server:
+        assert server.address
+        supervisor = psutil.Process(server.process.pid)
+        everybody = [supervisor, *supervisor.children()]
+        for process in everybody:
+            process.suspend()
+        time.sleep(worker_process.HUNG_SECONDS + 5)
+        for process in everybody:
+            process.resume()
+        known = [entry["worker"] for entry in server.events if entry["event"] == "serving"]
+        victim = server.workers[0]
+        victim.suspend()
+        assert server.wait_for("worker_hung", seconds=60)["pid"] == victim.pid
+        server.wait_for("serving", lambda entry: entry["worker"] not in known)
+        assert server.stop() == 0
+    assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == [victim.pid]

@@ -1,0 +1,142 @@
+"""What becomes of a server whose workers do not come to serve any more: it ends if none is left, else it tries on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.support.builders.bundles import copy_of_default
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.servers import SpawnedServer, settings_in, spawned_server
+from tests.support.processes.worker_programs import stand_in, worker_that
+
+from dejavu_client import DejavuClient
+from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.supervisor import worker_process
+from dejavu_server.supervisor.slots import Slot
+from dejavu_server.supervisor.supervisor import STARTS_IN_VAIN
+from dejavu_server.supervisor.worker_pool import Crew
+from dejavu_server.supervisor.worker_process import StartError
+
+
+def arguments(folder: Path, workers: int) -> tuple[str, ...]:
+    ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    return ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
+
+
+def logged(server: SpawnedServer, event: str) -> list[dict[str, object]]:
+    return [entry for entry in server.events if entry["event"] == event]
+
+
+def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_enough(tmp_path: Path) -> None:
+    copy_of_default(tmp_path / "bundle")
+    with spawned_server(*arguments(tmp_path, 1)) as server:
+        assert server.address
+        shutil.rmtree(tmp_path / "bundle")
+        server.workers[0].kill()
+        end = server.wait_for("cannot_go_on", seconds=90)
+        assert server.exit_code() == 1
+    assert str(tmp_path / "bundle") in end["reason"]
+    assert end["starts_failed"] == STARTS_IN_VAIN == len(logged(server, "worker_not_started"))
+    assert "Traceback" not in server.log()
+    assert server.other_lines == []
+
+
+def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_has_it_back(tmp_path: Path) -> None:
+    bundle, away = tmp_path / "bundle", tmp_path / "away"
+    copy_of_default(bundle)
+    with spawned_server(*arguments(tmp_path, 2), "--metrics-listen", "127.0.0.1:0") as server:
+        assert server.address
+        bundle.rename(away)
+        server.workers[0].kill()
+        first = server.wait_for("worker_not_started")
+        second = server.wait_for("worker_not_started", lambda entry: entry is not first)
+        assert second["retry_seconds"] > first["retry_seconds"] > 0
+        with urllib.request.urlopen(f"http://{server.wait_for('listening')['metrics']}/metrics") as response:
+            lines = response.read().decode().splitlines()
+        assert "dejavu_workers 1.0" in lines
+        assert "dejavu_worker_starts_failed_total 2.0" in lines
+        with DejavuClient(server.address, timeout=20.0) as client:
+            assert client.predict(PATTERN).model_version
+        away.rename(bundle)
+        known = {entry["worker"] for entry in logged(server, "serving")}
+        server.wait_for("serving", lambda entry: entry["worker"] not in known, seconds=60)
+        assert len(server.workers) == 2
+        assert server.stop() == 0
+    assert not logged(server, "cannot_go_on")
+
+
+async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
+    await Crew(settings_in(tmp_path), Exposition()).pause(86_400.0)  # which a test can't wait for
+
+
+async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
+    monkeypatch.setattr(worker_process, "START_SECONDS", 0.2)
+    figures = Exposition()
+    crew = Crew(settings_in(tmp_path), figures)
+    ended = list[object]()
+    for number in (1, 2):
+        with pytest.raises(StartError, match=r"did not serve within 0\.2 s"):
+            await crew.start(0, lambda worker, _: ended.append(worker))
+        assert crew.in_vain == number
+    await crew.end()
+    assert not ended, "what never served can't end to do so"
+    assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+    assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 2
+    assert figures.registry.get_sample_value("dejavu_workers") == 0
+
+
+async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "kill -KILL $$"))
+    crew = Crew(settings_in(tmp_path), Exposition())
+    with pytest.raises(StartError, match="ended before it served: killed by SIGKILL"):
+        await crew.start(0, lambda *_: None)
+    await crew.end()
+    assert not crew.killed
+
+
+async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_and_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", "report()"))
+    figures = Exposition()
+    crew = Crew(settings_in(tmp_path), figures)
+    slot = Slot(0, crew)
+    for _ in range(5):
+        with contextlib.suppress(StartError):  # not raised where its end was not known yet
+            await slot.fill()
+            async with asyncio.timeout(60):
+                await slot.vacated()
+        assert crew.serving() == []
+    await crew.end()
+    assert figures.registry.get_sample_value("dejavu_workers") == 0
+
+
+async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = Crew(settings_in(tmp_path), Exposition())
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
+    worker = await crew.start(0, lambda *_: None)
+    await crew.forget_code()
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
+    with pytest.raises(StartError):
+        await crew.start(1, lambda *_: None)
+    assert (crew.serving(), crew.in_vain) == ([worker], 0)
+    worker.kill()
+    await worker.wait()
+    with pytest.raises(StartError):
+        await crew.start(1, lambda *_: None)
+    assert (crew.serving(), crew.in_vain) == ([], 1)
+    await crew.end()

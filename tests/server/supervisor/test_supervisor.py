@@ -1,0 +1,257 @@
+"""The server as a process: what an operator sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from grpc_status import rpc_status
+from prometheus_client.parser import text_string_to_metric_families
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_models.registry.registry import default_bundle
+from dejavu_server.settings import Address
+from dejavu_server.supervisor.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, Backoff
+from dejavu_server.supervisor.ports import held_port
+from dejavu_server.supervisor.worker_process import StartError
+
+WHAT_IF = pb.PredictRequest(pattern=PATTERN)
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+
+
+def ledger_in(folder: Path) -> str:
+    return f"sqlite:///{folder / 'ledger.sqlite3'}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
+    """A server of two workers that tests must leave as they find it: serving."""
+    ledger = ledger_in(tmp_path_factory.mktemp("ledger"))
+    with spawned_server("--workers", "2", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0") as server:
+        assert server.address
+        yield server
+
+
+def ask(address: str, request: pb.PredictRequest = WHAT_IF) -> tuple[pb.PredictResponse, str]:
+    """An answer over a connection of its own, and the name of the worker that gave it."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(address, options=options) as channel:
+        response, call = PredictionServiceStub(channel).Predict.with_call(request, timeout=10)
+        return response, str(dict(call.trailing_metadata())["dejavu-worker"])
+
+
+def pid_of(worker: str) -> int:
+    return int(worker.partition("-")[2])
+
+
+def serving(server: SpawnedServer) -> list[str]:
+    return [entry["worker"] for entry in server.events if entry["event"] == "serving"]
+
+
+def metrics(server: SpawnedServer) -> Callable[..., float]:
+    address = server.wait_for("listening")["metrics"]
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+        families = list(text_string_to_metric_families(response.read().decode()))
+
+    def value(name: str, **labels: str) -> float:
+        samples = (sample for family in families for sample in family.samples)
+        return sum(
+            sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    return value
+
+
+def test_every_answer_says_how_many_workers_there_are(server: SpawnedServer) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        service = PredictionServiceStub(channel)
+        _, call = service.Predict.with_call(WHAT_IF, timeout=10)
+        stream = service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
+        assert dict(call.trailing_metadata())["dejavu-workers"] == "2"
+        assert dict(stream.initial_metadata())["dejavu-workers"] == "2"
+        stream.cancel()
+
+
+def test_workers_share_the_port_and_the_ledger(server: SpawnedServer) -> None:
+    answers = [ask(server.address, NAMED) for _ in range(40)]
+    assert len({worker for _, worker in answers}) == 2
+    assert len({response.forecast.sequence for response, _ in answers}) == 1
+
+
+def test_a_worker_that_is_killed_is_replaced(server: SpawnedServer) -> None:
+    before = serving(server)
+    _, victim = ask(server.address)
+    os.kill(pid_of(victim), signal.SIGKILL)
+    died = server.wait_for("worker_died", lambda entry: entry["pid"] == pid_of(victim))
+    assert died["ending"] == "killed by SIGKILL"
+    replacement = server.wait_for("serving", lambda entry: entry["worker"] not in before)["worker"]
+    assert replacement.partition("-")[0] == victim.partition("-")[0]  # in the same slot
+    assert replacement in {ask(server.address)[1] for _ in range(40)}
+
+
+def test_a_second_server_on_the_same_port_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
+    with spawned_server("--listen", server.address, "--ledger", ledger_in(tmp_path)) as second:
+        assert second.exit_code() == 1, second.log()
+        assert "Address already in use" in second.wait_for("cannot_start")["reason"]
+        assert not serving(second)
+
+
+def test_a_second_server_on_the_same_port_for_metrics_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
+    taken = server.wait_for("listening")["metrics"]
+    with spawned_server("--metrics-listen", taken, "--ledger", ledger_in(tmp_path)) as second:
+        assert second.exit_code() == 1, second.log()
+        assert f"cannot serve metrics on {taken}: Address already in use" in second.wait_for("cannot_start")["reason"]
+        assert not serving(second)
+
+
+def test_the_metrics_are_those_of_all_workers(server: SpawnedServer) -> None:
+    method = "/dejavu.v1.PredictionService/Predict"
+    before = metrics(server)("dejavu_calls_total", method=method, code="OK")
+    workers = {ask(server.address)[1] for _ in range(40)}
+    after = metrics(server)
+    assert len(workers) == 2
+    assert after("dejavu_calls_total", method=method, code="OK") == before + 40
+    assert after("dejavu_calls_in_flight", method=method) == 0
+    assert after("dejavu_workers") == 2
+
+
+def test_a_drain_finishes_what_runs_ends_streams_and_exits_with_0(tmp_path: Path) -> None:
+    with (
+        spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "20") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        service = PredictionServiceStub(channel)
+        stream = service.StreamPredictions(pb.StreamPredictionsRequest())
+        assert next(stream).HasField("heartbeat")
+        service.Predict(WHAT_IF, timeout=20)  # the lock below is not waited for long: all else is ready before it
+        with sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None) as lock:
+            lock.execute("BEGIN IMMEDIATE")  # nothing can be recorded until it ends
+            running = service.Predict.future(NAMED, timeout=20)
+            service.Predict(WHAT_IF, timeout=20)  # over the same connection: the server has the other call too
+            server.process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.RpcError) as ended:
+                next(stream)
+            error: Any = ended.value  # a Call as well, which its type does not tell
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert "DRAINING" in str(rpc_status.from_call(error))
+            assert not running.done()
+            lock.execute("ROLLBACK")
+        lock.close()
+        assert running.result().forecast.sequence == 1
+        assert server.exit_code() == 0, server.log()
+    assert server.wait_for("stopped")["killed"] is False
+
+
+def test_a_server_that_is_stopped_before_it_serves_ends_quietly(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path)) as server:
+        server.wait_for("starting")
+        assert server.stop(signal.SIGTERM) == 0
+        assert [entry["event"] for entry in server.events] == ["starting", "draining", "stopped"]
+        assert server.other_lines == []
+
+
+def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> None:
+    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path)) as server:
+        assert server.address
+        [worker] = serving(server)
+        os.kill(pid_of(worker), signal.SIGINT)  # a worker does not care
+        assert ask(server.address)[1] == worker
+        assert server.stop(signal.SIGINT) == 0
+        assert not psutil.pid_exists(pid_of(worker))
+        assert "Traceback" not in server.log()
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "60") as server:
+        assert server.address
+        [worker] = server.workers
+        worker.suspend()  # it will not drain
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("draining")
+        assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
+        assert not worker.is_running()
+    killed = server.wait_for("killing_workers")
+    assert (killed["slots"], killed["pids"], killed["reason"]) == ([0], [worker.pid], "a second signal")
+    assert server.wait_for("stopped")["killed"] is True
+
+
+def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", ledger_in(tmp_path), "--grace", "0") as server:
+        assert server.address
+        [name, _] = serving(server)
+        server.workers[0].suspend()
+        assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
+    killed = server.wait_for("killing_workers")
+    assert killed["slots"] == [int(name.partition("-")[0])]
+    assert killed["reason"] == "the grace time is over"
+
+
+def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path)) as server:
+        worker = psutil.Process(pid_of(server.wait_for("serving")["worker"]))
+        family = psutil.Process(server.process.pid).children()  # a spare as well
+        server.process.kill()
+        try:
+            psutil.wait_procs(family, timeout=20)
+            outlived = [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        finally:
+            for each in family:  # whoever holds the log open would have its reader wait for ever
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+    assert worker in family
+    assert not outlived
+
+
+def test_a_bundle_that_is_refused_is_named_once_and_ends_the_start(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(default_bundle(), bundle)
+    (bundle / "lstm.onnx").write_bytes(b"not a model")
+    with spawned_server("--workers", "2", "--bundle", str(bundle), "--ledger", ledger_in(tmp_path)) as server:
+        assert server.exit_code() == 1, server.log()
+        assert "lstm.onnx" in server.wait_for("cannot_start")["reason"]
+        assert server.log().count("lstm.onnx") == 1
+        assert "Traceback" not in server.log()
+
+
+def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
+    backoff = Backoff()
+    assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_SECONDS * 2**n for n in range(3))]
+    assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_SECONDS
+    assert backoff.after(STEADY_SECONDS) == 0.0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+async def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
+    async with held_port(Address(host, 0)) as address:
+        with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as worker:
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            worker.bind((address.host, address.port))
+            worker.listen()
+        with pytest.raises(StartError, match=str(address.port)):
+            await held_port(Address(host, address.port), patience=0.1).__aenter__()
+    async with held_port(Address(host, address.port)) as again:
+        assert again.port == address.port
+
+
+async def test_a_host_that_is_not_there_is_refused() -> None:
+    with pytest.raises(StartError, match=r"nowhere\.invalid"):
+        await held_port(Address("nowhere.invalid", 0)).__aenter__()
+
+
+def test_the_log_is_json_line_by_line(server: SpawnedServer) -> None:
+    assert server.other_lines == []
+    assert all({"event", "level", "timestamp"} <= entry.keys() for entry in server.events)

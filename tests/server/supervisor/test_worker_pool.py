@@ -1,0 +1,71 @@
+"""How workers come to serve and are ended, with stand-ins for their program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.processes.worker_programs import crew_in, worker_that
+
+from dejavu_server.observability.multiprocess import Exposition
+
+SERVES = ("report()", "time.sleep(300)")
+
+
+async def test_no_more_workers_start_at_once_than_there_are_cores_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    starting, counts = tmp_path / "starting", tmp_path / "counts"
+    starting.mkdir()
+    counts.mkdir()
+    program = (
+        f"mine = os.path.join({str(starting)!r}, str(os.getpid()))",
+        "os.mkdir(mine)",
+        "time.sleep(0.3)",
+        f"open(os.path.join({str(counts)!r}, str(os.getpid())), 'w').write(str(len(os.listdir({str(starting)!r}))))",
+        "os.rmdir(mine)",
+    )
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *program, *SERVES))
+    async with crew_in(tmp_path) as crew:
+        workers = await asyncio.gather(*(crew.start(slot, lambda *_: None) for slot in range(8)))
+        assert set(crew.serving()) == set(workers)
+        seen = [int(path.read_text()) for path in counts.iterdir()]
+        assert len(seen) == 8
+        assert max(seen) <= 3
+
+
+async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = tmp_path / "once"
+    dies = f"if os.path.exists({str(once)!r}): os.unlink({str(once)!r}); os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", dies, *SERVES))
+    figures = Exposition()
+    async with crew_in(tmp_path, figures) as crew:
+        await crew.start(0, lambda *_: None)
+        async with asyncio.timeout(60):
+            while (spare := crew._spare._waiting) is None:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+        once.touch()
+        with capture_logs() as log:
+            worker = await crew.start(1, lambda *_: None)
+        assert worker.pid != spare.pid
+        assert len(crew.serving()) == 2
+        [told] = [entry for entry in log if entry["event"] == "no_spare"]
+        assert told["pid"] == spare.pid
+        assert told["reason"].endswith("killed by SIGKILL")
+        assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 0
+
+
+async def test_where_nobody_is_left_nobody_is_killed(tmp_path: Path) -> None:
+    async with crew_in(tmp_path) as crew:
+        with capture_logs() as log:
+            await crew.end()
+            crew.kill()
+        assert not crew.killed
+        assert log == []

@@ -1,0 +1,95 @@
+"""What goes on when a connection brings bytes that gRPC's own server does not survive, or nearly not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from bench.fuzz import wire
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.servers import async_worker, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.worker.worker import Worker
+from dejavu_server.worker_main import BROKEN
+
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+MESSAGE = wire.prefixed(NAMED.SerializeToString())
+NO_TEXT = wire.call("/??", MESSAGE).replace(b"/??", b"/\xff\xfe")
+
+
+async def sent(address: str, data: bytes) -> bytes:
+    """What comes back on a connection of its own, until the server ends it or a status came."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    received = b""
+    async with asyncio.timeout(20):
+        while b"grpc-status" not in received and (chunk := await reader.read(65536)):
+            received += chunk
+    writer.transport.abort()
+    return received
+
+
+async def test_a_worker_whose_server_breaks_is_replaced_and_no_more_than_unavailable(tmp_path: Path) -> None:
+    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+        address = await asyncio.to_thread(lambda: server.address)
+        async with grpc.aio.insecure_channel(address) as channel:
+            service = PredictionServiceStub(channel)
+            stream: Any = service.StreamPredictions(pb.StreamPredictionsRequest())
+            token = (await stream.read()).resume_token
+            first = (await service.Predict(NAMED)).forecast
+            await sent(address, NO_TEXT)
+            told = await asyncio.to_thread(server.wait_for, "worker_broken")
+            assert "UnicodeDecodeError" in told["error"]
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await to_its_end(stream)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+            again = service.Predict(NAMED, wait_for_ready=True, timeout=30)
+            assert (await again).forecast == first
+            assert (await again.trailing_metadata())["dejavu-worker"] != told["worker"]
+            resumed: Any = service.StreamPredictions(pb.StreamPredictionsRequest(resume_token=token))
+            async with asyncio.timeout(30):
+                while not (event := await resumed.read()).HasField("forecast"):
+                    pass
+            assert event.forecast.sequence == first.sequence
+            resumed.cancel()
+        died = await asyncio.to_thread(server.wait_for, "worker_died")
+        assert str(BROKEN) in died["ending"]
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+async def to_its_end(stream: Any) -> None:
+    async with asyncio.timeout(30):
+        while await stream.read():
+            pass
+
+
+async def test_a_server_that_is_stopped_is_not_taken_to_be_broken(tmp_path: Path) -> None:
+    async with async_worker(tmp_path) as worker:
+        broken = asyncio.create_task(worker.broken())
+        await sent(worker.address, wire.call(PREDICT, MESSAGE))
+    async with asyncio.timeout(20):
+        assert await broken is None
+
+
+@pytest.mark.parametrize("value", [b"\x80\xff", b"a\nb", b"a\0b", "é".encode(), b"\x7f", b"a\tb"])
+async def test_a_request_id_that_cannot_be_sent_back_is_replaced_and_harms_no_call(
+    worker: Worker, value: bytes
+) -> None:
+    received = await sent(worker.address, wire.call(PREDICT, MESSAGE, [(b"x-request-id", value)]))
+    assert re.search(rb"grpc-status\x010", received)
+    assert re.search(rb"x-request-id\x0a[0-9a-f]{8}-1", received)
+
+
+async def test_a_status_s_bytes_are_found_where_they_are_looked_for(worker: Worker) -> None:
+    """Holds the test above to failing: a call that is refused must not look like one that was answered."""
+    received = await sent(worker.address, wire.call(PREDICT, wire.prefixed(b"\xff")))
+    assert re.search(rb"grpc-status\x013", received)

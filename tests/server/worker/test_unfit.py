@@ -1,0 +1,101 @@
+"""A bundle whose own backtest speaks against it is served by nobody who has not said so."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.builders.bundles import copy_of_default
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.unfit_bundles import mark_unfit
+from tests.support.processes.servers import new_worker, settings_in, spawned_server
+
+from dejavu.v1 import model_service_pb2
+from dejavu_client import AsyncDejavuClient, DejavuClient
+from dejavu_models.errors import BundleUnfit
+from dejavu_server.worker.worker import Worker
+
+REASON = "CRPS of the half no better than persistence's in 2021"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    copy_of_default(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def unfit(bundle: Path) -> Path:
+    mark_unfit(bundle, REASON)
+    return bundle
+
+
+async def test_a_worker_refuses_it_and_says_what_would_have_it_served(tmp_path: Path, unfit: Path) -> None:
+    with pytest.raises(BundleUnfit) as refused:
+        async with Worker(settings_in(tmp_path, bundles=(unfit,))):
+            pass
+    assert str(unfit) in str(refused.value)
+    assert REASON in str(refused.value)
+    assert "--allow-unfit" in str(refused.value)
+
+
+async def test_where_it_is_allowed_it_is_served_with_a_warning_and_its_verdict(tmp_path: Path, unfit: Path) -> None:
+    with capture_logs() as log:
+        async with (
+            new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
+            AsyncDejavuClient(worker.address, timeout=20.0) as client,
+        ):
+            [model] = await client.list_models()
+            assert (await client.predict(PATTERN)).model_version == model.version
+    assert (model.verdict, model.verdict_reason) == (model_service_pb2.VERDICT_UNFIT, REASON)
+    [warning] = [entry for entry in log if entry["event"] == "model_unfit"]
+    assert (warning["log_level"], warning["model"], warning["reason"]) == ("warning", model.version, REASON)
+
+
+async def test_of_a_fit_one_there_is_no_warning(tmp_path: Path, bundle: Path) -> None:
+    with capture_logs() as log:
+        async with (
+            new_worker(tmp_path, shipped=True, bundles=(bundle,), allow_unfit=True) as worker,
+            AsyncDejavuClient(worker.address, timeout=20.0) as client,
+        ):
+            [model] = await client.list_models()
+    assert model.verdict == model_service_pb2.VERDICT_FIT
+    assert model.verdict_reason
+    assert "model_unfit" not in [entry["event"] for entry in log]
+
+
+def test_a_server_does_not_start_with_it(tmp_path: Path, unfit: Path) -> None:
+    with spawned_server("--bundle", str(unfit), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+        refused = server.wait_for("cannot_start")
+        assert server.exit_code() == 1
+    assert REASON in refused["reason"]
+    assert "--allow-unfit" in refused["reason"]
+    assert "Traceback" not in server.log()
+
+
+def test_a_server_that_runs_does_not_take_it_over(tmp_path: Path, bundle: Path) -> None:
+    with spawned_server("--bundle", str(bundle), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+        assert server.address
+        mark_unfit(bundle, REASON)
+        server.process.send_signal(signal.SIGHUP)
+        assert REASON in server.wait_for("reload_failed")["reason"]
+        with DejavuClient(server.address, timeout=20.0) as client:
+            assert client.predict(PATTERN).model_version
+            assert client.list_models()[0].verdict == model_service_pb2.VERDICT_FIT
+        assert server.stop() == 0
+
+
+def test_a_server_that_allows_it_takes_it_over(tmp_path: Path, bundle: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    allowing = {"DEJAVU_ALLOW_UNFIT": "1"}
+    with spawned_server("--bundle", str(bundle), "--ledger", ledger, environment=allowing) as server:
+        assert server.address
+        mark_unfit(bundle, REASON)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reloaded")
+        assert server.wait_for("model_unfit")["reason"] == REASON
+        with DejavuClient(server.address, timeout=20.0) as client:
+            assert client.list_models()[0].verdict == model_service_pb2.VERDICT_UNFIT
+        assert server.stop() == 0

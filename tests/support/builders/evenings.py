@@ -1,0 +1,278 @@
+"""An evening for tests of what watches games: a replay on a stepped clock, with room for faults and corrections."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tests.support.fakes.clock import SteppedClock
+
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import HorizonSupport, Model
+from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.clock import utc_now
+from dejavu_feed.errors import FeedError
+from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_feed import LIVE_PATH
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
+from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.replay import Replay
+from dejavu_feed.replay.timeline import Timeline
+
+CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
+"""Minutes below which a game can't be forecast any more once the outcome of a horizon is known."""
+
+Edit = Callable[[tuple[Play, ...]], tuple[Play, ...]]
+
+
+def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -> PlayedGame:
+    """A game with a basket one second into each minute, away and home in turn.
+
+    At 6:00 of the second quarter the home team leads by `lead`; at the half, and at the end, by `lead` + `run`.
+    """
+    scores = [Score(0.0, 0, 0), Score(1.0, lead + 2, 0)]
+    for minute in range(1, 48):
+        home_points = lead + 2 + 2 * (minute // 2) + (run if minute >= 20 else 0)
+        scores.append(Score(60.0 * minute + 1, home_points, 2 * ((minute + 1) // 2)))
+    return PlayedGame("test", home, away, tuple(scores))
+
+
+class Evening:
+    """Games on a clock at life speed; a `Feed` that reads them, as it is or with what the test puts in between.
+
+    Attributes:
+        fault: what the next reads of a source ("scoreboard" or a game's id) raise, until it is removed.
+        stalled: sources whose reads wait until `release` is set.
+        edit: corrections of a game's plays.
+        hidden: ids of games that the scoreboard does not show.
+        reads: how often each source was read.
+    """
+
+    def __init__(self, games: Sequence[PlayedGame], *, stagger: float = 0.0) -> None:
+        # A program that reads it goes by the machine's own clock. The feed tells tip-offs to the second.
+        self.clock = SteppedClock(utc_now().replace(microsecond=0))
+        self.replay = Replay(games, stagger=stagger, now=self.clock)
+        self.start = self.clock.now
+        self.fault: dict[str, FeedError] = {}
+        self.stalled = set[str]()
+        self.release = threading.Event()
+        self.edit: dict[str, Edit] = {}
+        self.hidden = set[str]()
+        self.reads = Counter[str]()
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.replay.games)
+
+    def go_to(self, elapsed: float, index: int = 0) -> None:
+        """Moves the clock to game seconds since the tip-off of a game, and half a second more."""
+        plays = Timeline(self.replay.games[self.ids[index]]).plays
+        at = next(play.at for play in plays if elapsed_seconds(play.period, play.clock) >= elapsed)
+        tip_off = read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json")).games[index].tip_off
+        assert tip_off is not None
+        self.clock.now = tip_off
+        self.clock.step(at + 0.5)
+
+    def scoreboard(self) -> Scoreboard:
+        self._arrive("scoreboard")
+        board = read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json"))
+        return replace(board, games=tuple(state for state in board.games if state.game_id not in self.hidden))
+
+    def game(self, game_id: str) -> GameState:
+        self._arrive(f"box score of {game_id}")
+        return read_boxscore(self._get(f"boxscore/boxscore_{game_id}.json"), game_id)
+
+    def plays(self, game_id: str) -> tuple[Play, ...]:
+        self._arrive(game_id)
+        plays = read_plays(self._get(f"playbyplay/playbyplay_{game_id}.json"), game_id)
+        edit = self.edit.get(game_id)
+        return plays if edit is None else edit(plays)
+
+    def _arrive(self, source: str) -> None:
+        self.reads[source] += 1
+        if source in self.stalled:
+            assert self.release.wait(20)
+        if source in self.fault:
+            raise self.fault[source]
+
+    def _get(self, path: str) -> object:
+        response = self.replay.respond(LIVE_PATH + path)
+        assert response.status == 200, path
+        return json.loads(response.body)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to a predictor."""
+
+    game_id: str
+    pattern: tuple[float, ...]
+    home_team: str
+    away_team: str
+    horizon: Horizon.ValueType
+
+    @property
+    def minute(self) -> int:
+        return len(self.pattern)
+
+
+@dataclass(frozen=True)
+class Report:
+    """An outcome that was reported to a predictor."""
+
+    game_id: str
+    horizon: Horizon.ValueType
+    differential: int
+    home_team: str
+    away_team: str
+    observed_time: datetime | None
+
+
+class StoringPredictor:
+    """Repeats the lead, and keeps what it said and what came of it as a server's ledger does.
+
+    Attributes:
+        asked: every request so far.
+        calls: how many calls they came in.
+        failures: errors for the next calls of `predict_batch`, the first one first.
+        unlisted: the same for those of `list_models`.
+        refusals: errors for the next requests, each of which fails alone.
+        models: what it says its models can do.
+        listed: how often it was asked for them.
+        reports: every outcome that was reported so far, taken or not.
+        untaken: errors for the next reports.
+        unrecalled: errors for the next calls of `list_predictions`.
+        recalled: how often it was called.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.calls = 0
+        self.failures: list[Exception] = []
+        self.unlisted: list[Exception] = []
+        self.refusals: list[PredictError] = []
+        self.models = [able_model()]
+        self.listed = 0
+        self.sequence = 0
+        self.reports: list[Report] = []
+        self.untaken: list[Exception] = []
+        self.unrecalled: list[Exception] = []
+        self.recalled = 0
+        self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
+        self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
+
+    def forget(self) -> None:
+        """Goes on as with another ledger, or one from a backup: nothing is kept, and places are given anew."""
+        self.sequence = 0
+        self._newest.clear()
+        self._outcomes.clear()
+
+    def minutes(self, horizon: Horizon.ValueType) -> list[int]:
+        """The minutes from which a horizon was asked for, in order."""
+        return [asked.minute for asked in self.asked if asked.horizon == horizon]
+
+    async def list_models(self) -> list[Model]:
+        self.listed += 1
+        if self.unlisted:
+            raise self.unlisted.pop(0)
+        return self.models
+
+    async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
+        self.calls += 1
+        asked = [
+            Asked(request.game_id, tuple(request.pattern), request.home_team, request.away_team, request.horizon)
+            for request in requests
+        ]
+        self.asked += asked
+        if self.failures:
+            raise self.failures.pop(0)
+        return [self._answer(each) for each in asked]
+
+    async def report_outcome(
+        self,
+        game_id: str,
+        differential: int,
+        *,
+        horizon: Horizon.ValueType,
+        home_team: str = "",
+        away_team: str = "",
+        observed_time: datetime | None = None,
+    ) -> ReportOutcomeResponse:
+        self.reports.append(Report(game_id, horizon, differential, home_team, away_team, observed_time))
+        if self.untaken:
+            raise self.untaken.pop(0)
+        known = self._outcomes.get((game_id, horizon))
+        if known is None or known.differential != differential:
+            self.sequence += 1
+            known = Outcome(
+                game_id=game_id,
+                horizon=horizon,
+                differential=differential,
+                sequence=self.sequence,
+                revision=0 if known is None else known.revision + 1,
+            )
+            self._outcomes[game_id, horizon] = known
+        settled = sum(key[:2] == (game_id, horizon) for key in self._newest)
+        return ReportOutcomeResponse(outcome=known, settled_forecasts=settled)
+
+    async def list_predictions(
+        self, *, page_size: int = 0, game_id: str, model_version: str
+    ) -> AsyncIterator[RecordedPrediction]:
+        self.recalled += 1
+        if self.unrecalled:
+            raise self.unrecalled.pop(0)
+        for asked, forecast in reversed(list(self._newest.values())):
+            if asked.game_id == game_id and forecast.model_version == model_version:
+                yield RecordedPrediction(forecast=forecast, pattern=asked.pattern)
+
+    def _answer(self, asked: Asked) -> PredictBatchResult:
+        if self.refusals:
+            return PredictBatchResult(error=self.refusals.pop(0))
+        key = (asked.game_id, asked.horizon, asked.minute)
+        stored = self._newest.get(key)
+        if stored is not None and stored[0].pattern == asked.pattern:
+            return PredictBatchResult(forecast=stored[1])
+        if any(asked.game_id == of and asked.minute < CLOSES[horizon] for of, horizon in self._outcomes):
+            return PredictBatchResult(error=PredictError(code=9, reason="OUTCOME_KNOWN", message="it came"))
+        self.sequence += 1
+        lead = float(asked.pattern[-1])
+        forecast = Forecast(
+            game_id=asked.game_id,
+            horizon=asked.horizon,
+            elapsed_minutes=asked.minute,
+            alpha=0.05,
+            model_version=next(model.version for model in self.models if model.active),
+            point_forecast=lead + 0.5,
+            interval_lower=lead - 3,
+            interval_upper=lead + 3,
+            coverage_probability=0.95,
+            home_lead_probability=0.75,
+            sequence=self.sequence,
+            generated_time=Timestamp(seconds=self.calls),
+            revision=0 if stored is None else stored[1].revision + 1,
+        )
+        self._newest[key] = (asked, forecast)
+        return PredictBatchResult(forecast=forecast)
+
+
+def able_model(
+    half: tuple[int, int] | None = (1, 23),
+    final: tuple[int, int] | None = (1, 47),
+    *,
+    version: str = "stored",
+    active: bool = True,
+) -> Model:
+    """A model that forecasts from so many slots, first and last; None: it does not know the horizon."""
+    known = [(HALFTIME, half), (FINAL, final)]
+    horizons = [
+        HorizonSupport(horizon=horizon, min_slots=slots[0], max_slots=slots[1]) for horizon, slots in known if slots
+    ]
+    return Model(version=version, active=active, horizons=horizons)

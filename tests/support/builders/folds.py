@@ -1,0 +1,66 @@
+"""Folds of games made up so that their truth is known: random walks between teams of known strength."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from tests.support.builders.random_walks import random_walks
+from tests.support.fakes.linear_only_models import plain_calibration, plain_models
+
+from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.linear import LinearModels
+from dejavu_models.types import KNOWN, UNKNOWN
+from dejavu_trainer.evaluation.baselines import Rated
+from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
+from dejavu_trainer.training.linear import fit_linear
+
+MIN_CELL = 100
+
+
+def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> Rated:
+    """Walks that drift to an expected margin, which is known: its standard deviation is `strength`, in points."""
+    games = random_walks(games_a_season, seasons, seed)
+    margins = np.random.default_rng(seed + 1).normal(0, strength, len(games))
+    drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
+    final = games.final + drift[:, -1]
+    final[final == 0] = 1
+    return Rated(replace(games, differentials=games.differentials + drift, final=final), margins)
+
+
+def walk_fold(
+    season: int = 2033, games: int = 600, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
+) -> FoldScores:
+    """The linear models tried on walks: trained on two seasons, calibrated on one, tested on the next.
+
+    Args:
+        season: tested.
+        games: a season.
+        seed: of the walks.
+        scale: of the residuals that intervals are made from: less than 1 makes them too narrow.
+        contrary: whether the models forecast the opposite of what they should.
+    """
+    rated = rated_walks(games, range(season - 3, season + 1), seed)
+    train, earlier = (rated.select(rated.games.season < until) for until in (season - 1, season))
+    calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
+    linear = fit_linear(*train)
+    if contrary:
+        linear = LinearModels(-linear.coefficients)
+    models = plain_models(linear)
+    return score_fold(
+        models,
+        plain_calibration(models, calibrate, MIN_CELL, scale=scale),
+        earlier=earlier,
+        calibrate=calibrate,
+        test=test,
+        frozen_margins=test.margins / 2,
+        min_cell=MIN_CELL,
+    )
+
+
+def linear_points(models: PointModels, rated: Rated, mode: int, minute: int) -> np.ndarray:
+    """What plain models forecast: (n, 2), in points."""
+    lead = rated.games.levels[:, minute - 1]
+    margins = {KNOWN: rated.margins, UNKNOWN: np.full(len(lead), np.nan)}[mode]
+    points: np.ndarray = lead[:, None] + models.linear.increments(minute, lead, margins)
+    return points

@@ -1,0 +1,88 @@
+"""A ledger that has something in every table, for tests of what is found when it is tampered with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from tests.support.builders.issued_forecasts import game, issued
+
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptiveState
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.audit.checkpoints import Signer
+from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries.learning import INTERVALS
+from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
+
+NOW = datetime(2024, 1, 15, 1, 30, 0, 123456, tzinfo=UTC)
+MARKET = Market(line=-2.5, home_odds=1.9, away_odds=2.05, bankroll=100.0)
+
+
+class Clock:
+    """Moves on by a minute whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+def recordable(
+    number: int, *, slots: int = 3, horizon: Horizon = Horizon.HALFTIME, last: float = -1.0, market: bool = False
+) -> IssuedForecast:
+    """A forecast with a distribution, as a server of this release records it."""
+    pattern = [float(slot % 5) for slot in range(slots - 1)] + [last]
+    plain = issued(game(number), pattern, horizon=horizon, generated_time=NOW)
+    distribution = tuple(round(1.25 + 12.0 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
+    forecast = replace(plain.forecast, distribution=distribution, market=answer() if market else None)
+    return replace(plain, forecast=forecast, market=MARKET if market else None)
+
+
+def answer() -> MarketAnswer:
+    """What a forecast says of `MARKET`."""
+    home = MarketSideAnswer(1.9, 0.6, 1 / 1.9, 0.14, 0.155, 0.039, 3.9)
+    away = MarketSideAnswer(2.05, 0.4, 1 / 2.05, -0.18, 0.0, 0.0, 0.0)
+    return MarketAnswer(home, away, 0.0, 0.014, MarketSide.HOME, 3.9, RiskLevel.LOW, True, 0.55)
+
+
+def outcome(number: int, differential: int, horizon: Horizon = Horizon.HALFTIME) -> ReportedOutcome:
+    """An outcome, to be reported."""
+    return ReportedOutcome(game(number), horizon, differential, "BKN", "GSW", NOW, NOW)
+
+
+async def fill(ledger: Ledger, path: Path) -> Checkpoint:
+    """Fills a ledger that lies at a path; returns the checkpoint that a client kept of its end."""
+    signer = Signer(ledger, key_path(f"sqlite:///{path}"), seconds=1.0, clock=Clock())
+    for number in range(1, 4):
+        await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
+        await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])
+    await ledger.commit([recordable(2, last=4.0)])  # a revision
+    await signer.keep()
+    for number in range(1, 4):
+        await ledger.report(outcome(number, 3 - number))
+    await ledger.report(outcome(1, 7, Horizon.FINAL))
+    await ledger.report(outcome(2, -5))  # a correction
+    await ledger.commit([recordable(3, slots=40, horizon=Horizon.FINAL, market=True)])
+    await _snapshot(ledger)
+    await signer.keep()
+    await ledger.commit([recordable(4)])
+    return await signer.checkpoint()
+
+
+async def _snapshot(ledger: Ledger) -> None:
+    games = await ledger.read(lambda connection: list(learning.taught_after(connection, 0)))
+    state = AdaptiveState()
+    for each in games:
+        state = state.after(each.lessons)
+    newest = await ledger.read(learning.newest)
+    state_bytes = state.to_bytes()
+    await ledger.write(
+        partial(learning.write_snapshot, part=INTERVALS, place=games[-1].place, state=state_bytes, read_at=newest)
+    )

@@ -1,0 +1,308 @@
+"""Requests to Predict that a server must refuse, and what each refusal has to say.
+
+They are sent alone and as one request of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from tests.support.builders.calls import GAME, PATTERN
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.market_pb2 import Market, Odds
+from dejavu_feed.names import team_code
+
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+UNSUPPORTED = grpc.StatusCode.FAILED_PRECONDITION
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+
+SLOTS = len(PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRequest:
+    """A row of the table.
+
+    Attributes:
+        path: the method.
+        body: the request's bytes.
+        field: the field that is named; empty where the whole message is no message.
+        found: what the violation's description tells of the value: itself, or its size if it is long.
+        expected: what it says was expected.
+    """
+
+    name: str
+    path: str
+    body: bytes
+    code: grpc.StatusCode
+    reason: str
+    field: str
+    found: str
+    expected: str
+
+
+def good(**fields: Any) -> pb.PredictRequest:
+    """A request that is answered, unless fields make it a bad one."""
+    return pb.PredictRequest(**{"pattern": PATTERN, **fields})
+
+
+def _predict(name: str, reason: str, field: str, found: str, expected: str, **fields: Any) -> BadRequest:
+    code = INVALID
+    if reason.startswith("UNSUPPORTED") or reason in {"ALPHA_TOO_SMALL", "QUANTILE_TOO_EXTREME"}:
+        code = UNSUPPORTED
+    elif reason == "UNKNOWN_MODEL_VERSION":
+        code = NOT_FOUND
+    return BadRequest(
+        f"Predict: {name}", PREDICT, good(**fields).SerializeToString(), code, reason, field, found, expected
+    )
+
+
+def _lengths() -> list[BadRequest]:
+    takes = {HORIZON_UNSPECIFIED: "1 to 23", HORIZON_HALFTIME: "1 to 23", HORIZON_FINAL: "1 to 47"}
+    lengths = {
+        HORIZON_UNSPECIFIED: (0, 24, 48),
+        HORIZON_HALFTIME: (0, 24, 36, 47, 48, 10_000),
+        HORIZON_FINAL: (0, 48, 10_000),
+    }
+    return [
+        _predict(
+            f"{n} slots for horizon {horizon}",
+            "INVALID_PATTERN",
+            "pattern",
+            f"{n} slots",
+            expected,
+            pattern=[0.0] * n,
+            horizon=horizon,
+        )
+        for horizon, expected in takes.items()
+        for n in lengths[horizon]
+    ]
+
+
+def _slot(place: int, value: float) -> Sequence[float]:
+    return [*PATTERN[:place], value, *PATTERN[place + 1 :]]
+
+
+def _values() -> list[BadRequest]:
+    bound = "a finite number within ±200"
+    cases = [
+        ("NaN at the start", 0, math.nan, "nan"),
+        ("NaN at the end", SLOTS - 1, math.nan, "nan"),
+        ("infinity", 3, math.inf, "inf"),
+        ("minus infinity", 17, -math.inf, "-inf"),
+        ("just too large", 5, 200.5, "200.5"),
+        ("just too small", 6, -200.5, "-200.5"),
+        ("the largest float", 9, 3.4028234663852886e38, "3.4028234663852886e+38"),
+        ("a billion", 2, 1e9, "1000000000.0"),
+    ]
+    rows = [
+        _predict(f"pattern, {name}", "INVALID_PATTERN", f"pattern[{at}]", found, bound, pattern=_slot(at, value))
+        for name, at, value, found in cases
+    ]
+    rows.append(_predict("NaN in all", "INVALID_PATTERN", "pattern[0]", "nan", bound, pattern=[math.nan] * SLOTS))
+    return rows
+
+
+def _alphas() -> list[BadRequest]:
+    between = "a number strictly between 0 and 1"
+    wrong = (0.0, -0.0, 1.0, -0.05, 1.5, 95.0, 1e308, -5e-324, math.nan, math.inf, -math.inf)
+    rows = [_predict(f"alpha {a}", "INVALID_ALPHA", "alpha", f"{a}", between, alpha=a) for a in wrong]
+    small = (1e-320, 5e-324, 1e-9, 0.0001)
+    rows += [_predict(f"alpha {a}", "ALPHA_TOO_SMALL", "alpha", f"{a}", "at least 0.0", alpha=a) for a in small]
+    return rows
+
+
+def _ids() -> list[BadRequest]:
+    expected = "the NBA's id, ten digits"
+    cases = [
+        ("nine digits", "002200001", "'002200001'"),
+        ("eleven digits", "00220000011", "'00220000011'"),
+        ("letters", "002200000x", "'002200000x'"),
+        ("unicode digits", "٠٠٢٢٠٠٠٠٠١", "'٠٠٢٢٠٠٠٠٠١'"),
+        ("full-width digits", "００２２０００００１", "'００２２０００００１'"),
+        ("a space before", " " + GAME, f"' {GAME}'"),
+        ("a space behind", GAME + " ", f"'{GAME} '"),
+        ("a line's end behind", GAME + "\n", f"'{GAME}\\n'"),
+        ("a sign", "-022000001", "'-022000001'"),
+        ("a decimal point", "002200000.", "'002200000.'"),
+        ("NUL", "\0" * 10, "'\\x00\\x00"),
+        ("a NUL in it", "00220\x0000001", "'00220\\x0000001'"),
+        ("only a space", " ", "' '"),
+        ("a path", "../../etc", "'../../etc'"),
+        ("a megabyte", "0" * 2**20, "1048576 characters"),
+    ]
+    return [
+        _predict(f"game_id, {name}", "INVALID_GAME_ID", "game_id", found, expected, game_id=value)
+        for name, value, found in cases
+    ]
+
+
+def _teams() -> list[BadRequest]:
+    rows = []
+    for field in ("home_team", "away_team"):
+        cases = [
+            ("of another league", "FCB", "'FCB'"),
+            ("a club's name", "Boston Celtics", "'Boston Celtics'"),
+            ("part of a code", "BO", "'BO'"),
+            ("33 characters", "x" * 33, "'xxx"),
+            ("a megabyte", "x" * 2**20, "1048576 characters"),
+            ("a tab", "BO\tS", "'BO\\tS'"),
+            ("a space", " ", "' '"),
+            ("NUL", "\0", "'\\x00'"),
+            ("a NUL behind", "BOS\0", "'BOS\\x00'"),
+            ("32 emoji", "😀" * 32, "32 characters"),
+            ("32 invisible tags", "\U000e0001" * 32, "32 characters"),
+            ("right to left", "\u202eSOB", "'\\u202eSOB'"),
+        ]
+        rows += [
+            _predict(f"{field}, {name}", "INVALID_TEAM", field, found, "an NBA code such as BOS", **{field: value})
+            for name, value, found in cases
+        ]
+    pairs = [("BOS", "BOS"), ("bos", "BOS"), ("BKN", "BRK"), ("GSW", " gs ")]
+    rows += [
+        _predict(
+            f"{home} against {away}",
+            "INVALID_TEAM",
+            "away_team",
+            team_code(away),
+            "another team than home_team",
+            home_team=home,
+            away_team=away,
+        )
+        for home, away in pairs
+    ]
+    return rows
+
+
+def _margins() -> list[BadRequest]:
+    bound = "a finite number within ±200"
+    wrong = (math.nan, math.inf, -math.inf, 200.5, -1e9, 1e308)
+    return [
+        _predict(f"margin {m}", "INVALID_PREGAME_MARGIN", "pregame_margin", f"{m}", bound, pregame_margin=m)
+        for m in wrong
+    ]
+
+
+def _quantiles() -> list[BadRequest]:
+    between = "a number strictly between 0 and 1"
+    wrong = (0.0, -0.0, 1.0, -0.5, 1.5, 50.0, 1e308, -5e-324, math.nan, math.inf, -math.inf)
+    rows = [
+        _predict(
+            f"level {level} at {at}",
+            "INVALID_QUANTILE_LEVELS",
+            f"quantile_levels[{at}]",
+            f"{level}",
+            between,
+            quantile_levels=[*[0.5] * at, level],
+        )
+        for at, level in enumerate(wrong)
+    ]
+    rows += [
+        _predict(
+            f"{n} levels",
+            "INVALID_QUANTILE_LEVELS",
+            "quantile_levels",
+            f"{n} levels",
+            "at most 99",
+            quantile_levels=[0.5] * n,
+        )
+        for n in (100, 300_000)
+    ]
+    extreme = (5e-324, 1e-320, 1e-9, 1 - 1e-9, math.nextafter(1, 0))
+    rows += [
+        _predict(
+            f"level {level}",
+            "QUANTILE_TOO_EXTREME",
+            "quantile_levels[1]",
+            f"{level}",
+            "from ",
+            quantile_levels=[0.5, level],
+        )
+        for level in extreme
+    ]
+    return rows
+
+
+def _horizons_and_versions() -> list[BadRequest]:
+    rows = [
+        _predict(
+            f"horizon {h}", "INVALID_HORIZON", "horizon", f"{h}", "a value of dejavu.v1.Horizon: 0, 1, 2", horizon=h
+        )
+        for h in (3, 7, -1, 2**31 - 1, -(2**31))
+    ]
+    versions = [
+        ("another", "0123456789abcdef", "'0123456789abcdef'"),
+        ("a space", " ", "' '"),
+        ("a path", "../default", "'../default'"),
+        ("NUL", "\0", "'\\x00'"),
+        ("a megabyte", "f" * 2**20, "1048576 characters"),
+    ]
+    rows += [
+        _predict(
+            f"model_version, {name}", "UNKNOWN_MODEL_VERSION", "model_version", found, "or empty", model_version=value
+        )
+        for name, value, found in versions
+    ]
+    return rows
+
+
+def market(**fields: Any) -> Market:
+    """Odds that are weighed, unless fields make them such as cannot be."""
+    return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
+
+
+def _markets() -> list[BadRequest]:
+    line, decimal = "a multiple of 0.5 within ±100", "a number above 1, at most 1000"
+    american, threshold = "100 to 99900, or at most −100", "a number from 0 on, below 1"
+    cases: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("line", f"{value}", line, {"line": value})
+        for value in (5.25, 100.5, -1e9, math.nan, math.inf, -math.inf, 5e-324)
+    ]
+    for side in ("home", "away"):
+        cases += [
+            (f"{side}.decimal", f"{value}", decimal, {side: Odds(decimal=value)})
+            for value in (1.0, 0.0, -1.91, 1000.5, math.nan, math.inf)
+        ]
+        cases += [
+            (f"{side}.american", f"{value}", american, {side: Odds(american=value)})
+            for value in (0, 99, -99, 99_901, 2**31 - 1)
+        ]
+        cases += [(side, "no price", "decimal or american odds", {side: odds}) for odds in (None, Odds())]
+    cases += [("bankroll", f"{v}", "above 0", {"bankroll": v}) for v in (0.0, -1.0, math.nan, math.inf)]
+    cases += [
+        ("confidence_threshold", f"{v}", threshold, {"confidence_threshold": v}) for v in (1.0, -0.1, 55.0, math.nan)
+    ]
+    cases += [("horizon", f"{h}", "a value of dejavu.v1.Horizon: 0, 1, 2", {"horizon": h}) for h in (3, -1)]
+    cases += [("horizon", "final", "the request's, halftime, or none", {"horizon": HORIZON_FINAL})]
+    return [
+        _predict(
+            f"market {place}: {field} {found}",
+            "INVALID_MARKET",
+            f"market.{field}",
+            found,
+            expected,
+            market=market(**fields),
+        )
+        for place, (field, found, expected, fields) in enumerate(cases)
+    ]
+
+
+OF_PREDICT = [
+    *_lengths(),
+    *_values(),
+    *_alphas(),
+    *_ids(),
+    *_teams(),
+    *_margins(),
+    *_quantiles(),
+    *_horizons_and_versions(),
+    *_markets(),
+]

@@ -1,0 +1,56 @@
+"""Outcomes and markets, for tests of what records and settles them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tests.support.builders.issued_forecasts import GAME
+
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.types import Horizon
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+
+MARKET = Market(line=-2.5, home_odds=1.9, away_odds=1.95, bankroll=100.0)
+
+
+def outcome(
+    differential: int,
+    game_id: str = GAME,
+    *,
+    horizon: Horizon = Horizon.HALFTIME,
+    home_team: str = "BKN",
+    away_team: str = "GSW",
+    observed_time: datetime | None = None,
+    recorded_time: datetime | None = None,
+) -> ReportedOutcome:
+    """An outcome observed now, unless told otherwise; not yet recorded."""
+    now = datetime.now(UTC) if observed_time is None else observed_time
+    return ReportedOutcome(game_id, horizon, differential, home_team, away_team, now, recorded_time or now)
+
+
+def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction: float = 0.0) -> MarketAnswer:
+    """An answer to a market that stakes a share of the bankroll on a side."""
+    home = MarketSideAnswer(market.home_odds, 0.6, 1 / market.home_odds, 0.14, 0.15, 0.0, 0.0)
+    away = MarketSideAnswer(market.away_odds, 0.4, 1 / market.away_odds, -0.22, 0.0, 0.0, 0.0)
+    stake = stake_fraction * market.bankroll
+    if side is MarketSide.HOME:
+        home = replace(home, stake_fraction=stake_fraction, stake=stake)
+    elif side is MarketSide.AWAY:
+        away = replace(away, stake_fraction=stake_fraction, stake=stake)
+    return MarketAnswer(
+        home=home,
+        away=away,
+        push_probability=0.0,
+        overround=1 / market.home_odds + 1 / market.away_odds - 1,
+        side=side,
+        stake=stake,
+        risk_level=RiskLevel.MODERATE,
+        confidence_met=True,
+        confidence_threshold=0.55,
+    )
+
+
+def asked(forecast: IssuedForecast, answer: MarketAnswer, market: Market = MARKET) -> IssuedForecast:
+    """A forecast as asked about with a market."""
+    return replace(forecast, market=market, forecast=replace(forecast.forecast, market=answer))

@@ -1,0 +1,138 @@
+"""A ledger without a loop or threads, for tests of what is read from it: written to and read at once.
+
+with new_book(folder) as book:
+    book.predict(forecast(game_id, minute=18, probability=0.7))
+    book.report(game_id, Horizon.HALFTIME, 5)
+    book.read(lambda connection: …)
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+from tests.support.builders.issued_forecasts import issued
+
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
+from dejavu_server.ledger import outcomes
+from dejavu_server.ledger.database import migrate, sqlite, store
+from dejavu_server.ledger.database.sqlite import Durability
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.errors import OutcomeKnown
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+
+EVENING = datetime(2026, 1, 14, 1, 30, tzinfo=UTC)
+"""When games are played, unless told otherwise: on the 13th, as people know it."""
+
+_T = TypeVar("_T")
+
+
+def forecast(
+    game_id: str,
+    *,
+    minute: int = 18,
+    lead: float = 3.0,
+    horizon: Horizon = Horizon.HALFTIME,
+    point: float = 4.0,
+    half_width: float = 12.0,
+    probability: float = 0.6,
+    alpha: float = 0.05,
+    model_version: str = "v1",
+    home_team: str = "BKN",
+    away_team: str = "GSW",
+    generated_time: datetime = EVENING,
+    distribution: bool = True,
+) -> IssuedForecast:
+    """A forecast of a game whose score has long stood as it does, ready to be recorded."""
+    made = issued(
+        game_id,
+        (lead,) * minute,
+        horizon=horizon,
+        alpha=alpha,
+        model_version=model_version,
+        home_team=home_team,
+        away_team=away_team,
+        point=point,
+        generated_time=generated_time,
+    )
+    quantiles = tuple(round(point + 2.0 * half_width * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
+    told = replace(
+        made.forecast,
+        interval=Interval(point - half_width, point + half_width),
+        home_lead_probability=probability,
+        distribution=quantiles if distribution else (),
+    )
+    return replace(made, forecast=told)
+
+
+def with_market(made: IssuedForecast, *, line: float = 0.5, odds: float = 2.0, stake: float = 0.05) -> IssuedForecast:
+    """The forecast, asked about with odds, and a stake on the home side; 0 for none."""
+    home = MarketSideAnswer(odds, 0.6, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
+    away = MarketSideAnswer(odds, 0.4, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
+    side = MarketSide.HOME if stake else None
+    answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True, 0.55)
+    return replace(made, market=Market(line, odds, odds), forecast=replace(made.forecast, market=answer))
+
+
+class RecordBook:
+    """A ledger that is written to and read at once."""
+
+    def __init__(self, writing: Engine, reading: Engine) -> None:
+        self._writing = writing
+        self._reading = reading
+
+    def predict(self, *made: IssuedForecast) -> list[IssuedForecast | OutcomeKnown]:
+        """Records forecasts; returns what stands in the ledger for them."""
+        with self._writing.begin() as connection:
+            return store.append(connection, [codec.draft(each) for each in made])
+
+    def report(
+        self, game_id: str, horizon: Horizon, differential: int, *, teams: tuple[str, str] = ("BKN", "GSW")
+    ) -> ReportedOutcome:
+        """Records an outcome; returns it as it stands."""
+        seen = EVENING + timedelta(hours=1)
+        told = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
+        with self._writing.begin() as connection:
+            answer = outcomes.report(connection, told, seen)
+        assert not isinstance(answer, Exception)
+        return answer[0]
+
+    def read(self, function: Callable[[Connection], _T]) -> _T:
+        """What a function returns that reads."""
+        with self._reading.connect() as connection:
+            return function(connection)
+
+
+@cache
+def _template() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        writing = sqlite.writing(path, Durability.PROCESS)
+        migrate.prepare(writing, path)
+        writing.dispose()
+        return path.read_bytes()
+
+
+@contextmanager
+def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
+    """An empty ledger, in a folder of its own unless one is given. Each one made in a process has the same id."""
+    home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
+    path = home / "ledger.db"
+    path.write_bytes(_template())
+    writing, reading = sqlite.writing(path, Durability.PROCESS), sqlite.reading(path)
+    try:
+        yield RecordBook(writing, reading)
+    finally:
+        writing.dispose()
+        reading.dispose()
+        if folder is None:
+            shutil.rmtree(home)

@@ -1,0 +1,68 @@
+"""A model written by hand that knows every minute, both horizons, teams, margins and quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
+from dejavu_models.types import (
+    Attribution,
+    Forecast,
+    ForecastQuery,
+    Horizon,
+    HorizonSupport,
+    ModelInfo,
+    Quantile,
+)
+
+HOME_EDGE = 2.5
+"""What it expects of any two teams, in points."""
+
+
+class EveryMinuteForecaster(PersistenceForecaster):
+    """Repeats the last differential, plus a tenth of the expected margin; quantiles spread evenly over ± 10 points."""
+
+    @property
+    def info(self) -> ModelInfo:
+        horizons = tuple(HorizonSupport(horizon, 1, horizon.last_slot) for horizon in Horizon)
+        return replace(super().info, horizons=horizons)
+
+    def check(self, query: ForecastQuery) -> None:
+        smallest = self.info.smallest_alpha
+        if query.alpha < smallest:
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}")
+        for index, level in enumerate(query.quantile_levels):
+            if min(level, 1 - level) < smallest / 2:
+                raise QuantileTooExtreme(f"{level}", f"at least {smallest / 2}", field=f"quantile_levels[{index}]")
+
+    def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
+        return [completed(*each) for each in zip(queries, super().forecast_many(queries), strict=True)]
+
+
+def completed(query: ForecastQuery, forecast: Forecast) -> Forecast:
+    """A plain forecast with all that a query may ask for."""
+    margin = HOME_EDGE if query.home_team and query.away_team else None
+    margin = margin if query.pregame_margin is None else query.pregame_margin
+    point = forecast.point + (margin or 0.0) / 10
+    explanation = forecast.explanation
+    if explanation is not None:
+        explanation = replace(
+            explanation,
+            ensemble_forecast=point,
+            linear_prediction=point - 1.5,
+            calibration_games=1234,
+            attribution=Attribution(0.25, (0.5,) * query.pattern.minutes, point - 0.25 - query.pattern.minutes / 2),
+            similar_games=tuple(
+                replace(game, increment=2.0, increment_spread=6.5) for game in explanation.similar_games
+            ),
+        )
+    return replace(
+        forecast,
+        point=point,
+        explanation=explanation,
+        quantiles=tuple(Quantile(level, point + 20 * level - 10) for level in query.quantile_levels),
+        expected_margin=margin,
+    )

@@ -1,0 +1,100 @@
+"""Recorded forecasts and scorecards of a fake server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tests.support.fakes.service import forecast, outcome
+
+from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, Market, MarketAnswer, MarketSideAnswer, Odds
+from dejavu.v1.record_pb2 import RecordedPrediction, Settlement
+from dejavu.v1.record_service_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard
+
+GAME = "0022500123"
+MADE = datetime(2026, 1, 15, 2, 31, 0, 250, tzinfo=UTC)
+
+
+def timestamp(moment: datetime = MADE) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made
+
+
+def recorded(
+    sequence: int,
+    *,
+    settled: bool = True,
+    quoted: bool = False,
+    superseded: bool = False,
+    pattern: Sequence[float] = (0, 1, 5),
+    **fields: Any,
+) -> RecordedPrediction:
+    """A recorded forecast: +6.3 for BOS against LAL, −4.2 to 17.9; the outcome, if it is settled, −7."""
+    teams = {"home_team": "BOS", "away_team": "LAL"}
+    values: dict[str, Any] = {
+        "game_id": GAME,
+        **teams,
+        "point_forecast": 6.3,
+        "interval_lower": -4.2,
+        "interval_upper": 17.9,
+        "generated_time": timestamp(),
+        "model_version": "24a8ff7834922bc8",
+    }
+    made = RecordedPrediction(
+        forecast=forecast(**values | fields | {"sequence": sequence}), pattern=pattern, superseded=superseded
+    )
+    if settled:
+        told = outcome(9, game_id=GAME, differential=-7, recorded_time=timestamp(), **teams)
+        made.outcome.CopyFrom(told)
+        settlement = Settlement(
+            outcome_sequence=9,
+            error=13.25,
+            absolute_error=13.25,
+            persistence_absolute_error=12.0,
+            covered=False,
+            brier=0.5625,
+            crps=7.5,
+        )
+        made.settlement.CopyFrom(settlement)
+    if quoted:
+        made.market.CopyFrom(Market(line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95)))
+        made.market_answer.CopyFrom(
+            MarketAnswer(
+                home=MarketSideAnswer(decimal_odds=1.909, win_probability=0.47, expected_value=-0.1),
+                away=MarketSideAnswer(decimal_odds=1.95, win_probability=0.53, expected_value=0.03),
+                side=MARKET_SIDE_AWAY,
+                stake=0.02,
+            )
+        )
+    return made
+
+
+def figure(value: float, lower: float, upper: float) -> Figure:
+    return Figure(value=value, lower=lower, upper=upper)
+
+
+def card(**fields: Any) -> Scorecard:
+    """A scorecard of 312 games; `fields` override."""
+    values: dict[str, Any] = {
+        "games": 312,
+        "forecasts": 14890,
+        "mae": figure(5.25, 4.5, 6.0),
+        "persistence_mae": figure(6.06, 5.7, 6.34),
+        "mae_difference": figure(-0.81, -1.0, -0.62),
+        "crps": figure(3.8, 3.6, 4.1),
+        "brier": figure(0.152, 0.14, 0.164),
+        "ece": 0.031,
+        "coverage": [
+            CoverageFigure(
+                alpha=0.05, games=312, forecasts=14000, coverage=0.946, lower=0.929, upper=0.96, mean_width=23.1
+            ),
+            CoverageFigure(alpha=0.2, games=12, forecasts=890, coverage=0.79, lower=0.7, upper=0.86, mean_width=13.1),
+        ],
+        "market": MarketRecord(
+            bets=31, markets=40, staked=1.25, profit=0.031, roi=0.025, total_return=-0.03, max_drawdown=0.12
+        ),
+    }
+    return Scorecard(**values | fields)

@@ -1,0 +1,71 @@
+"""A fetch against a stand-in, without waits: what the tests of `dejavu-trainer fetch` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
+
+from dejavu_feed.nba.stats_service import NbaStats
+from dejavu_trainer.data.fetch import Fetched, Phase, fetch
+from dejavu_trainer.data.rate_limit import Asker, Pace
+
+AT_ONCE = Pace(spacing=0.0, first_wait=0.0, tries=3)
+
+
+class Notes:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int, int]] = []
+        self.games = 0
+        self.said: list[str] = []
+        self.waits: list[tuple[float, str]] = []
+
+    def begin(self, season: str, games: int, there: int) -> None:
+        self.begun.append((season, games, there))
+
+    def done(self, season: str) -> None:
+        self.games += 1
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def waiting(self, seconds: float, reason: str) -> None:
+        self.waits.append((seconds, reason))
+
+
+def fetch_from(
+    service: StatsStandIn,
+    out: Path,
+    *,
+    seasons: Sequence[int] = (2025,),
+    phases: Sequence[Phase] = tuple(Phase),
+    notes: Notes | None = None,
+    pace: Pace = AT_ONCE,
+    timeout: float = 5.0,
+    overwrite: bool = False,
+) -> list[Fetched]:
+    """All that a fetch from a stand-in yields."""
+    notes = notes or Notes()
+    asker = Asker(pace, notes.waiting)
+    with closing(NbaStats(service.url, timeout=timeout, limit=timeout)) as stats:
+        return list(fetch(stats, seasons, phases, out, notes, asker, overwrite=overwrite))
+
+
+def rows_of(path: Path) -> list[tuple[object, ...]]:
+    """The rows of a file of plays."""
+    return [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
+
+
+def truth(games: Sequence[PlayedOnce]) -> list[tuple[object, ...]]:
+    """The rows that a file of these games should hold: by date and id."""
+    return [row for game in sorted(games, key=lambda game: (game.day, game.game_id)) for row in game.rows]
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """Every file of a folder by its path, with its bytes."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

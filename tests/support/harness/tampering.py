@@ -1,0 +1,102 @@
+"""A ledger's file as somebody sees it who can edit it: its rows, and copies of it to tamper with."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.builders import full_ledger
+
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.records import Checkpoint
+
+TABLES = (
+    "alembic_version",
+    "ledger",
+    "entries",
+    "forecasts",
+    "outcomes",
+    "markets",
+    "settlements",
+    "checkpoints",
+    "snapshots",
+)
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A whole ledger, and what a client kept of it.
+
+    Attributes:
+        content: the bytes of its file.
+        kept: a checkpoint of its end.
+        key: the file of the key that it is signed with.
+        folder: where copies can be made.
+        rows: its rows by table, each with its `rowid`.
+    """
+
+    content: bytes
+    kept: Checkpoint
+    key: Path
+    folder: Path
+    rows: Mapping[str, list[dict[str, Any]]]
+
+    @classmethod
+    def of(cls, path: Path, kept: Checkpoint, folder: Path) -> Specimen:
+        """What lies at a path, that nobody has open."""
+        with closing(sqlite3.connect(path)) as database:
+            return cls(path.read_bytes(), kept, key_path(f"sqlite:///{path}"), folder, rows(database))
+
+    @contextmanager
+    def copy(self, content: bytes | None = None) -> Iterator[tuple[str, sqlite3.Connection]]:
+        """A copy to tamper with: its URL, and a connection that holds it to nothing."""
+        path = self.folder / "copy.db"
+        path.write_bytes(self.content if content is None else content)
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as database:
+                database.execute("PRAGMA ignore_check_constraints=ON")
+                database.execute("PRAGMA journal_mode=MEMORY")
+                yield f"sqlite:///{path}", database
+        finally:
+            for each in self.folder.glob("copy.db*"):
+                each.unlink()
+
+
+@contextmanager
+def tampered(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the ledger at a path that is held to nothing; what is done with it is there afterwards."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA ignore_check_constraints=ON")
+        yield database
+
+
+def full_specimen(folder: Path) -> Specimen:
+    """A ledger with something in every table; made in a folder, in which there is room for copies."""
+    path = folder / "ledger.db"
+
+    async def fill() -> Checkpoint:
+        ledger = await Ledger.open(f"sqlite:///{path}")
+        try:
+            return await full_ledger.fill(ledger, path)
+        finally:
+            await ledger.close()
+
+    kept = asyncio.run(fill())
+    (folder / "copies").mkdir()
+    return Specimen.of(path, kept, folder / "copies")
+
+
+def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:
+    """All rows of a ledger, by table."""
+    found = dict[str, list[dict[str, Any]]]()
+    for table in TABLES:
+        cursor = database.execute(f"SELECT rowid AS rowid_, * FROM {table}")
+        names = [name for name, *_ in cursor.description]
+        found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+    return found

@@ -1,0 +1,20 @@
+"""Runs a program of bench/ that goes by rounds, and has its promises hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+from bench.result import Result
+
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+def rounds(main: Callable[..., int], kind: type[ResultT], *options: str) -> ResultT:
+    """The figures of a run in which nothing broke."""
+    shown: list[str] = []
+    code = main([*options, "--json"], show=shown.append)
+    result = kind(**json.loads(shown[0]))
+    assert (code, result.breaches()) == (0, [])
+    return result

@@ -1,0 +1,180 @@
+"""Real clients that never stop asking a server, and follow its stream, while a test does something to it.
+
+async with load(address) as clients:
+    await clients.answers(100)
+    …                         # kill, drain, reload
+    await clients.answers(100)
+clients.check()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.clients import CLIENTS, AnyClient
+
+from dejavu_client import Forecast, UnavailableError, predict_request
+from dejavu_client.errors import CallCancelledError, DejavuClientError
+
+BATCH = 20
+"""Games in a batch; every other one is a what-if."""
+
+SECONDS = 60.0
+"""How long anything may take on a machine that is busy with other things."""
+
+
+class Load:
+    """What became of the calls and streams of some clients.
+
+    Args:
+        patient: whether callers ask again when the client's own retries are spent: there may be no server for a while.
+
+    Attributes:
+        acknowledged: the game of every sequence that was answered.
+        errors: calls that ended with an error for their caller.
+        refused: those of a patient caller, who asked again, by their kind.
+        versions: how many forecasts came from each model.
+        workers: who answered.
+        streams: what each stream received, in the order in which it came.
+    """
+
+    def __init__(self, *, patient: bool = False) -> None:
+        self._patient = patient
+        self.acknowledged: dict[int, str] = {}
+        self.errors: list[DejavuClientError] = []
+        self.refused = Counter[str]()
+        self.versions = Counter[str]()
+        self.workers = set[str]()
+        self.streams: list[list[int]] = []
+        self._stopping = asyncio.Event()
+        self._more = asyncio.Condition()
+        self._games = 0
+        self._answers = 0
+
+    async def answers(self, number: int) -> None:
+        """Waits for so many more answers."""
+        wanted = self._answers + number
+        await self._until(lambda: self._answers >= wanted)
+
+    async def answered_by(self, version: str) -> None:
+        """Waits until a model has answered."""
+        await self._until(lambda: self.versions[version] > 0)
+
+    def check(self) -> None:
+        """Holds clients and streams to what they are promised.
+
+        Raises:
+            AssertionError: if a call failed, a game was recorded twice, or a stream lost, repeated or moved anything.
+        """
+        assert not self.errors, self.errors
+        assert len(set(self.acknowledged.values())) == len(self.acknowledged), "a game was recorded twice"
+        for received in self.streams:
+            assert received == sorted(self.acknowledged)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(SECONDS), self._more:
+            await self._more.wait_for(holds)
+
+    async def _tell(self) -> None:
+        async with self._more:
+            self._more.notify_all()
+
+    def _game(self) -> str:
+        self._games += 1
+        return f"{self._games:010d}"
+
+    async def call_one_by_one(self, client: AnyClient) -> None:
+        """Asks for a new game, then for a what-if, and so on."""
+        while not self._stopping.is_set():
+            game = self._game()
+            for game_id in (game, ""):
+                forecast = await self._answer(client, "predict", PATTERN, game_id=game_id)
+                self._take(forecast)
+            await self._tell()
+
+    async def call_in_batches(self, client: AnyClient) -> None:
+        """Asks for games and what-ifs together."""
+        while not self._stopping.is_set():
+            games = [self._game() if number % 2 else "" for number in range(BATCH)]
+            requests = [predict_request(PATTERN, game_id=game) for game in games]
+            for result in await self._answer(client, "predict_batch", requests) or []:
+                assert result.HasField("forecast"), result
+                self._take(result.forecast)
+            await self._tell()
+
+    async def follow(self, client: AnyClient, stands: asyncio.Event) -> None:
+        """Reads a stream until it is cancelled."""
+        received = list[int]()
+        self.streams.append(received)
+        async with aclosing(client.stream(heartbeats=True)) as events:
+            async for event in events:
+                stands.set()
+                if event.WhichOneof("event") == "forecast":
+                    received.append(event.forecast.sequence)
+                    await self._tell()
+
+    def stop(self) -> None:
+        """Has every caller end with the call that he is at."""
+        self._stopping.set()
+
+    async def received(self) -> None:
+        """Waits until every stream has what was acknowledged last."""
+        last = max(self.acknowledged, default=0)
+        await self._until(lambda: all(received and received[-1] >= last for received in self.streams))
+
+    async def _answer(self, client: AnyClient, method: str, *args: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return await client.call(method, *args, timeout=SECONDS, **options)
+            except DejavuClientError as error:
+                if not self._patient or not isinstance(error, UnavailableError | CallCancelledError):
+                    self.errors.append(error)
+                    await self._tell()
+                    return None
+                self.refused[type(error).__name__] += 1
+                await asyncio.sleep(0.05)
+
+    def _take(self, forecast: Forecast | None) -> None:
+        if forecast is not None:
+            self._answers += 1
+            self.versions[forecast.model_version] += 1
+            if forecast.sequence:
+                assert self.acknowledged.setdefault(forecast.sequence, forecast.game_id) == forecast.game_id
+
+
+@asynccontextmanager
+async def load(address: str, *, streams: int = 4, patient: bool = False) -> AsyncIterator[Load]:
+    """Both kinds of client at work, with their default retries: two callers, two of batches, and streams.
+
+    At the end the callers finish what they are at, and the streams have everything that was acknowledged.
+    """
+    clients = Load(patient=patient)
+    async with AsyncExitStack() as stack:
+        # The synchronous client's calls and streams each sit in a thread.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16 + streams))
+        kinds: list[AnyClient] = [await stack.enter_async_context(kind(address)) for kind in CLIENTS.values()]
+        stands = [asyncio.Event() for _ in range(streams)]
+        following = [
+            asyncio.create_task(clients.follow(kinds[number % len(kinds)], each)) for number, each in enumerate(stands)
+        ]
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(*(each.wait() for each in stands))
+        async with asyncio.TaskGroup() as calling:
+            for client in kinds:
+                calling.create_task(clients.call_one_by_one(client))
+                calling.create_task(clients.call_in_batches(client))
+            try:
+                yield clients
+            finally:
+                clients.stop()
+        clients.workers = {worker for client in kinds for worker in client.stats.workers}
+        await clients.received()
+        for client in kinds:
+            await client.close()  # which ends its streams
+        await asyncio.gather(*following)

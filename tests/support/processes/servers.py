@@ -1,0 +1,210 @@
+"""Real servers for tests: a worker in the test's own process, or `dejavu-server` as a process of its own.
+
+async with async_worker(tmp_path) as worker: …       # in the test's loop; for grpc.aio and AsyncDejavuClient
+with running_worker(tmp_path) as address: …          # in a loop and thread of its own; for synchronous clients
+with spawned_server("--workers", "2", "--ledger", …) as server: …   # server.address, server.process, server.wait_for
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.registry import Registry
+from dejavu_server.settings import Settings
+from dejavu_server.worker.worker import Worker
+
+
+def settings_in(folder: Path, **changes: Any) -> Settings:
+    """Settings of a server on a free port of 127.0.0.1, with its ledger in a folder."""
+    defaults: dict[str, Any] = {
+        "listen": "127.0.0.1:0",
+        "ledger": f"sqlite:///{folder / 'ledger.sqlite3'}",
+        "grace_seconds": 5.0,
+    }
+    return Settings(**{**defaults, **changes})
+
+
+def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Worker:
+    """A worker that has not started, with hand-written models or, if `shipped`, with the bundle that ships."""
+    registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
+    return Worker(settings_in(folder, **changes), registry=registry)
+
+
+@asynccontextmanager
+async def async_worker(
+    folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any
+) -> AsyncIterator[Worker]:
+    """A real worker in the test's loop."""
+    async with new_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
+        yield worker
+
+
+@contextmanager
+def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Iterator[str]:
+    """A real worker in a thread of its own; yields its HOST:PORT."""
+    started = threading.Event()
+    state: dict[str, Any] = {}
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        state["stop"] = (asyncio.get_running_loop(), stop)
+        async with async_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
+            state["address"] = worker.address
+            started.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            state["error"] = error
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="worker")
+    thread.start()
+    started.wait(30)
+    try:
+        if "address" in state:
+            yield state["address"]
+    finally:
+        if "stop" in state and thread.is_alive():
+            loop, stop = state["stop"]
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+    if "error" in state:
+        raise state["error"]
+
+
+class SpawnedServer:
+    """A `dejavu-server` process whose log is read line by line.
+
+    Attributes:
+        process: the supervisor.
+        events: its log, as far as it was read.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.events: list[dict[str, Any]] = []
+        self.other_lines: list[str] = []
+        self._more = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, name="server-log", daemon=True)
+        self._reader.start()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the listening event."""
+        return str(self.wait_for("listening")["address"])
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """The workers that have come to serve and live; the supervisor's children are one more, a spare."""
+        with self._more:
+            pids = [int(entry["worker"].partition("-")[2]) for entry in self.events if entry.get("event") == "serving"]
+        children = {child.pid: child for child in psutil.Process(self.process.pid).children()}
+        return [children[pid] for pid in pids if pid in children]
+
+    def wait_for(
+        self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 60.0
+    ) -> dict[str, Any]:
+        """The first log entry of that name for which `where` holds; waits until it comes.
+
+        Raises:
+            AssertionError: if it does not come; shows the log.
+        """
+
+        def found() -> dict[str, Any] | None:
+            return next((entry for entry in self.events if entry.get("event") == event and where(entry)), None)
+
+        with self._more:
+            self._more.wait_for(lambda: found() is not None or self._ended, seconds)
+            entry = found()
+        if entry is None:
+            raise AssertionError(f"no {event!r} in the log:\n{self.log()}")
+        return entry
+
+    def log(self) -> str:
+        """The whole log read so far."""
+        return "\n".join([*map(json.dumps, self.events), *self.other_lines])
+
+    def stop(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
+        """Sends a signal and returns the exit code."""
+        self.process.send_signal(sent)
+        return self.exit_code(seconds=seconds)
+
+    def exit_code(self, *, seconds: float = 30.0) -> int:
+        """Waits for its end, reads the rest of its log, and returns the exit code."""
+        code = self.process.wait(seconds)
+        self._reader.join(5)
+        return code
+
+    def close(self) -> None:
+        """Drains it if it still runs, and kills it if that takes too long."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = None
+            with self._more:
+                if isinstance(entry, dict):
+                    self.events.append(entry)
+                else:
+                    self.other_lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+
+@contextmanager
+def spawned_server(
+    *args: str, environment: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> Iterator[SpawnedServer]:
+    """`dejavu-server` with these arguments as a process, logging JSON; on a free port unless --listen is among them.
+
+    Does not wait for it to listen: `server.address` does. It is drained at the end, and killed if that takes too long.
+    `within` is a command that executes it: `setpriv`, for instance.
+    """
+    listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
+    process = subprocess.Popen(
+        [*within, sys.executable, "-m", "dejavu_server", *listen, "--log-format", "json", *args],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="backslashreplace",  # gRPC's own lines repeat bytes of callers
+        env={**os.environ, **(environment or {})},
+    )
+    server = SpawnedServer(process)
+    try:
+        yield server
+    finally:
+        server.close()

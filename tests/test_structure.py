@@ -1,0 +1,97 @@
+"""Where things stand: sizes of files and folders, one meaning a name, and the import paths that documents show.
+
+Who may import whom is held by import-linter: the contracts are in pyproject.toml, `make check` runs them.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PRODUCT = (
+    ROOT / "client/dejavu_feed",
+    ROOT / "model_store/dejavu_models",
+    ROOT / "client/dejavu_client",
+    ROOT / "server/dejavu_server",
+    ROOT / "trainer/dejavu_trainer",
+)
+SOURCES = [file for home in (*PRODUCT, ROOT / "tests", ROOT / "bench") for file in sorted(home.rglob("*.py"))]
+TREES = {file: ast.parse(file.read_text()) for file in SOURCES}
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+
+
+def test_no_file_is_longer_than_one_idea() -> None:
+    assert not {str(file.relative_to(ROOT)): n for file in SOURCES if (n := len(file.read_text().splitlines())) > 400}
+
+
+def test_no_folder_is_too_full_or_nearly_empty() -> None:
+    folders = Counter(file.parent.relative_to(ROOT) for file in SOURCES)
+    assert not {str(path): n for path, n in folders.items() if not 3 <= n <= 16 and "migrations" not in path.parts}
+
+
+def test_no_public_class_is_defined_twice() -> None:
+    """One word, one meaning: a reader who knows a name need not ask whose it is."""
+    names = Counter(
+        node.name
+        for file, tree in TREES.items()
+        if any(home in file.parents for home in PRODUCT)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not [name for name, count in names.items() if count > 1]
+
+
+def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
+    """No module of ours is looked up by a string: import-linter would not see that import."""
+    lookups = {"import_module", "__import__", "spec_from_file_location", "resolve_name"}
+    product = {file: tree for file, tree in TREES.items() if any(home in file.parents for home in PRODUCT)}
+    used = {
+        str(file.relative_to(ROOT)): name
+        for file, tree in product.items()
+        for node in ast.walk(tree)
+        if (name := getattr(node, "id", getattr(node, "attr", None))) in lookups
+    }
+    assert not used
+
+
+def shown_imports() -> set[tuple[str, str]]:
+    """(module, name) of every import of ours in a Python block of a document, and in the examples."""
+    texts = [block for file in DOCUMENTS for block in re.findall(r"```python\n(.*?)```", file.read_text(), re.DOTALL)]
+    texts += [file.read_text() for file in sorted((ROOT / "examples").rglob("*.py"))]
+    return {
+        (node.module, alias.name)
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dejavu")
+        for alias in node.names
+    }
+
+
+def test_documents_show_imports() -> None:
+    shown = shown_imports()
+    assert {
+        ("dejavu_client", "DejavuClient"),
+        ("dejavu_client.poller", "Poller"),
+        ("dejavu_feed.nba", "NbaFeed"),
+    } <= shown
+
+
+@pytest.mark.parametrize(("module", "name"), sorted(shown_imports()))
+def test_what_documents_import_is_there(module: str, name: str) -> None:
+    assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")
+
+
+def test_the_supervisor_loads_no_grpc() -> None:
+    """Forking and signals do not mix with gRPC's threads: nothing that the supervisor loads may import it."""
+    program = (
+        "import sys, dejavu_server.supervisor.supervisor, dejavu_server.cli.serve; sys.exit('grpc' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.builders.bundles import quick_recipe, small_bundle
+
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_trainer.cli.main import main
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.simulate import simulate_season
+from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
+from dejavu_trainer.training import recipe as recipes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seasons that the small bundle was made from, and the one after."""
+    folder = tmp_path_factory.mktemp("seasons")
+    for season in range(2031, 2035):
+        write_plays(folder, season, simulate_season(season, games=200))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    small_bundle(folder)
+    return folder
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(each) for each in arguments])
+    return int(left.value.code or 0)
+
+
+def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
+    data: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "report.html"
+    code = run("evaluate", "--data", data, "--season", "2034", "--bundle", bundle, "--html", page, "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert document["model_version"] == load_bundle(bundle, allow_unfit=True).version
+    assert (document["season"], document["seen"]) == (2034, None)
+    assert set(document["figures"]) == {"halftime", "final"}
+    values = document["figures"]["final"]["all"]["all"]["values"]
+    assert {"ensemble", "frozen", "no_teams", "persistence", "linear", "logistic"} <= set(values)
+    assert page.read_text().startswith("<!doctype html>")
+    assert "!!" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("season", "part"), [("2032", "TRAINED"), pytest.param("2033", "CALIBRATED", marks=pytest.mark.nightly)]
+)
+def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
+    data: Path, bundle: Path, capsys: pytest.CaptureFixture[str], season: str, part: str
+) -> None:
+    assert run("evaluate", "--data", data, "--season", season, "--bundle", bundle) == 0
+    out = capsys.readouterr().out
+    assert f"!! The model was {part} on this season" in out
+    assert "The half: all minutes" in out
+    assert "Persistence" in out
+
+
+def test_games_that_the_bundle_was_not_made_from_are_refused(
+    data: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for season in (2031, 2032, 2034):
+        (tmp_path / f"plays_{season}.parquet").write_bytes((data / f"plays_{season}.parquet").read_bytes())
+    write_plays(tmp_path, 2033, simulate_season(2033, games=200, seed=1))
+    assert run("evaluate", "--data", tmp_path, "--season", "2034", "--bundle", bundle) == 1
+    out = capsys.readouterr()
+    assert "are not those that bundle" in out.err
+    assert not out.out
+
+
+def test_a_season_that_is_not_there_is_refused_by_name(
+    data: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", "--data", data, "--season", "2035", "--bundle", bundle) == 1
+    assert "plays_2035.parquet" in capsys.readouterr().err
+
+
+def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> None:
+    forecaster = load_bundle(bundle, allow_unfit=True)
+    games = load_games(data, seasons_needed(forecaster, 2031))
+    with pytest.raises(DataError, match="no games before 2031"):
+        evaluate(forecaster, games, 2031)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walks forward by a recipe that takes seconds."""
+    recipe = quick_recipe()
+    monkeypatch.setattr(recipes, "Recipe", lambda prototypes: recipe)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_walk_forward_leaves_its_reports_and_says_the_same_when_it_is_asked_again(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "walk"
+    arguments = ("backtest", "--data", data, "--test", "2033", "--out", out, "--calibrate-seasons", "1", "--jobs", "1")
+    assert run(*arguments) == 0
+    assert "Walk-forward over 2033" in capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {"backtest.json", "backtest.html", "backtest.md"} <= before.keys()
+    assert len(before) == 4
+    assert run(*arguments, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads(before["backtest.json"])
+    assert document["recipe"] == recipes.Recipe(prototypes=None).digest
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_walk_forward_refuses_what_it_can_not_test(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("backtest", "--data", data, "--test", "2032", "--out", tmp_path / "walk") == 1
+    assert "to test on 2032, there must be games of 2030" in capsys.readouterr().err
+    assert run("backtest", "--data", tmp_path, "--test", "2032", "--out", tmp_path / "walk") == 1
+    assert "holds no plays_SEASON.parquet" in capsys.readouterr().err
+    assert run("backtest", "--data", data, "--test", "20-32", "--out", tmp_path / "walk") == 2
+    assert "--test" in capsys.readouterr().err

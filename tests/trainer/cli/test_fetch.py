@@ -1,0 +1,174 @@
+"""`dejavu-trainer fetch` from the outside: what it says, to people and to programs, and what it exits with."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
+from tests.support.harness.fetch import AT_ONCE, rows_of, truth
+
+from dejavu_trainer.cli import fetch
+from dejavu_trainer.cli.fetch import Shown
+from dejavu_trainer.cli.main import main
+
+GAMES = season_of_games(3)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the waits, which no option takes away."""
+    monkeypatch.setattr(fetch, "Pace", lambda: AT_ONCE)
+
+
+@pytest.fixture
+def service() -> Iterator[StatsStandIn]:
+    with StatsStandIn(list(GAMES)) as service:
+        yield service
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["fetch", *(str(argument) for argument in arguments)])
+    code = left.value.code
+    return code if isinstance(code, int) else int(code is not None)
+
+
+def test_it_says_what_it_wrote(service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "data"
+    assert run("--seasons", "2024-25", "--out", out, "--url", service.url) == 0
+    told = capsys.readouterr()
+    rows = truth(GAMES)
+    assert told.out == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games\n"
+    assert told.err == "2024-25: 5 games are over; 0 of them are here, 5 to ask for\n"
+    assert rows_of(out / "plays_2025.parquet") == rows
+
+
+def test_what_could_not_be_had_is_said_and_listed(
+    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.faults[GAMES[2].game_id] = [status(500)] * AT_ONCE.tries
+    arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
+    assert run(*arguments) == 1
+    told = capsys.readouterr()
+    assert told.out.endswith(" rows, 4 games\n")
+    assert f"{GAMES[2].game_id} " in told.err
+    assert told.err.count("status 500; asking again in 0 s\n") == AT_ONCE.tries - 1
+    listing = tmp_path / "missing_2025.csv"
+    assert told.err.endswith(
+        f"dejavu-trainer: 1 games of 2024-25 could not be had; {listing} names them, and the same command asks for them"
+        " again\n"
+    )
+    assert listing.is_file()
+    assert run(*arguments) == 0
+    assert not listing.exists()
+
+
+def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    game = GAMES[0]
+    service.faults[game.game_id] = [status(404)]
+    arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url, "--season-type", "regular", "--json")
+    assert run(*arguments) == 1
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    (season,) = document["seasons"]
+    assert document["stopped"] == ""
+    (missing,) = season.pop("missing")
+    teams = missing.pop("teams")
+    assert missing == {
+        "game_id": game.game_id,
+        "type": "RS",
+        "date": game.day.isoformat(),
+        "reason": "status 404, asked 1 time",
+    }
+    assert teams == f"{game.away} @ {game.home}"
+    assert season == {
+        "season": "2024-25",
+        "file": str(tmp_path / "plays_2025.parquet"),
+        "rows": len(truth(GAMES[1:3])),
+        "games": 2,
+        "left_out": 0,
+        "fetched": 2,
+        "not_over": 0,
+        "missing_file": str(tmp_path / "missing_2025.csv"),
+    }
+    explained = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    assert not [key for key in [*document, *season, "missing"] if f"`{key}`" not in explained]
+
+
+def test_a_service_that_does_not_answer_is_said(
+    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.faults["Regular Season"] = [status(403)] * AT_ONCE.tries
+    assert run("--seasons", "2024-25", "--out", tmp_path, "--url", service.url) == 1
+    assert capsys.readouterr().err.endswith(
+        "dejavu-trainer: 2024-25: the list of games, Regular Season, could not be had: status 403, asked 3 times;"
+        " the same command goes on from here\n"
+    )
+
+
+def test_a_season_that_has_not_begun_hides_none_before_it(
+    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
+    told = capsys.readouterr()
+    assert told.out.endswith(" rows, 5 games\n")
+    assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no game of it that is over\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (("--seasons", "2024-26"), 2, "did you mean 2024-25?"),
+        (("--seasons", "2024-25", "--season-type", "preseason"), 2, "preseason"),
+        (("--seasons", "2024-25", "--url", "nba"), 2, "'nba' is not the address of a service"),
+        ((), 2, "--seasons"),
+    ],
+)
+def test_wrong_usage_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    complaint: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(*arguments, "--out", tmp_path / "data") == code
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_on_a_terminal_there_is_a_bar_with_the_time_left() -> None:
+    screen = io.StringIO()
+    with Shown(Console(file=screen, force_terminal=True, width=160, color_system=None)) as shown:
+        shown.begin("2024-25", 100, 60)
+        shown.done("2024-25")
+        shown.waiting(8.0, "status 429")
+        shown._bars.refresh()
+        shown.say("0022400001 [NYK @ BOS]: no plays")
+    seen = screen.getvalue()
+    assert "2024-25" in seen
+    assert "61/100" in seen
+    assert "left" in seen
+    assert "status 429; asking again in 8 s" in seen
+    assert "0022400001 [NYK @ BOS]: no plays" in seen
+
+
+def test_without_a_terminal_there_are_lines_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("dejavu_trainer.cli.fetch.time.monotonic", lambda: now[0])
+    lines = io.StringIO()
+    with Shown(Console(file=lines, width=160)) as shown:
+        shown.begin("2024-25", 1_300, 100)
+        for _ in range(40):
+            now[0] += 1.0
+            shown.done("2024-25")
+    assert lines.getvalue().splitlines() == [
+        "2024-25: 1,300 games are over; 100 of them are here, 1,200 to ask for",
+        "2024-25: 130 of 1,300 games, about 20 min left",
+    ]

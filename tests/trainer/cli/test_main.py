@@ -1,0 +1,205 @@
+"""The trainer's commands from the outside: what they write, say and exit with."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.bundles import quick_recipe
+
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_trainer.cli.main import main
+from dejavu_trainer.data.games import load_games
+
+QUICK = quick_recipe()
+
+GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
+
+
+def run(*arguments: object) -> int:
+    """Runs a command in this process; its exit code."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    code = left.value.code
+    return code if isinstance(code, int) else int(code is not None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly() -> Iterator[None]:
+    """Has `fit` take the quick recipe for the standard one, which takes minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dejavu_trainer.training.recipe.Recipe", lambda prototypes: replace(QUICK, prototypes=prototypes))
+        yield
+
+
+@pytest.fixture(scope="module")
+def seasons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four short simulated seasons, 2031 to 2034."""
+    folder = tmp_path_factory.mktemp("seasons")
+    assert run("simulate", "--season", "2031-2034", "--games", 150, "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(seasons: Path) -> Path:
+    folder = seasons / "bundle"
+    assert run("fit", "--data", seasons, "--train", "2031-2032", "--calibrate", 2033, "--out", folder) == 0
+    return folder
+
+
+def test_a_fitted_bundle_answers(bundle: Path) -> None:
+    forecaster = load_bundle(bundle, allow_unfit=True)
+    assert forecaster.info.train_seasons == (2031, 2032)
+    assert forecaster.info.calibration_seasons == (2033,)
+    assert forecaster.info.train_games == 300
+    for horizon in Horizon:
+        forecast = forecaster.forecast(ForecastQuery(ScorePattern((1.0,) * 18), horizon, 0.1, "BOS", "LAL"))
+        assert forecast.point in forecast.interval
+
+
+def keys(document: dict[str, Any]) -> Iterator[str]:
+    """All keys of a document, but those of metrics, which the manifest has too."""
+    for key, value in document.items():
+        yield key
+        if isinstance(value, dict):
+            yield from keys(value)
+
+
+def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
+    assert run("fit", *arguments, "--prototypes", 60, "--seed", 5, "--json") == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    bundle = load_bundle(tmp_path / "b", allow_unfit=True)
+    assert document["model_version"] == bundle.version
+    assert document["dejavu"]["entries"] == sum(bundle.manifest.dejavu.entries) <= 47 * 60
+    assert max(bundle.manifest.dejavu.entries) == 60
+    assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
+    assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
+    assert document["ratings"]["season"] == 2033
+    explained = set(re.findall(r"`([^`\n]+)`", (Path(__file__).parents[3] / "docs" / "data.md").read_text()))
+    assert set(keys(document)) <= explained
+    assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
+    assert captured.err == ""
+
+
+def test_fit_tells_people_the_version_and_the_verdict(
+    bundle: Path, seasons: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And with the same seed it is the same model again, in place of the older bundle."""
+    before = load_bundle(bundle, allow_unfit=True)
+    assert run("fit", "--data", seasons, "--train", "2031-2032", "--calibrate", 2033, "--out", bundle) == 0
+    told = capsys.readouterr().out
+    assert before.version in told
+    assert ("UNFIT" in told) is not before.manifest.verdict.fit
+    assert "home advantage alone" in told
+    assert load_bundle(bundle, allow_unfit=True).version == before.version
+
+
+def test_fit_refuses_what_is_no_backtest(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    arguments = ("--data", seasons, "--train", 2031, "--calibrate", 2032, "--out", tmp_path / "b")
+    assert run("fit", *arguments, "--backtest", tmp_path / "result.json") == 1
+    assert "result.json: is not the result of a backtest" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("train", "calibrate", "code", "complaint"),
+    [
+        ("2031-2032", "2032", 1, "2032"),
+        ("2031", "2039", 1, "plays_2039.parquet"),
+        ("2031-30", "2032", 2, "neither a season"),
+        ("2032-2031", "2033", 2, "backwards"),
+    ],
+)
+def test_fit_refuses_seasons_that_it_can_not_use(
+    seasons: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    train: str,
+    calibrate: str,
+    code: int,
+    complaint: str,
+) -> None:
+    out = tmp_path / "bundle"
+    assert run("fit", "--data", seasons, "--train", train, "--calibrate", calibrate, "--out", out) == code
+    assert complaint in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_fit_does_not_write_over_what_is_no_bundle(seasons: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(seasons.iterdir())
+    assert run("fit", "--data", seasons, "--train", 2031, "--calibrate", 2032, "--out", seasons) == 1
+    assert "not a bundle" in capsys.readouterr().err
+    assert sorted(seasons.iterdir()) == before
+
+
+def test_simulate_writes_seasons_that_can_be_read(seasons: Path) -> None:
+    assert len(load_games(seasons, [2031, 2032, 2033, 2034])) == 600
+
+
+def test_simulate_does_not_write_over_a_season_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("simulate", "--season", "2031", "--games", 5, "--out", tmp_path)
+    assert run(*arguments) == 0
+    first = load_games(tmp_path, [2031]).fingerprint
+    assert run(*arguments, "--seed", 1) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert load_games(tmp_path, [2031]).fingerprint == first
+    assert run(*arguments, "--seed", 1, "--overwrite", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seasons"][0]["games"] == 5
+    assert load_games(tmp_path, [2031]).fingerprint != first
+
+
+def test_import_keeps_a_good_file_as_a_season(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quarters = "".join(f"202301010BOS,RS,BOS,BRK,{720 * quarter},{2 + quarter},0\n" for quarter in (1, 2, 3, 4))
+    (tmp_path / "mine.csv").write_text(GOOD + quarters)
+    out = tmp_path / "data"
+    assert run("import", tmp_path / "mine.csv", "--season", 2023, "--out", out, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == {"file": str(out / "plays_2023.parquet"), "rows": 5, "games": 1, "left_out": 0}
+    assert load_games(out, [2023]).game_id.tolist() == ["202301010BOS"]
+
+
+def test_import_says_what_is_wrong_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = "202301010BOS,RS,BOS,BRK,30,2,0\n"
+    (tmp_path / "mine.csv").write_text(GOOD + bad * 30)
+    arguments = ("import", tmp_path / "mine.csv", "--season", 2023, "--out", tmp_path / "data")
+    assert run(*arguments) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith("row 2 (line 3), elapsed_s: 30 after 60 in the same game: time runs back")
+    assert told[-1].endswith("30 problems; nothing was written")
+    assert not (tmp_path / "data").exists()
+    assert run(*arguments, "--json") == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert len(problems) == 30
+    assert problems[0].keys() == {"row", "line", "column", "message"}
+
+
+def test_import_leaves_nothing_where_no_game_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.csv").write_text(GOOD)  # one row: three quarters have none
+    assert run("import", tmp_path / "mine.csv", "--season", 2023, "--out", tmp_path / "data") == 1
+    assert "no complete game" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "plays_2023.parquet").exists()
+
+
+def test_a_missing_extra_is_told_by_name() -> None:
+    program = "import sys; sys.modules['pyarrow'] = None; from dejavu_trainer.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "pyarrow is not installed" in done.stderr
+    assert "dejavu-forecast[trainer]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_commands_that_do_not_train_do_not_load_torch() -> None:
+    program = "import sys, dejavu_trainer.cli.fit; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -1,0 +1,326 @@
+"""A fetch against a stand-in of the NBA's statistics: what it writes, leaves out, asks for again and goes on from."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.csv
+import pytest
+from tests.support.fakes.stats_service import (
+    Fault,
+    StatsStandIn,
+    cut_off,
+    html,
+    log_payload,
+    plays_payload,
+    season_of_games,
+    stall,
+    status,
+    text,
+    truncated,
+)
+from tests.support.harness.fetch import AT_ONCE, Notes, fetch_from, files_of, rows_of, truth
+
+from dejavu_feed.pattern import Score, slots
+from dejavu_feed.replay.games import recorded_evening
+from dejavu_trainer.data import fetch_cache
+from dejavu_trainer.data.fetch import Phase, parse_nba_seasons
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.import_plays import read_and_check
+from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.rate_limit import FetchStopped
+from dejavu_trainer.data.simulate import simulate_season
+
+GAMES = season_of_games()
+SECOND = GAMES[1].game_id
+
+
+@pytest.fixture
+def service() -> Iterator[StatsStandIn]:
+    with StatsStandIn(list(GAMES)) as service:
+        yield service
+
+
+def missing_rows(out: Path, season: int = 2025) -> list[dict[str, str]]:
+    with (out / f"missing_{season}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsStandIn, tmp_path: Path) -> None:
+    (fetched,) = fetch_from(service, tmp_path)
+    assert fetched.path == tmp_path / "plays_2025.parquet"
+    assert rows_of(fetched.path) == truth(GAMES)
+    assert (fetched.asked, fetched.not_over, fetched.missing) == (8, 0, ())
+    assert not (tmp_path / "missing_2025.csv").exists()
+    assert [asked.what for asked in service.asked][:3] == ["Regular Season", "PlayIn", "Playoffs"]
+
+
+def test_the_trainer_reads_it(service: StatsStandIn, tmp_path: Path) -> None:
+    fetch_from(service, tmp_path)
+    games = load_games(tmp_path, [2025])
+    by_id = {game.game_id: game for game in GAMES}
+    assert set(games.game_id.tolist()) == by_id.keys()
+    for index, game_id in enumerate(games.game_id.tolist()):
+        game = by_id[game_id]
+        assert games.date[index].item() == game.day
+        assert (games.home[index], games.away[index], games.phase[index]) == (game.home, game.away, game.type)
+        assert tuple(games.differentials[index].tolist()) == slots(game.scores, 48)
+
+
+def test_it_can_be_imported_and_replayed(service: StatsStandIn, tmp_path: Path) -> None:
+    (fetched,) = fetch_from(service, tmp_path)
+    assert fetched.path is not None
+    checked = read_and_check(fetched.path, 2025)
+    assert checked.problems == ()
+    assert [tuple(row.values()) for row in checked.plays.to_pylist()] == truth(GAMES)
+    assert write_plays(tmp_path / "again", 2025, checked.plays).is_file()
+    assert len(load_games(tmp_path / "again", [2025])) == len(GAMES)
+    pyarrow.csv.write_csv(checked.plays, tmp_path / "plays.csv")
+    for path in (fetched.path, tmp_path / "plays.csv"):
+        evening, left_out = recorded_evening(path, GAMES[0].day)
+        assert ([game.source for game in evening], left_out) == ([game.game_id for game in GAMES[:2]], ())
+
+
+def test_only_the_parts_of_a_season_that_were_asked_for(service: StatsStandIn, tmp_path: Path) -> None:
+    (fetched,) = fetch_from(service, tmp_path, phases=[Phase.PLAYOFFS, Phase.PLAY_IN])
+    assert fetched.path is not None
+    assert rows_of(fetched.path) == truth(GAMES[-2:])
+    assert "Regular Season" not in {asked.what for asked in service.asked}
+
+
+def test_several_seasons_are_several_files(tmp_path: Path) -> None:
+    earlier = season_of_games(2, seed=2, season=2024)
+    with StatsStandIn([*GAMES, *earlier]) as service:
+        first, second = fetch_from(service, tmp_path, seasons=[2024, 2025])
+    assert first.path is not None
+    assert second.path is not None
+    assert (rows_of(first.path), rows_of(second.path)) == (truth(earlier), truth(GAMES))
+
+
+def test_before_there_was_a_play_in_it_is_not_asked_for(tmp_path: Path) -> None:
+    with StatsStandIn([game for game in season_of_games(2, season=2019) if game.type != "PI"]) as service:
+        fetch_from(service, tmp_path, seasons=[2019])
+    assert {asked.what for asked in service.asked if not asked.what[0].isdigit()} == {"Regular Season", "Playoffs"}
+
+
+def test_a_second_fetch_asks_for_no_game_again_and_ends_the_same(service: StatsStandIn, tmp_path: Path) -> None:
+    fetch_from(service, tmp_path)
+    before = files_of(tmp_path)
+    service.asked.clear()
+    (fetched,) = fetch_from(service, tmp_path)
+    assert fetched.asked == 0
+    assert service.plays_asked() == []
+    assert files_of(tmp_path) == before
+
+
+def test_games_that_are_not_over_are_left_out_and_come_later(service: StatsStandIn, tmp_path: Path) -> None:
+    running = [replace(game, over=game.game_id != SECOND) for game in GAMES[:-1]]
+    service.games = running
+    (fetched,) = fetch_from(service, tmp_path)
+    assert fetched.path is not None
+    assert (fetched.not_over, fetched.missing) == (1, ())
+    assert rows_of(fetched.path) == truth([game for game in running if game.over])
+    service.games = list(GAMES)
+    service.asked.clear()
+    fetch_from(service, tmp_path)
+    assert sorted(service.plays_asked()) == sorted([SECOND, GAMES[-1].game_id])
+    assert rows_of(fetched.path) == truth(GAMES)
+
+
+def test_a_result_that_the_nba_corrects_is_asked_for_again(service: StatsStandIn, tmp_path: Path) -> None:
+    fetch_from(service, tmp_path)
+    last = GAMES[0].scores[-1]
+    corrected = replace(GAMES[0], scores=(*GAMES[0].scores, Score(last.elapsed, last.home + 1, last.away)))
+    service.games[0] = corrected
+    service.asked.clear()
+    (fetched,) = fetch_from(service, tmp_path)
+    assert fetched.path is not None
+    assert service.plays_asked() == [corrected.game_id]
+    assert rows_of(fetched.path) == truth([corrected, *GAMES[1:]])
+
+
+def test_games_that_could_not_be_had_are_listed_and_tried_again(service: StatsStandIn, tmp_path: Path) -> None:
+    service.faults[SECOND] = [status(500)] * AT_ONCE.tries
+    notes = Notes()
+    (fetched,) = fetch_from(service, tmp_path, notes=notes)
+    assert fetched.path is not None
+    assert rows_of(fetched.path) == truth([game for game in GAMES if game.game_id != SECOND])
+    game = GAMES[1]
+    assert missing_rows(tmp_path) == [
+        {
+            "game_id": SECOND,
+            "type": "RS",
+            "date": game.day.isoformat(),
+            "teams": missing_rows(tmp_path)[0]["teams"],
+            "reason": "status 500, asked 3 times",
+        }
+    ]
+    assert set(missing_rows(tmp_path)[0]["teams"].split(" @ ")) == {game.home, game.away}
+    assert notes.games == len(GAMES)
+    (said,) = notes.said
+    assert said.startswith(f"{SECOND} ")
+    assert said.endswith("status 500, asked 3 times")
+    service.asked.clear()
+    fetch_from(service, tmp_path)
+    assert service.plays_asked() == [SECOND]
+    assert rows_of(fetched.path) == truth(GAMES)
+    assert not (tmp_path / "missing_2025.csv").exists()
+
+
+def test_faults_that_pass_leave_no_trace(service: StatsStandIn, tmp_path: Path) -> None:
+    fetch_from(service, tmp_path / "without")
+    service.asked.clear()
+    faults: list[Fault] = [
+        status(403),
+        status(429, Retry_After="0"),
+        html(),
+        text("{}"),
+        truncated(),
+        cut_off(),
+        stall(),
+    ]
+    service.faults = {game.game_id: [fault] for game, fault in zip(GAMES, faults, strict=False)}
+    service.faults["Regular Season"] = [text('{"resultSets": []}'), html()]
+    notes = Notes()
+    fetch_from(service, tmp_path / "with", notes=notes, timeout=0.4)
+    assert len(service.asked) == 3 + len(GAMES) + len(faults) + 2
+    assert [reason for _, reason in notes.waits][:3] == [
+        "payload.resultSets holds no LeagueGameLog",
+        "not JSON: begins with '<!DOCTYPE html><html><body>Access denied'",
+        "status 403",
+    ]
+    assert files_of(tmp_path / "with") == files_of(tmp_path / "without")
+
+
+def test_a_list_of_another_season_is_not_believed(service: StatsStandIn, tmp_path: Path) -> None:
+    wrong = json.dumps(log_payload(season_of_games(2, season=2024), "2023-24", "Regular Season"))
+    service.faults["Regular Season"] = [text(wrong)]
+    notes = Notes()
+    (fetched,) = fetch_from(service, tmp_path, notes=notes)
+    assert notes.waits == [(0.0, "holds game 0022300001, which is of another season")]
+    assert rows_of(tmp_path / "plays_2025.parquet") == truth(GAMES)
+    assert fetched.missing == ()
+
+
+def test_plays_that_are_not_the_whole_game_are_not_kept(service: StatsStandIn, tmp_path: Path) -> None:
+    game = GAMES[1]
+    half = replace(game, scores=game.scores[: len(game.scores) // 2])
+    service.faults[game.game_id] = [text(json.dumps(plays_payload(half)))]
+    (fetched,) = fetch_from(service, tmp_path)
+    (missing,) = fetched.missing
+    assert re.fullmatch(r"its plays end with \w+ \d+, \w+ \d+; the list has \w+ \d+, \w+ \d+", missing.reason)
+    assert service.plays_asked().count(game.game_id) == 1
+    assert not (tmp_path / "fetched" / "2024-25" / f"{game.game_id}.json").exists()
+
+
+def test_a_game_that_the_list_garbles_is_listed_and_not_asked_for(service: StatsStandIn, tmp_path: Path) -> None:
+    listing = copy.deepcopy(log_payload([game for game in GAMES if game.type == "RS"], "2024-25", "Regular Season"))
+    dropped = listing["resultSets"][0]["rowSet"].pop(0)[4]
+    service.faults["Regular Season"] = [text(json.dumps(listing))]
+    (fetched,) = fetch_from(service, tmp_path)
+    assert [(entry.game.game_id, entry.reason) for entry in fetched.missing] == [
+        (dropped, "the list has 1 rows of it, expected 2")
+    ]
+    assert dropped not in service.plays_asked()
+    assert rows_of(tmp_path / "plays_2025.parquet") == truth([game for game in GAMES if game.game_id != dropped])
+
+
+def test_a_service_that_answers_no_more_is_left_alone(tmp_path: Path) -> None:
+    games = season_of_games(20)
+    with StatsStandIn(list(games)) as service:
+        for game in games[3:]:
+            service.faults[game.game_id] = [status(403)] * 99
+        with pytest.raises(FetchStopped, match="2024-25: no good answer for 10 games in a row; try again later"):
+            fetch_from(service, tmp_path)
+        assert rows_of(tmp_path / "plays_2025.parquet") == truth(games[:3])
+        reasons = [row["reason"] for row in missing_rows(tmp_path)]
+        assert reasons == ["status 403, asked 3 times"] * 10 + ["not asked for: the service had stopped answering"] * 9
+        service.faults.clear()
+        service.asked.clear()
+        fetch_from(service, tmp_path)
+        assert not {game.game_id for game in games[:3]} & set(service.plays_asked())
+    assert rows_of(tmp_path / "plays_2025.parquet") == truth(games)
+
+
+def test_a_list_that_could_not_be_had_ends_it_and_changes_nothing(service: StatsStandIn, tmp_path: Path) -> None:
+    fetch_from(service, tmp_path)
+    before = files_of(tmp_path)
+    service.faults["Playoffs"] = [status(403)] * 3
+    with pytest.raises(
+        FetchStopped, match="2024-25: the list of games, Playoffs, could not be had: status 403, asked 3"
+    ):
+        fetch_from(service, tmp_path)
+    assert files_of(tmp_path) == before
+
+
+def test_a_season_without_games_is_refused(service: StatsStandIn, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2030-31: the NBA lists no game of it that is over"):
+        fetch_from(service, tmp_path, seasons=[2031])
+    assert not (tmp_path / "plays_2031.parquet").exists()
+
+
+def test_a_season_from_elsewhere_is_not_replaced_unasked(service: StatsStandIn, tmp_path: Path) -> None:
+    path = write_plays(tmp_path, 2025, simulate_season(2025, games=3))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"plays_2025.parquet: is already there, and not from a fetch; --overwrite"):
+        fetch_from(service, tmp_path)
+    assert path.read_bytes() == before
+    assert service.asked == []
+    fetch_from(service, tmp_path, overwrite=True)
+    assert rows_of(path) == truth(GAMES)
+
+
+def test_two_fetches_into_one_folder_do_not_mix(service: StatsStandIn, tmp_path: Path) -> None:
+    with fetch_cache.alone(tmp_path), pytest.raises(DataError, match="another fetch is at work there"):
+        fetch_from(service, tmp_path)
+    assert service.asked == []
+    fetch_from(service, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"form": 0}', '{"form":1,"game_id":"%s","scores":[[1]]}'])
+def test_a_spoilt_game_in_the_cache_is_asked_for_again(service: StatsStandIn, tmp_path: Path, content: str) -> None:
+    fetch_from(service, tmp_path)
+    before = files_of(tmp_path)
+    (tmp_path / "fetched" / "2024-25" / f"{SECOND}.json").write_text(content.replace("%s", SECOND))
+    service.asked.clear()
+    fetch_from(service, tmp_path)
+    assert service.plays_asked() == [SECOND]
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "seasons"),
+    [
+        ("2024-25", (2025,)),
+        ("2024-25,2023-24", (2024, 2025)),
+        (" 1999-00 , 1999-00", (2000,)),
+        ("2025", (2025,)),
+        ("2015-2017,2024-25", (2015, 2016, 2017, 2025)),
+    ],
+)
+def test_seasons_are_named_as_the_nba_does_or_by_the_year_they_end_in(text: str, seasons: tuple[int, ...]) -> None:
+    assert parse_nba_seasons(text) == seasons
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("2024-26", "'2024-26' is no season; did you mean 2024-25?"),
+        ("1999-99", "did you mean 1999-00?"),
+        ("2024/25", "'2024/25' is neither a season such as 2024-25 nor years such as 2025 or 2015-2021"),
+        ("", "'' is neither"),
+        ("2024-25,", "'' is neither"),
+        ("2017-2015", "is neither"),
+        ("1995-96", "from 1996-97 on, none of 1995-96"),
+        ("٢٠٢٤-٢٥", "is neither"),
+    ],
+)
+def test_other_seasons_are_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint.replace("?", r"\?")):
+        parse_nba_seasons(text)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.random_walks import random_walks
+
+from dejavu_trainer.data.split import SplitError, hold_out_last, split_seasons
+
+
+def test_parts_hold_the_games_of_their_seasons() -> None:
+    train, calibrate = split_seasons(random_walks(10, range(2018, 2022)), [2018, 2020], [2021])
+    assert set(train.season.tolist()) == {2018, 2020}
+    assert set(calibrate.season.tolist()) == {2021}
+    assert (len(train), len(calibrate)) == (20, 10)
+
+
+def test_a_season_in_both_parts_is_refused_by_name() -> None:
+    with pytest.raises(SplitError, match="2020"):
+        split_seasons(random_walks(10, range(2019, 2022)), [2019, 2020], [2020, 2021])
+
+
+@pytest.mark.parametrize(("train", "calibrate"), [([2020], [2019]), ([2018, 2020], [2019, 2021])])
+def test_to_calibrate_on_games_before_the_end_of_training_is_refused(train: list[int], calibrate: list[int]) -> None:
+    with pytest.raises(SplitError, match=r"begin on 2018-11-01, those to train on end on 2019-11-03"):
+        split_seasons(random_walks(10, range(2018, 2022)), train, calibrate)
+
+
+def test_the_last_day_of_training_is_not_one_to_calibrate_on() -> None:
+    games = random_walks(4, range(2019, 2021))
+    games.date[games.season == 2019] = games.date[games.season == 2020]
+    with pytest.raises(SplitError, match="begin on 2019-11-01, those to train on end on 2019-11-01"):
+        split_seasons(games, [2019], [2020])
+
+
+@pytest.mark.parametrize(("train", "calibrate"), [([2019], []), ([], [2019]), ([2019], [2030])])
+def test_a_part_without_games_is_refused(train: list[int], calibrate: list[int]) -> None:
+    with pytest.raises(SplitError):
+        split_seasons(random_walks(10, range(2019, 2020)), train, calibrate)
+
+
+@given(st.lists(st.integers(0, 60), min_size=2, max_size=200), st.floats(0.01, 0.99))
+def test_what_is_held_out_is_later_day_by_day(days: list[int], share: float) -> None:
+    dates = np.datetime64("2020-11-01") + np.sort(np.array(days)).astype("timedelta64[D]")
+    try:
+        earlier, later = hold_out_last(dates, share)
+    except SplitError:
+        assert (dates[: len(dates) - round(len(dates) * share)] == dates[0]).all()
+        return
+    assert (earlier ^ later).all()
+    assert earlier.any()
+    assert later.any()
+    assert dates[earlier].max() < dates[later].min()
+
+
+def test_about_the_share_asked_is_held_out() -> None:
+    games = random_walks(400, range(2020, 2021))
+    _, later = hold_out_last(games.date, 0.2)
+    assert later.sum() == 80
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_games_of_one_day_cannot_be_divided(count: int) -> None:
+    with pytest.raises(SplitError, match=f"{count} games"):
+        hold_out_last(np.full(count, np.datetime64("2020-11-01")), 0.2)

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.builders.bundles import quick_recipe, simulated_games
+from tests.support.builders.folds import walk_fold
+
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.evaluation.backtest import Fold, backtest, seasons_there
+from dejavu_trainer.evaluation.fold_files import read_fold, remove_rests, to_bytes, write_whole
+from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
+
+RECIPE = quick_recipe()
+SEASONS = (2033, 2034)
+
+WALK = """
+import sys
+from pathlib import Path
+from tests.support.builders.bundles import quick_recipe, simulated_games
+from dejavu_trainer.evaluation.backtest import backtest
+
+if __name__ == "__main__":
+    backtest(
+        simulated_games(), (2033, 2034), quick_recipe(), Path(sys.argv[1]), calibrate_seasons=1, jobs=int(sys.argv[2]),
+        advance=lambda _: print("done", flush=True),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a walk-forward that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    backtest(simulated_games(), SEASONS, RECIPE, folder, calibrate_seasons=1)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def assert_same(one: FoldScores, other: FoldScores) -> None:
+    for field in fields(FoldScores):
+        if field.name != "forecasts":
+            assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
+    assert one.forecasts.keys() == other.forecasts.keys()
+    for name, mine in one.forecasts.items():
+        for field in fields(Forecasts):
+            left, right = getattr(mine, field.name), getattr(other.forecasts[name], field.name)
+            assert left is right is None or np.array_equal(left, right, equal_nan=True)
+
+
+def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
+    folds = [read_fold(path) for path in sorted(whole.iterdir())]
+    assert [int(fold.season[0]) for fold in folds] == [2033, 2034]
+    assert [fold.train_seasons for fold in folds] == [(2031,), (2031, 2032)]
+    assert [fold.calibration_seasons for fold in folds] == [(2032,), (2033,)]
+    assert [len(fold) for fold in folds] == [200, 200]
+    for fold in folds:
+        ensemble = fold.forecasts["ensemble"]
+        assert ensemble.crps is not None
+        assert np.isfinite(ensemble.crps).all()
+        assert not np.array_equal(fold.margins, fold.frozen_margins)
+
+
+def test_later_games_change_nothing(whole: Path) -> None:
+    """The fold of 2033 from games of which none is later, and with those of 2034 turned round."""
+    games = simulated_games()
+    later = games.season == 2034
+    turned = replace(
+        games,
+        differentials=np.where(later[:, None], -games.differentials, games.differentials),
+        final=np.where(later, -games.final, games.final),
+    )
+    fold = Fold(RECIPE, 2033, 1)
+    assert fold.key(games) == fold.key(turned) == fold.key(games.select(~later))
+    assert_same(fold.run(turned), read_fold(next(whole.glob("fold-2033-*"))))
+
+
+def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season(whole: Path) -> None:
+    fold = read_fold(next(whole.glob("fold-2034-*")))
+    first = fold.date == fold.date.min()
+    # Before the first day of the season, both know the same games; strengths are drawn to the mean alike.
+    assert fold.margins[first] == pytest.approx(fold.frozen_margins[first], abs=1e-4)
+    assert np.abs(fold.margins[~first] - fold.frozen_margins[~first]).max() > 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path, tmp_path: Path, jobs: int) -> None:
+    """Killed once the first fold has landed; what it had begun is not mistaken for a fold."""
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs)]
+    if jobs > 1:  # its processes read the program again, so that it must lie in a file
+        program = tmp_path.parent / f"walk_{tmp_path.name}.py"
+        program.write_text(WALK)
+        command[1:3] = [str(program)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as walk:
+        assert walk.stdout is not None
+        assert walk.stdout.readline() == "done\n"
+        walk.send_signal(signal.SIGKILL)
+    (tmp_path / ".fold-2034-0000000000000000.npz.abc").write_bytes(b"half a fold")
+    there = {path.name: path.stat().st_ino for path in tmp_path.glob("fold-*")}
+    assert there
+    told = list[int]()
+    backtest(simulated_games(), SEASONS, RECIPE, tmp_path, calibrate_seasons=1, advance=told.append)
+    assert sum(told) == 2
+    assert digests(tmp_path) == digests(whole)
+    assert there.items() <= {path.name: path.stat().st_ino for path in tmp_path.iterdir()}.items()
+
+
+def test_folds_that_are_there_are_not_computed_again_unless_asked(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in whole.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    computed = list[int]()
+
+    def run(self: Fold, games: Games) -> FoldScores:
+        del games
+        computed.append(self.season)
+        return read_fold(next(whole.glob(f"fold-{self.season}-*")))
+
+    monkeypatch.setattr(Fold, "run", run)
+    arguments = (simulated_games(), SEASONS, RECIPE, tmp_path)
+    backtest(*arguments, calibrate_seasons=1)
+    assert computed == []
+    backtest(*arguments, calibrate_seasons=1, fresh=True)
+    assert computed == [2033, 2034]
+    backtest(*arguments, calibrate_seasons=1, seed=1)
+    assert computed == [2033, 2034, 2033, 2034]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_a_fold_depends_on_names_its_file() -> None:
+    games = simulated_games()
+    fold = Fold(RECIPE, 2033, 1)
+    others = [
+        Fold(replace(RECIPE, min_cell=101), 2033, 1),
+        Fold(RECIPE, 2034, 1),
+        Fold(RECIPE, 2033, 2),
+        Fold(RECIPE, 2033, 1, seed=1),
+    ]
+    keys = [fold.key(games), fold.key(games.select(np.arange(1, len(games)))), *(each.key(games) for each in others)]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("season", "calibrate_seasons", "message"),
+    [
+        (2035, 1, "to test on 2035, there must be games of 2035"),
+        (2032, 1, "to test on 2032, there must be a season before 2031 to train on"),
+        (2031, 1, "to test on 2031, there must be games of 2030"),
+        (2033, 2, "to test on 2033, there must be a season before 2031 to train on"),
+    ],
+)
+def test_seasons_that_can_not_be_tested_are_told_before_any_work(
+    tmp_path: Path, season: int, calibrate_seasons: int, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        backtest(simulated_games(), [season], RECIPE, tmp_path, calibrate_seasons=calibrate_seasons)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fold_survives_its_file(tmp_path: Path) -> None:
+    fold = walk_fold(2033, games=60)
+    path = tmp_path / "fold-2033-0.npz"
+    write_whole(path, to_bytes(fold))
+    assert_same(read_fold(path), fold)
+    assert to_bytes(read_fold(path)) == path.read_bytes()
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"no zip"])
+def test_a_spoilt_fold_is_refused_by_name(tmp_path: Path, whole: Path, spoil: object) -> None:
+    path = next(whole.glob("fold-2033-*"))
+    spoilt = tmp_path / path.name
+    assert callable(spoil)
+    spoilt.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(DataError, match=f"{path.name}: is no fold of a walk-forward.*--fresh"):
+        backtest(simulated_games(), [2033], RECIPE, tmp_path, calibrate_seasons=1)
+
+
+def test_writing_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_whole(tmp_path / "fold-2033-0.npz", "text, not bytes")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = ("fold-2033-0.npz", "backtest.json", ".hidden")
+    for name in (*kept, ".fold-2033-0.npz.abc"):
+        (tmp_path / name).touch()
+    remove_rests(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no plays_SEASON\.parquet"):
+        seasons_there(tmp_path)
+    (tmp_path / "nba").mkdir()
+    for name in ("nba/plays_2020.parquet", "plays_2019.parquet", "plays_last.parquet", "nba/plays_2020.csv"):
+        (tmp_path / name).touch()
+    assert seasons_there(tmp_path) == [2019, 2020]
+
+
+@pytest.mark.nightly
+@pytest.mark.real_data
+@pytest.mark.timeout(4 * 3600)
+def test_the_walk_forward_on_real_games_keeps_its_promises(data_dir: Path, tmp_path: Path) -> None:
+    """What the documentation says of the seasons 2019 to 2023, computed anew."""
+    command = ["-m", "dejavu_trainer.cli", "backtest", "--data", str(data_dir), "--test", "2019-2023", "--json"]
+    made = subprocess.run(
+        [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "400"],
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=4 * 3600,
+    )
+    document = json.loads(made.stdout)
+    assert sum(fold["games"] for fold in document["folds"]) > 6000
+    broken = [f"{check['name']}: {check['found']}" for check in document["promises"] if not check["passed"]]
+    assert not broken
+    assert document["verdict"]["fit"], document["verdict"]["reason"]

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.folds import walk_fold
+
+from dejavu_models import metrics
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores, Forecasts
+from dejavu_trainer.evaluation.metrics import (
+    LEADS,
+    LEVELS,
+    METRICS,
+    PHASES,
+    Figures,
+    figures,
+    losses,
+    phases,
+    pool,
+    stages_of,
+)
+
+FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
+
+
+@pytest.fixture(scope="module")
+def folds() -> list[FoldScores]:
+    return [walk_fold(2033, games=300), walk_fold(2034, games=300, seed=8)]
+
+
+@pytest.fixture(scope="module")
+def found(folds: list[FoldScores]) -> Figures:
+    return figures(folds, resamples=200)
+
+
+def test_every_figure_of_every_forecaster_is_there(found: Figures) -> None:
+    for horizon in (HALF, FINAL):
+        values = found[horizon]["all"]["all"].values
+        assert tuple(values) == FORECASTERS
+        for name in FORECASTERS:
+            assert set(values[name]) == (set(METRICS) if name != "logistic" else {"brier", "log_loss", "ece"})
+            for metric, it in values[name].items():
+                # A resampled calibration error is larger than the one it comes from: chance adds to it.
+                assert it.lower <= it.upper
+                assert it.lower <= it.value <= it.upper or metric == "ece"
+
+
+def test_a_pooled_mean_is_that_of_all_forecasts(found: Figures, folds: list[FoldScores]) -> None:
+    pooled = pool(folds)
+    assert len(pooled) == 600
+    for place, horizon in enumerate(HORIZONS):
+        of_each = losses(pooled.forecasts["ensemble"], pooled.outcomes[:, place], stages_of(horizon))
+        group = found[horizon.value]["all"]["all"]
+        assert (group.games, group.cases) == (600, 600 * horizon.last_slot)
+        for metric, values in of_each.items():
+            mean = values.mean() ** 0.5 if metric == "rmse" else values.mean()
+            assert group.values["ensemble"][metric].value == pytest.approx(mean)
+
+
+def test_groups_share_out_the_forecasts(found: Figures) -> None:
+    for horizon in HORIZONS:
+        by_kind = found[horizon.value]
+        everything = by_kind["all"]["all"].cases
+        for kind in ("season", "quarter", "phase", "lead", "minute", "minute and lead"):
+            assert sum(group.cases for group in by_kind[kind].values()) == everything
+        assert tuple(by_kind["minute"]) == tuple(str(minute) for minute in range(1, horizon.last_slot + 1))
+        assert tuple(by_kind["lead"]) == LEADS
+
+
+@pytest.mark.parametrize(("kind", "name"), [("season", "2034"), ("lead", "9-15"), ("minute", "30")])
+def test_a_group_has_the_figures_of_its_forecasts_alone(
+    found: Figures, folds: list[FoldScores], kind: str, name: str
+) -> None:
+    pooled = pool(folds)
+    which = {
+        "season": np.broadcast_to((pooled.season == 2034)[:, None], (600, 47)),
+        "lead": lead_groups(pooled.leads) == 2,
+        "minute": np.broadcast_to(np.arange(1, 48) == 30, (600, 47)),
+    }[kind]
+    of_each = losses(pooled.forecasts["dejavu"], pooled.outcomes[:, 1], stages_of(Horizon.FINAL))
+    group = found[FINAL][kind][name]
+    assert group.cases == which.sum()
+    for metric in ("mae", "crps", "brier", "winkler_80", "coverage_50"):
+        assert group.values["dejavu"][metric].value == pytest.approx(of_each[metric][which].mean())
+
+
+def test_the_calibration_error_is_that_of_all_probabilities_together(found: Figures, folds: list[FoldScores]) -> None:
+    pooled = pool(folds)
+    probability = pooled.forecasts["logistic"].probability[:, stages_of(Horizon.FINAL)]
+    happened = np.broadcast_to((pooled.outcomes[:, 1] > 0)[:, None], probability.shape)
+    expected = metrics.expected_calibration_error(probability, happened)
+    assert found[FINAL]["all"]["all"].values["logistic"]["ece"].value == pytest.approx(expected)
+
+
+def test_differences_are_paired_and_relative_to_the_reference(found: Figures) -> None:
+    group = found[FINAL]["all"]["all"]
+    mine, theirs = group.values["ensemble"]["crps"], group.values["persistence"]["crps"]
+    difference = group.differences["ensemble"]["persistence"]["crps"]
+    assert difference.value == pytest.approx(mine.value - theirs.value)
+    assert difference.upper < 0
+    assert difference.upper - difference.lower < mine.upper - mine.lower
+    ratio = group.relative["ensemble"]["persistence"]["crps"]
+    assert ratio.value == pytest.approx(mine.value / theirs.value - 1)
+    # The ensemble of models that add nothing to the linear ones is the linear one.
+    assert group.differences["ensemble"]["linear"]["mae"].value == pytest.approx(0, abs=1e-6)
+    assert "persistence" not in group.differences["persistence"]
+    assert set(group.differences["ensemble"]["logistic"]) == {"brier", "log_loss"}
+
+
+def test_the_game_is_the_unit_of_chance(found: Figures) -> None:
+    """Each game's minutes share its fate: a figure of all of them is hardly surer than that of one."""
+    overall, first = (
+        found[FINAL][kind][name].values["persistence"]["mae"] for kind, name in (("all", "all"), ("minute", "1"))
+    )
+    assert overall.upper - overall.lower > (first.upper - first.lower) / 3
+
+
+def test_equal_seeds_give_equal_figures(folds: list[FoldScores]) -> None:
+    small = [replace_games(folds[0], slice(0, 40))]
+    assert figures(small, resamples=50, seed=4) == figures(small, resamples=50, seed=4)
+
+
+def replace_games(fold: FoldScores, rows: slice) -> FoldScores:
+    """Some games of a fold."""
+    per_game = ("game_id", "season", "date", "phase", "home", "away", "leads", "outcomes", "margins", "frozen_margins")
+    fields = ("probability", "point", "lower", "upper", "crps", "pit")
+    forecasts = {}
+    for name, each in fold.forecasts.items():
+        kept: dict[str, Any] = {field: getattr(each, field) for field in fields if getattr(each, field) is not None}
+        forecasts[name] = Forecasts(**{field: it[rows] for field, it in kept.items()})
+    return replace(fold, **{name: getattr(fold, name)[rows] for name in per_game}, forecasts=forecasts)
+
+
+def test_intervals_that_a_calibration_is_too_small_for_have_no_figures(folds: list[FoldScores]) -> None:
+    fold = replace_games(folds[0], slice(0, 50))
+    lower = fold.forecasts["ensemble"].lower
+    assert lower is not None
+    lower = lower.copy()
+    lower[:, :, 0] = np.nan
+    without = replace(fold, forecasts=fold.forecasts | {"ensemble": replace(fold.forecasts["ensemble"], lower=lower)})
+    values = figures([without], resamples=20)[FINAL]["all"]["all"].values
+    assert f"coverage_{LEVELS[0]}" not in values["ensemble"]
+    assert f"coverage_{LEVELS[1]}" in values["ensemble"]
+    assert f"coverage_{LEVELS[0]}" in values["linear"]
+
+
+@given(st.integers(1, 60), st.integers(0, 12))
+def test_phases_are_thirds_of_the_regular_season_and_the_playoffs(regular: int, playoffs: int) -> None:
+    fold = _calendar(regular, playoffs)
+    found = phases(fold)
+    assert (found[fold.phase != "RS"] == len(PHASES) - 1).all()
+    of_regular = found[fold.phase == "RS"]
+    assert (np.diff(of_regular) >= 0).all()  # the games are in order of date
+    counts = np.bincount(of_regular, minlength=4)[:3]
+    assert counts.max() - counts.min() <= 1
+
+
+_BASE: list[FoldScores] = []
+
+
+def _calendar(regular: int, playoffs: int) -> FoldScores:
+    if not _BASE:
+        _BASE.append(walk_fold(2033, games=80))
+    fold = replace_games(_BASE[0], slice(0, regular + playoffs))
+    return replace(
+        fold,
+        phase=np.array(["RS"] * regular + ["PI", "PO"] * playoffs)[: regular + playoffs],
+        date=np.arange(regular + playoffs).astype("datetime64[D]"),
+    )
+
+
+def test_no_fold_has_no_figures() -> None:
+    with pytest.raises(ValueError, match="no fold"):
+        figures([])

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.builders.folds import walk_fold
+
+from dejavu_models import metrics
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_trainer.evaluation.fold_scores import STAGES, FoldScores
+from dejavu_trainer.evaluation.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
+
+
+@pytest.fixture(scope="module")
+def good() -> list[FoldScores]:
+    return [walk_fold(2033), walk_fold(2034, seed=5)]
+
+
+def test_models_that_know_more_than_the_lead_and_say_how_much_are_fit(good: list[FoldScores]) -> None:
+    verdict = judge(good, resamples=300)
+    assert verdict.fit, verdict.reason
+    assert all(check.passed for check in verdict.checks)
+    assert verdict.reason.startswith("On 1,200 games of 2033, 2034: CRPS below persistence's")
+
+
+def test_one_season_can_be_judged_too(good: list[FoldScores]) -> None:
+    assert judge(good[:1], resamples=300).fit
+
+
+def test_too_narrow_intervals_are_unfit() -> None:
+    verdict = judge([walk_fold(2033, scale=0.8)], resamples=300)
+    assert not verdict.fit
+    assert "coverage at 95 %" in verdict.reason
+    broken = {check.name for check in verdict.checks if not check.passed}
+    assert "coverage by minute and |lead|" in broken
+    assert "coverage at 50 %, ensemble, final" in broken
+
+
+def test_too_wide_intervals_are_unfit() -> None:
+    broken = {check.name for check in judge([walk_fold(2033, scale=1.3)], resamples=300).checks if not check.passed}
+    assert "coverage at 80 %, no teams, halftime" in broken
+
+
+def test_models_that_are_worse_than_persistence_are_unfit() -> None:
+    """Their intervals hold, since they are calibrated; that does not help."""
+    verdict = judge([walk_fold(2033, contrary=True)], resamples=300)
+    assert not verdict.fit
+    assert "CRPS, ensemble, final, less persistence's: +" in verdict.reason
+    rates = [check for check in verdict.checks if check.name.startswith("coverage at")]
+    assert all(check.passed for check in rates)
+
+
+def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) -> None:
+    same = [replace(fold, forecasts=fold.forecasts | {"ensemble": fold.forecasts["persistence"]}) for fold in good]
+    broken = {check.name for check in judge(same, resamples=300).checks if not check.passed}
+    assert {f"CRPS, ensemble, {horizon.value}, less persistence's" for horizon in HORIZONS} <= broken
+
+
+def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScores]) -> None:
+    """Too narrow where leads of 16 and more are known at minute 40 only: no overall rate shows it."""
+    spoilt = []
+    stage = STAGES.index((1, 40))
+    for fold in good:
+        ensemble = fold.forecasts["ensemble"]
+        assert ensemble.point is not None
+        assert ensemble.lower is not None
+        lower = ensemble.lower.copy()
+        far = lead_groups(fold.leads[:, 39]) == 3
+        assert far.sum() > LEAST_GAMES / 2
+        lower[far, stage, 2] = ensemble.point[far, stage]
+        spoilt.append(replace(fold, forecasts=fold.forecasts | {"ensemble": replace(ensemble, lower=lower)}))
+    verdict = judge(spoilt, resamples=300)
+    assert [check.name for check in verdict.checks if not check.passed] == ["coverage by minute and |lead|"]
+    assert "minute 40, lead 16+" in verdict.reason
+
+
+def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
+    groups = coverage_groups(good)
+    assert {group.forecaster for group in groups} == set(JUDGED)
+    assert min(group.games for group in groups) >= LEAST_GAMES
+    corrected = 1 - 0.01 / len(groups)
+    for group in groups[:: len(groups) // 25]:
+        place = next(index for index, horizon in enumerate(HORIZONS) if horizon.value == group.horizon)
+        stage, lead = STAGES.index((place, group.minute)), ("0-3", "4-8", "9-15", "16+").index(group.lead)
+        games, held, cells = [], 0, []
+        for fold in good:
+            forecasts = fold.forecasts[group.forecaster]
+            assert forecasts.lower is not None
+            assert forecasts.upper is not None
+            which = lead_groups(fold.leads[:, group.minute - 1]) == lead
+            column = (95, 80, 50).index(group.level)
+            came = fold.outcomes[which, place]
+            games.append(int(which.sum()))
+            cells.append(int(fold.cell_games[stage, lead]))
+            ends = forecasts.lower[which, stage, column], forecasts.upper[which, stage, column]
+            held += int(((ends[0] <= came) & (came <= ends[1])).sum())
+        assert (group.games, group.held) == (sum(games), held)
+        alpha = {95: 0.05, 80: 0.2, 50: 0.5}[group.level]
+        assert (group.first, group.last) == metrics.conformal_region(games, cells, alpha, corrected)
+        assert group.agrees == (group.first <= held <= group.last)
+
+
+def test_a_coverage_counts_the_chance_of_test_and_calibration(good: list[FoldScores]) -> None:
+    at_18 = coverage(good[:1], "ensemble", Horizon.HALFTIME, [18], 80)
+    assert at_18 is not None
+    rate, half = at_18.found.value, (at_18.found.upper - at_18.found.lower) / 2
+    assert half == pytest.approx(2.5758 * (rate * (1 - rate) * (1 / 600 + 1 / 600)) ** 0.5, rel=1e-3)
+
+
+def test_minutes_of_one_game_are_no_new_games(good: list[FoldScores]) -> None:
+    one, all_minutes = (
+        coverage(good, "ensemble", Horizon.FINAL, minutes, 80) for minutes in ([24], list(range(1, 48)))
+    )
+    assert one is not None
+    assert all_minutes is not None
+    width = [each.found.upper - each.found.lower for each in (one, all_minutes)]
+    assert width[1] < width[0]
+    assert width[1] > 3 * width[0] / 47**0.5
+
+
+def test_what_is_due_is_what_the_size_of_the_cells_allows(good: list[FoldScores]) -> None:
+    """Of 100 residuals and alpha 0.05, the 2nd smallest and largest hold 97/101; more residuals come nearer to 0.95."""
+    for each in coverages(good):
+        assert each.level / 100 <= each.due <= each.level / 100 + 2 / 101
+    one_cell = [replace(fold, cell_games=np.full_like(fold.cell_games, 100)) for fold in good]
+    found = coverage(one_cell, "ensemble", Horizon.FINAL, [24], 95)
+    assert found is not None
+    assert found.due == pytest.approx(97 / 101)
+
+
+def test_nothing_tested_has_no_verdict() -> None:
+    with pytest.raises(ValueError, match="no fold"):
+        judge([])

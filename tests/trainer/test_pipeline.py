@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.builders.bundles import quick_recipe, simulated_games
+from tests.support.fakes.progress import Bars
+
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import MetricRecord
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_trainer.data.games import DataError, Games, load_games
+from dejavu_trainer.evaluation.gate import divide
+from dejavu_trainer.pipeline import FitReport, fit
+from dejavu_trainer.training.recipe import Recipe
+
+RECIPE = quick_recipe()
+
+
+@pytest.fixture(scope="module")
+def games() -> Games:
+    return simulated_games()
+
+
+@pytest.fixture(scope="module")
+def run(games: Games, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, Bars]:
+    bars = Bars()
+    folder = tmp_path_factory.mktemp("fit") / "bundle"
+    report = fit(games, train=[2031, 2032], calibrate=[2033], out=folder, seed=3, recipe=RECIPE, progress=bars)
+    return report, bars
+
+
+@pytest.fixture(scope="module")
+def forecaster(run: tuple[FitReport, Bars]) -> Forecaster:
+    return load_bundle(run[0].bundle, allow_unfit=True)
+
+
+def test_the_bundle_says_what_it_was_made_of(run: tuple[FitReport, Bars], games: Games, forecaster: Forecaster) -> None:
+    report, manifest = run[0], forecaster.manifest
+    assert manifest.version == report.version
+    assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
+    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032), 400)
+    assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), 200)
+    assert manifest.train.last_date < manifest.calibrate.first_date
+    assert manifest.seed == 3
+    assert {"hnswlib", "onnxruntime", "torch"} <= manifest.libraries.keys()
+    assert manifest.dejavu.minutes == tuple(range(1, 48))
+    assert manifest.dejavu.prototypes
+    for name, sha256 in manifest.files.items():
+        assert hashlib.sha256((report.bundle / name).read_bytes()).hexdigest() == sha256
+
+
+def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
+    forecaster: Forecaster, games: Games
+) -> None:
+    levels = games.levels[-1]
+    for horizon in Horizon:
+        for minute in range(1, horizon.last_slot + 1):
+            pattern = ScorePattern(tuple(levels[:minute].tolist()))
+            for home, away in (("", ""), ("BOS", "LAL")):
+                forecast = forecaster.forecast(ForecastQuery(pattern, horizon, 0.2, home, away))
+                assert forecast.point in forecast.interval
+                assert 0 < forecast.home_lead_probability < 1
+
+
+def test_the_ratings_are_those_of_the_last_game_drawn_to_the_next_season(
+    run: tuple[FitReport, Bars], games: Games, forecaster: Forecaster
+) -> None:
+    ratings = forecaster.manifest.ratings
+    last = games.of_seasons([2033]).date[-1]
+    assert (ratings.date, ratings.season) == (last.item(), 2034)
+    assert forecaster.ratings.date == last.item()
+    strengths = np.array(list(forecaster.ratings.strengths.values()))
+    assert 0 < strengths.std() < 10
+
+
+def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(run: tuple[FitReport, Bars]) -> None:
+    metrics = by_name(run[0].metrics)
+    for name, (mae, rmse) in run[0].ratings.by_forecast().items():
+        assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
+        assert metrics[f"calibration.expected_margin.{name}.rmse"] == rmse
+        assert 5 < mae < rmse < 25
+
+
+def by_name(metrics: tuple[MetricRecord, ...]) -> dict[str, float]:
+    return {metric.name: metric.value for metric in metrics}
+
+
+def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(run: tuple[FitReport, Bars]) -> None:
+    metrics = by_name(run[0].metrics)
+    for horizon in Horizon:
+        fitted, fixed = (metrics[f"weights.{horizon.value}.{name}.crps"] for name in ("fitted", "fixed"))
+        assert metrics[f"weights.{horizon.value}.takes_fitted"] == (fitted < fixed)
+
+
+def test_every_bar_comes_to_its_end(run: tuple[FitReport, Bars]) -> None:
+    names = [name for name, _, _ in run[1].stages]
+    assert names[0] == "Fit the ratings"
+    assert names[-3:] == ["Calibrate", "Test once", "Publish"]
+    assert all(done == total for _, total, done in run[1].stages)
+
+
+def test_the_verdict_comes_from_calibration_games_that_came_last(run: tuple[FitReport, Bars]) -> None:
+    verdict = run[0].forecaster.manifest.verdict
+    assert verdict.recipe == RECIPE.digest
+    assert verdict.seasons == (2033,)
+    assert verdict.fit or verdict.reason
+
+
+def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> None:
+    earlier, later = divide(games.of_seasons([2032, 2033]))
+    assert set(games.of_seasons([2032, 2033]).season[later].tolist()) == {2033}
+    assert (earlier ^ later).all()
+    one = games.of_seasons([2033])
+    earlier, later = divide(one)
+    assert one.date[earlier].max() < one.date[later].min()
+    assert 80 <= later.sum() <= 120
+
+
+def backtest_of(folder: Path, recipe: Recipe, *, fit: bool) -> Path:
+    path = folder / "backtest.json"
+    document = {"recipe": recipe.digest, "seasons": [2020, 2021], "verdict": {"fit": fit, "reason": "made by hand"}}
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_backtest_of_the_recipe_gives_the_verdict(games: Games, tmp_path: Path, says: bool) -> None:
+    backtest = backtest_of(tmp_path, RECIPE, fit=says)
+    report = fit(
+        games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "b", seed=3, recipe=RECIPE, backtest=backtest
+    )
+    verdict = report.forecaster.manifest.verdict
+    assert (verdict.fit, verdict.reason, verdict.seasons) == (says, "made by hand", (2020, 2021))
+
+
+def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
+    bars = Bars()
+    other = backtest_of(tmp_path, replace(RECIPE, min_cell=123), fit=True)
+
+    def attempt() -> None:
+        fit(
+            games,
+            train=[2031, 2032],
+            calibrate=[2033],
+            out=tmp_path / "b",
+            recipe=RECIPE,
+            backtest=other,
+            progress=bars,
+        )
+
+    with pytest.raises(DataError, match=f"not of {RECIPE.digest}"):
+        attempt()
+    other.write_text("[]")
+    with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
+        attempt()
+    assert not bars.stages
+
+
+def test_the_same_run_gives_the_same_version_and_another_seed_another(
+    run: tuple[FitReport, Bars], games: Games, tmp_path: Path
+) -> None:
+    def again(seed: int, given: Games) -> str:
+        out = tmp_path / "again"
+        return fit(given, train=[2031, 2032], calibrate=[2033], out=out, seed=seed, recipe=RECIPE, workers=1).version
+
+    assert again(3, games.of_seasons([2031, 2032, 2033])) == run[0].version
+    assert again(4, games) != run[0].version
+
+
+def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, prototypes=None)
+    report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)
+    manifest = report.forecaster.manifest
+    assert not manifest.dejavu.prototypes
+    assert manifest.dejavu.entries[17] == 400
+    assert manifest.dejavu.entries[0] < 50
+    assert load_bundle(report.bundle, allow_unfit=True).version == report.version
+
+
+def test_seasons_that_overlap_are_refused(games: Games, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2032"):
+        fit(games, train=[2031, 2032], calibrate=[2032], out=tmp_path / "bundle", recipe=RECIPE)
+
+
+def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    bars = Bars()
+    with pytest.raises(FileExistsError):
+        fit(games, train=[2031], calibrate=[2033], out=tmp_path, recipe=RECIPE, progress=bars)
+    assert not bars.stages
+
+
+@pytest.mark.real_data
+@pytest.mark.nightly
+def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
+    """CRPS of the half, each with its own conformal distribution; the whole bootstrap interval below 0."""
+    from dejavu_models import metrics
+    from dejavu_models.types import KNOWN
+    from dejavu_models.uncertainty.calibration import Situation
+    from dejavu_trainer.training.ratings import carry
+
+    games = load_games(data_dir, range(2015, 2019))
+    report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=replace(RECIPE, min_cell=1000))
+    models, distributions = report.made.models, report.forecaster.calibration.distributions
+    past, season = games.of_seasons([2017]), games.of_seasons([2018])
+    state = report.forecaster.rating_filter
+    margins = carry(state, season).margins
+    points = models.predict(season.patterns, margins).ensemble[:, 0]
+    distribution = distributions[Situation(Horizon.HALFTIME, 18, KNOWN)]
+    mine = [
+        float(metrics.crps([point], distribution.sample(lead).residuals, [came])[0])
+        for point, lead, came in zip(points, season.patterns[:, -1].tolist(), season.halftime, strict=True)
+    ]
+    theirs = metrics.crps(season.patterns[:, -1], past.halftime - past.patterns[:, -1], season.halftime)
+    assert metrics.GameBootstrap(len(season)).difference(mine, theirs).upper < 0

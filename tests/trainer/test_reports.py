@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tests.support.builders.folds import walk_fold
+
+from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.metrics import pool
+from dejavu_trainer.evaluation.result import EXPECTATIONS, RESULT_STEPS, Method, Result, result_of, to_json
+from dejavu_trainer.reports import text as text_report
+from dejavu_trainer.reports.game_charts import chosen_games
+from dejavu_trainer.reports.html import page
+from dejavu_trainer.reports.plots import Plot, plots
+from dejavu_trainer.reports.tables import NAMES, tables
+
+METHOD = Method(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
+
+
+@pytest.fixture(scope="module")
+def folds() -> list[FoldScores]:
+    return [walk_fold(2033, games=200), walk_fold(2034, games=200, seed=3)]
+
+
+@pytest.fixture(scope="module")
+def result(folds: list[FoldScores]) -> Result:
+    return result_of(folds, METHOD, resamples=50)
+
+
+@pytest.fixture(scope="module")
+def drawn(result: Result, folds: list[FoldScores]) -> list[Plot]:
+    return list(plots(result, folds))
+
+
+@pytest.fixture(scope="module")
+def html(result: Result, folds: list[FoldScores]) -> str:
+    return page("Walk-forward over 2033 & 2034", result, folds, "flattering <figures>")
+
+
+def test_a_result_tells_what_was_tested_and_how_far_it_is(folds: list[FoldScores]) -> None:
+    steps = list[int]()
+    found = result_of(folds[:1], METHOD, resamples=10, advance=steps.append)
+    assert sum(steps) == RESULT_STEPS
+    (fold,) = found.folds
+    assert (fold.season, fold.games, fold.train_seasons, fold.calibration_seasons) == (2033, 200, (2030, 2031), (2032,))
+    assert found.games == 200
+
+
+def test_the_expected_margin_is_held_against_knowing_no_team(result: Result, folds: list[FoldScores]) -> None:
+    pooled = pool(folds)
+    final = pooled.outcomes[:, 1]
+    assert result.ratings["carried"]["mae"].value == pytest.approx(np.abs(final - pooled.margins).mean(), rel=1e-5)
+    errors = [result.ratings[name]["rmse"].value for name in EXPECTATIONS]
+    assert errors == sorted(errors)
+
+
+def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: Result) -> None:
+    document = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert document["recipe"] == METHOD.recipe
+    assert document["seasons"] == [2033, 2034]
+    assert document["verdict"]["fit"] is result.verdict.fit
+    assert document["verdict"]["reason"] == result.verdict.reason
+    value, lower, upper = document["figures"]["final"]["minute"]["18"]["values"]["ensemble"]["crps"]
+    found = result.figures["final"]["minute"]["18"].values["ensemble"]["crps"]
+    assert (value, lower, upper) == pytest.approx((found.value, found.lower, found.upper), rel=1e-5)
+    assert len(document["promises"]) == len(result.promises)
+
+
+def test_promises_name_what_was_found(result: Result) -> None:
+    by_name = {check.name: check for check in result.promises}
+    mae = by_name["half from minute 18: MAE less persistence's"]
+    difference = result.figures["halftime"]["minute"]["18"].differences["ensemble"]["persistence"]["mae"]
+    assert mae.found.startswith(f"{difference.value:+.4f} ")
+    assert mae.passed == (difference.upper < 0)
+    brier = by_name["winner, minutes 1–47: Brier score over the logistic regression's"]
+    ratio = result.figures["final"]["all"]["all"].relative["ensemble"]["logistic"]["brier"]
+    assert brier.passed == (ratio.upper <= 0.005)
+    assert f"{ratio.value:+.2%}" in brier.found
+    error = result.figures["final"]["all"]["all"].values["ensemble"]["ece"].value
+    assert by_name["winner: expected calibration error, all minutes"].passed == (error <= 0.02)
+    seasons = by_name["half from minute 18: CRPS less persistence's, by season"]
+    assert "2033: " in seasons.found
+    assert "2034: " in seasons.found
+
+
+def test_tables_have_a_cell_for_every_column(result: Result) -> None:
+    for table in tables(result):
+        assert table.rows
+        assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_every_forecaster_has_a_name() -> None:
+    assert set(NAMES) == set(FORECASTERS)
+
+
+def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: Result) -> None:
+    out = io.StringIO()
+    text_report.print_result(Console(file=out, width=160), "Model 0123", result, "The model was TRAINED on this season")
+    text = out.getvalue()
+    assert "!! The model was TRAINED on this season" in text
+    assert result.verdict.reason in text.replace("\n", " ")
+    for table in tables(result):
+        assert table.title in text
+    assert ("UNFIT" in text) == (not result.verdict.fit)
+
+
+def test_markdown_tables_are_whole(result: Result) -> None:
+    text = text_report.markdown("Walk-forward", result)
+    assert text.startswith("# Walk-forward\n")
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1
+
+
+class Page(HTMLParser):
+    """What a page refers to, and which of its elements are open at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses, self.ids, self.open = list[str](), list[str](), list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in {"meta", "br", "link", "img"}:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "xlink:href", "data"}:
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_but_itself(html: str) -> None:
+    parsed = Page()
+    parsed.feed(html)
+    assert not parsed.open
+    assert parsed.addresses
+    assert {address for address in parsed.addresses if not address.startswith("#")} == set()
+    assert {address[1:] for address in parsed.addresses} <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert "<script" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert "@import" not in html
+
+
+def test_the_page_escapes_what_it_is_told(html: str) -> None:
+    assert "Walk-forward over 2033 &amp; 2034" in html
+    assert "flattering &lt;figures&gt;" in html
+
+
+def test_the_page_shows_checks_and_every_plot(html: str, result: Result, drawn: list[Plot]) -> None:
+    for plot in drawn:
+        assert f"<h2>{plot.title}</h2>" in html
+    for check in (*result.promises, *result.verdict.checks):
+        assert check.found in html.replace("&#39;", "'")
+    assert html.count("<svg") == len(drawn)
+
+
+def test_plots_are_pictures_that_are_the_same_each_time(html: str, drawn: list[Plot]) -> None:
+    for plot in drawn:
+        assert plot.svg in html
+        picture = ET.fromstring(plot.svg)
+        assert picture.tag.endswith("svg")
+        assert picture.findall(".//{http://www.w3.org/2000/svg}path")
+
+
+def test_games_are_chosen_by_rule(folds: list[FoldScores]) -> None:
+    pooled = pool(folds)
+    chosen = {game.rule: game for game in chosen_games(pooled)}
+    comeback = chosen["Largest comeback"]
+    lost = [(-leads * np.sign(final)).max() for leads, final in zip(pooled.leads, pooled.outcomes[:, 1], strict=True)]
+    assert (-comeback.leads * np.sign(comeback.final)).max() == max(lost)
+    assert np.abs(chosen["Closest game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).min()
+    assert np.abs(chosen["Clearest game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).max()
+    for game in chosen.values():
+        assert (game.lower[:, 0] <= game.lower[:, 2]).all()
+        assert (game.upper[:, 2] <= game.upper[:, 0]).all()
+        assert f"{game.final:+.0f}" in game.name

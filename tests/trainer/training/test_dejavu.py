@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.support.builders.random_walks import random_walks
+
+from dejavu_models.point.dejavu import DejavuSettings, Kernel
+from dejavu_models.point.features import course_vectors
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
+from dejavu_trainer.data.split import SplitError
+from dejavu_trainer.training.dejavu import DejavuGrid, PastGames, build, build_all, choose_settings, say_all
+
+SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)
+GRID = DejavuGrid(recencies=(3.0, 12.0), neighbours=(25, 100, 200), minutes=(18,))
+FINAL = HORIZONS.index(Horizon.FINAL)
+
+
+def quiet(_: int) -> None:
+    """Shows nothing."""
+
+
+def past_games(count: int, seed: int = 0) -> PastGames:
+    """Games of which the linear models leave noise."""
+    games = random_walks(count, range(2020, 2021), seed)
+    residuals = np.random.default_rng(seed + 100).normal(0, 5, (count, MAX_SLOTS, len(MODES), len(HORIZONS)))
+    residuals[:, Horizon.HALFTIME.last_slot :, :, HORIZONS.index(Horizon.HALFTIME)] = 0
+    return PastGames(games, residuals)
+
+
+def where_the_last_minute_tells(count: int, seed: int = 0) -> PastGames:
+    """Games of which the linear models leave what the last minute's change was, four times over."""
+    past = past_games(count, seed)
+    change = np.diff(past.games.levels, axis=1, prepend=0)
+    return PastGames(past.games, np.where(past.residuals == 0, 0, 4 * change[:, :, None, None]))
+
+
+@pytest.mark.parametrize("minute", [18, 40])
+def test_without_prototypes_each_course_is_an_entry(minute: int) -> None:
+    past = past_games(200)
+    dejavu = build(past, minute, SETTINGS, None, 0)
+    increments = past.games.outcomes - past.games.levels[:, minute - 1 : minute]
+    increments[:, [horizon.last_slot < minute for horizon in HORIZONS]] = 0
+    assert dejavu.entries.increments == pytest.approx(increments)
+    assert dejavu.entries.residuals == pytest.approx(past.residuals[:, minute - 1], abs=1e-5)
+    assert np.array_equal(dejavu.entries.date, past.games.date)
+    assert (dejavu.entries.games == 1).all()
+    assert (dejavu.entries.spreads == 0).all()
+    found = dejavu.look_up(past.patterns(minute))
+    assert found.distances[:, 0] == pytest.approx(np.zeros(200), abs=1e-4)
+    assert found.entries[:, 0].tolist() == list(range(200))
+
+
+@pytest.mark.parametrize("prototypes", [None, 60])
+def test_games_that_ran_alike_share_an_entry(prototypes: int | None) -> None:
+    """After a minute there are few courses: fewer than neighbours are asked for, so all of them are."""
+    past = past_games(300)
+    courses = len(np.unique(past.games.levels[:, 0]))
+    dejavu = build(past, 1, SETTINGS, prototypes, 0)
+    assert len(dejavu.entries) == courses < SETTINGS.neighbours
+    assert dejavu.settings.neighbours == courses
+    assert dejavu.entries.games.sum() == 300
+    assert np.isfinite(dejavu.look_up(past.patterns(1)).residuals).all()
+
+
+def test_prototypes_stand_for_all_games_with_what_followed_on_average() -> None:
+    past = past_games(300)
+    entries = build(past, 18, SETTINGS, 40, 0).entries
+    increments = past.games.outcomes - past.games.levels[:, 17:18]
+    assert len(entries) == 40
+    assert entries.games.sum() == 300
+    assert entries.games @ entries.increments == pytest.approx(increments.sum(axis=0), rel=1e-4)
+    assert np.tensordot(entries.games, entries.residuals, 1) == pytest.approx(
+        past.residuals[:, 17].sum(axis=0), rel=1e-3
+    )
+    # Variance within and between groups makes up all of it.
+    within = entries.games @ np.square(entries.spreads.astype(float))
+    between = entries.games @ np.square(entries.increments - increments.mean(axis=0))
+    assert within + between == pytest.approx(300 * increments.var(axis=0), rel=1e-4)
+
+
+def test_a_prototype_is_named_by_one_of_its_nearest_games() -> None:
+    past = past_games(300)
+    dejavu = build(past, 18, SETTINGS, 40, 0)
+    games = list(zip(past.games.date, past.games.home, past.games.away, strict=True))
+    found = dejavu.look_up(past.patterns(18))
+    for entry in range(40):
+        named = (dejavu.entries.date[entry], dejavu.entries.home[entry], dejavu.entries.away[entry])
+        namesake = games.index(named)
+        at = found.distances[namesake][found.entries[namesake] == entry]
+        members = found.distances[found.entries[:, 0] == entry, 0]
+        assert len(at) == 1  # the prototype is among its namesake's neighbours
+        assert at[0] <= members.min() + 1e-4
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_repeats_is_found_by_the_settings_chosen(workers: int) -> None:
+    """Where the last minute's change decides what follows, a database that forgets quickly must win."""
+    steps = list[int]()
+    choice = choose_settings(
+        where_the_last_minute_tells(600), where_the_last_minute_tells(200, 1), None, GRID, 0, steps.append, workers
+    )
+    assert choice.settings == DejavuSettings(3.0, 25, choice.settings.kernel)
+    assert choice.gain > 0.8
+    assert sum(steps) == GRID.steps
+
+
+def test_where_nothing_can_be_learned_little_is_gained() -> None:
+    choice = choose_settings(past_games(600), past_games(300, seed=1), None, GRID, 0, quiet)
+    assert choice.gain < 0.03
+
+
+def test_the_choice_never_asks_for_more_neighbours_than_there_are() -> None:
+    choice = choose_settings(past_games(200), past_games(50, seed=1), 60, GRID, 0, quiet)
+    assert choice.settings.neighbours <= 60
+
+
+def test_a_database_too_small_to_choose_with_is_refused() -> None:
+    with pytest.raises(SplitError, match="24 entries"):
+        choose_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)
+
+
+def test_every_minute_says_what_its_own_database_does_however_many_work() -> None:
+    past, asking = past_games(150), past_games(20, seed=1)
+    told = list[int]()
+    databases = build_all(past, [6, 18, 30], SETTINGS, 50, 0, told.append, workers=3)
+    said = say_all(databases, asking.games, told.append, workers=3)
+    assert sum(told) == 6
+    assert sorted(databases) == [6, 18, 30]
+    for minute, database in databases.items():
+        alone = build(past, minute, SETTINGS, 50, 0).look_up(asking.patterns(minute)).residuals
+        assert np.array_equal(said[:, minute - 1], alone)
+        assert database.index_bytes() == build(past, minute, SETTINGS, 50, 0).index_bytes()
+    others = np.setdiff1d(np.arange(MAX_SLOTS), [5, 17, 29])
+    assert (said[:, others] == 0).all()
+
+
+def test_neighbours_say_what_the_linear_models_left_on_games_alike() -> None:
+    past, asking = where_the_last_minute_tells(800), where_the_last_minute_tells(50, 1)
+    databases = build_all(past, [18], DejavuSettings(1.0, 25, Kernel.TRICUBE), None, 0, quiet)
+    said = say_all(databases, asking.games, quiet)[:, 17, :, FINAL]
+    assert np.corrcoef(said.ravel(), asking.residuals[:, 17, :, FINAL].ravel())[0, 1] > 0.95
+
+
+def test_vectors_of_prototypes_are_means_of_those_of_their_games() -> None:
+    """The mean of vectors is the vector of the mean pattern: weights and anchoring are linear."""
+    past = past_games(50)
+    mean = course_vectors(past.patterns(18).mean(axis=0, keepdims=True), 6.0)
+    assert course_vectors(past.patterns(18), 6.0).mean(axis=0) == pytest.approx(mean[0], abs=1e-5)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.builders.random_walks import random_walks
+
+from dejavu_feed.names import TEAMS
+from dejavu_models.ratings import RatingFilter, RatingSettings, frozen_margins
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.training.ratings import (
+    carry,
+    choose_start,
+    fit_ratings,
+    mean_surprise,
+    rating_errors,
+    standing_margins,
+)
+
+
+def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:
+    """Games between teams whose strengths last, and what was to be expected of each: strengths and 3 points at home."""
+    games = random_walks(count, seasons, seed)
+    rng = np.random.default_rng(seed + 1)
+    strength = dict(zip(sorted(TEAMS), rng.normal(0, spread, len(TEAMS)), strict=True))
+    expected = np.array(
+        [3 + strength[home] - strength[away] for home, away in zip(games.home, games.away, strict=True)]
+    )
+    final = np.rint(expected + rng.normal(0, noise, len(games))).astype(np.int16)
+    final[final == 0] = 1
+    return replace(games, final=final), expected
+
+
+def quiet(_: int) -> None:
+    """Shows nothing."""
+
+
+def test_strengths_that_made_games_are_found() -> None:
+    games, expected = with_strengths(500, range(2020, 2022), spread=8, noise=6)
+    rated = carry(choose_start(games, 20, quiet), games)
+    later = slice(700, None)
+    assert np.corrcoef(rated.margins[later], expected[later])[0, 1] > 0.95
+    assert np.abs(rated.margins[later] - expected[later]).mean() < 3
+
+
+def test_the_settings_chosen_surprise_less_than_those_the_search_began_at() -> None:
+    games, _ = with_strengths(250, range(2020, 2023), spread=5, noise=5)
+    assert mean_surprise(fit_ratings(games, 30, quiet), games) < mean_surprise(RatingSettings(), games) - 0.05
+
+
+def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:
+    games, _ = with_strengths(200, range(2020, 2021), spread=5, noise=8)
+    changed = replace(games, final=games.final.copy())
+    day = games.date[120]
+    changed.final[games.date >= day] += 40
+    start = RatingFilter.start(RatingSettings())
+    upto = games.date <= day
+    assert np.array_equal(carry(start, games).margins[upto], carry(start, changed).margins[upto])
+    assert not np.array_equal(carry(start, games).margins, carry(start, changed).margins)
+
+
+def test_ratings_are_carried_through_parts_as_through_the_whole() -> None:
+    games, _ = with_strengths(150, range(2020, 2022), spread=5, noise=8)
+    start = RatingFilter.start(RatingSettings())
+    first = carry(start, games.of_seasons([2020]))
+    second = carry(first.after, games.of_seasons([2021]))
+    whole = carry(start, games)
+    assert np.concatenate([first.margins, second.margins]) == pytest.approx(whole.margins, abs=1e-9)
+    assert second.after.mean == pytest.approx(whole.after.mean, abs=1e-9)
+
+
+def test_a_single_season_keeps_what_only_several_can_tell() -> None:
+    games, _ = with_strengths(120, range(2020, 2021), spread=5, noise=8)
+    found = fit_ratings(games, 15, quiet)
+    assert (found.carry, found.seasonal) == (RatingSettings().carry, RatingSettings().seasonal)
+    assert found.noise != RatingSettings().noise
+
+
+@pytest.mark.parametrize("steps", [1, 12])
+def test_all_steps_are_told(steps: int) -> None:
+    games, _ = with_strengths(60, range(2020, 2022), spread=5, noise=8)
+    told = list[int]()
+    fit_ratings(games, steps, told.append)
+    assert sum(told) == steps
+
+
+def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
+    games, _ = with_strengths(500, range(2020, 2023), spread=8, noise=5)
+    start = choose_start(games.of_seasons([2020]), 20, quiet)
+    past = carry(start, games.of_seasons([2020, 2021]))
+    new = carry(past.after, games.of_seasons([2022]))
+    errors = rating_errors(past, new)
+    assert errors.carried == pytest.approx(
+        (np.abs(new.games.final - new.margins).mean(), np.sqrt(np.square(new.games.final - new.margins).mean()))
+    )
+    assert errors.carried[0] < errors.frozen[0] < errors.constant[0]
+    assert errors.constant[0] == pytest.approx(np.abs(new.games.final - past.games.final.mean()).mean())
+
+
+def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
+    games, _ = with_strengths(200, range(2020, 2023), spread=8, noise=6)
+    before = carry(choose_start(games, 5, quiet), games.of_seasons([2020])).after
+    later = games.of_seasons([2021, 2022])
+    standing = standing_margins(before, later)
+    first = later.season == 2021
+    one = before.at(2021).ratings()
+    other = carry(before, later.select(first)).after.at(2022).ratings()
+    for ratings, which in ((one, first), (other, ~first)):
+        season = later.select(which)
+        assert standing[which] == pytest.approx(frozen_margins(ratings, season.home, season.away))

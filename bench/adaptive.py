@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from statistics import fmean
 
-from dejavu_models.uncertainty.adaptive import TARGETS, Method, Tracker, score_of
+from dejavu_models.uncertainty.adaptive import TARGETS, AdaptationMethod, Tracker, score_of
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
 """Games before the shift, after which intervals must hold again, and on which they are measured then."""
@@ -33,10 +33,13 @@ def walk(seed: int, volatility: float, together: int = 1) -> dict[str, list[tupl
     tracker = Tracker()
     static = tuple(score_of(target) for target in TARGETS)
     known: dict[str, tuple[float, ...]] = {}
-    found: dict[str, list[tuple[list[bool], list[float]]]] = {"static": [], **{each.value: [] for each in Method}}
+    found: dict[str, list[tuple[list[bool], list[float]]]] = {
+        "static": [],
+        **{each.value: [] for each in AdaptationMethod},
+    }
     for game in range(BEFORE + SETTLING + AFTER):
         if game % together == 0:
-            known = {"static": static, **{each.value: tracker.radii(each) for each in Method}}
+            known = {"static": static, **{each.value: tracker.radii(each) for each in AdaptationMethod}}
         score = rng.gauss(0.0, 1.0 if game < BEFORE else volatility)
         tracker = tracker.after(score)
         if game < BEFORE + SETTLING:

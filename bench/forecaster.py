@@ -130,7 +130,7 @@ def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[in
     index = load_index((bundle / index_name(minute)).read_bytes(), minute, entries)
     patterns = np.array([game(number, minute) for number in range(BATCH)])
     steps = features.minute_steps(patterns, np.full(BATCH, math.nan))
-    vectors = features.course_vectors(patterns, settings.recency)
+    vectors = features.pattern_vectors(patterns, settings.recency)
 
     def bare(number: int) -> None:
         place = number % BATCH

@@ -41,7 +41,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, slots
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_models.arrays import Integers, Singles
 from dejavu_models.point import features
-from dejavu_models.point.index import CONSTRUCTION_BREADTH, LINKS, build_graph, search_breadth
+from dejavu_models.point.index import CONSTRUCTION_BREADTH, LINKS, build_hnsw, search_breadth
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.training.kmeans import cluster, group_means
@@ -189,10 +189,10 @@ def of_all_minutes(
     sizes = sorted(options.sizes)
     if sizes[-1] > len(patterns):
         raise ValueError(f"--sizes: {sizes[-1]} windows asked for; {len(games)} games have {len(patterns)}")
-    vectors = features.course_vectors(patterns[: sizes[-1]].astype(np.float64), options.recency)
+    vectors = features.pattern_vectors(patterns[: sizes[-1]].astype(np.float64), options.recency)
     # Each game asks at one minute, so that the minutes ask alike often.
     minutes = np.arange(len(asking)) % MAX_SLOTS
-    asked = features.course_vectors(
+    asked = features.pattern_vectors(
         windows(asking)[np.arange(len(asking)), minutes].astype(np.float64), options.recency
     )
     index = hnswlib.Index(space="l2", dim=SPAN)
@@ -222,15 +222,15 @@ def of_each_minute(
     """
     for minute in options.minutes:
         courses = shuffled(games[:, :minute], options)
-        vectors = features.course_vectors(courses.astype(np.float64), options.recency)
-        asked = features.course_vectors(asking[:, :minute].astype(np.float64), options.recency)
+        vectors = features.pattern_vectors(courses.astype(np.float64), options.recency)
+        asked = features.pattern_vectors(asking[:, :minute].astype(np.float64), options.recency)
         kinds = {f"minute {minute}": vectors}
         if options.prototypes < len(vectors):
             groups = cluster(vectors, options.prototypes, options.seed, lambda _: None)
             kinds[f"minute {minute}, condensed"] = group_means(vectors.astype(np.float64), groups).astype(np.float32)
         for kind, entries in kinds.items():
             start = time.process_time()
-            index = build_graph(entries, options.seed)
+            index = build_hnsw(entries, options.seed)
             yield Searched(kind, index, entries, asked, time.process_time() - start)
 
 

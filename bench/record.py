@@ -36,7 +36,7 @@ from dejavu_server.api.record_service import RecordService
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.queries import page_tokens
-from dejavu_server.ledger.queries.page_tokens import Place, Walk
+from dejavu_server.ledger.queries.page_tokens import Cursor, PageCursor
 from dejavu_server.records import Checkpoint
 
 SMALL, LARGE = 10_000, 1_000_000
@@ -76,10 +76,10 @@ class Subject:
 
     def later(self, request: pb.ListPredictionsRequest, share: float) -> pb.ListPredictionsRequest:
         """The same list from further down: as if a share of the ledger had been told."""
-        wanted = list_query(request).wanted
+        wanted = list_query(request).filter
         evening = int((1.0 - share) * (self.filled.evenings - 1))
-        before = Place(day(evening), int((1.0 - share) * self.head) + 1)
-        token = page_tokens.encode(self.ledger.identity, wanted.digest, Walk(self.head, before))
+        before = Cursor(day(evening), int((1.0 - share) * self.head) + 1)
+        token = page_tokens.encode(self.ledger.identity, wanted.digest, PageCursor(self.head, before))
         again = pb.ListPredictionsRequest(page_token=token)
         again.MergeFrom(request)
         return again

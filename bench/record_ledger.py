@@ -24,7 +24,7 @@ from dejavu_feed.names import TEAMS
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, ScorePattern, SimilarGame
 from dejavu_server.ledger.database import migrate, schema, sqlite, store
 from dejavu_server.ledger.entries import codec, rows
-from dejavu_server.ledger.entries.codec import Draft
+from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import IssuedForecast, ReportedOutcome, game_day
 
@@ -172,10 +172,10 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
 
 
 def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: bool) -> _Event:
-    drafted: Draft = codec.draft(made)
+    drafted: PreparedForecast = codec.prepare(made)
     market, bet = None, None
     if made.market is not None and made.forecast.market is not None:
-        bet = Bet.of(made.market, made.forecast.market)
+        bet = Bet.from_market(made.market, made.forecast.market)
         place = 10**15  # whose digits stand nowhere else
         before, _, after = codec.market_payload(place, made.market, made.forecast.market).partition(str(place))
         market = rows.market_row(0, 0, bet), before, after
@@ -258,7 +258,7 @@ class _Filling:
 def fill(path: Path, forecasts: int) -> Filled:
     """Makes a ledger of at least so many forecasts, in whole evenings."""
     writing = sqlite.writing(path, sqlite.Durability.PROCESS)
-    migrate.prepare(writing, path)
+    migrate.ensure_schema(writing, path)
     a_game = sum(not event.outcome for event in like_game(0))
     evenings = max(math.ceil(forecasts / (a_game * GAMES_AN_EVENING)), 2)
     evening, filled = 0, 0

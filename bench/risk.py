@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from dejavu_feed.eligibility import why_left_out
+from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_models import risk
 from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
@@ -45,7 +45,7 @@ def courses(folder: Path, season: int) -> Iterator[Course]:
         game = list(of_game)
         scores = [Score(elapsed, home, away) for _, _, elapsed, home, away in game]
         away = None if any(row[1] is None for row in game) else game[0][1]
-        if why_left_out(away, scores):
+        if exclusion_reason(away, scores):
             continue
         # A total is a differential to a team that never scores.
         totals = [Score(score.elapsed, score.home + score.away, 0) for score in scores]

@@ -47,7 +47,7 @@ from dejavu_client.requests import HALFTIME, PredictOptions, predict_request
 from dejavu_client.transport.caller import Caller
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics
-from dejavu_client.transport.subscription import Subscription
+from dejavu_client.transport.subscription import StreamResumption
 
 
 class DejavuClient:
@@ -372,7 +372,7 @@ class DejavuClient:
             InvalidArgumentError: if the token is another ledger's, or a game id is none.
             UnavailableError: if the server can't be reached at first; later the stream tries on and on.
         """
-        subscription = Subscription(
+        subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
         return self._caller.stream(subscription)

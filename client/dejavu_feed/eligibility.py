@@ -9,7 +9,7 @@ from dejavu_feed.pattern import Score, period_of
 QUARTERS = frozenset({1, 2, 3, 4})
 
 
-def why_left_out(away: str | None, scores: Sequence[Score]) -> str:
+def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
     """Why a game does not count; "" if it does.
 
     Some sources list games that were never played, without an away team, and break others off. A game counts if it has

@@ -11,7 +11,7 @@ import asyncio
 import os
 
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_client.poller import Event, Outcome, Poller, Prediction
+from dejavu_client.poller import Event, HorizonResult, Poller, Prediction
 from dejavu_feed.nba import NBA_URL, NbaFeed
 
 SECONDS = float(os.environ.get("DEJAVU_POLL_SECONDS", "10"))
@@ -33,7 +33,7 @@ def announce(prediction: Prediction) -> None:
 
 async def settle(event: Event) -> None:
     """Called with whatever else happens; may be a coroutine."""
-    if isinstance(event, Outcome):
+    if isinstance(event, HorizonResult):
         game = event.game
         print(f"{game.away} @ {game.home}: {event.differential:+d} it was at the {moment(event.horizon)}", flush=True)
 

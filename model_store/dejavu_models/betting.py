@@ -157,7 +157,7 @@ class MarketAnswer:
     confidence_threshold: float
 
 
-def decimal_of(american: int) -> float:
+def american_to_decimal(american: int) -> float:
     """American odds as decimal ones: +150 is 2.5, −200 is 1.5.
 
     Raises:
@@ -180,7 +180,9 @@ def american_of(decimal: float) -> int:
     return round(100 * profit) if profit >= 1.0 else round(-100 / profit)
 
 
-def weigh(market: Market, at_least: Callable[[int], float], policy: StakingPolicy = DEFAULT_POLICY) -> MarketAnswer:
+def evaluate_market(
+    market: Market, at_least: Callable[[int], float], policy: StakingPolicy = DEFAULT_POLICY
+) -> MarketAnswer:
     """What a forecast says of a market.
 
     A stake is told whether or not the win probability reaches the confidence threshold; `confidence_met` tells that.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.ensemble import PointModels, Predictions
+from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.types import Attribution, Explanation, SimilarGame
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
@@ -20,7 +20,7 @@ SIMILAR_GAMES = 5
 
 
 def explanation(
-    models: PointModels,
+    models: PointEnsemble,
     distribution: PredictiveDistribution,
     predictions: Predictions,
     row: int,
@@ -42,7 +42,7 @@ def explanation(
         lstm_residuals: (minutes, 2), what the LSTM said of the game after each minute, in points.
     """
     minute = len(pattern)
-    weight = float(models.combination.dejavu_weights[horizon, minute])
+    weight = float(models.weights.dejavu_weights[horizon, minute])
     lead, point = float(pattern[-1]), float(predictions.ensemble[row, horizon])
     return Explanation(
         dejavu_prediction=float(predictions.dejavu[row, horizon]),
@@ -59,7 +59,7 @@ def explanation(
 
 
 def _attribution(
-    models: PointModels, horizon: int, pattern: Floats, margin: float, lstm_shares: Floats, point: float
+    models: PointEnsemble, horizon: int, pattern: Floats, margin: float, lstm_shares: Floats, point: float
 ) -> Attribution:
     course = np.concatenate(([0.0], pattern))
     margins = np.array([margin])
@@ -73,7 +73,7 @@ def _attribution(
 
 
 def _similar_games(
-    models: PointModels, predictions: Predictions, row: int, horizon: int, lead: float
+    models: PointEnsemble, predictions: Predictions, row: int, horizon: int, lead: float
 ) -> tuple[SimilarGame, ...]:
     nearest = predictions.neighbourhoods
     shown = nearest.entries[row, :SIMILAR_GAMES]

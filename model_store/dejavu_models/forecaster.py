@@ -15,13 +15,11 @@ from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import explanation
 from dejavu_models.manifest import Manifest
-from dejavu_models.online_state import UNTAUGHT, Following, Lessons
-from dejavu_models.point.ensemble import PointModels, Predictions
+from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
+from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.ratings import RatingFilter, Ratings
 from dejavu_models.types import (
     HORIZONS,
-    KNOWN,
-    UNKNOWN,
     Adaptation,
     AdaptationMode,
     Forecast,
@@ -29,12 +27,13 @@ from dejavu_models.types import (
     Horizon,
     HorizonSupport,
     Interval,
+    MarginSource,
     Metric,
     ModelInfo,
     Quantile,
 )
-from dejavu_models.uncertainty.adaptive import score_of, stage_of
-from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
+from dejavu_models.uncertainty.adaptive import quarter_of, score_of
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
 _NORMAL: Final = NormalDist()
@@ -56,7 +55,7 @@ class Forecaster:
     policy: StakingPolicy = betting.DEFAULT_POLICY
 
     def __init__(
-        self, manifest: Manifest, models: PointModels, calibration: Calibration, ratings: RatingFilter
+        self, manifest: Manifest, models: PointEnsemble, calibration: Calibration, ratings: RatingFilter
     ) -> None:
         self.manifest = manifest
         self.models = models
@@ -64,7 +63,7 @@ class Forecaster:
         self.rating_filter = ratings
         self.ratings: Ratings = ratings.ratings()
         self._info = _info(manifest, calibration)
-        self._taught = _Taught(UNTAUGHT, self.ratings)
+        self._active = _ActiveState(INITIAL, self.ratings)
 
     @property
     def info(self) -> ModelInfo:
@@ -76,13 +75,13 @@ class Forecaster:
         """Version of the bundle."""
         return self.manifest.version
 
-    def learn(self, lessons: Lessons) -> None:
+    def update(self, lessons: OnlineState) -> None:
         """Answers by these lessons from now on; a pass that has begun ends by those that it began with."""
-        self._taught = _Taught(lessons, self.ratings)
+        self._active = _ActiveState(lessons, self.ratings)
 
     def expected_margin(self, query: ForecastQuery) -> float | None:
         """The expected final differential before the game, in points: as given, else from ratings, else unknown."""
-        return self._taught.expected_margin(query)
+        return self._active.expected_margin(query)
 
     def check(self, query: ForecastQuery) -> None:
         """Says whether this model can answer a query.
@@ -90,8 +89,8 @@ class Forecaster:
         Raises:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't.
         """
-        # What is learned before the query is answered changes nothing: RATED and KNOWN have the same games and cells.
-        distribution = self._distribution(query.horizon, query.pattern.minutes, self._taught.mode_of(query))
+        # What is learned before the query is answered changes nothing: RATED and KNOWN share their games and cells.
+        distribution = self._distribution(query.horizon, query.pattern.minutes, self._active.margin_source(query))
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, {_limited_by(distribution)}")
@@ -103,8 +102,8 @@ class Forecaster:
                     field=f"quantile_levels[{index}]",
                 )
 
-    def _distribution(self, horizon: Horizon, minute: int, mode: int) -> PredictiveDistribution:
-        distribution = self.calibration.distributions.get(Situation(horizon, minute, mode))
+    def _distribution(self, horizon: Horizon, minute: int, source: MarginSource) -> PredictiveDistribution:
+        distribution = self.calibration.distributions.get(Situation(horizon, minute, source))
         if distribution is not None:
             return distribution
         known = sorted({each.minute for each in self.calibration.distributions if each.horizon is horizon})
@@ -130,7 +129,7 @@ class Forecaster:
         """
         if not queries:
             return []
-        taught = self._taught
+        taught = self._active
         margins = [taught.expected_margin(query) for query in queries]
         rows: dict[tuple[tuple[float, ...], float | None], int] = {}
         row_of = [
@@ -144,15 +143,15 @@ class Forecaster:
         ]
 
     def _forecast(
-        self, query: ForecastQuery, margin: float | None, games: _Games, row: int, taught: _Taught
+        self, query: ForecastQuery, margin: float | None, games: _Games, row: int, taught: _ActiveState
     ) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
-        distribution = self._distribution(query.horizon, minute, taught.mode_of(query))
+        distribution = self._distribution(query.horizon, minute, taught.margin_source(query))
         predictions, place = games.predictions(row)
         point = float(predictions.ensemble[place, horizon])
-        following = taught.following.get((query.horizon, stage_of(minute)))
-        issued = _Issued(distribution, point, lead, following if taught.mode is AdaptationMode.ON else None)
+        following = taught.following.get((query.horizon, quarter_of(minute)))
+        issued = _IssuedDistribution(distribution, point, lead, following if taught.mode is AdaptationMode.ON else None)
         static = distribution.interval(point, lead, query.alpha)
         adaptation = None
         if taught.mode is not None:
@@ -180,7 +179,7 @@ class Forecaster:
         )
 
 
-class _Taught:
+class _ActiveState:
     """A set of lessons, as queries are answered by it.
 
     Args:
@@ -188,13 +187,13 @@ class _Taught:
         ratings: those of the bundle, for want of newer ones.
     """
 
-    def __init__(self, lessons: Lessons, ratings: Ratings) -> None:
+    def __init__(self, lessons: OnlineState, ratings: Ratings) -> None:
         self.sequence = lessons.sequence
         self.mode = lessons.mode
-        self.following: dict[tuple[Horizon, int], Following] = (
+        self.following: dict[tuple[Horizon, int], IntervalAdapter] = (
             {}
             if lessons.mode is None
-            else {place: Following(tracker, lessons.method) for place, tracker in lessons.trackers.items()}
+            else {place: IntervalAdapter(tracker, lessons.method) for place, tracker in lessons.trackers.items()}
         )
         self._carried = lessons.ratings
         self._ratings = ratings if lessons.ratings is None else lessons.ratings.ratings()
@@ -207,17 +206,17 @@ class _Taught:
             return self._ratings.expected_margin(query.home_team, query.away_team)
         return None
 
-    def mode_of(self, query: ForecastQuery) -> int:
-        """Where the expected margin of a query is from; see `calibration.Situation`."""
+    def margin_source(self, query: ForecastQuery) -> MarginSource:
+        """Where the expected margin of a query comes from."""
         if query.pregame_margin is not None:
-            return KNOWN
+            return MarginSource.KNOWN
         if not (query.home_team and query.away_team):
-            return UNKNOWN
+            return MarginSource.UNKNOWN
         carried = self._carried is not None and self._carried.known(query.home_team, query.away_team)
-        return KNOWN if carried else RATED
+        return MarginSource.KNOWN if carried else MarginSource.RATED
 
 
-class _Issued:
+class _IssuedDistribution:
     """The distribution that a forecast is issued with: the model's own, or that and what outcomes have taught of it.
 
     Args:
@@ -228,7 +227,7 @@ class _Issued:
     """
 
     def __init__(
-        self, distribution: PredictiveDistribution, point: float, lead: float, following: Following | None
+        self, distribution: PredictiveDistribution, point: float, lead: float, following: IntervalAdapter | None
     ) -> None:
         self._distribution = distribution
         self._point = point
@@ -243,7 +242,7 @@ class _Issued:
             values = self._distribution.quantiles(self._point, self._lead, levels)
         else:
             scores = [self._map(_NORMAL.inv_cdf(level)) for level in levels]
-            values = self._distribution.at(self._point, self._lead, scores)
+            values = self._distribution.values_at(self._point, self._lead, scores)
         return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
 
     def recorded(self) -> tuple[float, ...]:
@@ -262,7 +261,7 @@ class _Issued:
             least = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
             return self._adapted(self._distribution.probability_above(self._point, self._lead, least))
 
-        return betting.weigh(market, at_least, policy)
+        return betting.evaluate_market(market, at_least, policy)
 
     def _adapted(self, probability: float) -> float:
         if self._map is None:
@@ -277,7 +276,7 @@ def _adaptation(
     lead: float,
     alpha: float,
     static: Interval,
-    following: Following | None,
+    following: IntervalAdapter | None,
 ) -> Adaptation:
     """What stands beside a forecast of what outcomes have taught; without a settled game both intervals are one."""
     if following is None:
@@ -295,7 +294,7 @@ class _Games:
         models: what forecasts them.
     """
 
-    def __init__(self, games: Sequence[tuple[tuple[float, ...], float | None]], models: PointModels) -> None:
+    def __init__(self, games: Sequence[tuple[tuple[float, ...], float | None]], models: PointEnsemble) -> None:
         minutes = [len(differentials) for differentials, _ in games]
         self._minutes = minutes
         # Shorter ones end with zeros, which the LSTM reads after it has said what counts.
@@ -308,7 +307,7 @@ class _Games:
         self._residuals = models.lstm.residuals(self._patterns, self._margins)
         self._places: dict[int, tuple[Predictions, int]] = {}
         for minute, rows in by_minute.items():
-            of_minute = models.complete(
+            of_minute = models.predict_from_residuals(
                 self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1]
             )
             self._places.update((row, (of_minute, place)) for place, row in enumerate(rows))
@@ -355,6 +354,6 @@ def _info(manifest: Manifest, calibration: Calibration) -> ModelInfo:
         created_time=manifest.created_time,
         metrics=tuple(Metric(each.name, each.value, each.lower, each.upper) for each in manifest.metrics),
         ratings_date=manifest.ratings.date,
-        fit=manifest.verdict.fit,
+        approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
     )

@@ -15,16 +15,16 @@ import numpy as np
 
 from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import Method, ScoreMap, Tracker
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, ScoreMap, Tracker
 
 KNOWN_GAMES: Final = 10
 """How many games of the season both teams must have had reported for their expected margin to count as carried from
 game to game. Before that, what is known of a team is what its bundle knew."""
 
-_FORM = 1
+_FORMAT = 1
 
 
-class Result(NamedTuple):
+class GameResult(NamedTuple):
     """A game that has ended.
 
     Attributes:
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedRatings:
+class LiveRatings:
     """The teams' ratings, carried on from a bundle's by reported results. Each result gives a new one.
 
     Attributes:
@@ -64,7 +64,7 @@ class CarriedRatings:
         """
         return cls(ratings, ratings.ratings().date)
 
-    def after(self, result: Result) -> Self:
+    def after(self, result: GameResult) -> Self:
         """Once a game has ended.
 
         Games that the bundle knows already and those of a season that is over change nothing. One that is told of late
@@ -101,7 +101,7 @@ class CarriedRatings:
         """As JSON; equal ratings give equal bytes."""
         state = self.filter
         content = {
-            "form": _FORM,
+            "form": _FORMAT,
             "since": self.since.isoformat(),
             "games": {code: self.games[code] for code in sorted(self.games)},
             "settings": asdict(state.settings),
@@ -121,8 +121,8 @@ class CarriedRatings:
         """
         try:
             found = json.loads(content)
-            if found["form"] != _FORM:
-                raise ValueError(f"form {found['form']}; expected {_FORM}")
+            if found["form"] != _FORMAT:
+                raise ValueError(f"form {found['form']}; expected {_FORMAT}")
             mean, covariance = np.array(found["mean"], dtype=float), np.array(found["covariance"], dtype=float)
             size = len(CODES) + 1
             if mean.shape != (size,) or covariance.shape != (size, size):
@@ -147,7 +147,7 @@ class CarriedRatings:
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class OnlineState:
     """What a forecaster goes by beside its bundle.
 
     Attributes:
@@ -160,15 +160,15 @@ class Lessons:
 
     sequence: int = 0
     mode: AdaptationMode | None = None
-    method: Method = Method.PID
+    method: AdaptationMethod = AdaptationMethod.PID
     trackers: Mapping[tuple[Horizon, int], Tracker] = field(default_factory=dict)
-    ratings: CarriedRatings | None = None
+    ratings: LiveRatings | None = None
 
 
-UNTAUGHT: Final = Lessons()
+INITIAL: Final = OnlineState()
 
 
-class Following:
+class IntervalAdapter:
     """A tracker as forecasts need it: each figure is computed once, as long as nothing new is learned.
 
     Args:
@@ -176,7 +176,7 @@ class Following:
         method: how intervals adapt.
     """
 
-    def __init__(self, tracker: Tracker, method: Method) -> None:
+    def __init__(self, tracker: Tracker, method: AdaptationMethod) -> None:
         self.map: ScoreMap = tracker.map(method)
         self.games = len(tracker.recent)
         self._tracker = tracker

@@ -76,7 +76,7 @@ class SettledForecasts:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ScoreEstimate:
     """A mean over games, and its 95 % interval by Student's t over the games' means.
 
     Attributes:
@@ -153,12 +153,12 @@ class Scorecard:
 
     games: int
     forecasts: int
-    mae: Figure | None
-    persistence_mae: Figure | None
-    mae_difference: Figure | None
+    mae: ScoreEstimate | None
+    persistence_mae: ScoreEstimate | None
+    mae_difference: ScoreEstimate | None
     coverage: tuple[Coverage, ...]
-    crps: Figure | None
-    brier: Figure | None
+    crps: ScoreEstimate | None
+    brier: ScoreEstimate | None
     ece: float
     market: MarketRecord | None
 
@@ -195,7 +195,7 @@ class LeaderboardMetric(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LeaderboardEntry:
     """A model version's place, from 1 on: one more than how many have a lesser value."""
 
     rank: int
@@ -204,7 +204,7 @@ class Standing:
     scorecard: Scorecard
 
 
-def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[Standing]:
+def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[LeaderboardEntry]:
     """Model versions, best first, equal ones by name; those whose figure is of fewer games are left out.
 
     Args:
@@ -215,16 +215,16 @@ def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_g
     figures = {version: figure for version, card in cards.items() if (figure := _metric(card, metric)) is not None}
     listed = sorted((figure.value, version) for version, figure in figures.items() if figure.games >= min_games)
     values = [value for value, _ in listed]
-    return [Standing(values.index(value) + 1, version, value, cards[version]) for value, version in listed]
+    return [LeaderboardEntry(values.index(value) + 1, version, value, cards[version]) for value, version in listed]
 
 
-def _metric(card: Scorecard, metric: LeaderboardMetric) -> Figure | None:
+def _metric(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
     if metric is not LeaderboardMetric.COVERAGE_GAP:
-        figure: Figure | None = getattr(card, metric.value)
+        figure: ScoreEstimate | None = getattr(card, metric.value)
         return figure
     for each in card.coverage:
         if each.alpha == LEADERBOARD_ALPHA:
-            return Figure(abs(each.coverage - (1.0 - each.alpha)), each.games)
+            return ScoreEstimate(abs(each.coverage - (1.0 - each.alpha)), each.games)
     return None
 
 
@@ -262,16 +262,16 @@ class _Units(NamedTuple):
         return weights
 
 
-def _figure(means: Floats) -> Figure:
+def _figure(means: Floats) -> ScoreEstimate:
     """The mean of games' means, with Student's interval (Biometrika 6, 1908)."""
     games, value = len(means), float(means.mean())
     if games < 2:
-        return Figure(value, games)
+        return ScoreEstimate(value, games)
     half = student_quantile(games - 1) * float(means.std(ddof=1)) / math.sqrt(games)
-    return Figure(value, games, value - half, value + half)
+    return ScoreEstimate(value, games, value - half, value + half)
 
 
-def _crps(settled: SettledForecasts) -> Figure | None:
+def _crps(settled: SettledForecasts) -> ScoreEstimate | None:
     scored = ~np.isnan(settled.crps)
     if not scored.any():
         return None

@@ -324,7 +324,7 @@ class ModelInfo:
     created_time: datetime
     metrics: tuple[Metric, ...]
     ratings_date: date
-    fit: bool
+    approved: bool
     verdict_reason: str
 
 
@@ -332,11 +332,19 @@ HORIZONS: Final = (Horizon.HALFTIME, Horizon.FINAL)
 """The order of every axis that runs over horizons."""
 
 
-UNKNOWN: Final = 0
+class MarginSource(enum.IntEnum):
+    """Where the expected margin of a query comes from. The values are places on the axes that run over sources.
+
+    UNKNOWN: there is none. KNOWN: from the request, or from ratings that reported outcomes carry on, once both teams
+    have had enough games (`online_state.KNOWN_GAMES`), as the calibration games' were. RATED: from the bundle's own
+    ratings, which stand still while teams do not. The point models treat RATED as KNOWN; the errors of the two differ,
+    so each has its own calibration.
+    """
+
+    UNKNOWN = 0
+    KNOWN = 1
+    RATED = 2
 
 
-KNOWN: Final = 1
-"""Modes, the order of every axis that runs over them: whether the expected margin is known."""
-
-
-MODES: Final = (UNKNOWN, KNOWN)
+MARGIN_SOURCES: Final = (MarginSource.UNKNOWN, MarginSource.KNOWN)
+"""Sources that the point models tell apart: the order of every axis of theirs that runs over sources."""

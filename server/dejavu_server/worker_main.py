@@ -16,13 +16,13 @@ import sys
 import structlog
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.supervisor.heartbeat import beat
-from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport, die_with_parent
+from dejavu_server.supervisor.heartbeat import send_heartbeats
+from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus, die_with_parent
 
-END_SECONDS = 15.0
+EXIT_SECONDS = 15.0
 """How long after the grace time a worker that was told to end may live, even if nobody is left to see to it."""
 
-BROKEN = 70
+SERVER_FAILED = 70
 """Exit code of a worker whose gRPC server broke: EX_SOFTWARE of sysexits.h."""
 
 _log = structlog.get_logger(__name__)
@@ -44,13 +44,13 @@ def main() -> None:
     line = sys.stdin.readline()
     if not line:  # a spare that is not needed any more
         return
-    order = WorkerOrder.from_json(line)
+    order = WorkerStart.from_json(line)
     name = f"{order.slot}-{os.getpid()}"
     logs.configure(order.settings.log_level, order.settings.log_format, worker=name)
     sys.exit(uvloop.run(_serve(order, name)))
 
 
-async def _serve(order: WorkerOrder, name: str) -> int:
+async def _serve(order: WorkerStart, name: str) -> int:
     """Starts a worker, tells the supervisor, and drains it when that says so; returns the exit code."""
     from dejavu_server.observability import metrics  # noqa: PLC0415 - loaded by now
     from dejavu_server.worker.worker import Worker  # noqa: PLC0415 - as well
@@ -60,7 +60,7 @@ async def _serve(order: WorkerOrder, name: str) -> int:
 
     def end() -> None:
         # Should the end itself hang, in a thread or on a disk, then the kernel makes one.
-        signal.setitimer(signal.ITIMER_REAL, settings.grace_seconds + END_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, settings.grace_seconds + EXIT_SECONDS)
         stop.set()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
@@ -77,30 +77,30 @@ async def _serve(order: WorkerOrder, name: str) -> int:
         except asyncio.CancelledError:
             return 0
         except (DejavuError, OSError) as error:
-            _report(order, WorkerReport(refusal=str(error)))
+            _report(order, WorkerStatus(refusal=str(error)))
             return 1
         except Exception as error:
             _log.exception("start_failed")
             told = " ".join(f"{type(error).__name__}: {error}".split())
-            _report(order, WorkerReport(refusal=f"a fault of the program, told of in the log: {told}"))
+            _report(order, WorkerStatus(refusal=f"a fault of the program, told of in the log: {told}"))
             return 1
         # What was loaded is there to stay: to look through it for garbage again and again would hold calls up.
         gc.collect()
         gc.freeze()
-        _report(order, WorkerReport(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True))
-        beats = asyncio.create_task(beat(order.report_fd, lambda: worker.has_ledger), name="beats")
+        _report(order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True))
+        beats = asyncio.create_task(send_heartbeats(order.report_fd, lambda: worker.has_ledger), name="beats")
         serving.callback(beats.cancel)
-        broken = asyncio.create_task(worker.broken())
+        broken = asyncio.create_task(worker.wait_for_failure())
         await asyncio.wait([told_to_end, broken], return_when=asyncio.FIRST_COMPLETED)
         if broken.done() and (fault := broken.result()) is not None:
             _log.error("worker_broken", error=repr(fault)[:200], effect="it ends at once; another takes its place")
             sys.stderr.flush()
-            os._exit(BROKEN)  # not a step more than needed in memory that may be corrupt: see breakage.py
+            os._exit(SERVER_FAILED)  # not a step more than needed in memory that may be corrupt: see breakage.py
         _log.info("draining", grace_seconds=settings.grace_seconds)
     return 0
 
 
-def _report(order: WorkerOrder, report: WorkerReport) -> None:
+def _report(order: WorkerStart, report: WorkerStatus) -> None:
     # The pipe breaks where the supervisor is gone: the kernel's signal is then on its way.
     with contextlib.suppress(BrokenPipeError), open(order.report_fd, "w", encoding="utf-8", closefd=False) as pipe:
         pipe.write(report.to_json() + "\n")

@@ -65,7 +65,7 @@ def test_a_request_with_every_extra_asks_the_same_and_for_all_that_there_is() ->
         assert list(extra.pattern) == list(plain.pattern)
         assert (extra.return_explanation, len(extra.quantile_levels)) == (True, 9)
         assert "" not in {extra.home_team, extra.away_team}
-        assert prediction.question(extra).query.pattern.minutes == minute
+        assert prediction.forecast_request(extra).query.pattern.minutes == minute
 
 
 def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture[str]) -> None:

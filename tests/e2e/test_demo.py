@@ -88,7 +88,7 @@ def horizon_of(horizon: Horizon.ValueType, games: int, settled_games: int) -> Ho
         missed=0,
         settled_games=settled_games,
         settled=10 * settled_games,
-        held=9 * settled_games,
+        covered=9 * settled_games,
         nominal=0.95,
         error=5.0,
         persistence_error=5.0,

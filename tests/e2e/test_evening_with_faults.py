@@ -20,13 +20,13 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.poller.events import Closed, Fault, FaultKind
+from dejavu_client.poller.events import Fault, FaultKind, HorizonClosed
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.kinds import Kind
-from dejavu_feed.replay.faults.overtime import into_overtime
-from dejavu_feed.replay.games import PlayedGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
+from dejavu_feed.replay.faults.overtime import extend_to_overtime
+from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 
 RESTART = SIX_MINUTES + 150
@@ -68,8 +68,8 @@ async def final_forecasts(
     }
 
 
-async def both_evenings(games: Sequence[PlayedGame], seed: int, folder: Path) -> None:
-    good, bad = BadDay(games), BadDay(games, list(Kind), seed=seed)
+async def both_evenings(games: Sequence[ReplayGame], seed: int, folder: Path) -> None:
+    good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
     assert bad.faulty.midnight > bad.life(RESTART), "what the scoreboard does not show, a new poller cannot find"
     with spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}") as server:
         address = await asyncio.to_thread(lambda: server.address)
@@ -83,7 +83,7 @@ async def both_evenings(games: Sequence[PlayedGame], seed: int, folder: Path) ->
         for horizon, last in ((HALFTIME, 23), (FINAL, 47))
     }
     assert bad.outcomes == good.outcomes == good.record == bad.record
-    assert not [event for event in (*good.events, *bad.events) if isinstance(event, Closed)]
+    assert not [event for event in (*good.events, *bad.events) if isinstance(event, HorizonClosed)]
     assert not bad.told_too_late()
     told = {event.kind for event in bad.events if isinstance(event, Fault)}
     assert told >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.STALE}, "it was a bad day"
@@ -94,7 +94,7 @@ async def both_evenings(games: Sequence[PlayedGame], seed: int, folder: Path) ->
 @pytest.mark.nightly
 async def test_an_evening_with_faults_ends_with_the_same_final_forecasts_as_one_without(tmp_path: Path) -> None:
     first, *others = simulated_evening(random.Random(5), 3)
-    await both_evenings([into_overtime(first), *others], 10, tmp_path)
+    await both_evenings([extend_to_overtime(first), *others], 10, tmp_path)
 
 
 @pytest.mark.nightly

@@ -23,7 +23,7 @@ from dejavu.v1.record_service_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.output.poll_scorecard import disagreement
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, Missed, Outcome, Prediction, Reported
+from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import recorded_evening
@@ -58,11 +58,11 @@ class Told:
     def note(self, event: Event) -> None:
         if isinstance(event, Prediction):
             self.predictions.append(event)
-        elif isinstance(event, Missed):
+        elif isinstance(event, ForecastMissed):
             self.missed += len(event.minutes)
-        elif isinstance(event, Outcome):
+        elif isinstance(event, HorizonResult):
             self.outcomes[event.game.home, event.horizon] = event.differential
-        elif isinstance(event, Reported):
+        elif isinstance(event, OutcomeReported):
             self.reported.append((event.game.home, event.horizon, event.outcome.differential))
 
 

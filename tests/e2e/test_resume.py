@@ -19,7 +19,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import DejavuClient
 from dejavu_server.ledger import Ledger
-from dejavu_server.streaming.broadcaster import PAGE
+from dejavu_server.streaming.broadcaster import PAGE_SIZE
 
 SUBSCRIBERS = 6
 
@@ -122,7 +122,7 @@ def test_after_a_restart_of_the_server_every_subscriber_goes_on_where_it_was(tmp
 
 async def test_after_hours_a_token_leads_through_all_that_came_meanwhile_into_what_comes_now(tmp_path: Path) -> None:
     """Some pages of entries, older than what `include_current` would reach, and more of them while it catches up."""
-    old, new = 3 * PAGE + 17, 200
+    old, new = 3 * PAGE_SIZE + 17, 200
     evening = datetime.now(UTC) - timedelta(hours=14)
     ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3")
     await ledger.commit([issued(game(0), generated_time=evening)])

@@ -27,7 +27,7 @@ from dejavu_server.api.errors import CODES, INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
-from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import worker
 
 DOCUMENT = "docs/clients.md"
@@ -79,7 +79,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("requests in a batch", f"{prediction.MAX_BATCH:,}"),
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{prediction.MAX_GAMES:,}"),
-        ("forecasts and outcomes that wait", f"{inspect.signature(Hub).parameters['queue_size'].default:,}"),
+        ("forecasts and outcomes that wait", f"{inspect.signature(Broadcaster).parameters['queue_size'].default:,}"),
         ("forecasts in a page", f"{record_requests.MAX_PAGE}; {record_requests.DEFAULT_PAGE} if"),
         ("games of a leaderboard", f"{record_requests.DEFAULT_MIN_GAMES} at least"),
         ("characters of an x-request-id", f"{interceptors.MAX_REQUEST_ID};"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_feed.eligibility import why_left_out
+from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.pattern import Score, elapsed_seconds, period_of
 
 WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 5, 3))
@@ -12,22 +12,22 @@ WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 
 
 def test_a_game_with_a_row_in_each_quarter_and_a_winner_counts() -> None:
     """A row at tip-off is in the first quarter, one at the end of a quarter in that."""
-    assert why_left_out("BOS", WON) == ""
+    assert exclusion_reason("BOS", WON) == ""
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3, 4])
 def test_a_quarter_without_a_row_leaves_a_game_out(quarter: int) -> None:
     scores = [score for score in WON if period_of(score.elapsed) != quarter]
-    assert why_left_out("BOS", scores) == f"quarter {quarter} has no row"
+    assert exclusion_reason("BOS", scores) == f"quarter {quarter} has no row"
 
 
 def test_an_overtime_stands_for_no_quarter() -> None:
-    assert why_left_out("BOS", (*WON[:3], Score(2880.1, 5, 3))) == "quarter 4 has no row"
+    assert exclusion_reason("BOS", (*WON[:3], Score(2880.1, 5, 3))) == "quarter 4 has no row"
 
 
 def test_a_tie_or_no_away_team_leaves_a_game_out() -> None:
-    assert why_left_out("BOS", (*WON, Score(2880.0, 5, 5))) == "it ends tied"
-    assert why_left_out(None, WON) == "away is missing"
+    assert exclusion_reason("BOS", (*WON, Score(2880.0, 5, 5))) == "it ends tied"
+    assert exclusion_reason(None, WON) == "away is missing"
 
 
 @pytest.mark.parametrize(

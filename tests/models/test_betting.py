@@ -16,9 +16,9 @@ from dejavu_models.betting import (
     RiskLevel,
     StakingPolicy,
     american_of,
-    decimal_of,
+    american_to_decimal,
+    evaluate_market,
     risk_of,
-    weigh,
 )
 from dejavu_models.errors import InvalidMarket
 
@@ -85,7 +85,7 @@ def test_a_market_names_the_field_that_cannot_be(market: tuple[float, ...], fiel
     "market", [(100.0, math.nextafter(1, 2), 1000.0), (-100.0, 2.0, 2.0, 5e-324, 0.0), (-0.0, 2.0, 2.0, 1e308, 0.999)]
 )
 def test_a_market_at_its_bounds_is_one(market: tuple[float, ...]) -> None:
-    assert weigh(Market(*market), steps({3: 1, -3: 1})).push_probability == 0.0
+    assert evaluate_market(Market(*market), steps({3: 1, -3: 1})).push_probability == 0.0
 
 
 @pytest.mark.parametrize(
@@ -100,20 +100,20 @@ def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(policy: tuple
     ("american", "decimal"), [(100, 2.0), (-100, 2.0), (150, 2.5), (-200, 1.5), (-110, 1 + 10 / 11), (99_900, 1000.0)]
 )
 def test_american_odds_are_decimal_ones_in_other_words(american: int, decimal: float) -> None:
-    assert decimal_of(american) == pytest.approx(decimal, rel=1e-15)
+    assert american_to_decimal(american) == pytest.approx(decimal, rel=1e-15)
 
 
 @given(st.integers(100, 99_900), st.booleans())
 def test_american_odds_come_back_from_decimal_ones(size: int, favourite: bool) -> None:
     assume(not (favourite and size == 100))  # −100 and +100 are the same price
     american = -size if favourite else size
-    assert american_of(decimal_of(american)) == american
+    assert american_of(american_to_decimal(american)) == american
 
 
 @pytest.mark.parametrize("american", [0, 99, -99])
 def test_american_odds_below_a_hundred_are_none(american: int) -> None:
     with pytest.raises(ValueError, match="expected at least 100, or at most −100"):
-        decimal_of(american)
+        american_to_decimal(american)
 
 
 @pytest.mark.parametrize("decimal", [1.0, math.nan, math.inf, -2.0])
@@ -124,7 +124,7 @@ def test_what_are_no_decimal_odds_has_no_american_form(decimal: float) -> None:
 
 def test_a_bet_is_weighed_as_the_books_do_it() -> None:
     """60 % at even money: worth 0.2, Kelly says a fifth (Thorp 2006, section 2); a quarter of it is the cap."""
-    answer = weigh(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0))
+    answer = evaluate_market(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0))
     assert answer.home.expected_value == pytest.approx(0.2)
     assert answer.home.kelly_fraction == pytest.approx(0.2)
     assert answer.home.stake_fraction == pytest.approx(0.05)
@@ -138,8 +138,8 @@ def test_a_bet_is_weighed_as_the_books_do_it() -> None:
 
 def test_with_pushes_only_what_is_decided_counts_for_kelly() -> None:
     """Half of all bets are pushed: the other half is won as often as without pushes, and staked alike."""
-    with_pushes = weigh(Market(3.0, 2.1, 1.8), lambda k: {3: 0.8, 4: 0.3}[k])
-    without = weigh(Market(3.5, 2.1, 1.8), lambda _: 0.6)
+    with_pushes = evaluate_market(Market(3.0, 2.1, 1.8), lambda k: {3: 0.8, 4: 0.3}[k])
+    without = evaluate_market(Market(3.5, 2.1, 1.8), lambda _: 0.6)
     assert with_pushes.push_probability == pytest.approx(0.5)
     assert with_pushes.home.kelly_fraction == pytest.approx(without.home.kelly_fraction)
     assert with_pushes.home.expected_value == pytest.approx(without.home.expected_value / 2)
@@ -150,7 +150,7 @@ def test_with_pushes_only_what_is_decided_counts_for_kelly() -> None:
     [(5.5, 0.5, 0.0), (5.0, 0.5, 0.25), (4.5, 0.75, 0.0), (6.0, 0.5, 0.0), (-2.0, 0.75, 0.25), (-2.5, 1.0, 0.0)],
 )
 def test_a_whole_line_is_pushed_and_a_half_one_never(line: float, win: float, push: float) -> None:
-    answer = weigh(Market(line, 2.0, 2.0), steps({7: 2, 5: 1, -2: 1}))
+    answer = evaluate_market(Market(line, 2.0, 2.0), steps({7: 2, 5: 1, -2: 1}))
     assert (answer.home.win_probability, answer.push_probability) == (win, push)
     assert answer.away.win_probability == 1 - win - push
 
@@ -158,20 +158,20 @@ def test_a_whole_line_is_pushed_and_a_half_one_never(line: float, win: float, pu
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.6])
 def test_a_bet_that_is_not_likely_enough_is_still_told_its_stake(threshold: float) -> None:
     market = Market(0.0, 3.0, 1.3, confidence_threshold=threshold)
-    answer = weigh(market, three(0.5, 0.0))
+    answer = evaluate_market(market, three(0.5, 0.0))
     assert (answer.side, answer.stake > 0) == (MarketSide.HOME, True)
     assert answer.confidence_met is (threshold <= 0.5)
     assert answer.confidence_threshold == threshold
 
 
 def test_without_a_stake_confidence_is_that_in_the_likelier_side() -> None:
-    answer = weigh(Market(0.0, 1.1, 1.1), three(0.2, 0.1), replace(DEFAULT_POLICY, confidence_threshold=0.7))
+    answer = evaluate_market(Market(0.0, 1.1, 1.1), three(0.2, 0.1), replace(DEFAULT_POLICY, confidence_threshold=0.7))
     assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
     assert answer.confidence_met
 
 
 def test_of_two_sides_that_are_both_worth_something_the_one_worth_more_is_taken() -> None:
-    answer = weigh(Market(0.0, 2.5, 2.6), three(0.5, 0.0))
+    answer = evaluate_market(Market(0.0, 2.5, 2.6), three(0.5, 0.0))
     assert answer.overround < 0
     assert answer.home.stake_fraction > 0
     assert (answer.side, answer.stake) == (MarketSide.AWAY, answer.away.stake)
@@ -186,7 +186,7 @@ def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
 def test_every_answer_keeps_its_bounds(
     line: float, home: float, away: float, at_least: AtLeast, policy: StakingPolicy, bankroll: float
 ) -> None:
-    answer = weigh(Market(line, home, away, bankroll), at_least, policy)
+    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy)
     assert 0 <= answer.push_probability <= 1
     assert answer.overround > -1
     for side in (answer.home, answer.away):
@@ -209,7 +209,7 @@ def test_every_answer_keeps_its_bounds(
 def test_where_the_odds_hold_a_margin_at_most_one_side_is_worth_anything(
     implied: float, margin: float, triple: tuple[float, float]
 ) -> None:
-    answer = weigh(Market(0.0, 1 / implied, 1 / (1 + margin - implied)), three(*triple))
+    answer = evaluate_market(Market(0.0, 1 / implied, 1 / (1 + margin - implied)), three(*triple))
     assert answer.overround == pytest.approx(margin, abs=1e-12)
     assert min(answer.home.expected_value, answer.away.expected_value) <= 1e-12
 
@@ -217,8 +217,8 @@ def test_where_the_odds_hold_a_margin_at_most_one_side_is_worth_anything(
 @given(LINES, ODDS, ODDS, st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12))
 def test_home_and_away_are_treated_alike(line: float, home: float, away: float, weights: dict[int, int]) -> None:
     market = Market(line, home, away)
-    there = weigh(market, steps(weights))
-    back = weigh(mirrored(market), steps({-value: weight for value, weight in weights.items()}))
+    there = evaluate_market(market, steps(weights))
+    back = evaluate_market(mirrored(market), steps({-value: weight for value, weight in weights.items()}))
     for one, other in ((there.home, back.away), (there.away, back.home)):
         assert one.win_probability == pytest.approx(other.win_probability, abs=1e-12)
         assert one.expected_value == pytest.approx(other.expected_value, abs=1e-9)
@@ -227,7 +227,7 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
-    return weigh(Market(0.0, odds, 2.0), three(wins, push))
+    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push))
 
 
 @given(ODDS, triples(), st.integers(1, 1000))

@@ -13,7 +13,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import SIMILAR_GAMES
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.point.dejavu import Dejavu, Neighbourhoods
+from dejavu_models.point.dejavu import Dejavu, NeighborResult
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -89,13 +89,13 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
     patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
     runs: list[int] = []
     looked_up: list[int] = []
-    residuals, look_up = Lstm.residuals, Dejavu.look_up
+    residuals, look_up = Lstm.residuals, Dejavu.query
 
     def run(self: Lstm, asked: Floats, margins: Floats) -> Floats:
         runs.append(len(asked))
         return residuals(self, asked, margins)
 
-    def search(self: Dejavu, asked: Floats) -> Neighbourhoods:
+    def search(self: Dejavu, asked: Floats) -> NeighborResult:
         looked_up.append(len(asked))
         return look_up(self, asked)
 
@@ -155,7 +155,7 @@ def test_a_minute_is_worth_what_it_moved_the_forecast_by_whatever_came_later(
 ) -> None:
     """Minutes that two games share have the same shares, as long as the weights of the models are the same."""
     kept = asked.pattern.differentials[: min(minute, asked.pattern.minutes)]
-    weights = shipped.models.combination.dejavu_weights[HORIZONS.index(asked.horizon)]
+    weights = shipped.models.weights.dejavu_weights[HORIZONS.index(asked.horizon)]
     if weights[len(kept)] != weights[asked.pattern.minutes]:
         return
     whole = shipped.forecast(replace(asked, explain=True)).explanation
@@ -267,7 +267,7 @@ def test_a_model_says_what_it_can_do(small: Forecaster) -> None:
     assert info.smallest_alpha == small.calibration.smallest_alpha
     assert (info.train_seasons, info.calibration_seasons) == ((2020,), (2021,))
     assert info.ratings_date == small.manifest.ratings.date == small.ratings.date
-    assert (info.fit, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
+    assert (info.approved, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
     assert info.created_time.tzinfo is not None
 
 

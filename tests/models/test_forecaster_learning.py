@@ -17,12 +17,20 @@ from hypothesis import strategies as st
 from dejavu_models.betting import Market
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.metrics import crps, crps_of_quantiles
-from dejavu_models.online_state import KNOWN_GAMES, UNTAUGHT, CarriedRatings, Lessons, Result
+from dejavu_models.online_state import INITIAL, KNOWN_GAMES, GameResult, LiveRatings, OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, ForecastQuery, Horizon, ScorePattern
-from dejavu_models.uncertainty.adaptive import Method, Tracker, static_score
-from dejavu_models.uncertainty.conformal import LEVEL_SCORES
+from dejavu_models.types import (
+    DISTRIBUTION_LEVELS,
+    AdaptationMode,
+    Forecast,
+    ForecastQuery,
+    Horizon,
+    MarginSource,
+    ScorePattern,
+)
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, static_score
+from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
 
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
 NORMAL = NormalDist()
@@ -37,7 +45,7 @@ def bundle() -> Forecaster:
 def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
     """The bundle that ships; what a test teaches it is forgotten after it."""
     yield bundle
-    bundle.learn(UNTAUGHT)
+    bundle.update(INITIAL)
 
 
 def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
@@ -52,7 +60,7 @@ def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
 WILD, CALM = tracker(2.0), tracker(0.4)
 EXTREME = Tracker(games=1000, alphas=(2.0, 1.0, 0.0, -1.0, -0.5), quantiles=(6.0, 0.0, 3.0, 0.0, 6.0))
 TRACKERS = st.sampled_from([Tracker(), WILD, CALM, EXTREME])
-METHODS = st.sampled_from(list(Method))
+METHODS = st.sampled_from(list(AdaptationMethod))
 
 QUERIES = st.sampled_from(list(Horizon)).flatmap(
     lambda horizon: st.builds(
@@ -65,10 +73,12 @@ QUERIES = st.sampled_from(list(Horizon)).flatmap(
 )
 
 
-def lessons(mode: AdaptationMode | None, of: Tracker, method: Method = Method.PID, **fields: Any) -> Lessons:
+def lessons(
+    mode: AdaptationMode | None, of: Tracker, method: AdaptationMethod = AdaptationMethod.PID, **fields: Any
+) -> OnlineState:
     """The same tracker for every horizon and stage."""
     trackers = {(horizon, stage): of for horizon in Horizon for stage in range(4)}
-    return Lessons(7, mode, method, trackers, **fields)
+    return OnlineState(7, mode, method, trackers, **fields)
 
 
 def asked(**fields: Any) -> ForecastQuery:
@@ -88,7 +98,7 @@ def test_a_forecaster_that_was_taught_nothing_says_so(shipped: Forecaster) -> No
 
 
 def test_a_forecast_tells_where_its_calibration_stands(shipped: Forecaster) -> None:
-    shipped.learn(Lessons(sequence=41))
+    shipped.update(OnlineState(sequence=41))
     forecast = shipped.forecast(asked())
     assert (forecast.calibration_sequence, forecast.adaptation) == (41, None)
 
@@ -96,7 +106,7 @@ def test_a_forecast_tells_where_its_calibration_stands(shipped: Forecaster) -> N
 def test_in_shadow_the_forecast_is_static_and_the_adapted_interval_stands_beside(shipped: Forecaster) -> None:
     query = asked(quantile_levels=(0.1, 0.5), record=True, market=Market(3.0, 1.9, 1.9))
     static = shipped.forecast(query)
-    shipped.learn(lessons(SHADOW, WILD))
+    shipped.update(lessons(SHADOW, WILD))
     shadow = shipped.forecast(query)
     assert told(shadow) == static
     assert shadow.adaptation is not None
@@ -109,7 +119,7 @@ def test_in_shadow_the_forecast_is_static_and_the_adapted_interval_stands_beside
 def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None:
     query = asked(quantile_levels=(0.025, 0.1, 0.975), record=True, market=Market(3.0, 1.9, 1.9))
     static = shipped.forecast(query)
-    shipped.learn(lessons(ON, WILD))
+    shipped.update(lessons(ON, WILD))
     adapted = shipped.forecast(query)
     assert adapted.adaptation is not None
     assert adapted.adaptation.mode is ON
@@ -126,9 +136,9 @@ def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None
     assert adapted.market.home.win_probability < static.market.home.win_probability
 
 
-@pytest.mark.parametrize("method", list(Method))
-def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster, method: Method) -> None:
-    shipped.learn(lessons(SHADOW, WILD, method))
+@pytest.mark.parametrize("method", list(AdaptationMethod))
+def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster, method: AdaptationMethod) -> None:
+    shipped.update(lessons(SHADOW, WILD, method))
     for alpha in (0.05, 0.2, 0.77):
         adaptation = shipped.forecast(asked(alpha=alpha)).adaptation
         assert adaptation is not None
@@ -141,7 +151,7 @@ def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster, me
 def test_before_the_first_outcome_of_a_stage_intervals_are_static(shipped: Forecaster, mode: AdaptationMode) -> None:
     query = asked(record=True, quantile_levels=(0.1, 0.9))
     static = shipped.forecast(query)
-    shipped.learn(Lessons(7, mode, trackers={(Horizon.FINAL, 0): WILD, (Horizon.HALFTIME, 1): WILD}))
+    shipped.update(OnlineState(7, mode, trackers={(Horizon.FINAL, 0): WILD, (Horizon.HALFTIME, 1): WILD}))
     forecast = shipped.forecast(query)
     assert told(forecast) == static
     assert forecast.adaptation is not None
@@ -155,9 +165,9 @@ SHIPPED_STAYS = settings(max_examples=60, deadline=None, suppress_health_check=[
 @SHIPPED_STAYS
 @given(QUERIES, TRACKERS, METHODS, st.floats(0.01, 1.0))
 def test_adapted_intervals_hold_the_point_and_are_nested_over_alpha(
-    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: Method, part: float
+    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: AdaptationMethod, part: float
 ) -> None:
-    shipped.learn(lessons(ON, of, method))
+    shipped.update(lessons(ON, of, method))
     loose = shipped.forecast(query)
     strict = shipped.forecast(replace(query, alpha=max(0.005, query.alpha * part)))
     assert loose.point in loose.interval
@@ -168,20 +178,20 @@ def test_adapted_intervals_hold_the_point_and_are_nested_over_alpha(
 @SHIPPED_STAYS
 @given(QUERIES, TRACKERS, METHODS)
 def test_what_is_recorded_of_a_distribution_rises_and_lets_its_static_scores_be_told(
-    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: Method
+    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: AdaptationMethod
 ) -> None:
     levels = (0.05, 0.31, 0.69, 0.95)
-    shipped.learn(lessons(ON, of, method))
+    shipped.update(lessons(ON, of, method))
     forecast = shipped.forecast(replace(query, record=True, quantile_levels=levels))
     assert len(forecast.distribution) == len(forecast.static_scores) == len(DISTRIBUTION_LEVELS)
     assert list(forecast.distribution) == sorted(forecast.distribution)
     assert all(round(value, 3) == value for value in forecast.distribution)
-    distribution = shipped._distribution(query.horizon, query.pattern.minutes, 0)
+    distribution = shipped._distribution(query.horizon, query.pattern.minutes, MarginSource.UNKNOWN)
     for quantile in forecast.quantiles:
         place = DISTRIBUTION_LEVELS.index(quantile.level)
         # A score that was rounded may mean the residual next to it.
         near = [forecast.static_scores[place] + by for by in (-1e-6, 1e-6)]
-        lower, upper = distribution.at(forecast.point, query.pattern.last, near)
+        lower, upper = distribution.values_at(forecast.point, query.pattern.last, near)
         assert lower - 0.001 <= forecast.distribution[place] <= upper + 0.001
         assert lower <= quantile.value <= upper
     if of == Tracker():
@@ -194,9 +204,9 @@ def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
     shipped: Forecaster, query: ForecastQuery, outcome: int
 ) -> None:
     query = replace(query, record=True)
-    shipped.learn(UNTAUGHT)
+    shipped.update(INITIAL)
     static = shipped.forecast(query)
-    shipped.learn(lessons(ON, WILD))
+    shipped.update(lessons(ON, WILD))
     adapted = shipped.forecast(query)
     due = static_score(static.distribution, static.static_scores, outcome)
     if abs(due) < 2:  # beyond, the recorded quantiles of the one end where those of the other go on
@@ -207,7 +217,7 @@ def test_the_recorded_quantiles_give_the_crps_of_the_whole_distribution(shipped:
     query = asked(record=True)
     forecast = shipped.forecast(query)
     from_lead = query.pattern.last
-    distribution = shipped._distribution(Horizon.FINAL, 18, 0)
+    distribution = shipped._distribution(Horizon.FINAL, 18, MarginSource.UNKNOWN)
     residuals = distribution.sample(from_lead).residuals
     for outcome in (-25.0, 0.0, 6.0, 40.0):
         due = float(crps([forecast.point], residuals, [outcome])[0])
@@ -219,7 +229,7 @@ def test_the_recorded_quantiles_give_the_crps_of_the_whole_distribution(shipped:
 def test_win_probabilities_of_a_market_fall_as_its_line_rises_and_agree_with_the_forecast(
     shipped: Forecaster, query: ForecastQuery, of: Tracker, mode: AdaptationMode | None, half_points: int
 ) -> None:
-    shipped.learn(lessons(mode, of))
+    shipped.update(lessons(mode, of))
 
     def home_wins(line: float) -> float:
         market = shipped.forecast(replace(query, market=Market(line, 1.9, 1.9))).market
@@ -239,13 +249,13 @@ def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: F
         assert (market.push_probability > 0) is pushed
 
 
-def carried(forecaster: Forecaster, games: int) -> CarriedRatings:
+def carried(forecaster: Forecaster, games: int) -> LiveRatings:
     """As many games of the bundle's season, in which Boston beat Brooklyn by 30."""
-    state = CarriedRatings.start(forecaster.rating_filter)
+    state = LiveRatings.start(forecaster.rating_filter)
     season = forecaster.rating_filter.season
     assert season is not None
     for game in range(games):
-        state = state.after(Result("BOS", "BKN", season, state.since + timedelta(days=140 + game), 30.0))
+        state = state.after(GameResult("BOS", "BKN", season, state.since + timedelta(days=140 + game), 30.0))
     return state
 
 
@@ -253,7 +263,7 @@ def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) 
     query = asked(home_team="BOS", away_team="BKN")
     before = shipped.forecast(query)
     state = carried(shipped, 5)
-    shipped.learn(Lessons(9, ratings=state))
+    shipped.update(OnlineState(9, ratings=state))
     after = shipped.forecast(query)
     assert before.expected_margin is not None
     assert after.expected_margin == state.ratings().expected_margin("BOS", "BKN") > before.expected_margin + 1
@@ -265,7 +275,7 @@ def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) 
 def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(shipped: Forecaster) -> None:
     query = asked(home_team="BOS", away_team="BKN")
     for games, known in ((KNOWN_GAMES - 1, False), (KNOWN_GAMES, True)):
-        shipped.learn(Lessons(9, ratings=carried(shipped, games)))
+        shipped.update(OnlineState(9, ratings=carried(shipped, games)))
         rated = shipped.forecast(query)
         given_ = shipped.forecast(replace(query, home_team="", away_team="", pregame_margin=rated.expected_margin))
         assert (rated.interval == given_.interval) is known
@@ -274,15 +284,15 @@ def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(s
 
 def test_one_pass_goes_by_one_set_of_lessons(shipped: Forecaster) -> None:
     query = asked(record=True)
-    sets = [lessons(ON, WILD), Lessons(8)]
+    sets = [lessons(ON, WILD), OnlineState(8)]
     due = []
     for each in sets:
-        shipped.learn(each)
+        shipped.update(each)
         due.append(shipped.forecast(query))
     with ThreadPoolExecutor(2) as pool:
         passes = pool.map(lambda _: shipped.forecast_many([query] * 20), range(10))
         for turn in range(200):
-            shipped.learn(sets[turn % 2])
+            shipped.update(sets[turn % 2])
         for answers in passes:
             assert len({answer.calibration_sequence for answer in answers}) == 1
             right = due[0] if answers[0].calibration_sequence == 7 else due[1]

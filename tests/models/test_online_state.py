@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.online_state import KNOWN_GAMES, CarriedRatings, Result
+from dejavu_models.online_state import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
 
 SETTINGS = RatingSettings()
 LAST = date(2023, 6, 12)
 
 
-def start() -> CarriedRatings:
+def start() -> LiveRatings:
     """Ratings of a bundle for the season 2024, whose last game was in June 2023."""
     state = RatingFilter.start(SETTINGS).at(2023, np.datetime64(LAST)).after("DEN", "MIA", 5.0)
-    return CarriedRatings.start(state.at(2024))
+    return LiveRatings.start(state.at(2024))
 
 
-def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: Any) -> Result:
+def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: Any) -> GameResult:
     given_: dict[str, Any] = {"season": 2024, "day": LAST + timedelta(days=day), "differential": 4.0, **fields}
-    return Result(home, away, **given_)
+    return GameResult(home, away, **given_)
 
 
-def season(games: int) -> list[Result]:
+def season(games: int) -> list[GameResult]:
     """A game a day between all teams in turn."""
     rng = np.random.default_rng(games)
     pairs = [rng.choice(CODES, 2, replace=False).tolist() for _ in range(games)]
@@ -37,7 +37,7 @@ def season(games: int) -> list[Result]:
     ]
 
 
-def carried(results: list[Result], before: CarriedRatings | None = None) -> CarriedRatings:
+def carried(results: list[GameResult], before: LiveRatings | None = None) -> LiveRatings:
     state = before or start()
     for each in results:
         state = state.after(each)
@@ -114,7 +114,7 @@ def test_a_season_that_nobody_told_of_draws_teams_together_too() -> None:
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_ratings_that_were_written_and_read_go_on_as_if_they_had_not_been(first: int, then: int) -> None:
     results = season(first + then)
-    halfway = CarriedRatings.from_bytes(carried(results[:first]).to_bytes())
+    halfway = LiveRatings.from_bytes(carried(results[:first]).to_bytes())
     assert carried(results[first:], halfway).to_bytes() == carried(results).to_bytes()
     assert carried(results[first:], halfway).filter.date == carried(results).filter.date
 
@@ -125,4 +125,4 @@ def test_ratings_that_were_written_and_read_go_on_as_if_they_had_not_been(first:
 def test_what_are_no_ratings_is_refused(change: dict[str, Any]) -> None:
     content = {**json.loads(start().to_bytes()), **change}
     with pytest.raises(ValueError, match=r".*"):
-        CarriedRatings.from_bytes(json.dumps(content).encode())
+        LiveRatings.from_bytes(json.dumps(content).encode())

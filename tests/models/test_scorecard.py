@@ -17,9 +17,9 @@ from scipy import stats
 from dejavu_models.metrics import expected_calibration_error
 from dejavu_models.scorecard import (
     Coverage,
-    Figure,
     LeaderboardMetric,
     Scorecard,
+    ScoreEstimate,
     SettledForecasts,
     leaderboard,
     scorecard,
@@ -50,7 +50,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
     return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in [*usual, "order"]})
 
 
-def figure(told: Figure | None) -> Figure:
+def figure(told: ScoreEstimate | None) -> ScoreEstimate:
     assert told is not None
     return told
 
@@ -109,7 +109,7 @@ def test_the_interval_of_a_figure_is_students_over_games() -> None:
 def test_the_difference_from_persistence_is_paired_game_by_game() -> None:
     pairs = [(1.0, 2.0), (11.0, 12.0), (31.0, 32.0)]
     rows = [{"game": game, "error": one, "persistence_error": -other} for game, (one, other) in enumerate(pairs)]
-    assert scorecard(settled(*rows)).mae_difference == Figure(-1.0, 3, -1.0, -1.0)
+    assert scorecard(settled(*rows)).mae_difference == ScoreEstimate(-1.0, 3, -1.0, -1.0)
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 30, 99, 100, 101, 102, 1000, 100_000])
@@ -320,7 +320,7 @@ BARE = Scorecard(0, 0, None, None, None, (), None, None, 0.0, None)
 
 
 def card(value: float, games: int = 100) -> Scorecard:
-    told = Figure(value, games)
+    told = ScoreEstimate(value, games)
     return replace(BARE, games=games, mae=told, crps=told, brier=told, mae_difference=told)
 
 
@@ -335,7 +335,7 @@ def test_a_version_whose_figure_is_of_too_few_games_is_not_listed(metric: Leader
     cards = {"few": card(1.0, 99), "enough": card(2.0, 100), "none": BARE}
     assert [each.model_version for each in leaderboard(cards, metric, 100)] == ["enough"]
     # Of many games, few have a CRPS.
-    cards["enough"] = replace(cards["enough"], games=1000, crps=Figure(2.0, 99))
+    cards["enough"] = replace(cards["enough"], games=1000, crps=ScoreEstimate(2.0, 99))
     assert bool(leaderboard(cards, metric, 100)) == (metric is not CRPS)
 
 

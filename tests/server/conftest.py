@@ -12,7 +12,7 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.ledger import Ledger
-from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -55,6 +55,6 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
-async def hub(ledger: Ledger) -> AsyncIterator[Hub]:
+async def hub(ledger: Ledger) -> AsyncIterator[Broadcaster]:
     async with started(ledger) as running:
         yield running

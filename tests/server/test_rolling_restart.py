@@ -155,7 +155,7 @@ def wait_for_spare(server: SpawnedServer) -> set[int]:
 def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, old: str) -> None:
     """The server runs from a copy of its package, which is changed as an installation would change it."""
     release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
-    program = release / "worker.py"
+    program = release / "worker" / "worker.py"
     code = program.read_text()
     with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}) as server:
         assert server.address

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games
-from tests.support.fakes.progress import Bars
+from tests.support.fakes.progress import RecordedProgress
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import MetricRecord
@@ -17,7 +17,7 @@ from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
 from dejavu_trainer.data.games import DataError, Games, load_games
 from dejavu_trainer.evaluation.gate import divide
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.recipe import Recipe
+from dejavu_trainer.training.recipe import TrainingConfig
 
 RECIPE = quick_recipe()
 
@@ -28,19 +28,21 @@ def games() -> Games:
 
 
 @pytest.fixture(scope="module")
-def run(games: Games, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, Bars]:
-    bars = Bars()
+def run(games: Games, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitReport, RecordedProgress]:
+    bars = RecordedProgress()
     folder = tmp_path_factory.mktemp("fit") / "bundle"
     report = fit(games, train=[2031, 2032], calibrate=[2033], out=folder, seed=3, recipe=RECIPE, progress=bars)
     return report, bars
 
 
 @pytest.fixture(scope="module")
-def forecaster(run: tuple[FitReport, Bars]) -> Forecaster:
+def forecaster(run: tuple[FitReport, RecordedProgress]) -> Forecaster:
     return load_bundle(run[0].bundle, allow_unfit=True)
 
 
-def test_the_bundle_says_what_it_was_made_of(run: tuple[FitReport, Bars], games: Games, forecaster: Forecaster) -> None:
+def test_the_bundle_says_what_it_was_made_of(
+    run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
+) -> None:
     report, manifest = run[0], forecaster.manifest
     assert manifest.version == report.version
     assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
@@ -69,7 +71,7 @@ def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
 
 
 def test_the_ratings_are_those_of_the_last_game_drawn_to_the_next_season(
-    run: tuple[FitReport, Bars], games: Games, forecaster: Forecaster
+    run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
 ) -> None:
     ratings = forecaster.manifest.ratings
     last = games.of_seasons([2033]).date[-1]
@@ -79,7 +81,9 @@ def test_the_ratings_are_those_of_the_last_game_drawn_to_the_next_season(
     assert 0 < strengths.std() < 10
 
 
-def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(run: tuple[FitReport, Bars]) -> None:
+def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(
+    run: tuple[FitReport, RecordedProgress],
+) -> None:
     metrics = by_name(run[0].metrics)
     for name, (mae, rmse) in run[0].ratings.by_forecast().items():
         assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
@@ -91,21 +95,23 @@ def by_name(metrics: tuple[MetricRecord, ...]) -> dict[str, float]:
     return {metric.name: metric.value for metric in metrics}
 
 
-def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(run: tuple[FitReport, Bars]) -> None:
+def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(
+    run: tuple[FitReport, RecordedProgress],
+) -> None:
     metrics = by_name(run[0].metrics)
     for horizon in Horizon:
         fitted, fixed = (metrics[f"weights.{horizon.value}.{name}.crps"] for name in ("fitted", "fixed"))
         assert metrics[f"weights.{horizon.value}.takes_fitted"] == (fitted < fixed)
 
 
-def test_every_bar_comes_to_its_end(run: tuple[FitReport, Bars]) -> None:
-    names = [name for name, _, _ in run[1].stages]
+def test_every_bar_comes_to_its_end(run: tuple[FitReport, RecordedProgress]) -> None:
+    names = [name for name, _, _ in run[1].steps]
     assert names[0] == "Fit the ratings"
     assert names[-3:] == ["Calibrate", "Test once", "Publish"]
-    assert all(done == total for _, total, done in run[1].stages)
+    assert all(done == total for _, total, done in run[1].steps)
 
 
-def test_the_verdict_comes_from_calibration_games_that_came_last(run: tuple[FitReport, Bars]) -> None:
+def test_the_verdict_comes_from_calibration_games_that_came_last(run: tuple[FitReport, RecordedProgress]) -> None:
     verdict = run[0].forecaster.manifest.verdict
     assert verdict.recipe == RECIPE.digest
     assert verdict.seasons == (2033,)
@@ -122,7 +128,7 @@ def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> N
     assert 80 <= later.sum() <= 120
 
 
-def backtest_of(folder: Path, recipe: Recipe, *, fit: bool) -> Path:
+def backtest_of(folder: Path, recipe: TrainingConfig, *, fit: bool) -> Path:
     path = folder / "backtest.json"
     document = {"recipe": recipe.digest, "seasons": [2020, 2021], "verdict": {"fit": fit, "reason": "made by hand"}}
     path.write_text(json.dumps(document))
@@ -140,7 +146,7 @@ def test_a_backtest_of_the_recipe_gives_the_verdict(games: Games, tmp_path: Path
 
 
 def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
-    bars = Bars()
+    bars = RecordedProgress()
     other = backtest_of(tmp_path, replace(RECIPE, min_cell=123), fit=True)
 
     def attempt() -> None:
@@ -159,11 +165,11 @@ def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(
     other.write_text("[]")
     with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
         attempt()
-    assert not bars.stages
+    assert not bars.steps
 
 
 def test_the_same_run_gives_the_same_version_and_another_seed_another(
-    run: tuple[FitReport, Bars], games: Games, tmp_path: Path
+    run: tuple[FitReport, RecordedProgress], games: Games, tmp_path: Path
 ) -> None:
     def again(seed: int, given: Games) -> str:
         out = tmp_path / "again"
@@ -190,10 +196,10 @@ def test_seasons_that_overlap_are_refused(games: Games, tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    bars = Bars()
+    bars = RecordedProgress()
     with pytest.raises(FileExistsError):
         fit(games, train=[2031], calibrate=[2033], out=tmp_path, recipe=RECIPE, progress=bars)
-    assert not bars.stages
+    assert not bars.steps
 
 
 @pytest.mark.real_data
@@ -201,7 +207,7 @@ def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games
 def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
     """CRPS of the half, each with its own conformal distribution; the whole bootstrap interval below 0."""
     from dejavu_models import metrics
-    from dejavu_models.types import KNOWN
+    from dejavu_models.types import MarginSource
     from dejavu_models.uncertainty.calibration import Situation
     from dejavu_trainer.training.ratings import carry
 
@@ -212,7 +218,7 @@ def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path
     state = report.forecaster.rating_filter
     margins = carry(state, season).margins
     points = models.predict(season.patterns, margins).ensemble[:, 0]
-    distribution = distributions[Situation(Horizon.HALFTIME, 18, KNOWN)]
+    distribution = distributions[Situation(Horizon.HALFTIME, 18, MarginSource.KNOWN)]
     mine = [
         float(metrics.crps([point], distribution.sample(lead).residuals, [came])[0])
         for point, lead, came in zip(points, season.patterns[:, -1].tolist(), season.halftime, strict=True)

@@ -13,14 +13,21 @@ from tests.support.builders.folds import walk_fold
 
 from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores
 from dejavu_trainer.evaluation.metrics import pool
-from dejavu_trainer.evaluation.result import EXPECTATIONS, RESULT_STEPS, Method, Result, result_of, to_json
+from dejavu_trainer.evaluation.result import (
+    EXPECTATIONS,
+    RESULT_STEPS,
+    BacktestResult,
+    RunProvenance,
+    result_of,
+    to_json,
+)
 from dejavu_trainer.reports import text as text_report
 from dejavu_trainer.reports.game_charts import chosen_games
 from dejavu_trainer.reports.html import page
 from dejavu_trainer.reports.plots import Plot, plots
 from dejavu_trainer.reports.tables import NAMES, tables
 
-METHOD = Method(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
+METHOD = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +36,17 @@ def folds() -> list[FoldScores]:
 
 
 @pytest.fixture(scope="module")
-def result(folds: list[FoldScores]) -> Result:
+def result(folds: list[FoldScores]) -> BacktestResult:
     return result_of(folds, METHOD, resamples=50)
 
 
 @pytest.fixture(scope="module")
-def drawn(result: Result, folds: list[FoldScores]) -> list[Plot]:
+def drawn(result: BacktestResult, folds: list[FoldScores]) -> list[Plot]:
     return list(plots(result, folds))
 
 
 @pytest.fixture(scope="module")
-def html(result: Result, folds: list[FoldScores]) -> str:
+def html(result: BacktestResult, folds: list[FoldScores]) -> str:
     return page("Walk-forward over 2033 & 2034", result, folds, "flattering <figures>")
 
 
@@ -52,7 +59,7 @@ def test_a_result_tells_what_was_tested_and_how_far_it_is(folds: list[FoldScores
     assert found.games == 200
 
 
-def test_the_expected_margin_is_held_against_knowing_no_team(result: Result, folds: list[FoldScores]) -> None:
+def test_the_expected_margin_is_held_against_knowing_no_team(result: BacktestResult, folds: list[FoldScores]) -> None:
     pooled = pool(folds)
     final = pooled.outcomes[:, 1]
     assert result.ratings["carried"]["mae"].value == pytest.approx(np.abs(final - pooled.margins).mean(), rel=1e-5)
@@ -60,7 +67,7 @@ def test_the_expected_margin_is_held_against_knowing_no_team(result: Result, fol
     assert errors == sorted(errors)
 
 
-def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: Result) -> None:
+def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: BacktestResult) -> None:
     document = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert document["recipe"] == METHOD.recipe
     assert document["seasons"] == [2033, 2034]
@@ -72,7 +79,7 @@ def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: Resu
     assert len(document["promises"]) == len(result.promises)
 
 
-def test_promises_name_what_was_found(result: Result) -> None:
+def test_promises_name_what_was_found(result: BacktestResult) -> None:
     by_name = {check.name: check for check in result.promises}
     mae = by_name["half from minute 18: MAE less persistence's"]
     difference = result.figures["halftime"]["minute"]["18"].differences["ensemble"]["persistence"]["mae"]
@@ -89,7 +96,7 @@ def test_promises_name_what_was_found(result: Result) -> None:
     assert "2034: " in seasons.found
 
 
-def test_tables_have_a_cell_for_every_column(result: Result) -> None:
+def test_tables_have_a_cell_for_every_column(result: BacktestResult) -> None:
     for table in tables(result):
         assert table.rows
         assert all(len(row) == len(table.header) for row in table.rows)
@@ -99,7 +106,7 @@ def test_every_forecaster_has_a_name() -> None:
     assert set(NAMES) == set(FORECASTERS)
 
 
-def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: Result) -> None:
+def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: BacktestResult) -> None:
     out = io.StringIO()
     text_report.print_result(Console(file=out, width=160), "Model 0123", result, "The model was TRAINED on this season")
     text = out.getvalue()
@@ -110,7 +117,7 @@ def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: Result)
     assert ("UNFIT" in text) == (not result.verdict.fit)
 
 
-def test_markdown_tables_are_whole(result: Result) -> None:
+def test_markdown_tables_are_whole(result: BacktestResult) -> None:
     text = text_report.markdown("Walk-forward", result)
     assert text.startswith("# Walk-forward\n")
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
@@ -156,7 +163,7 @@ def test_the_page_escapes_what_it_is_told(html: str) -> None:
     assert "flattering &lt;figures&gt;" in html
 
 
-def test_the_page_shows_checks_and_every_plot(html: str, result: Result, drawn: list[Plot]) -> None:
+def test_the_page_shows_checks_and_every_plot(html: str, result: BacktestResult, drawn: list[Plot]) -> None:
     for plot in drawn:
         assert f"<h2>{plot.title}</h2>" in html
     for check in (*result.promises, *result.verdict.checks):

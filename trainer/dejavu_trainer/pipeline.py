@@ -31,19 +31,25 @@ from dejavu_models.manifest import (
     version_of,
 )
 from dejavu_models.point.dejavu import Entries
-from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
-from dejavu_models.types import DEFAULT_ALPHA, HORIZONS, UNKNOWN, Horizon
-from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
+from dejavu_models.types import DEFAULT_ALPHA, HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
-from dejavu_trainer.evaluation.gate import try_once, verdict_of
-from dejavu_trainer.execution.progress import Progress, Silent
+from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
+from dejavu_trainer.execution.progress import NoProgress, Progress
 from dejavu_trainer.training.calibrate import calibrate as calibrate_models
 from dejavu_trainer.training.calibrate import measure
-from dejavu_trainer.training.ratings import RatingErrors, carry, choose_start, rating_errors, standing_margins
-from dejavu_trainer.training.recipe import Made, Recipe, make_models
+from dejavu_trainer.training.ratings import (
+    RatingErrors,
+    carry,
+    choose_start,
+    margins_with_frozen_ratings,
+    rating_errors,
+)
+from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 
 _GOLDEN = (
     (Horizon.HALFTIME, 6, True),
@@ -70,8 +76,8 @@ class FitReport:
 
     forecaster: Forecaster
     bundle: Path
-    recipe: Recipe
-    made: Made
+    recipe: TrainingConfig
+    made: TrainedModels
     ratings: RatingErrors
     verdict: VerdictRecord
     metrics: tuple[MetricRecord, ...]
@@ -89,7 +95,7 @@ def fit(
     calibrate: Sequence[int],
     out: Path,
     seed: int = 0,
-    recipe: Recipe | None = None,
+    recipe: TrainingConfig | None = None,
     backtest: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -117,26 +123,26 @@ def fit(
         BundleError: if what was written can't be loaded back as it was meant.
     """
     check_target(out)
-    progress, recipe = progress or Silent(), recipe or Recipe()
+    progress, recipe = progress or NoProgress(), recipe or TrainingConfig()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
     told = None if backtest is None else verdict_of(backtest, recipe)
 
-    with progress.stage("Fit the ratings", recipe.rating_steps) as advance:
+    with progress.step("Fit the ratings", recipe.rating_steps) as advance:
         start = choose_start(to_train, recipe.rating_steps, advance)
     trained_on = carry(start, to_train)
     calibrated_on = carry(trained_on.after, to_calibrate)
-    made = make_models(to_train, trained_on.margins, recipe, seed, progress, workers)
-    with progress.stage("Calibrate", 2) as advance:
-        standing = standing_margins(trained_on.after, to_calibrate)
+    made = train_models(to_train, trained_on.margins, recipe, seed, progress, workers)
+    with progress.step("Calibrate", 2) as advance:
+        standing = margins_with_frozen_ratings(trained_on.after, to_calibrate)
         calibration = calibrate_models(made.models, to_calibrate, calibrated_on.margins, standing, recipe.min_cell)
         advance(1)
         errors = rating_errors(trained_on, calibrated_on)
         metrics = measure(made.models, to_calibrate, calibrated_on.margins, seed)
         metrics += [*_rating_metrics(errors), *_weight_metrics(made)]
         advance(1)
-    verdict = told or try_once(made.models, trained_on, calibrated_on, recipe, progress)
+    verdict = told or holdout_verdict(made.models, trained_on, calibrated_on, recipe, progress)
 
-    with progress.stage("Publish", 1) as advance:
+    with progress.step("Publish", 1) as advance:
         next_season = int(to_calibrate.season[-1]) + 1
         ratings = calibrated_on.after.at(next_season)
         contents = _contents(made, calibration, ratings)
@@ -163,11 +169,11 @@ def fit(
     return FitReport(forecaster, out, recipe, made, errors, verdict, manifest.metrics)
 
 
-def _contents(made: Made, calibration: Calibration, ratings: RatingFilter) -> dict[str, bytes]:
+def _contents(made: TrainedModels, calibration: Calibration, ratings: RatingFilter) -> dict[str, bytes]:
     models = made.models
     return {
         LSTM: made.lstm.graph,
-        COMBINATION: combination_to_bytes(models.linear, models.combination),
+        COMBINATION: combination_to_bytes(models.linear, models.weights),
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
         CALIBRATION: calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
@@ -175,7 +181,7 @@ def _contents(made: Made, calibration: Calibration, ratings: RatingFilter) -> di
     }
 
 
-def _dejavu_record(made: Made, recipe: Recipe) -> DejavuRecord:
+def _dejavu_record(made: TrainedModels, recipe: TrainingConfig) -> DejavuRecord:
     settings = made.dejavu.settings
     return DejavuRecord(
         minutes=tuple(made.models.minutes),
@@ -205,12 +211,14 @@ def _part(games: Games) -> Part:
     return Part(seasons=seasons, games=len(games), first_date=games.date[0].item(), last_date=games.date[-1].item())
 
 
-def _golden(models: PointModels, calibration: Calibration, ratings: RatingFilter, games: Games) -> Iterator[Golden]:
+def _golden(models: PointEnsemble, calibration: Calibration, ratings: RatingFilter, games: Games) -> Iterator[Golden]:
     """The answers to some queries, from the models as they are before anything is written."""
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
     margin = ratings.ratings().expected_margin(home, away)
     for horizon, minute, told in _GOLDEN:
-        distribution = calibration.distributions[Situation(horizon, minute, RATED if told else UNKNOWN)]
+        distribution = calibration.distributions[
+            Situation(horizon, minute, MarginSource.RATED if told else MarginSource.UNKNOWN)
+        ]
         predictions = models.predict(pattern[None, :minute], np.array([margin if told else np.nan]))
         points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
         alpha = max(DEFAULT_ALPHA, distribution.smallest_alpha)
@@ -234,7 +242,7 @@ def _rating_metrics(errors: RatingErrors) -> Iterator[MetricRecord]:
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)
 
 
-def _weight_metrics(made: Made) -> Iterator[MetricRecord]:
+def _weight_metrics(made: TrainedModels) -> Iterator[MetricRecord]:
     """What the choice of weights rests on, and which were taken."""
     weights = made.weights
     for place, horizon in enumerate(HORIZONS):

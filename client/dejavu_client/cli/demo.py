@@ -25,8 +25,8 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import FAILED
 from dejavu_client.cli.options.common import Json
 from dejavu_client.cli.server_process import ServerNotStarted, running_server
-from dejavu_client.formatting import count as counted
-from dejavu_client.formatting import moment
+from dejavu_client.formatting import horizon_label
+from dejavu_client.formatting import pluralize as counted
 from dejavu_client.output.poll_display import watch
 from dejavu_client.output.poll_events import horizon_line, summary_record
 from dejavu_client.output.poll_scorecard import Record, disagreement, record_entry, record_lines, record_of
@@ -37,7 +37,7 @@ from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.statistics import percentile
 from dejavu_feed.clock import utc_now
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.replay.games import MOST_SIMULATED, PlayedGame, drawn_edge, pairings, simulated_game
+from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, draw_home_edge, draw_matchups, simulated_game
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 
@@ -176,13 +176,13 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
     return kept or disagreement(summary, record)
 
 
-async def games_of(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
+async def games_of(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
     """Simulated games of teams that are as strong as the model takes them to be; else its forecasts would be off."""
-    pairs = pairings(rng, count)
+    pairs = draw_matchups(rng, count)
     asked = [predict_request([0], horizon=FINAL, home_team=home, away_team=away) for home, away in pairs]
     results = await client.predict_batch(asked, timeout=30.0)
     edges = [
-        result.forecast.expected_margin if result.forecast.HasField("expected_margin") else drawn_edge(rng)
+        result.forecast.expected_margin if result.forecast.HasField("expected_margin") else draw_home_edge(rng)
         for result in results
     ]
     return tuple(
@@ -192,7 +192,7 @@ async def games_of(client: AsyncDejavuClient, rng: random.Random, count: int) ->
 
 
 def shortfall(summary: Summary, count: int, delivered: bool) -> str:
-    """What an evening of `count` games promised and did not do; "" if it kept its word.
+    """What an evening of `pluralize` games promised and did not do; "" if it kept its word.
 
     Args:
         summary: the evening.
@@ -201,7 +201,7 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
     """
     for of in summary.horizons:
         if not of.games == of.settled_games == count:
-            name = moment(of.horizon)
+            name = horizon_label(of.horizon)
             return f"of {count} games {of.games} had their {name} forecast, and {of.settled_games} of these reached it"
     return "" if delivered else "the subscriber did not get every forecast once and in order"
 
@@ -232,7 +232,7 @@ def _report(console: Console, summary: Summary, record: Record, latencies: list[
     )
     console.print("As the poller saw it:")
     for of in summary.horizons:
-        console.print(f"  {horizon_line(of) or f'{moment(of.horizon)}: nothing to hold forecasts against'}")
+        console.print(f"  {horizon_line(of) or f'{horizon_label(of.horizon)}: nothing to hold forecasts against'}")
     console.print("By the server's record, which settled them as the games came out:")
     for line in record_lines(record):
         console.print(f"  {line}")

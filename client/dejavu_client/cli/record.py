@@ -23,7 +23,7 @@ from dejavu_client.cli.options.record import (
     To,
     days,
     one_form,
-    telling,
+    record_errors,
     written,
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
@@ -195,7 +195,7 @@ def checkpoint(
         else:
             typer.echo(text)
         return
-    with telling(out), replacing(out) as new:
+    with record_errors(out), replacing(out) as new:
         new.write_text(text + "\n", encoding="utf-8")
     typer.echo(f"the ledger up to {head.sequence} in {out}", err=True)
 

@@ -21,9 +21,9 @@ from dejavu_client.errors import DejavuClientError
 from dejavu_client.output.poll_scorecard import Record, record_entry, record_lines, record_of
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
-from dejavu_feed.replay.faults.kinds import ABOUT, Kind, parse_kinds
-from dejavu_feed.replay.faults.overtime import into_overtime
-from dejavu_feed.replay.games import MOST_SIMULATED, PlayedGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.faults.kinds import DESCRIPTIONS, FeedFaultKind, parse_kinds
+from dejavu_feed.replay.faults.overtime import extend_to_overtime
+from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
@@ -63,7 +63,8 @@ def replay(
     faults: Annotated[
         str,
         typer.Option(
-            metavar="KINDS", help=f"What shall go wrong with the feed: all, or some of {', '.join(Kind)}; with commas."
+            metavar="KINDS",
+            help=f"What shall go wrong with the feed: all, or some of {', '.join(FeedFaultKind)}; with commas.",
         ),
     ] = "",
     fault_rate: Annotated[
@@ -95,8 +96,8 @@ def replay(
     except FeedError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(FAILED) from error
-    if Kind.OVERTIME in kinds:
-        evening = (into_overtime(evening[0]), *evening[1:])
+    if FeedFaultKind.OVERTIME in kinds:
+        evening = (extend_to_overtime(evening[0]), *evening[1:])
     source = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
     respond = FaultyReplay(source, kinds, seed=drawn, rate=fault_rate).respond if kinds else source.respond
     try:
@@ -137,7 +138,7 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
     typer.echo("\n".join(record_lines(record)) or "No settled forecasts.")
 
 
-def _kinds(faults: str) -> frozenset[Kind]:
+def _kinds(faults: str) -> frozenset[FeedFaultKind]:
     try:
         return parse_kinds(faults) if faults else frozenset()
     except ValueError as error:
@@ -146,7 +147,7 @@ def _kinds(faults: str) -> frozenset[Kind]:
 
 def _games(
     file: Path | None, date: datetime | None, count: int, seed: int
-) -> tuple[tuple[PlayedGame, ...], tuple[str, ...]]:
+) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """The games to replay, and why others of that day are left out."""
     if (file is None) != (date is None):
         raise typer.BadParameter("--games and --date go together", param_hint="--games")
@@ -178,7 +179,7 @@ def _announce(
     if bad_day is not None:
         typer.echo(f"Faults, the same again with --seed {bad_day['seed']}:")
         for kind in bad_day["kinds"]:
-            typer.echo(f"  {kind}: {ABOUT[kind]}")
+            typer.echo(f"  {kind}: {DESCRIPTIONS[kind]}")
     # On a bad day as often as in life, for many looks are in vain.
     between = 60 * PACE / _LOOKS_A_MINUTE if bad_day is None else 10.0
     interval = min(10.0, max(0.05, round(between / speed, 2)))

@@ -38,7 +38,7 @@ from dejavu_client.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.record_requests import ModelScope, Scope, score_filter
 
 
-class Metric(enum.StrEnum):
+class MetricChoice(enum.StrEnum):
     """The metrics of a leaderboard as one types them."""
 
     CRPS = "crps"
@@ -49,11 +49,11 @@ class Metric(enum.StrEnum):
 
 
 METRICS = {
-    Metric.CRPS: LEADERBOARD_METRIC_CRPS,
-    Metric.MAE: LEADERBOARD_METRIC_MAE,
-    Metric.BRIER: LEADERBOARD_METRIC_BRIER,
-    Metric.DIFFERENCE: LEADERBOARD_METRIC_MAE_DIFFERENCE,
-    Metric.COVERAGE: LEADERBOARD_METRIC_COVERAGE_GAP,
+    MetricChoice.CRPS: LEADERBOARD_METRIC_CRPS,
+    MetricChoice.MAE: LEADERBOARD_METRIC_MAE,
+    MetricChoice.BRIER: LEADERBOARD_METRIC_BRIER,
+    MetricChoice.DIFFERENCE: LEADERBOARD_METRIC_MAE_DIFFERENCE,
+    MetricChoice.COVERAGE: LEADERBOARD_METRIC_COVERAGE_GAP,
 }
 
 Horizon = Annotated[HorizonName, typer.Option(case_sensitive=False, help="The moment forecast: the half, or the end.")]
@@ -112,8 +112,8 @@ def scorecard(
 def leaderboard(
     *,
     metric: Annotated[
-        Metric, typer.Option(case_sensitive=False, help="What to order by; of each, less is better.")
-    ] = Metric.CRPS,
+        MetricChoice, typer.Option(case_sensitive=False, help="What to order by; of each, less is better.")
+    ] = MetricChoice.CRPS,
     min_games: Annotated[
         int,
         typer.Option(metavar="N", min=0, help="The fewest games of a version that is listed; 0: the server's, 100."),

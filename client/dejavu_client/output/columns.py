@@ -30,7 +30,7 @@ RowT = TypeVar("RowT")
 PartT = TypeVar("PartT")
 
 
-class Kind(enum.Enum):
+class ColumnType(enum.Enum):
     """What the values of a column are; any may be missing."""
 
     TEXT = "text"
@@ -50,7 +50,7 @@ class Column(Generic[RowT]):
     """
 
     name: str
-    kind: Kind
+    kind: ColumnType
     pick: Callable[[RowT], Value]
 
 
@@ -115,79 +115,87 @@ def _bankroll(row: RecordedPrediction) -> Value:
 
 
 PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
-    Column("sequence", Kind.INTEGER, lambda row: row.forecast.sequence),
-    Column("revision", Kind.INTEGER, lambda row: row.forecast.revision),
-    Column("superseded", Kind.FLAG, lambda row: row.superseded),
-    Column("game_id", Kind.TEXT, lambda row: row.forecast.game_id),
-    Column("home_team", Kind.TEXT, lambda row: row.forecast.home_team or None),
-    Column("away_team", Kind.TEXT, lambda row: row.forecast.away_team or None),
-    Column("horizon", Kind.TEXT, lambda row: horizon_name(row.forecast.horizon)),
-    Column("elapsed_minutes", Kind.INTEGER, lambda row: row.forecast.elapsed_minutes),
-    Column("model_version", Kind.TEXT, lambda row: row.forecast.model_version),
-    Column("generated_time", Kind.TIME, lambda row: time_of(row.forecast.generated_time)),
-    Column("alpha", Kind.REAL, lambda row: row.forecast.alpha),
-    Column("point_forecast", Kind.REAL, lambda row: row.forecast.point_forecast),
-    Column("interval_lower", Kind.REAL, lambda row: row.forecast.interval_lower),
-    Column("interval_upper", Kind.REAL, lambda row: row.forecast.interval_upper),
-    Column("home_lead_probability", Kind.REAL, lambda row: row.forecast.home_lead_probability),
+    Column("sequence", ColumnType.INTEGER, lambda row: row.forecast.sequence),
+    Column("revision", ColumnType.INTEGER, lambda row: row.forecast.revision),
+    Column("superseded", ColumnType.FLAG, lambda row: row.superseded),
+    Column("game_id", ColumnType.TEXT, lambda row: row.forecast.game_id),
+    Column("home_team", ColumnType.TEXT, lambda row: row.forecast.home_team or None),
+    Column("away_team", ColumnType.TEXT, lambda row: row.forecast.away_team or None),
+    Column("horizon", ColumnType.TEXT, lambda row: horizon_name(row.forecast.horizon)),
+    Column("elapsed_minutes", ColumnType.INTEGER, lambda row: row.forecast.elapsed_minutes),
+    Column("model_version", ColumnType.TEXT, lambda row: row.forecast.model_version),
+    Column("generated_time", ColumnType.TIME, lambda row: time_of(row.forecast.generated_time)),
+    Column("alpha", ColumnType.REAL, lambda row: row.forecast.alpha),
+    Column("point_forecast", ColumnType.REAL, lambda row: row.forecast.point_forecast),
+    Column("interval_lower", ColumnType.REAL, lambda row: row.forecast.interval_lower),
+    Column("interval_upper", ColumnType.REAL, lambda row: row.forecast.interval_upper),
+    Column("home_lead_probability", ColumnType.REAL, lambda row: row.forecast.home_lead_probability),
     Column(
         "expected_margin",
-        Kind.REAL,
+        ColumnType.REAL,
         lambda row: row.forecast.expected_margin if row.forecast.HasField("expected_margin") else None,
     ),
-    Column("last_differential", Kind.REAL, lambda row: row.pattern[-1] if row.pattern else None),
-    Column("calibration_sequence", Kind.INTEGER, lambda row: row.forecast.calibration_sequence),
-    Column("adaptation_mode", Kind.TEXT, _adapted(lambda adaptation: _MODES.get(adaptation.mode))),
-    Column("adapted_lower", Kind.REAL, _adapted(lambda adaptation: adaptation.adapted_lower)),
-    Column("adapted_upper", Kind.REAL, _adapted(lambda adaptation: adaptation.adapted_upper)),
-    Column("static_lower", Kind.REAL, _adapted(lambda adaptation: adaptation.static_lower)),
-    Column("static_upper", Kind.REAL, _adapted(lambda adaptation: adaptation.static_upper)),
-    Column("outcome", Kind.INTEGER, _outcome(lambda outcome: outcome.differential)),
-    Column("outcome_observed_time", Kind.TIME, _outcome(lambda outcome: time_of(outcome.observed_time))),
-    Column("outcome_sequence", Kind.INTEGER, _outcome(lambda outcome: outcome.sequence)),
-    Column("outcome_revision", Kind.INTEGER, _outcome(lambda outcome: outcome.revision)),
-    Column("error", Kind.REAL, _settled(lambda settlement: settlement.error)),
-    Column("absolute_error", Kind.REAL, _settled(lambda settlement: settlement.absolute_error)),
-    Column("persistence_absolute_error", Kind.REAL, _settled(lambda settlement: settlement.persistence_absolute_error)),
-    Column("covered", Kind.FLAG, _settled(lambda settlement: settlement.covered)),
-    Column("brier", Kind.REAL, _settled(lambda settlement: settlement.brier)),
-    Column("crps", Kind.REAL, _settled(lambda told: told.crps if told.HasField("crps") else None)),
-    Column("market_line", Kind.REAL, lambda row: row.market.line if row.HasField("market") else None),
-    Column("market_bankroll", Kind.REAL, _bankroll),
-    Column("market_home_odds", Kind.REAL, _quoted(lambda answer: answer.home.decimal_odds)),
-    Column("market_away_odds", Kind.REAL, _quoted(lambda answer: answer.away.decimal_odds)),
-    Column("market_home_win_probability", Kind.REAL, _quoted(lambda answer: answer.home.win_probability)),
-    Column("market_away_win_probability", Kind.REAL, _quoted(lambda answer: answer.away.win_probability)),
-    Column("market_push_probability", Kind.REAL, _quoted(lambda answer: answer.push_probability)),
-    Column("market_home_expected_value", Kind.REAL, _quoted(lambda answer: answer.home.expected_value)),
-    Column("market_away_expected_value", Kind.REAL, _quoted(lambda answer: answer.away.expected_value)),
-    Column("market_side", Kind.TEXT, _quoted(lambda answer: _SIDES.get(answer.side))),
-    Column("market_stake", Kind.REAL, _quoted(lambda answer: answer.stake)),
-    Column("pattern", Kind.REALS, lambda row: list(row.pattern)),
-    Column("distribution", Kind.REALS, lambda row: list(row.forecast.distribution) or None),
+    Column("last_differential", ColumnType.REAL, lambda row: row.pattern[-1] if row.pattern else None),
+    Column("calibration_sequence", ColumnType.INTEGER, lambda row: row.forecast.calibration_sequence),
+    Column("adaptation_mode", ColumnType.TEXT, _adapted(lambda adaptation: _MODES.get(adaptation.mode))),
+    Column("adapted_lower", ColumnType.REAL, _adapted(lambda adaptation: adaptation.adapted_lower)),
+    Column("adapted_upper", ColumnType.REAL, _adapted(lambda adaptation: adaptation.adapted_upper)),
+    Column("static_lower", ColumnType.REAL, _adapted(lambda adaptation: adaptation.static_lower)),
+    Column("static_upper", ColumnType.REAL, _adapted(lambda adaptation: adaptation.static_upper)),
+    Column("outcome", ColumnType.INTEGER, _outcome(lambda outcome: outcome.differential)),
+    Column("outcome_observed_time", ColumnType.TIME, _outcome(lambda outcome: time_of(outcome.observed_time))),
+    Column("outcome_sequence", ColumnType.INTEGER, _outcome(lambda outcome: outcome.sequence)),
+    Column("outcome_revision", ColumnType.INTEGER, _outcome(lambda outcome: outcome.revision)),
+    Column("error", ColumnType.REAL, _settled(lambda settlement: settlement.error)),
+    Column("absolute_error", ColumnType.REAL, _settled(lambda settlement: settlement.absolute_error)),
+    Column(
+        "persistence_absolute_error",
+        ColumnType.REAL,
+        _settled(lambda settlement: settlement.persistence_absolute_error),
+    ),
+    Column("covered", ColumnType.FLAG, _settled(lambda settlement: settlement.covered)),
+    Column("brier", ColumnType.REAL, _settled(lambda settlement: settlement.brier)),
+    Column("crps", ColumnType.REAL, _settled(lambda told: told.crps if told.HasField("crps") else None)),
+    Column("market_line", ColumnType.REAL, lambda row: row.market.line if row.HasField("market") else None),
+    Column("market_bankroll", ColumnType.REAL, _bankroll),
+    Column("market_home_odds", ColumnType.REAL, _quoted(lambda answer: answer.home.decimal_odds)),
+    Column("market_away_odds", ColumnType.REAL, _quoted(lambda answer: answer.away.decimal_odds)),
+    Column("market_home_win_probability", ColumnType.REAL, _quoted(lambda answer: answer.home.win_probability)),
+    Column("market_away_win_probability", ColumnType.REAL, _quoted(lambda answer: answer.away.win_probability)),
+    Column("market_push_probability", ColumnType.REAL, _quoted(lambda answer: answer.push_probability)),
+    Column("market_home_expected_value", ColumnType.REAL, _quoted(lambda answer: answer.home.expected_value)),
+    Column("market_away_expected_value", ColumnType.REAL, _quoted(lambda answer: answer.away.expected_value)),
+    Column("market_side", ColumnType.TEXT, _quoted(lambda answer: _SIDES.get(answer.side))),
+    Column("market_stake", ColumnType.REAL, _quoted(lambda answer: answer.stake)),
+    Column("pattern", ColumnType.REALS, lambda row: list(row.pattern)),
+    Column("distribution", ColumnType.REALS, lambda row: list(row.forecast.distribution) or None),
 )
 """Of a recorded forecast; times are in UTC, differentials and errors in points."""
 
 
 FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
-    Column("rank", Kind.INTEGER, lambda row: row.rank),
-    Column("model_version", Kind.TEXT, lambda row: row.scope.model_version or None),
-    Column("horizon", Kind.TEXT, lambda row: horizon_name(row.scope.horizon)),
-    Column("from_date", Kind.TEXT, lambda row: row.scope.from_date or None),
-    Column("to_date", Kind.TEXT, lambda row: row.scope.to_date or None),
+    Column("rank", ColumnType.INTEGER, lambda row: row.rank),
+    Column("model_version", ColumnType.TEXT, lambda row: row.scope.model_version or None),
+    Column("horizon", ColumnType.TEXT, lambda row: horizon_name(row.scope.horizon)),
+    Column("from_date", ColumnType.TEXT, lambda row: row.scope.from_date or None),
+    Column("to_date", ColumnType.TEXT, lambda row: row.scope.to_date or None),
     Column(
-        "min_minutes", Kind.INTEGER, lambda row: row.scope.min_minutes if row.scope.HasField("min_minutes") else None
+        "min_minutes",
+        ColumnType.INTEGER,
+        lambda row: row.scope.min_minutes if row.scope.HasField("min_minutes") else None,
     ),
     Column(
-        "max_minutes", Kind.INTEGER, lambda row: row.scope.max_minutes if row.scope.HasField("max_minutes") else None
+        "max_minutes",
+        ColumnType.INTEGER,
+        lambda row: row.scope.max_minutes if row.scope.HasField("max_minutes") else None,
     ),
-    Column("figure", Kind.TEXT, lambda row: row.figure),
-    Column("alpha", Kind.REAL, lambda row: row.alpha),
-    Column("value", Kind.REAL, lambda row: row.value),
-    Column("lower", Kind.REAL, lambda row: row.lower),
-    Column("upper", Kind.REAL, lambda row: row.upper),
-    Column("games", Kind.INTEGER, lambda row: row.games),
-    Column("forecasts", Kind.INTEGER, lambda row: row.forecasts),
+    Column("figure", ColumnType.TEXT, lambda row: row.figure),
+    Column("alpha", ColumnType.REAL, lambda row: row.alpha),
+    Column("value", ColumnType.REAL, lambda row: row.value),
+    Column("lower", ColumnType.REAL, lambda row: row.lower),
+    Column("upper", ColumnType.REAL, lambda row: row.upper),
+    Column("games", ColumnType.INTEGER, lambda row: row.games),
+    Column("forecasts", ColumnType.INTEGER, lambda row: row.forecasts),
 )
 """Of a figure of a scorecard, or of a leaderboard."""
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Attribution, Explanation, Forecast, SimilarGame
-from dejavu_client.formatting import count, moment, signed
+from dejavu_client.formatting import horizon_label, pluralize, signed
 
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
@@ -28,12 +28,15 @@ def add_parts(rows: Table, explanation: Explanation) -> None:
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
-        rows.add_row("  interval from", count(explanation.calibration_games, "game") + " with a lead about as large")
+        rows.add_row(
+            "  interval from", pluralize(explanation.calibration_games, "game") + " with a lead about as large"
+        )
 
 
 def similar_games(forecast: Forecast) -> Table:
     """The past games nearest to the pattern, and what became of them."""
-    title = f"the most similar games: how the lead changed to the {moment(forecast.horizon)}, and what that makes here"
+    horizon = horizon_label(forecast.horizon)
+    title = f"the most similar games: how the lead changed to the {horizon}, and what that makes here"
     table = Table(title=title, title_justify="left")
     table.add_column("game")
     table.add_column("change", justify="right")

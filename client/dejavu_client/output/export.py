@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-from dejavu_client.output.columns import Column, Kind, Value
+from dejavu_client.output.columns import Column, ColumnType, Value
 
 RowT = TypeVar("RowT")
 
@@ -73,12 +73,12 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
     from pyarrow import parquet  # noqa: PLC0415
 
     types = {
-        Kind.TEXT: pa.string(),
-        Kind.INTEGER: pa.int64(),
-        Kind.REAL: pa.float64(),
-        Kind.FLAG: pa.bool_(),
-        Kind.TIME: pa.timestamp("us", tz="UTC"),
-        Kind.REALS: pa.list_(pa.float64()),
+        ColumnType.TEXT: pa.string(),
+        ColumnType.INTEGER: pa.int64(),
+        ColumnType.REAL: pa.float64(),
+        ColumnType.FLAG: pa.bool_(),
+        ColumnType.TIME: pa.timestamp("us", tz="UTC"),
+        ColumnType.REALS: pa.list_(pa.float64()),
     }
     schema = pa.schema([(column.name, types[column.kind]) for column in columns])
     count = 0

@@ -17,7 +17,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast, Quantile
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.formatting import chance, count, leads_then, moment, percent, signed
+from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.output.explanation import add_parts, attribution, similar_games
 
 _VERDICTS: Final = {VERDICT_FIT: "fit", VERDICT_UNFIT: "unfit"}
@@ -41,7 +41,9 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         rows.add_row("before tip-off", f"{_lead(forecast.expected_margin, forecast)} expected at the end")
     if pattern:
         rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(pattern[-1], forecast))
-    rows.add_row(f"at the {moment(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold"))
+    rows.add_row(
+        f"at the {horizon_label(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold")
+    )
     rows.add_row(
         f"{percent(forecast.coverage_probability)} interval",
         f"{signed(forecast.interval_lower)} to {signed(forecast.interval_upper)}  (home − away, points)",
@@ -49,7 +51,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     add_adaptation(rows, forecast)
     if forecast.quantiles:
         rows.add_row("quantiles", "  ".join(map(_quantile, forecast.quantiles)))
-    then = leads_then(forecast.horizon)
+    then = outcome_verb(forecast.horizon)
     rows.add_row(
         f"{forecast.home_team or 'home'} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability)
     )
@@ -80,7 +82,7 @@ def print_model(model: Model) -> None:
         slots = f"{support.min_slots}"
         if support.max_slots != support.min_slots:
             slots += f" to {support.max_slots}"
-        rows.add_row("forecasts", f"the {moment(support.horizon)}, from {slots} minutes")
+        rows.add_row("forecasts", f"the {horizon_label(support.horizon)}, from {slots} minutes")
     if model.verdict in _VERDICTS:
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
         rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
@@ -142,10 +144,10 @@ def add_adaptation(rows: Table, forecast: Forecast) -> None:
     else:
         rows.add_row("  if it adapted", f"{signed(found.adapted_lower)} to {signed(found.adapted_upper)}")
     if found.rolling_games:
-        rows.add_row("  held lately", _held(found))
+        rows.add_row("  held lately", _coverage(found))
 
 
-def _held(found: Adaptation) -> str:
+def _coverage(found: Adaptation) -> str:
     how = "adapted" if found.mode == ADAPTATION_MODE_ON else "if adapted"
     static, adapted = percent(found.static_rolling_coverage), percent(found.rolling_coverage)
-    return f"{adapted} of {count(found.rolling_games, 'game')} {how}, {static} as calibrated"
+    return f"{adapted} of {pluralize(found.rolling_games, 'game')} {how}, {static} as calibrated"

@@ -11,11 +11,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.formatting import chance, leads_then, moment, percent, signed
+from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, signed
 from dejavu_client.output.poll_events import LEGEND, score, summary_lines, teams
-from dejavu_client.output.responsive_table import FittingColumn, FittingTable
-from dejavu_client.poller.events import Outcome
-from dejavu_client.poller.horizons import WatchedHorizon
+from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
+from dejavu_client.poller.events import HorizonResult
+from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
@@ -26,7 +26,7 @@ _STALE: Final = 60.0
 _CHANCES: Final = "leads, wins: P(home team does), in the end whether · 40/42: intervals held"
 
 
-def evening(
+def live_table(
     games: Iterable[WatchedGame],
     summary: Summary,
     *,
@@ -46,7 +46,7 @@ def evening(
         now: aware.
     """
     watched = list(games)
-    lines = [Text(f"{teams(game.state)}: {game.trouble}", style="yellow") for game in watched if game.trouble]
+    lines = [Text(f"{teams(game.state)}: {game.failure}", style="yellow") for game in watched if game.failure]
     if scoreboard_trouble:
         known = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
         lines.append(Text(f"scoreboard{known}: {scoreboard_trouble}", style="yellow"))
@@ -61,25 +61,25 @@ def evening(
     return Padding(Group(_table(watched, now), Text(), *lines), (0, 1))
 
 
-def _table(games: Sequence[WatchedGame], now: datetime) -> FittingTable:
+def _table(games: Sequence[WatchedGame], now: datetime) -> ResponsiveTable:
     """The games; the game itself, and the age of what is known of it, stay to the last."""
     rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in games]
-    return FittingTable(list(_columns(games)), rows)
+    return ResponsiveTable(list(_columns(games)), rows)
 
 
-def _columns(games: Sequence[WatchedGame]) -> Iterator[FittingColumn]:
-    yield FittingColumn("game", "game", "left", 9)
-    yield FittingColumn("clock", "clock", "left", 5)
-    yield FittingColumn("score", "score", "right", 2)
-    yield FittingColumn("min", "min", "right", 1)
+def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
+    yield ResponsiveColumn("game", "game", "left", 9)
+    yield ResponsiveColumn("clock", "clock", "left", 5)
+    yield ResponsiveColumn("score", "score", "right", 2)
+    yield ResponsiveColumn("min", "min", "right", 1)
     horizons = dict.fromkeys(horizon for game in games for horizon in game.horizons)
     for horizon in horizons:
         keep = 8 if horizon == FINAL else 6
-        name = moment(horizon)
-        yield FittingColumn(name, name, "right", keep)
-        yield FittingColumn(f"{name} interval", _nominal(games, horizon), "center", 4 if horizon == FINAL else 3)
-        yield FittingColumn(f"{name} chance", leads_then(horizon), "right", keep)
-    yield FittingColumn("age", "age", "right", 9)
+        name = horizon_label(horizon)
+        yield ResponsiveColumn(name, name, "right", keep)
+        yield ResponsiveColumn(f"{name} interval", _nominal(games, horizon), "center", 4 if horizon == FINAL else 3)
+        yield ResponsiveColumn(f"{name} chance", outcome_verb(horizon), "right", keep)
+    yield ResponsiveColumn("age", "age", "right", 9)
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
@@ -100,7 +100,7 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
             "" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"
         ),
     }
-    minutes = [len(each.newest.pattern) for each in game.horizons.values() if each.newest and not each.over]
+    minutes = [len(each.newest.pattern) for each in game.horizons.values() if each.newest and not each.result_known]
     if minutes:
         cells["min"] = Text(f"{max(minutes)}", style="dim")
     for watched in game.horizons.values():
@@ -108,9 +108,9 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
     return cells
 
 
-def _of_horizon(watched: WatchedHorizon) -> dict[str, Text]:
+def _of_horizon(watched: HorizonState) -> dict[str, Text]:
     """A horizon's cells: its forecast, and once it has come, what it brought."""
-    name = moment(watched.horizon)
+    name = horizon_label(watched.horizon)
     if watched.outcome is not None:
         return _came(name, watched.outcome)
     if watched.newest is None:
@@ -124,8 +124,8 @@ def _of_horizon(watched: WatchedHorizon) -> dict[str, Text]:
     }
 
 
-def _came(name: str, outcome: Outcome) -> dict[str, Text]:
-    held, made = outcome.held, len(outcome.forecasts)
+def _came(name: str, outcome: HorizonResult) -> dict[str, Text]:
+    held, made = outcome.covered, len(outcome.forecasts)
     differential = outcome.differential
     chances = "yes" if differential > 0 else "no"
     return {
@@ -141,7 +141,7 @@ def _notes(games: Iterable[WatchedGame]) -> list[str]:
     for game in games:
         for watched in game.horizons.values():
             if watched.note and watched.newest is None:
-                about.setdefault((moment(watched.horizon), watched.note), []).append(teams(game.state))
+                about.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
     return [f"{name} not forecast ({reason}): {', '.join(of)}" for (name, reason), of in about.items()]
 
 

@@ -19,7 +19,7 @@ from dejavu.v1.market_pb2 import (
     MarketAnswer,
     MarketSideAnswer,
 )
-from dejavu_client.formatting import chance, moment, percent, signed
+from dejavu_client.formatting import chance, horizon_label, percent, signed
 
 LEVELS: Final = {
     RISK_LEVEL_LOW: "low",
@@ -32,7 +32,7 @@ LEVELS: Final = {
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
     """Both sides of a market beside one another, and the bet."""
     amounts = _has_amounts(market)
-    table = Table(title=f"the market, at the {moment(forecast.horizon)}", title_justify="left")
+    table = Table(title=f"the market, at the {horizon_label(forecast.horizon)}", title_justify="left")
     for name in ("side", "odds", "price says", "wins", "worth of 1", "Kelly", "stake"):
         table.add_column(name, justify="left" if name == "side" else "right", no_wrap=True)
     priced = ((market.home, answer.home), (market.away, answer.away))

@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
-from dejavu_client.output.live_table import evening
+from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record
 from dejavu_client.poller.events import Event
 from dejavu_client.poller.poller import Poller
@@ -33,7 +33,7 @@ async def watch(poller: Poller, console: Console, *, until_final: bool, as_json:
         return None
     printer = Printer(poller.stop, as_json=as_json)
     printer.legend()
-    poller.tell(printer)
+    poller.emit(printer)
     await poller.run(until_final=until_final)
     return printer
 
@@ -86,11 +86,11 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
 
     def drawn() -> None:
         live.update(
-            evening(
+            live_table(
                 poller.games.values(),
                 poller.summary(),
                 scoreboard_time=poller.scoreboard_time,
-                scoreboard_trouble=poller.scoreboard_trouble,
+                scoreboard_trouble=poller.scoreboard_failure,
                 limits=poller.limits,
                 now=utc_now(),
             ),

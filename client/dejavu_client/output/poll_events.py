@@ -9,20 +9,20 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu_client.formatting import chance, count, leads_then, moment, percent, signed
+from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.poller.events import (
-    Closed,
     Event,
     Fault,
+    ForecastMissed,
     GameChanged,
-    Made,
-    Missed,
+    HorizonClosed,
+    HorizonResult,
+    MinuteForecast,
     ModelLimits,
-    Outcome,
+    OutcomeReported,
     Prediction,
-    Reported,
 )
-from dejavu_client.poller.horizons import COURSES
+from dejavu_client.poller.horizons import HORIZON_RULES
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
@@ -49,7 +49,7 @@ def score(game: GameState) -> str:
     return "" if game.status is GameStatus.SCHEDULED else f"{game.away_score}–{game.home_score}"
 
 
-def spans(minutes: tuple[int, ...]) -> str:
+def minute_ranges(minutes: tuple[int, ...]) -> str:
     """Minutes in words, those that follow one another together: minute 9, minutes 6–8, 12."""
     runs: list[list[int]] = []
     for minute in minutes:
@@ -72,31 +72,34 @@ def event_line(event: Event) -> str:
     match event:
         case GameChanged():
             return about
-        case Missed():
-            return f"{about}  {moment(event.horizon)} not forecast after {spans(event.minutes)}: {event.reason}"
+        case ForecastMissed():
+            minutes = minute_ranges(event.minutes)
+            return f"{about}  {horizon_label(event.horizon)} not forecast after {minutes}: {event.reason}"
         case Prediction(forecast=forecast):
             revision = f", revision {forecast.revision}" if forecast.revision else ""
             return (
                 f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
-                f"{moment(forecast.horizon)} {signed(forecast.point_forecast)} [{interval(forecast)}] "
+                f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} [{interval(forecast)}] "
                 f"at {percent(forecast.coverage_probability)}, "
-                f"{event.game.home} {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
+                f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
             )
-        case Outcome():
+        case HorizonResult():
             return (
-                f"{about}  {moment(event.horizon)} {signed(event.differential, 0)}: "
-                f"{event.held} of {count(len(event.forecasts), 'interval')} held, "
+                f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)}: "
+                f"{event.covered} of {pluralize(len(event.forecasts), 'interval')} held, "
                 f"mean absolute error {_mean(event.errors):.1f} (persistence {_mean(event.persistence_errors):.1f})"
             )
-        case Reported(outcome=outcome):
+        case OutcomeReported(outcome=outcome):
             again = f", correction {outcome.revision}" if outcome.revision else ""
             return (
-                f"{about}  {moment(event.horizon)} {signed(event.differential, 0)} is in the record, "
-                f"settles {count(event.settled, 'forecast')}{again}"
+                f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
+                f"settles {pluralize(event.settled, 'forecast')}{again}"
             )
-        case Closed():
-            until = f" before minute {event.minute}" if event.minute < COURSES[event.horizon].minutes else ""
-            return f"{about}  {moment(event.horizon)} no more forecast{until}: its outcome is in the record already"
+        case HorizonClosed():
+            until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
+            return (
+                f"{about}  {horizon_label(event.horizon)} no more forecast{until}: its outcome is in the record already"
+            )
 
 
 def event_record(event: Event, now: datetime) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
     match event:
         case GameChanged():
             return record | {"event": "game"}
-        case Missed():
+        case ForecastMissed():
             return record | {
                 "event": "missed",
                 "horizon": Horizon.Name(event.horizon),
@@ -130,20 +133,20 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "forecast": _forecast_record(event.forecast),
                 "latencySeconds": event.latency,
             }
-        case Outcome():
+        case HorizonResult():
             return record | {
                 "event": "outcome",
                 "horizon": Horizon.Name(event.horizon),
                 "differential": event.differential,
                 "forecasts": len(event.forecasts),
-                "held": event.held,
+                "held": event.covered,
                 "meanAbsoluteError": _mean(event.errors),
                 "persistenceMeanAbsoluteError": _mean(event.persistence_errors),
                 "brier": _mean(event.brier),
                 "leaderBrier": _mean(event.leader_brier),
                 "newest": _made_record(event.newest),
             }
-        case Reported():
+        case OutcomeReported():
             return record | {
                 "event": "reported",
                 "horizon": Horizon.Name(event.horizon),
@@ -151,7 +154,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "outcome": MessageToDict(event.outcome, always_print_fields_with_no_presence=True),
                 "settledForecasts": event.settled,
             }
-        case Closed():
+        case HorizonClosed():
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
 
 
@@ -171,7 +174,7 @@ def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
 
 def summary_lines(summary: Summary) -> list[str]:
     """The evening's figures: a line for the whole, and one for each horizon that has been reached."""
-    parts = [count(summary.games, "game"), count(summary.forecasts, "forecast")]
+    parts = [pluralize(summary.games, "game"), pluralize(summary.forecasts, "forecast")]
     if summary.missed:
         parts.append(f"{summary.missed} missed")
     if summary.latencies:
@@ -184,12 +187,12 @@ def horizon_line(of: HorizonSummary) -> str:
     """A horizon's figures: coverage, and the error of points at the half, of chances at the end; "" without any."""
     if of.nominal is None:
         return ""
-    held = f"{of.held} of {count(of.settled, 'interval')} at {percent(of.nominal)} held"
+    held = f"{of.covered} of {pluralize(of.settled, 'interval')} at {percent(of.nominal)} held"
     if of.horizon == FINAL:
         error = f"Brier {of.brier:.3f} (leader {of.leader_brier:.3f})"
     else:
         error = f"MAE {of.error:.2f} (persistence {of.persistence_error:.2f})"
-    return f"{moment(of.horizon)}, {count(of.settled_games, 'game')}: {held} · {error}"
+    return f"{horizon_label(of.horizon)}, {pluralize(of.settled_games, 'game')}: {held} · {error}"
 
 
 def _horizon_record(of: HorizonSummary) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def _horizon_record(of: HorizonSummary) -> dict[str, Any]:
         "missed": of.missed,
         "settledGames": of.settled_games,
         "settledForecasts": of.settled,
-        "held": of.held,
+        "held": of.covered,
         "nominalCoverage": of.nominal,
         "meanAbsoluteError": of.error,
         "persistenceMeanAbsoluteError": of.persistence_error,
@@ -228,7 +231,7 @@ def _forecast_record(forecast: Forecast) -> dict[str, Any]:
     return MessageToDict(forecast, always_print_fields_with_no_presence=True)
 
 
-def _made_record(made: Made) -> dict[str, Any]:
+def _made_record(made: MinuteForecast) -> dict[str, Any]:
     return {"pattern": list(made.pattern), "forecast": _forecast_record(made.forecast)}
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import Scorecard
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.formatting import count, moment, percent
+from dejavu_client.formatting import horizon_label, percent, pluralize
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL, HALFTIME
 
@@ -40,7 +40,8 @@ def disagreement(summary: Summary, record: Record) -> str:
             continue
         for name, own, recorded in _figures(of, record[of.horizon]):
             if not math.isclose(own or 0.0, recorded, rel_tol=_SAME, abs_tol=_SAME):
-                return f"of the {moment(of.horizon)} the record has {recorded:g} {name}, and the poller {own or 0.0:g}"
+                horizon = horizon_label(of.horizon)
+                return f"of the {horizon} the record has {recorded:g} {name}, and the poller {own or 0.0:g}"
     return ""
 
 
@@ -56,7 +57,7 @@ def _figures(of: HorizonSummary, card: Scorecard) -> Iterator[tuple[str, float |
 def _line(horizon: Horizon.ValueType, card: Scorecard) -> str:
     held = ", ".join(f"{percent(round(each.coverage, 3))} held at {percent(1 - each.alpha)}" for each in card.coverage)
     return (
-        f"{moment(horizon)}, {count(card.games, 'game')}, {count(card.forecasts, 'forecast')}: "
+        f"{horizon_label(horizon)}, {pluralize(card.games, 'game')}, {pluralize(card.forecasts, 'forecast')}: "
         f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
         f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
     )

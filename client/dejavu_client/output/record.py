@@ -14,7 +14,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse
-from dejavu_client.formatting import chance, count, moment, percent, signed
+from dejavu_client.formatting import chance, horizon_label, percent, pluralize, signed
 from dejavu_client.output.forecast import print_forecast, title
 from dejavu_client.output.market import print_market
 from dejavu_client.output.responsive_table import Columns, listing
@@ -54,7 +54,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -
     settled = [each.settlement for each in predictions if each.HasField("settlement")]
     if settled:
         held = sum(each.covered for each in settled)
-        notes.append(f"{held} of {count(len(settled), 'interval')} held")
+        notes.append(f"{held} of {pluralize(len(settled), 'interval')} held")
     notes.append("points are home − away")
     if cut:
         notes.append(f"the newest {len(predictions):,}: --limit asks for more")
@@ -71,7 +71,7 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     console.print(_fate(newest))
     if answer.revisions:
         console.print()
-        console.print(_heading(f"{count(len(answer.revisions), 'earlier revision')}, oldest first"))
+        console.print(_heading(f"{pluralize(len(answer.revisions), 'earlier revision')}, oldest first"))
         console.print(listing(_REVISION_COLUMNS, [_revision_cells(each) for each in answer.revisions]))
     if len(answer.outcomes) > 1:
         console.print()
@@ -84,11 +84,11 @@ def print_report(answer: ReportOutcomeResponse) -> None:
     outcome = answer.outcome
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
     settles = (
-        f"settles {count(answer.settled_forecasts, 'forecast')}"
+        f"settles {pluralize(answer.settled_forecasts, 'forecast')}"
         if answer.settled_forecasts
         else "no forecast to settle"
     )
-    line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {moment(outcome.horizon)}"
+    line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)}"
     Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; {settles}", highlight=False)
 
 
@@ -125,7 +125,7 @@ def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]
         "game": Text(_teams(forecast)),
         "game id": Text(forecast.game_id, style="dim"),
         "min": Text(f"{forecast.elapsed_minutes}"),
-        "of": Text(moment(forecast.horizon)),
+        "of": Text(horizon_label(forecast.horizon)),
         "forecast": Text(made, style="strike dim" if prediction.superseded else "bold"),
         "interval": _interval(forecast, level=level),
         "home ahead": Text(chance(forecast.home_lead_probability)),
@@ -171,7 +171,7 @@ def _fared(settlement: Settlement) -> Mapping[str, Text]:
 def _fate(prediction: RecordedPrediction) -> Table | Text:
     """What became of a forecast."""
     if not prediction.HasField("outcome"):
-        return Text(f"No outcome of the {moment(prediction.forecast.horizon)} was reported yet.", style="dim")
+        return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} was reported yet.", style="dim")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column()

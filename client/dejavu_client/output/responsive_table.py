@@ -19,7 +19,7 @@ Columns = Sequence[tuple[str, JustifyMethod, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class FittingColumn:
+class ResponsiveColumn:
     """A column.
 
     Attributes:
@@ -35,14 +35,14 @@ class FittingColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class FittingTable:
+class ResponsiveTable:
     """The table.
 
     Attributes:
         rows: their cells, and the style of the whole row.
     """
 
-    columns: Sequence[FittingColumn]
+    columns: Sequence[ResponsiveColumn]
     rows: Sequence[tuple[Cells, str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -57,7 +57,7 @@ class FittingTable:
             table = self._of(columns)
         yield table
 
-    def _of(self, columns: Sequence[FittingColumn]) -> Table:
+    def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column.header, justify=column.justify, no_wrap=True)
@@ -66,8 +66,8 @@ class FittingTable:
         return table
 
 
-def listing(columns: Columns, rows: Iterable[Cells]) -> FittingTable:
+def listing(columns: Columns, rows: Iterable[Cells]) -> ResponsiveTable:
     """A table whose columns go by what stands above them, without those that no row has."""
     filled = [(cells, "") for cells in rows]
     used = [each for each in columns if any(cells.get(each[0]) for cells, _ in filled)]
-    return FittingTable([FittingColumn(name, name, justify, keep) for name, justify, keep in used], filled)
+    return ResponsiveTable([ResponsiveColumn(name, name, justify, keep) for name, justify, keep in used], filled)

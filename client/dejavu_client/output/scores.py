@@ -23,7 +23,7 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
 )
-from dejavu_client.formatting import count, moment, percent, signed
+from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.output.responsive_table import Columns, listing
 
 FEW_GAMES: Final = 100
@@ -70,7 +70,7 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
     """A leaderboard: the model versions by a figure, with what stands beside it."""
     console = Console()
     metric = METRIC_NAMES.get(board.metric, "value")
-    about = f"{_scope(scope)}; by {metric}, less is better; versions with {count(board.min_games, 'game')} or more"
+    about = f"{_scope(scope)}; by {metric}, less is better; versions with {pluralize(board.min_games, 'game')} or more"
     if not board.rows:
         console.print(f"No model version has enough games: {about}.", highlight=False)
         return
@@ -84,7 +84,7 @@ def _figures(scorecard: Scorecard) -> Table:
     rows.add_column("", justify="right", no_wrap=True)
     rows.add_column("95 % interval", no_wrap=True)
     rows.add_column("", style="dim")
-    rows.add_row("games", f"{scorecard.games:,}", "", count(scorecard.forecasts, "forecast"))
+    rows.add_row("games", f"{scorecard.games:,}", "", pluralize(scorecard.forecasts, "forecast"))
     if scorecard.HasField("mae"):
         rows.add_row("mean absolute error", *_figure(scorecard.mae, 2), "points")
     if scorecard.HasField("persistence_mae"):
@@ -110,7 +110,7 @@ def _market(market: MarketRecord) -> Table:
     rows.add_column(style="dim")
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
-    rows.add_row("bets", f"{market.bets:,}", f"of {count(market.markets, 'market')} asked about")
+    rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} asked about")
     if not market.bets:
         return rows
     rows.add_row("staked", percent(market.staked), "of a bankroll, in all")
@@ -172,7 +172,7 @@ def _verdict(difference: Figure) -> str:
 
 
 def _widths(held: CoverageFigure) -> str:
-    return f"{held.mean_width:.1f} points wide, {count(held.games, 'game')}"
+    return f"{held.mean_width:.1f} points wide, {pluralize(held.games, 'game')}"
 
 
 def _signed_percent(share: float) -> str:
@@ -182,7 +182,7 @@ def _signed_percent(share: float) -> str:
 
 def _scope(scope: ScoreFilter) -> str:
     """What counts, in words."""
-    parts = [f"the {moment(scope.horizon)}"]
+    parts = [f"the {horizon_label(scope.horizon)}"]
     if scope.model_version:
         parts.append(f"model {scope.model_version}")
     if scope.from_date and scope.from_date == scope.to_date:

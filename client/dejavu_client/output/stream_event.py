@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.formatting import chance, leads_then, moment, percent, signed
+from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, signed
 from dejavu_client.output.forecast import title
 
 
@@ -35,18 +35,19 @@ def clock(time: Timestamp) -> str:
 
 
 def _forecast(forecast: Forecast) -> str:
+    nominal = percent(forecast.coverage_probability)
     return (
         f"{clock(forecast.generated_time)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
-        f"{moment(forecast.horizon)} {signed(forecast.point_forecast)}  {percent(forecast.coverage_probability)} "
+        f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  {nominal} "
         f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
-        f"home {leads_then(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
+        f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
         f"#{forecast.sequence}{_revision(forecast)}"
     )
 
 
 def _outcome(outcome: Outcome) -> str:
     return (
-        f"{clock(outcome.recorded_time)}  {title(outcome)}  outcome  {moment(outcome.horizon)} "
+        f"{clock(outcome.recorded_time)}  {title(outcome)}  outcome  {horizon_label(outcome.horizon)} "
         f"{signed(outcome.differential, 0)}  #{outcome.sequence}{_revision(outcome)}"
     )
 

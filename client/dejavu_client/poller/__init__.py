@@ -39,44 +39,48 @@ asyncio.run(main())
 from __future__ import annotations
 
 from dejavu_client.poller.events import (
-    Closed,
     Event,
     Fault,
     FaultKind,
+    ForecastMissed,
     GameChanged,
-    Made,
-    Missed,
+    HorizonClosed,
+    HorizonResult,
+    MinuteForecast,
     ModelLimits,
-    Outcome,
+    OutcomeReported,
     Prediction,
-    Reported,
 )
-from dejavu_client.poller.horizons import WatchedHorizon
+from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.poller import DEFAULT_INTERVAL, Callback, Poller
-from dejavu_client.poller.predictor import Predictor
+from dejavu_client.poller.predictor import PredictionClient
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_feed.nba.live_feed import Feed
 
+Outcome = HorizonResult
+"""The name that release 0.1 gave `HorizonResult`."""
+
 __all__ = [
     "DEFAULT_INTERVAL",
     "Callback",
-    "Closed",
     "Event",
     "Fault",
     "FaultKind",
     "Feed",
+    "ForecastMissed",
     "GameChanged",
+    "HorizonClosed",
+    "HorizonResult",
+    "HorizonState",
     "HorizonSummary",
-    "Made",
-    "Missed",
+    "MinuteForecast",
     "ModelLimits",
     "Outcome",
+    "OutcomeReported",
     "Poller",
     "Prediction",
-    "Predictor",
-    "Reported",
+    "PredictionClient",
     "Summary",
     "WatchedGame",
-    "WatchedHorizon",
 ]

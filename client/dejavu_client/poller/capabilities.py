@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.model_service_pb2 import Model
 from dejavu_client.errors import DejavuClientError, NotFoundError
-from dejavu_client.formatting import moment
+from dejavu_client.formatting import horizon_label
 
 _FRESH: Final = 300.0
 """Seconds after which the server is asked again: a server may be given another model in the middle of an evening."""
@@ -26,7 +26,7 @@ class ModelLister(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
+class ModelCapabilities:
     """What a model can forecast.
 
     Attributes:
@@ -41,15 +41,15 @@ class Abilities:
         """The minutes from which it forecasts a horizon; an empty range if it does not."""
         return self.minutes.get(horizon, range(0))
 
-    def shortcomings(self, wanted: Mapping[Horizon.ValueType, range]) -> str:
+    def unsupported(self, wanted: Mapping[Horizon.ValueType, range]) -> str:
         """In words, what of the wanted it can't do; "" if it can do all."""
         short = []
         for horizon, minutes in wanted.items():
             able = self.of(horizon)
             if not able:
-                short.append(f"the {moment(horizon)} not at all")
+                short.append(f"the {horizon_label(horizon)} not at all")
             elif not all(minute in able for minute in minutes):
-                short.append(f"the {moment(horizon)} after {_span(able)} alone")
+                short.append(f"the {horizon_label(horizon)} after {_span(able)} alone")
         if not short:
             return ""
         return f"model {self.version} forecasts {', '.join(short)}; nothing else is asked for"
@@ -60,7 +60,7 @@ def _span(minutes: range) -> str:
     return f"minute {first}" if first == last else f"minutes {first} to {last}"
 
 
-def abilities(models: Iterable[Model]) -> Abilities:
+def capabilities_of(models: Iterable[Model]) -> ModelCapabilities:
     """What the active model can do.
 
     Raises:
@@ -70,10 +70,10 @@ def abilities(models: Iterable[Model]) -> Abilities:
     if active is None:
         raise NotFoundError("the server holds no active model")
     known = {support.horizon: range(support.min_slots, support.max_slots + 1) for support in active.horizons}
-    return Abilities(active.version, known)
+    return ModelCapabilities(active.version, known)
 
 
-class ModelWatch:
+class CapabilityCache:
     """The active model's abilities, asked for when they are needed and again after some minutes.
 
     Args:
@@ -85,7 +85,7 @@ class ModelWatch:
     """
 
     def __init__(self, client: ModelLister, now: Callable[[], datetime]) -> None:
-        self.known: Abilities | None = None
+        self.known: ModelCapabilities | None = None
         self._client = client
         self._now = now
         self._asked: datetime | None = None
@@ -95,7 +95,7 @@ class ModelWatch:
         """Has the server asked again the next time: it refused what its model was said to be able to do."""
         self._asked = None
 
-    async def abilities(self) -> Abilities:
+    async def get(self) -> ModelCapabilities:
         """What the active model can do; what it could the last time if the server gives no answer.
 
         Raises:
@@ -104,7 +104,7 @@ class ModelWatch:
         async with self._lock:  # the games of an evening ask together
             if self.known is None or self._asked is None or (self._now() - self._asked).total_seconds() > _FRESH:
                 try:
-                    self.known = abilities(await self._client.list_models())
+                    self.known = capabilities_of(await self._client.list_models())
                 except DejavuClientError:
                     if self.known is None:
                         raise

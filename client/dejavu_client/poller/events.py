@@ -38,7 +38,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MinuteForecast:
     """A forecast and the pattern that it rests on."""
 
     pattern: tuple[int, ...]
@@ -51,7 +51,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class HorizonResult:
     """The half of a game that was forecast, or its end, has come.
 
     Attributes:
@@ -64,15 +64,15 @@ class Outcome:
     game: GameState
     horizon: Horizon.ValueType
     differential: int
-    forecasts: tuple[Made, ...]
+    forecasts: tuple[MinuteForecast, ...]
 
     @property
-    def newest(self) -> Made:
+    def newest(self) -> MinuteForecast:
         """The forecast of the last minute."""
         return self.forecasts[-1]
 
     @property
-    def held(self) -> int:
+    def covered(self) -> int:
         """For how many of the forecasts the outcome lies in the interval, ends included."""
         intervals = [(made.forecast.interval_lower, made.forecast.interval_upper) for made in self.forecasts]
         return sum(lower <= self.differential <= upper for lower, upper in intervals)
@@ -108,7 +108,7 @@ def _sign(points: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class OutcomeReported:
     """How a horizon of a game came out was reported to the server, and is in its record; anew where it was corrected.
 
     Attributes:
@@ -127,7 +127,7 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class HorizonClosed:
     """The record takes no forecast of a horizon of a game that lies before a minute: it has an outcome already.
 
     Attributes:
@@ -140,7 +140,7 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class ForecastMissed:
     """The half of a game, or its end, was not forecast after these minutes, and will not be any more.
 
     Attributes:
@@ -209,4 +209,6 @@ class Fault:
     kind: FaultKind = field(kw_only=True)
 
 
-Event = GameChanged | Prediction | Outcome | Reported | Closed | Missed | ModelLimits | Fault
+Event = (
+    GameChanged | Prediction | HorizonResult | OutcomeReported | HorizonClosed | ForecastMissed | ModelLimits | Fault
+)

@@ -9,12 +9,21 @@ from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import PASSING, DejavuClientError, FailedPreconditionError, InternalError
-from dejavu_client.formatting import moment
-from dejavu_client.poller.capabilities import Abilities, ModelWatch
-from dejavu_client.poller.events import Closed, Event, Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
-from dejavu_client.poller.history import recorded
-from dejavu_client.poller.horizons import COURSES, WatchedHorizon, at_horizon
-from dejavu_client.poller.predictor import OUTCOME_KNOWN, Predictor, forecasts
+from dejavu_client.formatting import horizon_label
+from dejavu_client.poller.capabilities import CapabilityCache, ModelCapabilities
+from dejavu_client.poller.events import (
+    Event,
+    Fault,
+    FaultKind,
+    ForecastMissed,
+    HorizonClosed,
+    HorizonResult,
+    ModelLimits,
+    Prediction,
+)
+from dejavu_client.poller.history import load_recorded
+from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
+from dejavu_client.poller.predictor import OUTCOME_KNOWN, PredictionClient, request_forecasts
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_feed.errors import StaleFeed
 from dejavu_feed.nba.live import Play
@@ -27,7 +36,7 @@ a review may have stopped the game's clock for so long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueForecast:
     """What is to be forecast of a game now.
 
     Attributes:
@@ -36,7 +45,7 @@ class Due:
         late: seconds for which the horizon may already be over.
     """
 
-    watched: WatchedHorizon
+    watched: HorizonState
     pattern: tuple[int, ...]
     completed: datetime | None
     late: float
@@ -47,7 +56,7 @@ class Due:
         return self.watched.horizon
 
 
-class Foreteller:
+class ForecastScheduler:
     """Has the games of an evening forecast, and holds the forecasts against what came.
 
     Args:
@@ -64,17 +73,17 @@ class Foreteller:
 
     def __init__(
         self,
-        client: Predictor,
-        wanted: Mapping[Horizon.ValueType, range],
+        client: PredictionClient,
+        minutes: Mapping[Horizon.ValueType, range],
         tell: Callable[[Event], Awaitable[None]],
         now: Callable[[], datetime],
     ) -> None:
-        self.wanted = wanted
+        self.wanted = minutes
         self.limits = ""
         self.latencies: list[float] = []
         self._client = client
-        self._model = ModelWatch(client, now)
-        self._tell = tell
+        self._model = CapabilityCache(client, now)
+        self._emit = tell
         self._now = now
         self._told: set[tuple[int, int]] = set()
 
@@ -86,101 +95,101 @@ class Foreteller:
         """
         for watched in game.horizons.values():
             # Unlearned, too: a period, or its end, may have been shown too early.
-            watched.over = watched.told_over(game.state) or watched.played_out(plays)
-        game.owed = ()
-        answered = not game.recall or await self._recall(game, completed_minutes(plays))
+            watched.result_known = watched.report_closed(game.state) or watched.played_out(plays)
+        game.unanswered_minutes = ()
+        answered = not game.history_attempts or await self._load_history(game, completed_minutes(plays))
         for watched in game.horizons.values():
-            if watched.over:
-                await self._pass_by(game, watched, watched.course.minutes)
+            if watched.result_known:
+                await self._mark_missed(game, watched, watched.rules.minutes)
         if answered and not game.played_out:
-            await self._foresee(game, plays)
+            await self._forecast_due(game, plays)
         for watched in game.horizons.values():
-            if watched.over:
+            if watched.result_known:
                 await self._settle(game, watched, plays)
 
-    async def close(self, game: WatchedGame, watched: WatchedHorizon) -> None:
+    async def close(self, game: WatchedGame, watched: HorizonState) -> None:
         """Gives a horizon up: it is over, and its plays are not known."""
-        watched.over = True
-        await self._pass_by(game, watched, watched.course.minutes)
+        watched.result_known = True
+        await self._mark_missed(game, watched, watched.rules.minutes)
 
-    async def _recall(self, game: WatchedGame, completed: int) -> bool:
+    async def _load_history(self, game: WatchedGame, completed: int) -> bool:
         """Takes over what was forecast of a game before this poller began, so that only what is missing is missed.
 
         Returns:
             Whether it makes sense to ask the server for more.
         """
-        if all(completed <= watched.wanted.start for watched in game.horizons.values()):
-            game.recall = 0
+        if all(completed <= watched.minutes.start for watched in game.horizons.values()):
+            game.history_attempts = 0
             return True
-        able = await self._abilities(game)
+        able = await self._capabilities(game)
         if able is None:
-            game.owed = (completed,)
+            game.unanswered_minutes = (completed,)
             return False
-        game.recall -= 1
+        game.history_attempts -= 1
         try:
-            stored = await recorded(self._client, game.state.game_id, able.version)
+            stored = await load_recorded(self._client, game.state.game_id, able.version)
         except (*PASSING, InternalError):  # what passes by meanwhile is told as missed, and counted no more later on
             return True
         except DejavuClientError:  # a server without a record
             stored = {}
-        game.recall = 0
+        game.history_attempts = 0
         for horizon, watched in game.horizons.items():
-            newest = None if watched.over else watched.minute(completed, able.of(horizon))
-            watched.recall(stored.get(horizon, {}), newest)
+            newest = None if watched.result_known else watched.minute(completed, able.of(horizon))
+            watched.restore(stored.get(horizon, {}), newest)
         return True
 
-    async def _foresee(self, game: WatchedGame, plays: Sequence[Play]) -> None:
+    async def _forecast_due(self, game: WatchedGame, plays: Sequence[Play]) -> None:
         """Has what is due forecast, and tells which minutes went by without."""
         completed = completed_minutes(plays)
-        still_open = [watched for watched in game.horizons.values() if not watched.over]
-        if all(completed < watched.wanted.start for watched in still_open):
+        still_open = [watched for watched in game.horizons.values() if not watched.result_known]
+        if all(completed < watched.minutes.start for watched in still_open):
             return
-        able = await self._abilities(game)
+        able = await self._capabilities(game)
         if able is None:
-            game.owed = (completed,)
+            game.unanswered_minutes = (completed,)
             return
         course, now = scores(plays), self._now()
-        due: list[Due] = []
+        due: list[DueForecast] = []
         for watched in still_open:
             minute = watched.minute(completed, able.of(watched.horizon))
             if minute is None:
                 continue
             pattern = slots(course, minute)
             if watched.due(pattern):
-                due.append(Due(watched, pattern, completed_at(plays, minute), late=watched.late(plays, now)))
+                due.append(DueForecast(watched, pattern, completed_at(plays, minute), late=watched.late(plays, now)))
         for watched in still_open:
-            await self._pass_by(game, watched, watched.minute(completed, able.of(watched.horizon)) or 0)
+            await self._mark_missed(game, watched, watched.minute(completed, able.of(watched.horizon)) or 0)
         in_time = [each for each in due if not each.late]
         if in_time:
             await self._forecast(game, in_time)
         for each in due:
             if each.late > _OLD:
-                over = f"the {moment(each.horizon)} may be over, for {each.late:.0f} s"
+                over = f"the {horizon_label(each.horizon)} may be over, for {each.late:.0f} s"
                 raise StaleFeed(f"by this machine's clock {over}: its plays are old")
 
-    async def _abilities(self, game: WatchedGame) -> Abilities | None:
+    async def _capabilities(self, game: WatchedGame) -> ModelCapabilities | None:
         """What the server's model can do; None, and told, if it does not say."""
         try:
-            able = await self._model.abilities()
+            able = await self._model.get()
         except DejavuClientError as error:
             await self._unanswered(game, error)
             return None
-        limits = able.shortcomings(self.wanted)
+        limits = able.unsupported(self.wanted)
         if limits != self.limits:
             self.limits = limits
             if limits:
-                await self._tell(ModelLimits(able.version, limits))
+                await self._emit(ModelLimits(able.version, limits))
         return able
 
-    async def _forecast(self, game: WatchedGame, due: Sequence[Due]) -> None:
-        answers = await forecasts(self._client, game.state, [(each.horizon, each.pattern) for each in due])
+    async def _forecast(self, game: WatchedGame, due: Sequence[DueForecast]) -> None:
+        answers = await request_forecasts(self._client, game.state, [(each.horizon, each.pattern) for each in due])
         missing: DejavuClientError | None = None
         for each, answer in zip(due, answers, strict=True):
             if isinstance(answer, Forecast):
-                await self._took(game, each, answer)
+                await self._accept(game, each, answer)
             elif isinstance(answer, (*PASSING, InternalError)):  # a fault of the server's may be gone the next time
                 missing = answer
-                game.owed = (*game.owed, len(each.pattern))
+                game.unanswered_minutes = (*game.unanswered_minutes, len(each.pattern))
             else:
                 await self._refused(game, each, answer)
         if missing is None:
@@ -189,35 +198,35 @@ class Foreteller:
             await self._unanswered(game, missing)
 
     async def _unanswered(self, game: WatchedGame, error: DejavuClientError) -> None:
-        game.trouble = f"server: {error}"
+        game.failure = f"server: {error}"
         game.unanswered += 1
         reason = f"no forecast, trying again: {error}"
-        await self._tell(Fault(game.state.game_id, reason, game.unanswered, kind=FaultKind.SERVER))
+        await self._emit(Fault(game.state.game_id, reason, game.unanswered, kind=FaultKind.SERVER))
 
-    async def _refused(self, game: WatchedGame, due: Due, error: DejavuClientError) -> None:
+    async def _refused(self, game: WatchedGame, due: DueForecast, error: DejavuClientError) -> None:
         if error.reason == OUTCOME_KNOWN:
             await self._closed(game, due)
             return
         if isinstance(error, FailedPreconditionError):
             self._model.forget()
         due.watched.refused, due.watched.note = due.pattern, f"refused: {error}"
-        reason = f"the server refuses to forecast the {moment(due.horizon)}: {error}"
-        await self._tell(Fault(game.state.game_id, reason, kind=FaultKind.REFUSED))
+        reason = f"the server refuses to forecast the {horizon_label(due.horizon)}: {error}"
+        await self._emit(Fault(game.state.game_id, reason, kind=FaultKind.REFUSED))
 
-    async def _closed(self, game: WatchedGame, due: Due) -> None:
+    async def _closed(self, game: WatchedGame, due: DueForecast) -> None:
         """Somebody has reported an outcome that closes the minute: no fault, and nothing to try again."""
         watched = due.watched
-        watched.closed = next(each.minutes for each in COURSES.values() if each.minutes > len(due.pattern))
+        watched.closed = next(each.minutes for each in HORIZON_RULES.values() if each.minutes > len(due.pattern))
         watched.note = "its outcome is in the server's record"
-        await self._tell(Closed(game.state, due.horizon, watched.closed))
-        await self._pass_by(game, watched, watched.closed)
+        await self._emit(HorizonClosed(game.state, due.horizon, watched.closed))
+        await self._mark_missed(game, watched, watched.closed)
 
-    async def _took(self, game: WatchedGame, due: Due, forecast: Forecast) -> None:
+    async def _accept(self, game: WatchedGame, due: DueForecast, forecast: Forecast) -> None:
         """Notes a forecast, and tells it if it is new."""
         minute, completed = len(due.pattern), due.completed
-        if minute in due.watched.made or game.first_minute is None or minute <= game.first_minute:
+        if minute in due.watched.forecasts or game.first_minute is None or minute <= game.first_minute:
             completed = None  # a revision, or complete when it was first read: when that was says nothing
-        due.watched.took(due.pattern, forecast)
+        due.watched.accept(due.pattern, forecast)
         latency = None
         if completed is not None:
             latency = (self._now() - completed).total_seconds()
@@ -227,24 +236,24 @@ class Foreteller:
         if place not in self._told:
             if forecast.sequence:
                 self._told.add(place)
-            await self._tell(Prediction(game.state, due.pattern, forecast, latency, completed))
+            await self._emit(Prediction(game.state, due.pattern, forecast, latency, completed))
 
-    async def _settle(self, game: WatchedGame, watched: WatchedHorizon, plays: Sequence[Play]) -> None:
+    async def _settle(self, game: WatchedGame, watched: HorizonState, plays: Sequence[Play]) -> None:
         """Holds the forecasts of a horizon against what came; anew when its plays are corrected later."""
-        score = watched.course.score(plays)
-        if score is None or not watched.made:
+        score = watched.rules.score(plays)
+        if score is None or not watched.forecasts:
             return
         state = at_horizon(game.state, watched.horizon, score, plays)
-        made = tuple(watched.made[minute] for minute in sorted(watched.made))
-        outcome = Outcome(state, watched.horizon, score.home - score.away, made)
+        made = tuple(watched.forecasts[minute] for minute in sorted(watched.forecasts))
+        outcome = HorizonResult(state, watched.horizon, score.home - score.away, made)
         before, watched.outcome = watched.outcome, outcome
         if before is None or (before.differential, before.forecasts) != (outcome.differential, outcome.forecasts):
-            await self._tell(outcome)
+            await self._emit(outcome)
 
-    async def _pass_by(self, game: WatchedGame, watched: WatchedHorizon, until: int) -> None:
+    async def _mark_missed(self, game: WatchedGame, watched: HorizonState, until: int) -> None:
         """Tells which minutes before `until` have gone by without a forecast."""
         able = self._model.known
-        minutes = watched.pass_by(until, None if able is None else able.of(watched.horizon))
+        minutes = watched.mark_missed(until, None if able is None else able.of(watched.horizon))
         if not minutes:
             return
         if game.unanswered:
@@ -253,6 +262,6 @@ class Foreteller:
             reason = "polled too late"
         else:
             reason = watched.note or "over when the plays told of it"
-        if watched.over and not watched.made:
+        if watched.result_known and not watched.forecasts:
             watched.note = watched.note or reason
-        await self._tell(Missed(game.state, watched.horizon, minutes, reason))
+        await self._emit(ForecastMissed(game.state, watched.horizon, minutes, reason))

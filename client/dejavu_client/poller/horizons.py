@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu_client.poller.events import Made, Outcome
+from dejavu_client.poller.events import HorizonResult, MinuteForecast
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba.live import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score, period_is_over
@@ -26,7 +26,7 @@ FIRST_MINUTE: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class HorizonRules:
     """When a horizon can be forecast, and how its end is found.
 
     Attributes:
@@ -40,21 +40,21 @@ class Course:
     score: Callable[[Sequence[Play]], Score | None]
 
 
-COURSES: Final[Mapping[Horizon.ValueType, Course]] = MappingProxyType(
+HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyType(
     {
-        HALFTIME: Course(HALFTIME_MINUTES, 2, halftime_score),
-        FINAL: Course(REGULATION_MINUTES, 4, final_score),
+        HALFTIME: HorizonRules(HALFTIME_MINUTES, 2, halftime_score),
+        FINAL: HorizonRules(REGULATION_MINUTES, 4, final_score),
     }
 )
 
 
-def wanted_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -> range:
+def forecast_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -> range:
     """The minutes after which a horizon is to be forecast."""
-    return range(from_minute, COURSES[horizon].minutes, every)
+    return range(from_minute, HORIZON_RULES[horizon].minutes, every)
 
 
 @dataclass(slots=True)
-class WatchedHorizon:
+class HorizonState:
     """The half of a game, or its end.
 
     Attributes:
@@ -71,21 +71,21 @@ class WatchedHorizon:
     """
 
     horizon: Horizon.ValueType
-    wanted: range
-    made: dict[int, Made] = field(default_factory=dict)
-    newest: Made | None = None
+    minutes: range
+    forecasts: dict[int, MinuteForecast] = field(default_factory=dict)
+    newest: MinuteForecast | None = None
     refused: tuple[int, ...] | None = None
-    over: bool = False
-    outcome: Outcome | None = None
+    result_known: bool = False
+    outcome: HorizonResult | None = None
     note: str = ""
-    passed: int = 0
-    told_missed: set[int] = field(default_factory=set)
+    last_passed: int = 0
+    reported_missed: set[int] = field(default_factory=set)
     closed: int = 0
 
     @property
-    def course(self) -> Course:
+    def rules(self) -> HorizonRules:
         """When it can be forecast."""
-        return COURSES[self.horizon]
+        return HORIZON_RULES[self.horizon]
 
     @property
     def missed(self) -> int:
@@ -93,7 +93,7 @@ class WatchedHorizon:
 
         One may have got it later: the half only seemed to be over, or a slip in a clock had put the game ahead.
         """
-        return len(self.told_missed - self.made.keys())
+        return len(self.reported_missed - self.forecasts.keys())
 
     def minute(self, completed: int, able: range) -> int | None:
         """The newest minute that it is to be forecast from; None before the first.
@@ -102,7 +102,7 @@ class WatchedHorizon:
             completed: how many minutes of play are complete.
             able: the minutes that the server's model knows.
         """
-        until = self.wanted[: max(0, completed - self.wanted.start) // self.wanted.step + 1]
+        until = self.minutes[: max(0, completed - self.minutes.start) // self.minutes.step + 1]
         return next((minute for minute in reversed(until) if minute <= completed and minute in able), None)
 
     def due(self, pattern: tuple[int, ...]) -> bool:
@@ -110,23 +110,23 @@ class WatchedHorizon:
         minute = len(pattern)
         if minute < self.closed:
             return False
-        if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.wanted.step:
+        if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.minutes.step:
             # The play that completed the later minute was taken back. That minute is soon complete again, and revised
             # if it was wrong; until then it stands, so that the forecast recorded last is that of the latest minute.
             return False
-        made = self.made.get(minute)
+        made = self.forecasts.get(minute)
         if made is not None and made.pattern == pattern:
             self.newest = made  # a slip in a clock had completed a much later minute, which counts no more
             return False
         return pattern != self.refused
 
-    def took(self, pattern: tuple[int, ...], forecast: Forecast) -> None:
+    def accept(self, pattern: tuple[int, ...], forecast: Forecast) -> None:
         """Notes a forecast."""
-        self.newest = self.made[len(pattern)] = Made(pattern, forecast)
-        self.passed = max(self.passed, len(pattern))
+        self.newest = self.forecasts[len(pattern)] = MinuteForecast(pattern, forecast)
+        self.last_passed = max(self.last_passed, len(pattern))
         self.note = ""
 
-    def recall(self, stored: Mapping[int, Made], minute: int | None) -> None:
+    def restore(self, stored: Mapping[int, MinuteForecast], minute: int | None) -> None:
         """Takes over what was forecast before this poller began.
 
         Args:
@@ -134,36 +134,36 @@ class WatchedHorizon:
             minute: the newest minute that is to be forecast: its own comes with the next answer. None: there is none.
         """
         for each in sorted(stored):
-            if each in self.wanted and each != minute and each not in self.made:
-                self.made[each] = stored[each]
+            if each in self.minutes and each != minute and each not in self.forecasts:
+                self.forecasts[each] = stored[each]
                 later = minute is None or each > minute  # the plays at hand are old then, or some were taken back
                 if later and (self.newest is None or each > len(self.newest.pattern)):
                     self.newest = stored[each]
 
-    def pass_by(self, until: int, able: range | None) -> tuple[int, ...]:
+    def mark_missed(self, until: int, able: range | None) -> tuple[int, ...]:
         """Notes that minutes have gone by; which of them were to be forecast and were not, each told once.
 
         Args:
             until: the first minute that has not.
             able: the minutes that the server's model knows; None if that is not known.
         """
-        gone = [minute for minute in self.wanted if self.passed < minute < until and minute not in self.made]
-        self.passed = max(self.passed, until - 1)
+        gone = [minute for minute in self.minutes if self.last_passed < minute < until and minute not in self.forecasts]
+        self.last_passed = max(self.last_passed, until - 1)
         missed = tuple(minute for minute in gone if able is None or minute in able)
-        self.told_missed.update(missed)
+        self.reported_missed.update(missed)
         return missed
 
-    def told_over(self, state: GameState) -> bool:
+    def report_closed(self, state: GameState) -> bool:
         """Whether a game's state says that it is over. Its clock is not asked: it may run ahead of the plays."""
-        return state.status is GameStatus.FINAL or state.period > self.course.period
+        return state.status is GameStatus.FINAL or state.period > self.rules.period
 
     def played_out(self, plays: Sequence[Play]) -> bool:
         """Whether the plays say that it is over."""
-        return period_is_over(plays, self.course.period)
+        return period_is_over(plays, self.rules.period)
 
     def late(self, plays: Sequence[Play], now: datetime) -> float:
         """Seconds for which, by this machine's clock, it may already be over; 0 if it can't be."""
-        earliest = earliest_end(plays, now, self.course.minutes)
+        earliest = earliest_end(plays, now, self.rules.minutes)
         return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
 
 
@@ -172,7 +172,7 @@ def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays
     final = horizon == FINAL
     return replace(
         state,
-        period=max(play.period for play in plays) if final else COURSES[horizon].period,
+        period=max(play.period for play in plays) if final else HORIZON_RULES[horizon].period,
         clock=0.0,
         home_score=score.home,
         away_score=score.away,

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from dejavu_client.poller.events import Event, Fault, FaultKind, Missed, Prediction, Reported
+from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.poller import Poller
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
@@ -37,7 +37,7 @@ _LABELS = {HALFTIME: "halftime", FINAL: "final"}
 
 
 class PollMetrics:
-    """Counts what a poller tells; give it to `Poller.tell`.
+    """Counts what a poller tells; give it to `Poller.emit`.
 
     Args:
         registry: where the figures are kept.
@@ -77,9 +77,9 @@ class PollMetrics:
                 self._forecasts.labels(_LABELS[event.forecast.horizon], outcome).inc()
                 if event.latency is not None:
                     self._latency.observe(event.latency)
-            case Missed():
+            case ForecastMissed():
                 self._forecasts.labels(_LABELS[event.horizon], "missed").inc(len(event.minutes))
-            case Reported():
+            case OutcomeReported():
                 outcome = "revision" if event.outcome.revision else "new"
                 self._reports.labels(_LABELS[event.horizon], outcome).inc()
             case _:
@@ -123,7 +123,7 @@ def measure(poller: Poller, *, now: Callable[[], datetime] = utc_now) -> Collect
         now: its clock.
     """
     registry = CollectorRegistry()
-    poller.tell(PollMetrics(registry))
+    poller.emit(PollMetrics(registry))
     registry.register(_Ages(poller, now))
     return registry
 

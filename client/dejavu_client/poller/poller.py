@@ -20,14 +20,14 @@ from dejavu_client.poller.events import (
     Prediction,
     feed_fault,
 )
-from dejavu_client.poller.forecasting import Foreteller
-from dejavu_client.poller.history import RECALLS
-from dejavu_client.poller.horizons import FIRST_MINUTE, wanted_minutes
-from dejavu_client.poller.predictor import Predictor
-from dejavu_client.poller.reads import Reads, ask
-from dejavu_client.poller.reporting import Reporter
+from dejavu_client.poller.forecasting import ForecastScheduler
+from dejavu_client.poller.history import MAX_ATTEMPTS
+from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
+from dejavu_client.poller.predictor import PredictionClient
+from dejavu_client.poller.reads import FeedReads, read_in_thread
+from dejavu_client.poller.reporting import OutcomeReporter
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.watched_game import Backoff, WatchedGame, watched_horizons
+from dejavu_client.poller.watched_game import PollBackoff, WatchedGame, watched_horizons
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError, StaleFeed
@@ -39,11 +39,11 @@ Callback = Callable[[EventT], Awaitable[None] | None]
 
 DEFAULT_INTERVAL: Final = 10.0
 _SCOREBOARD: Final = "scoreboard"
-_REST: Final = 9
+_IDLE_TURNS: Final = 9
 """Turns between two reads of a game of which nothing can be forecast any more: how it ends is of interest, in time."""
-_LOST_AFTER: Final = 3
+_BOXSCORES_AFTER_FAILURES: Final = 3
 """Failures of the scoreboard in a row after which games are looked up by their box scores."""
-_GIVEN_UP_AFTER: Final = 12
+_MAX_PLAY_FAILURES: Final = 12
 """Failures in a row after which the plays of a game that is final are left unread."""
 
 log = get_logger()
@@ -79,7 +79,7 @@ class Poller:
     def __init__(
         self,
         feed: Feed,
-        client: Predictor,
+        client: PredictionClient,
         *,
         interval: float = DEFAULT_INTERVAL,
         horizons: Collection[Horizon.ValueType] = (HALFTIME, FINAL),
@@ -92,24 +92,24 @@ class Poller:
     ) -> None:
         if from_minute < 1 or every < 1:
             raise ValueError(f"from_minute={from_minute}, every={every}; expected 1 or more")
-        minutes = {horizon: wanted_minutes(horizon, from_minute, every) for horizon in horizons}
-        self.wanted = MappingProxyType({horizon: each for horizon, each in minutes.items() if each})
-        if not self.wanted:
+        minutes = {horizon: forecast_minutes(horizon, from_minute, every) for horizon in horizons}
+        self.minutes = MappingProxyType({horizon: each for horizon, each in minutes.items() if each})
+        if not self.minutes:
             raise ValueError(f"from_minute={from_minute} leaves nothing to forecast; expected less, or other horizons")
         self.games: dict[str, WatchedGame] = {}
         self.scoreboard_time: datetime | None = None
-        self.scoreboard_trouble = ""
+        self.scoreboard_failure = ""
         self._feed = feed
-        self._foreteller = Foreteller(client, self.wanted, self._emit, now)
-        self._reporter = Reporter(client, self._emit, now)
+        self._scheduler = ForecastScheduler(client, self.minutes, self._emit, now)
+        self._reporter = OutcomeReporter(client, self._emit, now)
         self._report = report
         self._interval = interval
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
         self._now = now
         self._day = ""
-        self._reads = Reads()
-        self._backoff = Backoff()
+        self._reads = FeedReads()
+        self._backoff = PollBackoff()
         self._known_faults: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
 
@@ -124,7 +124,7 @@ class Poller:
         self.stop()
         await self._reads.close()
 
-    def tell(self, callback: Callback[Event]) -> None:
+    def emit(self, callback: Callback[Event]) -> None:
         """Has a callback called with everything that happens from now on."""
         self._on_event.append(callback)
 
@@ -135,11 +135,11 @@ class Poller:
     @property
     def limits(self) -> str:
         """What of the wanted the server's model can't do; "" if it can do all, or nobody has asked."""
-        return self._foreteller.limits
+        return self._scheduler.limits
 
     def summary(self) -> Summary:
         """The evening in figures, so far."""
-        return summarize(self.games.values(), self.wanted, self._foreteller.latencies)
+        return summarize(self.games.values(), self.minutes, self._scheduler.latencies)
 
     async def run(self, *, until_final: bool = False) -> None:
         """Turn after turn, until `stop`.
@@ -170,10 +170,10 @@ class Poller:
                 elif self._reporter.due(game):
                     self._reads.start(game_id, partial(self._reporter.report, game), partial(self._report_failed, game))
             # The scoreboard turns to the next day while a long game may still run.
-            lost = not game.shown or self._backoff.failures >= _LOST_AFTER
+            lost = not game.shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
             source = f"box score of {game_id}"
             if lost and source not in self._reads and game.to_look_up(now) and game.box_backoff.due():
-                self._reads.start(source, partial(self._look_up, game), partial(self._look_up_failed, game))
+                self._reads.start(source, partial(self._read_boxscores, game), partial(self._look_up_failed, game))
 
     async def idle(self) -> None:
         """Returns when nothing is being read."""
@@ -190,13 +190,13 @@ class Poller:
         self._reads.start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
 
     async def _read_scoreboard(self) -> None:
-        board = await ask(self._feed.scoreboard)
-        self.scoreboard_trouble = ""
+        board = await read_in_thread(self._feed.scoreboard)
+        self.scoreboard_failure = ""
         self._backoff.succeeded()
         self.scoreboard_time = self._now()
         self._day = self._day or board.date
         for state in board.games:
-            if await self._saw(state, board.date) and state.game_id not in self._reads:
+            if await self._update_state(state, board.date) and state.game_id not in self._reads:
                 game = self.games[state.game_id]
                 if game.to_follow:
                     self._start_following(game)
@@ -208,13 +208,13 @@ class Poller:
         for game_id, game in self.games.items():
             game.shown = game_id in shown
 
-    async def _look_up(self, game: WatchedGame) -> None:
+    async def _read_boxscores(self, game: WatchedGame) -> None:
         """Reads a game that the scoreboard does not show any more."""
-        state = await ask(self._feed.game, game.state.game_id)
+        state = await read_in_thread(self._feed.game, game.state.game_id)
         game.box_backoff.succeeded()
-        await self._saw(state, game.day)
+        await self._update_state(state, game.day)
 
-    async def _saw(self, state: GameState, day: str) -> bool:
+    async def _update_state(self, state: GameState, day: str) -> bool:
         """Notes a game's state; whether it is new or has another status."""
         now = self._now()
         game = self.games.get(state.game_id)
@@ -223,7 +223,7 @@ class Poller:
             game = self.games[state.game_id] = self._begun(state, day)
         else:
             behind = game.behind_since
-            if not game.saw(state, now):
+            if not game.update_state(state, now):
                 if behind is None:
                     old = f"{state.away} @ {state.home} is shown as it was: {state.text}"
                     await self._emit(Fault(_SCOREBOARD, old, kind=FaultKind.STALE))
@@ -231,31 +231,33 @@ class Poller:
         changed = before is None or before.status is not state.status
         if changed:
             if state.status is GameStatus.LIVE:  # tipped off, or called final too early
-                game.goes_on(now)
+                game.reopen(now)
             await self._emit(GameChanged(state))
         elif before is not None and _score(before) != _score(state):  # of a final game: corrected after the buzzer
             game.read_to_end = False
         # Before its first read something may still be recalled, unless there is none.
-        if state.game_id not in self._reads and (not game.recall or game.backoff.failures):
+        if state.game_id not in self._reads and (not game.history_attempts or game.backoff.failures):
             for watched in game.horizons.values():
-                if not watched.made and not watched.over and watched.told_over(state):
-                    await self._foreteller.close(game, watched)
+                if not watched.forecasts and not watched.result_known and watched.report_closed(state):
+                    await self._scheduler.close(game, watched)
         return changed
 
     def _begun(self, state: GameState, day: str) -> WatchedGame:
         """A game that is seen for the first time. Before its tip-off nobody can have forecast it."""
-        recall = 0 if state.status is GameStatus.SCHEDULED else RECALLS
-        horizons = watched_horizons(self.wanted)
-        return WatchedGame(state, self._now(), day=day, horizons=horizons, to_report=self._report, recall=recall)
+        recall = 0 if state.status is GameStatus.SCHEDULED else MAX_ATTEMPTS
+        horizons = watched_horizons(self.minutes)
+        return WatchedGame(
+            state, self._now(), day=day, horizons=horizons, to_report=self._report, history_attempts=recall
+        )
 
     async def _follow(self, game: WatchedGame) -> None:
         """Reads a game's plays and does what they call for."""
         status, failures = game.state.status, game.backoff.failures
-        plays = await ask(self._feed.plays, game.state.game_id)
-        game.read(plays, self._now())
-        await self._foreteller.follow(game, plays)
+        plays = await read_in_thread(self._feed.plays, game.state.game_id)
+        game.update_plays(plays, self._now())
+        await self._scheduler.follow(game, plays)
         if game.played_out:
-            game.backoff.succeeded(rest=_REST)
+            game.backoff.succeeded(rest=_IDLE_TURNS)
         final = status is game.state.status is GameStatus.FINAL  # and not taken back meanwhile
         if final and (unsettled := game.unsettled(plays)):
             game.backoff.failures = failures  # a read that is of no use: enough of them, and it is given up
@@ -267,20 +269,20 @@ class Poller:
             game.backoff.skip = 0
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
-        self.scoreboard_trouble = str(error)
+        self.scoreboard_failure = str(error)
         await self._emit(feed_fault(_SCOREBOARD, error, self._backoff.failed()))
 
     async def _look_up_failed(self, game: WatchedGame, error: FeedError) -> None:
         await self._emit(feed_fault(game.state.game_id, error, game.box_backoff.failed()))
 
     async def _plays_failed(self, game: WatchedGame, error: FeedError) -> None:
-        game.trouble = f"feed: {error}"
+        game.failure = f"feed: {error}"
         failures = game.backoff.failed()
-        if game.state.status is GameStatus.FINAL and failures >= _GIVEN_UP_AFTER:
+        if game.state.status is GameStatus.FINAL and failures >= _MAX_PLAY_FAILURES:
             game.read_to_end = True
             self._reporter.give_up(game)
             for watched in game.horizons.values():
-                await self._foreteller.close(game, watched)
+                await self._scheduler.close(game, watched)
         await self._emit(feed_fault(game.state.game_id, error, failures))
 
     async def _report_failed(self, game: WatchedGame, error: FeedError) -> None:

@@ -20,7 +20,7 @@ OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason with which a server refuses a forecast of what it has an outcome of."""
 
 
-class Predictor(ModelLister, Protocol):
+class PredictionClient(ModelLister, Protocol):
     """Who forecasts, and keeps the record; an `AsyncDejavuClient`. Every call raises a `DejavuClientError`."""
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
@@ -47,8 +47,8 @@ class Predictor(ModelLister, Protocol):
         ...
 
 
-async def forecasts(
-    client: Predictor, game: GameState, due: Sequence[tuple[Horizon.ValueType, Sequence[int]]]
+async def request_forecasts(
+    client: PredictionClient, game: GameState, due: Sequence[tuple[Horizon.ValueType, Sequence[int]]]
 ) -> list[Forecast | DejavuClientError]:
     """A game's forecasts, in one call.
 

@@ -12,13 +12,13 @@ from dejavu_feed.errors import FeedError, FeedUnavailable
 
 T = TypeVar("T")
 
-LONGEST_READ: Final = 30.0
+READ_TIMEOUT: Final = 30.0
 """Seconds after which a read of the feed is given up, whatever its thread may still wait for."""
 
 log = get_logger()
 
 
-class Reads:
+class FeedReads:
     """The reads under way, by their sources."""
 
     def __init__(self) -> None:
@@ -62,14 +62,14 @@ class Reads:
         self._tasks.clear()
 
 
-async def ask(read: Callable[..., T], *arguments: str) -> T:
+async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:
     """What a feed answers.
 
     Raises:
-        FeedError: as `read` does, or after `LONGEST_READ`.
+        FeedError: as `read` does, or after `READ_TIMEOUT`.
     """
     try:
-        async with asyncio.timeout(LONGEST_READ):
+        async with asyncio.timeout(READ_TIMEOUT):
             return await in_daemon_thread(read, *arguments)
     except TimeoutError as error:
-        raise FeedUnavailable(f"no answer within {LONGEST_READ:g} s") from error
+        raise FeedUnavailable(f"no answer within {READ_TIMEOUT:g} s") from error

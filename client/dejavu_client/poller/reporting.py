@@ -20,11 +20,11 @@ from dejavu_client.errors import (
     InvalidArgumentError,
     UnimplementedError,
 )
-from dejavu_client.formatting import moment
-from dejavu_client.poller.events import Event, Fault, FaultKind, Reported
-from dejavu_client.poller.horizons import COURSES, at_horizon
-from dejavu_client.poller.predictor import Predictor, team_codes
-from dejavu_client.poller.watched_game import Report, WatchedGame
+from dejavu_client.formatting import horizon_label
+from dejavu_client.poller.events import Event, Fault, FaultKind, OutcomeReported
+from dejavu_client.poller.horizons import HORIZON_RULES, at_horizon
+from dejavu_client.poller.predictor import PredictionClient, team_codes
+from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import ended_at
@@ -33,7 +33,7 @@ _OLDEST: Final = timedelta(days=2)
 """How old the end of a horizon may be, by the feed's wall clock, and be believed."""
 
 
-class Reporter:
+class OutcomeReporter:
     """Reports the outcomes of an evening's games.
 
     Args:
@@ -46,18 +46,18 @@ class Reporter:
     """
 
     def __init__(
-        self, client: Predictor, tell: Callable[[Event], Awaitable[None]], now: Callable[[], datetime]
+        self, client: PredictionClient, tell: Callable[[Event], Awaitable[None]], now: Callable[[], datetime]
     ) -> None:
         self.off = False
         self._client = client
-        self._tell = tell
+        self._emit = tell
         self._now = now
 
     def note(self, game: WatchedGame, plays: Sequence[Play]) -> None:
         """Notes what a game's plays say of its outcomes."""
         if not game.to_report:
             return
-        for horizon, course in COURSES.items():
+        for horizon, course in HORIZON_RULES.items():
             known, score = game.reports.get(horizon), course.score(plays)
             if score is None:
                 if known is not None and not known.done:  # its end was shown too early
@@ -65,13 +65,13 @@ class Reporter:
             elif known is None or known.differential != score.home - score.away:
                 state = at_horizon(game.state, horizon, score, plays)
                 observed = ended_at(plays, state.period)
-                game.reports[horizon] = Report(state, score.home - score.away, self._sane(observed))
+                game.reports[horizon] = PendingOutcome(state, score.home - score.away, self._plausible(observed))
                 game.report_backoff.skip = 0
 
     def give_up(self, game: WatchedGame) -> None:
         """Leaves what plays and scoreboard do not agree on unreported: the plays are not read any more."""
         for horizon, report in game.reports.items():
-            report.done = report.done or not _came(horizon, report, game.state)
+            report.done = report.done or not _confirmed(horizon, report, game.state)
 
     def pending(self, game: WatchedGame) -> bool:
         """Whether something is still to be reported of a game."""
@@ -95,20 +95,20 @@ class Reporter:
                     )
                 return
             except (*PASSING, InternalError) as error:
-                game.trouble = f"server: {error}"
-                again = f"the {moment(horizon)} is not reported, trying again: {error}"
+                game.failure = f"server: {error}"
+                again = f"the {horizon_label(horizon)} is not reported, trying again: {error}"
                 await self._fault(game, again, game.report_backoff.failed(), refused=False)
                 return
             except DejavuClientError as error:
                 report.done = True
                 await self._fault(
-                    game, f"the server refuses how the {moment(horizon)} came out: {error}", 1, refused=True
+                    game, f"the server refuses how the {horizon_label(horizon)} came out: {error}", 1, refused=True
                 )
             else:
                 report.done = True
                 game.report_backoff.succeeded()
                 settled = answer.settled_forecasts
-                await self._tell(Reported(report.game, horizon, report.differential, answer.outcome, settled))
+                await self._emit(OutcomeReported(report.game, horizon, report.differential, answer.outcome, settled))
 
     def _ready(self, game: WatchedGame) -> list[Horizon.ValueType]:
         """Which horizons of a game can be reported now, the half before the end."""
@@ -118,11 +118,11 @@ class Reporter:
             horizon
             for horizon, report in sorted(game.reports.items())
             if not report.done
-            and _came(horizon, report, game.state)
-            and not any(minute < COURSES[horizon].minutes for minute in game.owed)
+            and _confirmed(horizon, report, game.state)
+            and not any(minute < HORIZON_RULES[horizon].minutes for minute in game.unanswered_minutes)
         ]
 
-    async def _send(self, horizon: Horizon.ValueType, report: Report) -> ReportOutcomeResponse:
+    async def _send(self, horizon: Horizon.ValueType, report: PendingOutcome) -> ReportOutcomeResponse:
         home, away = team_codes(report.game)
         for observed in (report.observed, None):
             try:
@@ -142,17 +142,17 @@ class Reporter:
 
     async def _fault(self, game: WatchedGame, reason: str, failures: int, *, refused: bool) -> None:
         kind = FaultKind.REFUSED if refused else FaultKind.SERVER
-        await self._tell(Fault(game.state.game_id, reason, failures, kind=kind))
+        await self._emit(Fault(game.state.game_id, reason, failures, kind=kind))
 
-    def _sane(self, observed: datetime | None) -> datetime | None:
+    def _plausible(self, observed: datetime | None) -> datetime | None:
         now = self._now()
         return observed if observed is not None and now - _OLDEST <= observed <= now else None
 
 
-def _came(horizon: Horizon.ValueType, report: Report, shown: GameState) -> bool:
+def _confirmed(horizon: Horizon.ValueType, report: PendingOutcome, shown: GameState) -> bool:
     """Whether the scoreboard says as well that a horizon came; of the end, with the same score."""
     if horizon == FINAL:
         score = (report.game.home_score, report.game.away_score)
         return shown.status is GameStatus.FINAL and score == (shown.home_score, shown.away_score)
-    period = COURSES[horizon].period
+    period = HORIZON_RULES[horizon].period
     return shown.status is GameStatus.FINAL or shown.period > period or (shown.period == period and shown.clock == 0.0)

@@ -40,7 +40,7 @@ class HorizonSummary:
     missed: int
     settled_games: int
     settled: int
-    held: int
+    covered: int
     nominal: float | None
     error: float | None
     persistence_error: float | None
@@ -91,12 +91,12 @@ def _summarize(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> Hori
     made = list(chain.from_iterable(outcome.forecasts for outcome in outcomes))
     return HorizonSummary(
         horizon=horizon,
-        games=sum(bool(each.made) for each in watched),
-        forecasts=sum(len(each.made) for each in watched),
+        games=sum(bool(each.forecasts) for each in watched),
+        forecasts=sum(len(each.forecasts) for each in watched),
         missed=sum(each.missed for each in watched),
         settled_games=len(outcomes),
         settled=len(made),
-        held=sum(outcome.held for outcome in outcomes),
+        covered=sum(outcome.covered for outcome in outcomes),
         nominal=_mean([each.forecast.coverage_probability for each in made]),
         error=_mean([fmean(outcome.errors) for outcome in outcomes]),
         persistence_error=_mean([fmean(outcome.persistence_errors) for outcome in outcomes]),

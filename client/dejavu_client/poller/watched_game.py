@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poller.horizons import WatchedHorizon
+from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.requests import FINAL
 from dejavu_feed.errors import StaleFeed
 from dejavu_feed.nba.live import GameState, GameStatus, Play
@@ -25,7 +25,7 @@ _BELIEVED_AFTER = 300.0
 
 
 @dataclass(slots=True)
-class Backoff:
+class PollBackoff:
     """How often a source is read: after each further failure in a row, more turns are left out (0, 1, 3, 5, 5, …)."""
 
     failures: int = 0
@@ -51,7 +51,7 @@ class Backoff:
 
 
 @dataclass(slots=True)
-class Report:
+class PendingOutcome:
     """How a horizon of a game came out, to be told to the server.
 
     Attributes:
@@ -98,21 +98,21 @@ class WatchedGame:
     plays_time: datetime | None = None
     day: str = ""
     shown: bool = True
-    horizons: dict[Horizon.ValueType, WatchedHorizon] = field(default_factory=dict)
-    trouble: str = ""
+    horizons: dict[Horizon.ValueType, HorizonState] = field(default_factory=dict)
+    failure: str = ""
     unanswered: int = 0
     first_minute: int | None = None
     read_to_end: bool = False
-    backoff: Backoff = field(default_factory=Backoff)
-    box_backoff: Backoff = field(default_factory=Backoff)
+    backoff: PollBackoff = field(default_factory=PollBackoff)
+    box_backoff: PollBackoff = field(default_factory=PollBackoff)
     played: float = 0.0
     last_change: datetime | None = None
     behind_since: datetime | None = None
     to_report: bool = False
-    reports: dict[Horizon.ValueType, Report] = field(default_factory=dict)
-    report_backoff: Backoff = field(default_factory=Backoff)
-    owed: tuple[int, ...] = ()
-    recall: int = 0
+    reports: dict[Horizon.ValueType, PendingOutcome] = field(default_factory=dict)
+    report_backoff: PollBackoff = field(default_factory=PollBackoff)
+    unanswered_minutes: tuple[int, ...] = ()
+    history_attempts: int = 0
 
     @property
     def over(self) -> bool:
@@ -127,7 +127,7 @@ class WatchedGame:
     @property
     def played_out(self) -> bool:
         """Whether nothing of it can be forecast any more."""
-        return all(watched.over for watched in self.horizons.values())
+        return all(watched.result_known for watched in self.horizons.values())
 
     @property
     def to_follow(self) -> bool:
@@ -138,10 +138,11 @@ class WatchedGame:
         """
         if self.state.status is GameStatus.SCHEDULED or self.read_to_end:
             return False
-        if not self.postponed and (self.to_report or self.recall):
+        if not self.postponed and (self.to_report or self.history_attempts):
             return True
         return any(
-            watched.made or not (watched.over and watched.told_over(self.state)) for watched in self.horizons.values()
+            watched.forecasts or not (watched.result_known and watched.report_closed(self.state))
+            for watched in self.horizons.values()
         )
 
     def unsettled(self, plays: Sequence[Play]) -> str:
@@ -150,7 +151,7 @@ class WatchedGame:
         Plays are corrected after the last buzzer, too; the scoreboard knows the score by then.
         """
         final = self.horizons.get(FINAL)
-        if not self.to_report and (final is None or not final.made):
+        if not self.to_report and (final is None or not final.forecasts):
             return ""
         told, shown = final_score(plays), self.state
         if told is None:
@@ -180,15 +181,15 @@ class WatchedGame:
             times.append(self.plays_time)
         return max(0.0, (now - min(times)).total_seconds())
 
-    def goes_on(self, now: datetime) -> None:
+    def reopen(self, now: datetime) -> None:
         """Notes that it is under way, whatever was thought before."""
         self.read_to_end = False
         self.backoff.succeeded()
         for watched in self.horizons.values():
-            watched.over = False
+            watched.result_known = False
         self.plays_time = self.plays_time or now
 
-    def saw(self, state: GameState, now: datetime) -> bool:
+    def update_state(self, state: GameState, now: datetime) -> bool:
         """Takes over a state that the feed shows, unless it is one of the past; whether it did.
 
         A cache may serve a scoreboard of some minutes ago. But the NBA also takes back what it showed: a state that
@@ -207,7 +208,7 @@ class WatchedGame:
         self.state = state
         return True
 
-    def read(self, plays: Sequence[Play], now: datetime) -> None:
+    def update_plays(self, plays: Sequence[Play], now: datetime) -> None:
         """Takes over plays, unless they are those of the past.
 
         Raises:
@@ -225,7 +226,7 @@ class WatchedGame:
         self.played = plays[-1].elapsed if plays else 0.0
         if self.first_minute is None:
             self.first_minute = completed_minutes(plays)
-        self.trouble = ""
+        self.failure = ""
         self.backoff.succeeded()
 
 
@@ -243,10 +244,10 @@ def _elapsed(state: GameState, clock: float | None = None) -> float:
     return elapsed_seconds(state.period, min(left, length))
 
 
-def watched_horizons(wanted: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, WatchedHorizon]:
+def watched_horizons(wanted: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, HorizonState]:
     """What is to be forecast of a game, before anything was.
 
     Args:
         wanted: for each horizon, the minutes after which it is to be forecast.
     """
-    return {horizon: WatchedHorizon(horizon, minutes) for horizon, minutes in wanted.items()}
+    return {horizon: HorizonState(horizon, minutes) for horizon, minutes in wanted.items()}

@@ -18,17 +18,17 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
-from dejavu_client.transport.channel_pool import Place, Pool
+from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
 from dejavu_client.transport.health import CHECK
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
-from dejavu_client.transport.subscription import Subscription
-from dejavu_client.transport.worker_identity import origin
+from dejavu_client.transport.subscription import StreamResumption
+from dejavu_client.transport.worker_identity import worker_identity
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 
-class Line:
+class AsyncConnection:
     """One connection and its stubs."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -66,7 +66,7 @@ class AsyncCaller:
         self._credentials = credentials
         self._metadata = tuple(metadata)
         self._silence = config.seconds("silence", silence)
-        self._pool = Pool(lambda: Line((channel_factory or self._dial)()), channels)
+        self._pool = ChannelPool(lambda: AsyncConnection((channel_factory or self._dial)()), channels)
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = asyncio.Event()
 
@@ -83,7 +83,7 @@ class AsyncCaller:
     async def unary(
         self,
         method: str,
-        rpc: Callable[[Line], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        rpc: Callable[[AsyncConnection], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,  # noqa: ASYNC109 - a deadline that the server learns of, not a local time-out
     ) -> ResponseT:
@@ -104,7 +104,7 @@ class AsyncCaller:
             with self._open(), self._calls.call(method, seconds):
                 call = rpc(place.line)(request, timeout=seconds, metadata=self._metadata)
                 response = await call
-            whence = origin(await call.initial_metadata(), await call.trailing_metadata())
+            whence = worker_identity(await call.initial_metadata(), await call.trailing_metadata())
             self._calls.answered(whence.worker)
             self._pool.answered(place, whence)
         finally:
@@ -125,7 +125,7 @@ class AsyncCaller:
                 return
             request.page_token = page.next_page_token
 
-    def stream(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    def stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """The events of a subscription, over as many connections as it takes.
 
         Raises:
@@ -152,11 +152,11 @@ class AsyncCaller:
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 
-    async def _give_back(self, place: Place[Line]) -> None:
+    async def _give_back(self, place: PooledChannel[AsyncConnection]) -> None:
         for line in self._pool.give_back(place):
             await line.channel.close()
 
-    async def _events(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    async def _events(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         while True:
             try:
                 async with aclosing(self._connection(subscription)) as events:
@@ -171,7 +171,7 @@ class AsyncCaller:
                 except TimeoutError:
                     continue
 
-    async def _connection(self, subscription: Subscription) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """The events of one connection; ends with an exception, unless the reader leaves first."""
         place = self._pool.take()
         try:
@@ -182,7 +182,7 @@ class AsyncCaller:
             await self._give_back(place)
 
     async def _responses(
-        self, line: Line, subscription: Subscription
+        self, line: AsyncConnection, subscription: StreamResumption
     ) -> AsyncGenerator[StreamPredictionsResponse, None]:
         with self._open():
             call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)

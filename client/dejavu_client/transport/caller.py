@@ -18,18 +18,18 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError, DejavuClientError, UnavailableError
-from dejavu_client.transport.channel_pool import Place, Pool
+from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
 from dejavu_client.transport.health import CHECK
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
-from dejavu_client.transport.subscription import Subscription
+from dejavu_client.transport.subscription import StreamResumption
 from dejavu_client.transport.watchdog import Watchdog
-from dejavu_client.transport.worker_identity import origin
+from dejavu_client.transport.worker_identity import worker_identity
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 
-class Line:
+class Connection:
     """One connection and its stubs."""
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -65,7 +65,7 @@ class Caller:
         self._credentials = credentials
         self._metadata = tuple(metadata)
         self._silence = config.seconds("silence", silence)
-        self._pool = Pool(lambda: Line((channel_factory or self._dial)()), channels)
+        self._pool = ChannelPool(lambda: Connection((channel_factory or self._dial)()), channels)
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = threading.Event()
 
@@ -82,7 +82,7 @@ class Caller:
     def unary(
         self,
         method: str,
-        rpc: Callable[[Line], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        rpc: Callable[[Connection], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
@@ -102,7 +102,7 @@ class Caller:
         try:
             with self._open(), self._calls.call(method, seconds):
                 response, call = rpc(place.line).with_call(request, timeout=seconds, metadata=self._metadata)
-            whence = origin(call.initial_metadata(), call.trailing_metadata())
+            whence = worker_identity(call.initial_metadata(), call.trailing_metadata())
             self._calls.answered(whence.worker)
             self._pool.answered(place, whence)
         finally:
@@ -118,7 +118,7 @@ class Caller:
                 return
             request.page_token = page.next_page_token
 
-    def stream(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+    def stream(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         """The events of a subscription, over as many connections as it takes.
 
         Raises:
@@ -144,11 +144,11 @@ class Caller:
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 
-    def _give_back(self, place: Place[Line]) -> None:
+    def _give_back(self, place: PooledChannel[Connection]) -> None:
         for line in self._pool.give_back(place):
             line.channel.close()
 
-    def _events(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+    def _events(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         while True:
             try:
                 yield from self._connection(subscription)
@@ -157,7 +157,7 @@ class Caller:
             except DejavuClientError as error:
                 self._closed.wait(subscription.lost(error))
 
-    def _connection(self, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+    def _connection(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         """The events of one connection; ends with an exception, unless the reader leaves first."""
         place = self._pool.take()
         try:
@@ -165,7 +165,9 @@ class Caller:
         finally:
             self._give_back(place)
 
-    def _responses(self, line: Line, subscription: Subscription) -> Generator[StreamPredictionsResponse, None, None]:
+    def _responses(
+        self, line: Connection, subscription: StreamResumption
+    ) -> Generator[StreamPredictionsResponse, None, None]:
         with self._open():
             call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
         watchdog = Watchdog(self._silence, call.cancel)

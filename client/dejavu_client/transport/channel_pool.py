@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.worker_identity import Origin
+from dejavu_client.transport.worker_identity import WorkerIdentity
 
 LineT = TypeVar("LineT")
 
@@ -31,7 +31,7 @@ LONGEST_PAUSE = 30.0
 The first twenty, which reach the last of four workers with a probability of 99.7 %, take about 3.5 seconds."""
 
 
-class Place(Generic[LineT]):
+class PooledChannel(Generic[LineT]):
     """A line in the pool.
 
     Attributes:
@@ -43,14 +43,14 @@ class Place(Generic[LineT]):
 
     __slots__ = ("calls", "line", "turn", "worker")
 
-    def __init__(self, line: LineT) -> None:
-        self.line = line
+    def __init__(self, connection: LineT) -> None:
+        self.line = connection
         self.worker = ""
         self.turn = 0
         self.calls = 0
 
 
-class Pool(Generic[LineT]):
+class ChannelPool(Generic[LineT]):
     """Up to `size` lines, dialled one at a turn. Safe among threads.
 
     A line is whatever `dial` makes of a new connection: the synchronous and the asynchronous client have their own.
@@ -69,8 +69,8 @@ class Pool(Generic[LineT]):
         self._size = size
         self._now = now
         self._lock = threading.Lock()
-        self._places = list[Place[LineT]]()
-        self._given_up = list[Place[LineT]]()
+        self._channels = list[PooledChannel[LineT]]()
+        self._given_up = list[PooledChannel[LineT]]()
         self._turns = 0
         self._workers = 0
         self._worker_turns = dict[str, int]()
@@ -79,7 +79,7 @@ class Pool(Generic[LineT]):
         self._not_before = 0.0
         self._closed = False
 
-    def take(self) -> Place[LineT]:
+    def take(self) -> PooledChannel[LineT]:
         """The place whose turn it is; to be given back.
 
         Raises:
@@ -88,11 +88,11 @@ class Pool(Generic[LineT]):
         with self._lock:
             if self._closed:
                 raise ClientClosedError("the client is closed")
-            if len(self._places) < self._size:
-                self._places.append(Place(self._dial()))
+            if len(self._channels) < self._size:
+                self._channels.append(PooledChannel(self._dial()))
             elif self._redialling and self._now() >= self._not_before:
                 self._redial()
-            place = min(self._places, key=self._waited_since)
+            place = min(self._channels, key=self._waited_since)
             self._turns += 1
             place.turn = self._turns
             if place.worker:
@@ -100,13 +100,13 @@ class Pool(Generic[LineT]):
             place.calls += 1
             return place
 
-    def answered(self, place: Place[LineT], origin: Origin) -> None:
+    def answered(self, place: PooledChannel[LineT], origin: WorkerIdentity) -> None:
         """Notes who answered a call. An answer that does not tell changes nothing."""
         if origin.worker and (origin.worker != place.worker or origin.workers != self._workers):
             with self._lock:
                 self._learn(place, origin)
 
-    def give_back(self, place: Place[LineT]) -> list[LineT]:
+    def give_back(self, place: PooledChannel[LineT]) -> list[LineT]:
         """Ends a call's hold on a place; returns the lines to hang up: given up, and without a call by now."""
         with self._lock:
             place.calls -= 1
@@ -120,15 +120,15 @@ class Pool(Generic[LineT]):
         """Gives out no more lines; returns all that are not hung up, for the caller to do so."""
         with self._lock:
             self._closed = True
-            lines = [place.line for place in (*self._places, *self._given_up)]
-            self._places, self._given_up = [], []
+            lines = [place.line for place in (*self._channels, *self._given_up)]
+            self._channels, self._given_up = [], []
             return lines
 
-    def _waited_since(self, place: Place[LineT]) -> tuple[int, int]:
+    def _waited_since(self, place: PooledChannel[LineT]) -> tuple[int, int]:
         """The last turn of a place's worker, and its own; a place whose worker is unknown stands for itself."""
         return self._worker_turns.get(place.worker, place.turn), place.turn
 
-    def _learn(self, place: Place[LineT], origin: Origin) -> None:
+    def _learn(self, place: PooledChannel[LineT], origin: WorkerIdentity) -> None:
         known = self._reached()
         place.worker = origin.worker
         self._workers = origin.workers
@@ -138,18 +138,18 @@ class Pool(Generic[LineT]):
         if reached - known:  # a step forward, or a worker's successor
             self._pause = FIRST_PAUSE
         # While a line's worker is unknown, it may be the one that is missing: redials go one by one.
-        settled = len(self._places) == self._size and all(each.worker for each in self._places)
+        settled = len(self._channels) == self._size and all(each.worker for each in self._channels)
         self._redialling = settled and len(reached) < min(self._workers, self._size)
 
     def _reached(self) -> set[str]:
-        return {place.worker for place in self._places if place.worker}
+        return {place.worker for place in self._channels if place.worker}
 
     def _redial(self) -> None:
         """Gives up the least busy line among those to the worker with the most, for a fresh one."""
-        lines = Counter(place.worker for place in self._places)
-        spare = min(self._places, key=lambda place: (-lines[place.worker], place.calls))
+        lines = Counter(place.worker for place in self._channels)
+        spare = min(self._channels, key=lambda place: (-lines[place.worker], place.calls))
         self._given_up.append(spare)
-        self._places[self._places.index(spare)] = Place(self._dial())
+        self._channels[self._channels.index(spare)] = PooledChannel(self._dial())
         self._redialling = False
         self._not_before = self._now() + self._pause
         self._pause = min(LONGEST_PAUSE, self._pause * PAUSE_GROWTH)

@@ -29,7 +29,7 @@ LONGEST_DELAY = 10.0
 log = get_logger()
 
 
-class Subscription:
+class StreamResumption:
     """One reader's stream of forecasts and outcomes, across as many connections as it takes.
 
     Args:

@@ -14,7 +14,7 @@ WORKERS_KEY = "dejavu-workers"
 """Where they say how many workers the server has."""
 
 
-class Origin(NamedTuple):
+class WorkerIdentity(NamedTuple):
     """Where an answer came from.
 
     Attributes:
@@ -26,11 +26,11 @@ class Origin(NamedTuple):
     workers: int = 0
 
 
-def origin(*metadata: Iterable[tuple[str, str | bytes]] | None) -> Origin:
+def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> WorkerIdentity:
     """Where an answer came from, by its metadata (initial, trailing)."""
     for part in metadata:
         worker = metadata_value(part, WORKER_KEY)
         if worker:
             workers = metadata_value(part, WORKERS_KEY)
-            return Origin(worker, int(workers) if workers.isascii() and workers.isdigit() else 0)
-    return Origin()
+            return WorkerIdentity(worker, int(workers) if workers.isascii() and workers.isdigit() else 0)
+    return WorkerIdentity()

@@ -21,7 +21,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What nba_api makes of an HTTP response; in place of its own class, which hides the status."""
 
     response: str
@@ -30,7 +30,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class HttpPage:
     """What nba_api asks of a response, and its headers."""
 
     text: str
@@ -39,7 +39,7 @@ class Page:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class PageReader:
+class BoundedReader:
     """Reads one page, and no longer than `seconds`.
 
     The time-out of requests is one of silence; a page that drips would never end.
@@ -51,9 +51,9 @@ class PageReader:
     def __init__(self, session: requests.Session, seconds: float) -> None:
         self._session = session
         self._seconds = seconds
-        self.page: Page | None = None
+        self.page: HttpPage | None = None
 
-    def get(self, url: str, **options: Any) -> Page:
+    def get(self, url: str, **options: Any) -> HttpPage:
         """GETs a page.
 
         Raises:
@@ -69,5 +69,5 @@ class PageReader:
                     raise TimeoutError(f"no whole answer within {self._seconds:g} s")
             # JSON is UTF-8, whatever the headers say.
             text = body.decode("utf-8", errors="replace")
-            self.page = Page(text, response.status_code, response.url, response.headers)
+            self.page = HttpPage(text, response.status_code, response.url, response.headers)
         return self.page

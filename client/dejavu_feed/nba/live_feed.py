@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.http import LOOPBACK, Answer, PageReader
+from dejavu_feed.nba.http import LOOPBACK, BoundedReader, HttpAnswer
 from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
 if TYPE_CHECKING:
@@ -121,13 +121,13 @@ class NbaFeed:
 
         http = NBALiveHTTP()
         http.base_url = self._base_url
-        http.nba_response = Answer
+        http.nba_response = HttpAnswer
         # The Host of nba_api's headers is cdn.nba.com; without it requests names the host that is asked.
         headers = {name: value for name, value in NBALiveHTTP.headers.items() if name.lower() != "host"}
         try:
             with self._session() as session:
-                http.get_session = lambda: PageReader(session, self._limit)
-                answer: Answer = http.send_api_request(
+                http.get_session = lambda: BoundedReader(session, self._limit)
+                answer: HttpAnswer = http.send_api_request(
                     endpoint=path, parameters={}, headers=headers, timeout=self._timeout
                 )
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:

@@ -47,7 +47,7 @@ class ListedGame:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class ScoreTimeline:
     """How a game's score went.
 
     Attributes:
@@ -114,7 +114,7 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
     return ListedGame(game_id, day, teams, points, home, over)
 
 
-def read_course(payload: object, game: ListedGame) -> Course:
+def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
     """The course of a game's score, from its PlayByPlayV3.
 
     A row without a score scores nothing; the start of a period is no news, and some tell a wrong score.
@@ -137,7 +137,7 @@ def read_course(payload: object, game: ListedGame) -> Course:
     scores = _scores([row for action in actions if (row := _row(action)) is not None])
     home = _home(actions, game)
     (away,) = game.points.keys() - {home}
-    course = Course(home, away, scores)
+    course = ScoreTimeline(home, away, scores)
     if course.points != dict(game.points):
         told, listed = (
             ", ".join(f"{team} {points[team]}" for team in (home, away)) for points in (course.points, game.points)

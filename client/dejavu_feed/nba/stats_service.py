@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.http import LOOPBACK, Answer, Page, PageReader
+from dejavu_feed.nba.http import LOOPBACK, BoundedReader, HttpAnswer, HttpPage
 
 if TYPE_CHECKING:
     import requests
@@ -128,7 +128,7 @@ class NbaStats:
         except (ValueError, RecursionError) as error:
             raise MalformedFeed(f"not JSON: begins with {page.text[:40].strip()!r}") from error
 
-    def _page(self, question: Any) -> Page:
+    def _page(self, question: Any) -> HttpPage:
         """One request, made of nba_api's question but with a reader of our own: its answers hide the headers."""
         import requests  # noqa: PLC0415 - comes with nba_api
         import urllib3.exceptions  # noqa: PLC0415 - comes with requests
@@ -136,8 +136,8 @@ class NbaStats:
 
         http = NBAStatsHTTP()
         http.base_url = self._base_url
-        http.nba_response = Answer
-        reader = PageReader(self._session, self._limit)
+        http.nba_response = HttpAnswer
+        reader = BoundedReader(self._session, self._limit)
         http.get_session = lambda: reader
         # nba_api's Host is stats.nba.com, whoever is asked; its encodings hold one that urllib3 may not know.
         headers = {name: value for name, value in NBAStatsHTTP.headers.items() if name.lower() != "host"}

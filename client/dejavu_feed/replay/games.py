@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dejavu_feed.eligibility import why_left_out
+from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.names import TEAMS, team_code
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 MOST_SIMULATED: Final = len(TEAMS) // 2
 _COLUMNS: Final = ("game_id", "home", "away", "elapsed_s", "home_score", "away_score")
 _DATE: Final = "game_date"
-_QUIET_FOR: Final = 12.0
+_IDLE_SECONDS: Final = 12.0
 """Seconds of play in which a feed tells of something, as a rule."""
 _HOME_EDGE: Final = (2.5, 5.0)
 """Mean and standard deviation of a home team's expected margin, in points."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlayedGame:
+class ReplayGame:
     """A game that was played, or might have been.
 
     Attributes:
@@ -45,7 +45,7 @@ class PlayedGame:
     scores: tuple[Score, ...]
 
 
-def pairings(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
+def draw_matchups(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
     """Who plays whom on an evening of `count` games, home and away: NBA codes, no team twice.
 
     Raises:
@@ -57,12 +57,12 @@ def pairings(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
     return tuple(zip(teams[::2], teams[1::2], strict=True))
 
 
-def drawn_edge(rng: random.Random) -> float:
+def draw_home_edge(rng: random.Random) -> float:
     """A home team's expected final margin in points, out of chance: teams here are as strong as it falls."""
     return rng.gauss(*_HOME_EDGE)
 
 
-def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: float) -> PlayedGame:
+def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: float) -> ReplayGame:
     """The evening's game of that number, simulated.
 
     Args:
@@ -72,22 +72,22 @@ def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: 
         away: the same of the away team.
         edge: the home team's expected final margin, in points.
     """
-    return PlayedGame(f"simulated {number}", home, away, with_quiet_plays(simulate_game(rng, home_edge=edge)))
+    return ReplayGame(f"simulated {number}", home, away, fill_idle_plays(simulate_game(rng, home_edge=edge)))
 
 
-def simulated_evening(rng: random.Random, count: int) -> tuple[PlayedGame, ...]:
+def simulated_evening(rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
     """`count` simulated games in which no team plays twice; how strong a team is has nothing to do with its name.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
     """
     return tuple(
-        simulated_game(rng, number, home, away, drawn_edge(rng))
-        for number, (home, away) in enumerate(pairings(rng, count), 1)
+        simulated_game(rng, number, home, away, draw_home_edge(rng))
+        for number, (home, away) in enumerate(draw_matchups(rng, count), 1)
     )
 
 
-def recorded_evening(path: Path, day: date) -> tuple[tuple[PlayedGame, ...], tuple[str, ...]]:
+def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """The games of a day in a file of plays (.parquet or .csv; docs/data.md gives the format), in the file's order.
 
     Returns:
@@ -98,7 +98,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[PlayedGame, ...], tup
         BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be played again.
         FeedNotInstalled: if pyarrow is missing.
     """
-    games: list[PlayedGame] = []
+    games: list[ReplayGame] = []
     left_out: list[str] = []
     rows = _rows(path, f"{day:%Y%m%d}")
     for source, of_game in itertools.groupby(rows, key=lambda row: str(row["game_id"])):
@@ -111,7 +111,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[PlayedGame, ...], tup
     return tuple(games), tuple(left_out)
 
 
-def _played(source: str, rows: Sequence[dict[str, Any]]) -> PlayedGame:
+def _played(source: str, rows: Sequence[dict[str, Any]]) -> ReplayGame:
     """The game that its rows tell of.
 
     Raises:
@@ -124,13 +124,13 @@ def _played(source: str, rows: Sequence[dict[str, Any]]) -> PlayedGame:
     moments = [score.elapsed for score in scores]
     if moments != sorted(moments) or moments[0] < 0:
         raise ValueError("its rows run back in time")
-    if why := why_left_out(away, scores):
+    if why := exclusion_reason(away, scores):
         raise ValueError(why)
-    return PlayedGame(source, home, away, with_quiet_plays(scores))
+    return ReplayGame(source, home, away, fill_idle_plays(scores))
 
 
-def with_quiet_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
-    """The same course with a row at least every `_QUIET_FOR` seconds of play.
+def fill_idle_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """The same course with a row at least every `_IDLE_SECONDS` seconds of play.
 
     Files of games, and simulated ones, have scores alone. A feed tells of every rebound, foul and turnover too, and so
     of the end of every minute soon after it: a replay without those would keep a poller waiting for the next basket.
@@ -139,7 +139,7 @@ def with_quiet_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
     rows: list[Score] = []
     for score, then in itertools.pairwise([*scores, scores[-1]._replace(elapsed=end)]):
         quiet = then.elapsed - score.elapsed
-        pieces = math.ceil(quiet / _QUIET_FOR)
+        pieces = math.ceil(quiet / _IDLE_SECONDS)
         rows.append(score)
         rows += [
             score._replace(elapsed=round(score.elapsed + quiet * number / pieces, 1)) for number in range(1, pieces)

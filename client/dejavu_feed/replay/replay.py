@@ -18,7 +18,7 @@ from dejavu_feed.clock import utc_now
 from dejavu_feed.names import REPLAY_PREFIX
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.replay import payloads
-from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.timeline import Timeline
 
@@ -66,7 +66,7 @@ class Replay:
 
     def __init__(
         self,
-        games: Sequence[PlayedGame],
+        games: Sequence[ReplayGame],
         *,
         speed: float = 1.0,
         delay: float = 0.0,
@@ -91,7 +91,7 @@ class Replay:
         }
 
     @property
-    def games(self) -> dict[str, PlayedGame]:
+    def games(self) -> dict[str, ReplayGame]:
         """The minted id of each game and what was played, in the order of their tip-offs."""
         return {game_id: timeline.game for game_id, (timeline, _) in self._games.items()}
 

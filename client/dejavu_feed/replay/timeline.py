@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Final
 
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds, period_of
-from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.games import ReplayGame
 
 PACE: Final = 2.25
 """Life seconds a second of play takes."""
@@ -61,7 +61,7 @@ class Moment:
 class Timeline:
     """A game in life seconds."""
 
-    game: PlayedGame
+    game: ReplayGame
 
     @cached_property
     def periods(self) -> int:

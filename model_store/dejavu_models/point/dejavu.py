@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.point import features
 from dejavu_models.point.index import VectorIndex
-from dejavu_models.types import HORIZONS, MODES
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES
 
 
 class Kernel(enum.Enum):
@@ -78,7 +78,7 @@ class Entries:
             "games": ("i", ()),
             "increments": ("f", by_horizon),
             "spreads": ("f", by_horizon),
-            "residuals": ("f", (len(MODES), *by_horizon)),
+            "residuals": ("f", (len(MARGIN_SOURCES), *by_horizon)),
         }
         for name, (kind, shape) in kinds.items():
             column = getattr(self, name)
@@ -136,7 +136,7 @@ class DejavuSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbourhoods:
+class NeighborResult:
     """The neighbours of n patterns, nearest first, and what they forecast.
 
     Attributes:
@@ -150,7 +150,7 @@ class Neighbourhoods:
     residuals: Floats
 
 
-def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: Nearest, kernel: Kernel) -> Floats:
+def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: Neighbors, kernel: Kernel) -> Floats:
     """Means of values of the neighbours, weighted by the kernel and by how many games an entry stands for.
 
     Args:
@@ -171,7 +171,7 @@ def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: 
     return result
 
 
-class Nearest(NamedTuple):
+class Neighbors(NamedTuple):
     """Neighbours of n patterns, nearest first: positions in the database and distances in points, (n, k) each."""
 
     entries: Integers
@@ -195,7 +195,7 @@ class Dejavu:
         self.entries = entries
         self.settings = settings
 
-    def look_up(self, patterns: Floats) -> Neighbourhoods:
+    def query(self, patterns: Floats) -> NeighborResult:
         """The neighbours of patterns and what they forecast; a row's result does not depend on its companions.
 
         Args:
@@ -203,17 +203,17 @@ class Dejavu:
         """
         near = self.nearest(patterns)
         residuals = kernel_regression(self.entries.residuals, self.entries.games, near, self.settings.kernel)
-        return Neighbourhoods(*near, residuals)
+        return NeighborResult(*near, residuals)
 
-    def nearest(self, patterns: Floats) -> Nearest:
+    def nearest(self, patterns: Floats) -> Neighbors:
         """The neighbours of patterns.
 
         Args:
             patterns: (n, minutes), finite (hnswlib does not check), in points.
         """
-        vectors = features.course_vectors(patterns, self.settings.recency)
+        vectors = features.pattern_vectors(patterns, self.settings.recency)
         entries, squares = self._index.nearest(vectors, self.settings.neighbours)
-        return Nearest(entries, np.sqrt(squares))
+        return Neighbors(entries, np.sqrt(squares))
 
     def index_bytes(self) -> bytes:
         """The index as a file."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.dejavu import Dejavu, Neighbourhoods
+from dejavu_models.point.dejavu import Dejavu, NeighborResult
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, UNKNOWN
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
 
 
 @dataclass(frozen=True, slots=True)
-class Combination:
+class EnsembleWeights:
     """How the models are combined at each minute.
 
     Attributes:
@@ -60,11 +60,11 @@ class Predictions:
     lstm: Floats
     ensemble: Floats
     lstm_residuals: Floats
-    neighbourhoods: Neighbourhoods
+    neighbourhoods: NeighborResult
 
 
 @dataclass(frozen=True, slots=True)
-class PointModels:
+class PointEnsemble:
     """All models of a bundle but for its calibration.
 
     Attributes:
@@ -74,7 +74,7 @@ class PointModels:
     linear: LinearModels
     lstm: Lstm
     minutes: Mapping[int, Dejavu]
-    combination: Combination
+    weights: EnsembleWeights
 
     def predict(self, patterns: Floats, margins: Floats) -> Predictions:
         """Forecasts many games at the minute that their patterns end with, in one pass.
@@ -86,18 +86,18 @@ class PointModels:
         Raises:
             KeyError: if there is no database for the minute.
         """
-        return self.complete(patterns, margins, self.lstm.residuals(patterns, margins)[:, -1])
+        return self.predict_from_residuals(patterns, margins, self.lstm.residuals(patterns, margins)[:, -1])
 
-    def complete(self, patterns: Floats, margins: Floats, lstm_residuals: Floats) -> Predictions:
+    def predict_from_residuals(self, patterns: Floats, margins: Floats, lstm_residuals: Floats) -> Predictions:
         """As `predict`, with what the LSTM has said of the games already: (n, 2), in points."""
         minute = patterns.shape[1]
         dejavu = self.minutes[minute]
         last = patterns[:, -1]
         linear = last[:, None] + self.linear.increments(minute, last, margins)
-        neighbourhoods = dejavu.look_up(patterns)
-        modes = np.where(np.isfinite(margins), KNOWN, UNKNOWN)
-        of_neighbours = neighbourhoods.residuals[np.arange(len(modes)), modes] * self.combination.shrinkage[:, minute]
-        weight = self.combination.dejavu_weights[:, minute]
+        neighbourhoods = dejavu.query(patterns)
+        modes = np.where(np.isfinite(margins), MarginSource.KNOWN, MarginSource.UNKNOWN)
+        of_neighbours = neighbourhoods.residuals[np.arange(len(modes)), modes] * self.weights.shrinkage[:, minute]
+        weight = self.weights.dejavu_weights[:, minute]
         return Predictions(
             minute=minute,
             persistence=last,

@@ -44,7 +44,7 @@ def _recency_weights(minutes: int, recency: float) -> Floats:
     return weights
 
 
-def course_vectors(patterns: Floats, recency: float) -> Singles:
+def pattern_vectors(patterns: Floats, recency: float) -> Singles:
     """The vectors that the Dejavu index compares by Euclidean distance.
 
     The weights are folded in and their squares sum to 1, so that a distance is a root mean square difference, in

@@ -49,7 +49,7 @@ class VectorIndex(Protocol):
         """As a file that `load_index` reads; the same index gives the same bytes."""
 
 
-class Scan:
+class BruteForceIndex:
     """Compares with every vector.
 
     Args:
@@ -77,7 +77,7 @@ class Scan:
         return buffer.getvalue()
 
 
-class Graph:
+class HnswIndex:
     """A navigable small-world graph (Malkov & Yashunin 2018).
 
     Args:
@@ -124,10 +124,10 @@ def build_index(vectors: Singles, seed: int) -> VectorIndex:
         vectors: (m, dimensions), C-contiguous.
         seed: of the graph's levels, where there is one.
     """
-    return Scan(vectors) if len(vectors) <= SCAN_LIMIT else Graph(build_graph(vectors, seed))
+    return BruteForceIndex(vectors) if len(vectors) <= SCAN_LIMIT else HnswIndex(build_hnsw(vectors, seed))
 
 
-def build_graph(vectors: Singles, seed: int) -> Any:
+def build_hnsw(vectors: Singles, seed: int) -> Any:
     """The graph of vectors, however few they are, as an hnswlib.Index."""
     index = hnswlib.Index(space="l2", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=CONSTRUCTION_BREADTH, random_seed=seed)
@@ -146,11 +146,11 @@ def load_index(content: bytes, dimensions: int, count: int) -> VectorIndex:
         vectors = np.load(io.BytesIO(content), allow_pickle=False)
         if vectors.dtype != np.float32 or vectors.shape != (count, dimensions) or not np.isfinite(vectors).all():
             raise ValueError(f"the index holds {vectors.dtype} of shape {vectors.shape}, not {count} of {dimensions}")
-        return Scan(np.ascontiguousarray(vectors))
-    return Graph(_load_graph(content, dimensions, count))
+        return BruteForceIndex(np.ascontiguousarray(vectors))
+    return HnswIndex(_load_hnsw(content, dimensions, count))
 
 
-def _load_graph(content: bytes, dimensions: int, count: int) -> Any:
+def _load_hnsw(content: bytes, dimensions: int, count: int) -> Any:
     header = struct.Struct("=6Q")
     if len(content) < header.size:
         raise ValueError("the index is too short to be one")

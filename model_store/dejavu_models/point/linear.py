@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, UNKNOWN
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.conformal import UNSCALED
 
 INTERCEPT, SLOPE, MARGIN_SLOPE = range(3)
@@ -24,7 +24,7 @@ class LinearModels:
 
     Attributes:
         coefficients: (2 horizons, 48 minutes, 2 modes, 3), for minutes 0 (before tip-off) to 47; NaN where a horizon
-            has passed (HALFTIME from minute 24 on). The margin slope of mode UNKNOWN is 0.
+            has passed (HALFTIME from minute 24 on). The margin slope of mode MarginSource.UNKNOWN is 0.
         scales: (2 horizons, 48 minutes, 2 modes, 4), how far off they are on the training games, as a root mean square
             in points, by the groups between `conformal.LEAD_EDGES`; all 1 if that is not to count.
 
@@ -33,17 +33,19 @@ class LinearModels:
     """
 
     coefficients: Floats
-    scales: Floats = field(default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MODES), len(UNSCALED))))
+    scales: Floats = field(
+        default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
+    )
     _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 modes, 2 horizons, 3)
 
     def __post_init__(self) -> None:
         values = self.coefficients
-        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(MODES), 3) or values.dtype != np.float64:
+        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), 3) or values.dtype != np.float64:
             raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
         for horizon, of_horizon in zip(HORIZONS, values, strict=True):
             if not np.isfinite(of_horizon[: horizon.last_slot + 1]).all():
                 raise ValueError(f"linear coefficients for {horizon.value} must be finite")
-        if np.nan_to_num(values[:, :, UNKNOWN, MARGIN_SLOPE]).any():
+        if np.nan_to_num(values[:, :, MarginSource.UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("without an expected margin there is no slope for it")
         if self.scales.shape != (*values.shape[:3], len(UNSCALED)) or not (
             np.isfinite(self.scales).all() and (self.scales > 0).all()

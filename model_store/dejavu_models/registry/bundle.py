@@ -42,13 +42,13 @@ from dejavu_models.manifest import (
     index_name,
 )
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
-from dejavu_models.point.ensemble import Combination, PointModels
+from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.index import load_index
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_models.types import ForecastQuery, ScorePattern
-from dejavu_models.uncertainty.calibration import SITUATION_MODES, Calibration, Situation
+from dejavu_models.types import ForecastQuery, MarginSource, ScorePattern
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -141,7 +141,7 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
         if stray := {situation.minute for situation in calibration.distributions} ^ set(record.minutes):
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
         for horizon, minute, _ in calibration.distributions:
-            if any(Situation(horizon, minute, mode) not in calibration.distributions for mode in SITUATION_MODES):
+            if any(Situation(horizon, minute, mode) not in calibration.distributions for mode in MarginSource):
                 raise ValueError(f"for {horizon.value} from minute {minute} it lacks a kind of expected margin")
     with _refusing(folder, RATINGS):
         ratings = ratings_from_bytes(contents[RATINGS], manifest.ratings)
@@ -157,7 +157,7 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
             index = load_index(contents[name], minute, count)
             minutes[minute] = Dejavu(index, entries.rows(start, start + count), settings)
         start += count
-    return Forecaster(manifest, PointModels(linear, lstm, minutes, combination), calibration, ratings)
+    return Forecaster(manifest, PointEnsemble(linear, lstm, minutes, combination), calibration, ratings)
 
 
 @contextlib.contextmanager
@@ -169,7 +169,7 @@ def _refusing(folder: Path, name: str) -> Iterator[None]:
         raise BundleCorrupt(f"{folder}: {name} cannot be read: {error}") from error
 
 
-def combination_to_bytes(linear: LinearModels, combination: Combination) -> bytes:
+def combination_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
     """The linear models and how all are combined, as a .npz file."""
     return _packed(
         coefficients=linear.coefficients,
@@ -179,7 +179,7 @@ def combination_to_bytes(linear: LinearModels, combination: Combination) -> byte
     )
 
 
-def combination_from_bytes(content: bytes) -> tuple[LinearModels, Combination]:
+def combination_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
     """Back from `combination_to_bytes`.
 
     Raises:
@@ -187,7 +187,7 @@ def combination_from_bytes(content: bytes) -> tuple[LinearModels, Combination]:
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as columns:
         linear = LinearModels(columns["coefficients"], columns["scales"])
-        return linear, Combination(columns["dejavu_weights"], columns["shrinkage"])
+        return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

@@ -25,29 +25,29 @@ from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
 
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_models.uncertainty.conformal import LEVEL_SCORES, Places
+from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ScoreGrid
 
-MIDDLES: Final = (6, 18, 30, 42)
+QUARTER_MIDPOINTS: Final = (6, 18, 30, 42)
 """The middle minute of each stage of a game: of the game's forecasts in it, intervals learn from the nearest one."""
 
 TARGETS: Final = (0.5, 0.2, 0.1, 0.05, 0.02)
 """The rates of miscoverage that are tracked."""
 
-WIDEST: Final = 6.0
+MAX_SCORE: Final = 6.0
 """The furthest standard-normal score told apart: beyond it lies one game in half a billion."""
 
-ROLLING: Final = 100
+ROLLING_GAMES: Final = 100
 """How many games the rolling coverage is of, and the largest recent score."""
 
-STEP: Final = 0.005
+ACI_STEP: Final = 0.005
 """Of adaptive conformal inference, as Gibbs & Candès have it."""
 
-GAIN: Final = 0.07
+PID_GAIN: Final = 0.07
 """Of conformal PID control: the step, as a share of the largest recent score. Its authors take 0.1, 0.05 and others:
 the larger, the sooner intervals find their way, and the wider they are when there is none to find. Chosen with the next
 two on made scores (docs/adaptive.md)."""
 
-INTEGRAL: Final = 0.25
+PID_INTEGRAL: Final = 0.25
 """The weight of the integral, as a share of the largest recent score."""
 
 HEAD_START: Final = 100
@@ -64,29 +64,29 @@ _DIGITS = 9
 """Decimals that states are kept to, so that libraries that differ in the last bit of a logarithm lead to the same."""
 
 
-class Method(enum.Enum):
+class AdaptationMethod(enum.Enum):
     """How intervals adapt; its value is the name used in settings."""
 
     ACI = "aci"
     PID = "pid"
 
 
-class Key(NamedTuple):
+class TrackerKey(NamedTuple):
     """What a tracker is kept by."""
 
     model_version: str
     horizon: Horizon
-    stage: int
+    quarter: int
 
 
-class Lesson(NamedTuple):
+class Observation(NamedTuple):
     """A settled game: whose tracker learns from it, and its `static_score`."""
 
-    key: Key
+    key: TrackerKey
     score: float
 
 
-def stage_of(minute: int) -> int:
+def quarter_of(minute: int) -> int:
     """The stage of the game that a forecast after some minutes is of, 0 to 3: its quarter."""
     return (minute - 1) // 12
 
@@ -112,9 +112,9 @@ class ScoreMap:
         return tuple(round(self(score), 6) for score in LEVEL_SCORES)
 
     @cached_property
-    def places(self) -> Places:
+    def places(self) -> ScoreGrid:
         """The same, as places in a distribution."""
-        return Places(self.distribution)
+        return ScoreGrid(self.distribution)
 
     def __call__(self, score: float) -> float:
         """The score in the model's own distribution."""
@@ -122,7 +122,7 @@ class ScoreMap:
 
     def inverse(self, score: float) -> float:
         """The score that a place in the model's own distribution is worth, within ±WIDEST."""
-        return max(-WIDEST, min(WIDEST, _along(score, self._to, self._from)))
+        return max(-MAX_SCORE, min(MAX_SCORE, _along(score, self._to, self._from)))
 
 
 def nested(radii: Sequence[float]) -> tuple[float, ...]:
@@ -159,7 +159,7 @@ def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
     return (outer - 1, share), (outer, 1 - share)
 
 
-class Past(NamedTuple):
+class TrackedGame(NamedTuple):
     """A game that a tracker has learned from: its |score|, and where the intervals of each method reached to then."""
 
     score: float
@@ -183,15 +183,15 @@ class Tracker:
     alphas: tuple[float, ...] = TARGETS
     quantiles: tuple[float, ...] = _KNOTS
     excess: tuple[float, ...] = (0.0,) * len(TARGETS)
-    recent: tuple[Past, ...] = ()
+    recent: tuple[TrackedGame, ...] = ()
 
-    def radii(self, method: Method) -> tuple[float, ...]:
+    def radii(self, method: AdaptationMethod) -> tuple[float, ...]:
         """Where intervals reach to for each of TARGETS: standard-normal scores of the model's distribution."""
-        if method is Method.ACI:
+        if method is AdaptationMethod.ACI:
             return nested([_radius(alpha) for alpha in self.alphas])
         return nested(self._controlled(self._largest()))
 
-    def map(self, method: Method) -> ScoreMap:
+    def map(self, method: AdaptationMethod) -> ScoreMap:
         """How far out to go for any miscoverage."""
         return ScoreMap(self.radii(method))
 
@@ -206,33 +206,33 @@ class Tracker:
         """
         if not math.isfinite(score):
             raise ValueError(f"score: {score}; expected a finite number")
-        size = min(WIDEST, abs(score))
-        past = Past(size, self.radii(Method.ACI), self.radii(Method.PID))
-        recent = (*self.recent[1 - ROLLING :], past)
-        step = GAIN * max(recent).score
+        size = min(MAX_SCORE, abs(score))
+        past = TrackedGame(size, self.radii(AdaptationMethod.ACI), self.radii(AdaptationMethod.PID))
+        recent = (*self.recent[1 - ROLLING_GAMES :], past)
+        step = PID_GAIN * max(recent).score
         missed = [(size > radius) - target for radius, target in zip(past.pid, TARGETS, strict=True)]
         return Tracker(
             games=self.games + 1,
             alphas=tuple(
-                round(alpha + STEP * (target - (size > radius)), _DIGITS)
+                round(alpha + ACI_STEP * (target - (size > radius)), _DIGITS)
                 for alpha, radius, target in zip(self.alphas, past.aci, TARGETS, strict=True)
             ),
             quantiles=tuple(
-                round(max(0.0, min(WIDEST, quantile + step * miss)), _DIGITS)
+                round(max(0.0, min(MAX_SCORE, quantile + step * miss)), _DIGITS)
                 for quantile, miss in zip(self.quantiles, missed, strict=True)
             ),
             excess=tuple(round(total + miss, _DIGITS) for total, miss in zip(self.excess, missed, strict=True)),
             recent=recent,
         )
 
-    def rolling_coverage(self, alpha: float, method: Method) -> float | None:
+    def rolling_coverage(self, alpha: float, method: AdaptationMethod) -> float | None:
         """The share of recent games whose outcome lay in an adapted interval of this alpha; None without games."""
         if not self.recent:
             return None
         (inner, share), (outer, rest) = _between(score_of(alpha))
         held = 0
         for each in self.recent:
-            radii = each.aci if method is Method.ACI else each.pid
+            radii = each.aci if method is AdaptationMethod.ACI else each.pid
             held += each.score <= share * radii[inner] + rest * radii[outer]
         return held / len(self.recent)
 
@@ -250,9 +250,9 @@ class Tracker:
         """The tracked quantiles, and the integral that brings coverage home: K·tan(excess · log(t)/(t·C)), C = 2/π."""
         games = self.games + 1 + HEAD_START
         gain = math.log(games) / games * math.pi / 2
-        weight = INTEGRAL * largest
+        weight = PID_INTEGRAL * largest
         return [
-            round(max(0.0, min(WIDEST, quantile + weight * math.tan(_clipped(total * gain)))), _DIGITS)
+            round(max(0.0, min(MAX_SCORE, quantile + weight * math.tan(_clipped(total * gain)))), _DIGITS)
             for quantile, total in zip(self.quantiles, self.excess, strict=True)
         ]
 
@@ -261,13 +261,13 @@ def _clipped(angle: float) -> float:
     return max(-_SATURATED, min(_SATURATED, angle))
 
 
-_LEAST_ALPHA = 2 * _NORMAL.cdf(-WIDEST)
+_LEAST_ALPHA = 2 * _NORMAL.cdf(-MAX_SCORE)
 
 
 def _radius(alpha: float) -> float:
     """The score that an interval of some miscoverage reaches to, were it normal: from 0 to WIDEST."""
     if alpha <= _LEAST_ALPHA:
-        return WIDEST
+        return MAX_SCORE
     return round(_NORMAL.inv_cdf(1 - alpha / 2), _DIGITS) if alpha < 1 else 0.0
 
 
@@ -278,9 +278,9 @@ _FORM = 1
 class AdaptiveState:
     """All trackers: what the outcomes up to a place in a ledger have taught."""
 
-    trackers: Mapping[Key, Tracker] = field(default_factory=dict)
+    trackers: Mapping[TrackerKey, Tracker] = field(default_factory=dict)
 
-    def after(self, lessons: Iterable[Lesson]) -> AdaptiveState:
+    def after(self, lessons: Iterable[Observation]) -> AdaptiveState:
         """Once more games have settled, in this order."""
         trackers = dict(self.trackers)
         for key, score in lessons:
@@ -290,7 +290,7 @@ class AdaptiveState:
     def of(self, model_version: str) -> Mapping[tuple[Horizon, int], Tracker]:
         """The trackers of a model version, by horizon and stage."""
         return {
-            (key.horizon, key.stage): tracker
+            (key.horizon, key.quarter): tracker
             for key, tracker in self.trackers.items()
             if key.model_version == model_version
         }
@@ -301,7 +301,7 @@ class AdaptiveState:
             {
                 "model_version": key.model_version,
                 "horizon": key.horizon.value,
-                "stage": key.stage,
+                "stage": key.quarter,
                 "games": tracker.games,
                 "alphas": tracker.alphas,
                 "quantiles": tracker.quantiles,
@@ -309,7 +309,7 @@ class AdaptiveState:
                 "recent": tracker.recent,
             }
             for key, tracker in sorted(
-                self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].stage)
+                self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].quarter)
             )
         ]
         return json.dumps({"form": _FORM, "trackers": trackers}, separators=(",", ":")).encode()
@@ -333,8 +333,8 @@ class AdaptiveState:
 _NEW = Tracker()
 
 
-def _key(record: Mapping[str, Any]) -> Key:
-    return Key(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
+def _key(record: Mapping[str, Any]) -> TrackerKey:
+    return TrackerKey(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
 
 
 def _tracker(record: Mapping[str, Any]) -> Tracker:
@@ -343,7 +343,9 @@ def _tracker(record: Mapping[str, Any]) -> Tracker:
         alphas=_of_targets(record["alphas"]),
         quantiles=_of_targets(record["quantiles"]),
         excess=_of_targets(record["excess"]),
-        recent=tuple(Past(float(size), _of_targets(aci), _of_targets(pid)) for size, aci, pid in record["recent"]),
+        recent=tuple(
+            TrackedGame(float(size), _of_targets(aci), _of_targets(pid)) for size, aci, pid in record["recent"]
+        ),
     )
 
 
@@ -384,5 +386,5 @@ def static_score(distribution: Sequence[float], static_scores: Sequence[float], 
         end = 0 if below == 0 else -1
         median = (distribution[_MIDDLE - 1] + distribution[_MIDDLE]) / 2
         spread = distribution[end] - median
-        score = scores[end] * ((outcome - median) / spread) if spread else math.copysign(WIDEST, outcome - median)
-    return round(max(-WIDEST, min(WIDEST, score)), _DIGITS)
+        score = scores[end] * ((outcome - median) / spread) if spread else math.copysign(MAX_SCORE, outcome - median)
+    return round(max(-MAX_SCORE, min(MAX_SCORE, score)), _DIGITS)

@@ -5,19 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
-from dejavu_models.uncertainty.conformal import THRESHOLDS, ConformalScores, PredictiveDistribution
-
-RATED: Final = 2
-"""The mode in which the expected margin is what a bundle's ratings say, which stand still while teams do not. The
-models take it for a known one; how far off they are is another matter. Ratings that outcomes carry on are KNOWN, as the
-calibration games' were, once enough of the season has been told (`learning.KNOWN_GAMES`)."""
-
-SITUATION_MODES: Final = (UNKNOWN, KNOWN, RATED)
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
+from dejavu_models.uncertainty.conformal_scores import ConformalScores
 
 
 class Situation(NamedTuple):
@@ -25,12 +19,12 @@ class Situation(NamedTuple):
 
     Attributes:
         minute: at which the pattern ends.
-        mode: where the expected margin is from: unknown (`types.UNKNOWN`), given (`types.KNOWN`), or RATED.
+        margin_source: where the expected margin comes from.
     """
 
     horizon: Horizon
     minute: int
-    mode: int
+    margin_source: MarginSource
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,9 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.distributions:
             raise ValueError("a calibration needs at least one distribution")
-        for horizon, minute, mode in self.distributions:
-            if not 1 <= minute <= horizon.last_slot or mode not in SITUATION_MODES:
-                raise ValueError(f"no situation of a game: {horizon.value} from minute {minute}, mode {mode}")
+        for horizon, minute, _ in self.distributions:
+            if not 1 <= minute <= horizon.last_slot:
+                raise ValueError(f"no situation of a game: {horizon.value} from minute {minute}")
 
     @property
     def smallest_alpha(self) -> float:
@@ -58,9 +52,10 @@ class Calibration:
     def to_bytes(self) -> bytes:
         """As a .npz file; the same calibration gives the same bytes. Residuals are kept as float32."""
         situations = sorted(
-            (HORIZONS.index(situation.horizon), situation.minute, situation.mode) for situation in self.distributions
+            (HORIZONS.index(situation.horizon), situation.minute, int(situation.margin_source))
+            for situation in self.distributions
         )
-        ordered = [self.distributions[Situation(HORIZONS[key[0]], *key[1:])] for key in situations]
+        ordered = [self.distributions[Situation(HORIZONS[key[0]], key[1], MarginSource(key[2]))] for key in situations]
         cells = [cell.residuals for each in ordered for cell in each.cells]
         buffer = io.BytesIO()
         np.savez_compressed(
@@ -100,10 +95,10 @@ class Calibration:
         cells = iter(np.split(residuals.astype(np.float64), np.cumsum(sizes)[:-1]))
         between = iter(edges.tolist())
         distributions = {}
-        for (horizon, minute, mode), count, its_scales in zip(
+        for (horizon, minute, source), count, its_scales in zip(
             situations.tolist(), counts.tolist(), scales.tolist(), strict=True
         ):
-            situation = Situation(HORIZONS[horizon], minute, mode)
+            situation = Situation(HORIZONS[horizon], minute, MarginSource(source))
             of_situation = tuple(ConformalScores(next(cells)) for _ in range(count))
             its_edges = tuple(next(between) for _ in range(count - 1))
             distributions[situation] = PredictiveDistribution(

@@ -19,14 +19,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
+from dejavu_models.types import Horizon, Interval
+from dejavu_models.uncertainty.conformal_scores import NORMAL, ConformalScores, ScoreGrid
 
 THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
 """Beyond which predicted differential the home team leads. At the half a prediction below half a point rounds to a tie,
@@ -48,145 +48,9 @@ behind fouls, and a tie is played on. Chosen on the same seasons."""
 
 _LATE = 36
 
-_ROUNDING = 1e-9
-
-_NORMAL: Final = NormalDist()
-
-LEVEL_SCORES: Final = tuple(_NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS)
-"""The standard-normal scores of DISTRIBUTION_LEVELS."""
-
-
-class Places:
-    """Places in a distribution, by standard-normal scores: ascending, and as far from 0 below it as above."""
-
-    def __init__(self, scores: Sequence[float]) -> None:
-        self.scores = np.array(scores)
-        self.lower = self.scores < 0
-        self.tails = np.array([_NORMAL.cdf(-abs(score)) for score in scores])  # the share beyond each, up to ½
-
-
-_LEVELS: Final = Places(LEVEL_SCORES)
 
 _MOST_CERTAIN = 1e-9
 """As near as probabilities of a bet come to 0 and 1."""
-
-
-@dataclass(frozen=True)
-class ConformalScores:
-    """Residuals of calibration games, ascending.
-
-    Raises:
-        ValueError: if there are none, or they are not finite and ascending.
-    """
-
-    residuals: Floats
-
-    def __post_init__(self) -> None:
-        values = self.residuals
-        if values.ndim != 1 or not len(values) or values.dtype != np.float64:
-            raise ValueError("residuals must be a non-empty vector of float64")
-        if not np.isfinite(values).all() or (np.diff(values) < 0).any():
-            raise ValueError("residuals must be finite and ascending")
-
-    @property
-    def games(self) -> int:
-        """How many games they come from."""
-        return len(self.residuals)
-
-    def _rank(self, level: float) -> int:
-        """Which smallest residual is the quantile for a level up to ½, from 1 on; 0 if the level is too small."""
-        # Levels such as 1 − 0.9 fall short of what they mean by rounding.
-        return math.floor((self.games + 1) * level + _ROUNDING)
-
-    @cached_property
-    def smallest_level(self) -> float:
-        """The smallest level for which there is a quantile; ½ with a single residual."""
-        return 1 / (self.games + 1)
-
-    def quantile(self, level: float) -> float:
-        """The quantile of the residuals, rounded outwards: away from the median; never falls as the level rises.
-
-        Args:
-            level: from `smallest_level` to 1 less that.
-
-        Raises:
-            ValueError: if the level is nearer to 0 or 1.
-        """
-        rank = self._rank(min(level, 1 - level))
-        if rank < 1:
-            raise ValueError(f"level {level} is not in [{self.smallest_level}, {1 - self.smallest_level}]")
-        if level < 0.5:
-            return float(self.residuals[rank - 1])
-        if level > 0.5:
-            return float(self.residuals[-rank])
-        return float(self.residuals[rank - 1] + self.residuals[-rank]) / 2
-
-    @cached_property
-    def _tail(self) -> float:
-        """The level beyond which places go on in proportion: the outermost that forecasts record, if it is known."""
-        return max(self.smallest_level, DISTRIBUTION_LEVELS[0])
-
-    @cached_property
-    def _reach(self) -> float:
-        """The score of that level; 0 with a single residual."""
-        return -_NORMAL.inv_cdf(self._tail)
-
-    def at(self, score: float) -> float:
-        """The quantile at the level of a standard-normal score; never falls as that rises.
-
-        Beyond the outermost level that a forecast records, or for which there is a quantile, it goes on in proportion:
-        at twice its score, twice as far from the median. That is how `adaptive.static_score` judges outcomes out there,
-        so that an interval that outcomes have taught to reach so far is the one that they were held against. What few
-        residuals lie beyond would tell another tale, and none of the games that intervals are widened for.
-        """
-        if -self._reach <= score <= self._reach:
-            return self.quantile(_NORMAL.cdf(score))
-        lower, median, upper = self._ends
-        end = lower if score < 0 else upper
-        return median + (end - median) * (abs(score) / self._reach if self._reach else 1.0)
-
-    @cached_property
-    def _ends(self) -> tuple[float, float, float]:
-        """The quantiles at the level beyond which places go on in proportion, and the median between them."""
-        rank = self._rank(self._tail)
-        return float(self.residuals[rank - 1]), self.quantile(0.5), float(self.residuals[-rank])
-
-    def at_all(self, places: Places) -> Floats:
-        """As `at`, for many scores, (n,), none of them 0."""
-        ranks = np.maximum(1, ((self.games + 1) * places.tails + _ROUNDING).astype(np.int64))
-        values: Floats = self.residuals[np.where(places.lower, ranks - 1, -ranks)]
-        sizes = np.abs(places.scores)
-        beyond = sizes > self._reach
-        if beyond.any() and self._reach:
-            lower, median, upper = self._ends
-            ends = np.where(places.lower[beyond], lower, upper)
-            values[beyond] = median + (ends - median) * (sizes[beyond] / self._reach)
-        return values
-
-    @cached_property
-    def at_levels(self) -> Floats:
-        """The quantiles at DISTRIBUTION_LEVELS."""
-        return self.at_all(_LEVELS)
-
-    def share_above(self, needed: Floats) -> Floats:
-        """The share of residuals above each value, those equal to it counted half.
-
-        Smoothed as a conformal p-value is, with the game to come as one more residual, half above and half below; so it
-        is never 0 or 1.
-
-        Args:
-            needed: (n,), in points.
-
-        Returns:
-            (n,), in (0, 1).
-        """
-        not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
-        return (self.games + 0.5 - not_above / 2) / (self.games + 1)
-
-    def share_above_one(self, needed: float) -> float:
-        """As `share_above`, for one value."""
-        not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
-        return (self.games + 0.5 - float(not_above) / 2) / (self.games + 1)
 
 
 @dataclass(frozen=True)
@@ -221,7 +85,7 @@ class PredictiveDistribution:
             raise ValueError(f"there must be {len(UNSCALED)} scales, positive and finite")
 
     @classmethod
-    def of(
+    def fit(
         cls,
         horizon: Horizon,
         points: Floats,
@@ -266,9 +130,9 @@ class PredictiveDistribution:
         """The residuals as they apply to a game with this lead: outcome − forecast, in points."""
         group = _group(lead)
         residuals = self.cells[self._cell_of_group[group]].residuals * self.scales[group]
-        return ConformalScores(-residuals[::-1] if self._turned(lead, group) else residuals)
+        return ConformalScores(-residuals[::-1] if self._mirrored(lead, group) else residuals)
 
-    def _turned(self, lead: float, group: int) -> bool:
+    def _mirrored(self, lead: float, group: int) -> bool:
         """Whether residuals of this lead are turned: those of the away team's, beyond the first cell."""
         return lead < 0 and self._cell_of_group[group] > 0
 
@@ -299,19 +163,19 @@ class PredictiveDistribution:
 
     def interval_at(self, point: float, lead: float, reach: float) -> Interval:
         """As `interval`, between the quantiles at standard-normal scores of ∓reach, however far out they lie."""
-        lower, upper = self.at(point, lead, (-reach, reach))
+        lower, upper = self.values_at(point, lead, (-reach, reach))
         return Interval(min(lower, point), max(upper, point))
 
-    def at(self, point: float, lead: float, scores: Sequence[float]) -> list[float]:
-        """Quantiles at the levels of standard-normal scores, in points; see `ConformalScores.at`."""
+    def values_at(self, point: float, lead: float, scores: Sequence[float]) -> list[float]:
+        """Quantiles at the levels of standard-normal scores, in points; see `ConformalScores.value_at`."""
         cell, scale = self._signed(lead)
         towards = math.copysign(1.0, scale)
-        return [point + scale * cell.at(towards * score) for score in scores]
+        return [point + scale * cell.value_at(towards * score) for score in scores]
 
-    def recorded(self, point: float, lead: float, places: Places | None = None) -> tuple[float, ...]:
+    def recorded(self, point: float, lead: float, places: ScoreGrid | None = None) -> tuple[float, ...]:
         """Quantiles in many places, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
         cell, scale = self._signed(lead)
-        values = cell.at_levels if places is None else cell.at_all(places)
+        values = cell.at_levels if places is None else cell.values_at(places)
         # The other end, which turned residuals are asked for from, is as far from the middle.
         result: list[float] = np.round(point + scale * (values if scale > 0 else values[::-1]), 3).tolist()
         return tuple(result)
@@ -320,7 +184,7 @@ class PredictiveDistribution:
         """The residuals that speak of a game with this lead, and their scale: negative where they are turned."""
         group = _group(lead)
         scale = self.scales[group]
-        return self.cells[self._cell_of_group[group]], -scale if self._turned(lead, group) else scale
+        return self.cells[self._cell_of_group[group]], -scale if self._mirrored(lead, group) else scale
 
     def probability_above(self, point: float, lead: float, value: float) -> float:
         """P(differential > value); never rises with the value, and at the threshold is `home_lead_probability_of`.
@@ -333,13 +197,13 @@ class PredictiveDistribution:
             return at_threshold
         cell, scale = self._signed(lead)
         share, there = (cell.share_above_one((each - point) / scale) for each in (value, self.threshold))
-        score = math.copysign(1.0, scale) * _NORMAL.inv_cdf(share)
-        pulled = _NORMAL.inv_cdf(at_threshold) - math.copysign(1.0, scale) * _NORMAL.inv_cdf(there)
+        score = math.copysign(1.0, scale) * NORMAL.inv_cdf(share)
+        pulled = NORMAL.inv_cdf(at_threshold) - math.copysign(1.0, scale) * NORMAL.inv_cdf(there)
         if pulled:
             # A lead pulls up, a lag down; either is less the further from the threshold the surprise lies.
             beyond = (value - self.threshold) * math.copysign(1.0, pulled)
             score += pulled * min(1.0, max(0.0, 1.0 - beyond / abs(scale)))
-        return max(_MOST_CERTAIN, min(1 - _MOST_CERTAIN, _NORMAL.cdf(score)))
+        return max(_MOST_CERTAIN, min(1 - _MOST_CERTAIN, NORMAL.cdf(score)))
 
     def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
         """P(differential > threshold); never falls as point and lead rise.

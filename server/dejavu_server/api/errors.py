@@ -34,11 +34,11 @@ from dejavu_server.ledger.errors import (
     LedgerCorrupt,
     LedgerSchemaError,
     LedgerUnavailable,
-    OutcomeKnown,
+    OutcomeAlreadyRecorded,
     ResumeTokenExpired,
 )
 from dejavu_server.ledger.queries.predictions import UnknownGame
-from dejavu_server.streaming.errors import Draining, StreamFailed, SubscriberTooSlow
+from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
 
 ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
@@ -51,13 +51,13 @@ is not ASCII, and once more with its description in the details, in Base64.
 """
 
 
-class InvalidMessage(DejavuError):
+class MalformedRequest(DejavuError):
     """What came is no message of the method that was called."""
 
     reason = "INVALID_MESSAGE"
 
 
-class DeadlinePassed(DejavuError):
+class DeadlineExceeded(DejavuError):
     """A call came too late, or without a deadline of its own and ran into the server's."""
 
     reason = "DEADLINE_PASSED"
@@ -65,20 +65,20 @@ class DeadlinePassed(DejavuError):
 
 CODES: dict[type[DejavuError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    InvalidMessage: grpc.StatusCode.INVALID_ARGUMENT,
+    MalformedRequest: grpc.StatusCode.INVALID_ARGUMENT,
     Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownGame: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
-    OutcomeKnown: grpc.StatusCode.FAILED_PRECONDITION,
+    OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
     LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
-    Draining: grpc.StatusCode.UNAVAILABLE,
+    ServerDraining: grpc.StatusCode.UNAVAILABLE,
     LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
     LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,
-    DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     StreamFailed: grpc.StatusCode.INTERNAL,
 }
 """The table. An error that is not in it answers like the nearest of its bases that is."""
@@ -117,7 +117,7 @@ def describe(error: BaseException) -> Failure:
 
 def status(failure: Failure) -> status_pb2.Status:
     """A failure as google.rpc.Status, with its details."""
-    answer = status_pb2.Status(code=rpc_code(failure.code), message=failure.message)
+    answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = {"field": failure.violations[0].field} if failure.violations else {}
     info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=metadata)
     answer.details.add().Pack(info)
@@ -131,13 +131,13 @@ def status(failure: Failure) -> status_pb2.Status:
 
 def batch_error(failure: Failure) -> pb.PredictError:
     """A failure as the result of one request of a batch."""
-    error = pb.PredictError(code=rpc_code(failure.code), reason=failure.reason, message=failure.message)
+    error = pb.PredictError(code=status_number(failure.code), reason=failure.reason, message=failure.message)
     for field, description in failure.violations:
         error.field_violations.add(field=field, description=description)
     return error
 
 
-def rpc_code(code: grpc.StatusCode) -> int:
+def status_number(code: grpc.StatusCode) -> int:
     """The google.rpc.Code of a status code: the same number under another type."""
     number: int = code_pb2.Code.Value(code.name)
     return number

@@ -18,7 +18,7 @@ import grpc
 from grpc_health.v1 import health_pb2 as pb
 
 from dejavu_models.errors import FieldError, quoted
-from dejavu_server.streaming.errors import Draining
+from dejavu_server.streaming.errors import ServerDraining
 
 HEALTH_SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 OVERALL = ""
@@ -84,7 +84,7 @@ class HealthService:
                 yield response
                 told = response
             elif self._draining:
-                raise Draining()
+                raise ServerDraining()
             else:
                 await changed.wait()
 

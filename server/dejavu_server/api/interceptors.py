@@ -31,10 +31,10 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from dejavu_server.api.errors import INTERNAL, DeadlinePassed, InvalidMessage, describe, status
-from dejavu_server.observability.failure_log import Trouble
+from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
+from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.streaming.errors import Draining
+from dejavu_server.streaming.errors import ServerDraining
 
 REQUEST_ID = "x-request-id"
 WORKER = "dejavu-worker"
@@ -84,8 +84,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._streams = set[asyncio.Task[Any]]()
         self._ended = set[asyncio.Task[Any]]()
         self._draining = False
-        self._troubles: defaultdict[tuple[str, str], Trouble] = defaultdict(
-            partial(Trouble, _log, failed="call_failed")
+        self._troubles: defaultdict[tuple[str, str], FailureLog] = defaultdict(
+            partial(FailureLog, _log, failed="call_failed")
         )
         # Both looked up once rather than at every call, which costs more than the counting and the logging do.
         self._finished = cache(lambda method, code: metrics.calls.labels(method, code.name))
@@ -149,7 +149,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if remaining is None:
                     return await self._bounded(behaviour(request, context))
                 if remaining <= 0:
-                    raise DeadlinePassed("the deadline had passed before the call began")
+                    raise DeadlineExceeded("the deadline had passed before the call began")
                 return await behaviour(request, context)
             except asyncio.CancelledError:
                 code = _cancelled_code(context)
@@ -202,7 +202,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _endable(self) -> Iterator[None]:
         """While in it, a stream is one of those that a drain ends: what it is cancelled by then becomes Draining."""
         if self._draining:
-            raise Draining()
+            raise ServerDraining()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream runs in a task of its own")
@@ -211,7 +211,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             yield
         except asyncio.CancelledError:
             if task in self._ended:
-                raise Draining() from None
+                raise ServerDraining() from None
             raise
         finally:
             self._streams.discard(task)
@@ -224,7 +224,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 return await answer
         except TimeoutError:
             if limit.expired():
-                raise DeadlinePassed(f"no answer within {self._max_call_seconds:g} s") from None
+                raise DeadlineExceeded(f"no answer within {self._max_call_seconds:g} s") from None
             raise
 
     def _identify(self, call: grpc.HandlerCallDetails) -> None:
@@ -248,7 +248,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         failure = describe(error)
         if failure.reason == INTERNAL:  # each may be another
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
-        elif failure.code in _SERVER_FAULTS and not isinstance(error, Draining):
+        elif failure.code in _SERVER_FAULTS and not isinstance(error, ServerDraining):
             trouble = self._troubles[method, failure.reason]
             trouble.failed(error, method=method, code=failure.code.name, reason=failure.reason)
         details = rpc_status.to_status(status(failure)).trailing_metadata
@@ -283,7 +283,7 @@ def _checked(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | No
         try:
             return read(data)
         except DecodeError:
-            raise InvalidMessage(f"the request's {len(data)} bytes are not a message of this method") from None
+            raise MalformedRequest(f"the request's {len(data)} bytes are not a message of this method") from None
 
     return checked
 

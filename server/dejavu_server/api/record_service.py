@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 class Record(Protocol):
     """What the service needs of the ledger."""
 
-    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
         """Records an outcome; returns it as it stands, and how many forecasts it settles."""
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
@@ -53,12 +53,12 @@ class RecordService:
         self._clock = clock
         self._signer = signer
         # One thread each, at most: the third is left to streams, whoever asks how often for whatever.
-        self._looking_up = asyncio.Semaphore(1)
-        self._adding_up = asyncio.Semaphore(1)
+        self._lookup_slot = asyncio.Semaphore(1)
+        self._scorecard_slot = asyncio.Semaphore(1)
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Records an outcome and settles what was forecast."""
-        outcome, settled = await self._record.report(record_requests.outcome(request, self._clock()))
+        outcome, settled = await self._record.record_outcome(record_requests.outcome(request, self._clock()))
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
@@ -68,7 +68,7 @@ class RecordService:
         def read(connection: Connection) -> pb.GetPredictionResponse:
             return record.game_message(predictions.latest(connection, *asked))
 
-        return await self._in_turn(self._looking_up, read)
+        return await self._read_in_turn(self._lookup_slot, read)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
         """A page of recorded forecasts."""
@@ -79,7 +79,7 @@ class RecordService:
             told = [record.recorded_message(each, explanation=False) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=told, next_page_token=page.next_token)
 
-        return await self._in_turn(self._looking_up, read)
+        return await self._read_in_turn(self._lookup_slot, read)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
         """How settled forecasts fared."""
@@ -89,14 +89,14 @@ class RecordService:
             card = scorecard(scorecards.settled(connection, wanted).forecasts)
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
 
-        return await self._in_turn(self._adding_up, read)
+        return await self._read_in_turn(self._scorecard_slot, read)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
         """The model versions in order."""
         asked = record_requests.leaderboard_query(request)
 
         def read(connection: Connection) -> pb.GetLeaderboardResponse:
-            found = scorecards.settled(connection, asked.wanted)
+            found = scorecards.settled(connection, asked.filter)
             cards = {
                 version: scorecard(found.forecasts.where(found.model == place))
                 for place, version in enumerate(found.models)
@@ -104,7 +104,7 @@ class RecordService:
             standings = leaderboard(cards, asked.metric, asked.min_games)
             return record.leaderboard_message(standings, asked.metric, asked.min_games)
 
-        return await self._in_turn(self._adding_up, read)
+        return await self._read_in_turn(self._scorecard_slot, read)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """The signed head of the ledger."""
@@ -128,7 +128,7 @@ class RecordService:
             },
         )
 
-    async def _in_turn(self, turn: asyncio.Semaphore, read: Callable[[Connection], _T]) -> _T:
+    async def _read_in_turn(self, turn: asyncio.Semaphore, read: Callable[[Connection], _T]) -> _T:
         """Reads when its turn has come, and keeps it until the reading is over.
 
         A thread can't be stopped: the next one waits for its end, also if its caller has gone.

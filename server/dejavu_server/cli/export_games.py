@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.read_only import reading_ledger
-from dejavu_server.ledger.queries.completed_games import LeftOut, LivedGame, lived_games
+from dejavu_server.ledger.database.read_only import read_only_ledger
+from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 
 
 class CannotExport(DejavuError):
@@ -45,7 +45,7 @@ class Export:
     """What an export wrote, by season, and what it left out."""
 
     seasons: tuple[Season, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedGame, ...]
 
 
 def export_games(
@@ -74,7 +74,7 @@ def export_games(
     """
     pa = _pyarrow()
     games, left_out = _read(url, least_minutes=least_minutes, include_replays=include_replays)
-    by_season = defaultdict[int, list[LivedGame]](list)
+    by_season = defaultdict[int, list[CompletedGame]](list)
     for game in games:
         if not seasons or game.season in seasons:
             by_season[game.season].append(game)
@@ -90,19 +90,19 @@ def export_games(
     return Export(tuple(written), tuple(left_out))
 
 
-def _first(left_out: list[LeftOut]) -> str:
+def _first(left_out: list[SkippedGame]) -> str:
     more = ", …" if len(left_out) > 1 else ""
     return f"{left_out[0].game_id}: {left_out[0].reason}{more}"
 
 
-def _read(url: str, *, least_minutes: int, include_replays: bool) -> tuple[list[LivedGame], list[LeftOut]]:
-    with reading_ledger(url) as connection:
-        found = list(lived_games(connection, least_minutes=least_minutes, include_replays=include_replays))
-    games = [each for each in found if isinstance(each, LivedGame)]
-    return games, [each for each in found if isinstance(each, LeftOut)]
+def _read(url: str, *, least_minutes: int, include_replays: bool) -> tuple[list[CompletedGame], list[SkippedGame]]:
+    with read_only_ledger(url) as connection:
+        found = list(completed_games(connection, least_minutes=least_minutes, include_replays=include_replays))
+    games = [each for each in found if isinstance(each, CompletedGame)]
+    return games, [each for each in found if isinstance(each, SkippedGame)]
 
 
-def _write(pa: Any, path: Path, games: Iterable[LivedGame]) -> tuple[int, int]:
+def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, int]:
     """Writes a season, whole or not at all; returns how many games and rows it holds."""
     ordered = sorted(games, key=lambda game: (game.day, game.game_id))
     rows = [(game, score) for game in ordered for score in game.scores]

@@ -58,7 +58,7 @@ class Batcher:
         self._observe = observe
         self._unanswered = 0
         self._groups: dict[Forecaster, list[Waiting]] = {}
-        self._put_down_count = 0
+        self._enqueued_count = 0
         self._quiet_turns = 0
         self._looking = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
@@ -74,7 +74,7 @@ class Batcher:
         forecaster.check(query)
         self._admit(1)
         try:
-            return await self._put_down(forecaster, query)
+            return await self._enqueue(forecaster, query)
         finally:
             self._unanswered -= 1
 
@@ -111,22 +111,22 @@ class Batcher:
             raise Overloaded(f"{self._unanswered} queries wait already; at most {self._max_waiting} may")
         self._unanswered += queries
 
-    def _put_down(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
+    def _enqueue(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Forecast] = loop.create_future()
         self._groups.setdefault(forecaster, []).append((query, answer))
-        self._put_down_count += 1
+        self._enqueued_count += 1
         self._quiet_turns = 0
         if not self._looking:
             self._looking = True
             loop.call_soon(self._turn)
-        if self._put_down_count == CHUNK:
+        if self._enqueued_count == CHUNK:
             self._flush()
         return answer
 
     def _turn(self) -> None:
         """Looks around once a turn of the loop, until nobody has come for long enough."""
-        if self._put_down_count and self._quiet_turns < QUIET_TURNS:
+        if self._enqueued_count and self._quiet_turns < QUIET_TURNS:
             self._quiet_turns += 1
             asyncio.get_running_loop().call_soon(self._turn)
         else:
@@ -135,7 +135,7 @@ class Batcher:
 
     def _flush(self) -> None:
         """Computes what was put down."""
-        groups, self._groups, self._put_down_count = self._groups, {}, 0
+        groups, self._groups, self._enqueued_count = self._groups, {}, 0
         for forecaster, group in groups.items():
             # Those whose callers have gone need no answer.
             wanted = [(query, answer) for query, answer in group if not answer.done()]
@@ -145,13 +145,13 @@ class Batcher:
                 task.add_done_callback(self._tasks.discard)
             elif wanted:
                 self._observe(len(wanted))
-                deliver(wanted, compute(forecaster, [query for query, _ in wanted]))
+                resolve(wanted, compute(forecaster, [query for query, _ in wanted]))
 
     async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting]) -> None:
         self._observe(len(group))
         queries = [query for query, _ in group]
         loop = asyncio.get_running_loop()
-        deliver(group, await loop.run_in_executor(self._thread, compute, forecaster, queries))
+        resolve(group, await loop.run_in_executor(self._thread, compute, forecaster, queries))
 
 
 def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Forecast | Exception]:
@@ -165,7 +165,7 @@ def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Fo
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 
-def deliver(group: Sequence[Waiting], answers: Sequence[Forecast | Exception]) -> None:
+def resolve(group: Sequence[Waiting], answers: Sequence[Forecast | Exception]) -> None:
     """Hands the answers to those who still wait."""
     for (_, waiting), answer in zip(group, answers, strict=True):
         if waiting.done():

@@ -20,23 +20,23 @@ from sqlalchemy import Connection
 from dejavu_feed.names import season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.online_state import CarriedRatings, Lessons, Result
+from dejavu_models.online_state import GameResult, LiveRatings, OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptiveState, Method
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, TaughtGame
-from dejavu_server.observability.failure_log import Trouble
+from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
+from dejavu_server.observability.failure_log import FailureLog
 
 _T = TypeVar("_T")
 
 SNAPSHOT_EVERY: Final = 50
 """Outcomes between two points to go back to."""
 
-POINTS: Final = 20
+SNAPSHOTS_KEPT: Final = 20
 """How many such points are kept in memory: corrections are nearly always of the last days."""
 
-LOOK_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 30.0
 """How often to look for outcomes without having heard of one; sooner after a failure."""
 
 _RETRY_SECONDS: Final = 2.0
@@ -58,7 +58,7 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Point(Generic[_T]):
+class Snapshot(Generic[_T]):
     """A state of a fold.
 
     Attributes:
@@ -66,12 +66,12 @@ class Point(Generic[_T]):
         count: how many did.
     """
 
-    place: int
+    sequence: int
     count: int
     state: _T
 
 
-class Fold(Generic[_T]):
+class Projection(Generic[_T]):
     """A pure fold over outcomes that can go back a while.
 
     Args:
@@ -79,57 +79,57 @@ class Fold(Generic[_T]):
         step: the state after one more.
     """
 
-    def __init__(self, start: _T, step: Callable[[_T, TaughtGame], _T]) -> None:
+    def __init__(self, start: _T, step: Callable[[_T, SettledGame], _T]) -> None:
         self._step = step
-        self._points = [Point(0, 0, start)]
+        self._points = [Snapshot(0, 0, start)]
         self._now = self._points[0]
 
     @property
-    def now(self) -> Point[_T]:
+    def now(self) -> Snapshot[_T]:
         """The state as it is."""
         return self._now
 
-    def begin_at(self, point: Point[_T]) -> None:
+    def begin_at(self, point: Snapshot[_T]) -> None:
         """Goes on from a point that somebody else folded up to."""
         self._points.append(point)
         self._now = point
 
     def go_back(self, before: int) -> None:
         """Goes back to the newest point that nothing at or after a place went into."""
-        self._points = [point for point in self._points if point.place < before]
+        self._points = [point for point in self._points if point.sequence < before]
         self._now = self._points[-1]
 
-    def go_on(self, games: Sequence[TaughtGame]) -> list[Point[_T]]:
+    def go_on(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
         """Folds in what follows; returns the points passed."""
         passed = []
         for game in games:
-            self._now = Point(game.place, self._now.count + 1, self._step(self._now.state, game))
+            self._now = Snapshot(game.sequence, self._now.count + 1, self._step(self._now.state, game))
             if self._now.count % SNAPSHOT_EVERY == 0:
                 passed.append(self._now)
         self._points.extend(passed)
-        del self._points[1:-POINTS]
+        del self._points[1:-SNAPSHOTS_KEPT]
         return passed
 
 
-def learn_intervals(state: AdaptiveState, game: TaughtGame) -> AdaptiveState:
+def update_intervals(state: AdaptiveState, game: SettledGame) -> AdaptiveState:
     """The state of the intervals after an outcome."""
-    return state.after(game.lessons)
+    return state.after(game.observations)
 
 
-def learn_rating(state: CarriedRatings, game: TaughtGame) -> CarriedRatings:
+def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
     """The teams' ratings after an outcome; only finals of known teams and seasons count."""
     season = season_of(game.game_id)
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
-    return state.after(Result(game.home_team, game.away_team, season, game.day, game.differential))
+    return state.after(GameResult(game.home_team, game.away_team, season, game.day, game.differential))
 
 
-def new_intervals() -> Fold[AdaptiveState]:
+def new_intervals() -> Projection[AdaptiveState]:
     """The fold of the intervals, before the first outcome."""
-    return Fold(AdaptiveState(), learn_intervals)
+    return Projection(AdaptiveState(), update_intervals)
 
 
-class Learned:
+class OnlineProjection:
     """What the outcomes of one ledger have taught, as far as they were read. Used by one thread at a time.
 
     Args:
@@ -137,49 +137,49 @@ class Learned:
         intervals: whether intervals are learned.
     """
 
-    def __init__(self, ratings: Mapping[str, CarriedRatings], *, intervals: bool) -> None:
+    def __init__(self, ratings: Mapping[str, LiveRatings], *, intervals: bool) -> None:
         self.sequence = 0
         self._intervals = new_intervals() if intervals else None
-        self._ratings = {version: Fold(start, learn_rating) for version, start in ratings.items()}
+        self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
 
     @property
     def intervals(self) -> AdaptiveState:
         """The state of the intervals."""
         return AdaptiveState() if self._intervals is None else self._intervals.now.state
 
-    def ratings(self, version: str) -> CarriedRatings | None:
+    def ratings(self, version: str) -> LiveRatings | None:
         """The ratings of a model version; None if they do not advance."""
         fold = self._ratings.get(version)
         return None if fold is None else fold.now.state
 
-    def read(self, connection: Connection) -> list[Point[AdaptiveState]]:
+    def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         """Learns what is new; returns points of the intervals worth a snapshot."""
-        with store.one_moment(connection):
+        with store.snapshot_read(connection):
             newest = learning.newest(connection)
             if newest == self.sequence:
                 return []
-            folds: list[Fold[AdaptiveState] | Fold[CarriedRatings]] = [*self._ratings.values()]
+            folds: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
                 folds.append(self._intervals)
             corrected = learning.corrected_since(connection, self.sequence)
             if corrected is not None:
                 for fold in folds:
                     fold.go_back(corrected)
-            if self._intervals is not None and not self._intervals.now.place:
+            if self._intervals is not None and not self._intervals.now.sequence:
                 self._begin(connection, self._intervals, corrected or newest + 1)
             # Of ratings there is no snapshot: all outcomes are read for them, and so without what takes long.
-            after = min((fold.now.place for fold in self._ratings.values()), default=newest)
-            results = list(learning.taught_after(connection, after, lessons=False))
-            after = newest if self._intervals is None else self._intervals.now.place
-            lessons = list(learning.taught_after(connection, after))
+            after = min((fold.now.sequence for fold in self._ratings.values()), default=newest)
+            results = list(learning.settled_games_after(connection, after, lessons=False))
+            after = newest if self._intervals is None else self._intervals.now.sequence
+            lessons = list(learning.settled_games_after(connection, after))
         for fold in self._ratings.values():
-            fold.go_on([game for game in results if game.place > fold.now.place])
+            fold.go_on([game for game in results if game.sequence > fold.now.sequence])
         passed = [] if self._intervals is None else self._intervals.go_on(lessons)
         self.sequence = newest
         return passed
 
     @staticmethod
-    def _begin(connection: Connection, intervals: Fold[AdaptiveState], before: int) -> None:
+    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int) -> None:
         found = learning.read_snapshot(connection, INTERVALS, before)
         if found is None:
             return
@@ -189,10 +189,10 @@ class Learned:
         except ValueError as error:  # damaged, or of another release: it is a cache, which is made again
             _log.warning("snapshot_unreadable", place=place, error=str(error), effect="all outcomes are read anew")
             return
-        intervals.begin_at(Point(place, learning.count(connection, place), state))
+        intervals.begin_at(Snapshot(place, learning.count(connection, place), state))
 
 
-class Learner:
+class OnlineUpdater:
     """Keeps the models of a worker at what the ledger's outcomes have taught.
 
     Args:
@@ -209,7 +209,7 @@ class Learner:
         forecasters: Sequence[Forecaster],
         *,
         mode: AdaptationMode | None,
-        method: Method,
+        method: AdaptationMethod,
         carry_ratings: bool,
     ) -> None:
         self._records = records
@@ -218,16 +218,16 @@ class Learner:
         self._method = method
         self._carry_ratings = carry_ratings
         self._ledger: tuple[str, str] | None = None
-        self._learned = self._nothing()
+        self._projection = self._nothing()
         self._news = asyncio.Event()
         self._tried = asyncio.Event()
-        self._trouble = Trouble(_log, failed="learning_failed", recovered="learning_recovered")
+        self._trouble = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task: asyncio.Task[None] | None = None
 
     @property
     def sequence(self) -> int:
         """The newest outcome that was learned from; 0: none."""
-        return self._learned.sequence
+        return self._projection.sequence
 
     async def start(self) -> None:
         """Learns what there is, then goes on as outcomes come. A ledger that can't be read is tried again."""
@@ -250,43 +250,43 @@ class Learner:
             await asyncio.wait([self._task])
             self._task = None
 
-    async def learn(self) -> None:
+    async def update(self) -> None:
         """Learns what is new and hands it to the models.
 
         Raises:
             DejavuError: if the ledger can't be read at present.
         """
-        before = self._learned.sequence
+        before = self._projection.sequence
         passed = await self._records.read(self._read)
-        self._teach()
-        if self._learned.sequence != before:
-            _log.debug("learned", sequence=self._learned.sequence)
+        self._apply()
+        if self._projection.sequence != before:
+            _log.debug("learned", sequence=self._projection.sequence)
         for point in passed:
             snapshot = partial(
                 learning.write_snapshot,
                 part=INTERVALS,
-                place=point.place,
+                place=point.sequence,
                 state=point.state.to_bytes(),
-                read_at=self._learned.sequence,
+                read_at=self._projection.sequence,
             )
             await self._records.write(snapshot)
 
-    def _read(self, connection: Connection) -> list[Point[AdaptiveState]]:
+    def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         identity = store.identity(connection)
         ledger = (identity.ledger_id, identity.epoch)
         if ledger != self._ledger:  # at first, or after a restore
-            self._ledger, self._learned = ledger, self._nothing()
-        return self._learned.read(connection)
+            self._ledger, self._projection = ledger, self._nothing()
+        return self._projection.read(connection)
 
-    def _nothing(self) -> Learned:
-        ratings = {each.version: CarriedRatings.start(each.rating_filter) for each in self._forecasters}
-        return Learned(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
+    def _nothing(self) -> OnlineProjection:
+        ratings = {each.version: LiveRatings.start(each.rating_filter) for each in self._forecasters}
+        return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
 
-    def _teach(self) -> None:
-        learned = self._learned
+    def _apply(self) -> None:
+        learned = self._projection
         for forecaster in self._forecasters:
-            forecaster.learn(
-                Lessons(
+            forecaster.update(
+                OnlineState(
                     sequence=learned.sequence,
                     mode=self._mode,
                     method=self._method,
@@ -297,7 +297,7 @@ class Learner:
 
     async def _run(self) -> None:
         while True:
-            wait = LOOK_SECONDS if await self._try() else _RETRY_SECONDS
+            wait = POLL_SECONDS if await self._try() else _RETRY_SECONDS
             self._tried.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -306,7 +306,7 @@ class Learner:
     async def _try(self) -> bool:
         self._news.clear()  # before reading: whatever comes from here on is looked for again
         try:
-            await self.learn()
+            await self.update()
         except DejavuError as error:
             self._trouble.failed(error, traceback=False, effect="forecasts go by what was learned before")
             return False

@@ -8,11 +8,11 @@ from prometheus_client import Counter
 
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.service import Recorder
-from dejavu_server.ledger.errors import OutcomeKnown
+from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast
 
 
-class CountedRecorder:
+class MeteredRecorder:
     """A ledger that counts what it is given: new entries, ones it had already, those of what is known, failures."""
 
     def __init__(self, ledger: Recorder, counter: Counter) -> None:
@@ -23,7 +23,7 @@ class CountedRecorder:
             for outcome in ("new", "known", "refused", "failed")
         )
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
         """Records forecasts."""
         try:
             stored = await self._ledger.commit(issued)
@@ -32,7 +32,7 @@ class CountedRecorder:
                 self._failed[mine.forecast.horizon].inc()
             raise
         for mine, its in zip(issued, stored, strict=True):
-            if isinstance(its, OutcomeKnown):
+            if isinstance(its, OutcomeAlreadyRecorded):
                 counted = self._refused
             else:
                 counted = self._new if mine.generated_time == its.generated_time else self._known

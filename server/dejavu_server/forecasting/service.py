@@ -12,12 +12,12 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.ledger.errors import OutcomeKnown
+from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ForecastRequest:
     """What somebody asks of the server.
 
     Attributes:
@@ -33,7 +33,7 @@ class Question:
 class Recorder(Protocol):
     """What issuing needs of the ledger."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
         """Records forecasts together; of each, itself with its place, the one recorded before, or why there is none."""
 
 
@@ -42,7 +42,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Issuer:
+class ForecastService:
     """Answers questions, and records the answers that name a game before anybody hears them.
 
     Args:
@@ -68,7 +68,7 @@ class Issuer:
         self._lifetime = lifetime
         self._clock = clock
 
-    async def issue(self, question: Question) -> IssuedForecast:
+    async def forecast(self, question: ForecastRequest) -> IssuedForecast:
         """Answers one question.
 
         Raises:
@@ -80,12 +80,12 @@ class Issuer:
         issued = self._stamp(question, await self._batcher.forecast(forecaster, question.query))
         if question.game_id:
             [recorded] = await self._commit([issued])
-            if isinstance(recorded, OutcomeKnown):
+            if isinstance(recorded, OutcomeAlreadyRecorded):
                 raise recorded
             return recorded
         return issued
 
-    async def issue_many(self, questions: Sequence[Question]) -> list[IssuedForecast | Exception]:
+    async def forecast_many(self, questions: Sequence[ForecastRequest]) -> list[IssuedForecast | Exception]:
         """Answers many questions, in order; each fails for itself. Those that name a game are recorded together."""
         results: dict[int, IssuedForecast | Exception] = {}
         groups: dict[Forecaster, list[int]] = {}
@@ -102,7 +102,9 @@ class Issuer:
         await self._record(results)
         return [results[place] for place in range(len(questions))]
 
-    async def _compute(self, forecaster: Forecaster, questions: Sequence[Question]) -> list[IssuedForecast | Exception]:
+    async def _compute(
+        self, forecaster: Forecaster, questions: Sequence[ForecastRequest]
+    ) -> list[IssuedForecast | Exception]:
         try:
             answers = await self._batcher.forecast_many(forecaster, [question.query for question in questions])
         except DejavuError as error:
@@ -127,7 +129,7 @@ class Issuer:
         except DejavuError as error:
             results.update(dict.fromkeys(named, error))
 
-    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         """What the ledger says of forecasts, each with what was computed for this caller and the ledger does not keep.
 
         It belongs to them all the same: where an earlier forecast stands, it has this one's model, pattern and teams.
@@ -135,11 +137,11 @@ class Issuer:
         """
         stored = await self._recorder.commit(issued)
         return [
-            its if isinstance(its, OutcomeKnown) else _as_asked(its, mine)
+            its if isinstance(its, OutcomeAlreadyRecorded) else _as_asked(its, mine)
             for mine, its in zip(issued, stored, strict=True)
         ]
 
-    def _stamp(self, question: Question, forecast: Forecast) -> IssuedForecast:
+    def _stamp(self, question: ForecastRequest, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
         return IssuedForecast(
             game_id=question.game_id,

@@ -11,7 +11,7 @@ from dejavu_server.ledger.errors import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
-    OutcomeKnown,
+    OutcomeAlreadyRecorded,
     ResumeTokenExpired,
 )
 from dejavu_server.ledger.ledger import Ledger
@@ -25,7 +25,7 @@ __all__ = [
     "LedgerError",
     "LedgerSchemaError",
     "LedgerUnavailable",
-    "OutcomeKnown",
+    "OutcomeAlreadyRecorded",
     "ResumeTokenExpired",
     "Verification",
     "verify",

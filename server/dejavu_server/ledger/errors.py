@@ -68,7 +68,7 @@ class ResumeTokenExpired(LedgerError, FieldError):
         super().__init__(found, "none, to start anew")
 
 
-class OutcomeKnown(DejavuError):
+class OutcomeAlreadyRecorded(DejavuError):
     """A new forecast, or a revision, of what is known already: the record keeps none made with hindsight."""
 
     reason = "OUTCOME_KNOWN"
@@ -133,7 +133,7 @@ def database_errors() -> Iterator[None]:
 _ErrorT = TypeVar("_ErrorT", bound=DejavuError)
 
 
-def afresh(error: _ErrorT) -> _ErrorT:
+def copy_of(error: _ErrorT) -> _ErrorT:
     """The same error once more, for another caller: raising one adds to its traceback."""
     again = type(error)(str(error))
     again.__cause__ = error.__cause__

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from dejavu_models.errors import InvalidTeam, quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import notify, sqlite, store
-from dejavu_server.ledger.database.migrate import prepare
+from dejavu_server.ledger.database.migrate import ensure_schema
 from dejavu_server.ledger.database.sqlite import Durability
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
@@ -25,7 +25,7 @@ from dejavu_server.ledger.errors import (
     InvalidResumeToken,
     LedgerError,
     LedgerUnavailable,
-    OutcomeKnown,
+    OutcomeAlreadyRecorded,
     ResumeTokenExpired,
     database_errors,
 )
@@ -46,7 +46,7 @@ class _Opened(NamedTuple):
     """What opening a ledger found."""
 
     identity: Identity
-    files: sqlite.Files
+    files: sqlite.OpenFiles
     runtime: Path | None
 
 
@@ -67,8 +67,8 @@ class Ledger:
         self._writing = writing
         self._identity, self._files, self._runtime = opened
         self._on_failure = on_failure
-        self._announcer = None if self._runtime is None else notify.Announcer(self._runtime)
-        self._writer = Writer(writing, path, self._announce)
+        self._notifier = None if self._runtime is None else notify.Notifier(self._runtime)
+        self._writer = Writer(writing, path, self._notify)
         self._reading = sqlite.reading(path)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
@@ -108,9 +108,9 @@ class Ledger:
             with database_errors():
                 if make:
                     path.parent.mkdir(parents=True, exist_ok=True)
-                prepare(writing, path, make=make)
+                ensure_schema(writing, path, make=make)
                 with writing.begin() as connection:
-                    identity, files = store.identity(connection), sqlite.files(connection)
+                    identity, files = store.identity(connection), sqlite.open_files(connection)
         except OSError as error:
             writing.dispose()
             raise LedgerUnavailable(f"the ledger's folder can't be used: {error.strerror}") from error
@@ -129,7 +129,7 @@ class Ledger:
         """Which ledger it is."""
         return self._identity
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         """Records forecasts, in one transaction with whatever else is waiting; durable when this returns.
 
         Cancelled before its turn, it leaves no trace; later, it is recorded all the same.
@@ -145,11 +145,11 @@ class Ledger:
         """
         if not issued:
             return []
-        drafts = [codec.draft(each) for each in issued]
+        drafts = [codec.prepare(each) for each in issued]
         with self._told():
             return await asyncio.wrap_future(self._writer.submit(drafts))
 
-    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
         """Records an outcome, and settles every forecast of its game and horizon by it; durable when this returns.
 
         Reported again with the differential of its newest revision, and its teams or none, it stays what it is; with
@@ -166,7 +166,7 @@ class Ledger:
         codec.outcome_payload(outcome)  # what is wrong with it is told here, and not by the writer
         with self._told():
             answer = await asyncio.wrap_future(
-                self._writer.run(lambda connection: outcomes.report(connection, outcome, datetime.now(UTC)))
+                self._writer.run(lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC)))
             )
         if isinstance(answer, InvalidTeam):
             raise answer
@@ -175,7 +175,7 @@ class Ledger:
     async def write(self, function: Callable[[Connection], _T]) -> _T:
         """What a function returns that writes, in a transaction of its own that holds the write lock.
 
-        It may be called more than once, and is not to touch entries: those are recorded by `commit` and `report`.
+        It may be called more than once, and must not touch entries: `commit` and `record_outcome` record those.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
@@ -217,9 +217,9 @@ class Ledger:
 
     def token(self, sequence: int) -> str:
         """The token with which a stream goes on right after a sequence."""
-        return resume_tokens.encode(resume_tokens.Token(self._identity.ledger_id, self._identity.epoch, sequence))
+        return resume_tokens.encode(resume_tokens.ResumeToken(self._identity.ledger_id, self._identity.epoch, sequence))
 
-    async def place(self, token: str) -> int:
+    async def resume_position(self, token: str) -> int:
         """The sequence after which a token's stream goes on.
 
         Raises:
@@ -233,11 +233,11 @@ class Ledger:
             raise InvalidResumeToken(
                 f"{quoted(token)}, of another ledger", "a resume_token that this server's ledger gave out"
             )
-        if asked.epoch != kept.epoch or asked.place > head:
+        if asked.epoch != kept.epoch or asked.sequence > head:
             raise ResumeTokenExpired(f"{quoted(token)}, since which the ledger was restored")
-        if asked.place < kept.pruned_through:
+        if asked.sequence < kept.pruned_through:
             raise ResumeTokenExpired(f"{quoted(token)}, after which forecasts were removed")
-        return asked.place
+        return asked.sequence
 
     async def tail(
         self, after: int, *, poll_seconds: float = 1.0
@@ -295,7 +295,7 @@ class Ledger:
                 with self._reading.connect() as connection:
                     store.check_structure(connection)
             with self._writing.begin() as connection:
-                store.touch(connection)
+                store.probe_write(connection)
         sqlite.check_room(self._path)
 
     async def close(self) -> None:
@@ -308,8 +308,8 @@ class Ledger:
     def _close(self) -> None:
         self._readers.shutdown(wait=True)
         self._writer.close()
-        if self._announcer is not None:
-            self._announcer.close()
+        if self._notifier is not None:
+            self._notifier.close()
         self._reading.dispose()
 
     async def _in_reader(self, work: Callable[[], _T]) -> _T:
@@ -330,9 +330,9 @@ class Ledger:
         with database_errors(), self._reading.connect() as connection:
             return read(connection)
 
-    def _announce(self) -> None:
-        if self._announcer is not None:
-            self._announcer.announce()
+    def _notify(self) -> None:
+        if self._notifier is not None:
+            self._notifier.notify()
 
     def _listen(self, woken: asyncio.Event) -> notify.Listener | None:
         if self._runtime is None:

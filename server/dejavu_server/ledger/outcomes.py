@@ -35,7 +35,9 @@ class _Standing(NamedTuple):
         return mine.differential == its.differential and same_teams
 
 
-def report(connection: Connection, told: ReportedOutcome, now: datetime) -> tuple[ReportedOutcome, int] | InvalidTeam:
+def record_outcome(
+    connection: Connection, told: ReportedOutcome, now: datetime
+) -> tuple[ReportedOutcome, int] | InvalidTeam:
     """Records an outcome, unless it stands there already, and settles every forecast of its game and horizon by it.
 
     A report without teams agrees with one that has them, and one that corrects it keeps them.

@@ -16,7 +16,7 @@ _FORM = struct.Struct(">B16s8sQ")  # version, ledger id, epoch, place: 33 bytes,
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class ResumeToken:
     """A place in a ledger.
 
     Attributes:
@@ -27,16 +27,16 @@ class Token:
 
     ledger_id: str
     epoch: str
-    place: int
+    sequence: int
 
 
-def encode(token: Token) -> str:
+def encode(token: ResumeToken) -> str:
     """A token as text."""
-    packed = _FORM.pack(_VERSION, UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch), token.place)
+    packed = _FORM.pack(_VERSION, UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch), token.sequence)
     return base64.urlsafe_b64encode(packed).decode()
 
 
-def decode(text: str) -> Token:
+def decode(text: str) -> ResumeToken:
     """Reads a token.
 
     Raises:
@@ -49,4 +49,4 @@ def decode(text: str) -> Token:
         raise InvalidResumeToken(quoted(text), "a resume_token of an earlier response") from None
     if version != _VERSION:
         raise InvalidResumeToken(f"a token of form {version}", f"form {_VERSION}")
-    return Token(ledger_id.hex(), epoch.hex(), place)
+    return ResumeToken(ledger_id.hex(), epoch.hex(), place)

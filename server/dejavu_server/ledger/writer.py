@@ -19,9 +19,9 @@ from sqlalchemy import Connection, Engine
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import sqlite, store
-from dejavu_server.ledger.entries.codec import Draft
-from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeKnown, afresh, database_errors
-from dejavu_server.observability.failure_log import Trouble
+from dejavu_server.ledger.entries.codec import PreparedForecast
+from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, copy_of, database_errors
+from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class _Call:
     """Something to be done in a transaction: drafts to be recorded, or else work of another kind."""
 
     answer: Future[Any]
-    drafts: Sequence[Draft] = ()
+    drafts: Sequence[PreparedForecast] = ()
     work: Callable[[Connection], Any] | None = None
     alone: bool = False
 
@@ -54,20 +54,20 @@ class Writer:
         self._engine = writing
         self._path = path
         self._announce = announce
-        self._fault = Trouble(_log, failed="ledger_commit_failed")
+        self._fault = FailureLog(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # so that nothing is queued behind the end
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, drafts: Sequence[Draft]) -> Future[list[IssuedForecast | OutcomeKnown]]:
+    def submit(self, drafts: Sequence[PreparedForecast]) -> Future[list[IssuedForecast | OutcomeAlreadyRecorded]]:
         """Queues forecasts to be recorded together. A call cancelled before its turn leaves no trace.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
         """
-        answer: Future[list[IssuedForecast | OutcomeKnown]] = Future()
+        answer: Future[list[IssuedForecast | OutcomeAlreadyRecorded]] = Future()
         self._put(_Call(answer, drafts))
         return answer
 
@@ -129,7 +129,7 @@ class Writer:
             return
         try:
             with database_errors(), self._engine.begin() as connection:
-                files = sqlite.files(connection)
+                files = sqlite.open_files(connection)
                 files.check(self._path)  # what is removed or replaced is left alone
                 answers = _write(connection, group)
             files.check(self._path)  # what went into files that were taken away meanwhile is not recorded
@@ -150,7 +150,7 @@ class Writer:
     def _known(self, error: Exception, call: _Call) -> Exception:
         """What the caller is told: never a word of an error that is none of ours, which goes into the log."""
         if isinstance(error, LedgerError):
-            return afresh(error)
+            return copy_of(error)
         if call.alone and isinstance(error, DejavuError):
             return error
         self._fault.failed(error, forecasts=len(call.drafts))

@@ -15,7 +15,7 @@ SETTLED_SECONDS = 5.0
 """How long nothing may fail before a success ends the trouble: failures and successes may alternate."""
 
 
-class Trouble:
+class FailureLog:
     """One thing that can go wrong again and again; to be used by one thread.
 
     Its first failure is logged as an error, those that follow are counted in a line now and then,

@@ -27,7 +27,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "dejavu-metrics-"
 
 
-class Exposition:
+class SupervisorMetrics:
     """What the supervisor counts, and where the workers are to count.
 
     Attributes:
@@ -84,17 +84,17 @@ class Exposition:
 
 
 @contextlib.contextmanager
-def exposition(listen: Address | None) -> Iterator[Exposition]:
+def supervisor_metrics(listen: Address | None) -> Iterator[SupervisorMetrics]:
     """Serves metrics on an address (port 0 takes a free one), or only counts where there is none.
 
     Raises:
         OSError: if the address can't be bound.
     """
     if listen is None:
-        yield Exposition()
+        yield SupervisorMetrics()
         return
     with _folder() as folder:
-        figures = Exposition(folder)
+        figures = SupervisorMetrics(folder)
         with served(figures.registry, listen) as figures.address:
             yield figures
 

@@ -26,24 +26,24 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
-from dejavu_server.ledger.errors import afresh
+from dejavu_server.ledger.errors import copy_of
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming.errors import Draining, StreamFailed
-from dejavu_server.streaming.subscription import Event, Subscription
+from dejavu_server.streaming.errors import ServerDraining, StreamFailed
+from dejavu_server.streaming.subscription import StreamEvent, Subscription
 
 _T = TypeVar("_T")
 
-CURRENT = timedelta(hours=12)
+CURRENT_AGE = timedelta(hours=12)
 """How far back `include_current` reaches: a day's games."""
 
-PAGE = 500
+PAGE_SIZE = 500
 """How many entries a subscriber that catches up reads at once."""
 
-CATCHING_UP = 2
+MAX_CATCHING_UP = 2
 """How many subscribers read the ledger at the same time: fewer than it has readers, so that the tail never waits."""
 
 
-class Hub:
+class Broadcaster:
     """Sends what is recorded, by whatever worker, to every subscriber of this one.
 
     Args:
@@ -79,7 +79,7 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._attached_to_all: set[Subscription] = set()
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
-        self._reading = asyncio.Semaphore(CATCHING_UP)
+        self._reading = asyncio.Semaphore(MAX_CATCHING_UP)
         self._ended: DejavuError | None = None
         self._tail: asyncio.Task[None] | None = None
 
@@ -111,7 +111,7 @@ class Hub:
         newest = await self._ledger.newest()
         self._position = newest if after is None else min(after, newest)
         await self._ledger.read_after(
-            self._position, PAGE
+            self._position, PAGE_SIZE
         )  # else it would seem to go on until it came to what can't be
         self._tail = asyncio.create_task(self._follow(), name="ledger-tail")
 
@@ -121,7 +121,7 @@ class Hub:
         Args:
             reason: what subscribers are told; Draining by default.
         """
-        self._finish(reason or Draining())
+        self._finish(reason or ServerDraining())
         if self._tail is not None:
             self._tail.cancel()
             await asyncio.wait([self._tail])
@@ -149,18 +149,18 @@ class Hub:
         subscription = Subscription(game_ids, self._queue_size)
         with self._registered(subscription):
             if resume_token:
-                subscription.place = await self._read(partial(self._ledger.place, resume_token))
+                subscription.sequence = await self._read(partial(self._ledger.resume_position, resume_token))
             else:
                 # Not the tail's position: that may lag behind what callers were already told is recorded.
-                subscription.place = await self._read(self._ledger.head)
+                subscription.sequence = await self._read(self._ledger.head)
                 if include_current:
-                    for issued in await self._current(game_ids, subscription.place):
+                    for issued in await self._current(game_ids, subscription.sequence):
                         yield self._serialize(issued)
             attached = self._attach(subscription)
             yield self._heartbeat(subscription)
             while not attached:
-                for entry in await self._page(subscription.place):
-                    subscription.place = entry.sequence
+                for entry in await self._page(subscription.sequence):
+                    subscription.sequence = entry.sequence
                     if subscription.wants(entry.game_id):
                         yield self._serialize(entry)
                         subscription.check()
@@ -172,7 +172,7 @@ class Hub:
                     yield event.data
                 else:
                     # Nothing waits, so all up to the tail's position has been sent or was not wanted.
-                    subscription.place = max(subscription.place, self._position)
+                    subscription.sequence = max(subscription.sequence, self._position)
                     yield self._heartbeat(subscription)
 
     async def _follow(self) -> None:
@@ -189,7 +189,7 @@ class Hub:
             failure.__cause__ = error
             self._fail(failure)
         else:
-            self._finish(Draining())
+            self._finish(ServerDraining())
 
     def _fail(self, error: DejavuError) -> None:
         # Without the tail nobody would be told anything any more: better an end that clients see.
@@ -199,7 +199,7 @@ class Hub:
     def _publish(self, entry: IssuedForecast | ReportedOutcome) -> None:
         targets = self._attached_to_all | self._attached_to_game.get(entry.game_id, set())
         if targets:
-            event = Event(entry.sequence, self._serialize(entry))
+            event = StreamEvent(entry.sequence, self._serialize(entry))
             for subscription in targets:
                 if not subscription.offer(event):
                     self._detach(subscription)
@@ -211,12 +211,12 @@ class Hub:
         if self._ended is None:
             self._ended = error
             for subscription in self._subscriptions:
-                subscription.end(afresh(error))
+                subscription.end(copy_of(error))
 
     @contextlib.contextmanager
     def _registered(self, subscription: Subscription) -> Iterator[None]:
         if self._ended is not None:
-            raise afresh(self._ended)
+            raise copy_of(self._ended)
         self._subscriptions.add(subscription)
         try:
             yield
@@ -227,7 +227,7 @@ class Hub:
     def _attach(self, subscription: Subscription) -> bool:
         """Attaches a subscriber if it has everything up to the tail's position; no await in here, ever."""
         subscription.check()
-        if subscription.place < self._position:
+        if subscription.sequence < self._position:
             return False
         if not subscription.game_ids:
             self._attached_to_all.add(subscription)
@@ -248,13 +248,13 @@ class Hub:
             return await read()  # made here: who is cancelled before leaves nothing that was never awaited
 
     async def _page(self, place: int) -> list[IssuedForecast | ReportedOutcome]:
-        page = await self._read(partial(self._ledger.read_after, place, PAGE))
+        page = await self._read(partial(self._ledger.read_after, place, PAGE_SIZE))
         if not page:  # the tail saw more than this
             raise ResumeTokenExpired("one after which forecasts were removed meanwhile")
         return page
 
     async def _current(self, game_ids: frozenset[str], up_to: int) -> list[IssuedForecast]:
-        since = datetime.now(UTC) - CURRENT
+        since = datetime.now(UTC) - CURRENT_AGE
         return await self._read(partial(self._ledger.current, game_ids, since, up_to))
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
@@ -270,5 +270,5 @@ class Hub:
         now.GetCurrentTime()
         return prediction_service_pb2.StreamPredictionsResponse(
             heartbeat=prediction_service_pb2.Heartbeat(sent_time=now),
-            resume_token=self._ledger.token(subscription.place),
+            resume_token=self._ledger.token(subscription.sequence),
         ).SerializeToString()

@@ -14,7 +14,7 @@ class SubscriberTooSlow(DejavuError):
         super().__init__(message)
 
 
-class Draining(DejavuError):
+class ServerDraining(DejavuError):
     """This worker is shutting down; another goes on."""
 
     reason = "DRAINING"

@@ -18,14 +18,21 @@ import structlog
 from sqlalchemy import Connection
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable, OutcomeKnown
+from dejavu_server.ledger import (
+    Durability,
+    Ledger,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerUnavailable,
+    OutcomeAlreadyRecorded,
+)
 from dejavu_server.ledger.database.sqlite import database_path
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import afresh
-from dejavu_server.observability.failure_log import Trouble
+from dejavu_server.ledger.errors import copy_of
+from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming.broadcaster import Hub
-from dejavu_server.streaming.errors import Draining, StreamFailed
+from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
 WATCH_SECONDS = 1.0
 """How often a ledger that is well is looked at: whether it still lies where it was opened."""
@@ -43,7 +50,7 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 
-class Condition(NamedTuple):
+class LedgerHealth(NamedTuple):
     """What works.
 
     Attributes:
@@ -55,14 +62,14 @@ class Condition(NamedTuple):
     streaming: bool
 
 
-class NewHub(Protocol):
+class BroadcasterFactory(Protocol):
     """Makes a hub that follows a ledger."""
 
-    def __call__(self, ledger: Ledger, *, on_failure: Callable[[DejavuError], None]) -> Hub:
+    def __call__(self, ledger: Ledger, *, on_failure: Callable[[DejavuError], None]) -> Broadcaster:
         """A hub that has not started."""
 
 
-class LedgerKeeper:
+class LedgerManager:
     """The ledger and the hub of one worker, as they are at present. Made, used and closed in one event loop.
 
     It never makes a ledger in the place of one that it, or another worker of its server, had open. A file that vanished
@@ -82,28 +89,28 @@ class LedgerKeeper:
         url: str,
         *,
         durability: Durability,
-        new_hub: NewHub,
-        on_change: Callable[[Condition], None] = lambda _: None,
+        new_hub: BroadcasterFactory,
+        on_change: Callable[[LedgerHealth], None] = lambda _: None,
         make: bool = True,
     ) -> None:
         self._url = url
         self._durability = durability
-        self._new_hub = new_hub
+        self._new_broadcaster = new_hub
         self._on_change = on_change
         self._make = make
         self._ledger: Ledger | None = None
-        self._hub: Hub | None = None
+        self._broadcaster: Broadcaster | None = None
         self._identity: Identity | None = None  # of the ledger that is open, or was
         self._position: int | None = None  # how far in it a hub got
         self._error: DejavuError | None = LedgerUnavailable("the ledger is still being opened")
         self._writable = False
         self._damaged = False
-        self._troubles: defaultdict[str, Trouble] = defaultdict(
-            partial(Trouble, _log, failed="ledger_failing", recovered="ledger_recovered")
+        self._troubles: defaultdict[str, FailureLog] = defaultdict(
+            partial(FailureLog, _log, failed="ledger_failing", recovered="ledger_recovered")
         )
         self._pause = FIRST_RETRY_SECONDS
         self._failed_at = -AWAY_SECONDS
-        self._condition: Condition | None = None
+        self._health: LedgerHealth | None = None
         self._tried = asyncio.Event()
         self._reported = asyncio.Event()
         self._closing = asyncio.Event()
@@ -117,7 +124,7 @@ class LedgerKeeper:
 
     @property
     def _streaming(self) -> bool:
-        return self._hub is not None and not self._hub.ended
+        return self._broadcaster is not None and not self._broadcaster.ended
 
     async def start(self) -> None:
         """Begins to keep the ledger; returns when it is open, or can't be opened at present.
@@ -126,13 +133,13 @@ class LedgerKeeper:
             InvalidLedgerUrl: if the URL names no database that could hold one: no disk will ever mend that.
         """
         database_path(self._url)
-        self._task = asyncio.create_task(self._keep(), name="ledger-keeper")
+        self._task = asyncio.create_task(self._supervise(), name="ledger-keeper")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OPENING_SECONDS):
                 await self._tried.wait()
         self._tell()
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         """Records forecasts; see `Ledger.commit`.
 
         Raises:
@@ -140,13 +147,13 @@ class LedgerKeeper:
         """
         return await self._open_ledger().commit(issued)
 
-    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
-        """Records an outcome; see `Ledger.report`.
+    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        """Records an outcome; see `Ledger.record_outcome`.
 
         Raises:
             LedgerError: if there is no ledger to record it in, or it fails.
         """
-        return await self._open_ledger().report(outcome)
+        return await self._open_ledger().record_outcome(outcome)
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
         """What a function reads; see `Ledger.read`.
@@ -179,16 +186,16 @@ class LedgerKeeper:
             Draining: after `end_streams`.
         """
         if self._streams_ended:
-            raise Draining()
-        if self._hub is None:
+            raise ServerDraining()
+        if self._broadcaster is None:
             raise self._why()
-        return self._hub.subscribe(game_ids, resume_token, include_current)
+        return self._broadcaster.subscribe(game_ids, resume_token, include_current)
 
     async def end_streams(self) -> None:
         """Ends every stream with Draining, and refuses new ones; named forecasts are still recorded."""
         self._streams_ended = True
-        if self._hub is not None:
-            await self._hub.close()
+        if self._broadcaster is not None:
+            await self._broadcaster.close()
 
     async def close(self) -> None:
         """Ends the streams, commits what is waiting and closes the ledger. May be called again."""
@@ -196,14 +203,14 @@ class LedgerKeeper:
         self._reported.set()
         if self._task is not None:
             await self._task
-        await self._let_go(Draining())
+        await self._let_go(ServerDraining())
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         while not self._closing.is_set():
             began = time.monotonic()
             self._reported.clear()
             try:
-                await self._mend()
+                await self._repair()
             except Exception as error:
                 self._fail(error)
             else:
@@ -223,7 +230,7 @@ class LedgerKeeper:
         self._failed_at = now
         return max(pause, now - began)  # a whole file may have been read
 
-    async def _mend(self) -> None:
+    async def _repair(self) -> None:
         """Does what is left to do until both work; nothing, where they do.
 
         Raises:
@@ -233,7 +240,7 @@ class LedgerKeeper:
             try:
                 await self._ledger.check()
             except LedgerUnavailable as error:
-                self._report(error)
+                self._on_failure(error)
                 await self._let_go(error)
         ledger = self._ledger or await self._open()
         following_anew = not self._streams_ended and not self._streaming
@@ -249,7 +256,7 @@ class LedgerKeeper:
 
     async def _open(self) -> Ledger:
         last = self._identity
-        ledger = await Ledger.open(self._url, durability=self._durability, make=self._make, on_failure=self._report)
+        ledger = await Ledger.open(self._url, durability=self._durability, make=self._make, on_failure=self._on_failure)
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
         if last is not None and not last.same(ledger.identity):
             self._position = None
@@ -260,30 +267,30 @@ class LedgerKeeper:
 
     async def _follow(self, ledger: Ledger) -> None:
         """Has a new hub go on where the last one stood, so that it passes over nothing that could not be read."""
-        await self._end_hub(Draining())
-        hub = self._new_hub(ledger, on_failure=self._report)
+        await self._end_broadcaster(ServerDraining())
+        hub = self._new_broadcaster(ledger, on_failure=self._on_failure)
         await hub.start(self._position)
         if self._position is not None and hub.position < self._position:
             _log.warning("ledger_shortened", was=self._position, ends=hub.position, effect="it was restored to less")
-        self._hub, self._position = hub, hub.position
+        self._broadcaster, self._position = hub, hub.position
         if self._streams_ended:  # meanwhile
             await hub.close()
 
-    async def _end_hub(self, reason: DejavuError) -> None:
-        hub, self._hub = self._hub, None
+    async def _end_broadcaster(self, reason: DejavuError) -> None:
+        hub, self._broadcaster = self._broadcaster, None
         if hub is not None:
             self._position = hub.position
             await hub.close(reason)
 
     async def _let_go(self, reason: DejavuError) -> None:
         """Closes what is open; streams end with the reason."""
-        await self._end_hub(reason)
+        await self._end_broadcaster(reason)
         ledger, self._ledger = self._ledger, None
         self._writable = False
         if ledger is not None:
             await ledger.close()
 
-    def _report(self, error: DejavuError) -> None:
+    def _on_failure(self, error: DejavuError) -> None:
         """Hears of a failure while the ledger is in use."""
         self._writable &= isinstance(error, StreamFailed)  # which says nothing of the ledger
         self._damaged |= isinstance(error, LedgerCorrupt)
@@ -316,13 +323,13 @@ class LedgerKeeper:
     def _tell(self) -> None:
         if self._streams_ended:
             return  # a drain is no trouble
-        condition = Condition(recording=self._ledger is not None and self._writable, streaming=self._streaming)
-        if condition != self._condition:
-            self._condition = condition
+        condition = LedgerHealth(recording=self._ledger is not None and self._writable, streaming=self._streaming)
+        if condition != self._health:
+            self._health = condition
             self._on_change(condition)
 
     def _why(self) -> DejavuError:
-        return afresh(self._error) if self._error is not None else LedgerUnavailable("the ledger is being opened anew")
+        return copy_of(self._error) if self._error is not None else LedgerUnavailable("the ledger is being opened anew")
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

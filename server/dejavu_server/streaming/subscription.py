@@ -11,7 +11,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
 
-class Event(NamedTuple):
+class StreamEvent(NamedTuple):
     """A forecast or an outcome as all its subscribers get it: their queues share the bytes."""
 
     sequence: int
@@ -28,9 +28,9 @@ class Subscription:
 
     def __init__(self, game_ids: frozenset[str], queue_size: int) -> None:
         self.game_ids = game_ids
-        self.place = 0
+        self.sequence = 0
         self._queue_size = queue_size
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[StreamEvent] = deque()
         self._ready = asyncio.Event()  # something waits, or it is over
         self._end: DejavuError | None = None
 
@@ -38,9 +38,9 @@ class Subscription:
         """Whether it wants a game's forecasts and outcomes."""
         return not self.game_ids or game_id in self.game_ids
 
-    def offer(self, event: Event) -> bool:
+    def offer(self, event: StreamEvent) -> bool:
         """Queues an event, unless the subscriber has it already; false if that is too much and ends it."""
-        if event.sequence <= self.place:
+        if event.sequence <= self.sequence:
             return True
         if len(self._waiting) >= self._queue_size:
             self.end(SubscriberTooSlow())
@@ -60,7 +60,7 @@ class Subscription:
         if self._end is not None:
             raise self._end
 
-    async def next(self, seconds: float) -> Event | None:
+    async def next(self, seconds: float) -> StreamEvent | None:
         """The next event, or None after that many seconds without one."""
         if not self._ready.is_set():
             # An event may come in while the time-out is being delivered: what waits is decided after it.
@@ -73,5 +73,5 @@ class Subscription:
         event = self._waiting.popleft()
         if not self._waiting:
             self._ready.clear()
-        self.place = event.sequence
+        self.sequence = event.sequence
         return event

@@ -10,13 +10,13 @@ import os
 import signal
 
 
-class Terminal:
+class ControllingTerminal:
     """The terminal that this process was started from, if any; to be made before SIGHUP gets a handler."""
 
     def __init__(self) -> None:
         self._matters = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and _controls()
 
-    def has_gone(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether there was one whose end is ours too, and is no more."""
         return self._matters and not _controls()
 

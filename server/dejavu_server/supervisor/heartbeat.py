@@ -10,14 +10,14 @@ import asyncio
 import os
 from collections.abc import Callable
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 """How often a worker writes a byte, and how often its supervisor looks for one."""
 
 _BEAT = b"."
 _BEAT_WITH_LEDGER = b"L"
 
 
-async def beat(pipe: int, has_ledger: Callable[[], bool]) -> None:
+async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool]) -> None:
     """Writes the beats of a worker that has reported, until nobody can read them any more.
 
     Args:
@@ -32,10 +32,10 @@ async def beat(pipe: int, has_ledger: Callable[[], bool]) -> None:
             pass  # the supervisor has not read for hours; it finds enough of them when it does
         except BrokenPipeError:
             return  # it is gone, or of a release that reads no more than the report
-        await asyncio.sleep(BEAT_SECONDS)
+        await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
-class Hearing(asyncio.Protocol):
+class HeartbeatReader(asyncio.Protocol):
     """The supervisor's end of the pipe. Made in its event loop.
 
     Attributes:
@@ -44,8 +44,8 @@ class Hearing(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
-        self.beaten = False
-        self.with_ledger = False
+        self.last_heartbeat = False
+        self.has_ledger = False
         self._begun = b""
         self._report: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -60,14 +60,14 @@ class Hearing(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes what came; called by the event loop."""
-        self.beaten = True
+        self.last_heartbeat = True
         if not self._report.done():
             line, newline, data = (self._begun + data).partition(b"\n")
             if not newline:
                 self._begun = line
                 return
             self._report.set_result(line)
-        self.with_ledger |= _BEAT_WITH_LEDGER in data
+        self.has_ledger |= _BEAT_WITH_LEDGER in data
 
     def connection_lost(self, error: Exception | None) -> None:
         """Takes note that nothing more can come; called by the event loop."""

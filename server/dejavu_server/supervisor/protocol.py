@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerOrder:
+class WorkerStart:
     """What a worker is to do.
 
     Attributes:
@@ -41,14 +41,14 @@ class WorkerOrder:
         return json.dumps({**fields, "settings": json.loads(self.settings.to_json())})
 
     @classmethod
-    def from_json(cls, text: str) -> WorkerOrder:
+    def from_json(cls, text: str) -> WorkerStart:
         """The order that `to_json` wrote, in whatever release."""
         fields = known_fields(cls, json.loads(text))
         return cls(**{**fields, "settings": Settings.from_json(json.dumps(fields["settings"]))})
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerReport:
+class WorkerStatus:
     """What became of a worker's start.
 
     Attributes:
@@ -70,7 +70,7 @@ class WorkerReport:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> WorkerReport:
+    def from_json(cls, text: str) -> WorkerStatus:
         """The report that `to_json` wrote, in whatever release."""
         fields = known_fields(cls, json.loads(text))
         return cls(**{**fields, "models": tuple(fields.get("models", ()))})

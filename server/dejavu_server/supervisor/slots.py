@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from dejavu_server.supervisor.worker_pool import Crew
+from dejavu_server.supervisor.worker_pool import WorkerPool
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
 
-class Slot:
+class WorkerSlot:
     """A place for a worker.
 
     Args:
@@ -16,9 +16,9 @@ class Slot:
         crew: starts and ends workers.
     """
 
-    def __init__(self, number: int, crew: Crew) -> None:
+    def __init__(self, number: int, crew: WorkerPool) -> None:
         self.number = number
-        self._crew = crew
+        self._pool = crew
         self._worker: WorkerProcess | None = None
         self._starting = asyncio.Lock()  # one worker at a time comes to serve here
         self._vacated = asyncio.Event()
@@ -38,7 +38,7 @@ class Slot:
         """
         async with self._starting:
             if self._worker is None:
-                self._worker = await self._crew.start(self.number, self._on_end)
+                self._worker = await self._pool.start(self.number, self._on_end)
 
     async def renew(self) -> None:
         """Puts another worker in the place of the one there is, which is drained once its successor serves.
@@ -47,10 +47,10 @@ class Slot:
             StartError: if the successor does not come to serve; the old one then stays.
         """
         async with self._starting:
-            successor = await self._crew.start(self.number, self._on_end)
+            successor = await self._pool.start(self.number, self._on_end)
             worker, self._worker = self._worker, successor
         if worker is not None:  # it may have died meanwhile
-            await self._crew.retire(worker)
+            await self._pool.retire(worker)
 
     def _on_end(self, worker: WorkerProcess, served: float) -> None:
         if worker is self._worker:

@@ -18,7 +18,7 @@ from dejavu_server.supervisor.worker_process import StartError, WorkerProcess, e
 _log = structlog.get_logger(__name__)
 
 
-class Spare:
+class StandbyWorker:
     """Keeps one process waiting.
 
     Args:

@@ -16,16 +16,16 @@ from typing import Any
 
 import structlog
 
-from dejavu_server.observability.multiprocess import Exposition, exposition
+from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
 from dejavu_server.settings import Address, Settings
 from dejavu_server.supervisor.backoff import Backoff
-from dejavu_server.supervisor.hangup import Terminal
+from dejavu_server.supervisor.hangup import ControllingTerminal
 from dejavu_server.supervisor.ports import held_port
-from dejavu_server.supervisor.slots import Slot
-from dejavu_server.supervisor.worker_pool import Crew
+from dejavu_server.supervisor.slots import WorkerSlot
+from dejavu_server.supervisor.worker_pool import WorkerPool
 from dejavu_server.supervisor.worker_process import StartError
 
-STARTS_IN_VAIN = 8
+MAX_FAILED_STARTS = 8
 """How many starts of every worker may fail in a row, while none serves, before the server gives up."""
 
 _log = structlog.get_logger(__name__)
@@ -36,8 +36,8 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._crew: Crew | None = None
-        self._terminal = Terminal()
+        self._pool: WorkerPool | None = None
+        self._terminal = ControllingTerminal()
         self._stopping = asyncio.Event()
         self._reload_asked = asyncio.Event()
         self._reloading = False
@@ -59,10 +59,10 @@ class Supervisor:
         _log.info("stopped", killed=killed)
         return int(killed or self._gave_up)
 
-    async def _serve(self, settings: Settings, figures: Exposition) -> bool:
+    async def _serve(self, settings: Settings, figures: SupervisorMetrics) -> bool:
         """Serves until the server is to stop; says whether a worker had to be killed then."""
-        crew = self._crew = Crew(settings, figures)
-        slots = [Slot(number, crew) for number in range(settings.workers)]
+        crew = self._pool = WorkerPool(settings, figures)
+        slots = [WorkerSlot(number, crew) for number in range(settings.workers)]
         metrics = figures.address and str(figures.address)
         _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
         try:
@@ -76,11 +76,11 @@ class Supervisor:
         return crew.killed
 
     @contextlib.contextmanager
-    def _exposition(self) -> Iterator[Exposition]:
+    def _exposition(self) -> Iterator[SupervisorMetrics]:
         listen = self._settings.metrics_listen
         with contextlib.ExitStack() as stack:
             try:
-                figures = stack.enter_context(exposition(Address.parse(listen) if listen else None))
+                figures = stack.enter_context(supervisor_metrics(Address.parse(listen) if listen else None))
             except OSError as error:
                 raise StartError(f"cannot serve metrics on {listen}: {error.strerror}") from error
             yield figures
@@ -106,7 +106,7 @@ class Supervisor:
             return False
         return done
 
-    async def _keep(self, slot: Slot, crew: Crew) -> None:
+    async def _keep(self, slot: WorkerSlot, crew: WorkerPool) -> None:
         """Has every worker of a slot that dies succeeded by another."""
         backoff = Backoff()
         while True:
@@ -124,14 +124,16 @@ class Supervisor:
             if not self._reloading:
                 _warn_if_models_differ(crew)
 
-    def _give_up_if_in_vain(self, crew: Crew, error: StartError) -> None:
+    def _give_up_if_in_vain(self, crew: WorkerPool, error: StartError) -> None:
         # As long as one worker serves, a server a worker short is better than none.
-        if crew.in_vain >= STARTS_IN_VAIN * self._settings.workers and not self._stopping.is_set():
-            _log.error("cannot_go_on", reason=str(error), starts_failed=crew.in_vain)
+        if crew.failed_starts >= MAX_FAILED_STARTS * self._settings.workers and not self._stopping.is_set():
+            _log.error("cannot_go_on", reason=str(error), starts_failed=crew.failed_starts)
             self._gave_up = True
             self._stopping.set()
 
-    async def _reload_when_asked(self, slots: Sequence[Slot], crew: Crew, figures: Exposition) -> None:
+    async def _reload_when_asked(
+        self, slots: Sequence[WorkerSlot], crew: WorkerPool, figures: SupervisorMetrics
+    ) -> None:
         while True:
             await self._reload_asked.wait()
             self._reload_asked.clear()  # asked again from here on, there will be another round
@@ -144,7 +146,7 @@ class Supervisor:
             finally:
                 self._reloading = False
 
-    async def _reload(self, slots: Sequence[Slot], crew: Crew) -> None:
+    async def _reload(self, slots: Sequence[WorkerSlot], crew: WorkerPool) -> None:
         """Renews one slot after the other.
 
         Raises:
@@ -167,17 +169,17 @@ class Supervisor:
         if not self._stopping.is_set():
             self._stopping.set()
             _log.info("draining", signal=signal.Signals(number).name, grace_seconds=self._settings.grace_seconds)
-        elif self._crew is not None:
-            self._crew.kill()
+        elif self._pool is not None:
+            self._pool.kill()
 
     def _on_hangup(self) -> None:
-        if self._terminal.has_gone():
+        if self._terminal.is_closed():
             self._on_end_signal(signal.SIGHUP)
         else:
             self._reload_asked.set()
 
 
-def _warn_if_models_differ(crew: Crew) -> None:
+def _warn_if_models_differ(crew: WorkerPool) -> None:
     """A worker that was started anew loads what lies at the bundles' paths by then."""
     held = {worker.models for worker in crew.serving() if worker.models}
     if len(held) > 1:

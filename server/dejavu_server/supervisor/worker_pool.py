@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Exposition
+from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.standby import Spare
-from dejavu_server.supervisor.worker_process import EndedUnheard, StartError, WorkerProcess, ending
+from dejavu_server.supervisor.standby import StandbyWorker
+from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, ending
 
 KILL_AFTER_SECONDS = 5.0
 """How long after the grace time a draining worker may still live."""
@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.1
 _log = structlog.get_logger(__name__)
 
 
-class Crew:
+class WorkerPool:
     """The workers of a server, in whatever slot.
 
     Attributes:
@@ -37,14 +37,14 @@ class Crew:
         figures: where they are counted.
     """
 
-    def __init__(self, settings: Settings, figures: Exposition) -> None:
+    def __init__(self, settings: Settings, figures: SupervisorMetrics) -> None:
         self._settings = settings
         self._figures = figures
-        self._spare = Spare(_environment(figures))
+        self._standby = StandbyWorker(_environment(figures))
         self._turns = asyncio.Semaphore(_starts_at_once())
         self._watches = dict[WorkerProcess, asyncio.Task[None]]()
         self.killed = False
-        self.in_vain = 0
+        self.failed_starts = 0
         self._ledger_seen = False
 
     async def start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
@@ -62,23 +62,23 @@ class Crew:
                 worker = await self._start(slot, on_end)
         except StartError:
             self._figures.start_failed()
-            self.in_vain = 0 if self.serving() else self.in_vain + 1
+            self.failed_starts = 0 if self.serving() else self.failed_starts + 1
             raise
         finally:
             if not self._turns.locked():
-                self._spare.want()  # only now: it would compete with those that start
-        self.in_vain = 0
+                self._standby.want()  # only now: it would compete with those that start
+        self.failed_starts = 0
         self._figures.worker_serves()
         return worker
 
     async def _start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
-        spare = await self._spare.take()
+        spare = await self._standby.take()
         if spare is not None:
             try:
                 return await self._serve(spare, slot, on_end)
-            except EndedUnheard as error:  # it may have been dead already, and nobody had noticed
+            except WorkerDiedOnStart as error:  # it may have been dead already, and nobody had noticed
                 _log.warning("no_spare", pid=spare.pid, reason=str(error), retry_seconds=0.0)
-        return await self._serve(await self._spare.fresh(), slot, on_end)
+        return await self._serve(await self._standby.fresh(), slot, on_end)
 
     async def _serve(
         self, worker: WorkerProcess, slot: int, on_end: Callable[[WorkerProcess, float], None]
@@ -106,7 +106,7 @@ class Crew:
 
     async def forget_code(self) -> None:
         """Has workers to come load the code that is installed now: a spare has loaded it already, when it was older."""
-        await self._spare.dismiss()
+        await self._standby.dismiss()
 
     async def retire(self, worker: WorkerProcess) -> None:
         """Drains one worker; returns when it has ended."""
@@ -115,7 +115,7 @@ class Crew:
 
     async def end(self) -> None:
         """Drains all workers; returns when they have ended."""
-        await self._spare.dismiss()
+        await self._standby.dismiss()
         workers = list(self._watches)
         for worker in workers:
             worker.drain()
@@ -179,7 +179,7 @@ def _starts_at_once() -> int:
     return max(2, len(os.sched_getaffinity(0)))
 
 
-def _environment(figures: Exposition) -> dict[str, str]:
+def _environment(figures: SupervisorMetrics) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
     if figures.folder is not None:
         environment[FOLDER_VARIABLE] = str(figures.folder)

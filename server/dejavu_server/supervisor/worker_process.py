@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Self
 
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.heartbeat import BEAT_SECONDS, Hearing
-from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport
+from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, HeartbeatReader
+from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 START_SECONDS = 60.0
 """How long a worker may take to serve once it was told what."""
@@ -31,7 +31,7 @@ class StartError(Exception):
     """A worker, or the server, can't start; its text is for people."""
 
 
-class EndedUnheard(StartError):
+class WorkerDiedOnStart(StartError):
     """A worker ended before it reported anything."""
 
 
@@ -51,8 +51,8 @@ class WorkerProcess:
         self._report = report
         self._report_to = report_to
         self._pipe: asyncio.BaseTransport | None = None
-        self._hearing: Hearing | None = None
-        self._reported = WorkerReport()
+        self._hearing: HeartbeatReader | None = None
+        self._reported = WorkerStatus()
         self.slot = -1
         self.models: tuple[str, ...] = ()
         self.serves = False
@@ -67,7 +67,7 @@ class WorkerProcess:
     @property
     def has_ledger(self) -> bool:
         """Whether it had the ledger open as it came to serve, or since."""
-        return self._reported.ledger or (self.serves and self._hearing is not None and self._hearing.with_ledger)
+        return self._reported.ledger or (self.serves and self._hearing is not None and self._hearing.has_ledger)
 
     @property
     def ended(self) -> bool:
@@ -118,11 +118,11 @@ class WorkerProcess:
         """
         self.slot = slot
         if self._process.stdin is not None:
-            order = WorkerOrder(settings, slot, self._report_to, make_ledger)
+            order = WorkerStart(settings, slot, self._report_to, make_ledger)
             self._process.stdin.write(f"{order.to_json()}\n".encode())
             self._process.stdin.close()
         pipe, self._report = os.fdopen(self._report, "rb"), -1
-        self._pipe, self._hearing = await asyncio.get_running_loop().connect_read_pipe(Hearing, pipe)
+        self._pipe, self._hearing = await asyncio.get_running_loop().connect_read_pipe(HeartbeatReader, pipe)
         try:
             self._reported = await self._heard(self._hearing)
         except BaseException:
@@ -131,7 +131,7 @@ class WorkerProcess:
         self.models = self._reported.models
         self.serves, self.serves_since = True, time.monotonic()
 
-    async def _heard(self, hearing: Hearing) -> WorkerReport:
+    async def _heard(self, hearing: HeartbeatReader) -> WorkerStatus:
         """Its report that it serves.
 
         Raises:
@@ -144,8 +144,8 @@ class WorkerProcess:
         except TimeoutError:
             raise StartError(f"a worker did not serve within {START_SECONDS:g} s") from None
         if code is not None:
-            raise EndedUnheard(f"a worker ended before it served: {ending(code)}")
-        report = WorkerReport.from_json(line)
+            raise WorkerDiedOnStart(f"a worker ended before it served: {ending(code)}")
+        report = WorkerStatus.from_json(line)
         if report.refusal:
             raise StartError(report.refusal)
         if self.ended:
@@ -170,13 +170,13 @@ class WorkerProcess:
         silent = 0
         # In turns rather than by the clock, for each has the pipe read before: where this process itself was stopped,
         # with its workers or alone, the time that it slept through is one turn, and no silence of theirs.
-        while silent * BEAT_SECONDS < HUNG_SECONDS:
+        while silent * HEARTBEAT_SECONDS < HUNG_SECONDS:
             if self._hearing is not None:
-                self._hearing.beaten = False
-            await asyncio.sleep(BEAT_SECONDS)
+                self._hearing.last_heartbeat = False
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             watched = self._reported.beats and not self.asked
-            silent = silent + 1 if watched and self._hearing is not None and not self._hearing.beaten else 0
-        return silent * BEAT_SECONDS
+            silent = silent + 1 if watched and self._hearing is not None and not self._hearing.last_heartbeat else 0
+        return silent * HEARTBEAT_SECONDS
 
     def drain(self) -> None:
         """Asks it to finish what it does and end."""

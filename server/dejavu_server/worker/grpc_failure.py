@@ -15,7 +15,7 @@ LOOK_SECONDS = 0.05
 """How often a server is looked after: gRPC tells of a break only to those who ask."""
 
 
-async def until_broken(server: grpc.aio.Server) -> Exception | None:
+async def wait_for_server_failure(server: grpc.aio.Server) -> Exception | None:
     """Waits until a server that was started ends; returns why, or None if it was stopped."""
     try:
         while await server.wait_for_termination(LOOK_SECONDS):

@@ -9,7 +9,7 @@ from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.settings import Settings
 
 
-class BundleTwice(BundleError):
+class DuplicateBundle(BundleError):
     """The same bundle was named twice."""
 
     reason = "BUNDLE_TWICE"
@@ -26,7 +26,7 @@ def load_models(settings: Settings) -> Registry:
     except BundleUnfit as error:
         raise BundleUnfit(f"{error} (--allow-unfit has it served all the same)") from error
     except ValueError as error:
-        raise BundleTwice(str(error)) from error
+        raise DuplicateBundle(str(error)) from error
 
 
 def warm_up(registry: Registry) -> None:

@@ -25,7 +25,7 @@ from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
-from dejavu_models.uncertainty.adaptive import Method
+from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.api import reflection
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
@@ -35,17 +35,17 @@ from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.forecasting.online_updater import Learner
-from dejavu_server.forecasting.recorder import CountedRecorder
-from dejavu_server.forecasting.service import Issuer, utc_now
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.forecasting.recorder import MeteredRecorder
+from dejavu_server.forecasting.service import ForecastService, utc_now
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.observability.metrics import Metrics, new_metrics
 from dejavu_server.settings import Settings
-from dejavu_server.streaming.broadcaster import Hub
-from dejavu_server.streaming.ledger_manager import Condition, LedgerKeeper
-from dejavu_server.worker.grpc_failure import until_broken
+from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
+from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.models import load_models, warm_up
 
 _MEBIBYTE = 1024 * 1024
@@ -69,7 +69,7 @@ CHANNEL_OPTIONS = {
 _log = structlog.get_logger(__name__)
 
 
-class CannotListen(DejavuError):
+class BindError(DejavuError):
     """The address cannot be bound."""
 
     reason = "CANNOT_LISTEN"
@@ -118,8 +118,8 @@ class Worker:
             interceptors=[self._calls],
             options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
         )
-        self._keeper: LedgerKeeper
-        self._learner: Learner
+        self._ledger_manager: LedgerManager
+        self._online_updater: OnlineUpdater
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it answers on."""
@@ -145,7 +145,7 @@ class Worker:
         await asyncio.to_thread(warm_up, registry)
         self.models = tuple(info.version for info in registry.models())
         for info in registry.models():
-            if not info.fit:
+            if not info.approved:
                 _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
         forecasters = [registry.get(version) for version in self.models]
         for forecaster in forecasters:
@@ -153,32 +153,32 @@ class Worker:
                 settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold
             )
 
-        self._keeper = LedgerKeeper(
+        self._ledger_manager = LedgerManager(
             settings.ledger,
             durability=Durability(settings.durability),
             new_hub=partial(
-                Hub,
+                Broadcaster,
                 encode=partial(forecast_message, explanation=True),
                 encode_outcome=outcome_message,
                 heartbeat_seconds=settings.heartbeat_seconds,
-                on_outcome=lambda _: self._learner.notice(),
+                on_outcome=lambda _: self._online_updater.notice(),
             ),
             on_change=self._tell,
             make=self._make_ledger,
         )
-        self._learner = Learner(
-            self._keeper,
+        self._online_updater = OnlineUpdater(
+            self._ledger_manager,
             forecasters,
             mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
-            method=Method(settings.adaptive_method),
+            method=AdaptationMethod(settings.adaptive_method),
             carry_ratings=settings.ratings == "carried",
         )
-        stack.push_async_callback(self._keeper.close)
-        await self._keeper.start()
-        stack.push_async_callback(self._learner.close)
-        await self._learner.start()
+        stack.push_async_callback(self._ledger_manager.close)
+        await self._ledger_manager.start()
+        stack.push_async_callback(self._online_updater.close)
+        await self._online_updater.start()
         signer = Signer(
-            self._keeper,
+            self._ledger_manager,
             key_path(settings.ledger, settings.signing_key),
             seconds=settings.checkpoint_seconds,
             clock=self._clock,
@@ -187,19 +187,19 @@ class Worker:
         signer.start()
         batcher = Batcher(observe=self._metrics.batch_size.observe)
         stack.push_async_callback(batcher.close)
-        issuer = Issuer(
+        issuer = ForecastService(
             registry,
             batcher,
-            CountedRecorder(self._keeper, self._metrics.recorded),
+            MeteredRecorder(self._ledger_manager, self._metrics.recorded),
             lifetime=timedelta(seconds=settings.expires_seconds),
             clock=self._clock,
         )
 
         self._server.add_generic_rpc_handlers(
             [
-                PredictionService(issuer, self._keeper).handlers(),
+                PredictionService(issuer, self._ledger_manager).handlers(),
                 ModelService(registry).handlers(),
-                RecordService(self._keeper, self._clock, signer.checkpoint).handlers(),
+                RecordService(self._ledger_manager, self._clock, signer.checkpoint).handlers(),
                 self._health.handlers(),
                 reflection.handlers([*SERVICES, HEALTH_SERVICE]),
             ]
@@ -208,7 +208,7 @@ class Worker:
         try:
             port = self._server.add_insecure_port(settings.listen)
         except RuntimeError as error:
-            raise CannotListen(f"cannot listen on {settings.listen}: {error}") from error
+            raise BindError(f"cannot listen on {settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
         await self._server.start()
         self._health.serve()
@@ -217,11 +217,11 @@ class Worker:
     @property
     def has_ledger(self) -> bool:
         """Whether the ledger is open."""
-        return self._keeper.is_open
+        return self._ledger_manager.is_open
 
-    async def broken(self) -> Exception | None:
+    async def wait_for_failure(self) -> Exception | None:
         """Waits until gRPC's server ends; returns why if it broke, after which this process is not to be trusted."""
-        return await until_broken(self._server)
+        return await wait_for_server_failure(self._server)
 
     async def drain(self) -> None:
         """Stops taking calls, lets those that run finish within the grace time, ends the streams.
@@ -236,13 +236,13 @@ class Worker:
         self._health.drain()
         stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
         await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker
-        await self._keeper.end_streams()
+        await self._ledger_manager.end_streams()
         await self._calls.end_streams()
         await stopping
         await self._resources.aclose()
         _log.info("drained")
 
-    def _tell(self, ledger: Condition) -> None:
+    def _tell(self, ledger: LedgerHealth) -> None:
         self._metrics.ledger_failed.set(not ledger.recording)
         self._metrics.streams_failed.set(not ledger.streaming)
         self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)

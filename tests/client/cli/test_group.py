@@ -68,7 +68,7 @@ class WithoutSome(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutSome
 
-from dejavu_client.cli import main
+from dejavu_client.cli.main import main
 
 main()
 """

@@ -67,7 +67,7 @@ def test_ctrl_c_exits_130_without_a_word(server: FakeServer) -> None:
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> None:
-    broken = "import dejavu_client.cli.server as s, dejavu_client.cli as c; s.connect = None; c.main()"
+    broken = "import dejavu_client.cli.server as s, dejavu_client.cli.main as c; s.connect = None; c.main()"
     if debug:
         broken = "import os; os.environ['DEJAVU_DEBUG'] = '1'; " + broken
     with start(server, "health", program=[sys.executable, "-c", broken]) as process:
@@ -81,7 +81,7 @@ def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
     """Neither of the packages that the extras bring may be loaded by a command of the base installation."""
     heavy = ("numpy", "torch", "nba_api", "pandas", "pyarrow", "sqlalchemy", "onnxruntime", "hnswlib", "dejavu_server")
     program = (
-        "import sys, dejavu_client.cli as c\n"
+        "import sys, dejavu_client.cli.main as c\n"
         "try: c.main()\n"
         f"finally: sys.stderr.write(' '.join(sys.modules.keys() & set({heavy!r})))"
     )

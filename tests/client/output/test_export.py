@@ -18,16 +18,16 @@ from tests.support.fakes.recorded import card, recorded
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, Scorecard, ScoreFilter
 from dejavu_client import FINAL
-from dejavu_client.output.columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, Kind, figure_rows, leaderboard_rows
+from dejavu_client.output.columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, ColumnType, figure_rows, leaderboard_rows
 from dejavu_client.output.export import write_csv, write_parquet
 
-READ: dict[Kind, Callable[[str], Any]] = {
-    Kind.TEXT: str,
-    Kind.INTEGER: int,
-    Kind.REAL: float,
-    Kind.FLAG: lambda text: {"true": True, "false": False}[text],
-    Kind.TIME: datetime.fromisoformat,
-    Kind.REALS: lambda text: [float(number) for number in text.split()],
+READ: dict[ColumnType, Callable[[str], Any]] = {
+    ColumnType.TEXT: str,
+    ColumnType.INTEGER: int,
+    ColumnType.REAL: float,
+    ColumnType.FLAG: lambda text: {"true": True, "false": False}[text],
+    ColumnType.TIME: datetime.fromisoformat,
+    ColumnType.REALS: lambda text: [float(number) for number in text.split()],
 }
 """How a cell of a CSV file is read back."""
 

@@ -13,17 +13,17 @@ from rich.console import Console
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.formatting import chance, percent, signed
-from dejavu_client.output.live_table import evening
-from dejavu_client.output.poll_events import event_line, event_record, spans, summary_lines, summary_record
+from dejavu_client.output.live_table import live_table
+from dejavu_client.output.poll_events import event_line, event_record, minute_ranges, summary_lines, summary_record
 from dejavu_client.poller.events import (
     Event,
     Fault,
     FaultKind,
+    ForecastMissed,
     GameChanged,
-    Made,
-    Missed,
+    HorizonResult,
+    MinuteForecast,
     ModelLimits,
-    Outcome,
     Prediction,
 )
 from dejavu_client.poller.summary import HorizonSummary, summarize
@@ -56,8 +56,8 @@ def forecast(point: float = 6.3, revision: int = 0, horizon: Horizon.ValueType =
     )
 
 
-def outcome(differential: int, horizon: Horizon.ValueType = HALFTIME, point: float = 6.3) -> Outcome:
-    return Outcome(state(), horizon, differential, (Made(PATTERN, forecast(point, horizon=horizon)),))
+def outcome(differential: int, horizon: Horizon.ValueType = HALFTIME, point: float = 6.3) -> HorizonResult:
+    return HorizonResult(state(), horizon, differential, (MinuteForecast(PATTERN, forecast(point, horizon=horizon)),))
 
 
 def watched(
@@ -66,8 +66,8 @@ def watched(
     both: bool = False,
     half: Forecast | None = None,
     end: Forecast | None = None,
-    half_came: Outcome | None = None,
-    end_came: Outcome | None = None,
+    half_came: HorizonResult | None = None,
+    end_came: HorizonResult | None = None,
     note: str = "",
     age: float = 0.0,
     trouble: str = "",
@@ -75,12 +75,12 @@ def watched(
     """A game, with the forecasts that there are after minute 18; `both`: the plain ones."""
     half, end = (forecast(), forecast(8.1, horizon=FINAL)) if both else (half, end)
     game = WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=watched_horizons(WANTED))
-    game.trouble = trouble
+    game.failure = trouble
     for horizon, made, came in ((HALFTIME, half, half_came), (FINAL, end, end_came)):
         of = game.horizons[horizon]
         if made is not None:
-            of.took(PATTERN, made)
-        of.outcome, of.over, of.note = came, came is not None, note
+            of.accept(PATTERN, made)
+        of.outcome, of.result_known, of.note = came, came is not None, note
     return game
 
 
@@ -89,7 +89,7 @@ def drawn(
 ) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(
-        evening(
+        live_table(
             games,
             summarize(games, WANTED, [0.2, 0.4]),
             scoreboard_time=scoreboard_time,
@@ -267,7 +267,7 @@ def test_the_summary_of_an_empty_evening_divides_by_nothing() -> None:
 
 
 def test_minutes_that_follow_one_another_are_told_together() -> None:
-    assert [spans(minutes) for minutes in ((9,), (6, 7, 8, 12), (6, 8))] == [
+    assert [minute_ranges(minutes) for minutes in ((9,), (6, 7, 8, 12), (6, 8))] == [
         "minute 9",
         "minutes 6–8, 12",
         "minutes 6, 8",
@@ -292,7 +292,7 @@ EVENTS: list[tuple[Event, str, str]] = [
         "LAL @ BOS  Q2 05:44  48–52  half −8: 0 of 1 interval held, mean absolute error 14.3 (persistence 12.0)",
     ),
     (
-        Missed(state(), FINAL, (6, 7, 9), "polled too late"),
+        ForecastMissed(state(), FINAL, (6, 7, 9), "polled too late"),
         "missed",
         "LAL @ BOS  Q2 05:44  48–52  end not forecast after minutes 6–7, 9: polled too late",
     ),

@@ -14,14 +14,14 @@ from tests.support.builders.evenings import game
 from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poller.events import Closed, Missed, Reported
+from dejavu_client.poller.events import ForecastMissed, HorizonClosed, OutcomeReported
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.kinds import Kind
-from dejavu_feed.replay.faults.overtime import into_overtime
-from dejavu_feed.replay.games import PlayedGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
+from dejavu_feed.replay.faults.overtime import extend_to_overtime
+from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
 
-GAMES = (into_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
+GAMES = (extend_to_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
 OUTCOMES = {("BOS", HALFTIME): 5, ("BOS", FINAL): 4, ("MIA", HALFTIME): -1, ("MIA", FINAL): -1}
 
 Patterns = dict[tuple[str, Horizon.ValueType], tuple[int, ...]]
@@ -32,7 +32,7 @@ def final_patterns(day: BadDay) -> Patterns:
     return {key: prediction.pattern for key, prediction in day.newest.items()}
 
 
-def true_patterns(games: Sequence[PlayedGame], half: int = 23, final: int = 47) -> Patterns:
+def true_patterns(games: Sequence[ReplayGame], half: int = 23, final: int = 47) -> Patterns:
     """The patterns of the last minutes from which the half and the end are forecast."""
     minutes = {HALFTIME: half, FINAL: final}
     return {
@@ -40,14 +40,14 @@ def true_patterns(games: Sequence[PlayedGame], half: int = 23, final: int = 47) 
     }
 
 
-@pytest.mark.parametrize("kind", Kind)
-async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", FeedFaultKind)
+async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: FeedFaultKind) -> None:
     day = BadDay(GAMES, [kind], seed=3, rate=1.0)
     poller = await day.go_by()
 
     assert final_patterns(day) == true_patterns(GAMES)
     assert day.outcomes == day.record == OUTCOMES
-    assert not [event for event in day.events if isinstance(event, Closed)]
+    assert not [event for event in day.events if isinstance(event, HorizonClosed)]
     assert not day.told_too_late()
     assert [horizon.settled_games for horizon in poller.summary().horizons] == [2, 2]
 
@@ -55,16 +55,16 @@ async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10**9))
 async def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without(seed: int) -> None:
-    day = BadDay(GAMES, list(Kind), seed=seed)
+    day = BadDay(GAMES, list(FeedFaultKind), seed=seed)
     await day.go_by()
 
     assert final_patterns(day) == true_patterns(GAMES)
     assert not day.told_too_late()
 
 
-async def ends_as_a_good_day(games: Sequence[PlayedGame], seed: int) -> None:
+async def ends_as_a_good_day(games: Sequence[ReplayGame], seed: int) -> None:
     """Games as they are played: a last minute may have no score, so that the minute before is the newest."""
-    good, bad = BadDay(games), BadDay(games, list(Kind), seed=seed)
+    good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
     await good.go_by()
     await bad.go_by()
 
@@ -97,7 +97,7 @@ async def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file
 
 @pytest.mark.parametrize("until", [SIX_MINUTES + 120, HALF - 300, HALF + 60, REGULATION - 400])
 async def test_a_poller_restarted_in_the_middle_of_a_bad_day_does_no_harm(until: float) -> None:
-    kinds = set(Kind) - {Kind.MIDNIGHT}  # what the scoreboard does not show, nobody can find anew
+    kinds = set(FeedFaultKind) - {FeedFaultKind.MIDNIGHT}  # what the scoreboard does not show, nobody can find anew
     day = BadDay(GAMES, sorted(kinds), seed=11)
     await day.go_by(restart=until)
 
@@ -114,8 +114,8 @@ async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
 
     assert final_patterns(restarted) == final_patterns(alone) == true_patterns(GAMES)
     assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES) * (18 + 42 + 2)
-    assert not [event for event in restarted.events if isinstance(event, Missed | Closed)]
-    reported = [event for event in alone.events if isinstance(event, Reported)]
+    assert not [event for event in restarted.events if isinstance(event, ForecastMissed | HorizonClosed)]
+    reported = [event for event in alone.events if isinstance(event, OutcomeReported)]
     assert len(reported) == len(OUTCOMES), "each once"
 
 
@@ -131,7 +131,7 @@ async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_s
 
     assert {asked.minute for asked in day.predictor.asked if asked.horizon == HALFTIME} <= set(range(6, 18))
     for game_id in day.replay.games:
-        missed = [event for event in day.events if isinstance(event, Missed) and event.game.game_id == game_id]
+        missed = [event for event in day.events if isinstance(event, ForecastMissed) and event.game.game_id == game_id]
         [half] = [event for event in missed if event.horizon == HALFTIME]
         assert half.minutes == tuple(range(seen[game_id, HALFTIME] + 1, 24))
         assert half.reason == "over when the plays told of it"
@@ -140,7 +140,7 @@ async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_s
         made = [asked.minute for asked in day.predictor.asked if (asked.game_id, asked.horizon) == (game_id, FINAL)]
         assert made == sorted(set(made)), "each once, and none in hindsight"
         assert not set(made) & {minute for event in missed if event.horizon == FINAL for minute in event.minutes}
-    assert {game.trouble for game in poller.games.values()} == {""}
+    assert {game.failure for game in poller.games.values()} == {""}
 
 
 async def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not_its_last_forecast() -> None:
@@ -155,4 +155,6 @@ async def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not
 
     assert final_patterns(day)["BOS", HALFTIME] == slots(GAMES[0].scores, 23)
     assert final_patterns(day)["MIA", HALFTIME] == slots(GAMES[1].scores, 23)
-    assert [event.reason for event in day.events if isinstance(event, Missed)][:1] == ["over when the plays told of it"]
+    assert [event.reason for event in day.events if isinstance(event, ForecastMissed)][:1] == [
+        "over when the plays told of it"
+    ]

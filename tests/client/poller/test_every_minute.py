@@ -13,11 +13,11 @@ from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Fault, FaultKind, Missed, ModelLimits, Outcome, Prediction
+from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, HorizonResult, ModelLimits, Prediction
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live import Play, Scoreboard
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.faults.overtime import extend_to_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:
@@ -39,9 +39,9 @@ async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in
     assert {asked.pattern for asked in predictor.asked} == {slots(played.scores, minute) for minute in range(6, 48)}
     assert {(asked.home_team, asked.away_team) for asked in predictor.asked} == {("BOS", "LAL")}
     assert [prediction.latency for prediction in watch.told(Prediction)] == pytest.approx([0.5] * 60)
-    assert not watch.told(Missed)
+    assert not watch.told(ForecastMissed)
     assert not watch.told(Fault)
-    half, end = watch.told(Outcome)
+    half, end = watch.told(HorizonResult)
     assert (half.horizon, half.differential, len(half.forecasts)) == (HALFTIME, 5, 18)
     assert (end.horizon, end.differential, len(end.forecasts)) == (FINAL, 5, 42)
     assert (end.game.text, end.game.home_score - end.game.away_score) == ("Final", 5)
@@ -64,18 +64,18 @@ async def test_a_minute_is_complete_with_a_play_past_its_end_and_not_at_it() -> 
 
 
 async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> None:
-    played = into_overtime(game(lead=3, run=2))
+    played = extend_to_overtime(game(lead=3, run=2))
     async with watching(Evening([played])) as watch:
         await go_through(watch, 46, 47)
         await watch.at(END)
-        assert not watch.told(Outcome)
+        assert not watch.told(HorizonResult)
         for elapsed in (2940, 3000, 3060):
             await watch.at(elapsed)
         watch.evening.clock.now = watch.evening.replay.end
         await watch.turn()
 
         assert watch.predictor.minutes(FINAL) == [46, 47]
-        (outcome,) = watch.told(Outcome)
+        (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.game.period) == (FINAL, 4, 5)
         assert watch.poller.games[outcome.game.game_id].read_to_end
 
@@ -93,7 +93,7 @@ async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
         await watch.turn()
 
         assert watch.predictor.minutes(FINAL) == [9, 12]
-        told = [(missed.horizon, missed.minutes, missed.reason) for missed in watch.told(Missed)]
+        told = [(missed.horizon, missed.minutes, missed.reason) for missed in watch.told(ForecastMissed)]
         assert told == [
             (HALFTIME, (6, 7, 8), "polled too late"),
             (FINAL, (6, 7, 8), "polled too late"),
@@ -110,7 +110,7 @@ async def test_a_half_that_is_over_leaves_the_end_to_be_forecast() -> None:
 
         assert {asked.horizon for asked in watch.predictor.asked} == {FINAL}
         assert watch.predictor.minutes(FINAL) == [25, 26]
-        half, end = watch.told(Missed)
+        half, end = watch.told(ForecastMissed)
         assert (half.horizon, half.minutes) == (HALFTIME, tuple(range(6, 24)))
         assert (end.horizon, end.minutes) == (FINAL, tuple(range(6, 25)))
 
@@ -202,8 +202,8 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
         "model old forecasts the half after minute 18 alone, the end not at all; nothing else is asked for"
     )
     assert watch.poller.limits == limits.reason
-    assert not watch.told(Missed), "what can't be forecast is not missed"
-    assert len(watch.told(Outcome)) == 2
+    assert not watch.told(ForecastMissed), "what can't be forecast is not missed"
+    assert len(watch.told(HorizonResult)) == 2
 
 
 async def test_a_model_that_comes_later_is_found_within_minutes() -> None:
@@ -271,7 +271,7 @@ async def test_horizons_first_minute_and_pace_can_be_chosen() -> None:
         (FINAL, 34),
         (FINAL, 46),
     ]
-    assert not watch.told(Missed)
+    assert not watch.told(ForecastMissed)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end
         for _ in range(3):
             await watch.turn()
 
-        (outcome,) = watch.told(Outcome)
+        (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential) == (FINAL, 3)
         assert seen.read_to_end
 
@@ -319,14 +319,14 @@ async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> N
         await watch.turn()
         await watch.turn()
         seen = watch.poller.games[game_id]
-        assert seen.trouble == "feed: the game is final at 48–51, and at 48–50 by its plays"
+        assert seen.failure == "feed: the game is final at 48–51, and at 48–50 by its plays"
         del evening.edit[game_id]
         for _ in range(3):
             await watch.turn()
 
-    told = [outcome.differential for outcome in watch.told(Outcome) if outcome.horizon == FINAL]
+    told = [outcome.differential for outcome in watch.told(HorizonResult) if outcome.horizon == FINAL]
     assert told == [2, 3]
-    assert (seen.trouble, seen.read_to_end) == ("", True)
+    assert (seen.failure, seen.read_to_end) == ("", True)
 
 
 async def test_the_summary_holds_probabilities_against_who_takes_the_leader_to_win() -> None:

@@ -12,7 +12,7 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from dejavu_client.poller.events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import GameStatus, Scoreboard
@@ -28,13 +28,13 @@ async def test_while_the_server_is_away_it_keeps_asking_until_the_half(watch: Wa
     watch.predictor.failures = [UnavailableError("away"), DeadlineExceededError("slow")]
     await watch.at(SIX_MINUTES + 1)
     (seen,) = watch.poller.games.values()
-    assert seen.trouble == "server: away"
+    assert seen.failure == "server: away"
     await watch.at(SIX_MINUTES + 61)
     await watch.at(SIX_MINUTES + 121)
 
     assert len(watch.predictor.asked) == 3
     assert len(watch.told(Prediction)) == 1
-    assert seen.trouble == ""
+    assert seen.failure == ""
     assert [fault.failures for fault in watch.told(Fault)] == [1, 2], "in a row"
 
 
@@ -45,7 +45,7 @@ async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None
     await watch.at(HALF + 61)
 
     assert len(watch.predictor.asked) == 1
-    (missed,) = watch.told(Missed)
+    (missed,) = watch.told(ForecastMissed)
     assert (missed.horizon, missed.minutes, missed.reason) == (HALFTIME, (18,), "the server gave no forecast")
 
 
@@ -74,7 +74,7 @@ async def test_a_fault_in_one_games_plays_does_not_touch_the_others() -> None:
 
         assert [asked.game_id for asked in watch.predictor.asked] == [sound]
         assert watch.told(Fault) == [Fault(faulty, "play 7.clock is missing", 1, kind=FaultKind.MALFORMED)]
-        assert watch.poller.games[faulty].trouble == "feed: play 7.clock is missing"
+        assert watch.poller.games[faulty].failure == "feed: play 7.clock is missing"
 
         del evening.fault[faulty]
         await watch.turn()
@@ -100,7 +100,7 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
 
 
 async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dejavu_client.poller.reads.LONGEST_READ", 0.1)
+    monkeypatch.setattr("dejavu_client.poller.reads.READ_TIMEOUT", 0.1)
     evening = Evening([game()])
     (game_id,) = evening.ids
     evening.stalled.add(game_id)
@@ -109,7 +109,7 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
         assert watch.told(Fault) == [Fault(game_id, "no answer within 0.1 s", 1, kind=FaultKind.UNAVAILABLE)]
 
         evening.stalled.clear()
-        monkeypatch.setattr("dejavu_client.poller.reads.LONGEST_READ", 30.0)
+        monkeypatch.setattr("dejavu_client.poller.reads.READ_TIMEOUT", 30.0)
         await watch.at(SIX_MINUTES + 1)
         assert len(watch.told(Prediction)) == 1
         evening.release.set()
@@ -147,7 +147,7 @@ async def test_a_game_that_the_scoreboard_drops_is_followed_to_its_end(watch: Wa
     await watch.at(SIX_MINUTES + 1)
     watch.evening.hidden.add(game_id)
     await watch.at(HALF)
-    assert len(watch.told(Outcome)) == 1
+    assert len(watch.told(HorizonResult)) == 1
 
     watch.evening.clock.now = watch.evening.replay.end
     await watch.turn()
@@ -164,7 +164,7 @@ async def test_a_failing_callback_is_nobody_elses_problem() -> None:
         await watch.at(HALF)
 
         assert len(told) == 1
-        assert len(watch.told(Outcome)) == 1
+        assert len(watch.told(HorizonResult)) == 1
 
 
 async def test_a_game_that_the_scoreboard_garbles_is_told_once_and_does_not_hide_the_others() -> None:
@@ -192,13 +192,13 @@ async def test_a_game_that_was_called_final_too_early_is_followed_again() -> Non
     evening = Premature([game()])
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
-        assert len(watch.told(Missed)) == 1
+        assert len(watch.told(ForecastMissed)) == 1
         evening.final = False
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF)
 
         assert len(watch.told(GameChanged)) == 2
-        assert len(watch.told(Outcome)) == 1
+        assert len(watch.told(HorizonResult)) == 1
 
 
 async def test_a_fault_of_its_own_ends_one_read_and_not_the_evening() -> None:

@@ -8,7 +8,7 @@ from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError, UnimplementedError
-from dejavu_client.poller.events import Fault, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Fault, ForecastMissed, HorizonResult, Prediction
 
 
 async def minutes(watch: Watch, *wanted: int) -> None:
@@ -26,8 +26,8 @@ async def test_what_a_poller_before_it_forecast_is_not_missed_and_counts_in_the_
         await minutes(second, *range(24, 48))
         await second.at(END)
 
-    assert not second.told(Missed)
-    half, end = second.told(Outcome)
+    assert not second.told(ForecastMissed)
+    half, end = second.told(HorizonResult)
     assert [len(made.pattern) for made in half.forecasts] == list(range(6, 24))
     assert [len(made.pattern) for made in end.forecasts] == list(range(6, 48))
     assert predictor.minutes(FINAL) == list(range(6, 48)), "none is made up"
@@ -43,7 +43,7 @@ async def test_minutes_between_two_pollers_are_missed() -> None:
     async with watching(evening, predictor) as second:
         await minutes(second, 13)
 
-    assert [(each.horizon, each.minutes, each.reason) for each in second.told(Missed)] == [
+    assert [(each.horizon, each.minutes, each.reason) for each in second.told(ForecastMissed)] == [
         (horizon, (10, 11, 12), "polled too late") for horizon in (HALFTIME, FINAL)
     ]
     assert [len(event.pattern) for event in second.told(Prediction)] == [13, 13], "the older ones are not told again"
@@ -59,7 +59,7 @@ async def test_the_newest_minute_is_asked_for_all_the_same_and_revised_if_it_was
 
     assert [event.forecast.revision for event in second.told(Prediction)] == [1, 1]
     (watched, _) = second.poller.games[evening.ids[0]].horizons.values()
-    assert sorted(watched.made) == [9, 10]
+    assert sorted(watched.forecasts) == [9, 10]
 
 
 async def test_a_game_that_was_over_before_it_began_is_held_against_what_was_forecast() -> None:
@@ -70,8 +70,8 @@ async def test_a_game_that_was_over_before_it_began_is_held_against_what_was_for
     async with watching(evening, predictor) as second:
         await second.turn()
 
-    assert [(each.horizon, each.minutes) for each in second.told(Missed)] == [(FINAL, tuple(range(30, 48)))]
-    assert [len(event.forecasts) for event in second.told(Outcome)] == [18, 24]
+    assert [(each.horizon, each.minutes) for each in second.told(ForecastMissed)] == [(FINAL, tuple(range(30, 48)))]
+    assert [len(event.forecasts) for event in second.told(HorizonResult)] == [18, 24]
 
 
 async def test_forecasts_of_another_model_are_not_taken_for_its_own() -> None:
@@ -82,7 +82,7 @@ async def test_forecasts_of_another_model_are_not_taken_for_its_own() -> None:
     async with watching(evening, predictor) as second:
         await minutes(second, 8)
 
-    assert {each.minutes for each in second.told(Missed)} == {(6, 7)}
+    assert {each.minutes for each in second.told(ForecastMissed)} == {(6, 7)}
 
 
 async def test_a_server_that_is_away_is_asked_for_them_again() -> None:
@@ -94,7 +94,7 @@ async def test_a_server_that_is_away_is_asked_for_them_again() -> None:
         await minutes(second, 8, 9, 10)
 
     assert predictor.recalled == 3
-    assert {each.minutes for each in second.told(Missed)} == {(6, 7)}, "as it seemed"
+    assert {each.minutes for each in second.told(ForecastMissed)} == {(6, 7)}, "as it seemed"
     assert [of.missed for of in second.poller.summary().horizons] == [0, 0]
 
 
@@ -105,7 +105,7 @@ async def test_without_an_answer_it_goes_on_as_if_nothing_had_been_forecast(erro
     async with watching(evening, predictor) as watch:
         await minutes(watch, *range(8, 20))
 
-    assert {each.minutes for each in watch.told(Missed)} == {(6, 7)}
+    assert {each.minutes for each in watch.told(ForecastMissed)} == {(6, 7)}
     assert predictor.minutes(FINAL) == list(range(8, 20))
     assert predictor.recalled == (1 if isinstance(error, UnimplementedError) else 5)
     assert not watch.told(Fault)

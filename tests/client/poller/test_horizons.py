@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.poller.horizons import WatchedHorizon, wanted_minutes
+from dejavu_client.poller.horizons import HorizonState, forecast_minutes
 
 ALL = range(1, 48)
 looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
@@ -15,10 +15,10 @@ looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
 
 
 def test_the_half_is_forecast_until_minute_23_and_the_end_until_47() -> None:
-    assert list(wanted_minutes(HALFTIME, 6, 1)) == list(range(6, 24))
-    assert list(wanted_minutes(FINAL, 6, 1)) == list(range(6, 48))
-    assert list(wanted_minutes(FINAL, 10, 12)) == [10, 22, 34, 46]
-    assert not wanted_minutes(HALFTIME, 24, 1)
+    assert list(forecast_minutes(HALFTIME, 6, 1)) == list(range(6, 24))
+    assert list(forecast_minutes(FINAL, 6, 1)) == list(range(6, 48))
+    assert list(forecast_minutes(FINAL, 10, 12)) == [10, 22, 34, 46]
+    assert not forecast_minutes(HALFTIME, 24, 1)
 
 
 @given(
@@ -30,14 +30,14 @@ def test_the_half_is_forecast_until_minute_23_and_the_end_until_47() -> None:
 def test_the_newest_minute_is_the_last_one_complete_that_is_wanted_and_known(
     start: int, step: int, completed: int, able: tuple[int, int]
 ) -> None:
-    wanted, known = wanted_minutes(FINAL, start, step), range(min(able), max(able) + 1)
+    wanted, known = forecast_minutes(FINAL, start, step), range(min(able), max(able) + 1)
     expected = [minute for minute in range(1, 48) if minute in wanted and minute in known and minute <= completed]
-    assert WatchedHorizon(FINAL, wanted).minute(completed, known) == (expected[-1] if expected else None)
+    assert HorizonState(FINAL, wanted).minute(completed, known) == (expected[-1] if expected else None)
 
 
 @given(looks=looks, step=st.integers(1, 9))
 def test_every_minute_is_forecast_or_told_as_missed_and_none_twice(looks: list[tuple[int, bool]], step: int) -> None:
-    watched = WatchedHorizon(FINAL, wanted_minutes(FINAL, 6, step))
+    watched = HorizonState(FINAL, forecast_minutes(FINAL, 6, step))
     asked, missed = list[int](), list[int]()
     for completed, answered in sorted(looks):
         minute = watched.minute(completed, ALL)
@@ -45,31 +45,31 @@ def test_every_minute_is_forecast_or_told_as_missed_and_none_twice(looks: list[t
             continue
         pattern = (0,) * minute
         due = watched.due(pattern)
-        missed += watched.pass_by(minute, ALL)
+        missed += watched.mark_missed(minute, ALL)
         if due and answered:
             asked.append(minute)
-            watched.took(pattern, Forecast())
-    missed += watched.pass_by(48, ALL)
+            watched.accept(pattern, Forecast())
+    missed += watched.mark_missed(48, ALL)
 
-    assert sorted(asked + missed) == list(watched.wanted)
+    assert sorted(asked + missed) == list(watched.minutes)
     assert watched.missed == len(missed)
-    assert sorted(watched.made) == asked
+    assert sorted(watched.forecasts) == asked
 
 
 @given(looks=looks)
 def test_no_pattern_is_asked_for_twice_in_whatever_order_minutes_come(looks: list[tuple[int, bool]]) -> None:
-    watched = WatchedHorizon(FINAL, wanted_minutes(FINAL, 6, 1))
+    watched = HorizonState(FINAL, forecast_minutes(FINAL, 6, 1))
     asked = list[int]()
     for completed, _ in looks:
         minute = watched.minute(completed, ALL)
         if minute is not None and watched.due((0,) * minute):
             asked.append(minute)
-            watched.took((0,) * minute, Forecast())
+            watched.accept((0,) * minute, Forecast())
 
     assert len(asked) == len(set(asked))
 
 
 def test_what_the_model_does_not_know_is_not_missed() -> None:
-    watched = WatchedHorizon(HALFTIME, wanted_minutes(HALFTIME, 6, 1))
-    assert watched.pass_by(24, range(18, 19)) == (18,)
-    assert WatchedHorizon(HALFTIME, wanted_minutes(HALFTIME, 6, 1)).pass_by(9, None) == (6, 7, 8)
+    watched = HorizonState(HALFTIME, forecast_minutes(HALFTIME, 6, 1))
+    assert watched.mark_missed(24, range(18, 19)) == (18,)
+    assert HorizonState(HALFTIME, forecast_minutes(HALFTIME, 6, 1)).mark_missed(9, None) == (6, 7, 8)

@@ -10,7 +10,7 @@ from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, watching
 
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, Fault, GameChanged, Outcome, Prediction
+from dejavu_client.poller.events import Event, Fault, GameChanged, HorizonResult, Prediction
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import GameStatus, Scoreboard
 
@@ -30,7 +30,7 @@ async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_follow
 
     assert [changed.game.status for changed in watch.told(GameChanged)] == [GameStatus.SCHEDULED, GameStatus.LIVE]
     assert len(watch.told(Prediction)) == 1
-    assert len(watch.told(Outcome)) == 1
+    assert len(watch.told(HorizonResult)) == 1
 
 
 async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often() -> None:
@@ -89,7 +89,7 @@ async def test_run_waits_for_the_games_of_the_first_day_and_not_for_tomorrows() 
         async with asyncio.timeout(60):
             await poller.run(until_final=True)
 
-        assert len([event for event in events if isinstance(event, Outcome)]) == 2
+        assert len([event for event in events if isinstance(event, HorizonResult)]) == 2
         assert [seen.state.status for seen in poller.games.values()].count(GameStatus.FINAL) == 2
         assert poller.games["9900000000"].state.status is GameStatus.SCHEDULED
 
@@ -110,7 +110,7 @@ async def test_a_final_game_whose_plays_stay_unreadable_does_not_keep_an_evening
         await poller.run(until_final=True)
 
         assert evening.reads[game_id] - read == 12
-        assert poller.games[game_id].trouble == "feed: play 7.clock is missing"
+        assert poller.games[game_id].failure == "feed: play 7.clock is missing"
 
 
 async def test_a_postponed_game_is_over_and_never_read() -> None:

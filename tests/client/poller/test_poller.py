@@ -10,7 +10,7 @@ from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Event, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.live import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots
@@ -52,13 +52,13 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
     async with watching(Evening([game(lead=3, run=2)]), **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF - 59)
-        assert not watch.told(Outcome)
+        assert not watch.told(HorizonResult)
         await watch.at(HALF)
         await watch.at(HALF + 61)
 
-        (outcome,) = watch.told(Outcome)
+        (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.newest.persistence) == (HALFTIME, 5, 3)
-        assert (outcome.held, outcome.errors, outcome.persistence_errors) == (1, (1.5,), (2,))
+        assert (outcome.covered, outcome.errors, outcome.persistence_errors) == (1, (1.5,), (2,))
         assert outcome.brier == pytest.approx((0.0625,))
         assert outcome.leader_brier == (0.0,)
 
@@ -66,7 +66,7 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
 async def test_an_outcome_is_told_with_the_score_of_the_half_whatever_the_scoreboard_shows(watch: Watch) -> None:
     await watch.at(SIX_MINUTES + 1)
     await watch.at(HALF)  # the scoreboard lags behind the plays, or is ahead of them
-    (outcome,) = watch.told(Outcome)
+    (outcome,) = watch.told(HorizonResult)
     assert outcome.game.home_score - outcome.game.away_score == outcome.differential
     assert (outcome.game.text, outcome.game.period) == ("Half", 2)
 
@@ -76,8 +76,8 @@ async def test_an_interval_that_does_not_hold_is_told_as_such() -> None:
         await watch.at(SIX_MINUTES + 1)
         await watch.at(HALF)
 
-        (outcome,) = watch.told(Outcome)
-        assert outcome.held == 0
+        (outcome,) = watch.told(HorizonResult)
+        assert outcome.covered == 0
 
 
 async def test_two_pollers_and_a_restart_make_one_forecast() -> None:
@@ -94,7 +94,7 @@ async def test_two_pollers_and_a_restart_make_one_forecast() -> None:
         (prediction,) = watch.told(Prediction)
         assert prediction.forecast.sequence == 1
     assert restarted.told(Prediction)[0].latency is None, "it did not see the pattern complete itself"
-    assert len(restarted.told(Outcome)) == 1
+    assert len(restarted.told(HorizonResult)) == 1
 
 
 @pytest.mark.parametrize("elapsed", [HALF, HALF + 1, 2000.0, 2880.0])
@@ -103,7 +103,7 @@ async def test_nothing_is_forecast_for_a_half_already_played(elapsed: float, wat
     await watch.turn()
 
     assert not watch.predictor.asked
-    (missed,) = watch.told(Missed)
+    (missed,) = watch.told(ForecastMissed)
     assert missed.reason == "polled too late"
     assert watch.poller.games[missed.game.game_id].horizons[HALFTIME].note == "polled too late"
 
@@ -116,7 +116,7 @@ async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_
     await watch.at(HALF + 61)
 
     assert not watch.predictor.asked
-    assert len(watch.told(Missed)) == 1
+    assert len(watch.told(ForecastMissed)) == 1
 
 
 async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_does_not(watch: Watch) -> None:
@@ -131,7 +131,7 @@ async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_do
     assert [prediction.forecast.revision for prediction in watch.told(Prediction)] == [0, 1]
     assert [asked.pattern[-1] for asked in watch.predictor.asked] == [3, 2]
     assert watch.told(Prediction)[1].latency is None
-    (outcome,) = watch.told(Outcome)
+    (outcome,) = watch.told(HorizonResult)
     assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 2)
 
 
@@ -143,7 +143,7 @@ async def test_a_half_that_is_corrected_later_is_told_again(watch: Watch) -> Non
     for _ in range(11):  # after the half the plays are read in every tenth turn
         await watch.turn()
 
-    assert [outcome.differential for outcome in watch.told(Outcome)] == [3, 1]
+    assert [outcome.differential for outcome in watch.told(HorizonResult)] == [3, 1]
     assert watch.evening.reads[game_id] == 3
 
 
@@ -185,7 +185,7 @@ async def test_the_summary_counts_and_compares_on_the_same_games() -> None:
 
         summary = watch.poller.summary()
         (half,) = summary.horizons
-        assert (summary.games, summary.forecasts, half.settled_games, half.settled, half.held) == (3, 3, 2, 2, 1)
+        assert (summary.games, summary.forecasts, half.settled_games, half.settled, half.covered) == (3, 3, 2, 2, 1)
         assert half.error == pytest.approx((1.5 + 3.5) / 2)
         assert half.persistence_error == pytest.approx((2 + 4) / 2)
         assert half.nominal == pytest.approx(0.95)
@@ -209,7 +209,7 @@ async def test_run_ends_by_itself_when_every_game_is_final_and_read_to_its_end()
         async with asyncio.timeout(20):
             await poller.run(until_final=True)
 
-        assert len([event for event in events if isinstance(event, Outcome)]) == 2
+        assert len([event for event in events if isinstance(event, HorizonResult)]) == 2
         assert {seen.read_to_end for seen in poller.games.values()} == {True}
 
 

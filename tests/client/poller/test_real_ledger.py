@@ -11,7 +11,7 @@ from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
 from dejavu_client.output.poll_scorecard import disagreement, record_of
-from dejavu_client.poller.events import Closed, Fault, Missed, Outcome, Prediction, Reported
+from dejavu_client.poller.events import Fault, ForecastMissed, HorizonClosed, HorizonResult, OutcomeReported, Prediction
 
 
 async def test_two_pollers_and_a_restart_share_one_forecast_and_a_correction_is_a_revision(tmp_path: Path) -> None:
@@ -37,8 +37,8 @@ async def test_two_pollers_and_a_restart_share_one_forecast_and_a_correction_is_
     assert forecasts[2] == forecasts[0][1:]
     assert forecasts[0][0].sequence < forecasts[0][1].sequence
     assert (forecasts[0][0].point_forecast, forecasts[0][1].point_forecast) == (3.0, 2.0)
-    (outcome,) = restarted.told(Outcome)
-    assert (outcome.held, outcome.newest.persistence, outcome.differential) == (1, 2, 5)
+    (outcome,) = restarted.told(HorizonResult)
+    assert (outcome.covered, outcome.newest.persistence, outcome.differential) == (1, 2, 5)
 
 
 async def minutes(watch: Watch, *wanted: int) -> None:
@@ -65,8 +65,8 @@ async def test_a_restart_takes_up_what_the_record_has_and_what_it_reports_settle
         cards = await record_of(client)
         stored = [each async for each in client.list_predictions(game_id=game_id, page_size=500)]
 
-    assert [(each.horizon, each.minutes) for each in second.told(Missed)] == [(HALFTIME, (18,)), (FINAL, (18,))]
-    assert [(each.horizon, each.differential, each.settled) for each in second.told(Reported)] == [
+    assert [(each.horizon, each.minutes) for each in second.told(ForecastMissed)] == [(HALFTIME, (18,)), (FINAL, (18,))]
+    assert [(each.horizon, each.differential, each.settled) for each in second.told(OutcomeReported)] == [
         (HALFTIME, 5, 8),
         (FINAL, 5, 32),
     ]
@@ -89,12 +89,12 @@ async def test_what_another_poller_has_reported_is_forecast_no_more_and_nothing_
         await poller.at(HALF)
         await minutes(poller, 24)
 
-    assert [(each.horizon, each.minute) for each in poller.told(Closed)] == [(HALFTIME, 24), (FINAL, 24)]
+    assert [(each.horizon, each.minute) for each in poller.told(HorizonClosed)] == [(HALFTIME, 24), (FINAL, 24)]
     assert [(each.horizon, each.elapsed_minutes) for each in (told.forecast for told in poller.told(Prediction))] == [
         (HALFTIME, 20),
         (FINAL, 20),
         (FINAL, 24),
     ]
-    (reported,) = poller.told(Reported)
+    (reported,) = poller.told(OutcomeReported)
     assert (reported.differential, reported.outcome.revision) == (5, 1), "it has seen otherwise, and corrects it"
     assert not poller.told(Fault)

@@ -22,7 +22,15 @@ from dejavu_client.errors import (
     UnimplementedError,
 )
 from dejavu_client.output.poll_events import event_line, event_record
-from dejavu_client.poller.events import Closed, Fault, FaultKind, Missed, Outcome, Prediction, Reported
+from dejavu_client.poller.events import (
+    Fault,
+    FaultKind,
+    ForecastMissed,
+    HorizonClosed,
+    HorizonResult,
+    OutcomeReported,
+    Prediction,
+)
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live import Play
 
@@ -52,11 +60,11 @@ async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
     half, end = watch.predictor.reports
     assert said(watch) == [(HALFTIME, 5), (FINAL, 5)]
     assert {(report.game_id, report.home_team, report.away_team) for report in (half, end)} == {(game_id, "BOS", "LAL")}
-    told = watch.told(Reported)
+    told = watch.told(OutcomeReported)
     assert [(event.horizon, event.differential, event.settled) for event in told] == [(HALFTIME, 5, 2), (FINAL, 5, 4)]
     assert [event.game.text for event in told] == ["Half", "Final"]
     assert not watch.told(Fault)
-    assert not watch.told(Closed)
+    assert not watch.told(HorizonClosed)
 
 
 async def test_it_was_observed_when_the_feed_says_that_the_period_ended() -> None:
@@ -123,7 +131,7 @@ async def test_a_correction_of_the_half_is_reported_again() -> None:
         await watch.at(HALF + 181)
 
     assert said(watch) == [(HALFTIME, 3), (HALFTIME, 2)]
-    assert [event.outcome.revision for event in watch.told(Reported)] == [0, 1]
+    assert [event.outcome.revision for event in watch.told(OutcomeReported)] == [0, 1]
 
 
 async def test_a_final_that_is_corrected_after_the_buzzer_is_read_again_and_reported_again() -> None:
@@ -178,7 +186,7 @@ async def test_the_half_waits_for_a_forecast_that_it_would_close() -> None:
 
     assert watch.predictor.minutes(FINAL) == [22, 23, 23]
     assert said(watch) == [(HALFTIME, 3)]
-    assert not watch.told(Closed)
+    assert not watch.told(HorizonClosed)
 
 
 async def test_a_report_without_an_answer_is_tried_until_it_is_through_and_the_evening_ends_no_sooner() -> None:
@@ -190,7 +198,7 @@ async def test_a_report_without_an_answer_is_tried_until_it_is_through_and_the_e
         await watch.poller.run(until_final=True)
 
     assert said(watch) == [(HALFTIME, 3)] * 4 + [(FINAL, 3)]
-    assert [(event.horizon, event.differential) for event in watch.told(Reported)] == [(HALFTIME, 3), (FINAL, 3)]
+    assert [(event.horizon, event.differential) for event in watch.told(OutcomeReported)] == [(HALFTIME, 3), (FINAL, 3)]
     faults = watch.told(Fault)
     assert [(fault.kind, fault.failures) for fault in faults] == [(FaultKind.SERVER, n) for n in (1, 2, 3)]
     assert faults[0].reason == "the half is not reported, trying again: away"
@@ -229,7 +237,7 @@ async def test_where_the_servers_clock_is_behind_it_says_itself_when_it_was() ->
     first, second = watch.predictor.reports
     assert first.observed_time is not None
     assert second.observed_time is None
-    assert len(watch.told(Reported)) == 1
+    assert len(watch.told(OutcomeReported)) == 1
     assert not watch.told(Fault)
 
 
@@ -244,7 +252,7 @@ async def test_a_server_without_a_record_is_told_of_once_and_asked_no_more() -> 
 
     (fault,) = watch.told(Fault)
     assert fault.reason == "the server keeps no record, no outcome is reported: what?"
-    assert not watch.told(Reported)
+    assert not watch.told(OutcomeReported)
 
 
 async def test_an_outcome_that_somebody_else_reported_closes_the_horizon_without_a_fault() -> None:
@@ -259,14 +267,14 @@ async def test_an_outcome_that_somebody_else_reported_closes_the_horizon_without
     assert not watch.told(Fault)
     assert predictor.minutes(HALFTIME) == [20, 21]
     assert predictor.minutes(FINAL) == [20, 21, 24], "until the half nothing is taken of the end either"
-    assert [(event.horizon, event.minute) for event in watch.told(Closed)] == [(HALFTIME, 24), (FINAL, 24)]
+    assert [(event.horizon, event.minute) for event in watch.told(HorizonClosed)] == [(HALFTIME, 24), (FINAL, 24)]
     reason = "its outcome is in the server's record"
-    assert [(each.horizon, each.minutes, each.reason) for each in watch.told(Missed)] == [
+    assert [(each.horizon, each.minutes, each.reason) for each in watch.told(ForecastMissed)] == [
         (HALFTIME, (21, 22, 23), reason),
         (FINAL, (21, 22, 23), reason),
     ]
     assert [len(event.pattern) for event in watch.told(Prediction)] == [20, 20, 24]
-    assert len(watch.told(Outcome)) == 1
+    assert len(watch.told(HorizonResult)) == 1
 
 
 async def test_a_revision_that_comes_after_the_outcome_is_let_be() -> None:
@@ -278,8 +286,8 @@ async def test_a_revision_that_comes_after_the_outcome_is_let_be() -> None:
             await watch.turn()
 
     assert len([asked for asked in watch.predictor.asked if asked.minute == 23]) == 3, "it asks once more, and no more"
-    assert [(event.horizon, event.minute) for event in watch.told(Closed)] == [(FINAL, 24)]
-    assert {each.minutes for each in watch.told(Missed)} == {(22,)}, "which was before it began"
+    assert [(event.horizon, event.minute) for event in watch.told(HorizonClosed)] == [(FINAL, 24)]
+    assert {each.minutes for each in watch.told(ForecastMissed)} == {(22,)}, "which was before it began"
     assert said(watch) == [(HALFTIME, 3), (HALFTIME, 2), (HALFTIME, 1)]
 
 
@@ -313,8 +321,8 @@ async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> No
         await watch.turn()
 
     now = watch.evening.clock()
-    first, again = watch.told(Reported)
-    (closed,) = watch.told(Closed)
+    first, again = watch.told(OutcomeReported)
+    (closed,) = watch.told(HorizonClosed)
     assert event_line(first).endswith("  half +3 is in the record, settles 1 forecast")
     assert event_line(again).endswith("  half +2 is in the record, settles 1 forecast, correction 1")
     assert event_line(closed).endswith("  end no more forecast before minute 24: its outcome is in the record already")

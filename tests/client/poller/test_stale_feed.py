@@ -9,7 +9,7 @@ import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, correct, watching
 
-from dejavu_client.poller.events import Fault, FaultKind, GameChanged, Missed, Outcome, Prediction
+from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba.live import GameState, GameStatus, Play, Scoreboard
 
@@ -37,7 +37,7 @@ async def test_plays_of_the_past_do_not_bring_back_what_was_corrected() -> None:
         await watch.at(HALF)
 
     assert [prediction.pattern[-1] for prediction in watch.told(Prediction)] == [3, 2]
-    assert not watch.told(Outcome), "they do not say how the half ended either"
+    assert not watch.told(HorizonResult), "they do not say how the half ended either"
     assert {(fault.source, fault.kind) for fault in watch.told(Fault)} == {(game_id, FaultKind.STALE)}
 
 
@@ -85,7 +85,7 @@ async def test_a_play_that_is_withdrawn_takes_a_forecast_back_to_what_is_true() 
         await watch.at(HALF)
 
     assert [(event.pattern[-1], event.forecast.revision) for event in watch.told(Prediction)] == [(5, 0), (3, 1)]
-    (outcome,) = watch.told(Outcome)
+    (outcome,) = watch.told(HorizonResult)
     assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 3)
 
 
@@ -120,7 +120,7 @@ async def test_nothing_is_forecast_from_plays_so_old_that_the_half_may_be_over()
         assert not watch.predictor.asked
         (fault,) = watch.told(Fault)
         assert (fault.kind, "the half may be over" in fault.reason) == (FaultKind.STALE, True)
-        assert "the half may be over" in watch.poller.games[game_id].trouble
+        assert "the half may be over" in watch.poller.games[game_id].failure
 
         evening.shown = None
         del evening.edit[game_id]
@@ -137,7 +137,7 @@ async def test_a_scoreboard_that_runs_ahead_by_a_period_and_comes_back_costs_no_
         await watch.at(SIX_MINUTES - 119)
         evening.shown = replace(evening.scoreboard().games[0], **early)  # type: ignore[arg-type]
         await watch.turn()
-        assert len(watch.told(Missed)) == 1
+        assert len(watch.told(ForecastMissed)) == 1
         evening.shown = None
         evening.clock.step(1)
         for _ in range(70):  # for five minutes it might be a cache that tells of the past
@@ -160,14 +160,14 @@ async def test_an_end_of_the_half_that_is_withdrawn_costs_no_forecast() -> None:
     evening.edit[game_id] = ended
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
-        assert len(watch.told(Missed)) == 1
+        assert len(watch.told(ForecastMissed)) == 1
         del evening.edit[game_id]
         await watch.at(SIX_MINUTES + 1)
         for _ in range(10):
             await watch.turn()
 
         assert len(watch.told(Prediction)) == 1
-        assert not watch.poller.games[game_id].horizons[HALFTIME].over
+        assert not watch.poller.games[game_id].horizons[HALFTIME].result_known
 
 
 async def test_a_half_that_goes_on_after_its_end_is_settled_anew() -> None:
@@ -184,7 +184,7 @@ async def test_a_half_that_goes_on_after_its_end_is_settled_anew() -> None:
         for _ in range(10):
             await watch.turn()
 
-    assert [outcome.differential for outcome in watch.told(Outcome)] == [5, 7]
+    assert [outcome.differential for outcome in watch.told(HorizonResult)] == [5, 7]
 
 
 async def test_a_scoreboard_of_the_past_is_told_once_and_not_taken_over() -> None:
@@ -223,7 +223,7 @@ async def test_a_scoreboard_of_the_past_opens_no_game_that_is_over(before_the_en
 
         assert watch.poller.games[game_id].over
         assert [changed.game.status for changed in watch.told(GameChanged)] == [GameStatus.LIVE, GameStatus.FINAL]
-        assert len(watch.told(Missed)) == 1
+        assert len(watch.told(ForecastMissed)) == 1
 
 
 async def test_a_scoreboard_that_stands_still_while_plays_go_on_grows_old() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, Place, Pool
-from dejavu_client.transport.worker_identity import Origin, origin
+from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, ChannelPool, PooledChannel
+from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
 
 
 class Service:
@@ -34,22 +34,22 @@ class Service:
         self.hung_up = list[int]()
         self.now = 0.0
         self._choose = choose
-        self.pool = Pool(self._dial, size, now=lambda: self.now)
+        self.pool = ChannelPool(self._dial, size, now=lambda: self.now)
 
     def _dial(self) -> int:
         self.lines.append(self._choose(self.workers))
         return len(self.lines) - 1
 
-    def answer(self, place: Place[int]) -> str:
+    def answer(self, place: PooledChannel[int]) -> str:
         """Ends a call with an answer; its worker. A line to a dead worker goes to one that lives."""
         if self.lines[place.line] not in self.workers:
             self.lines[place.line] = self._choose(self.workers)
         worker = self.lines[place.line]
-        self.pool.answered(place, Origin(worker, self.told))
+        self.pool.answered(place, WorkerIdentity(worker, self.told))
         self.give_back(place)
         return worker
 
-    def give_back(self, place: Place[int]) -> None:
+    def give_back(self, place: PooledChannel[int]) -> None:
         self.hung_up += self.pool.give_back(place)
 
     def call(self, seconds: float = 1.0) -> str:
@@ -67,7 +67,7 @@ class Service:
         raise AssertionError(f"not all are reached: {Counter(newest)}")
 
 
-def taken(pool: Pool[int]) -> int:
+def taken(pool: ChannelPool[int]) -> int:
     place = pool.take()
     assert pool.give_back(place) == []
     return place.line
@@ -79,13 +79,13 @@ def first(workers: list[str]) -> str:
 
 def test_lines_are_dialled_one_by_one_and_then_used_in_turn() -> None:
     numbers = itertools.count()
-    pool = Pool(lambda: next(numbers), 3)
+    pool = ChannelPool(lambda: next(numbers), 3)
     assert [taken(pool) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
     assert pool.close() == [0, 1, 2]
 
 
 def test_a_closed_pool_dials_no_more() -> None:
-    pool = Pool(object, 2)
+    pool = ChannelPool(object, 2)
     place = pool.take()
     assert pool.close() == [place.line]
     assert pool.close() == []
@@ -97,7 +97,7 @@ def test_a_closed_pool_dials_no_more() -> None:
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_pool_needs_a_line(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        Pool(object, size)
+        ChannelPool(object, size)
 
 
 @given(
@@ -124,7 +124,7 @@ def test_every_worker_is_reached_and_so_is_every_successor(
 def test_no_call_loses_its_line_and_no_line_is_left_open(seed: int, workers: int, size: int, steps: list[str]) -> None:
     draw = random.Random(seed)
     service = Service(workers, size, draw.choice)
-    under_way = list[Place[int]]()
+    under_way = list[PooledChannel[int]]()
     for number, step in enumerate(steps):
         if step == "take":
             under_way.append(service.pool.take())
@@ -156,7 +156,7 @@ def test_the_line_given_up_is_hung_up_when_its_last_call_has_ended() -> None:
     service = Service(2, 2, first)
     streams = [service.pool.take() for _ in range(2)]
     for place in streams:
-        service.pool.answered(place, Origin("0", 2))
+        service.pool.answered(place, WorkerIdentity("0", 2))
     service.call()
     assert len(service.lines) == 3
     assert service.hung_up == []
@@ -225,7 +225,7 @@ def test_answers_that_do_not_tell_change_nothing() -> None:
     service = Service(2, 2, first)
     for _ in range(100):
         place = service.pool.take()
-        service.pool.answered(place, Origin())
+        service.pool.answered(place, WorkerIdentity())
         service.give_back(place)
         service.now += 60
     assert len(service.lines) == 2
@@ -234,16 +234,16 @@ def test_answers_that_do_not_tell_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
-        ((None, None), Origin("", 0)),
-        (([("x", "y")], []), Origin("", 0)),
-        (([("dejavu-worker", "0-7")], None), Origin("0-7", 0)),
-        ((None, [("other", "x"), ("dejavu-worker", "1-8"), ("dejavu-workers", "4")]), Origin("1-8", 4)),
-        (([("dejavu-worker", "0-7"), ("dejavu-workers", "many")],), Origin("0-7", 0)),
-        (([("dejavu-worker", "0-7"), ("dejavu-workers", "-2")],), Origin("0-7", 0)),
-        (([("dejavu-worker", "0-7"), ("dejavu-workers", "²")],), Origin("0-7", 0)),
+        ((None, None), WorkerIdentity("", 0)),
+        (([("x", "y")], []), WorkerIdentity("", 0)),
+        (([("dejavu-worker", "0-7")], None), WorkerIdentity("0-7", 0)),
+        ((None, [("other", "x"), ("dejavu-worker", "1-8"), ("dejavu-workers", "4")]), WorkerIdentity("1-8", 4)),
+        (([("dejavu-worker", "0-7"), ("dejavu-workers", "many")],), WorkerIdentity("0-7", 0)),
+        (([("dejavu-worker", "0-7"), ("dejavu-workers", "-2")],), WorkerIdentity("0-7", 0)),
+        (([("dejavu-worker", "0-7"), ("dejavu-workers", "²")],), WorkerIdentity("0-7", 0)),
     ],
 )
 def test_the_origin_is_found_in_either_metadata_or_in_none(
-    metadata: tuple[list[tuple[str, str | bytes]] | None, ...], expected: Origin
+    metadata: tuple[list[tuple[str, str | bytes]] | None, ...], expected: WorkerIdentity
 ) -> None:
-    assert origin(*metadata) == expected
+    assert worker_identity(*metadata) == expected

@@ -24,7 +24,7 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from dejavu_client.transport.subscription import FIRST_ATTEMPTS, FIRST_DELAY, LONGEST_DELAY, Subscription
+from dejavu_client.transport.subscription import FIRST_ATTEMPTS, FIRST_DELAY, LONGEST_DELAY, StreamResumption
 
 
 class NoJitter(random.Random):
@@ -32,8 +32,8 @@ class NoJitter(random.Random):
         return 0.0
 
 
-def standing() -> Subscription:
-    subscription = Subscription(jitter=NoJitter())
+def standing() -> StreamResumption:
+    subscription = StreamResumption(jitter=NoJitter())
     subscription.accept(heartbeat("start"))
     return subscription
 
@@ -55,7 +55,7 @@ def test_a_message_makes_the_next_attempt_quick_again() -> None:
 
 @given(st.integers(1, 30), st.integers())
 def test_jitter_never_lengthens_a_wait_and_at_most_halves_it(failures: int, seed: int) -> None:
-    plain, spread = standing(), Subscription(jitter=random.Random(seed))
+    plain, spread = standing(), StreamResumption(jitter=random.Random(seed))
     spread.accept(heartbeat("start"))
     for _ in range(failures):
         longest = plain.lost(UnavailableError("gone"))
@@ -63,7 +63,7 @@ def test_jitter_never_lengthens_a_wait_and_at_most_halves_it(failures: int, seed
 
 
 def test_before_it_stood_it_gives_up_after_a_few_attempts() -> None:
-    subscription = Subscription()
+    subscription = StreamResumption()
     for _ in range(FIRST_ATTEMPTS - 1):
         subscription.lost(UnavailableError("gone"))
     last = UnavailableError("gone")
@@ -117,7 +117,7 @@ def test_a_response_without_a_token_leaves_the_last_one() -> None:
 def test_the_reader_sees_rising_sequences_whatever_comes(
     sent: list[tuple[int, Callable[[int], StreamPredictionsResponse]]],
 ) -> None:
-    subscription = Subscription()
+    subscription = StreamResumption()
     seen = [sequence for sequence, make in sent if subscription.accept(make(sequence))]
     assert seen == sorted(set(seen))
     assert seen[-1:] == ([max(sequence for sequence, _ in sent)] if sent else [])
@@ -125,7 +125,7 @@ def test_the_reader_sees_rising_sequences_whatever_comes(
 
 @pytest.mark.parametrize("heartbeats", [False, True])
 def test_an_event_of_a_kind_that_is_not_known_is_passed_over_and_its_token_kept(heartbeats: bool) -> None:
-    subscription = Subscription(heartbeats=heartbeats)
+    subscription = StreamResumption(heartbeats=heartbeats)
     assert not subscription.accept(StreamPredictionsResponse(resume_token="later"))
     assert subscription.request().resume_token == "later"
 
@@ -136,6 +136,6 @@ def test_an_event_of_a_kind_that_is_not_known_is_passed_over_and_its_token_kept(
     ids=["text", "list", "tuple", "iterator"],
 )
 def test_one_game_may_be_named_by_itself(games: Iterable[str]) -> None:
-    subscription = Subscription(games)
+    subscription = StreamResumption(games)
     assert list(subscription.request().game_ids) == ["0022300001"]
     assert list(subscription.request().game_ids) == ["0022300001"], "again, when it resumes"

@@ -16,14 +16,14 @@ from tests.support.harness.bad_days import DirectFeed
 
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, Fault, FaultKind, Outcome, Prediction
+from dejavu_client.poller.events import Event, Fault, FaultKind, HorizonResult, Prediction
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import read_plays
 from dejavu_feed.nba.live_feed import LIVE_PATH, NbaFeed
 from dejavu_feed.nba.progress import live_pattern, scores
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.kinds import Kind
-from dejavu_feed.replay.faults.responses import IN_PLACE, INSIDE
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
+from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.replay import json_response
 
@@ -48,18 +48,18 @@ class Recorded:
     def respond(self, path: str) -> Response:
         return self.fault(json_response(self.files[path]))
 
-    def spoil(self, kind: Kind, seed: int) -> None:
+    def spoil(self, kind: FeedFaultKind, seed: int) -> None:
         """Has every answer spoilt by one kind of fault."""
 
         def spoilt(response: Response) -> Response:
             rng = random.Random(seed)
-            if kind is Kind.TIMEOUT:
+            if kind is FeedFaultKind.TIMEOUT:
                 return Response(200, b"", hold=0.2)
-            if kind in IN_PLACE:
-                return IN_PLACE[kind](response, rng)
+            if kind in RESPONSE_FAULTS:
+                return RESPONSE_FAULTS[kind](response, rng)
             payload = json.loads(response.body)
-            if kind is Kind.INCOMPLETE or "actions" in payload.get("game", ()):
-                INSIDE[kind](payload, rng)
+            if kind is FeedFaultKind.INCOMPLETE or "actions" in payload.get("game", ()):
+                PAYLOAD_FAULTS[kind](payload, rng)
             return json_response(payload)
 
         self.fault = spoilt
@@ -86,14 +86,17 @@ def refusals(feed: NbaFeed) -> list[FeedError]:
     return found
 
 
-@pytest.mark.parametrize("kind", [Kind.FORBIDDEN_PAGE, Kind.FORBIDDEN_JSON, Kind.SERVER_ERROR, Kind.TIMEOUT])
-def test_what_is_no_answer_is_unavailable(kind: Kind, recorded: Recorded, feed: NbaFeed) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [FeedFaultKind.FORBIDDEN_PAGE, FeedFaultKind.FORBIDDEN_JSON, FeedFaultKind.SERVER_ERROR, FeedFaultKind.TIMEOUT],
+)
+def test_what_is_no_answer_is_unavailable(kind: FeedFaultKind, recorded: Recorded, feed: NbaFeed) -> None:
     recorded.spoil(kind, seed=0)
     assert {type(error) for error in refusals(feed)} == {FeedUnavailable}
 
 
-@pytest.mark.parametrize("kind", [Kind.EMPTY, Kind.HOLLOW])
-def test_what_holds_nothing_is_malformed(kind: Kind, recorded: Recorded, feed: NbaFeed) -> None:
+@pytest.mark.parametrize("kind", [FeedFaultKind.EMPTY, FeedFaultKind.HOLLOW])
+def test_what_holds_nothing_is_malformed(kind: FeedFaultKind, recorded: Recorded, feed: NbaFeed) -> None:
     for seed in range(4):
         recorded.spoil(kind, seed)
         assert {type(error) for error in refusals(feed)} == {MalformedFeed}
@@ -101,12 +104,14 @@ def test_what_holds_nothing_is_malformed(kind: Kind, recorded: Recorded, feed: N
 
 def test_a_truncated_answer_is_never_taken_for_the_whole(recorded: Recorded, feed: NbaFeed) -> None:
     for seed in range(12):
-        recorded.spoil(Kind.TRUNCATED, seed)
+        recorded.spoil(FeedFaultKind.TRUNCATED, seed)
         assert {type(error) for error in refusals(feed)} <= {MalformedFeed, FeedUnavailable}
 
 
-@pytest.mark.parametrize("kind", [Kind.DUPLICATED, Kind.DISORDERED])
-def test_plays_listed_twice_or_out_of_order_give_the_same_game(kind: Kind, recorded: Recorded, feed: NbaFeed) -> None:
+@pytest.mark.parametrize("kind", [FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED])
+def test_plays_listed_twice_or_out_of_order_give_the_same_game(
+    kind: FeedFaultKind, recorded: Recorded, feed: NbaFeed
+) -> None:
     true = feed.plays(GAME)
     for seed in range(6):
         recorded.spoil(kind, seed)
@@ -117,7 +122,7 @@ def test_plays_that_lack_a_field_are_refused_or_give_the_same_game(recorded: Rec
     true = feed.plays(GAME)
     refused = 0
     for seed in range(40):
-        recorded.spoil(Kind.INCOMPLETE, seed)
+        recorded.spoil(FeedFaultKind.INCOMPLETE, seed)
         try:
             plays = feed.plays(GAME)
         except MalformedFeed:
@@ -131,7 +136,7 @@ def test_plays_that_lack_a_field_are_refused_or_give_the_same_game(recorded: Rec
 def test_a_scoreboard_with_a_broken_game_shows_the_others(recorded: Recorded, feed: NbaFeed) -> None:
     true = {state.game_id: state for state in feed.scoreboard().games}
     for seed in range(20):
-        recorded.spoil(Kind.INCOMPLETE, seed)
+        recorded.spoil(FeedFaultKind.INCOMPLETE, seed)
         board = feed.scoreboard()
         assert len(board.games) + len(board.faults) == len(true)
         same = [state for state in board.games if state == true[state.game_id]]
@@ -155,8 +160,12 @@ class GoingBy:
     def respond(self, path: str) -> Response:
         now = self.clock.now
         rng = random.Random(f"{self._seed} {path} {now:%H:%M}")
-        kind = rng.choice([None, Kind.STALE, Kind.TIMEOUT, *INSIDE, *IN_PLACE]) if now.second < 30 else None
-        if kind is Kind.STALE:
+        kind = (
+            rng.choice([None, FeedFaultKind.STALE, FeedFaultKind.TIMEOUT, *PAYLOAD_FAULTS, *RESPONSE_FAULTS])
+            if now.second < 30
+            else None
+        )
+        if kind is FeedFaultKind.STALE:
             now -= timedelta(minutes=2)
         happened = [action for action, moment in zip(self._actions, self._moments, strict=True) if moment <= now]
         last = happened[-1] if happened else self._actions[0]
@@ -170,7 +179,7 @@ class GoingBy:
             BOX: {"game": game},
             BOARD: {"scoreboard": {"gameDate": "2020-12-22", "games": [game]}},
         }
-        if kind is None or kind is Kind.STALE:
+        if kind is None or kind is FeedFaultKind.STALE:
             return json_response(files[path])
         self._recorded.spoil(kind, rng.randrange(100))
         return self._recorded.fault(json_response(files[path]))
@@ -196,7 +205,7 @@ async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_
     assert {prediction.forecast.revision for prediction in predictions} == {0}
     newest = {prediction.forecast.horizon: len(prediction.pattern) for prediction in predictions}
     assert newest == {HALFTIME: 23, FINAL: 47}
-    outcomes = {event.horizon: event.differential for event in events if isinstance(event, Outcome)}
+    outcomes = {event.horizon: event.differential for event in events if isinstance(event, HorizonResult)}
     assert outcomes == {HALFTIME: 18, FINAL: 26}
     half, final = poller.summary().horizons
     assert half.forecasts + half.missed == 18

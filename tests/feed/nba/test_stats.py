@@ -16,7 +16,7 @@ from tests.support.fakes.stats_service import PlayedOnce, log_payload, plays_pay
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.names import TEAM_IDS
-from dejavu_feed.nba.stats import Course, ListedGame, read_course, read_game_log
+from dejavu_feed.nba.stats import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.pattern import Score
 
 GAMES = season_of_games(3)
@@ -68,8 +68,8 @@ def test_two_rows_are_one_game() -> None:
 def test_on_neutral_ground_the_list_does_not_tell_the_host_but_the_plays_do() -> None:
     games = {game.game_id: game for game in read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))}
     assert games[NEUTRAL.game_id].home == ""
-    course = read_course(plays_payload(NEUTRAL), games[NEUTRAL.game_id])
-    assert course == Course(NEUTRAL.home, NEUTRAL.away, NEUTRAL.scores)
+    course = read_score_timeline(plays_payload(NEUTRAL), games[NEUTRAL.game_id])
+    assert course == ScoreTimeline(NEUTRAL.home, NEUTRAL.away, NEUTRAL.scores)
 
 
 def test_a_game_without_a_winner_is_not_over() -> None:
@@ -145,7 +145,9 @@ def test_a_row_without_an_id_or_a_date_refuses_the_list(column: str, value: obje
 
 def test_a_course_is_every_change_of_the_score() -> None:
     for game in GAMES:
-        assert read_course(plays_payload(game), listed(game)) == Course(game.home, game.away, game.scores)
+        assert read_score_timeline(plays_payload(game), listed(game)) == ScoreTimeline(
+            game.home, game.away, game.scores
+        )
 
 
 def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
@@ -159,7 +161,7 @@ def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
         action(7, "PT00M00.00S", 4, 3, period=4, actionType="period", subType="end"),
     )
     scores = ((0.0, 0, 0), (60.0, 2, 0), (149.5, 2, 3), (2879.6, 4, 3))
-    assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
+    assert read_score_timeline(payload, SMALL).scores == tuple(Score(*score) for score in scores)
 
 
 def test_scores_may_be_numbers_and_missing_where_nothing_was_scored() -> None:
@@ -167,13 +169,13 @@ def test_scores_may_be_numbers_and_missing_where_nothing_was_scored() -> None:
     for play in payload["game"]["actions"]:
         for key in ("scoreHome", "scoreAway"):
             play[key] = int(play[key]) if play[key] else None
-    assert read_course(payload, listed()).scores == GAME.scores
+    assert read_score_timeline(payload, listed()).scores == GAME.scores
 
 
 def test_actions_count_in_the_order_of_their_ids() -> None:
     payload = copy.deepcopy(plays_payload(GAME))
     payload["game"]["actions"].reverse()
-    assert read_course(payload, listed()).scores == GAME.scores
+    assert read_score_timeline(payload, listed()).scores == GAME.scores
 
 
 @pytest.mark.parametrize("late", [(4, 3), (2, 0)], ids=["score of its number", "score of its clock"])
@@ -186,7 +188,7 @@ def test_a_play_entered_late_counts_at_its_clock(late: tuple[int, int]) -> None:
         action(3, "PT11M00.00S", *late),
     )
     scores = ((0.0, 0, 0), (60.0, 2, 0), (120.0, 2, 3), (180.0, 4, 3))
-    assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
+    assert read_score_timeline(payload, SMALL).scores == tuple(Score(*score) for score in scores)
 
 
 def test_a_correction_is_kept_where_it_was_made() -> None:
@@ -197,15 +199,15 @@ def test_a_correction_is_kept_where_it_was_made() -> None:
         action(4, "PT08M00.00S", 4, 3),
     )
     scores = ((0.0, 0, 0), (60.0, 3, 0), (120.0, 2, 0), (180.0, 2, 3), (240.0, 4, 3))
-    assert read_course(payload, SMALL).scores == tuple(Score(*score) for score in scores)
+    assert read_score_timeline(payload, SMALL).scores == tuple(Score(*score) for score in scores)
 
 
 def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
     payload = small(action(1, "PT11M00.00S", 4, 3, location="", teamId=0))
     known = ListedGame("0022400001", date(2024, 10, 22), "NYK @ BOS", {"BOS": 4, "NYK": 3}, "BOS")
-    assert read_course(payload, known).home == "BOS"
+    assert read_score_timeline(payload, known).home == "BOS"
     with pytest.raises(IncompleteGame, match="neither the list nor the plays tell who is at home"):
-        read_course(payload, SMALL)
+        read_score_timeline(payload, SMALL)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_a_play_that_cannot_be_read_refuses_the_game(changes: dict[str, Any], co
     index = next(i for i, a in enumerate(plays_payload(GAME)["game"]["actions"]) if a["actionType"] == "Made Shot")
     payload = edited(plays_payload(GAME), index, actionId=3)
     with pytest.raises(MalformedFeed, match=complaint):
-        read_course(edited(payload, index, **changes), listed())
+        read_score_timeline(edited(payload, index, **changes), listed())
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_play_that_cannot_be_read_refuses_the_game(changes: dict[str, Any], co
 )
 def test_what_are_not_the_plays_of_the_game_is_refused(payload: Any, error: type[FeedError], complaint: str) -> None:
     with pytest.raises(error, match=complaint):
-        read_course(payload, SMALL)
+        read_score_timeline(payload, SMALL)
 
 
 @given(data=st.data())
@@ -272,7 +274,7 @@ def test_whatever_is_put_into_a_payload_leaves_by_name(data: st.DataObject) -> N
     node[key] = data.draw(junk)
     try:
         if "game" in payload:
-            read_course(payload, listed(short))
+            read_score_timeline(payload, listed(short))
         else:
             read_game_log(payload)
     except FeedError:
@@ -294,7 +296,7 @@ def test_the_real_list_is_844_games_with_5_on_neutral_ground(data_dir: Path) -> 
 def test_the_real_plays_are_the_course_of_117_at_116(data_dir: Path) -> None:
     payload = json.loads((data_dir / "feed" / "playbyplayv3_0022400001.json").read_text())
     game = ListedGame("0022400001", date(2024, 11, 12), "ATL @ BOS", {"ATL": 117, "BOS": 116})
-    course = read_course(payload, game)
+    course = read_score_timeline(payload, game)
     assert (course.home, course.away) == ("BOS", "ATL")
     scoring = [
         a for a in payload["game"]["actions"] if a["scoreHome"] and a["actionType"] in {"Made Shot", "Free Throw"}

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.support.builders.evenings import game
 from tests.support.fakes.clock import SteppedClock
 
-from dejavu_feed.eligibility import why_left_out
+from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.nba.live import GameState, GameStatus, Play, read_plays, read_scoreboard
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.progress import live_pattern
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.injector import CALM, EPISODE, FAULTY, FaultyReplay
-from dejavu_feed.replay.faults.kinds import ABOUT, Kind, parse_kinds
-from dejavu_feed.replay.faults.overtime import into_overtime
+from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
+from dejavu_feed.replay.faults.kinds import DESCRIPTIONS, FeedFaultKind, parse_kinds
+from dejavu_feed.replay.faults.overtime import extend_to_overtime
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.replay import File, Replay, file_at
@@ -36,7 +36,7 @@ SIX_MINUTES = (720 + 360) * PACE + 210
 class BadDay:
     """A replay of three games with some kinds of faults, all the time when they come and go."""
 
-    def __init__(self, *kinds: Kind, seed: int = 1, rate: float = 1.0) -> None:
+    def __init__(self, *kinds: FeedFaultKind, seed: int = 1, rate: float = 1.0) -> None:
         self.clock = SteppedClock()
         self.replay = Replay([game(), game("MIA", "NYK"), game("UTA", "DEN")], stagger=600, now=self.clock)
         self.faulty = FaultyReplay(self.replay, kinds, seed=seed, rate=rate)
@@ -48,7 +48,7 @@ class BadDay:
     def plays_path(self) -> str:
         return LIVE_PATH + f"playbyplay/playbyplay_{self.first}.json"
 
-    def fault_of(self, path: str) -> Kind | None:
+    def fault_of(self, path: str) -> FeedFaultKind | None:
         file = file_at(path)
         assert file is not None
         return self.faulty.fault(file, self.clock.now)
@@ -77,7 +77,7 @@ class BadDay:
 
 
 def test_a_403_comes_as_a_page_or_with_the_very_json_that_was_asked_for() -> None:
-    page, with_json = BadDay(Kind.FORBIDDEN_PAGE), BadDay(Kind.FORBIDDEN_JSON)
+    page, with_json = BadDay(FeedFaultKind.FORBIDDEN_PAGE), BadDay(FeedFaultKind.FORBIDDEN_JSON)
 
     assert (answer := page.with_fault(BOARD)).status == 403
     assert b"Access Denied" in answer.body
@@ -88,14 +88,14 @@ def test_a_403_comes_as_a_page_or_with_the_very_json_that_was_asked_for() -> Non
 @pytest.mark.parametrize(
     ("kind", "fits"),
     [
-        (Kind.SERVER_ERROR, lambda answer: answer.status == 500),
-        (Kind.EMPTY, lambda answer: (answer.status, answer.body) == (200, b"")),
-        (Kind.HOLLOW, lambda answer: answer.body in (b"{}", b"[]")),
-        (Kind.TIMEOUT, lambda answer: answer.hold == 30),
-        (Kind.SILENCE, lambda answer: answer.hold == 30),
+        (FeedFaultKind.SERVER_ERROR, lambda answer: answer.status == 500),
+        (FeedFaultKind.EMPTY, lambda answer: (answer.status, answer.body) == (200, b"")),
+        (FeedFaultKind.HOLLOW, lambda answer: answer.body in (b"{}", b"[]")),
+        (FeedFaultKind.TIMEOUT, lambda answer: answer.hold == 30),
+        (FeedFaultKind.SILENCE, lambda answer: answer.hold == 30),
     ],
 )
-def test_an_answer_may_be_none(kind: Kind, fits: Callable[[Response], bool]) -> None:
+def test_an_answer_may_be_none(kind: FeedFaultKind, fits: Callable[[Response], bool]) -> None:
     day = BadDay(kind)
 
     for path in (BOARD, day.plays_path()):
@@ -105,7 +105,7 @@ def test_an_answer_may_be_none(kind: Kind, fits: Callable[[Response], bool]) -> 
 def test_a_truncated_body_tells_its_own_length_or_that_of_the_whole() -> None:
     told = set()
     for seed in range(8):
-        answer = BadDay(Kind.TRUNCATED, seed=seed).with_fault(BOARD)
+        answer = BadDay(FeedFaultKind.TRUNCATED, seed=seed).with_fault(BOARD)
         with pytest.raises(ValueError):
             json.loads(answer.body)
         told.add("Content-Length" in answer.headers)
@@ -113,7 +113,7 @@ def test_a_truncated_body_tells_its_own_length_or_that_of_the_whole() -> None:
 
 
 def test_a_stale_file_is_that_of_some_minutes_ago() -> None:
-    day = BadDay(Kind.STALE)
+    day = BadDay(FeedFaultKind.STALE)
     for path in (BOARD, day.plays_path()):
         stale, true = json.loads(day.with_fault(path).body), day.truth(path)
         old = [datetime.fromisoformat(payload["meta"]["time"]) for payload in (stale, true)]
@@ -122,7 +122,7 @@ def test_a_stale_file_is_that_of_some_minutes_ago() -> None:
 
 
 def test_a_scoreboards_clock_may_run_ahead_of_the_plays() -> None:
-    day = BadDay(Kind.AHEAD)
+    day = BadDay(FeedFaultKind.AHEAD)
     ahead = read_scoreboard(json.loads(day.with_fault(BOARD, after=1205).body)).games[0]
     true = read_scoreboard(day.truth(BOARD)).games[0]
 
@@ -131,8 +131,8 @@ def test_a_scoreboards_clock_may_run_ahead_of_the_plays() -> None:
     assert 5 / PACE - 0.1 <= true.clock - ahead.clock <= 40 / PACE + 0.1
 
 
-@pytest.mark.parametrize("kind", [Kind.DUPLICATED, Kind.DISORDERED])
-def test_plays_listed_twice_or_out_of_order_are_the_same_plays(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED])
+def test_plays_listed_twice_or_out_of_order_are_the_same_plays(kind: FeedFaultKind) -> None:
     day = BadDay(kind)
     payload = json.loads(day.with_fault(day.plays_path()).body)
 
@@ -141,7 +141,7 @@ def test_plays_listed_twice_or_out_of_order_are_the_same_plays(kind: Kind) -> No
 
 
 def test_a_play_or_a_game_may_lack_a_field() -> None:
-    day = BadDay(Kind.INCOMPLETE)
+    day = BadDay(FeedFaultKind.INCOMPLETE)
     plays = json.loads(day.with_fault(day.plays_path()).body)["game"]["actions"]
     games = json.loads(day.with_fault(BOARD).body)["scoreboard"]["games"]
 
@@ -153,7 +153,7 @@ def test_a_play_or_a_game_may_lack_a_field() -> None:
 
 
 def test_shots_are_credited_wrongly_and_corrected_within_minutes() -> None:
-    day = BadDay(Kind.CORRECTED)
+    day = BadDay(FeedFaultKind.CORRECTED)
     wrong = 0
     for life in range(0, int(SIX_MINUTES) + 420, 15):
         day.go_to(life)
@@ -170,7 +170,7 @@ def test_shots_are_credited_wrongly_and_corrected_within_minutes() -> None:
 def test_a_play_that_never_was_completes_the_pattern_too_early_and_is_withdrawn() -> None:
     taken_back = set()
     for seed in range(6):
-        day = BadDay(Kind.WITHDRAWN, seed=seed)
+        day = BadDay(FeedFaultKind.WITHDRAWN, seed=seed)
         course = []
         for life in range(int(SIX_MINUTES) - 200, int(SIX_MINUTES) + 240, 5):
             day.go_to(life)
@@ -182,7 +182,7 @@ def test_a_play_that_never_was_completes_the_pattern_too_early_and_is_withdrawn(
 
 
 def test_a_game_may_stand_at_one_all_before_its_tip_off() -> None:
-    day = BadDay(Kind.TECHNICAL)
+    day = BadDay(FeedFaultKind.TECHNICAL)
     day.go_to(0)
     (start,) = day.plays()
     assert (start.clock, start.home, start.away) == (720, 1, 1)
@@ -194,7 +194,7 @@ def test_a_game_may_stand_at_one_all_before_its_tip_off() -> None:
 
 
 def test_a_postponed_game_never_begins() -> None:
-    day = BadDay(Kind.POSTPONED)
+    day = BadDay(FeedFaultKind.POSTPONED)
     for life in (0, 5_000, 20_000):
         day.go_to(life)
         (postponed,) = (state for game_id, state in day.states().items() if game_id not in day.replay.games)
@@ -203,7 +203,7 @@ def test_a_postponed_game_never_begins() -> None:
 
 
 def test_at_midnight_games_vanish_from_the_scoreboard_while_they_go_on() -> None:
-    day = BadDay(Kind.MIDNIGHT)
+    day = BadDay(FeedFaultKind.MIDNIGHT)
     dates = []
     for life in range(0, 6_000, 60):
         day.go_to(life)
@@ -219,11 +219,11 @@ def test_at_midnight_games_vanish_from_the_scoreboard_while_they_go_on() -> None
 @pytest.mark.parametrize("seed", range(12))
 def test_a_game_taken_into_overtime_is_the_same_until_its_last_quarter_and_has_a_winner(seed: int) -> None:
     (played,) = simulated_evening(random.Random(seed), 1)
-    longer = into_overtime(played)
+    longer = extend_to_overtime(played)
 
     assert slots(longer.scores, 36) == slots(played.scores, 36)
     assert Timeline(longer).periods == max(5, Timeline(played).periods)
-    assert why_left_out("BOS", longer.scores) == ""
+    assert exclusion_reason("BOS", longer.scores) == ""
     assert list(longer.scores) == sorted(longer.scores), "no score falls"
     won = [game.scores[-1].home > game.scores[-1].away for game in (played, longer)]
     assert won[0] == won[1]
@@ -231,7 +231,7 @@ def test_a_game_taken_into_overtime_is_the_same_until_its_last_quarter_and_has_a
 
 @given(seed=st.integers(0, 10**6), life=st.floats(-3_000, 12_000))
 def test_the_same_seed_makes_the_same_faults_in_every_run(seed: int, life: float) -> None:
-    days = [BadDay(*Kind, seed=seed, rate=0.5) for _ in range(2)]
+    days = [BadDay(*FeedFaultKind, seed=seed, rate=0.5) for _ in range(2)]
     for day in days:
         day.go_to(life)
     one, other = days
@@ -244,21 +244,21 @@ def test_the_same_seed_makes_the_same_faults_in_every_run(seed: int, life: float
         assert [(answer.status, answer.hold) for answer in answers] == [(answers[0].status, answers[0].hold)] * 2
 
 
-@given(seed=st.integers(0, 10**6), episode=st.integers(0, 40), into=st.floats(FAULTY, EPISODE - 0.01))
+@given(seed=st.integers(0, 10**6), episode=st.integers(0, 40), into=st.floats(FAULTY_SECONDS, EPISODE_SECONDS - 0.01))
 def test_no_file_has_a_passing_fault_in_the_last_minutes_of_an_episode(seed: int, episode: int, into: float) -> None:
-    day = BadDay(*Kind, seed=seed)
-    day.go_to(episode * EPISODE + into)
+    day = BadDay(*FeedFaultKind, seed=seed)
+    day.go_to(episode * EPISODE_SECONDS + into)
     for game_id in day.replay.games:
         for file in (File("scoreboard"), File("playbyplay", game_id), File("boxscore", game_id)):
             assert day.faulty.fault(file, day.clock.now) is None
 
 
 @pytest.mark.parametrize("period", [2, 4])
-@given(seed=st.integers(0, 10**6), game=st.integers(0, 2), before=st.floats(0, CALM - 0.01))
+@given(seed=st.integers(0, 10**6), game=st.integers(0, 2), before=st.floats(0, QUIET_SECONDS - 0.01))
 def test_the_last_minute_of_a_half_and_of_regulation_has_no_passing_fault_in_what_tells_of_its_game(
     period: int, seed: int, game: int, before: float
 ) -> None:
-    day = BadDay(*Kind, seed=seed)
+    day = BadDay(*FeedFaultKind, seed=seed)
     day.go_to(600 * game + period_end(period) - before)
     game_id = list(day.replay.games)[game]
     for file in (File("scoreboard"), File("playbyplay", game_id), File("boxscore", game_id)):
@@ -270,35 +270,35 @@ def test_the_last_minute_of_a_half_and_of_regulation_has_no_passing_fault_in_wha
 def test_the_last_pattern_of_a_half_and_of_regulation_is_put_right_while_it_can_be_forecast(
     minutes: int, seed: int
 ) -> None:
-    day = BadDay(Kind.CORRECTED, Kind.WITHDRAWN, seed=seed)
+    day = BadDay(FeedFaultKind.CORRECTED, FeedFaultKind.WITHDRAWN, seed=seed)
     day.go_to(period_end(2 if minutes == 23 else 4) - 60)
     assert live_pattern(day.plays(), minutes) == live_pattern(day.true_plays(), minutes)
 
 
 def test_at_a_rate_of_0_nothing_passes_and_at_1_every_episode_has_its_fault() -> None:
-    never, always = BadDay(*Kind, rate=0.0), BadDay(Kind.SERVER_ERROR, rate=1.0)
+    never, always = BadDay(*FeedFaultKind, rate=0.0), BadDay(FeedFaultKind.SERVER_ERROR, rate=1.0)
     for episode in range(10):  # before the first half ends, which is calm
         seen = set()
-        for into in range(0, int(EPISODE), 5):
+        for into in range(0, int(EPISODE_SECONDS), 5):
             for day in (never, always):
-                day.go_to(episode * EPISODE + into)
+                day.go_to(episode * EPISODE_SECONDS + into)
             seen.add(always.fault_of(BOARD))
             assert never.fault_of(BOARD) is None
-        assert Kind.SERVER_ERROR in seen
+        assert FeedFaultKind.SERVER_ERROR in seen
     with pytest.raises(ValueError, match="expected 0 to 1"):
         BadDay(rate=1.5)
 
 
 def test_kinds_are_named_and_an_unknown_one_is_refused_by_name() -> None:
-    assert parse_kinds("all") == frozenset(Kind) == set(ABOUT)
-    assert parse_kinds("stale, 500") == {Kind.STALE, Kind.SERVER_ERROR}
+    assert parse_kinds("all") == frozenset(FeedFaultKind) == set(DESCRIPTIONS)
+    assert parse_kinds("stale, 500") == {FeedFaultKind.STALE, FeedFaultKind.SERVER_ERROR}
     for text, found in (("stale,nonsense", "nonsense"), ("", "''"), ("all,stale", "all")):
         with pytest.raises(ValueError, match=f"{found} is no kind of fault; there are: all, 403-html"):
             parse_kinds(text)
 
 
 def test_what_is_no_file_of_the_evening_is_not_found_as_ever() -> None:
-    day = BadDay(*Kind)
+    day = BadDay(*FeedFaultKind)
 
     assert day.faulty.respond("/").status == 404
     assert day.faulty.respond(LIVE_PATH + "playbyplay/playbyplay_0022000001.json").status == 404

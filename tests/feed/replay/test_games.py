@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.games import recorded_evening, simulated_evening, with_quiet_plays
+from dejavu_feed.replay.games import fill_idle_plays, recorded_evening, simulated_evening
 from dejavu_feed.replay.simulate import simulate_game
 
 DAY = date(2023, 3, 6)
@@ -114,7 +114,7 @@ def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 @given(seed=st.integers(0, 10**6))
 def test_quiet_plays_leave_the_course_as_it_is_and_no_long_gap(seed: int) -> None:
     scores = simulate_game(random.Random(seed))
-    filled = with_quiet_plays(scores)
+    filled = fill_idle_plays(scores)
 
     assert set(scores) <= set(filled)
     assert slots(filled, 48) == slots(scores, 48)

@@ -16,7 +16,7 @@ from dejavu_feed.names import is_game_id, is_replay
 from dejavu_feed.nba.live import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.progress import live_pattern, period_is_over
 from dejavu_feed.pattern import Score, slots
-from dejavu_feed.replay.games import PlayedGame, simulated_evening
+from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.simulate import simulate_game
@@ -39,8 +39,8 @@ def plays(replay: Replay, game_id: str) -> tuple[Play, ...]:
     return read_plays(get(replay, f"playbyplay/playbyplay_{game_id}.json"), game_id)
 
 
-def one_game(*scores: Score) -> PlayedGame:
-    return PlayedGame("test", "BOS", "LAL", (Score(0.0, 0, 0), *scores))
+def one_game(*scores: Score) -> ReplayGame:
+    return ReplayGame("test", "BOS", "LAL", (Score(0.0, 0, 0), *scores))
 
 
 def test_a_game_goes_from_scheduled_over_live_to_final() -> None:
@@ -120,7 +120,7 @@ def full_game(*moments: float) -> list[Score]:
 def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
     """Score → JSON → parser → slots: nothing is lost, at the end and at every moment in between."""
     rng = random.Random(seed)
-    game = PlayedGame("test", "BOS", "LAL", tuple(simulate_game(rng)))
+    game = ReplayGame("test", "BOS", "LAL", tuple(simulate_game(rng)))
     clock = SteppedClock()
     replay = Replay([game], speed=rng.uniform(1, 300), now=clock)
     (game_id,) = replay.games

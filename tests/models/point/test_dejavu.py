@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, kernel_regression
-from dejavu_models.point.features import course_vectors
-from dejavu_models.point.index import SCAN_LIMIT, Graph, Scan, build_graph, build_index, load_index, search_breadth
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
+from dejavu_models.point.features import pattern_vectors
+from dejavu_models.point.index import (
+    SCAN_LIMIT,
+    BruteForceIndex,
+    HnswIndex,
+    build_hnsw,
+    build_index,
+    load_index,
+    search_breadth,
+)
 
 RECENCY = 6.0
 
@@ -36,15 +44,15 @@ def entries_of(residuals: Floats, games: Floats | None = None) -> Entries:
 
 def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) -> Dejavu:
     entries = entries_of(np.random.default_rng(9).normal(0, 6, (len(past), 2, 2)))
-    return Dejavu(build_index(course_vectors(past, RECENCY), 0), entries, DejavuSettings(RECENCY, neighbours, kernel))
+    return Dejavu(build_index(pattern_vectors(past, RECENCY), 0), entries, DejavuSettings(RECENCY, neighbours, kernel))
 
 
 @pytest.mark.parametrize("neighbours", [25, 100, 400])
 @pytest.mark.parametrize("count", [SCAN_LIMIT, 3000])
 def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> None:
     past, asked = walks(count, 1), walks(200, 2)
-    found = dejavu_of(past, neighbours).look_up(asked)
-    squares = np.square(course_vectors(asked, RECENCY)[:, None] - course_vectors(past, RECENCY)[None]).sum(axis=2)
+    found = dejavu_of(past, neighbours).query(asked)
+    squares = np.square(pattern_vectors(asked, RECENCY)[:, None] - pattern_vectors(past, RECENCY)[None]).sum(axis=2)
     nearest = np.argsort(squares, axis=1)[:, :neighbours]
     recall = np.mean([len(set(a) & set(b)) / neighbours for a, b in zip(found.entries, nearest, strict=True)])
     assert recall > 0.99
@@ -54,14 +62,14 @@ def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> 
 
 
 def test_few_vectors_are_scanned_and_many_are_a_graph() -> None:
-    assert isinstance(build_index(course_vectors(walks(SCAN_LIMIT, 1), RECENCY), 0), Scan)
-    assert isinstance(build_index(course_vectors(walks(SCAN_LIMIT + 1, 1), RECENCY), 0), Graph)
+    assert isinstance(build_index(pattern_vectors(walks(SCAN_LIMIT, 1), RECENCY), 0), BruteForceIndex)
+    assert isinstance(build_index(pattern_vectors(walks(SCAN_LIMIT + 1, 1), RECENCY), 0), HnswIndex)
 
 
 def test_a_scan_and_a_graph_of_the_same_vectors_agree() -> None:
-    vectors, asked = course_vectors(walks(500, 1), RECENCY), course_vectors(walks(20, 2), RECENCY)
-    scanned = Scan(vectors).nearest(asked, 10)
-    graph = Graph(build_graph(vectors, 0)).nearest(asked, 10)
+    vectors, asked = pattern_vectors(walks(500, 1), RECENCY), pattern_vectors(walks(20, 2), RECENCY)
+    scanned = BruteForceIndex(vectors).nearest(asked, 10)
+    graph = HnswIndex(build_hnsw(vectors, 0)).nearest(asked, 10)
     assert scanned[1] == pytest.approx(graph[1], abs=1e-4)
     assert search_breadth(10) >= 10
 
@@ -70,9 +78,9 @@ def test_a_scan_and_a_graph_of_the_same_vectors_agree() -> None:
 @given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from(Kernel))
 def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, kernel: Kernel) -> None:
     dejavu, asked = dejavu_of(walks(500, 3), 50, kernel), walks(count, seed)
-    together = dejavu.look_up(asked)
+    together = dejavu.query(asked)
     for row in range(count):
-        alone = dejavu.look_up(asked[row : row + 1])
+        alone = dejavu.query(asked[row : row + 1])
         assert np.array_equal(alone.residuals[0], together.residuals[row])
         assert np.array_equal(alone.entries[0], together.entries[row])
 
@@ -88,8 +96,8 @@ def test_weights_fall_with_distance_and_never_vanish_together(kernel: Kernel, di
     assert (weights.sum(axis=1) > 0).all()
 
 
-def near(*distances: float) -> Nearest:
-    return Nearest(np.arange(len(distances))[None], np.array([distances]))
+def near(*distances: float) -> Neighbors:
+    return Neighbors(np.arange(len(distances))[None], np.array([distances]))
 
 
 def test_an_entry_counts_for_as_many_games_as_it_stands_for() -> None:
@@ -107,7 +115,7 @@ def test_the_kth_neighbour_fades_out_so_that_forecasts_do_not_jump() -> None:
 def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, kernel: Kernel) -> None:
     rng = np.random.default_rng(count * neighbours)
     values, games = rng.normal(0, 5, (30, 2, 2)), rng.integers(1, 9, 30).astype(np.int32)
-    found = Nearest(rng.integers(0, 30, (count, neighbours)), np.sort(rng.random((count, neighbours)), axis=1))
+    found = Neighbors(rng.integers(0, 30, (count, neighbours)), np.sort(rng.random((count, neighbours)), axis=1))
     together = kernel_regression(values, games, found, kernel)
     assert together.shape == (count, 2, 2)
     for mode, horizon in np.ndindex(2, 2):
@@ -124,7 +132,7 @@ def test_the_same_vectors_and_seed_give_the_same_file(count: int) -> None:
 def test_an_index_comes_back_from_its_bytes(count: int) -> None:
     dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
     back = Dejavu(load_index(dejavu.index_bytes(), 18, count), dejavu.entries, dejavu.settings)
-    assert np.array_equal(back.look_up(asked).residuals, dejavu.look_up(asked).residuals)
+    assert np.array_equal(back.query(asked).residuals, dejavu.query(asked).residuals)
 
 
 @pytest.mark.parametrize("count", [100, 1200])
@@ -136,7 +144,7 @@ def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(count: int
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
-    broken = Scan(np.full((3, 18), np.nan, dtype=np.float32)).to_bytes()
+    broken = BruteForceIndex(np.full((3, 18), np.nan, dtype=np.float32)).to_bytes()
     with pytest.raises(ValueError, match="the index holds"):
         load_index(broken, 18, 3)
 

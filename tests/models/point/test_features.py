@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.features import anchored, course_vectors, minute_steps
+from dejavu_models.point.features import anchored, minute_steps, pattern_vectors
 
 PATTERNS = st.integers(1, 47).flatmap(
     lambda slots: hnp.arrays(
@@ -47,7 +47,7 @@ def test_distances_are_points_whatever_the_recency(patterns: Floats, recency: fl
     far = 3 * np.ones((1, patterns.shape[1]))
     far[:, -1] = 0
     shifted = patterns - far  # moves all anchored minutes but the tip-off
-    moved = course_vectors(shifted, recency) - course_vectors(patterns, recency)
+    moved = pattern_vectors(shifted, recency) - pattern_vectors(patterns, recency)
     tip_off = np.exp(-patterns.shape[1] / recency)
     others = np.exp(-np.arange(1, patterns.shape[1]) / recency)
     share = np.square(others).sum() / (np.square(others).sum() + tip_off**2)
@@ -58,11 +58,11 @@ def test_recent_minutes_weigh_more() -> None:
     flat = np.zeros((1, 18))
     early, late = flat.copy(), flat.copy()
     early[0, 2], late[0, 16] = 5, 5
-    at = course_vectors(flat, 6.0)
-    assert np.linalg.norm(course_vectors(late, 6.0) - at) > 2 * np.linalg.norm(course_vectors(early, 6.0) - at)
+    at = pattern_vectors(flat, 6.0)
+    assert np.linalg.norm(pattern_vectors(late, 6.0) - at) > 2 * np.linalg.norm(pattern_vectors(early, 6.0) - at)
 
 
 def test_vectors_suit_the_index() -> None:
-    vectors = course_vectors(np.ones((3, 18)), 6.0)
+    vectors = pattern_vectors(np.ones((3, 18)), 6.0)
     assert vectors.dtype == np.float32
     assert vectors.flags.c_contiguous

@@ -5,7 +5,7 @@ import pytest
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
-from dejavu_models.types import KNOWN, UNKNOWN
+from dejavu_models.types import MarginSource
 
 
 def coefficients() -> Floats:
@@ -13,7 +13,7 @@ def coefficients() -> Floats:
     values = np.zeros((2, 48, 2, 3))
     values[..., INTERCEPT] = 1.0
     values[..., SLOPE] = -0.1
-    values[1, :, KNOWN, MARGIN_SLOPE] = np.linspace(0.5, 0.0, 48)
+    values[1, :, MarginSource.KNOWN, MARGIN_SLOPE] = np.linspace(0.5, 0.0, 48)
     values[0, 24:] = np.nan
     return values
 
@@ -47,6 +47,6 @@ def test_coefficients_of_another_form_are_refused() -> None:
     missing[0, 23] = np.nan
     with pytest.raises(ValueError, match="halftime"):
         LinearModels(missing)
-    misplaced[1, 5, UNKNOWN, MARGIN_SLOPE] = 0.1
+    misplaced[1, 5, MarginSource.UNKNOWN, MARGIN_SLOPE] = 0.1
     with pytest.raises(ValueError, match="without an expected margin"):
         LinearModels(misplaced)

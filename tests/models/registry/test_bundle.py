@@ -25,8 +25,8 @@ from dejavu_models.point.index import build_index, load_index
 from dejavu_models.registry import bundle
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import Horizon, HorizonSupport
-from dejavu_models.uncertainty.calibration import RATED, Calibration
+from dejavu_models.types import Horizon, HorizonSupport, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration
 
 FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
 """One of each kind: there is an index for every minute."""
@@ -144,7 +144,7 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
     with pytest.raises(BundleUnfit, match="marked unfit: its intervals hold too seldom"):
         load_bundle(copy)
     allowed = load_bundle(copy, allow_unfit=True)
-    assert not allowed.info.fit
+    assert not allowed.info.approved
     assert allowed.version == json.loads((copy / MANIFEST).read_text())["version"]
 
 
@@ -228,7 +228,7 @@ def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bund
 def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(small_bundle: Path, tmp_path: Path) -> None:
     files = contents(small_bundle)
     calibration = Calibration.from_bytes(files[CALIBRATION])
-    without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, RATED)}
+    without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, MarginSource.RATED)}
     files[CALIBRATION] = Calibration(without).to_bytes()
     with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a kind"):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
@@ -370,6 +370,6 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     assert info.calibration_seasons == (2022, 2023)
     assert (info.train_games, info.calibration_games) == (8871, 2637)
     assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
-    assert info.fit
+    assert info.approved
     assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
     assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_000_000

@@ -10,7 +10,7 @@ import pytest
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import HORIZONS, UNKNOWN
+from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution, least_cell
 from dejavu_trainer.data.games import load_games
@@ -34,15 +34,15 @@ def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_di
         for place, (horizon, outcomes) in enumerate(zip(HORIZONS, (levels[:, 23], games.final), strict=True)):
             if minute <= horizon.last_slot:
                 points = predictions.ensemble[:, place]
-                made = PredictiveDistribution.of(
+                made = PredictiveDistribution.fit(
                     horizon,
                     points,
                     levels[:, minute - 1],
                     outcomes.astype(float),
-                    scales=forecaster.models.linear.scales[place, minute, UNKNOWN].tolist(),
+                    scales=forecaster.models.linear.scales[place, minute, MarginSource.UNKNOWN].tolist(),
                     min_cell=least_cell(horizon, minute),
                 )
-                held = forecaster.calibration.distributions[Situation(horizon, minute, UNKNOWN)]
+                held = forecaster.calibration.distributions[Situation(horizon, minute, MarginSource.UNKNOWN)]
                 assert held.edges == made.edges
                 for mine, its in zip(made.cells, held.cells, strict=True):
                     assert its.residuals == pytest.approx(mine.residuals, abs=1e-3)

@@ -11,29 +11,29 @@ from hypothesis import strategies as st
 
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import (
-    GAIN,
+    ACI_STEP,
     HEAD_START,
-    INTEGRAL,
-    MIDDLES,
-    ROLLING,
-    STEP,
+    MAX_SCORE,
+    PID_GAIN,
+    PID_INTEGRAL,
+    QUARTER_MIDPOINTS,
+    ROLLING_GAMES,
     TARGETS,
-    WIDEST,
+    AdaptationMethod,
     AdaptiveState,
-    Key,
-    Lesson,
-    Method,
+    Observation,
     ScoreMap,
     Tracker,
+    TrackerKey,
+    quarter_of,
     score_of,
-    stage_of,
     static_score,
 )
 
 NORMAL = NormalDist()
-KEY = Key("one", Horizon.FINAL, 2)
-OTHER = Key("one", Horizon.HALFTIME, 0)
-RADII = st.lists(st.floats(0, WIDEST), min_size=len(TARGETS), max_size=len(TARGETS))
+KEY = TrackerKey("one", Horizon.FINAL, 2)
+OTHER = TrackerKey("one", Horizon.HALFTIME, 0)
+RADII = st.lists(st.floats(0, MAX_SCORE), min_size=len(TARGETS), max_size=len(TARGETS))
 GAMES = st.lists(st.floats(-7, 7), max_size=150)
 
 
@@ -49,15 +49,15 @@ def quantiles_of(centre: float, spread: float) -> tuple[float, ...]:
 
 
 def test_stages_are_quarters_and_their_middles_lie_in_them() -> None:
-    assert [stage_of(minute) for minute in (1, 12, 13, 24, 25, 36, 37, 47)] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [stage_of(middle) for middle in MIDDLES] == [0, 1, 2, 3]
+    assert [quarter_of(minute) for minute in (1, 12, 13, 24, 25, 36, 37, 47)] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [quarter_of(middle) for middle in QUARTER_MIDPOINTS] == [0, 1, 2, 3]
 
 
 @given(st.floats(-30, 30), st.floats(1, 20), st.integers(-80, 80))
 def test_the_static_score_of_an_outcome_is_its_distance_from_the_middle_in_standard_deviations(
     centre: float, spread: float, outcome: int
 ) -> None:
-    due = max(-WIDEST, min(WIDEST, (outcome - centre) / spread))
+    due = max(-MAX_SCORE, min(MAX_SCORE, (outcome - centre) / spread))
     assert static_score(quantiles_of(centre, spread), (), outcome) == pytest.approx(due, abs=0.02)
 
 
@@ -67,7 +67,7 @@ def test_the_static_score_never_falls_as_the_outcome_rises_and_is_bounded(
 ) -> None:
     distribution = sorted(float(value) for value in values)
     one, other = (static_score(distribution, (), each) for each in (outcome, outcome + more))
-    assert -WIDEST <= one <= other <= WIDEST
+    assert -MAX_SCORE <= one <= other <= MAX_SCORE
 
 
 def test_an_outcome_on_several_equal_quantiles_has_the_middle_of_their_scores() -> None:
@@ -76,7 +76,7 @@ def test_an_outcome_on_several_equal_quantiles_has_the_middle_of_their_scores() 
     low = [NORMAL.inv_cdf(DISTRIBUTION_LEVELS[place]) for place in (0, 19)]
     assert static_score(distribution, (), -10.0) == pytest.approx(sum(low) / 2)
     assert static_score([3.0] * 50, (), 3.0) == pytest.approx(0.0)
-    assert [static_score([3.0] * 50, (), outcome) for outcome in (2.0, 4.0)] == [-WIDEST, WIDEST]
+    assert [static_score([3.0] * 50, (), outcome) for outcome in (2.0, 4.0)] == [-MAX_SCORE, MAX_SCORE]
 
 
 def test_the_static_score_of_an_adapted_forecast_is_the_one_that_the_static_forecast_would_have_given() -> None:
@@ -100,7 +100,7 @@ def test_a_map_rises_is_odd_and_has_an_inverse_whatever_the_radii(
     assert way(0.0) == 0.0
     assert way(-score) == -way(score)
     assert way(score) <= way(score + more)
-    assert way.inverse(way(score)) == pytest.approx(max(-WIDEST, min(WIDEST, score)), abs=1e-6)
+    assert way.inverse(way(score)) == pytest.approx(max(-MAX_SCORE, min(MAX_SCORE, score)), abs=1e-6)
     assert list(way.distribution) == sorted(way.distribution)
 
 
@@ -111,7 +111,7 @@ def test_a_map_goes_through_the_radii_and_on_in_proportion() -> None:
 
 
 def test_a_tracker_that_has_learned_nothing_changes_nothing() -> None:
-    for method in Method:
+    for method in AdaptationMethod:
         way = Tracker().map(method)
         assert [way(score) for score in (-4.0, -0.3, 1.0, 2.0, 5.0)] == pytest.approx([-4.0, -0.3, 1.0, 2.0, 5.0])
         assert Tracker().rolling_coverage(0.05, method) is None
@@ -122,22 +122,22 @@ def test_a_tracker_that_has_learned_nothing_changes_nothing() -> None:
 @given(GAMES)
 def test_whatever_the_games_intervals_stay_nested_and_bounded(scores: list[float]) -> None:
     tracker = taught(scores)
-    for method in Method:
+    for method in AdaptationMethod:
         radii = tracker.radii(method)
         assert all(one < other for one, other in pairwise(radii))
         assert radii[0] > 0
-        assert radii[-1] < WIDEST + 0.1
+        assert radii[-1] < MAX_SCORE + 0.1
 
 
 def test_adaptive_conformal_inference_moves_by_its_step() -> None:
     """Gibbs & Candès 2021, equation 2: α + γ(α − miss)."""
     held, missed = Tracker().after(0.1), Tracker().after(3.0)
-    assert held.alphas == pytest.approx([target + STEP * target for target in TARGETS])
-    assert missed.alphas == pytest.approx([target - STEP * (1 - target) for target in TARGETS])
+    assert held.alphas == pytest.approx([target + ACI_STEP * target for target in TARGETS])
+    assert missed.alphas == pytest.approx([target - ACI_STEP * (1 - target) for target in TARGETS])
 
 
 def test_pid_control_moves_by_a_share_of_the_largest_recent_score() -> None:
-    start, step = Tracker().quantiles, GAIN * 3.0
+    start, step = Tracker().quantiles, PID_GAIN * 3.0
     missed = Tracker().after(3.0)
     assert missed.quantiles == pytest.approx(
         [quantile + step * (1 - target) for quantile, target in zip(start, TARGETS, strict=True)]
@@ -151,22 +151,22 @@ def test_pid_control_moves_by_a_share_of_the_largest_recent_score() -> None:
 def test_the_integral_of_pid_control_widens_intervals_that_have_missed_too_often() -> None:
     tracker = Tracker(games=199, excess=(5.0,) * len(TARGETS), recent=Tracker().after(2.0).recent)
     angle = 5.0 * math.log(200 + HEAD_START) / (200 + HEAD_START) * math.pi / 2
-    due = [quantile + INTEGRAL * 2.0 * math.tan(angle) for quantile in tracker.quantiles]
-    assert tracker.radii(Method.PID) == pytest.approx([min(WIDEST, each) for each in due])
+    due = [quantile + PID_INTEGRAL * 2.0 * math.tan(angle) for quantile in tracker.quantiles]
+    assert tracker.radii(AdaptationMethod.PID) == pytest.approx([min(MAX_SCORE, each) for each in due])
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=130), st.floats(0.001, 0.999))
 def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores: list[float], alpha: float) -> None:
     tracker = Tracker()
-    held: dict[Method, list[bool]] = {method: [] for method in Method}
+    held: dict[AdaptationMethod, list[bool]] = {method: [] for method in AdaptationMethod}
     for score in scores:
-        for method in Method:
+        for method in AdaptationMethod:
             held[method].append(abs(score) <= tracker.map(method)(score_of(alpha)) + 1e-9)
         tracker = tracker.after(score)
-    for method in Method:
-        assert tracker.rolling_coverage(alpha, method) == pytest.approx(fmean(held[method][-ROLLING:]), abs=0.011)
-    static = fmean(abs(score) <= score_of(alpha) for score in scores[-ROLLING:])
+    for method in AdaptationMethod:
+        assert tracker.rolling_coverage(alpha, method) == pytest.approx(fmean(held[method][-ROLLING_GAMES:]), abs=0.011)
+    static = fmean(abs(score) <= score_of(alpha) for score in scores[-ROLLING_GAMES:])
     assert tracker.static_rolling_coverage(alpha) == pytest.approx(static)
 
 
@@ -176,9 +176,9 @@ def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores:
     st.integers(0, 80),
 )
 def test_a_state_that_was_written_and_read_goes_on_as_if_it_had_not_been(
-    games: list[tuple[Key, float]], cut: int
+    games: list[tuple[TrackerKey, float]], cut: int
 ) -> None:
-    lessons = [Lesson(*game) for game in games]
+    lessons = [Observation(*game) for game in games]
     whole = AdaptiveState().after(lessons)
     halfway = AdaptiveState.from_bytes(AdaptiveState().after(lessons[:cut]).to_bytes())
     assert halfway.after(lessons[cut:]) == whole
@@ -186,20 +186,20 @@ def test_a_state_that_was_written_and_read_goes_on_as_if_it_had_not_been(
 
 
 def test_trackers_learn_from_their_own_games_alone() -> None:
-    mixed = AdaptiveState().after([Lesson(KEY, 1.0), Lesson(OTHER, 3.0), Lesson(KEY, -2.0)])
+    mixed = AdaptiveState().after([Observation(KEY, 1.0), Observation(OTHER, 3.0), Observation(KEY, -2.0)])
     assert mixed.of("one") == {
         (Horizon.FINAL, 2): taught([1.0, -2.0]),
         (Horizon.HALFTIME, 0): taught([3.0]),
     }
     assert mixed.of("another") == {}
-    swapped = AdaptiveState().after([Lesson(OTHER, 3.0), Lesson(KEY, 1.0), Lesson(KEY, -2.0)])
+    swapped = AdaptiveState().after([Observation(OTHER, 3.0), Observation(KEY, 1.0), Observation(KEY, -2.0)])
     assert swapped.to_bytes() == mixed.to_bytes()
 
 
 def test_learning_leaves_the_state_that_it_began_with() -> None:
-    before = AdaptiveState().after([Lesson(KEY, 1.0)])
+    before = AdaptiveState().after([Observation(KEY, 1.0)])
     kept = before.to_bytes()
-    before.after([Lesson(KEY, 5.0), Lesson(OTHER, 1.0)])
+    before.after([Observation(KEY, 5.0), Observation(OTHER, 1.0)])
     assert before.to_bytes() == kept
 
 
@@ -227,17 +227,17 @@ class Walk:
     def __init__(self, seed: int, volatility: float) -> None:
         rng = random.Random(seed)
         self.tracker = Tracker()
-        self.radii: dict[Method, list[float]] = {method: [] for method in Method}
+        self.radii: dict[AdaptationMethod, list[float]] = {method: [] for method in AdaptationMethod}
         self.sizes: list[float] = []
         for game in range(self.SHIFT + 250):
             score = rng.gauss(0.0, 1.0 if game < self.SHIFT else volatility)
             self.sizes.append(abs(score))
             self.tracker = self.tracker.after(score)
             past = self.tracker.recent[-1]
-            self.radii[Method.ACI].append(past.aci[self.AT])
-            self.radii[Method.PID].append(past.pid[self.AT])
+            self.radii[AdaptationMethod.ACI].append(past.aci[self.AT])
+            self.radii[AdaptationMethod.PID].append(past.pid[self.AT])
 
-    def coverage(self, method: Method | None, first: int) -> float:
+    def coverage(self, method: AdaptationMethod | None, first: int) -> float:
         """From a game on; of static intervals without a method."""
         radii = [score_of(0.05)] * len(self.sizes) if method is None else self.radii[method]
         return fmean(size <= radius for size, radius in list(zip(self.sizes, radii, strict=True))[first:])
@@ -250,12 +250,12 @@ def test_after_a_shift_static_intervals_lose_coverage_and_adaptive_ones_are_back
     """Scores twice as volatile from one day on, mean over 50 seeds."""
     walks = [Walk(seed, 2.0) for seed in SEEDS]
     assert fmean(walk.coverage(None, Walk.SHIFT) for walk in walks) < 0.70
-    for method in Method:
+    for method in AdaptationMethod:
         assert fmean(walk.coverage(method, Walk.SHIFT + 150) for walk in walks) == pytest.approx(0.95, abs=0.01)
 
 
 def test_without_a_shift_adaptive_intervals_are_at_most_5_percent_wider() -> None:
     walks = [Walk(seed, 1.0) for seed in SEEDS]
-    for method in Method:
+    for method in AdaptationMethod:
         assert fmean(walk.coverage(method, 0) for walk in walks) == pytest.approx(0.95, abs=0.01)
         assert fmean(fmean(walk.radii[method]) for walk in walks) / score_of(0.05) < 1.05

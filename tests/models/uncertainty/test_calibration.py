@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.calibration import SITUATION_MODES, Calibration, Situation
-from dejavu_models.uncertainty.conformal import ConformalScores, PredictiveDistribution
+from dejavu_models.types import Horizon, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration, Situation
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.conformal_scores import ConformalScores
 
 SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
     lambda horizon: st.builds(
-        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(SITUATION_MODES)
+        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(MarginSource)
     )
 )
 
@@ -21,7 +22,7 @@ SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
 def distribution(situation: Situation, games: int, scale: float) -> PredictiveDistribution:
     rng = np.random.default_rng(games)
     leads = rng.normal(0, 10, games)
-    return PredictiveDistribution.of(
+    return PredictiveDistribution.fit(
         situation.horizon,
         leads,
         leads,
@@ -48,7 +49,7 @@ def test_a_calibration_comes_back_from_its_bytes(drawn: dict[Situation, tuple[in
 
 
 def test_rounded_is_what_will_be_read() -> None:
-    key = Situation(Horizon.FINAL, 18, 1)
+    key = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
     rounded = Calibration({key: distribution(key, 200, 6.0)}).rounded()
     again = Calibration.from_bytes(rounded.to_bytes())
     assert np.array_equal(again.distributions[key].cells[0].residuals, rounded.distributions[key].cells[0].residuals)
@@ -57,10 +58,9 @@ def test_rounded_is_what_will_be_read() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        Situation(Horizon.HALFTIME, 24, 0),
-        Situation(Horizon.FINAL, 48, 0),
-        Situation(Horizon.FINAL, 0, 0),
-        Situation(Horizon.FINAL, 5, 3),
+        Situation(Horizon.HALFTIME, 24, MarginSource.UNKNOWN),
+        Situation(Horizon.FINAL, 48, MarginSource.UNKNOWN),
+        Situation(Horizon.FINAL, 0, MarginSource.UNKNOWN),
     ],
 )
 def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:
@@ -79,6 +79,7 @@ def test_there_must_be_a_distribution() -> None:
     [
         ("situations", np.zeros((1, 2), dtype=np.int16)),
         ("situations", np.array([[7, 18, 1]], dtype=np.int16)),
+        ("situations", np.array([[1, 18, 3]], dtype=np.int16)),
         ("cells", np.array([0], dtype=np.int16)),
         ("cells", np.array([2], dtype=np.int16)),
         ("edges", np.array([3.5])),
@@ -91,7 +92,7 @@ def test_there_must_be_a_distribution() -> None:
     ],
 )
 def test_columns_that_do_not_fit_together_are_refused(column: str, value: np.ndarray) -> None:
-    key = Situation(Horizon.FINAL, 18, 1)
+    key = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
     good = Calibration({key: PredictiveDistribution(0.0, (), (ConformalScores(np.arange(3.0)),))}).to_bytes()
     with np.load(io.BytesIO(good)) as columns:
         changed = dict(columns) | {column: value}

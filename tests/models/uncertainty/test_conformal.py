@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from dejavu_models.arrays import Floats
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_models.uncertainty.conformal import (
-    LEAD_EDGES,
-    LEVEL_SCORES,
-    UNSCALED,
-    ConformalScores,
-    Places,
-    PredictiveDistribution,
-    lead_groups,
-)
+from dejavu_models.uncertainty.conformal import LEAD_EDGES, UNSCALED, PredictiveDistribution, lead_groups
+from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ConformalScores, ScoreGrid
 
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
 POINTS = st.floats(-80, 80)
@@ -122,7 +115,7 @@ def test_a_place_within_what_is_recorded_is_the_quantile_of_its_level(
 ) -> None:
     level = max(alpha_of(distribution, share) / 2, DISTRIBUTION_LEVELS[0])
     levels = (level, 1 - level)
-    found = distribution.at(point, lead, [NormalDist().inv_cdf(level) for level in levels])
+    found = distribution.values_at(point, lead, [NormalDist().inv_cdf(level) for level in levels])
     assert found == pytest.approx(distribution.quantiles(point, lead, levels))
 
 
@@ -130,7 +123,7 @@ def test_a_place_within_what_is_recorded_is_the_quantile_of_its_level(
 def test_places_however_far_out_rise_with_their_score(
     distribution: PredictiveDistribution, point: float, lead: float, score: float, more: float
 ) -> None:
-    lower, upper = distribution.at(point, lead, (score, score + more))
+    lower, upper = distribution.values_at(point, lead, (score, score + more))
     assert np.isfinite([lower, upper]).all()
     assert lower <= upper + 1e-9
     narrow, wide = distribution.interval_at(point, lead, abs(score)), distribution.interval_at(point, lead, 9.0)
@@ -140,12 +133,12 @@ def test_places_however_far_out_rise_with_their_score(
 def test_beyond_the_calibration_places_go_on_in_proportion_from_the_median() -> None:
     cell = scores([float(value) for value in range(-4, 6)])
     last = -NormalDist().inv_cdf(cell.smallest_level)
-    assert cell.at(last) == 5.0
-    assert cell.at(-last) == -4.0
+    assert cell.value_at(last) == 5.0
+    assert cell.value_at(-last) == -4.0
     median = cell.quantile(0.5)
-    assert cell.at(2 * last) == pytest.approx(median + 2 * (5.0 - median))
-    assert cell.at(-3 * last) == pytest.approx(median + 3 * (-4.0 - median))
-    assert [scores([2.0]).at(score) for score in (-3.0, 0.0, 3.0)] == [2.0] * 3
+    assert cell.value_at(2 * last) == pytest.approx(median + 2 * (5.0 - median))
+    assert cell.value_at(-3 * last) == pytest.approx(median + 3 * (-4.0 - median))
+    assert [scores([2.0]).value_at(score) for score in (-3.0, 0.0, 3.0)] == [2.0] * 3
 
 
 @pytest.mark.parametrize("score", [0.4, 1.2, 2.2, 2.4, 3.1, 5.0])
@@ -154,7 +147,7 @@ def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score
     rng = np.random.default_rng(0)
     for residuals in (rng.standard_t(3, 2000), rng.uniform(-12, 12, 2000), rng.exponential(9, 2000)):
         distribution = one_cell(residuals.tolist())
-        lower, upper = distribution.at(3.0, 1.0, (-score, score))
+        lower, upper = distribution.values_at(3.0, 1.0, (-score, score))
         recorded = distribution.recorded(3.0, 1.0)
         assert static_score(recorded, (), lower) == pytest.approx(-score, abs=0.1)
         assert static_score(recorded, (), upper) == pytest.approx(score, abs=0.1)
@@ -165,9 +158,9 @@ def test_what_is_recorded_is_the_places_asked_for(
     distribution: PredictiveDistribution, point: float, lead: float, stretch: float
 ) -> None:
     stretched = [stretch * score for score in LEVEL_SCORES]
-    for places, asked in ((None, LEVEL_SCORES), (Places(stretched), stretched)):
+    for places, asked in ((None, LEVEL_SCORES), (ScoreGrid(stretched), stretched)):
         recorded = distribution.recorded(point, lead, places)
-        assert recorded == pytest.approx(distribution.at(point, lead, asked), abs=0.001)
+        assert recorded == pytest.approx(distribution.values_at(point, lead, asked), abs=0.001)
 
 
 @given(distributions(), POINTS, LEADS, st.floats(-90, 90), st.floats(0, 20))
@@ -266,7 +259,7 @@ def test_lead_probabilities_are_calibrated_for_whole_outcomes() -> None:
     outcomes = np.round(forecasts + rng.normal(0, 6, 100_000))
     points = np.linspace(-12, 12, 49)
     truth = [1 - NormalDist(point, 6).cdf(0.5) for point in points.tolist()]
-    made = PredictiveDistribution.of(Horizon.HALFTIME, forecasts, np.zeros(100_000), outcomes)
+    made = PredictiveDistribution.fit(Horizon.HALFTIME, forecasts, np.zeros(100_000), outcomes)
     assert made.home_lead_probability(points, np.zeros(49)) == pytest.approx(truth, abs=0.008)
 
 
@@ -281,7 +274,7 @@ def games_that_widen_with_the_lead(count: int, seed: int) -> tuple[Floats, Float
 
 def test_intervals_hold_for_close_and_for_decided_games_and_for_both_leaders() -> None:
     leads, points, outcomes = games_that_widen_with_the_lead(20_000, 1)
-    distribution = PredictiveDistribution.of(Horizon.FINAL, points, leads, outcomes)
+    distribution = PredictiveDistribution.fit(Horizon.FINAL, points, leads, outcomes)
     assert distribution.edges == LEAD_EDGES
     leads, points, outcomes = games_that_widen_with_the_lead(20_000, 2)
     missed: dict[tuple[int, bool], list[bool]] = {}
@@ -302,7 +295,7 @@ def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() ->
         return leads, leads + rng.normal(0, 1, count) * np.array(scales)[lead_groups(leads)]
 
     leads, outcomes = games(4000)
-    distribution = PredictiveDistribution.of(Horizon.FINAL, leads, leads, outcomes, scales=scales, min_cell=10**9)
+    distribution = PredictiveDistribution.fit(Horizon.FINAL, leads, leads, outcomes, scales=scales, min_cell=10**9)
     assert len(distribution.cells) == 1
     leads, outcomes = games(20_000)
     for group in range(4):
@@ -326,7 +319,7 @@ def test_the_sample_is_what_quantiles_are_taken_from(
 @given(st.integers(1, 6000), st.integers(1, 2000), st.floats(1, 25))
 def test_no_cell_has_too_few_games_unless_it_is_the_only_one(games: int, least: int, scale: float) -> None:
     leads = np.random.default_rng(games).normal(0, scale, games)
-    distribution = PredictiveDistribution.of(Horizon.FINAL, leads, leads, leads, min_cell=least)
+    distribution = PredictiveDistribution.fit(Horizon.FINAL, leads, leads, leads, min_cell=least)
     assert set(distribution.edges) <= set(LEAD_EDGES)
     assert distribution.games == games
     assert len(distribution.cells) == 1 or min(cell.games for cell in distribution.cells) >= least

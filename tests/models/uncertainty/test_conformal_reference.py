@@ -121,7 +121,7 @@ SIZES = [(LARGE_CELLS, LEAD_EDGES), (FEW_DECIDED, LEAD_EDGES[:2])]
 
 
 def ours_of(games: Games, horizon: Horizon = Horizon.FINAL) -> PredictiveDistribution:
-    return PredictiveDistribution.of(horizon, games.points, games.leads, games.outcomes)
+    return PredictiveDistribution.fit(horizon, games.points, games.leads, games.outcomes)
 
 
 @pytest.mark.parametrize(("sizes", "edges"), SIZES)
@@ -186,7 +186,7 @@ def made_of_games(draw: st.DrawFn) -> PredictiveDistribution:
     assume(sum(sizes) >= 1)
     games = games_of(sizes, draw(st.integers(0, 2**32 - 1)), whole=draw(st.booleans()))
     horizon = draw(st.sampled_from(Horizon))
-    return PredictiveDistribution.of(
+    return PredictiveDistribution.fit(
         horizon, games.points, games.leads, games.outcomes, min_cell=draw(st.integers(1, 40))
     )
 
@@ -233,7 +233,7 @@ def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
     held = np.zeros((len(ALPHAS), len(RANGES)), dtype=np.int64)
     for repetition in range(REPETITIONS):
         past = games_of(LARGE_CELLS, 1000 + repetition)
-        made = PredictiveDistribution.of(Horizon.FINAL, past.points, past.leads, past.outcomes, min_cell=min_cell)
+        made = PredictiveDistribution.fit(Horizon.FINAL, past.points, past.leads, past.outcomes, min_cell=min_cell)
         asked = games_of((TRIALS,) * len(RANGES), 2000 + repetition)
         for row, alpha in enumerate(ALPHAS):
             hits = [

@@ -203,8 +203,8 @@ def test_a_compressed_request_is_refused_like_any_other(channel: grpc.Channel, c
 def test_a_token_whose_place_is_yet_to_come_says_that_it_is_this_ledger_s(channel: grpc.Channel) -> None:
     body = pb.StreamPredictionsRequest().SerializeToString()
     token = resume_tokens.decode(pb.StreamPredictionsResponse.FromString(answer(channel, STREAM, body)).resume_token)
-    for place in (token.place + 10**6, 2**63, 2**64 - 1):
-        later = resume_tokens.encode(resume_tokens.Token(token.ledger_id, token.epoch, place))
+    for place in (token.sequence + 10**6, 2**63, 2**64 - 1):
+        later = resume_tokens.encode(resume_tokens.ResumeToken(token.ledger_id, token.epoch, place))
         past = refusal(channel, STREAM, pb.StreamPredictionsRequest(resume_token=later).SerializeToString())
         assert (past.code, past.reason) == (grpc.StatusCode.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED")
         assert later in past.violations["resume_token"]

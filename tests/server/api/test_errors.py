@@ -12,7 +12,7 @@ from dejavu_server.api import errors
 from dejavu_server.api.errors import CODES, batch_error, describe, status
 from dejavu_server.ledger import LedgerUnavailable
 
-importlib.import_module("dejavu_server.worker")  # and with it whatever defines an error
+importlib.import_module("dejavu_server.worker.worker")  # and with it whatever defines an error
 
 # They stop a worker from starting, or a command, so that no caller ever meets them.
 ONLY_AT_THE_START = {"BundleError", "CannotExport", "CannotListen", "InvalidCheckpoint", "InvalidLedgerUrl"}

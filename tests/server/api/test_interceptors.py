@@ -15,7 +15,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.api import interceptors
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.observability.metrics import new_metrics
-from dejavu_server.streaming.errors import Draining
+from dejavu_server.streaming.errors import ServerDraining
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -197,10 +197,10 @@ async def test_streams_that_do_not_end_by_themselves_are_ended_by_a_drain(bench:
     assert await stream.read() == b"first"
     await bench.interceptor.end_streams()
     refused = await refusal(stream.read())
-    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, Draining.reason)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, ServerDraining.reason)
     assert bench.ended.is_set()
     late = await refusal(bench.stream(b"").read())
-    assert (late.code, late.reason) == (grpc.StatusCode.UNAVAILABLE, Draining.reason)
+    assert (late.code, late.reason) == (grpc.StatusCode.UNAVAILABLE, ServerDraining.reason)
 
 
 async def test_streams_that_end_by_themselves_are_let_finish_by_a_drain(bench: Bench) -> None:

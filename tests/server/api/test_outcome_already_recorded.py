@@ -37,7 +37,7 @@ async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reas
     service: PredictionServiceAsyncStub, other: Ledger
 ) -> None:
     stored = await service.Predict(about())
-    await other.report(outcome(9, GAME))
+    await other.record_outcome(outcome(9, GAME))
     assert await service.Predict(about()) == stored
     refused = await refusal(service.Predict(about(CORRECTED)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OUTCOME_KNOWN")
@@ -47,7 +47,7 @@ async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reas
 
 
 async def test_in_a_batch_it_is_refused_for_itself(service: PredictionServiceAsyncStub, other: Ledger) -> None:
-    await other.report(outcome(9, GAME))
+    await other.record_outcome(outcome(9, GAME))
     batch = pb.PredictBatchRequest(requests=[about(), about(game_id="0022000002"), about(game_id="")])
     results = (await service.PredictBatch(batch)).results
     assert [result.error.reason for result in results] == ["OUTCOME_KNOWN", "", ""]
@@ -59,7 +59,7 @@ async def test_subscribers_hear_of_it(service: PredictionServiceAsyncStub, other
     stream = service.StreamPredictions(pb.StreamPredictionsRequest(game_ids=[GAME]))
     messages = aiter(stream)
     assert (await anext(messages)).HasField("heartbeat")
-    told, _ = await other.report(outcome(9, GAME, home_team="BOS", away_team="LAL"))
+    told, _ = await other.record_outcome(outcome(9, GAME, home_team="BOS", away_team="LAL"))
     heard = await anext(messages)
     assert heard.resume_token == other.token(1)
     assert (heard.outcome.game_id, heard.outcome.differential, heard.outcome.sequence) == (GAME, 9, 1)

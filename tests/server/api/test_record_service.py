@@ -190,7 +190,7 @@ class SlowRecord:
         self.go_on = asyncio.Event()
         self.error: Exception | None = None
 
-    async def report(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
         return outcome, 0
 
     async def read(self, function: Callable[[Connection], Any]) -> Any:

@@ -22,7 +22,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
 from dejavu_server.cli.export_games import CannotExport, export_games
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries.completed_games import LeftOut, _least_scores
+from dejavu_server.ledger.queries.completed_games import SkippedGame, _least_scores
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_trainer.data import plays
 from dejavu_trainer.data.games import load_games
@@ -51,9 +51,9 @@ async def lived(ledger: Ledger, game_id: str, seed: int, *, minutes: int = 47, f
     """A game forecast after some minutes, with its half and its end; returns its differentials."""
     pattern = walk(seed, minutes)
     await ledger.commit([at(game_id, pattern[:18], Horizon.HALFTIME)])
-    await ledger.report(ended(game_id, int(pattern[23]), Horizon.HALFTIME))
+    await ledger.record_outcome(ended(game_id, int(pattern[23]), Horizon.HALFTIME))
     await ledger.commit([at(game_id, pattern[:30]), at(game_id, pattern)])
-    await ledger.report(ended(game_id, final))
+    await ledger.record_outcome(ended(game_id, final))
     return pattern
 
 
@@ -92,8 +92,8 @@ async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_p
         teams = (str(real.home[number]), str(real.away[number]))
         made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
         await ledger.commit([made])
-        await ledger.report(ended(game_id, int(real.halftime[number]), Horizon.HALFTIME, teams))
-        await ledger.report(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
+        await ledger.record_outcome(ended(game_id, int(real.halftime[number]), Horizon.HALFTIME, teams))
+        await ledger.record_outcome(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
     assert export_games(url, tmp_path / "games", least_minutes=47).left_out == ()
     games = load_games(tmp_path / "games", [2023])
     assert games.game_id.tolist() == ids
@@ -119,8 +119,8 @@ async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
     await ledger.commit([at("0022300001", first)])
     await ledger.commit([at("0022300001", corrected)])
     await ledger.commit([at("0022300001", walk(2, 30))])
-    await ledger.report(ended("0022300001", 5))
-    await ledger.report(ended("0022300001", -6))
+    await ledger.record_outcome(ended("0022300001", 5))
+    await ledger.record_outcome(ended("0022300001", -6))
     export_games(url, tmp_path, least_minutes=47)
     games = load_games(tmp_path, [2024])
     assert games.levels[0].tolist() == corrected
@@ -130,9 +130,9 @@ async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
 async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path: Path) -> None:
     pattern = walk(1)
     await ledger.commit([at("0022300001", pattern)])
-    await ledger.report(ended("0022300001", int(pattern[23]) + 2, Horizon.HALFTIME))
-    await ledger.report(ended("0022300001", int(pattern[23]) + 1, Horizon.HALFTIME))
-    await ledger.report(ended("0022300001", 5))
+    await ledger.record_outcome(ended("0022300001", int(pattern[23]) + 2, Horizon.HALFTIME))
+    await ledger.record_outcome(ended("0022300001", int(pattern[23]) + 1, Horizon.HALFTIME))
+    await ledger.record_outcome(ended("0022300001", 5))
     export_games(url, tmp_path, least_minutes=47)
     games = load_games(tmp_path, [2024])
     assert games.halftime.tolist() == [pattern[23] + 1]
@@ -142,35 +142,35 @@ async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path
 
 async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Ledger, url: str, tmp_path: Path) -> None:
     await lived(ledger, "0022300001", 1)
-    await ledger.report(ended("0022300002", 5))
+    await ledger.record_outcome(ended("0022300002", 5))
     await ledger.commit([at("0022300003", walk(3, 46))])
-    await ledger.report(ended("0022300003", 5))
+    await ledger.record_outcome(ended("0022300003", 5))
     await ledger.commit([at("0022300004", walk(4), home_team="", away_team="")])
-    await ledger.report(ended("0022300004", 5, teams=("", "")))
+    await ledger.record_outcome(ended("0022300004", 5, teams=("", "")))
     await ledger.commit([at("0022300005", [0.5, *walk(5, 46)])])
-    await ledger.report(ended("0022300005", 5))
+    await ledger.record_outcome(ended("0022300005", 5))
     await ledger.commit([at("0012300006", walk(6))])
-    await ledger.report(ended("0012300006", 5))
+    await ledger.record_outcome(ended("0012300006", 5))
     await ledger.commit([at("0022300007", [200.0, -200.0] * 23 + [0.0])])
-    await ledger.report(ended("0022300007", 5))
+    await ledger.record_outcome(ended("0022300007", 5))
     await lived(ledger, "9900000008", 8)
     await ledger.commit([at("0022300009", walk(9))])  # goes on
     done = export_games(url, tmp_path, least_minutes=47)
     assert [season.games for season in done.seasons] == [1]
     assert done.left_out == (
-        LeftOut("0022300002", "it was not forecast"),
-        LeftOut("0022300003", "its minutes are known up to 46; expected 47"),
-        LeftOut("0022300004", "its teams are not known"),
-        LeftOut("0022300005", "a differential of it is not a whole number of points"),
-        LeftOut("0012300006", "it is of no regular season, play-in or playoffs"),
-        LeftOut("0022300007", "its differentials move by more than 400 points"),
+        SkippedGame("0022300002", "it was not forecast"),
+        SkippedGame("0022300003", "its minutes are known up to 46; expected 47"),
+        SkippedGame("0022300004", "its teams are not known"),
+        SkippedGame("0022300005", "a differential of it is not a whole number of points"),
+        SkippedGame("0012300006", "it is of no regular season, play-in or playoffs"),
+        SkippedGame("0022300007", "its differentials move by more than 400 points"),
     )
 
 
 async def test_fewer_minutes_will_do_if_told_and_are_carried_forward(ledger: Ledger, url: str, tmp_path: Path) -> None:
     pattern = walk(1, 37)
     await ledger.commit([at("0022300001", pattern)])
-    await ledger.report(ended("0022300001", 5))
+    await ledger.record_outcome(ended("0022300001", 5))
     with pytest.raises(CannotExport, match=r"no game to write, 1 left out: 0022300001: .* up to 37; expected 47"):
         export_games(url, tmp_path, least_minutes=47)
     export_games(url, tmp_path, least_minutes=37)
@@ -182,7 +182,7 @@ async def test_teams_that_the_outcome_does_not_tell_are_those_of_the_forecast(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
     await ledger.commit([at("0022300001", walk(1), home_team="BOS", away_team="LAL")])
-    await ledger.report(ended("0022300001", 5, teams=("", "")))
+    await ledger.record_outcome(ended("0022300001", 5, teams=("", "")))
     export_games(url, tmp_path, least_minutes=47)
     games = load_games(tmp_path, [2024])
     assert (games.home.tolist(), games.away.tolist()) == (["BOS"], ["LAL"])
@@ -194,7 +194,7 @@ async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
     await lived(ledger, "9900000008", 8)
     later = replace(at("9900000009", walk(9)), generated_time=datetime(2024, 10, 30, 3, 0, tzinfo=UTC))
     await ledger.commit([later])
-    await ledger.report(ended("9900000009", 5))
+    await ledger.record_outcome(ended("9900000009", 5))
     with pytest.raises(CannotExport, match=r"no game to write; replays are left out unless --include-replays"):
         export_games(url, tmp_path, least_minutes=47)
     done = export_games(url, tmp_path, least_minutes=47, include_replays=True)
@@ -219,7 +219,7 @@ async def test_only_the_seasons_asked_for_are_written_and_none_is_replaced_unles
 
 async def test_the_command_tells_people_and_programs(ledger: Ledger, url: str, tmp_path: Path) -> None:
     await lived(ledger, "0022300001", 1)
-    await ledger.report(ended("0022300002", 5))
+    await ledger.record_outcome(ended("0022300002", 5))
     out = tmp_path / "games"
     told = CliRunner().invoke(serve.app, ["ledger", "export", "--ledger", url, "--out", str(out)])
     assert told.exit_code == 0, told.output

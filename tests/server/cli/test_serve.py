@@ -175,7 +175,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupt())
-from dejavu_server.cli import main
+from dejavu_server.cli.main import main
 main()
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
@@ -196,7 +196,7 @@ def test_the_module_is_the_command() -> None:
 
 
 def test_without_its_extra_the_command_says_what_to_install() -> None:
-    program = "import sys; sys.modules['prometheus_client'] = None; from dejavu_server.cli import main; main()"
+    program = "import sys; sys.modules['prometheus_client'] = None; from dejavu_server.cli.main import main; main()"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     assert run.returncode == 1
     assert run.stderr == "dejavu-server needs prometheus_client: pip install 'dejavu-forecast[server]'\n"
@@ -206,7 +206,7 @@ def test_a_server_that_is_started_without_standard_files_and_its_workers_write_t
     worker = "import os; assert [os.readlink(f'/proc/self/fd/{n}') for n in range(3)] == ['/dev/null'] * 3"
     program = f"""
 import subprocess, sys
-from dejavu_server.cli import open_standard_files
+from dejavu_server.cli.main import open_standard_files
 open_standard_files()
 print("told", file=sys.stderr, flush=True)
 sys.exit(subprocess.run([sys.executable, "-c", {worker!r}]).returncode)

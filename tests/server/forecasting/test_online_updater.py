@@ -16,23 +16,23 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from tests.support.builders.issued_forecasts import issued
 
-from dejavu_models.online_state import CarriedRatings
+from dejavu_models.online_state import LiveRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptiveState, Key, Method
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey
 from dejavu_server.forecasting import online_updater
-from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, Learned
+from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, OnlineProjection
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, TaughtGame
+from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
 from dejavu_server.records import ReportedOutcome
 
 T = TypeVar("T")
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
-START = CarriedRatings.start(
+START = LiveRatings.start(
     RatingFilter.start(RatingSettings()).at(2024, np.datetime64("2024-06-17")).after("BOS", "DAL", 18)
 )
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
@@ -62,15 +62,17 @@ async def report(
     its_id = number if isinstance(number, str) else game_id(number)
     home, away = TEAMS[int(its_id) % len(TEAMS)]
     observed = NOW + timedelta(days=day)
-    outcome, _ = await ledger.report(ReportedOutcome(its_id, horizon, differential, home, away, observed, observed))
+    outcome, _ = await ledger.record_outcome(
+        ReportedOutcome(its_id, horizon, differential, home, away, observed, observed)
+    )
     return outcome
 
 
-def nothing() -> Learned:
-    return Learned({"v1": START}, intervals=True)
+def nothing() -> OnlineProjection:
+    return OnlineProjection({"v1": START}, intervals=True)
 
 
-async def from_scratch(ledger: Ledger) -> Learned:
+async def from_scratch(ledger: Ledger) -> OnlineProjection:
     """What somebody has learned who reads it all, and no snapshot."""
     learned = nothing()
     learned._begin = lambda *_: None  # type: ignore[method-assign]
@@ -78,7 +80,7 @@ async def from_scratch(ledger: Ledger) -> Learned:
     return learned
 
 
-def state(learned: Learned) -> tuple[int, bytes, bytes]:
+def state(learned: OnlineProjection) -> tuple[int, bytes, bytes]:
     ratings = learned.ratings("v1")
     assert ratings is not None
     return learned.sequence, learned.intervals.to_bytes(), ratings.to_bytes()
@@ -149,14 +151,14 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
         learning.write_snapshot(
             connection,  # type: ignore[arg-type]
             INTERVALS,
-            point.place,
+            point.sequence,
             point.state.to_bytes(),
             read_at=read_at,
         )
 
     await ledger.write(keep)
     kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
-    assert kept == (point.place, point.state.to_bytes())
+    assert kept == (point.sequence, point.state.to_bytes())
     second = nothing()
     await ledger.read(second.read)
     assert state(second) == state(await from_scratch(ledger)) == state(first)
@@ -180,10 +182,10 @@ async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(led
     learned = await from_scratch(ledger)
     trackers = learned.intervals.trackers
     assert {key: tracker.games for key, tracker in trackers.items()} == {
-        Key("v1", Horizon.FINAL, 1): 1,
-        Key("v1", Horizon.FINAL, 2): 1,
+        TrackerKey("v1", Horizon.FINAL, 1): 1,
+        TrackerKey("v1", Horizon.FINAL, 2): 1,
     }
-    scores = {key.stage: tracker.recent[0].score for key, tracker in trackers.items()}
+    scores = {key.quarter: tracker.recent[0].score for key, tracker in trackers.items()}
     assert scores[1] == scores[2]
 
 
@@ -202,17 +204,17 @@ async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> No
 
 
 def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
-    fold: online_updater.Fold[int] = online_updater.Fold(0, lambda count, _: count + 1)
+    fold: online_updater.Projection[int] = online_updater.Projection(0, lambda count, _: count + 1)
     games = [
-        learning.TaughtGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
+        learning.SettledGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
         for place in range(1, 3 * SNAPSHOT_EVERY)
     ]
     passed = fold.go_on(games)
-    assert [point.place for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
+    assert [point.sequence for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
     fold.go_back(SNAPSHOT_EVERY + 1)
-    assert fold.now.place == SNAPSHOT_EVERY
+    assert fold.now.sequence == SNAPSHOT_EVERY
     fold.go_back(SNAPSHOT_EVERY)
-    assert fold.now == online_updater.Point(0, 0, 0)
+    assert fold.now == online_updater.Snapshot(0, 0, 0)
 
 
 async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
@@ -225,22 +227,22 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     keep = partial(
         learning.write_snapshot,
         part=INTERVALS,
-        place=point.place,
+        place=point.sequence,
         state=point.state.to_bytes(),
         read_at=first.sequence,
     )
     await ledger.write(keep)
     read: list[tuple[int, bool]] = []
 
-    def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[TaughtGame]:
+    def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[SettledGame]:
         read.append((place, lessons))
         return whole(connection, place, lessons=lessons)
 
-    whole = learning.taught_after
+    whole = learning.settled_games_after
     monkeypatch.setattr(learning, "taught_after", taught_after)
     second = nothing()
     await ledger.read(second.read)
-    assert read == [(0, False), (point.place, True)]
+    assert read == [(0, False), (point.sequence, True)]
     assert state(second) == state(first)
 
 
@@ -248,20 +250,22 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
     for number in range(2 * SNAPSHOT_EVERY):
         await report(ledger, number, 1 + number % 20)
 
-    def learner_of() -> online_updater.Learner:
-        return online_updater.Learner(ledger, [], mode=AdaptationMode.ON, method=Method.PID, carry_ratings=False)
+    def learner_of() -> online_updater.OnlineUpdater:
+        return online_updater.OnlineUpdater(
+            ledger, [], mode=AdaptationMode.ON, method=AdaptationMethod.PID, carry_ratings=False
+        )
 
     def kept(connection: Connection) -> list[bytes]:
         return list(connection.execute(select(snapshots.c.state).order_by(snapshots.c.sequence)).scalars())
 
-    await learner_of().learn()
+    await learner_of().update()
     right = await ledger.read(kept)
     assert len(right) == 2
     await ledger.write(lambda connection: connection.execute(update(snapshots).values(state=b'{"form":0}')))
     again = learner_of()
-    await again.learn()
+    await again.update()
     assert await ledger.read(kept) == right
-    await again.learn()
+    await again.update()
     assert again.sequence == (await from_scratch(ledger)).sequence
 
 
@@ -297,7 +301,9 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     last = await report(ledger, SNAPSHOT_EVERY, 7)
     monkeypatch.setattr(online_updater, "_START_SECONDS", 0.01)
     slow = SlowLedger(ledger)
-    updater = online_updater.Learner(slow, [], mode=AdaptationMode.SHADOW, method=Method.PID, carry_ratings=True)
+    updater = online_updater.OnlineUpdater(
+        slow, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True
+    )
     await updater.start()
     assert (updater.sequence, slow.readings) == (0, 1)
     slow.go_on.set()

@@ -16,9 +16,9 @@ from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 from dejavu_server.forecasting.batcher import Batcher, Overloaded
-from dejavu_server.forecasting.recorder import CountedRecorder
-from dejavu_server.forecasting.service import Issuer, Question
-from dejavu_server.ledger import LedgerUnavailable, OutcomeKnown
+from dejavu_server.forecasting.recorder import MeteredRecorder
+from dejavu_server.forecasting.service import ForecastRequest, ForecastService
+from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import new_metrics
 from dejavu_server.records import IssuedForecast
 
@@ -36,12 +36,12 @@ class Notebook:
         self.known = frozenset[str]()
         """Games whose outcome is there."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeKnown]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         if self.broken:
             raise LedgerUnavailable("the ledger is full")
         self.commits.append(list(issued))
         return [
-            OutcomeKnown("it is known")
+            OutcomeAlreadyRecorded("it is known")
             if each.game_id in self.known
             else replace(each, sequence=100 + place, market=None, forecast=self.stored or each.forecast)
             for place, each in enumerate(issued)
@@ -54,54 +54,56 @@ def notebook() -> Notebook:
 
 
 @pytest.fixture
-async def issuer(notebook: Notebook) -> AsyncIterator[Issuer]:
+async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher(max_waiting=10)
     registry = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
-    yield Issuer(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
+    yield ForecastService(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
     await batcher.close()
 
 
 @pytest.fixture
-async def every_minute(notebook: Notebook) -> AsyncIterator[Issuer]:
+async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     """An issuer whose model knows quantiles."""
     batcher = Batcher()
     registry = Registry([EveryMinuteForecaster()])
-    yield Issuer(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
+    yield ForecastService(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
     await batcher.close()
 
 
-def question(last: float = 4.0, *, game_id: str = "", model: str = "", slots: int = 18) -> Question:
+def question(last: float = 4.0, *, game_id: str = "", model: str = "", slots: int = 18) -> ForecastRequest:
     pattern = ScorePattern((*[0.0] * (slots - 1), last))
-    return Question(game_id, model, ForecastQuery(pattern, home_team="BKN", away_team="GSW", pregame_margin=None))
+    return ForecastRequest(
+        game_id, model, ForecastQuery(pattern, home_team="BKN", away_team="GSW", pregame_margin=None)
+    )
 
 
-async def test_a_what_if_leaves_no_trace(issuer: Issuer, notebook: Notebook) -> None:
-    issued = await issuer.issue(question())
+async def test_a_what_if_leaves_no_trace(issuer: ForecastService, notebook: Notebook) -> None:
+    issued = await issuer.forecast(question())
     assert issued.forecast.point == 4.0
     assert issued.sequence == 0
     assert notebook.commits == []
 
 
-async def test_a_forecast_is_stamped(issuer: Issuer) -> None:
-    issued = await issuer.issue(question())
+async def test_a_forecast_is_stamped(issuer: ForecastService) -> None:
+    issued = await issuer.forecast(question())
     assert (issued.generated_time, issued.expires_time) == (NOW, NOW + timedelta(minutes=5))
     assert (issued.home_team, issued.away_team, issued.pattern.last) == ("BKN", "GSW", 4.0)
 
 
-async def test_a_named_game_is_answered_with_what_the_ledger_says(issuer: Issuer, notebook: Notebook) -> None:
-    issued = await issuer.issue(question(game_id=GAME))
+async def test_a_named_game_is_answered_with_what_the_ledger_says(issuer: ForecastService, notebook: Notebook) -> None:
+    issued = await issuer.forecast(question(game_id=GAME))
     assert issued.sequence == 100
     assert [each.game_id for each in notebook.commits[0]] == [GAME]
 
 
 @pytest.mark.parametrize("many", [False, True])
 async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_keeps(
-    every_minute: Issuer, notebook: Notebook, many: bool
+    every_minute: ForecastService, notebook: Notebook, many: bool
 ) -> None:
     async def ask(*levels: float) -> IssuedForecast:
         asked = question(game_id=GAME)
         asked = replace(asked, query=replace(asked.query, quantile_levels=levels))
-        [issued] = await every_minute.issue_many([asked]) if many else [await every_minute.issue(asked)]
+        [issued] = await every_minute.forecast_many([asked]) if many else [await every_minute.forecast(asked)]
         assert isinstance(issued, IssuedForecast)
         return issued
 
@@ -114,7 +116,7 @@ async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_k
 
 @pytest.mark.parametrize("many", [False, True])
 async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_ledger_keeps(
-    issuer: Issuer, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, many: bool
+    issuer: ForecastService, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, many: bool
 ) -> None:
     answer = answered(MarketSide.HOME, stake_fraction=0.1)
     forecast_many = PersistenceForecaster.forecast_many
@@ -131,7 +133,7 @@ async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_led
     async def ask(market: Market | None) -> IssuedForecast:
         asked = question(game_id=GAME)
         asked = replace(asked, query=replace(asked.query, market=market))
-        [issued] = await issuer.issue_many([asked]) if many else [await issuer.issue(asked)]
+        [issued] = await issuer.forecast_many([asked]) if many else [await issuer.forecast(asked)]
         assert isinstance(issued, IssuedForecast)
         return issued
 
@@ -143,22 +145,22 @@ async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_led
     assert (none.market, none.forecast.market) == (None, None)
 
 
-async def test_a_new_forecast_of_what_is_known_is_refused(issuer: Issuer, notebook: Notebook) -> None:
+async def test_a_new_forecast_of_what_is_known_is_refused(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.known = frozenset({GAME})
-    with pytest.raises(OutcomeKnown, match="it is known"):
-        await issuer.issue(question(game_id=GAME))
-    assert (await issuer.issue(question())).forecast.point == 4.0
+    with pytest.raises(OutcomeAlreadyRecorded, match="it is known"):
+        await issuer.forecast(question(game_id=GAME))
+    assert (await issuer.forecast(question())).forecast.point == 4.0
 
 
-async def test_of_many_only_those_of_what_is_known_are_refused(issuer: Issuer, notebook: Notebook) -> None:
+async def test_of_many_only_those_of_what_is_known_are_refused(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.known = frozenset({GAME})
-    results = await issuer.issue_many([question(game_id=GAME), question(), question(game_id=game(2))])
-    assert [type(result) for result in results] == [OutcomeKnown, IssuedForecast, IssuedForecast]
+    results = await issuer.forecast_many([question(game_id=GAME), question(), question(game_id=game(2))])
+    assert [type(result) for result in results] == [OutcomeAlreadyRecorded, IssuedForecast, IssuedForecast]
 
 
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
     metrics = new_metrics()
-    recorder = CountedRecorder(notebook, metrics.recorded)
+    recorder = MeteredRecorder(notebook, metrics.recorded)
     notebook.known = frozenset({game(2), game(3)})
     await recorder.commit([issued(game(n)) for n in (1, 2, 3)])
     notebook.broken = True
@@ -172,22 +174,24 @@ async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) 
     assert [count(outcome) for outcome in ("new", "known", "refused", "failed")] == [1, 0, 2, 1]
 
 
-async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(issuer: Issuer, notebook: Notebook) -> None:
+async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(
+    issuer: ForecastService, notebook: Notebook
+) -> None:
     notebook.broken = True
     with pytest.raises(LedgerUnavailable):
-        await issuer.issue(question(game_id=GAME))
-    assert (await issuer.issue(question())).forecast.point == 4.0
+        await issuer.forecast(question(game_id=GAME))
+    assert (await issuer.forecast(question())).forecast.point == 4.0
 
 
-async def test_the_model_asked_answers(issuer: Issuer) -> None:
-    assert (await issuer.issue(question())).forecast.model_version == "one"
-    assert (await issuer.issue(question(model="two"))).forecast.model_version == "two"
+async def test_the_model_asked_answers(issuer: ForecastService) -> None:
+    assert (await issuer.forecast(question())).forecast.model_version == "one"
+    assert (await issuer.forecast(question(model="two"))).forecast.model_version == "two"
     with pytest.raises(UnknownModel):
-        await issuer.issue(question(model="three"))
+        await issuer.forecast(question(model="three"))
 
 
-async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: Issuer, notebook: Notebook) -> None:
-    results = await issuer.issue_many(
+async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastService, notebook: Notebook) -> None:
+    results = await issuer.forecast_many(
         [
             question(1.0, game_id=GAME),
             question(2.0, slots=5),
@@ -207,18 +211,20 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: Issuer, no
     assert len(notebook.commits) == 1  # recorded together
 
 
-async def test_of_many_all_are_recorded_in_the_order_of_the_questions(issuer: Issuer, notebook: Notebook) -> None:
+async def test_of_many_all_are_recorded_in_the_order_of_the_questions(
+    issuer: ForecastService, notebook: Notebook
+) -> None:
     models = ["one", "two", "one", "", "two"]
-    await issuer.issue_many([question(float(n), game_id=GAME, model=model) for n, model in enumerate(models)])
+    await issuer.forecast_many([question(float(n), game_id=GAME, model=model) for n, model in enumerate(models)])
     assert [[issued.forecast.point for issued in commit] for commit in notebook.commits] == [[0.0, 1.0, 2.0, 3.0, 4.0]]
 
 
-async def test_of_many_only_named_games_fail_with_the_ledger(issuer: Issuer, notebook: Notebook) -> None:
+async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.broken = True
-    named, what_if = await issuer.issue_many([question(game_id=GAME), question()])
+    named, what_if = await issuer.forecast_many([question(game_id=GAME), question()])
     assert isinstance(named, LedgerUnavailable)
     assert isinstance(what_if, IssuedForecast)
 
 
-async def test_more_than_may_wait_are_refused_each(issuer: Issuer) -> None:
-    assert [type(result) for result in await issuer.issue_many([question()] * 11)] == [Overloaded] * 11
+async def test_more_than_may_wait_are_refused_each(issuer: ForecastService) -> None:
+    assert [type(result) for result in await issuer.forecast_many([question()] * 11)] == [Overloaded] * 11

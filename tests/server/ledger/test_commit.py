@@ -13,7 +13,7 @@ import structlog
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeKnown, verify
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeAlreadyRecorded, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
 
@@ -87,7 +87,7 @@ async def test_a_reopened_ledger_goes_on_where_it_was(url: str) -> None:
     await first.close()
     again = await Ledger.open(url)
     assert await again.read_after(0, 10) == stored
-    assert await again.place(token) == 2
+    assert await again.resume_position(token) == 2
     assert await places(again, issued(pattern=(3.0,))) == [(3, 2)]
     await again.close()
 
@@ -133,7 +133,7 @@ class Held:
         self.groups: list[int] = []
         loop, append = asyncio.get_running_loop(), store.append
 
-        def held(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeKnown]:
+        def held(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
             self.groups.append(len(drafts))
             loop.call_soon_threadsafe(self.entered.set)
             assert self.released.wait(10)
@@ -185,7 +185,7 @@ async def test_a_call_cancelled_while_it_is_written_is_recorded(
 async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     append = store.append
 
-    def picky(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeKnown]:
+    def picky(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         answers = append(connection, drafts)  # the failure comes when all was written already
         if any(draft.issued.home_team == "BAD" for draft in drafts):
             raise RuntimeError("not this one")

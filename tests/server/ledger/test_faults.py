@@ -73,7 +73,7 @@ async def test_whoever_opened_a_ledger_hears_of_its_failures(url: str, tmp_path:
     ledger = await Ledger.open(url, on_failure=heard.append)
     await ledger.commit([issued(game(1))])
     with pytest.raises(InvalidResumeToken):
-        await ledger.place("nonsense")
+        await ledger.resume_position("nonsense")
     assert heard == []
     add_unreadable_entry(tmp_path / "ledger.db")
     with pytest.raises(LedgerCorrupt):

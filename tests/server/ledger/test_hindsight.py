@@ -13,7 +13,7 @@ from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger, OutcomeKnown, verify
+from dejavu_server.ledger import Ledger, OutcomeAlreadyRecorded, verify
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -24,41 +24,41 @@ def minutes(count: int, horizon: Horizon = HALF, *, last: float = 0.0, game_id: 
 
 
 async def refused(ledger: Ledger, *forecasts: IssuedForecast) -> list[bool]:
-    return [isinstance(answer, OutcomeKnown) for answer in await ledger.commit(forecasts)]
+    return [isinstance(answer, OutcomeAlreadyRecorded) for answer in await ledger.commit(forecasts)]
 
 
 async def test_after_the_half_nothing_new_is_recorded_of_the_first_half(ledger: Ledger) -> None:
-    await ledger.report(outcome(3))
+    await ledger.record_outcome(outcome(3))
     asked = [minutes(18), minutes(23), minutes(18, FINAL), minutes(23, FINAL), minutes(24, FINAL), minutes(47, FINAL)]
     assert await refused(ledger, *asked) == [True, True, True, True, False, False]
     assert await ledger.head() == 3
 
 
 async def test_after_the_end_nothing_new_is_recorded_of_the_game(ledger: Ledger) -> None:
-    await ledger.report(outcome(3, horizon=FINAL))
+    await ledger.record_outcome(outcome(3, horizon=FINAL))
     asked = [minutes(18), minutes(18, FINAL), minutes(47, FINAL), minutes(18, game_id=game(2))]
     assert await refused(ledger, *asked) == [True, True, True, False]
 
 
 async def test_why_is_told(ledger: Ledger) -> None:
-    await ledger.report(outcome(3, game(2)))
-    await ledger.report(outcome(4, game(2)))
+    await ledger.record_outcome(outcome(3, game(2)))
+    await ledger.record_outcome(outcome(4, game(2)))
     [answer] = await ledger.commit([minutes(18, game_id=game(2))])
-    assert isinstance(answer, OutcomeKnown)
+    assert isinstance(answer, OutcomeAlreadyRecorded)
     assert answer.reason == "OUTCOME_KNOWN"
     assert str(answer).startswith(f"the outcome of game {game(2)} at halftime is known: it stands in the ledger at 2")
 
 
 async def test_a_stored_forecast_is_still_answered_and_a_revision_refused(ledger: Ledger) -> None:
     [stored] = await recorded(ledger, minutes(18))
-    await ledger.report(outcome(3))
+    await ledger.record_outcome(outcome(3))
     assert await ledger.commit([minutes(18)]) == [stored]
     assert await refused(ledger, minutes(18, last=2.0), minutes(18)) == [True, False]
     assert await ledger.head() == 2
 
 
 async def test_a_refused_forecast_keeps_no_other_of_its_call_out(ledger: Ledger) -> None:
-    await ledger.report(outcome(3, game(2)))
+    await ledger.record_outcome(outcome(3, game(2)))
     answers = await ledger.commit([issued(game(n)) for n in (1, 2, 3)])
     assert [getattr(answer, "sequence", None) for answer in answers] == [2, None, 3]
 
@@ -105,7 +105,7 @@ async def _live(url: str, turns: list[list[Step]]) -> None:
 
     async def do(step: Step) -> None:
         if isinstance(step.what, ReportedOutcome):
-            stored, _ = await workers[step.worker].report(step.what)
+            stored, _ = await workers[step.worker].record_outcome(step.what)
             assert (stored.differential, stored.horizon) == (step.what.differential, step.what.horizon)
             return
         for asked, answer in zip(step.what, await workers[step.worker].commit(step.what), strict=True):
@@ -130,8 +130,8 @@ async def test_of_two_workers_at_once_the_one_that_commits_first_decides(ledger:
     other = await Ledger.open(url)
     if first == "forecast":
         assert await refused(ledger, minutes(18)) == [False]
-        assert (await other.report(outcome(3)))[1] == 1
+        assert (await other.record_outcome(outcome(3)))[1] == 1
     else:
-        await other.report(outcome(3))
+        await other.record_outcome(outcome(3))
         assert await refused(ledger, minutes(18)) == [True]
     await other.close()

@@ -39,7 +39,7 @@ async def test_an_outcome_gets_the_next_place_and_the_time_it_was_taken(ledger: 
     await ledger.commit([issued(game(2))])
     before = datetime.now(UTC)
     told = outcome(3, observed_time=before - timedelta(minutes=2))
-    stored, count = await ledger.report(told)
+    stored, count = await ledger.record_outcome(told)
     assert before <= stored.recorded_time <= datetime.now(UTC)
     assert stored == replace(told, sequence=2, revision=0, recorded_time=stored.recorded_time)
     assert count == 0
@@ -55,7 +55,7 @@ async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger)
         issued(horizon=Horizon.FINAL),
         issued(game(2)),
     )
-    told, count = await ledger.report(outcome(-3))
+    told, count = await ledger.record_outcome(outcome(-3))
     assert count == 3
     expected = [
         rows.settlement_row(one, told, settle(one, told), first_sequence=6, superseded=superseded, bet=None)
@@ -66,15 +66,15 @@ async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger)
 
 async def test_reported_again_it_stands_as_it_was(ledger: Ledger) -> None:
     await ledger.commit([issued()])
-    first = await ledger.report(outcome(3))
-    assert await ledger.report(outcome(3)) == first
-    assert await ledger.report(outcome(3, home_team="", away_team="")) == first
+    first = await ledger.record_outcome(outcome(3))
+    assert await ledger.record_outcome(outcome(3)) == first
+    assert await ledger.record_outcome(outcome(3, home_team="", away_team="")) == first
     assert await ledger.head() == 2
 
 
 async def test_a_corrected_outcome_is_a_revision_also_when_corrected_back_and_settles_anew(ledger: Ledger) -> None:
     await ledger.commit([issued(point=1.0), issued(alpha=0.1, point=2.0)])
-    told = [await ledger.report(outcome(differential)) for differential in (3, 5, 5, 3)]
+    told = [await ledger.record_outcome(outcome(differential)) for differential in (3, 5, 5, 3)]
     assert [(stored.sequence, stored.revision, count) for stored, count in told] == [
         (3, 0, 2),
         (4, 1, 2),
@@ -87,21 +87,21 @@ async def test_a_corrected_outcome_is_a_revision_also_when_corrected_back_and_se
 
 
 async def test_teams_that_come_later_are_a_revision_and_a_correction_without_them_keeps_them(ledger: Ledger) -> None:
-    await ledger.report(outcome(3, home_team="", away_team=""))
-    with_teams, _ = await ledger.report(outcome(3))
+    await ledger.record_outcome(outcome(3, home_team="", away_team=""))
+    with_teams, _ = await ledger.record_outcome(outcome(3))
     assert (with_teams.revision, with_teams.home_team, with_teams.away_team) == (1, "BKN", "GSW")
-    corrected, _ = await ledger.report(outcome(4, home_team="", away_team=""))
+    corrected, _ = await ledger.record_outcome(outcome(4, home_team="", away_team=""))
     assert (corrected.revision, corrected.home_team, corrected.away_team) == (2, "BKN", "GSW")
-    swapped, _ = await ledger.report(outcome(4, home_team="GSW", away_team="BKN"))
+    swapped, _ = await ledger.record_outcome(outcome(4, home_team="GSW", away_team="BKN"))
     assert (swapped.revision, swapped.home_team) == (3, "GSW")
 
 
 async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> None:
-    first, _ = await ledger.report(outcome(3))
-    second, _ = await ledger.report(outcome(3, game(2)))
+    first, _ = await ledger.record_outcome(outcome(3))
+    second, _ = await ledger.record_outcome(outcome(3, game(2)))
     for place in (first.sequence, second.sequence):
         await ledger.write(partial(learning.write_snapshot, part="p", place=place, state=b"s", read_at=9))
-    await ledger.report(outcome(4, game(2)))
+    await ledger.record_outcome(outcome(4, game(2)))
 
     def snapshots(connection: Connection) -> list[int]:
         return [row[0] for row in connection.exec_driver_sql("SELECT sequence FROM snapshots")]
@@ -112,7 +112,7 @@ async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> No
 async def test_two_who_report_at_once_make_one_outcome(ledger: Ledger, url: str) -> None:
     other = await Ledger.open(url)
     await ledger.commit([issued()])
-    told = await asyncio.gather(*(each.report(outcome(3)) for each in (ledger, other) for _ in range(10)))
+    told = await asyncio.gather(*(each.record_outcome(outcome(3)) for each in (ledger, other) for _ in range(10)))
     assert {(stored.sequence, stored.revision, count) for stored, count in told} == {(2, 0, 1)}
     assert await other.head() == 2
     await other.close()
@@ -121,9 +121,9 @@ async def test_two_who_report_at_once_make_one_outcome(ledger: Ledger, url: str)
 async def test_reports_and_forecasts_that_wait_together_keep_their_order(ledger: Ledger) -> None:
     first, (half, halves), late, (third, thirds) = await asyncio.gather(
         recorded(ledger, issued(game(1)), issued(game(2))),
-        ledger.report(outcome(3, game(1))),
+        ledger.record_outcome(outcome(3, game(1))),
         ledger.commit([issued(game(1), alpha=0.1), issued(game(3))]),
-        ledger.report(outcome(3, game(3))),
+        ledger.record_outcome(outcome(3, game(3))),
     )
     assert [stored.sequence for stored in first] == [1, 2]
     assert (half.sequence, halves) == (3, 1)
@@ -134,7 +134,7 @@ async def test_reports_and_forecasts_that_wait_together_keep_their_order(ledger:
 @pytest.mark.parametrize("unfit", [outcome(3, ""), outcome(0, horizon=Horizon.FINAL)], ids=["no game", "level"])
 async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: Any) -> None:
     with pytest.raises(ValueError):
-        await ledger.report(unfit)
+        await ledger.record_outcome(unfit)
     assert await ledger.head() == 0
 
 
@@ -147,9 +147,9 @@ async def test_a_report_that_fails_leaves_nothing(ledger: Ledger, monkeypatch: p
     with monkeypatch.context() as patched:
         patched.setattr(outcomes, "_settle", failing)
         with pytest.raises(LedgerUnavailable, match="could not be written"):
-            await ledger.report(outcome(3))
+            await ledger.record_outcome(outcome(3))
     assert await ledger.head() == 1
-    assert (await ledger.report(outcome(3)))[0].sequence == 2
+    assert (await ledger.record_outcome(outcome(3)))[0].sequence == 2
 
 
 async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Ledger, url: str) -> None:
@@ -170,14 +170,14 @@ async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Le
         assert connection.execute(select(markets.c.forecast_sequence).order_by(markets.c.sequence)).scalars().all() == [
             place for place, _, _ in parsed
         ]
-        return [(place, Bet.of(market, answer)) for place, market, answer in parsed]
+        return [(place, Bet.from_market(market, answer)) for place, market, answer in parsed]
 
     assert await ledger.read(recorded_markets) == [
-        (2, Bet.of(MARKET, home)),
-        (1, Bet.of(MARKET, away)),
-        (5, Bet.of(MARKET, answered(None))),
+        (2, Bet.from_market(MARKET, home)),
+        (1, Bet.from_market(MARKET, away)),
+        (5, Bet.from_market(MARKET, answered(None))),
     ]
-    await ledger.report(outcome(3))
+    await ledger.record_outcome(outcome(3))
     assert [(row.market_stake, row.market_profit) for row in await settled(ledger)] == [
         (0.2, -0.2),
         (0.1, pytest.approx(0.09)),
@@ -188,7 +188,7 @@ async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Le
 
 async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_not_recorded(ledger: Ledger) -> None:
     [stored] = await recorded(ledger, issued())
-    await ledger.report(outcome(3))
+    await ledger.record_outcome(outcome(3))
     [again] = await recorded(ledger, asked(issued(), answered(MarketSide.HOME, stake_fraction=0.1)))
     assert again == stored
     assert await ledger.head() == 2
@@ -198,7 +198,7 @@ async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(led
     bet = answered(MarketSide.HOME, stake_fraction=0.1)
     await ledger.commit([asked(issued(pattern=(1.0,)), bet)])
     await ledger.commit([asked(issued(pattern=(2.0,)), bet)])
-    await ledger.report(outcome(3))
+    await ledger.record_outcome(outcome(3))
     assert [(row.superseded, row.market_stake) for row in await settled(ledger)] == [(True, 0.1), (False, 0.1)]
 
 
@@ -213,15 +213,15 @@ async def test_streams_pass_over_markets(ledger: Ledger) -> None:
 async def test_a_game_of_a_replay_is_settled_like_others(ledger: Ledger) -> None:
     replayed = "99" + GAME[2:]
     await ledger.commit([issued(replayed)])
-    assert (await ledger.report(outcome(3, replayed)))[1] == 1
+    assert (await ledger.record_outcome(outcome(3, replayed)))[1] == 1
     assert [row.replay for row in await settled(ledger)] == [True]
 
 
 async def test_teams_the_other_way_round_are_refused_and_nothing_is_recorded(ledger: Ledger) -> None:
     await ledger.commit([issued(home_team="BKN", away_team="GSW")])
     with pytest.raises(InvalidTeam, match="BKN, who is at home") as refused:
-        await ledger.report(outcome(-3, home_team="GSW", away_team="BKN"))
+        await ledger.record_outcome(outcome(-3, home_team="GSW", away_team="BKN"))
     assert refused.value.field == "home_team"
     assert await ledger.head() == 1
-    told, settled = await ledger.report(outcome(3))
+    told, settled = await ledger.record_outcome(outcome(3))
     assert (told.sequence, settled) == (2, 1)

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, text
 from tests.support.builders.issued_forecasts import game, issued
 
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeKnown
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.ledger.database import store
 
 ADD = text("INSERT INTO snapshots VALUES ('part', :place, x'00')")
@@ -49,7 +49,7 @@ async def test_a_write_has_a_transaction_of_its_own_in_its_place(ledger: Ledger)
     assert at == 1
 
 
-@pytest.mark.parametrize("error", [OutcomeKnown("no"), LedgerCorrupt("no"), RuntimeError("no")])
+@pytest.mark.parametrize("error", [OutcomeAlreadyRecorded("no"), LedgerCorrupt("no"), RuntimeError("no")])
 async def test_a_write_that_fails_leaves_no_trace_and_harms_no_other(ledger: Ledger, error: Exception) -> None:
     def failing(connection: Connection) -> None:
         added(connection, 1)

@@ -45,7 +45,7 @@ async def _report(url: str, told: list[ReportedOutcome]) -> None:
             same = (expected.differential, expected.home_team) == (before.differential, before.home_team)
             expected = before if same else replace(expected, revision=before.revision + 1)
         head = await ledger.head()
-        stored, settled = await ledger.report(each)
+        stored, settled = await ledger.record_outcome(each)
         assert settled == 1
         if expected is not before:
             expected = replace(expected, sequence=head + 1, recorded_time=stored.recorded_time)

@@ -18,7 +18,7 @@ from dejavu_server.ledger.database import schema, sqlite
 law = settings(deadline=None, max_examples=50)
 
 all_tokens = st.builds(
-    resume_tokens.Token,
+    resume_tokens.ResumeToken,
     ledger_id=st.binary(min_size=16, max_size=16).map(bytes.hex),
     epoch=st.binary(min_size=8, max_size=8).map(bytes.hex),
     place=st.integers(0, 2**64 - 1),
@@ -27,7 +27,7 @@ all_tokens = st.builds(
 
 @law
 @given(all_tokens)
-def test_a_token_reads_back_and_is_safe_in_a_url(token: resume_tokens.Token) -> None:
+def test_a_token_reads_back_and_is_safe_in_a_url(token: resume_tokens.ResumeToken) -> None:
     text = resume_tokens.encode(token)
     assert resume_tokens.decode(text) == token
     assert re.fullmatch(r"[A-Za-z0-9_-]{44}", text)
@@ -45,7 +45,7 @@ def test_any_other_text_is_refused_as_a_bad_field(text: str) -> None:
 
 @law
 @given(all_tokens, st.integers(0, 43))
-def test_a_cut_or_lengthened_token_is_refused(token: resume_tokens.Token, length: int) -> None:
+def test_a_cut_or_lengthened_token_is_refused(token: resume_tokens.ResumeToken, length: int) -> None:
     text = resume_tokens.encode(token)
     for wrong in (text[:length], f"{text}AAAA", f" {text}", f"{text}\n"):
         with pytest.raises(InvalidResumeToken):
@@ -53,7 +53,7 @@ def test_a_cut_or_lengthened_token_is_refused(token: resume_tokens.Token, length
 
 
 def test_a_token_of_a_later_form_is_refused() -> None:
-    text = resume_tokens.encode(resume_tokens.Token("0" * 32, "0" * 16, 5))
+    text = resume_tokens.encode(resume_tokens.ResumeToken("0" * 32, "0" * 16, 5))
     with pytest.raises(InvalidResumeToken, match="form 2"):
         resume_tokens.decode("Ag" + text[2:])
 
@@ -61,35 +61,35 @@ def test_a_token_of_a_later_form_is_refused() -> None:
 async def test_a_token_names_its_place(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(3)])
     for place in range(4):
-        assert await ledger.place(ledger.token(place)) == place
+        assert await ledger.resume_position(ledger.token(place)) == place
 
 
 async def test_a_token_of_another_ledger_is_invalid(ledger: Ledger, tmp_path: Path) -> None:
     other = await Ledger.open(f"sqlite:///{tmp_path}/other.db")
     with pytest.raises(InvalidResumeToken, match="another ledger"):
-        await ledger.place(other.token(0))
+        await ledger.resume_position(other.token(0))
     await other.close()
 
 
 async def test_a_place_that_is_not_reached_yet_is_expired(ledger: Ledger) -> None:
     await ledger.commit([issued()])
     with pytest.raises(ResumeTokenExpired, match="restored"):
-        await ledger.place(ledger.token(2))
+        await ledger.resume_position(ledger.token(2))
 
 
 async def test_a_token_from_before_a_restore_is_expired(ledger: Ledger, tmp_path: Path) -> None:
     await ledger.commit([issued()])
     change(tmp_path, epoch="00000000000000ff")
     with pytest.raises(ResumeTokenExpired, match="restored"):
-        await ledger.place(ledger.token(1))
+        await ledger.resume_position(ledger.token(1))
 
 
 async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Ledger, tmp_path: Path) -> None:
     await ledger.commit([issued(game(n)) for n in range(3)])
     change(tmp_path, pruned_through=2)
-    assert await ledger.place(ledger.token(2)) == 2
+    assert await ledger.resume_position(ledger.token(2)) == 2
     with pytest.raises(ResumeTokenExpired, match="removed"):
-        await ledger.place(ledger.token(1))
+        await ledger.resume_position(ledger.token(1))
 
 
 def change(folder: Path, **values: object) -> None:

@@ -125,7 +125,7 @@ async def test_a_commit_of_another_process_wakes_at_once(ledger: Ledger, url: st
 async def test_what_no_announcement_told_of_is_found_by_looking(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify.Announcer, "announce", lambda self: None)
+    monkeypatch.setattr(notify.Notifier, "announce", lambda self: None)
     async with aclosing(ledger.tail(0, poll_seconds=0.05)) as pages:
         waiting = asyncio.create_task(collect(pages, 1))
         await asleep(ledger)
@@ -197,9 +197,9 @@ async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime
 async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: Path) -> None:
     folder = notify.runtime_folder(Path("/some/ledger.db"))
     listener = notify.Listener(folder, asyncio.Event())
-    announcer = notify.Announcer(folder)
+    announcer = notify.Notifier(folder)
     for _ in range(2000):  # far more than a socket's queue holds; the loop reads none of them meanwhile
-        announcer.announce()
+        announcer.notify()
     announcer.close()
     listener.close()
 

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from dejavu_server.observability.failure_log import REMINDER_SECONDS, SETTLED_SECONDS, Trouble
+from dejavu_server.observability.failure_log import REMINDER_SECONDS, SETTLED_SECONDS, FailureLog
 
 DISK_FULL = OSError("disk full")
 
@@ -28,8 +28,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def trouble(clock: Clock) -> Trouble:
-    return Trouble(structlog.get_logger(), failed="failing", recovered="fine_again", clock=clock)
+def trouble(clock: Clock) -> FailureLog:
+    return FailureLog(structlog.get_logger(), failed="failing", recovered="fine_again", clock=clock)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def log() -> Iterator[list[MutableMapping[str, Any]]]:
         yield entries
 
 
-def test_the_first_failure_is_told_in_full(trouble: Trouble, log: list[MutableMapping[str, Any]]) -> None:
+def test_the_first_failure_is_told_in_full(trouble: FailureLog, log: list[MutableMapping[str, Any]]) -> None:
     trouble.failed(DISK_FULL, method="/x")
     [entry] = log
     assert (entry["event"], entry["log_level"]) == ("failing", "error")
@@ -46,7 +46,7 @@ def test_the_first_failure_is_told_in_full(trouble: Trouble, log: list[MutableMa
 
 
 def test_those_that_follow_are_counted_in_a_line_now_and_then(
-    trouble: Trouble, clock: Clock, log: list[MutableMapping[str, Any]]
+    trouble: FailureLog, clock: Clock, log: list[MutableMapping[str, Any]]
 ) -> None:
     for _ in range(2 * 1000 + 1):
         trouble.failed(DISK_FULL)
@@ -57,7 +57,7 @@ def test_those_that_follow_are_counted_in_a_line_now_and_then(
     assert reminders[0]["seconds"] == pytest.approx(REMINDER_SECONDS, abs=0.1)
 
 
-def test_its_end_is_told_once(trouble: Trouble, clock: Clock, log: list[MutableMapping[str, Any]]) -> None:
+def test_its_end_is_told_once(trouble: FailureLog, clock: Clock, log: list[MutableMapping[str, Any]]) -> None:
     trouble.succeeded()
     assert not log
     trouble.failed(DISK_FULL)
@@ -69,7 +69,7 @@ def test_its_end_is_told_once(trouble: Trouble, clock: Clock, log: list[MutableM
 
 
 def test_failures_between_successes_are_one_trouble(
-    trouble: Trouble, clock: Clock, log: list[MutableMapping[str, Any]]
+    trouble: FailureLog, clock: Clock, log: list[MutableMapping[str, Any]]
 ) -> None:
     for _ in range(100):
         trouble.failed(DISK_FULL)
@@ -79,7 +79,7 @@ def test_failures_between_successes_are_one_trouble(
 
 
 def test_one_that_was_away_for_long_is_a_new_one(
-    trouble: Trouble, clock: Clock, log: list[MutableMapping[str, Any]]
+    trouble: FailureLog, clock: Clock, log: list[MutableMapping[str, Any]]
 ) -> None:
     for _ in range(2):
         trouble.failed(DISK_FULL)
@@ -88,7 +88,7 @@ def test_one_that_was_away_for_long_is_a_new_one(
 
 
 def test_what_is_known_of_a_trouble_is_logged_with_its_beginning_and_its_end(
-    trouble: Trouble, clock: Clock, log: list[MutableMapping[str, Any]]
+    trouble: FailureLog, clock: Clock, log: list[MutableMapping[str, Any]]
 ) -> None:
     trouble.failed(DISK_FULL, traceback=False, reason="FULL")
     clock.now += SETTLED_SECONDS

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import logging, sys, warnings
 import structlog
-from dejavu_server import logs
+from dejavu_server.observability import logs
 
 logs.configure("info", sys.argv[1], worker="0-7")
 log = structlog.get_logger("test")
@@ -28,7 +28,7 @@ except ZeroDivisionError:
 
 LATE_ANSWERS = """
 import logging
-from dejavu_server import logs
+from dejavu_server.observability import logs
 
 class ExecuteBatchError(Exception):
     "What gRPC raises, and logs, when it cannot send an answer."
@@ -75,7 +75,7 @@ def test_answers_that_nobody_waited_for_do_not_fill_the_log() -> None:
 
 NOBODY_READS = """
 import structlog
-from dejavu_server import logs
+from dejavu_server.observability import logs
 
 logs.configure("info", "json")
 for number in range(1000):

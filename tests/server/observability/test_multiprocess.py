@@ -14,11 +14,11 @@ from tests.support.builders.calls import GAME
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
-from dejavu_server.forecasting.recorder import CountedRecorder
+from dejavu_server.forecasting.recorder import MeteredRecorder
 from dejavu_server.ledger import LedgerUnavailable
 from dejavu_server.observability import metrics_server
 from dejavu_server.observability.metrics import FILE_BYTES, new_metrics
-from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Exposition, exposition
+from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics, supervisor_metrics
 from dejavu_server.records import IssuedForecast
 from dejavu_server.settings import Address
 
@@ -34,7 +34,7 @@ print(os.getpid())
 """
 
 
-def work(figures: Exposition) -> int:
+def work(figures: SupervisorMetrics) -> int:
     """Runs a worker that counts and is gone; returns its process id."""
     environment = {FOLDER_VARIABLE: str(figures.folder)}
     run = subprocess.run(
@@ -45,7 +45,7 @@ def work(figures: Exposition) -> int:
 
 def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_server.Handler, "timeout", 0.2)
-    with exposition(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
         assert figures.address is not None
         with socket.create_connection(figures.address, timeout=30) as silent:
             assert silent.recv(1) == b""  # the server has hung up
@@ -59,14 +59,14 @@ def test_metrics_are_served_on_ipv6_too() -> None:
     except OSError:
         pytest.skip("there is no IPv6 here")
     with (
-        exposition(Address("::1", 0)) as figures,
+        supervisor_metrics(Address("::1", 0)) as figures,
         urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response,
     ):
         assert response.status == 200
 
 
 def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -> None:
-    with exposition(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
         dead, _ = work(figures), work(figures)
         figures.worker_serves()
         figures.worker_serves()
@@ -84,7 +84,7 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
 
 
 def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
-    with exposition(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
         assert figures.folder is not None
         pid = work(figures)
         found = {path.name: path.stat() for path in figures.folder.iterdir()}
@@ -94,14 +94,14 @@ def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
 
 
 def test_of_a_worker_that_never_served_no_file_is_left() -> None:
-    with exposition(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
         assert figures.folder is not None
         figures.worker_ended(work(figures), served=False, asked=False)
         assert list(figures.folder.iterdir()) == []
 
 
 def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
-    with exposition(None) as figures:
+    with supervisor_metrics(None) as figures:
         figures.worker_serves()
         figures.worker_ended(1, served=True, asked=True)
     assert figures.address is None
@@ -111,9 +111,9 @@ def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
 
 def test_an_address_in_use_is_refused() -> None:
     with (
-        exposition(Address("127.0.0.1", 0)) as figures,
+        supervisor_metrics(Address("127.0.0.1", 0)) as figures,
         pytest.raises(OSError, match="in use"),
-        exposition(figures.address),
+        supervisor_metrics(figures.address),
     ):
         pass
 
@@ -140,7 +140,7 @@ def issued(game_id: str = GAME, horizon: Horizon = Horizon.HALFTIME) -> IssuedFo
 
 async def test_what_the_ledger_is_given_is_counted_by_what_became_of_it() -> None:
     registry = CollectorRegistry()
-    recorder = CountedRecorder(Ledger(), new_metrics(registry).recorded)
+    recorder = MeteredRecorder(Ledger(), new_metrics(registry).recorded)
     await recorder.commit([issued("0000000001"), issued("0000000002"), issued("0000000003", Horizon.FINAL)])
     with pytest.raises(LedgerUnavailable):
         await recorder.commit([issued("0000000009", Horizon.FINAL)])

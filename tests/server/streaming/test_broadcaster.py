@@ -16,21 +16,21 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming import broadcaster as hub_module
-from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
 
-async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Hub) -> None:
+async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Broadcaster) -> None:
     await ledger.commit([issued(game(1))])
     async with Subscriber(hub) as subscriber:
-        assert await ledger.place(await subscriber.heartbeat()) == 1
+        assert await ledger.resume_position(await subscriber.heartbeat()) == 1
         [stored] = await recorded(ledger, issued(game(2)))
         message = await subscriber.next()
         assert message.forecast == encode(stored)
         assert message.resume_token == ledger.token(2)
 
 
-async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, hub: Hub) -> None:
+async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, hub: Broadcaster) -> None:
     async with Subscriber(hub) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(1)), issued(game(1))])
@@ -39,7 +39,7 @@ async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, hub: Hub) -
 
 
 async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecasts_each_once_and_in_order(
-    ledger: Ledger, hub: Hub, url: str
+    ledger: Ledger, hub: Broadcaster, url: str
 ) -> None:
     encoded = Counter[int]()
 
@@ -71,7 +71,7 @@ async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecast
     await other_ledger.close()
 
 
-async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, hub: Hub) -> None:
+async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, hub: Broadcaster) -> None:
     async with Subscriber(hub, frozenset({game(1), game(3)})) as some, Subscriber(hub) as everything:
         await some.heartbeat()
         await everything.heartbeat()
@@ -98,7 +98,7 @@ async def test_what_nobody_wants_is_not_serialised(ledger: Ledger) -> None:
     await hub.close()
 
 
-async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Hub) -> None:
+async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(10)])
     async with Subscriber(hub, token=ledger.token(4)) as subscriber:
         assert await subscriber.heartbeat() == ledger.token(4)
@@ -108,7 +108,7 @@ async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Hub)
 
 
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
-    ledger: Ledger, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, hub: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "PAGE", 7)  # many pages, so that catching up and the tail cross often
 
@@ -143,16 +143,20 @@ async def test_a_token_is_good_on_another_worker_and_after_a_restart(url: str) -
     await second.close()
 
 
-async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(ledger: Ledger, hub: Hub) -> None:
+async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(
+    ledger: Ledger, hub: Broadcaster
+) -> None:
     await ledger.commit([issued(game(n)) for n in range(1200)])
     await reached(hub, 1200)
     async with Subscriber(hub, frozenset({game(1199)}), token=ledger.token(0)) as subscriber:
         tokens = [await subscriber.heartbeat() for _ in range(3)]
-        assert [await ledger.place(token) for token in tokens] == [0, 500, 1000]
+        assert [await ledger.resume_position(token) for token in tokens] == [0, 500, 1000]
         assert await subscriber.forecasts(1) == [1200]
 
 
-async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(ledger: Ledger, hub: Hub) -> None:
+async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
+    ledger: Ledger, hub: Broadcaster
+) -> None:
     yesterday = datetime.now(UTC) - timedelta(hours=13)
     stored = await recorded(
         ledger,
@@ -173,12 +177,14 @@ async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(l
         assert await subscriber.forecasts(2) == [4, 5]
 
 
-async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(ledger: Ledger, hub: Hub) -> None:
+async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(
+    ledger: Ledger, hub: Broadcaster
+) -> None:
     async with Subscriber(hub) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(1))])
         for differential in (3, 3, 4):
-            await ledger.report(outcome(differential, game(1)))
+            await ledger.record_outcome(outcome(differential, game(1)))
         await ledger.commit([issued(game(2))])
         messages = [await subscriber.next() for _ in range(4)]
     assert [message.WhichOneof("event") for message in messages] == ["forecast", "outcome", "outcome", "forecast"]
@@ -186,11 +192,11 @@ async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledge
     assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
 
 
-async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, hub: Hub) -> None:
+async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, hub: Broadcaster) -> None:
     async with Subscriber(hub, frozenset({game(2)})) as live:
         await live.heartbeat()
         for number in (1, 2):
-            await ledger.report(outcome(3, game(number)))
+            await ledger.record_outcome(outcome(3, game(number)))
         assert (await live.next()).outcome.game_id == game(2)
     async with Subscriber(hub, frozenset({game(2)}), token=ledger.token(0)) as late:
         await late.heartbeat()
@@ -198,11 +204,11 @@ async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledg
 
 
 async def test_a_hub_tells_of_every_outcome_it_comes_by(ledger: Ledger) -> None:
-    await ledger.report(outcome(3, game(1)))
+    await ledger.record_outcome(outcome(3, game(1)))
     told = asyncio.Queue[ReportedOutcome]()
     hub = new_hub(ledger, on_outcome=told.put_nowait)
     await hub.start()
-    expected = [(await ledger.report(outcome(differential, game(2))))[0] for differential in (3, 4)]
+    expected = [(await ledger.record_outcome(outcome(differential, game(2))))[0] for differential in (3, 4)]
     assert [await told.get() for _ in range(2)] == expected, "what was there before it began is not news"
     await hub.close()
 
@@ -221,7 +227,7 @@ async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledg
             assert await subscriber.forecasts(1) == [4]
 
 
-async def test_replays_are_streamed_like_other_games(ledger: Ledger, hub: Hub) -> None:
+async def test_replays_are_streamed_like_other_games(ledger: Ledger, hub: Broadcaster) -> None:
     async with Subscriber(hub) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued("9900000001")])
@@ -230,10 +236,10 @@ async def test_replays_are_streamed_like_other_games(ledger: Ledger, hub: Hub) -
 
 async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_stream(ledger: Ledger) -> None:
     async with started(ledger, heartbeat_seconds=0.02) as hub, Subscriber(hub, frozenset({game(1)})) as subscriber:
-        assert await ledger.place(await subscriber.heartbeat()) == 0
+        assert await ledger.resume_position(await subscriber.heartbeat()) == 0
         await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
         await reached(hub, 3)
-        assert await ledger.place(await subscriber.heartbeat()) == 3
+        assert await ledger.resume_position(await subscriber.heartbeat()) == 3
         await ledger.commit([issued(game(1))])
         assert await subscriber.forecasts(1) == [4]
 
@@ -255,7 +261,7 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger
             assert await again.forecasts(12) == received
 
 
-async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, hub: Hub) -> None:
+async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, hub: Broadcaster) -> None:
     with pytest.raises(InvalidResumeToken):
         await Subscriber(hub, token="nonsense").next()
     with pytest.raises(ResumeTokenExpired):
@@ -264,7 +270,7 @@ async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, hub: 
 
 
 async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
-    ledger: Ledger, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, hub: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, at_once, most = asyncio.Event(), 0, 0
 
@@ -283,9 +289,9 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
         waiting = [asyncio.create_task(subscriber.heartbeat()) for subscriber in resuming]
         await ledger.commit([issued()])
         assert await attached.forecasts(1) == [1]
-        assert at_once == most == hub_module.CATCHING_UP
+        assert at_once == most == hub_module.MAX_CATCHING_UP
         release.set()
         await asyncio.gather(*waiting)
-        assert most == hub_module.CATCHING_UP
+        assert most == hub_module.MAX_CATCHING_UP
         for subscriber in resuming:
             await subscriber.stream.aclose()

@@ -21,10 +21,15 @@ from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
 from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import ledger_manager as keeper_module
-from dejavu_server.streaming.errors import Draining, StreamFailed
-from dejavu_server.streaming.ledger_manager import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Condition, LedgerKeeper
+from dejavu_server.streaming.errors import ServerDraining, StreamFailed
+from dejavu_server.streaming.ledger_manager import (
+    FIRST_RETRY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    LedgerHealth,
+    LedgerManager,
+)
 
-WELL = Condition(recording=True, streaming=True)
+WELL = LedgerHealth(recording=True, streaming=True)
 ALL = frozenset[str]()
 
 
@@ -40,14 +45,14 @@ def new_keeper(
     url: str,
     *,
     encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
-    on_change: Callable[[Condition], None] = lambda _: None,
-) -> LedgerKeeper:
-    return LedgerKeeper(
+    on_change: Callable[[LedgerHealth], None] = lambda _: None,
+) -> LedgerManager:
+    return LedgerManager(
         url, durability=Durability.PROCESS, new_hub=partial(new_hub, encode=encoding), on_change=on_change
     )
 
 
-async def until(conditions: asyncio.Queue[Condition], wanted: Condition) -> None:
+async def until(conditions: asyncio.Queue[LedgerHealth], wanted: LedgerHealth) -> None:
     async with asyncio.timeout(30):
         while await conditions.get() != wanted:
             pass
@@ -63,7 +68,7 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
             raise faults.pop()
         return encode(forecast)
 
-    conditions = asyncio.Queue[Condition]()
+    conditions = asyncio.Queue[LedgerHealth]()
     keeper = new_keeper(url, encoding=failing_once, on_change=conditions.put_nowait)
     await keeper.start()
     await until(conditions, WELL)
@@ -72,7 +77,7 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
     await keeper.commit([issued(game(1))])
     with pytest.raises(StreamFailed):
         await anext(stream)
-    assert conditions.get_nowait() == Condition(recording=True, streaming=False)
+    assert conditions.get_nowait() == LedgerHealth(recording=True, streaming=False)
     await until(conditions, WELL)
     stream = keeper.subscribe(ALL, token, False)
     assert pb.StreamPredictionsResponse.FromString(await anext(stream)).HasField("heartbeat")
@@ -92,7 +97,7 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
         return await opened(*args, **options)
 
     monkeypatch.setattr(Ledger, "open", hang)
-    conditions = asyncio.Queue[Condition]()
+    conditions = asyncio.Queue[LedgerHealth]()
     keeper = new_keeper(url, on_change=conditions.put_nowait)
     await keeper.start()
     with pytest.raises(LedgerUnavailable, match="still being opened"):
@@ -108,45 +113,45 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
 async def test_outcomes_and_what_else_is_read_and_written_go_through_it_and_fail_with_the_ledger(url: str) -> None:
     keeper = new_keeper(url)
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await keeper.report(outcome(3))
+        await keeper.record_outcome(outcome(3))
     with pytest.raises(LedgerUnavailable, match="still being opened"):
         await keeper.read(store.head)
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await keeper.write(store.touch)
+        await keeper.write(store.probe_write)
     await keeper.start()
     await keeper.commit([issued()])
-    told, settled = await keeper.report(outcome(3))
+    told, settled = await keeper.record_outcome(outcome(3))
     assert (told.sequence, settled) == (2, 1)
     assert (await keeper.read(store.head)).sequence == 2
-    await keeper.write(store.touch)
+    await keeper.write(store.probe_write)
     await keeper.close()
 
 
 async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
-    conditions = asyncio.Queue[Condition]()
+    conditions = asyncio.Queue[LedgerHealth]()
     keeper = new_keeper(url, on_change=conditions.put_nowait)
     await keeper.start()
     await until(conditions, WELL)
     (tmp_path / "ledger.db").rename(tmp_path / "away.db")
     with pytest.raises(LedgerUnavailable):
-        await keeper.report(outcome(3))
+        await keeper.record_outcome(outcome(3))
     (tmp_path / "away.db").rename(tmp_path / "ledger.db")
     await until(conditions, WELL)
-    assert (await keeper.report(outcome(3)))[0].sequence == 1
+    assert (await keeper.record_outcome(outcome(3)))[0].sequence == 1
     await keeper.close()
 
 
 async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
-    conditions = asyncio.Queue[Condition]()
+    conditions = asyncio.Queue[LedgerHealth]()
     keeper = new_keeper(url, on_change=conditions.put_nowait)
     await keeper.start()
     await until(conditions, WELL)
     stream = keeper.subscribe(ALL, "", False)
     await anext(stream)
     await keeper.end_streams()
-    with pytest.raises(Draining):
+    with pytest.raises(ServerDraining):
         await anext(stream)
-    with pytest.raises(Draining):
+    with pytest.raises(ServerDraining):
         keeper.subscribe(ALL, "", False)
     assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
     await keeper.close()

@@ -7,7 +7,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber, new_hub
 
 from dejavu_server.ledger import Ledger
-from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
 STALLED = 100
@@ -16,7 +16,7 @@ PAGE = 20
 FORECASTS = 3000
 
 
-def held(hub: Hub) -> int:
+def held(hub: Broadcaster) -> int:
     """How many forecasts wait for subscribers; those that wait for several are held once."""
     return len({id(event) for subscription in hub._subscriptions for event in subscription._waiting})
 

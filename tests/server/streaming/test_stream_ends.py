@@ -18,11 +18,11 @@ from tests.support.harness.subscribers import Subscriber, new_hub, started
 from dejavu.v1 import forecast_pb2
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming.broadcaster import CATCHING_UP, Hub
-from dejavu_server.streaming.errors import Draining, StreamFailed
+from dejavu_server.streaming.broadcaster import MAX_CATCHING_UP, Broadcaster
+from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
 
-async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Hub) -> None:
+async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Broadcaster) -> None:
     subscribers = [Subscriber(hub) for _ in range(20)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
@@ -30,23 +30,23 @@ async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Le
     await asyncio.sleep(0)
     await hub.close()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-        assert isinstance(outcome, Draining)
+        assert isinstance(outcome, ServerDraining)
     assert hub.subscribers == 0
-    with pytest.raises(Draining):
+    with pytest.raises(ServerDraining):
         await Subscriber(hub).next()
     await hub.close()
 
 
-async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, hub: Hub) -> None:
+async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, hub: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(20)])
     async with Subscriber(hub, token=ledger.token(0)) as subscriber:
         await subscriber.forecasts(5)
         await hub.close()
-        with pytest.raises(Draining):
+        with pytest.raises(ServerDraining):
             await subscriber.forecasts(20)
 
 
-async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub: Hub) -> None:
+async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub: Broadcaster) -> None:
     subscriber = Subscriber(hub, frozenset({game(1)}))
     await subscriber.heartbeat()
     waiting = asyncio.create_task(subscriber.next())
@@ -58,10 +58,10 @@ async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub:
 
 
 async def test_a_subscriber_cancelled_before_its_turn_to_read_leaves_no_warning(
-    ledger: Ledger, hub: Hub, recwarn: pytest.WarningsRecorder
+    ledger: Ledger, hub: Broadcaster, recwarn: pytest.WarningsRecorder
 ) -> None:
     async with contextlib.AsyncExitStack() as others:
-        for _ in range(CATCHING_UP):
+        for _ in range(MAX_CATCHING_UP):
             await others.enter_async_context(hub._reading)
         waiting = asyncio.create_task(Subscriber(hub, token=ledger.token(0)).next())
         await asyncio.sleep(0)

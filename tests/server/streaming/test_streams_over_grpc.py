@@ -19,7 +19,7 @@ from dejavu.v1 import prediction_service_pb2_grpc as stubs
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
-from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import worker as worker_module
 
 FORECASTS = 200
@@ -35,7 +35,7 @@ def bulky(number: int) -> IssuedForecast:
 
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    monkeypatch.setattr(worker_module, "Hub", partial(Hub, queue_size=20))
+    monkeypatch.setattr(worker_module, "Hub", partial(Broadcaster, queue_size=20))
     async with async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker:
         yield worker.address
 

@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 from tests.support.processes.servers import settings_in, spawned_server
 from tests.support.processes.worker_programs import crew_in, worker_that
 
-from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
-from dejavu_server.supervisor.heartbeat import Hearing, beat
+from dejavu_server.supervisor.heartbeat import HeartbeatReader, send_heartbeats
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
 SILENT = ("report(beats=True)", "while True: time.sleep(300)")
@@ -36,7 +36,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = Exposition()
+    figures = SupervisorMetrics()
     async with crew_in(tmp_path, figures) as workers:
         ended = asyncio.Event()
         with capture_logs() as log:
@@ -141,7 +141,7 @@ async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are
         asked.set()
         return True
 
-    beating = asyncio.create_task(beat(write, has_ledger))
+    beating = asyncio.create_task(send_heartbeats(write, has_ledger))
     async with asyncio.timeout(60):
         for _ in range(3):
             asked.clear()
@@ -158,21 +158,21 @@ async def test_a_worker_whose_supervisor_reads_no_beats_stops_to_write_them(pipe
     read, write = pipe
     os.close(read)
     async with asyncio.timeout(60):
-        await beat(write, lambda: False)
+        await send_heartbeats(write, lambda: False)
 
 
 async def test_a_report_is_told_from_the_beats_around_it_however_the_pipe_cuts_them() -> None:
     for cut in range(12):
-        hearing = Hearing()
+        hearing = HeartbeatReader()
         for part in (b'{"L": 1}\n...'[:cut], b'{"L": 1}\n...'[cut:]):
             hearing.data_received(part)
-        assert (await hearing.report(), hearing.with_ledger) == ('{"L": 1}', False)
+        assert (await hearing.report(), hearing.has_ledger) == ('{"L": 1}', False)
         hearing.data_received(b"..L")
-        assert hearing.with_ledger
+        assert hearing.has_ledger
 
 
 async def test_a_report_that_was_cut_short_is_none() -> None:
-    hearing = Hearing()
+    hearing = HeartbeatReader()
     hearing.data_received(b'{"address": "127')
     hearing.connection_lost(None)
     assert await hearing.report() == ""

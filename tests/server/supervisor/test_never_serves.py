@@ -17,11 +17,11 @@ from tests.support.processes.servers import SpawnedServer, settings_in, spawned_
 from tests.support.processes.worker_programs import stand_in, worker_that
 
 from dejavu_client import DejavuClient
-from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import worker_process
-from dejavu_server.supervisor.slots import Slot
-from dejavu_server.supervisor.supervisor import STARTS_IN_VAIN
-from dejavu_server.supervisor.worker_pool import Crew
+from dejavu_server.supervisor.slots import WorkerSlot
+from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS
+from dejavu_server.supervisor.worker_pool import WorkerPool
 from dejavu_server.supervisor.worker_process import StartError
 
 
@@ -43,7 +43,7 @@ def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_
         end = server.wait_for("cannot_go_on", seconds=90)
         assert server.exit_code() == 1
     assert str(tmp_path / "bundle") in end["reason"]
-    assert end["starts_failed"] == STARTS_IN_VAIN == len(logged(server, "worker_not_started"))
+    assert end["starts_failed"] == MAX_FAILED_STARTS == len(logged(server, "worker_not_started"))
     assert "Traceback" not in server.log()
     assert server.other_lines == []
 
@@ -73,7 +73,7 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
 
 
 async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
-    await Crew(settings_in(tmp_path), Exposition()).pause(86_400.0)  # which a test can't wait for
+    await WorkerPool(settings_in(tmp_path), SupervisorMetrics()).pause(86_400.0)  # which a test can't wait for
 
 
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
@@ -81,13 +81,13 @@ async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that
 ) -> None:
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
     monkeypatch.setattr(worker_process, "START_SECONDS", 0.2)
-    figures = Exposition()
-    crew = Crew(settings_in(tmp_path), figures)
+    figures = SupervisorMetrics()
+    crew = WorkerPool(settings_in(tmp_path), figures)
     ended = list[object]()
     for number in (1, 2):
         with pytest.raises(StartError, match=r"did not serve within 0\.2 s"):
             await crew.start(0, lambda worker, _: ended.append(worker))
-        assert crew.in_vain == number
+        assert crew.failed_starts == number
     await crew.end()
     assert not ended, "what never served can't end to do so"
     assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
@@ -99,7 +99,7 @@ async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "kill -KILL $$"))
-    crew = Crew(settings_in(tmp_path), Exposition())
+    crew = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
     with pytest.raises(StartError, match="ended before it served: killed by SIGKILL"):
         await crew.start(0, lambda *_: None)
     await crew.end()
@@ -110,9 +110,9 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", "report()"))
-    figures = Exposition()
-    crew = Crew(settings_in(tmp_path), figures)
-    slot = Slot(0, crew)
+    figures = SupervisorMetrics()
+    crew = WorkerPool(settings_in(tmp_path), figures)
+    slot = WorkerSlot(0, crew)
     for _ in range(5):
         with contextlib.suppress(StartError):  # not raised where its end was not known yet
             await slot.fill()
@@ -126,17 +126,17 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
 async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = Crew(settings_in(tmp_path), Exposition())
+    crew = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
     worker = await crew.start(0, lambda *_: None)
     await crew.forget_code()
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
     with pytest.raises(StartError):
         await crew.start(1, lambda *_: None)
-    assert (crew.serving(), crew.in_vain) == ([worker], 0)
+    assert (crew.serving(), crew.failed_starts) == ([worker], 0)
     worker.kill()
     await worker.wait()
     with pytest.raises(StartError):
         await crew.start(1, lambda *_: None)
-    assert (crew.serving(), crew.in_vain) == ([], 1)
+    assert (crew.serving(), crew.failed_starts) == ([], 1)
     await crew.end()

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport
+from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
-ORDER = WorkerOrder(Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), 2, report_fd=5, make_ledger=False)
-REPORT = WorkerReport(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
+ORDER = WorkerStart(Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), 2, report_fd=5, make_ledger=False)
+REPORT = WorkerStatus(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
 
 
 def test_an_order_and_a_report_survive_the_way() -> None:
-    assert WorkerOrder.from_json(ORDER.to_json()) == ORDER
+    assert WorkerStart.from_json(ORDER.to_json()) == ORDER
     assert "\n" not in ORDER.to_json()
-    for report in (REPORT, WorkerReport(refusal='no "bundle"\n')):
-        assert WorkerReport.from_json(report.to_json()) == report
+    for report in (REPORT, WorkerStatus(refusal='no "bundle"\n')):
+        assert WorkerStatus.from_json(report.to_json()) == report
         assert "\n" not in report.to_json()
 
 
@@ -30,15 +30,15 @@ def changed(text: str, **fields: Any) -> str:
 
 def test_what_a_later_release_says_beyond_this_one_is_passed_over() -> None:
     settings = {**json.loads(ORDER.settings.to_json()), "shadow_bundle": "/c"}
-    assert WorkerOrder.from_json(changed(ORDER.to_json(), settings=settings, priority=7)) == ORDER
-    assert WorkerReport.from_json(changed(REPORT.to_json(), warmed_seconds=0.1)) == REPORT
+    assert WorkerStart.from_json(changed(ORDER.to_json(), settings=settings, priority=7)) == ORDER
+    assert WorkerStatus.from_json(changed(REPORT.to_json(), warmed_seconds=0.1)) == REPORT
 
 
 @pytest.mark.parametrize("missing", sorted(json.loads(Settings().to_json())))
 def test_a_setting_that_an_earlier_release_did_not_have_takes_its_default(missing: str) -> None:
     order = json.loads(ORDER.to_json())
     del order["settings"][missing]
-    told = WorkerOrder.from_json(json.dumps(order))
+    told = WorkerStart.from_json(json.dumps(order))
     assert getattr(told.settings, missing) == getattr(Settings(), missing)
     assert told.slot == ORDER.slot
 
@@ -47,7 +47,7 @@ def test_a_setting_that_an_earlier_release_did_not_have_takes_its_default(missin
 def test_what_a_worker_of_an_earlier_release_does_not_report_takes_its_default(missing: str) -> None:
     report = json.loads(REPORT.to_json())
     del report[missing]
-    assert getattr(WorkerReport.from_json(json.dumps(report)), missing) == getattr(WorkerReport(), missing)
+    assert getattr(WorkerStatus.from_json(json.dumps(report)), missing) == getattr(WorkerStatus(), missing)
 
 
 def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.processes.worker_programs import crew_in, worker_that
 
-from dejavu_server.observability.multiprocess import Exposition
+from dejavu_server.observability.multiprocess import SupervisorMetrics
 
 SERVES = ("report()", "time.sleep(300)")
 
@@ -45,11 +45,11 @@ async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
     once = tmp_path / "once"
     dies = f"if os.path.exists({str(once)!r}): os.unlink({str(once)!r}); os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", dies, *SERVES))
-    figures = Exposition()
+    figures = SupervisorMetrics()
     async with crew_in(tmp_path, figures) as crew:
         await crew.start(0, lambda *_: None)
         async with asyncio.timeout(60):
-            while (spare := crew._spare._waiting) is None:  # noqa: ASYNC110 - nothing tells of it
+            while (spare := crew._standby._waiting) is None:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
         once.touch()
         with capture_logs() as log:

@@ -16,7 +16,7 @@ from tests.support.processes.servers import async_worker, spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.worker.worker import Worker
-from dejavu_server.worker_main import BROKEN
+from dejavu_server.worker_main import SERVER_FAILED
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
@@ -62,7 +62,7 @@ async def test_a_worker_whose_server_breaks_is_replaced_and_no_more_than_unavail
             assert event.forecast.sequence == first.sequence
             resumed.cancel()
         died = await asyncio.to_thread(server.wait_for, "worker_died")
-        assert str(BROKEN) in died["ending"]
+        assert str(SERVER_FAILED) in died["ending"]
         assert await asyncio.to_thread(server.stop) == 0
 
 
@@ -74,7 +74,7 @@ async def to_its_end(stream: Any) -> None:
 
 async def test_a_server_that_is_stopped_is_not_taken_to_be_broken(tmp_path: Path) -> None:
     async with async_worker(tmp_path) as worker:
-        broken = asyncio.create_task(worker.broken())
+        broken = asyncio.create_task(worker.wait_for_failure())
         await sent(worker.address, wire.call(PREDICT, MESSAGE))
     async with asyncio.timeout(20):
         assert await broken is None

@@ -31,9 +31,9 @@ from dejavu_server import worker_main
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
 from dejavu_server.observability.metrics import new_metrics
-from dejavu_server.supervisor.protocol import WorkerOrder, WorkerReport
-from dejavu_server.worker.models import BundleTwice, warm_up
-from dejavu_server.worker.worker import CannotListen, Worker
+from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
+from dejavu_server.worker.models import DuplicateBundle, warm_up
+from dejavu_server.worker.worker import BindError, Worker
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -185,7 +185,7 @@ async def test_a_damaged_entry_ends_the_streams_and_nothing_else(tmp_path: Path)
 
 async def test_a_port_in_use_is_refused(worker: Worker, tmp_path: Path) -> None:
     other = new_worker(tmp_path / "other", listen=worker.address)
-    with pytest.raises(CannotListen, match=worker.address):
+    with pytest.raises(BindError, match=worker.address):
         await other.__aenter__()
 
 
@@ -196,7 +196,7 @@ async def test_a_bundle_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 async def test_a_bundle_named_twice_is_refused(tmp_path: Path) -> None:
     bundle = default_bundle()
-    with pytest.raises(BundleTwice):
+    with pytest.raises(DuplicateBundle):
         await Worker(settings_in(tmp_path, bundles=(bundle, bundle))).__aenter__()
 
 
@@ -223,11 +223,11 @@ async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
     monkeypatch.setattr(Worker, "__aenter__", refuse)
     report, write_end = os.pipe()
     with capture_logs() as log:
-        assert await worker_main._serve(WorkerOrder(settings_in(tmp_path), 0, write_end), "0") == 1
+        assert await worker_main._serve(WorkerStart(settings_in(tmp_path), 0, write_end), "0") == 1
     os.close(write_end)  # as the end of its process does
     error.with_traceback(None)  # its frames would hold the worker beyond the life of its loop
     with os.fdopen(report) as pipe:
-        assert WorkerReport.from_json(pipe.read()) == WorkerReport(refusal=reason)
+        assert WorkerStatus.from_json(pipe.read()) == WorkerStatus(refusal=reason)
     assert [entry["event"] for entry in log] == (["start_failed"] if "fault" in reason else [])
 
 
@@ -263,7 +263,7 @@ def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last()
 
 
 def test_the_server_does_not_import_torch() -> None:
-    program = "import sys, dejavu_server.worker, dejavu_server.cli.serve; sys.exit('torch' in sys.modules)"
+    program = "import sys, dejavu_server.worker.worker, dejavu_server.cli.serve; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
-from dejavu_models.point.ensemble import Combination
+from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.registry.bundle import (
     MANIFEST,
     combination_from_bytes,
@@ -30,7 +30,7 @@ from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
 
 if TYPE_CHECKING:
     from dejavu_trainer.data.games import Games
-    from dejavu_trainer.training.recipe import Recipe
+    from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def copy_of_default(folder: Path) -> str:
@@ -46,7 +46,7 @@ def publish_variant(folder: Path, dejavu_weight: float) -> str:
     contents = {name: (base / name).read_bytes() for name in manifest.files}
     linear, combination = combination_from_bytes(contents[COMBINATION])
     weights = np.full_like(combination.dejavu_weights, dejavu_weight)
-    contents[COMBINATION] = combination_to_bytes(linear, Combination(weights, combination.shrinkage))
+    contents[COMBINATION] = combination_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
     variant = _with(manifest, files=hashes, version=version)
@@ -90,19 +90,19 @@ def small_bundle(folder: Path) -> str:
     return read_manifest(folder).version
 
 
-def quick_recipe() -> Recipe:
+def quick_recipe() -> TrainingConfig:
     """A recipe that takes seconds on a few hundred games."""
     # Late: servers under test need no trainer, which loads torch.
     from dejavu_trainer.training.dejavu import DejavuGrid
-    from dejavu_trainer.training.lstm import LstmRecipe
-    from dejavu_trainer.training.recipe import Recipe
+    from dejavu_trainer.training.lstm import LstmConfig
+    from dejavu_trainer.training.recipe import TrainingConfig
 
-    return Recipe(
+    return TrainingConfig(
         prototypes=50,
         min_cell=100,
         rating_steps=6,
         dejavu=DejavuGrid(recencies=(12.0,), neighbours=(25,), minutes=(18,)),
-        lstm=LstmRecipe(hidden=8, epochs=3),
+        lstm=LstmConfig(hidden=8, epochs=3),
     )
 
 

@@ -23,7 +23,7 @@ from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
-from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import Timeline
 
@@ -33,7 +33,7 @@ CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
 Edit = Callable[[tuple[Play, ...]], tuple[Play, ...]]
 
 
-def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -> PlayedGame:
+def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -> ReplayGame:
     """A game with a basket one second into each minute, away and home in turn.
 
     At 6:00 of the second quarter the home team leads by `lead`; at the half, and at the end, by `lead` + `run`.
@@ -42,7 +42,7 @@ def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -
     for minute in range(1, 48):
         home_points = lead + 2 + 2 * (minute // 2) + (run if minute >= 20 else 0)
         scores.append(Score(60.0 * minute + 1, home_points, 2 * ((minute + 1) // 2)))
-    return PlayedGame("test", home, away, tuple(scores))
+    return ReplayGame("test", home, away, tuple(scores))
 
 
 class Evening:
@@ -56,7 +56,7 @@ class Evening:
         reads: how often each source was read.
     """
 
-    def __init__(self, games: Sequence[PlayedGame], *, stagger: float = 0.0) -> None:
+    def __init__(self, games: Sequence[ReplayGame], *, stagger: float = 0.0) -> None:
         # A program that reads it goes by the machine's own clock. The feed tells tip-offs to the second.
         self.clock = SteppedClock(utc_now().replace(microsecond=0))
         self.replay = Replay(games, stagger=stagger, now=self.clock)

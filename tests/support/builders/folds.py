@@ -8,24 +8,24 @@ import numpy as np
 from tests.support.builders.random_walks import random_walks
 from tests.support.fakes.linear_only_models import plain_calibration, plain_models
 
-from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
-from dejavu_models.types import KNOWN, UNKNOWN
-from dejavu_trainer.evaluation.baselines import Rated
+from dejavu_models.types import MarginSource
+from dejavu_trainer.evaluation.baselines import GamesWithMargins
 from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
 from dejavu_trainer.training.linear import fit_linear
 
 MIN_CELL = 100
 
 
-def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> Rated:
+def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> GamesWithMargins:
     """Walks that drift to an expected margin, which is known: its standard deviation is `strength`, in points."""
     games = random_walks(games_a_season, seasons, seed)
     margins = np.random.default_rng(seed + 1).normal(0, strength, len(games))
     drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
     final = games.final + drift[:, -1]
     final[final == 0] = 1
-    return Rated(replace(games, differentials=games.differentials + drift, final=final), margins)
+    return GamesWithMargins(replace(games, differentials=games.differentials + drift, final=final), margins)
 
 
 def walk_fold(
@@ -58,9 +58,9 @@ def walk_fold(
     )
 
 
-def linear_points(models: PointModels, rated: Rated, mode: int, minute: int) -> np.ndarray:
+def linear_points(models: PointEnsemble, rated: GamesWithMargins, mode: MarginSource, minute: int) -> np.ndarray:
     """What plain models forecast: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
-    margins = {KNOWN: rated.margins, UNKNOWN: np.full(len(lead), np.nan)}[mode]
+    margins = {MarginSource.KNOWN: rated.margins, MarginSource.UNKNOWN: np.full(len(lead), np.nan)}[mode]
     points: np.ndarray = lead[:, None] + models.linear.increments(minute, lead, margins)
     return points

@@ -66,9 +66,9 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await ledger.commit([recordable(2, last=4.0)])  # a revision
     await signer.keep()
     for number in range(1, 4):
-        await ledger.report(outcome(number, 3 - number))
-    await ledger.report(outcome(1, 7, Horizon.FINAL))
-    await ledger.report(outcome(2, -5))  # a correction
+        await ledger.record_outcome(outcome(number, 3 - number))
+    await ledger.record_outcome(outcome(1, 7, Horizon.FINAL))
+    await ledger.record_outcome(outcome(2, -5))  # a correction
     await ledger.commit([recordable(3, slots=40, horizon=Horizon.FINAL, market=True)])
     await _snapshot(ledger)
     await signer.keep()
@@ -77,12 +77,12 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
 
 
 async def _snapshot(ledger: Ledger) -> None:
-    games = await ledger.read(lambda connection: list(learning.taught_after(connection, 0)))
+    games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
     state = AdaptiveState()
     for each in games:
-        state = state.after(each.lessons)
+        state = state.after(each.observations)
     newest = await ledger.read(learning.newest)
     state_bytes = state.to_bytes()
     await ledger.write(
-        partial(learning.write_snapshot, part=INTERVALS, place=games[-1].place, state=state_bytes, read_at=newest)
+        partial(learning.write_snapshot, part=INTERVALS, place=games[-1].sequence, state=state_bytes, read_at=newest)
     )

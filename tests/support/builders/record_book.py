@@ -27,7 +27,7 @@ from dejavu_server.ledger import outcomes
 from dejavu_server.ledger.database import migrate, sqlite, store
 from dejavu_server.ledger.database.sqlite import Durability
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.errors import OutcomeKnown
+from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 EVENING = datetime(2026, 1, 14, 1, 30, tzinfo=UTC)
@@ -90,10 +90,10 @@ class RecordBook:
         self._writing = writing
         self._reading = reading
 
-    def predict(self, *made: IssuedForecast) -> list[IssuedForecast | OutcomeKnown]:
+    def predict(self, *made: IssuedForecast) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         """Records forecasts; returns what stands in the ledger for them."""
         with self._writing.begin() as connection:
-            return store.append(connection, [codec.draft(each) for each in made])
+            return store.append(connection, [codec.prepare(each) for each in made])
 
     def report(
         self, game_id: str, horizon: Horizon, differential: int, *, teams: tuple[str, str] = ("BKN", "GSW")
@@ -102,7 +102,7 @@ class RecordBook:
         seen = EVENING + timedelta(hours=1)
         told = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
         with self._writing.begin() as connection:
-            answer = outcomes.report(connection, told, seen)
+            answer = outcomes.record_outcome(connection, told, seen)
         assert not isinstance(answer, Exception)
         return answer[0]
 
@@ -117,7 +117,7 @@ def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         writing = sqlite.writing(path, Durability.PROCESS)
-        migrate.prepare(writing, path)
+        migrate.ensure_schema(writing, path)
         writing.dispose()
         return path.read_bytes()
 

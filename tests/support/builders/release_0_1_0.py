@@ -41,14 +41,14 @@ def record(database: Path, forecast: IssuedForecast) -> bytes:
         database: the ledger's file, of that release or a later one.
         forecast: with an explanation and its sequence.
     """
-    draft = codec.draft(forecast)
+    draft = codec.prepare(forecast)
     payload = _pruned(json.loads(draft.payload), json.loads(ENTRY)["payload"])
-    text = codec.compose(codec.FORECAST, codec.dumps(payload), forecast.revision, forecast.sequence)
+    text = codec.encode_entry(codec.FORECAST, codec.dumps(payload), forecast.revision, forecast.sequence)
     row = rows.forecast_row(forecast, draft)
     with closing(sqlite3.connect(database)) as connection, connection:
         [(ledger_id,)] = connection.execute("SELECT ledger_id FROM ledger")
         head = connection.execute("SELECT hash FROM entries ORDER BY sequence DESC").fetchone()
-        hash_ = codec.chain(codec.genesis(ledger_id) if head is None else head[0], text)
+        hash_ = codec.chain_hash(codec.genesis_hash(ledger_id) if head is None else head[0], text)
         connection.execute("INSERT INTO entries VALUES (?, 'forecast', ?, ?)", (forecast.sequence, text, hash_))
         columns = "(sequence, key, revision, pattern, game_id, horizon, generated_us)"
         places = ":" + columns[1:-1].replace(", ", ", :")

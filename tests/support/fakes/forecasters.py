@@ -11,7 +11,7 @@ import numpy as np
 from dejavu_models import betting
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.online_state import UNTAUGHT, Lessons
+from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
@@ -42,11 +42,11 @@ class PersistenceForecaster(Forecaster):
         self._version = version
         self.groups: list[int] = []
         self.before: Callable[[Sequence[ForecastQuery]], None] = lambda _: None
-        self.lessons = UNTAUGHT
+        self.lessons = INITIAL
         day = np.datetime64("2024-04-30")
         self.rating_filter = RatingFilter.start(RatingSettings()).at(2024, day)
 
-    def learn(self, lessons: Lessons) -> None:
+    def learn(self, lessons: OnlineState) -> None:
         self.lessons = lessons
 
     @property
@@ -63,7 +63,7 @@ class PersistenceForecaster(Forecaster):
             created_time=datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC),
             metrics=(Metric("ensemble.mae", 4.97, 4.8, 5.1), Metric("ensemble.crps", 3.5)),
             ratings_date=date(2024, 4, 30),
-            fit=True,
+            approved=True,
             verdict_reason="it is what others are held against",
         )
 
@@ -106,7 +106,7 @@ class PersistenceForecaster(Forecaster):
             explanation=explanation if query.explain else None,
             calibration_sequence=self.lessons.sequence,
             distribution=_distribution(last) if query.record else (),
-            market=betting.weigh(query.market, _at_least(last), self.policy) if query.market else None,
+            market=betting.evaluate_market(query.market, _at_least(last), self.policy) if query.market else None,
         )
 
 

@@ -7,14 +7,14 @@ from onnx import TensorProto, helper
 
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
-from dejavu_models.point.ensemble import Combination, PointModels
+from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.index import build_index
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
-from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN
-from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES, Calibration, Situation
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_trainer.evaluation.baselines import Rated, linear_forecasts
+from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecasts
 
 
 def silent_lstm() -> Lstm:
@@ -36,7 +36,7 @@ def silent_lstm() -> Lstm:
     return Lstm(model.SerializeToString())
 
 
-def plain_models(linear: LinearModels) -> PointModels:
+def plain_models(linear: LinearModels) -> PointEnsemble:
     """The linear models, with a database of two entries a minute that say nothing."""
     nothing = np.zeros((2, 2), dtype=np.float32)
     entries = Entries(
@@ -46,7 +46,7 @@ def plain_models(linear: LinearModels) -> PointModels:
         games=np.ones(2, dtype=np.int32),
         increments=nothing,
         spreads=nothing,
-        residuals=np.zeros((2, len(MODES), len(HORIZONS)), dtype=np.float32),
+        residuals=np.zeros((2, len(MARGIN_SOURCES), len(HORIZONS)), dtype=np.float32),
     )
     settings = DejavuSettings(recency=6.0, neighbours=2, kernel=Kernel.UNIFORM)
     rng = np.random.default_rng(0)
@@ -55,21 +55,27 @@ def plain_models(linear: LinearModels) -> PointModels:
         for minute in range(1, MAX_SLOTS + 1)
     }
     shape = (len(HORIZONS), MAX_SLOTS + 1)
-    return PointModels(linear, silent_lstm(), minutes, Combination(np.full(shape, 0.5), np.ones(shape)))
+    return PointEnsemble(linear, silent_lstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
 
 
-def plain_calibration(models: PointModels, rated: Rated, min_cell: int, *, scale: float = 1.0) -> Calibration:
+def plain_calibration(
+    models: PointEnsemble, rated: GamesWithMargins, min_cell: int, *, scale: float = 1.0
+) -> Calibration:
     """Of `plain_models`, from their residuals times `scale`: with less than 1, intervals are too narrow."""
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
-    for mode in SITUATION_MODES:
+    for mode in MarginSource:
         # Ratings that stand still tell half, as those do that `folds` tests on.
-        margins = {UNKNOWN: np.full(len(leads), np.nan), KNOWN: rated.margins, RATED: rated.margins / 2}[mode]
-        points = linear_forecasts(models.linear, Rated(rated.games, margins))
+        margins = {
+            MarginSource.UNKNOWN: np.full(len(leads), np.nan),
+            MarginSource.KNOWN: rated.margins,
+            MarginSource.RATED: rated.margins / 2,
+        }[mode]
+        points = linear_forecasts(models.linear, GamesWithMargins(rated.games, margins))
         for place, horizon in enumerate(HORIZONS):
             for minute in range(1, horizon.last_slot + 1):
                 point = points[:, minute - 1, place]
-                distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.of(
+                distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.fit(
                     horizon,
                     point,
                     leads[:, minute - 1],

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Bars:
+class RecordedProgress:
     """A progress that remembers what it was told.
 
     Attributes:
-        stages: name, total and how much was done of each that ended.
+        steps: name, total and how much was done of each that ended.
     """
 
     def __init__(self) -> None:
-        self.stages = list[tuple[str, int, int]]()
+        self.steps = list[tuple[str, int, int]]()
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """One stage."""
+    def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
+        """One step."""
         done = list[int]()
         yield done.append
-        self.stages.append((name, total, sum(done)))
+        self.steps.append((name, total, sum(done)))

@@ -13,15 +13,15 @@ from tests.support.builders.evenings import StoringPredictor
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poller import Poller, Predictor
-from dejavu_client.poller.events import Event, Outcome, Prediction, Reported
+from dejavu_client.poller import Poller, PredictionClient
+from dejavu_client.poller.events import Event, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
 from dejavu_feed.replay.faults.injector import FaultyReplay
-from dejavu_feed.replay.faults.kinds import Kind
-from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
+from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Responder
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
@@ -81,8 +81,8 @@ class BadDay:
 
     def __init__(
         self,
-        games: Sequence[PlayedGame],
-        kinds: Sequence[Kind] = (),
+        games: Sequence[ReplayGame],
+        kinds: Sequence[FeedFaultKind] = (),
         *,
         seed: int = 0,
         rate: float = 0.7,
@@ -116,13 +116,13 @@ class BadDay:
     @property
     def outcomes(self) -> dict[tuple[str, Horizon.ValueType], int]:
         """The last outcome of each game and horizon, likewise."""
-        told = (event for event in self.events if isinstance(event, Outcome))
+        told = (event for event in self.events if isinstance(event, HorizonResult))
         return {(event.game.home, event.horizon): event.differential for event in told}
 
     @property
     def record(self) -> dict[tuple[str, Horizon.ValueType], int]:
         """What the record has last of each game and horizon, likewise."""
-        told = (event for event in self.events if isinstance(event, Reported))
+        told = (event for event in self.events if isinstance(event, OutcomeReported))
         return {(event.game.home, event.horizon): event.outcome.differential for event in told}
 
     def told_too_late(self) -> list[Prediction]:
@@ -141,7 +141,7 @@ class BadDay:
         self._lives.append((self.clock.now - self.replay.start).total_seconds())
 
     @asynccontextmanager
-    async def watched(self, client: Predictor | None = None) -> AsyncIterator[Poller]:
+    async def watched(self, client: PredictionClient | None = None) -> AsyncIterator[Poller]:
         async with Poller(self.feed, client or self.predictor, on_event=[self._note], now=self.clock) as poller:
             yield poller
 
@@ -157,7 +157,7 @@ class BadDay:
         async with self.watched() as poller:
             await self._go_on(poller, self.life(life))
 
-    async def go_by(self, client: Predictor | None = None, *, restart: float | None = None) -> Poller:
+    async def go_by(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
         """The whole evening, with a sharp eye where a half or regulation is about to end.
 
         Args:

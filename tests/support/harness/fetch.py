@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 
 from dejavu_feed.nba.stats_service import NbaStats
-from dejavu_trainer.data.fetch import Fetched, Phase, fetch
-from dejavu_trainer.data.rate_limit import Asker, Pace
+from dejavu_trainer.data.fetch import FetchResult, Phase, fetch
+from dejavu_trainer.data.rate_limit import RetryingClient, RetryPolicy
 
-AT_ONCE = Pace(spacing=0.0, first_wait=0.0, tries=3)
+AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, tries=3)
 
 
 class Notes:
@@ -45,13 +45,13 @@ def fetch_from(
     seasons: Sequence[int] = (2025,),
     phases: Sequence[Phase] = tuple(Phase),
     notes: Notes | None = None,
-    pace: Pace = AT_ONCE,
+    pace: RetryPolicy = AT_ONCE,
     timeout: float = 5.0,
     overwrite: bool = False,
-) -> list[Fetched]:
+) -> list[FetchResult]:
     """All that a fetch from a stand-in yields."""
     notes = notes or Notes()
-    asker = Asker(pace, notes.waiting)
+    asker = RetryingClient(pace, notes.waiting)
     with closing(NbaStats(service.url, timeout=timeout, limit=timeout)) as stats:
         return list(fetch(stats, seasons, phases, out, notes, asker, overwrite=overwrite))
 

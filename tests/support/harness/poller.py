@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from tests.support.builders.evenings import Evening, StoringPredictor
 
-from dejavu_client.poller import Poller, Predictor
+from dejavu_client.poller import Poller, PredictionClient
 from dejavu_client.poller.events import Event, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.live import Play
@@ -50,7 +50,7 @@ async def watching(
     evening: Evening,
     predictor: StoringPredictor | None = None,
     on_prediction: Sequence[Callable[[Prediction], None]] = (),
-    client: Predictor | None = None,
+    client: PredictionClient | None = None,
     **options: Any,
 ) -> AsyncIterator[Watch]:
     """A poller that asks `client`, or else `predictor`; with options of the poller's."""

@@ -11,7 +11,7 @@ from dejavu.v1 import forecast_pb2, record_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming.broadcaster import Hub
+from dejavu_server.streaming.broadcaster import Broadcaster
 
 ALL = frozenset[str]()
 
@@ -26,12 +26,14 @@ def encode_outcome(outcome: ReportedOutcome) -> record_pb2.Outcome:
     return record_pb2.Outcome(game_id=outcome.game_id, sequence=outcome.sequence, differential=outcome.differential)
 
 
-new_hub = partial(Hub, encode=encode, encode_outcome=encode_outcome)
+new_hub = partial(Broadcaster, encode=encode, encode_outcome=encode_outcome)
 """A hub on a ledger, which has not started; its other arguments by name."""
 
 
 @asynccontextmanager
-async def started(ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000) -> AsyncIterator[Hub]:
+async def started(
+    ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000
+) -> AsyncIterator[Broadcaster]:
     hub = new_hub(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
     await hub.start()
     try:
@@ -43,7 +45,9 @@ async def started(ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_si
 class Subscriber:
     """Reads a stream message by message, as a client would."""
 
-    def __init__(self, hub: Hub, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False) -> None:
+    def __init__(
+        self, hub: Broadcaster, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False
+    ) -> None:
         self.stream: AsyncGenerator[bytes, None] = hub.subscribe(game_ids, token, current)
 
     async def next(self) -> pb.StreamPredictionsResponse:
@@ -72,7 +76,7 @@ class Subscriber:
         await self.stream.aclose()
 
 
-async def reached(hub: Hub, sequence: int) -> None:
+async def reached(hub: Broadcaster, sequence: int) -> None:
     """Waits until the hub's tail got to a place: whoever wants all has been sent it."""
     async with Subscriber(hub, token=hub._ledger.token(sequence - 1)) as last:
         assert await last.forecasts(1) == [sequence]

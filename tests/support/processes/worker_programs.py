@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.support.processes.servers import settings_in
 
-from dejavu_server.observability.multiprocess import Exposition
-from dejavu_server.supervisor.worker_pool import Crew
+from dejavu_server.observability.multiprocess import SupervisorMetrics
+from dejavu_server.supervisor.worker_pool import WorkerPool
 
 _PYTHON = sys.executable  # which is what a test replaces
 
@@ -42,9 +42,9 @@ def worker_that(path: Path, *lines: str) -> str:
 
 
 @asynccontextmanager
-async def crew_in(folder: Path, figures: Exposition | None = None, **changes: Any) -> AsyncIterator[Crew]:
+async def crew_in(folder: Path, figures: SupervisorMetrics | None = None, **changes: Any) -> AsyncIterator[WorkerPool]:
     """A crew that is ended in any case; what it leaves would hold open whatever the tests' own output goes to."""
-    crew = Crew(settings_in(folder, **changes), figures or Exposition())
+    crew = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics())
     try:
         yield crew
     finally:

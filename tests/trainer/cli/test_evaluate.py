@@ -113,7 +113,7 @@ def test_a_walk_forward_leaves_its_reports_and_says_the_same_when_it_is_asked_ag
     assert run(*arguments, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads(before["backtest.json"])
-    assert document["recipe"] == recipes.Recipe(prototypes=None).digest
+    assert document["recipe"] == recipes.TrainingConfig(prototypes=None).digest
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

@@ -14,7 +14,7 @@ from tests.support.fakes.stats_service import StatsStandIn, season_of_games, sta
 from tests.support.harness.fetch import AT_ONCE, rows_of, truth
 
 from dejavu_trainer.cli import fetch
-from dejavu_trainer.cli.fetch import Shown
+from dejavu_trainer.cli.fetch import FetchDisplay
 from dejavu_trainer.cli.main import main
 
 GAMES = season_of_games(3)
@@ -145,7 +145,7 @@ def test_wrong_usage_is_told(
 
 def test_on_a_terminal_there_is_a_bar_with_the_time_left() -> None:
     screen = io.StringIO()
-    with Shown(Console(file=screen, force_terminal=True, width=160, color_system=None)) as shown:
+    with FetchDisplay(Console(file=screen, force_terminal=True, width=160, color_system=None)) as shown:
         shown.begin("2024-25", 100, 60)
         shown.done("2024-25")
         shown.waiting(8.0, "status 429")
@@ -163,7 +163,7 @@ def test_without_a_terminal_there_are_lines_with_the_time_left(monkeypatch: pyte
     now = [100.0]
     monkeypatch.setattr("dejavu_trainer.cli.fetch.time.monotonic", lambda: now[0])
     lines = io.StringIO()
-    with Shown(Console(file=lines, width=160)) as shown:
+    with FetchDisplay(Console(file=lines, width=160)) as shown:
         shown.begin("2024-25", 1_300, 100)
         for _ in range(40):
             now[0] += 1.0

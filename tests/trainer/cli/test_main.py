@@ -36,7 +36,9 @@ def run(*arguments: object) -> int:
 def quickly() -> Iterator[None]:
     """Has `fit` take the quick recipe for the standard one, which takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dejavu_trainer.training.recipe.Recipe", lambda prototypes: replace(QUICK, prototypes=prototypes))
+        patch.setattr(
+            "dejavu_trainer.training.recipe.TrainingConfig", lambda prototypes: replace(QUICK, prototypes=prototypes)
+        )
         yield
 
 
@@ -192,7 +194,7 @@ def test_import_leaves_nothing_where_no_game_counts(tmp_path: Path, capsys: pyte
 
 
 def test_a_missing_extra_is_told_by_name() -> None:
-    program = "import sys; sys.modules['pyarrow'] = None; from dejavu_trainer.cli import main; main(['--help'])"
+    program = "import sys; sys.modules['pyarrow'] = None; from dejavu_trainer.cli.main import main; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "pyarrow is not installed" in done.stderr
@@ -201,5 +203,5 @@ def test_a_missing_extra_is_told_by_name() -> None:
 
 
 def test_commands_that_do_not_train_do_not_load_torch() -> None:
-    program = "import sys, dejavu_trainer.cli.fit; sys.exit('torch' in sys.modules)"
+    program = "import sys; from dejavu_trainer.cli import evaluate, fetch, fit, main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -277,7 +277,7 @@ def test_a_season_from_elsewhere_is_not_replaced_unasked(service: StatsStandIn, 
 
 
 def test_two_fetches_into_one_folder_do_not_mix(service: StatsStandIn, tmp_path: Path) -> None:
-    with fetch_cache.alone(tmp_path), pytest.raises(DataError, match="another fetch is at work there"):
+    with fetch_cache.exclusive_lock(tmp_path), pytest.raises(DataError, match="another fetch is at work there"):
         fetch_from(service, tmp_path)
     assert service.asked == []
     fetch_from(service, tmp_path)

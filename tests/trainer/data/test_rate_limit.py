@@ -14,7 +14,7 @@ from tests.support.harness.fetch import Notes, fetch_from
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.nba.stats_service import StatsUnavailable
-from dejavu_trainer.data.rate_limit import Asker, FetchStopped, GaveUp, Pace
+from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, RetryingClient, RetryPolicy
 
 
 class Time:
@@ -30,8 +30,10 @@ class Time:
         self.slept.append(seconds)
         self.now += seconds
 
-    def asker(self, pace: Pace) -> Asker:
-        return Asker(pace, self.notes.waiting, clock=lambda: self.now, sleep=self.sleep, chance=lambda: self.chance)
+    def asker(self, pace: RetryPolicy) -> RetryingClient:
+        return RetryingClient(
+            pace, self.notes.waiting, clock=lambda: self.now, sleep=self.sleep, chance=lambda: self.chance
+        )
 
 
 def failing(*errors: FeedError) -> Callable[[], str]:
@@ -55,7 +57,7 @@ def test_between_any_two_requests_there_is_the_spacing(
 ) -> None:
     """Whatever they take, and however they fail; before the first too, for a fetch may have been killed just then."""
     time = Time(chance)
-    asker = time.asker(Pace(spacing=0.6, tries=3, first_wait=first_wait))
+    asker = time.asker(RetryPolicy(spacing=0.6, tries=3, first_wait=first_wait))
     asked = [(time.now, time.now)]
     left = list(requests)
 
@@ -72,8 +74,8 @@ def test_between_any_two_requests_there_is_the_spacing(
     time.now += begun
     while left:
         try:
-            asker.ask(question)
-        except GaveUp:
+            asker.call(question)
+        except RetriesExhausted:
             time.now += 0.1
     assert all(then - ended >= 0.6 - 1e-9 for (_, ended), (then, _) in pairwise(asked))
 
@@ -81,7 +83,7 @@ def test_between_any_two_requests_there_is_the_spacing(
 def test_requests_that_fail_and_fetches_one_after_the_other_keep_the_spacing_at_the_service(tmp_path: Path) -> None:
     with StatsStandIn(season_of_games(3)) as service:
         service.faults = {"PlayIn": [status(500)], service.games[0].game_id: [truncated()] * 3}
-        pace = Pace(spacing=0.04, tries=3, first_wait=0.0)
+        pace = RetryPolicy(spacing=0.04, tries=3, first_wait=0.0)
         fetch_from(service, tmp_path, pace=pace)
         fetch_from(service, tmp_path, pace=pace)
         assert len(service.asked) == 3 + 1 + 5 + 2 + 3 + 1
@@ -91,8 +93,8 @@ def test_requests_that_fail_and_fetches_one_after_the_other_keep_the_spacing_at_
 def test_another_try_waits_twice_as_long_up_to_a_bound() -> None:
     time = Time()
     errors = [StatsUnavailable(f"status {code}") for code in (403, 429, 500, 503, 403, 500)]
-    asker = time.asker(Pace(spacing=0.0, tries=7, first_wait=2.0, longest_wait=20.0))
-    assert asker.ask(failing(*errors)) == "answer"
+    asker = time.asker(RetryPolicy(spacing=0.0, tries=7, first_wait=2.0, longest_wait=20.0))
+    assert asker.call(failing(*errors)) == "answer"
     assert time.slept == [2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
     assert time.notes.waits[0] == (2.0, "status 403")
 
@@ -100,39 +102,39 @@ def test_another_try_waits_twice_as_long_up_to_a_bound() -> None:
 @given(chance=st.floats(0, 1))
 def test_chance_takes_at_most_half_of_a_wait(chance: float) -> None:
     time = Time(chance)
-    time.asker(Pace(spacing=0.0, first_wait=8.0)).ask(failing(MalformedFeed("garbage")))
+    time.asker(RetryPolicy(spacing=0.0, first_wait=8.0)).call(failing(MalformedFeed("garbage")))
     assert 4.0 <= time.slept[0] <= 8.0
 
 
 def test_what_the_service_says_is_waited_for() -> None:
     time = Time()
     told = [StatsUnavailable("status 429", retry_after=45.0), StatsUnavailable("status 429", retry_after=0.0)]
-    time.asker(Pace(spacing=0.0)).ask(failing(*told))
+    time.asker(RetryPolicy(spacing=0.0)).call(failing(*told))
     assert time.slept == [45.0, 4.0]
 
 
 def test_a_service_that_wants_long_to_be_left_alone_is() -> None:
     time = Time()
     with pytest.raises(FetchStopped, match="status 429: the service says to come back in 60 min"):
-        time.asker(Pace()).ask(failing(StatsUnavailable("status 429", retry_after=3600.0)))
+        time.asker(RetryPolicy()).call(failing(StatsUnavailable("status 429", retry_after=3600.0)))
 
 
 def test_it_gives_up_after_so_many_tries() -> None:
     time = Time()
-    with pytest.raises(GaveUp, match="status 500, asked 4 times"):
-        time.asker(Pace(tries=4)).ask(failing(*[StatsUnavailable("status 500")] * 9))
+    with pytest.raises(RetriesExhausted, match="status 500, asked 4 times"):
+        time.asker(RetryPolicy(tries=4)).call(failing(*[StatsUnavailable("status 500")] * 9))
     assert len(time.notes.waits) == 3
 
 
 @pytest.mark.parametrize(
     ("error", "raised", "text"),
     [
-        (StatsUnavailable("status 404", passing=False), GaveUp, "status 404, asked 1 time"),
+        (StatsUnavailable("status 404", passing=False), RetriesExhausted, "status 404, asked 1 time"),
         (IncompleteGame("no plays"), IncompleteGame, "no plays"),
     ],
 )
 def test_what_does_not_pass_is_asked_once(error: FeedError, raised: type[FeedError], text: str) -> None:
     time = Time()
     with pytest.raises(raised, match=f"^{text}$"):
-        time.asker(Pace()).ask(failing(error))
+        time.asker(RetryPolicy()).call(failing(error))
     assert time.notes.waits == []

@@ -9,8 +9,8 @@ from tests.support.builders.folds import walk_fold
 from dejavu_models.online_state import KNOWN_GAMES
 from dejavu_models.uncertainty.adaptive import score_of
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.adaptive_study import COLUMNS, Ruler, live_through
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, STAGES, FoldScores
+from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
 from dejavu_trainer.reports.adaptive import tables
 
 
@@ -21,31 +21,31 @@ def narrow() -> FoldScores:
 
 
 def test_what_is_followed_are_the_middles_of_the_stages() -> None:
-    assert [STAGES[column] for column in COLUMNS] == [(0, 6), (0, 18), (1, 6), (1, 18), (1, 30), (1, 42)]
+    assert [CASES[column] for column in COLUMNS] == [(0, 6), (0, 18), (1, 6), (1, 18), (1, 30), (1, 42)]
 
 
 def test_places_and_scores_are_each_others_inverse_and_exact_at_the_ends_that_are_known() -> None:
     reach = np.array([score_of(alpha) for alpha in ALPHAS])
-    ruler = Ruler(np.tile(3.0 - 10 * reach, (50, 1)), np.tile(3.0 + 10 * reach, (50, 1)))
+    ruler = QuantileGrid(np.tile(3.0 - 10 * reach, (50, 1)), np.tile(3.0 + 10 * reach, (50, 1)))
     wanted = np.linspace(-4.0, 4.0, 50)
     assert ruler.at(wanted) == pytest.approx(3.0 + 10 * wanted)
     assert ruler.score(3.0 + 10 * wanted) == pytest.approx(wanted)
-    lopsided = Ruler(np.tile([-30.0, -8.0, -2.0], (50, 1)), np.tile([25.0, 12.0, 6.0], (50, 1)))
+    lopsided = QuantileGrid(np.tile([-30.0, -8.0, -2.0], (50, 1)), np.tile([25.0, 12.0, 6.0], (50, 1)))
     assert lopsided.score(lopsided.at(wanted)) == pytest.approx(wanted)
     assert lopsided.at(np.full(50, reach[1]))[0] == pytest.approx(12.0)
 
 
 def test_a_fold_without_intervals_is_refused() -> None:
     with pytest.raises(DataError, match="too few games"):
-        Ruler(np.full((2, 3), np.nan), np.ones((2, 3)))
+        QuantileGrid(np.full((2, 3), np.nan), np.ones((2, 3)))
 
 
 def test_static_figures_are_those_of_the_fold(narrow: FoldScores) -> None:
-    lived = live_through(narrow, "frozen")
+    lived = replay_fold(narrow, "frozen")
     frozen = narrow.forecasts["frozen"]
     assert frozen.lower is not None
     assert frozen.upper is not None
-    outcomes = narrow.outcomes[:, [STAGES[column][0] for column in COLUMNS]][..., None]
+    outcomes = narrow.outcomes[:, [CASES[column][0] for column in COLUMNS]][..., None]
     lower, upper = frozen.lower[:, list(COLUMNS)], frozen.upper[:, list(COLUMNS)]
     assert lived.width["static"] == pytest.approx(upper - lower, abs=1e-4)
     held = (lower <= outcomes) & (outcomes <= upper)
@@ -53,7 +53,7 @@ def test_static_figures_are_those_of_the_fold(narrow: FoldScores) -> None:
 
 
 def test_intervals_that_are_too_narrow_widen_until_they_hold(narrow: FoldScores) -> None:
-    lived = live_through(narrow, "carried")
+    lived = replay_fold(narrow, "carried")
     last = slice(150, None)
     assert lived.covered["static"][last, :, 0].mean() < 0.8
     for method in ("aci", "pid"):
@@ -62,14 +62,14 @@ def test_intervals_that_are_too_narrow_widen_until_they_hold(narrow: FoldScores)
 
 def test_a_day_is_forecast_without_what_its_own_games_teach(narrow: FoldScores) -> None:
     one_day = replace(narrow, date=np.full(len(narrow), narrow.date[0]))
-    lived = live_through(one_day, "frozen")
+    lived = replay_fold(one_day, "frozen")
     for method in ("aci", "pid"):
         assert lived.width[method] == pytest.approx(lived.width["static"], abs=1e-3)
 
 
 def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -> None:
     """Before, intervals are as wide as with frozen ratings, around the point of carried ones."""
-    frozen, carried = (live_through(narrow, ratings) for ratings in ("frozen", "carried"))
+    frozen, carried = (replay_fold(narrow, ratings) for ratings in ("frozen", "carried"))
     assert carried.width["static"][:KNOWN_GAMES] == pytest.approx(frozen.width["static"][:KNOWN_GAMES], abs=1e-3)
     ensemble = narrow.forecasts["ensemble"]
     assert ensemble.lower is not None
@@ -79,8 +79,8 @@ def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -
 
 
 def test_what_chance_does_to_a_month_is_what_it_does_to_the_mean_of_its_games(narrow: FoldScores) -> None:
-    lived = live_through(narrow, "carried")
-    *_, off, _ = tables([live_through(narrow, "frozen"), lived])
+    lived = replay_fold(narrow, "carried")
+    *_, off, _ = tables([replay_fold(narrow, "frozen"), lived])
     months, counts = np.unique(lived.month, return_counts=True)
     by_game = [lived.covered["static"][lived.month == month, :, 0].mean(axis=1) for month in months[counts >= 100]]
     assert by_game
@@ -89,7 +89,7 @@ def test_what_chance_does_to_a_month_is_what_it_does_to_the_mean_of_its_games(na
 
 
 def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
-    lived = [live_through(narrow, ratings) for ratings in ("frozen", "carried")]
+    lived = [replay_fold(narrow, ratings) for ratings in ("frozen", "carried")]
     frozen, carried, off, months = tables(lived)
     assert [row[:3] for row in frozen.rows] == [
         ("2033", "static", "500"), ("", "aci", ""), ("", "pid", ""),

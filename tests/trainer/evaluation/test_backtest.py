@@ -17,7 +17,7 @@ from tests.support.builders.folds import walk_fold
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.backtest import Fold, backtest, seasons_there
-from dejavu_trainer.evaluation.fold_files import read_fold, remove_rests, to_bytes, write_whole
+from dejavu_trainer.evaluation.fold_files import read_fold, remove_partial_files, to_bytes, write_atomic
 from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
 
 RECIPE = quick_recipe()
@@ -176,7 +176,7 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
 def test_a_fold_survives_its_file(tmp_path: Path) -> None:
     fold = walk_fold(2033, games=60)
     path = tmp_path / "fold-2033-0.npz"
-    write_whole(path, to_bytes(fold))
+    write_atomic(path, to_bytes(fold))
     assert_same(read_fold(path), fold)
     assert to_bytes(read_fold(path)) == path.read_bytes()
 
@@ -193,7 +193,7 @@ def test_a_spoilt_fold_is_refused_by_name(tmp_path: Path, whole: Path, spoil: ob
 
 def test_writing_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        write_whole(tmp_path / "fold-2033-0.npz", "text, not bytes")  # type: ignore[arg-type]
+        write_atomic(tmp_path / "fold-2033-0.npz", "text, not bytes")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
@@ -201,7 +201,7 @@ def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
     kept = ("fold-2033-0.npz", "backtest.json", ".hidden")
     for name in (*kept, ".fold-2033-0.npz.abc"):
         (tmp_path / name).touch()
-    remove_rests(tmp_path)
+    remove_partial_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 

@@ -6,11 +6,11 @@ from tests.support.builders.folds import MIN_CELL, linear_points, rated_walks, w
 from tests.support.fakes.linear_only_models import plain_calibration, plain_models
 
 from dejavu_models import metrics
-from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluation.baselines import linear_forecasts, logistic_probabilities, persistence
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, STAGES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores
 from dejavu_trainer.training.linear import fit_linear
 
 
@@ -20,7 +20,7 @@ def fold() -> FoldScores:
 
 
 def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldScores) -> None:
-    assert len(STAGES) == 23 + 47
+    assert len(CASES) == 23 + 47
     assert tuple(fold.forecasts) == FORECASTERS
     for name, each in fold.forecasts.items():
         assert each.probability.shape == (600, 70)
@@ -29,10 +29,10 @@ def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldS
         assert (each.point is None) == (name == "logistic")
 
 
-@pytest.mark.parametrize(("name", "mode"), [("ensemble", KNOWN), ("no_teams", UNKNOWN)])
+@pytest.mark.parametrize(("name", "mode"), [("ensemble", MarginSource.KNOWN), ("no_teams", MarginSource.UNKNOWN)])
 @pytest.mark.parametrize(("horizon", "minute"), [(Horizon.HALFTIME, 18), (Horizon.FINAL, 5), (Horizon.FINAL, 47)])
 def test_what_is_scored_is_what_would_be_served(
-    fold: FoldScores, name: str, mode: int, horizon: Horizon, minute: int
+    fold: FoldScores, name: str, mode: MarginSource, horizon: Horizon, minute: int
 ) -> None:
     """Point, probability, interval ends and CRPS of each game, from the distribution asked for that game alone."""
     rated = rated_walks(600, range(2030, 2034), 0)
@@ -42,7 +42,7 @@ def test_what_is_scored_is_what_would_be_served(
     place = HORIZONS.index(horizon)
     points = linear_points(models, test, mode, minute)[:, place]
     leads, outcomes = test.games.levels[:, minute - 1], test.games.outcomes[:, place]
-    stage, found = STAGES.index((place, minute)), fold.forecasts[name]
+    stage, found = CASES.index((place, minute)), fold.forecasts[name]
     assert found.point is not None
     assert found.lower is not None
     assert found.upper is not None
@@ -65,7 +65,7 @@ def test_samples_of_away_leads_are_turned(fold: FoldScores) -> None:
     del fold
     rated = rated_walks(600, range(2030, 2033), 0)
     models = plain_models(fit_linear(*rated))
-    served = plain_calibration(models, rated, MIN_CELL).distributions[Situation(Horizon.FINAL, 30, KNOWN)]
+    served = plain_calibration(models, rated, MIN_CELL).distributions[Situation(Horizon.FINAL, 30, MarginSource.KNOWN)]
     levels = [0.05, 0.3, 0.5, 0.9]
     for lead in (-20.0, -10.0, -1.0, 0.0, 2.0, 12.0, 30.0):
         of_lead = served.sample(lead)
@@ -90,7 +90,7 @@ def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
     assert (persistence(rated.games)[:, :, 0] == rated.games.levels).all()
     assert (persistence(rated.games)[:, :, 1] == rated.games.levels).all()
     for minute in (1, 20, 40):
-        expected = linear_points(plain_models(linear), rated, KNOWN, minute)
+        expected = linear_points(plain_models(linear), rated, MarginSource.KNOWN, minute)
         assert linear_forecasts(linear, rated)[:, minute - 1] == pytest.approx(expected, nan_ok=True)
 
 
@@ -118,7 +118,7 @@ def test_a_regression_on_games_that_all_ended_alike_is_nearly_sure() -> None:
 def test_the_cells_counted_are_those_that_intervals_come_from(fold: FoldScores) -> None:
     calibrate = rated_walks(600, range(2030, 2034), 0).of_seasons([2032])
     leads = calibrate.games.levels
-    for stage, (_, minute) in enumerate(STAGES):
+    for stage, (_, minute) in enumerate(CASES):
         counts = np.bincount(lead_groups(leads[:, minute - 1]), minlength=4)
         assert (fold.cell_games[stage] >= np.minimum(counts, MIN_CELL)).all()
         assert fold.cell_games[stage].max() <= 600

@@ -18,12 +18,12 @@ from dejavu_trainer.evaluation.metrics import (
     LEVELS,
     METRICS,
     PHASES,
-    Figures,
-    figures,
+    MetricsByForecaster,
+    cases_of,
+    compute_metrics,
     losses,
     phases,
     pool,
-    stages_of,
 )
 
 FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
@@ -35,11 +35,11 @@ def folds() -> list[FoldScores]:
 
 
 @pytest.fixture(scope="module")
-def found(folds: list[FoldScores]) -> Figures:
-    return figures(folds, resamples=200)
+def found(folds: list[FoldScores]) -> MetricsByForecaster:
+    return compute_metrics(folds, resamples=200)
 
 
-def test_every_figure_of_every_forecaster_is_there(found: Figures) -> None:
+def test_every_figure_of_every_forecaster_is_there(found: MetricsByForecaster) -> None:
     for horizon in (HALF, FINAL):
         values = found[horizon]["all"]["all"].values
         assert tuple(values) == FORECASTERS
@@ -51,11 +51,11 @@ def test_every_figure_of_every_forecaster_is_there(found: Figures) -> None:
                 assert it.lower <= it.value <= it.upper or metric == "ece"
 
 
-def test_a_pooled_mean_is_that_of_all_forecasts(found: Figures, folds: list[FoldScores]) -> None:
+def test_a_pooled_mean_is_that_of_all_forecasts(found: MetricsByForecaster, folds: list[FoldScores]) -> None:
     pooled = pool(folds)
     assert len(pooled) == 600
     for place, horizon in enumerate(HORIZONS):
-        of_each = losses(pooled.forecasts["ensemble"], pooled.outcomes[:, place], stages_of(horizon))
+        of_each = losses(pooled.forecasts["ensemble"], pooled.outcomes[:, place], cases_of(horizon))
         group = found[horizon.value]["all"]["all"]
         assert (group.games, group.cases) == (600, 600 * horizon.last_slot)
         for metric, values in of_each.items():
@@ -63,7 +63,7 @@ def test_a_pooled_mean_is_that_of_all_forecasts(found: Figures, folds: list[Fold
             assert group.values["ensemble"][metric].value == pytest.approx(mean)
 
 
-def test_groups_share_out_the_forecasts(found: Figures) -> None:
+def test_groups_share_out_the_forecasts(found: MetricsByForecaster) -> None:
     for horizon in HORIZONS:
         by_kind = found[horizon.value]
         everything = by_kind["all"]["all"].cases
@@ -75,7 +75,7 @@ def test_groups_share_out_the_forecasts(found: Figures) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [("season", "2034"), ("lead", "9-15"), ("minute", "30")])
 def test_a_group_has_the_figures_of_its_forecasts_alone(
-    found: Figures, folds: list[FoldScores], kind: str, name: str
+    found: MetricsByForecaster, folds: list[FoldScores], kind: str, name: str
 ) -> None:
     pooled = pool(folds)
     which = {
@@ -83,22 +83,24 @@ def test_a_group_has_the_figures_of_its_forecasts_alone(
         "lead": lead_groups(pooled.leads) == 2,
         "minute": np.broadcast_to(np.arange(1, 48) == 30, (600, 47)),
     }[kind]
-    of_each = losses(pooled.forecasts["dejavu"], pooled.outcomes[:, 1], stages_of(Horizon.FINAL))
+    of_each = losses(pooled.forecasts["dejavu"], pooled.outcomes[:, 1], cases_of(Horizon.FINAL))
     group = found[FINAL][kind][name]
     assert group.cases == which.sum()
     for metric in ("mae", "crps", "brier", "winkler_80", "coverage_50"):
         assert group.values["dejavu"][metric].value == pytest.approx(of_each[metric][which].mean())
 
 
-def test_the_calibration_error_is_that_of_all_probabilities_together(found: Figures, folds: list[FoldScores]) -> None:
+def test_the_calibration_error_is_that_of_all_probabilities_together(
+    found: MetricsByForecaster, folds: list[FoldScores]
+) -> None:
     pooled = pool(folds)
-    probability = pooled.forecasts["logistic"].probability[:, stages_of(Horizon.FINAL)]
+    probability = pooled.forecasts["logistic"].probability[:, cases_of(Horizon.FINAL)]
     happened = np.broadcast_to((pooled.outcomes[:, 1] > 0)[:, None], probability.shape)
     expected = metrics.expected_calibration_error(probability, happened)
     assert found[FINAL]["all"]["all"].values["logistic"]["ece"].value == pytest.approx(expected)
 
 
-def test_differences_are_paired_and_relative_to_the_reference(found: Figures) -> None:
+def test_differences_are_paired_and_relative_to_the_reference(found: MetricsByForecaster) -> None:
     group = found[FINAL]["all"]["all"]
     mine, theirs = group.values["ensemble"]["crps"], group.values["persistence"]["crps"]
     difference = group.differences["ensemble"]["persistence"]["crps"]
@@ -113,7 +115,7 @@ def test_differences_are_paired_and_relative_to_the_reference(found: Figures) ->
     assert set(group.differences["ensemble"]["logistic"]) == {"brier", "log_loss"}
 
 
-def test_the_game_is_the_unit_of_chance(found: Figures) -> None:
+def test_the_game_is_the_unit_of_chance(found: MetricsByForecaster) -> None:
     """Each game's minutes share its fate: a figure of all of them is hardly surer than that of one."""
     overall, first = (
         found[FINAL][kind][name].values["persistence"]["mae"] for kind, name in (("all", "all"), ("minute", "1"))
@@ -123,7 +125,7 @@ def test_the_game_is_the_unit_of_chance(found: Figures) -> None:
 
 def test_equal_seeds_give_equal_figures(folds: list[FoldScores]) -> None:
     small = [replace_games(folds[0], slice(0, 40))]
-    assert figures(small, resamples=50, seed=4) == figures(small, resamples=50, seed=4)
+    assert compute_metrics(small, resamples=50, seed=4) == compute_metrics(small, resamples=50, seed=4)
 
 
 def replace_games(fold: FoldScores, rows: slice) -> FoldScores:
@@ -144,7 +146,7 @@ def test_intervals_that_a_calibration_is_too_small_for_have_no_figures(folds: li
     lower = lower.copy()
     lower[:, :, 0] = np.nan
     without = replace(fold, forecasts=fold.forecasts | {"ensemble": replace(fold.forecasts["ensemble"], lower=lower)})
-    values = figures([without], resamples=20)[FINAL]["all"]["all"].values
+    values = compute_metrics([without], resamples=20)[FINAL]["all"]["all"].values
     assert f"coverage_{LEVELS[0]}" not in values["ensemble"]
     assert f"coverage_{LEVELS[1]}" in values["ensemble"]
     assert f"coverage_{LEVELS[0]}" in values["linear"]
@@ -177,4 +179,4 @@ def _calendar(regular: int, playoffs: int) -> FoldScores:
 
 def test_no_fold_has_no_figures() -> None:
     with pytest.raises(ValueError, match="no fold"):
-        figures([])
+        compute_metrics([])

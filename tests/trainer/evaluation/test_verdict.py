@@ -9,7 +9,7 @@ from tests.support.builders.folds import walk_fold
 from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.evaluation.fold_scores import STAGES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import CASES, FoldScores
 from dejavu_trainer.evaluation.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
 
 
@@ -61,7 +61,7 @@ def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) 
 def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScores]) -> None:
     """Too narrow where leads of 16 and more are known at minute 40 only: no overall rate shows it."""
     spoilt = []
-    stage = STAGES.index((1, 40))
+    stage = CASES.index((1, 40))
     for fold in good:
         ensemble = fold.forecasts["ensemble"]
         assert ensemble.point is not None
@@ -83,7 +83,7 @@ def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
     corrected = 1 - 0.01 / len(groups)
     for group in groups[:: len(groups) // 25]:
         place = next(index for index, horizon in enumerate(HORIZONS) if horizon.value == group.horizon)
-        stage, lead = STAGES.index((place, group.minute)), ("0-3", "4-8", "9-15", "16+").index(group.lead)
+        stage, lead = CASES.index((place, group.minute)), ("0-3", "4-8", "9-15", "16+").index(group.lead)
         games, held, cells = [], 0, []
         for fold in good:
             forecasts = fold.forecasts[group.forecaster]

@@ -5,10 +5,10 @@ import pytest
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.point.dejavu import DejavuSettings, Kernel
-from dejavu_models.point.features import course_vectors
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
+from dejavu_models.point.features import pattern_vectors
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
 from dejavu_trainer.data.split import SplitError
-from dejavu_trainer.training.dejavu import DejavuGrid, PastGames, build, build_all, choose_settings, say_all
+from dejavu_trainer.training.dejavu import DejavuGrid, TrainingGames, build, build_all, choose_settings, predict_all
 
 SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)
 GRID = DejavuGrid(recencies=(3.0, 12.0), neighbours=(25, 100, 200), minutes=(18,))
@@ -19,19 +19,19 @@ def quiet(_: int) -> None:
     """Shows nothing."""
 
 
-def past_games(count: int, seed: int = 0) -> PastGames:
+def past_games(count: int, seed: int = 0) -> TrainingGames:
     """Games of which the linear models leave noise."""
     games = random_walks(count, range(2020, 2021), seed)
-    residuals = np.random.default_rng(seed + 100).normal(0, 5, (count, MAX_SLOTS, len(MODES), len(HORIZONS)))
+    residuals = np.random.default_rng(seed + 100).normal(0, 5, (count, MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     residuals[:, Horizon.HALFTIME.last_slot :, :, HORIZONS.index(Horizon.HALFTIME)] = 0
-    return PastGames(games, residuals)
+    return TrainingGames(games, residuals)
 
 
-def where_the_last_minute_tells(count: int, seed: int = 0) -> PastGames:
+def where_the_last_minute_tells(count: int, seed: int = 0) -> TrainingGames:
     """Games of which the linear models leave what the last minute's change was, four times over."""
     past = past_games(count, seed)
     change = np.diff(past.games.levels, axis=1, prepend=0)
-    return PastGames(past.games, np.where(past.residuals == 0, 0, 4 * change[:, :, None, None]))
+    return TrainingGames(past.games, np.where(past.residuals == 0, 0, 4 * change[:, :, None, None]))
 
 
 @pytest.mark.parametrize("minute", [18, 40])
@@ -45,7 +45,7 @@ def test_without_prototypes_each_course_is_an_entry(minute: int) -> None:
     assert np.array_equal(dejavu.entries.date, past.games.date)
     assert (dejavu.entries.games == 1).all()
     assert (dejavu.entries.spreads == 0).all()
-    found = dejavu.look_up(past.patterns(minute))
+    found = dejavu.query(past.patterns(minute))
     assert found.distances[:, 0] == pytest.approx(np.zeros(200), abs=1e-4)
     assert found.entries[:, 0].tolist() == list(range(200))
 
@@ -59,7 +59,7 @@ def test_games_that_ran_alike_share_an_entry(prototypes: int | None) -> None:
     assert len(dejavu.entries) == courses < SETTINGS.neighbours
     assert dejavu.settings.neighbours == courses
     assert dejavu.entries.games.sum() == 300
-    assert np.isfinite(dejavu.look_up(past.patterns(1)).residuals).all()
+    assert np.isfinite(dejavu.query(past.patterns(1)).residuals).all()
 
 
 def test_prototypes_stand_for_all_games_with_what_followed_on_average() -> None:
@@ -82,7 +82,7 @@ def test_a_prototype_is_named_by_one_of_its_nearest_games() -> None:
     past = past_games(300)
     dejavu = build(past, 18, SETTINGS, 40, 0)
     games = list(zip(past.games.date, past.games.home, past.games.away, strict=True))
-    found = dejavu.look_up(past.patterns(18))
+    found = dejavu.query(past.patterns(18))
     for entry in range(40):
         named = (dejavu.entries.date[entry], dejavu.entries.home[entry], dejavu.entries.away[entry])
         namesake = games.index(named)
@@ -123,11 +123,11 @@ def test_every_minute_says_what_its_own_database_does_however_many_work() -> Non
     past, asking = past_games(150), past_games(20, seed=1)
     told = list[int]()
     databases = build_all(past, [6, 18, 30], SETTINGS, 50, 0, told.append, workers=3)
-    said = say_all(databases, asking.games, told.append, workers=3)
+    said = predict_all(databases, asking.games, told.append, workers=3)
     assert sum(told) == 6
     assert sorted(databases) == [6, 18, 30]
     for minute, database in databases.items():
-        alone = build(past, minute, SETTINGS, 50, 0).look_up(asking.patterns(minute)).residuals
+        alone = build(past, minute, SETTINGS, 50, 0).query(asking.patterns(minute)).residuals
         assert np.array_equal(said[:, minute - 1], alone)
         assert database.index_bytes() == build(past, minute, SETTINGS, 50, 0).index_bytes()
     others = np.setdiff1d(np.arange(MAX_SLOTS), [5, 17, 29])
@@ -137,12 +137,12 @@ def test_every_minute_says_what_its_own_database_does_however_many_work() -> Non
 def test_neighbours_say_what_the_linear_models_left_on_games_alike() -> None:
     past, asking = where_the_last_minute_tells(800), where_the_last_minute_tells(50, 1)
     databases = build_all(past, [18], DejavuSettings(1.0, 25, Kernel.TRICUBE), None, 0, quiet)
-    said = say_all(databases, asking.games, quiet)[:, 17, :, FINAL]
+    said = predict_all(databases, asking.games, quiet)[:, 17, :, FINAL]
     assert np.corrcoef(said.ravel(), asking.residuals[:, 17, :, FINAL].ravel())[0, 1] > 0.95
 
 
 def test_vectors_of_prototypes_are_means_of_those_of_their_games() -> None:
     """The mean of vectors is the vector of the mean pattern: weights and anchoring are linear."""
     past = past_games(50)
-    mean = course_vectors(past.patterns(18).mean(axis=0, keepdims=True), 6.0)
-    assert course_vectors(past.patterns(18), 6.0).mean(axis=0) == pytest.approx(mean[0], abs=1e-5)
+    mean = pattern_vectors(past.patterns(18).mean(axis=0, keepdims=True), 6.0)
+    assert pattern_vectors(past.patterns(18), 6.0).mean(axis=0) == pytest.approx(mean[0], abs=1e-5)

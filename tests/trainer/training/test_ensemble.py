@@ -5,8 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES, Horizon
-from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT, Trial, choose_weights, fit_shares, fit_shrinkage
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
+from dejavu_trainer.training.ensemble import (
+    FIXED_DEJAVU_WEIGHT,
+    TrialPredictions,
+    choose_weights,
+    fit_shares,
+    fit_shrinkage,
+)
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 LAST = Horizon.HALFTIME.last_slot
@@ -14,7 +20,7 @@ LAST = Horizon.HALFTIME.last_slot
 
 def drawn(count: int, seed: int) -> np.ndarray:
     """Something said of games after every minute, and nothing where a horizon has passed."""
-    values = np.random.default_rng(seed).normal(0, 1, (count, MAX_SLOTS, len(MODES), len(HORIZONS)))
+    values = np.random.default_rng(seed).normal(0, 1, (count, MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     values[:, LAST:, :, HALFTIME] = 0
     return values
 
@@ -36,7 +42,7 @@ def test_neighbours_who_know_nothing_are_hardly_believed() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.8, 1.0])
 def test_the_share_that_made_outcomes_is_found(share: float) -> None:
     dejavu, lstm = drawn(300, 4), drawn(300, 5)
-    trial = Trial(dejavu, lstm, share * dejavu + (1 - share) * lstm)
+    trial = TrialPredictions(dejavu, lstm, share * dejavu + (1 - share) * lstm)
     shares = fit_shares(trial, np.ones((2, MAX_SLOTS + 1)))
     assert shares[FINAL] == pytest.approx([share] * 4, abs=1e-9)
     assert shares[HALFTIME, :2] == pytest.approx([share] * 2, abs=1e-9)
@@ -46,14 +52,14 @@ def test_the_share_that_made_outcomes_is_found(share: float) -> None:
 def test_quarters_may_differ() -> None:
     dejavu, lstm = drawn(300, 6), drawn(300, 7)
     late = (np.arange(MAX_SLOTS) >= 36)[:, None, None]
-    shares = fit_shares(Trial(dejavu, lstm, np.where(late, dejavu, lstm)), np.ones((2, MAX_SLOTS + 1)))
+    shares = fit_shares(TrialPredictions(dejavu, lstm, np.where(late, dejavu, lstm)), np.ones((2, MAX_SLOTS + 1)))
     assert shares[FINAL, 3] > 0.55
     assert (shares[FINAL, :3] < 0.2).all()
 
 
-def trial(count: int, seed: int, share: float) -> Trial:
+def trial(count: int, seed: int, share: float) -> TrialPredictions:
     dejavu, lstm = drawn(count, seed), drawn(count, seed + 1)
-    return Trial(dejavu, lstm, share * dejavu + (1 - share) * lstm + drawn(count, seed + 2))
+    return TrialPredictions(dejavu, lstm, share * dejavu + (1 - share) * lstm + drawn(count, seed + 2))
 
 
 def test_fitted_weights_are_taken_where_they_are_better() -> None:
@@ -73,8 +79,8 @@ def test_fixed_weights_are_taken_where_fitted_ones_do_not_last() -> None:
 @settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(-1, 2), st.floats(0.01, 100))
 def test_whatever_is_said_weights_stay_in_bounds(seed: int, share: float, scale: float) -> None:
-    def scaled(one: Trial) -> Trial:
-        return Trial(scale * one.dejavu, one.lstm, one.due)
+    def scaled(one: TrialPredictions) -> TrialPredictions:
+        return TrialPredictions(scale * one.dejavu, one.lstm, one.due)
 
     choice = choose_weights(scaled(trial(12, seed, share)), scaled(trial(8, seed + 5, share)))
     for values in (choice.combination.dejavu_weights, choice.combination.shrinkage):
@@ -85,5 +91,7 @@ def test_whatever_is_said_weights_stay_in_bounds(seed: int, share: float, scale:
 
 def test_models_that_say_the_same_are_combined_as_usual() -> None:
     said = drawn(50, 60)
-    choice = choose_weights(Trial(0 * said, 0 * said, said), Trial(0 * said, 0 * said, drawn(50, 61)))
+    choice = choose_weights(
+        TrialPredictions(0 * said, 0 * said, said), TrialPredictions(0 * said, 0 * said, drawn(50, 61))
+    )
     assert (choice.combination.dejavu_weights == FIXED_DEJAVU_WEIGHT).all()

@@ -7,7 +7,7 @@ import pytest
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE
-from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.linear import fit_linear, leads_by_minute, linear_residuals
 
@@ -27,14 +27,17 @@ def foretold(count: int) -> tuple[Games, np.ndarray]:
 
 def test_coefficients_that_made_games_are_found() -> None:
     games, margins = foretold(200)
-    found = fit_linear(games, margins).coefficients[FINAL, 40, KNOWN]
+    found = fit_linear(games, margins).coefficients[FINAL, 40, MarginSource.KNOWN]
     assert found == pytest.approx([3.0, -0.25, 2.0], abs=1e-9)
-    assert np.abs(linear_residuals(fit_linear(games, margins), games, margins)[:, 39, KNOWN, FINAL]).max() < 1e-9
+    assert (
+        np.abs(linear_residuals(fit_linear(games, margins), games, margins)[:, 39, MarginSource.KNOWN, FINAL]).max()
+        < 1e-9
+    )
 
 
 def test_without_a_margin_the_lead_alone_counts() -> None:
     games, margins = foretold(300)
-    found = fit_linear(games, margins).coefficients[FINAL, 40, UNKNOWN]
+    found = fit_linear(games, margins).coefficients[FINAL, 40, MarginSource.UNKNOWN]
     lead = games.differentials[:, 39].astype(float)
     slope, intercept = np.polyfit(lead, games.final - lead, 1)
     assert found == pytest.approx([intercept, slope, 0.0], abs=1e-9)
@@ -44,8 +47,10 @@ def test_before_tip_off_the_margin_is_all_there_is() -> None:
     games, margins = foretold(300)
     models = fit_linear(games, margins)
     slope, intercept = np.polyfit(margins, games.halftime, 1)
-    assert models.coefficients[HALFTIME, 0, KNOWN] == pytest.approx([intercept, 0.0, slope], abs=1e-9)
-    assert models.coefficients[HALFTIME, 0, UNKNOWN] == pytest.approx([games.halftime.mean(), 0.0, 0.0], abs=1e-9)
+    assert models.coefficients[HALFTIME, 0, MarginSource.KNOWN] == pytest.approx([intercept, 0.0, slope], abs=1e-9)
+    assert models.coefficients[HALFTIME, 0, MarginSource.UNKNOWN] == pytest.approx(
+        [games.halftime.mean(), 0.0, 0.0], abs=1e-9
+    )
 
 
 def test_what_is_left_is_unrelated_to_what_was_asked() -> None:
@@ -56,7 +61,7 @@ def test_what_is_left_is_unrelated_to_what_was_asked() -> None:
     leads = leads_by_minute(games)[:, 1:]
     assert np.abs(left.mean(axis=0)).max() < 1e-8
     assert np.abs((left * leads[:, :, None, None]).mean(axis=0)).max() < 1e-7
-    assert np.abs((left[:, :, KNOWN] * margins[:, None, None]).mean(axis=0)).max() < 1e-7
+    assert np.abs((left[:, :, MarginSource.KNOWN] * margins[:, None, None]).mean(axis=0)).max() < 1e-7
 
 
 def test_a_horizon_that_has_passed_has_no_model_and_leaves_nothing() -> None:
@@ -80,6 +85,6 @@ def test_scales_tell_how_far_off_the_models_are_by_lead() -> None:
     spread = np.where(np.abs(lead) < 16, 4.0, 12.0)
     final = np.rint(lead + np.random.default_rng(3).normal(0, spread)).astype(np.int16)
     scales = fit_linear(replace(games, final=final), np.zeros(6000)).scales
-    assert scales[FINAL, 30, UNKNOWN] == pytest.approx([4, 4, 4, 12], rel=0.1)
+    assert scales[FINAL, 30, MarginSource.UNKNOWN] == pytest.approx([4, 4, 4, 12], rel=0.1)
     assert (scales[HALFTIME, 24:] == 1).all()
     assert (scales[:, 0] == 1).all()

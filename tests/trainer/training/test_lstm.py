@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN, Horizon
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.training import lstm as fitting
-from dejavu_trainer.training.lstm import Examples, FitError, LstmFit, LstmRecipe, fit_lstm
+from dejavu_trainer.training.lstm import FitError, LstmConfig, LstmExamples, TrainedLstm, fit_lstm
 
-QUICK = LstmRecipe(hidden=8, epochs=20, batch=32, learning_rate=2e-2, memory=20.0)
+QUICK = LstmConfig(hidden=8, epochs=20, batch=32, learning_rate=2e-2, memory=20.0)
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 
 
@@ -21,28 +21,28 @@ def quiet(_: int) -> None:
     """Shows nothing."""
 
 
-def examples(count: int, seed: int) -> Examples:
+def examples(count: int, seed: int) -> LstmExamples:
     """Games in which the last minute goes on, and the half goes the other way; noise of as much again."""
     rng = np.random.default_rng(seed)
     levels = rng.normal(0, 2.5, (count, MAX_SLOTS)).cumsum(axis=1)
     margins = rng.normal(0, 6, count)
     change = np.diff(levels, axis=1, prepend=0)
-    residuals = rng.normal(0, 2.5, (count, MAX_SLOTS, len(MODES), len(HORIZONS)))
+    residuals = rng.normal(0, 2.5, (count, MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     residuals[..., FINAL] += change[:, :, None]
     residuals[..., HALFTIME] -= change[:, :, None]
     residuals[:, Horizon.HALFTIME.last_slot :, :, HALFTIME] = 0
-    return Examples(levels, margins, residuals)
+    return LstmExamples(levels, margins, residuals)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> LstmFit:
+def fitted() -> TrainedLstm:
     return fit_lstm(examples(300, 1), QUICK, 0, quiet)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: LstmFit, mode: int) -> None:
+@pytest.mark.parametrize("mode", MARGIN_SOURCES)
+def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: TrainedLstm, mode: MarginSource) -> None:
     new = examples(300, 3)
-    margins = new.margins if mode == KNOWN else np.full_like(new.margins, np.nan)
+    margins = new.margins if mode == MarginSource.KNOWN else np.full_like(new.margins, np.nan)
     said = Lstm(fitted.graph).residuals(new.levels, margins)
     last = Horizon.HALFTIME.last_slot
     for place, minutes in ((FINAL, slice(None)), (HALFTIME, slice(last))):
@@ -51,7 +51,7 @@ def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: Ls
         assert left < 0.75 * np.square(due).mean()  # half of it is noise
 
 
-def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: LstmFit) -> None:
+def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: TrainedLstm) -> None:
     new = examples(20, 4)
     said = Lstm(fitted.graph).residuals(new.levels, new.margins)
     assert (said[:, Horizon.HALFTIME.last_slot :, HALFTIME] == 0).all()
@@ -61,7 +61,7 @@ def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: LstmFit) -> None:
 @pytest.mark.parametrize("games", [1, 50])
 @pytest.mark.parametrize("minutes", [1, 18, 23, 47])
 def test_a_pattern_of_any_length_gets_what_a_longer_one_got_on_the_way(
-    fitted: LstmFit, games: int, minutes: int
+    fitted: TrainedLstm, games: int, minutes: int
 ) -> None:
     served, new = Lstm(fitted.graph), examples(games, 5)
     whole = served.residuals(new.levels, new.margins)
@@ -72,14 +72,14 @@ def test_a_pattern_of_any_length_gets_what_a_longer_one_got_on_the_way(
 
 @settings(max_examples=25)
 @given(st.integers(1, MAX_SLOTS - 1), st.integers(0, 1000))
-def test_what_comes_later_changes_nothing_that_was_said_before(fitted: LstmFit, minute: int, seed: int) -> None:
+def test_what_comes_later_changes_nothing_that_was_said_before(fitted: TrainedLstm, minute: int, seed: int) -> None:
     served, one, other = Lstm(fitted.graph), examples(2, seed), examples(2, seed + 1)
     mixed = np.concatenate([one.levels[:, :minute], other.levels[:, minute:]], axis=1)
     before = served.residuals(one.levels, one.margins)[:, :minute]
     assert served.residuals(mixed, one.margins)[:, :minute] == pytest.approx(before, abs=1e-5)
 
 
-def test_the_graph_computes_what_was_trained(fitted: LstmFit) -> None:
+def test_the_graph_computes_what_was_trained(fitted: TrainedLstm) -> None:
     assert fitted.parity < 1e-4
 
 
@@ -92,7 +92,7 @@ def test_before_it_has_learned_it_says_nothing() -> None:
 def test_it_speaks_in_points() -> None:
     """Ten times the spread gives ten times the answer: scales are inside the graph."""
     small, large = examples(80, 8), examples(80, 8)
-    large = Examples(large.levels, large.margins, 10 * large.residuals)
+    large = LstmExamples(large.levels, large.margins, 10 * large.residuals)
     one, other = (
         Lstm(fit_lstm(each, QUICK, 0, quiet).graph).residuals(small.levels, small.margins) for each in (small, large)
     )
@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_graph_and_leaves_torch_as_it_was() -> None
 
 def test_a_loss_that_diverges_ends_the_fit() -> None:
     broken = examples(60, 12)
-    broken.residuals[0, 0, UNKNOWN] = np.nan
+    broken.residuals[0, 0, MarginSource.UNKNOWN] = np.nan
     with pytest.raises(FitError, match="diverged in epoch 1"):
         fit_lstm(broken, QUICK, 0, quiet)
 

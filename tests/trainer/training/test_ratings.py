@@ -13,9 +13,9 @@ from dejavu_trainer.training.ratings import (
     carry,
     choose_start,
     fit_ratings,
-    mean_surprise,
+    margins_with_frozen_ratings,
+    mean_nll,
     rating_errors,
-    standing_margins,
 )
 
 
@@ -46,7 +46,7 @@ def test_strengths_that_made_games_are_found() -> None:
 
 def test_the_settings_chosen_surprise_less_than_those_the_search_began_at() -> None:
     games, _ = with_strengths(250, range(2020, 2023), spread=5, noise=5)
-    assert mean_surprise(fit_ratings(games, 30, quiet), games) < mean_surprise(RatingSettings(), games) - 0.05
+    assert mean_nll(fit_ratings(games, 30, quiet), games) < mean_nll(RatingSettings(), games) - 0.05
 
 
 def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:
@@ -102,7 +102,7 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     games, _ = with_strengths(200, range(2020, 2023), spread=8, noise=6)
     before = carry(choose_start(games, 5, quiet), games.of_seasons([2020])).after
     later = games.of_seasons([2021, 2022])
-    standing = standing_margins(before, later)
+    standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021
     one = before.at(2021).ratings()
     other = carry(before, later.select(first)).after.at(2022).ratings()

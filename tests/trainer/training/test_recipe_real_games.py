@@ -10,11 +10,11 @@ import pytest
 from dejavu_models.ratings import frozen_margins
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import Games, load_games
-from dejavu_trainer.evaluation.baselines import Rated
-from dejavu_trainer.evaluation.fold_scores import STAGES, FoldScores, score_fold
+from dejavu_trainer.evaluation.baselines import GamesWithMargins
+from dejavu_trainer.evaluation.fold_scores import CASES, FoldScores, score_fold
 from dejavu_trainer.pipeline import FitReport, fit
 from dejavu_trainer.training.ratings import carry
-from dejavu_trainer.training.recipe import Recipe
+from dejavu_trainer.training.recipe import TrainingConfig
 
 pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
@@ -29,7 +29,7 @@ def games(data_dir: Path) -> Games:
 
 
 def fitted(games: Games, folder: Path, prototypes: int | None) -> FitReport:
-    return fit(games, train=TRAIN, calibrate=CALIBRATE, out=folder, recipe=Recipe(prototypes=prototypes))
+    return fit(games, train=TRAIN, calibrate=CALIBRATE, out=folder, recipe=TrainingConfig(prototypes=prototypes))
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def scored(report: FitReport, games: Games) -> FoldScores:
     margins = carry(ratings, test).margins
     # What the logistic regression is given does not matter here.
     past = games.of_seasons(CALIBRATE)
-    before = Rated(past, np.zeros(len(past)))
+    before = GamesWithMargins(past, np.zeros(len(past)))
     return score_fold(
         report.forecaster.models,
         report.forecaster.calibration,
         earlier=before,
         calibrate=before,
-        test=Rated(test, margins),
+        test=GamesWithMargins(test, margins),
         frozen_margins=frozen_margins(report.forecaster.ratings, test.home, test.away),
     )
 
@@ -65,7 +65,7 @@ def test_condensing_costs_at_most_a_little(condensed: FitReport, whole: FitRepor
     assert few is not None
     assert all_of_them is not None
     for place, horizon in enumerate(HORIZONS):
-        stages = [column for column, (at, _) in enumerate(STAGES) if at == place]
+        stages = [column for column, (at, _) in enumerate(CASES) if at == place]
         ratio = few[:, stages].mean() / all_of_them[:, stages].mean()
         assert ratio < 1.003, f"{horizon.value}: {ratio:.5f}"
 
@@ -81,13 +81,15 @@ def test_it_beats_persistence_at_both_horizons(condensed: FitReport, games: Game
     assert mine is not None
     assert theirs is not None
     for place in range(len(HORIZONS)):
-        stages = [column for column, (at, _) in enumerate(STAGES) if at == place]
+        stages = [column for column, (at, _) in enumerate(CASES) if at == place]
         assert mine[:, stages].mean() < 0.98 * theirs[:, stages].mean()
 
 
 def test_the_models_do_not_depend_on_games_after_training(condensed: FitReport, games: Games, tmp_path: Path) -> None:
     """With other calibration games the same models are fitted."""
-    other = fit(games, train=TRAIN, calibrate=TEST, out=tmp_path / "other", recipe=Recipe(prototypes=PROTOTYPES))
+    other = fit(
+        games, train=TRAIN, calibrate=TEST, out=tmp_path / "other", recipe=TrainingConfig(prototypes=PROTOTYPES)
+    )
     assert other.made.dejavu == condensed.made.dejavu
     files = ["lstm.onnx", "entries.npz", "combination.npz"]
     for name in (*files, *(f"dejavu-{minute:02d}.index" for minute in range(1, 48))):

@@ -13,7 +13,7 @@ from rich.console import Console
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.cli.app import Data, Json, Season, Seed, app, print_json, refusing, seasons_of
-from dejavu_trainer.cli.progress_bars import Bars
+from dejavu_trainer.cli.progress_bars import ProgressBars
 from dejavu_trainer.data.games import load_games
 
 RESULT, PAGE, SUMMARY = "backtest.json", "backtest.html", "backtest.md"
@@ -55,7 +55,7 @@ def evaluate(
     """
     # Late: what scores and draws takes seconds to load, and only these commands need it.
     from dejavu_trainer.evaluation import bundle as bundle_evaluation
-    from dejavu_trainer.evaluation.fold_files import write_whole
+    from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.evaluation.result import to_json
     from dejavu_trainer.reports import (
         html as html_report,
@@ -66,11 +66,11 @@ def evaluate(
 
     with refusing():
         forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
-        with Bars() as bars:
+        with ProgressBars() as bars:
             seasons = bundle_evaluation.seasons_needed(forecaster, season)
-            with bars.stage("Read the games", len(seasons)) as advance:
+            with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
-            with bars.stage("Evaluate", bundle_evaluation.STEPS) as advance:
+            with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
                 found = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
         title = f"Model {found.model_version} on the season of {season}: {found.result.games:,} games"
         warning = ""
@@ -78,7 +78,7 @@ def evaluate(
             part = {"train": "TRAINED", "calibrate": "CALIBRATED"}[found.seen]
             warning = f"The model was {part} on this season: these figures flatter it and say nothing about new games."
         if html is not None:
-            write_whole(html, html_report.page(title, found.result, [found.scores], warning).encode())
+            write_atomic(html, html_report.page(title, found.result, [found.scores], warning).encode())
     if as_json:
         document = json.loads(to_json(found.result))
         print_json({"model_version": found.model_version, "season": season, "seen": found.seen, **document})
@@ -105,8 +105,8 @@ def backtest(
     that was killed goes on with the folds that it had not finished.
     """
     from dejavu_trainer.evaluation import backtest as walk_forward
-    from dejavu_trainer.evaluation.fold_files import write_whole
-    from dejavu_trainer.evaluation.result import RESULT_STEPS, Method, result_of, to_json
+    from dejavu_trainer.evaluation.fold_files import write_atomic
+    from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports import (
         html as html_report,
     )
@@ -116,12 +116,12 @@ def backtest(
     from dejavu_trainer.training import lstm, recipe
 
     seasons = seasons_of("--test", test)
-    tried = recipe.Recipe(prototypes=prototypes)
-    with refusing(lstm.FitError), Bars() as bars:
+    tried = recipe.TrainingConfig(prototypes=prototypes)
+    with refusing(lstm.FitError), ProgressBars() as bars:
         there = [season for season in walk_forward.seasons_there(data) if season <= seasons[-1]]
-        with bars.stage("Read the games", len(there)) as advance:
+        with bars.step("Read the games", len(there)) as advance:
             games = load_games(data, there, advance)
-        with bars.stage("Walk forward", len(seasons)) as advance:
+        with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(
                 games,
                 seasons,
@@ -133,13 +133,13 @@ def backtest(
                 fresh=fresh,
                 advance=advance,
             )
-        with bars.stage("Take the figures", RESULT_STEPS + 1) as advance:
-            method = Method(tried.digest, prototypes, seed, games.fingerprint)
+        with bars.step("Take the figures", RESULT_STEPS + 1) as advance:
+            method = RunProvenance(tried.digest, prototypes, seed, games.fingerprint)
             result = result_of(folds, method, advance=advance)
             title = f"Walk-forward over {', '.join(map(str, seasons))}"
-            write_whole(out / RESULT, to_json(result).encode())
-            write_whole(out / SUMMARY, text.markdown(title, result).encode())
-            write_whole(out / PAGE, html_report.page(title, result, folds).encode())
+            write_atomic(out / RESULT, to_json(result).encode())
+            write_atomic(out / SUMMARY, text.markdown(title, result).encode())
+            write_atomic(out / PAGE, html_report.page(title, result, folds).encode())
             advance(1)
     if as_json:
         document: dict[str, Any] = json.loads(to_json(result))
@@ -165,21 +165,21 @@ def adapt(
     """
     from dejavu_trainer.evaluation import adaptive_study
     from dejavu_trainer.evaluation import backtest as walk_forward
-    from dejavu_trainer.evaluation.fold_files import write_whole
+    from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.reports import adaptive as adaptive_report
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm, recipe
 
     seasons = seasons_of("--test", test)
-    with refusing(lstm.FitError), Bars() as bars:
+    with refusing(lstm.FitError), ProgressBars() as bars:
         there = [season for season in walk_forward.seasons_there(data) if season <= seasons[-1]]
-        with bars.stage("Read the games", len(there)) as advance:
+        with bars.step("Read the games", len(there)) as advance:
             games = load_games(data, there, advance)
-        with bars.stage("Walk forward", len(seasons)) as advance:
+        with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(
                 games,
                 seasons,
-                recipe.Recipe(prototypes=prototypes),
+                recipe.TrainingConfig(prototypes=prototypes),
                 out,
                 calibrate_seasons=calibrate_seasons,
                 seed=seed,
@@ -188,13 +188,13 @@ def adapt(
                 advance=advance,
             )
         lived = []
-        with bars.stage("Live through the seasons", len(folds)) as advance:
+        with bars.step("Live through the seasons", len(folds)) as advance:
             for fold in folds:
-                lived += [adaptive_study.live_through(fold, ratings) for ratings in adaptive_study.RATINGS]
+                lived += [adaptive_study.replay_fold(fold, ratings) for ratings in adaptive_study.RATINGS]
                 advance(1)
         tables = list(adaptive_report.tables(lived))
         lines = [line for table in tables for line in text.markdown_table(table)]
-        write_whole(out / ADAPTIVE, ("\n".join(lines).rstrip() + "\n").encode())
+        write_atomic(out / ADAPTIVE, ("\n".join(lines).rstrip() + "\n").encode())
     console = Console()
     console.width = max(console.width, text.LEAST_WIDTH)
     for table in tables:

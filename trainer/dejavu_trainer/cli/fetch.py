@@ -25,9 +25,9 @@ from rich.progress import (
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Json, app, print_json, refusing
-from dejavu_trainer.data.fetch import Fetched, Phase, fetch, missing_path, parse_nba_seasons, season_name
+from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
 from dejavu_trainer.data.games import DataError, count_games
-from dejavu_trainer.data.rate_limit import Asker, FetchStopped, Pace
+from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient, RetryPolicy
 from dejavu_trainer.reports import fit as fit_report
 
 _EVERY: Final = 30.0
@@ -36,7 +36,7 @@ _REMEMBERED: Final = 300.0
 """Seconds of the past that the time left is foretold from: one pause after a 429 must not make it jump."""
 
 
-class Shown:
+class FetchDisplay:
     """A dejavu_trainer.data.fetch.Watcher on stderr, so that stdout stays the result's: one bar a season, or lines."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -153,8 +153,8 @@ def _fetch(
 ) -> tuple[list[dict[str, Any]], str]:
     """What came of each season that was reached, and why it ended early, if it did."""
     documents = list[dict[str, Any]]()
-    with Shown() as shown:
-        asker = Asker(Pace(), shown.waiting)
+    with FetchDisplay() as shown:
+        asker = RetryingClient(RetryPolicy(), shown.waiting)
         try:
             for fetched in fetch(stats, seasons, phases, out, shown, asker, overwrite=overwrite):
                 documents.append(_document(out, fetched))
@@ -176,7 +176,7 @@ def _complaint(document: dict[str, Any]) -> str:
     )
 
 
-def _document(out: Path, fetched: Fetched) -> dict[str, Any]:
+def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
     """What came of a season, for --json."""
     document: dict[str, Any] = {"file": None, "rows": 0, "games": 0, "left_out": 0}
     if fetched.path is not None:

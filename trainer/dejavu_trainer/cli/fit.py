@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from dejavu_trainer.cli.app import Data, Json, Overwrite, Season, Seed, app, print_json, refusing, seasons_of
-from dejavu_trainer.cli.progress_bars import Bars
+from dejavu_trainer.cli.progress_bars import ProgressBars
 from dejavu_trainer.data.games import DataError, count_games, load_games
 from dejavu_trainer.data.import_plays import read_and_check
 from dejavu_trainer.data.plays import season_path, write_plays
@@ -53,9 +53,9 @@ def fit(
     to_train, to_calibrate = seasons_of("--train", train), seasons_of("--calibrate", calibrate)
     started = time.monotonic()
     with refusing(lstm.FitError):
-        with Bars() as bars:
+        with ProgressBars() as bars:
             seasons = sorted({*to_train, *to_calibrate})
-            with bars.stage("Read the games", len(seasons)) as advance:
+            with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
             fitted = pipeline.fit(
                 games,
@@ -63,7 +63,7 @@ def fit(
                 calibrate=to_calibrate,
                 out=out,
                 seed=seed,
-                recipe=recipe.Recipe(prototypes=prototypes),
+                recipe=recipe.TrainingConfig(prototypes=prototypes),
                 backtest=backtest,
                 progress=bars,
             )
@@ -113,10 +113,10 @@ def simulate(
     """Write seasons of plausible games out of chance, to try the trainer without real ones."""
     seasons = seasons_of("--season", season)
     documents = []
-    with refusing(), Bars() as bars:
+    with refusing(), ProgressBars() as bars:
         for year in seasons:
             _check_free(out, year, overwrite=overwrite)
-        with bars.stage("Play the games", len(seasons) * games) as advance:
+        with bars.step("Play the games", len(seasons) * games) as advance:
             for year in seasons:
                 plays = simulate_season(year, seed=seed, games=games, advance=advance)
                 path = write_plays(out, year, plays)

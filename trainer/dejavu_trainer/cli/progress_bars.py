@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
-class Bars:
+class ProgressBars:
     """A dejavu_trainer.execution.progress.Progress: one bar a stage. Where stderr is no terminal, nothing is shown."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Bars:
         self._bars.stop()
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
+    def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
         """A bar of `total` steps; one that ends well is full, also if it took fewer."""
         task = self._bars.add_task(name, total=total)
 

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.names import season_of
-from dejavu_feed.nba.stats import Course, ListedGame, read_course, read_game_log
+from dejavu_feed.nba.stats import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.nba.stats_service import Stats
-from dejavu_trainer.data.fetch_cache import Cache, alone, write_whole
+from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_atomic
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, season_path
-from dejavu_trainer.data.rate_limit import Asker, FetchStopped, GaveUp
+from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
 """The first of which the NBA has plays."""
@@ -56,7 +56,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingGame:
     """A game that is over and could not be had."""
 
     game: ListedGame
@@ -65,7 +65,7 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchResult:
     """A season after a fetch.
 
     Attributes:
@@ -83,11 +83,11 @@ class Fetched:
     plays: pa.Table
     asked: int
     not_over: int
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingGame, ...]
     stopped: str = ""
 
 
-class Watcher(Protocol):
+class FetchObserver(Protocol):
     """Is told how far a fetch is."""
 
     def begin(self, season: str, games: int, there: int) -> object:
@@ -146,11 +146,11 @@ def fetch(
     seasons: Sequence[int],
     phases: Sequence[Phase],
     out: Path,
-    watcher: Watcher,
-    asker: Asker,
+    watcher: FetchObserver,
+    asker: RetryingClient,
     *,
     overwrite: bool = False,
-) -> Iterator[Fetched]:
+) -> Iterator[FetchResult]:
     """Fetches seasons into a folder, one after the other, and says what came of each once its files are there.
 
     The files hold the games of these phases, by date and id: equal for equal answers, whatever was killed in between.
@@ -170,7 +170,7 @@ def fetch(
         FetchStopped: if a season's list could not be had, or the service has stopped answering. What was had stays.
         OSError: if a file cannot be written.
     """
-    with alone(out) as parts:
+    with exclusive_lock(out) as parts:
         for season in seasons:
             if not overwrite:
                 _check_ours(season_path(out, season))
@@ -202,8 +202,8 @@ class _Season:
         phases: Sequence[Phase],
         out: Path,
         parts: Path,
-        watcher: Watcher,
-        asker: Asker,
+        watcher: FetchObserver,
+        asker: RetryingClient,
     ) -> None:
         self._stats = stats
         self._season = season
@@ -213,10 +213,10 @@ class _Season:
         self._parts = parts
         self._watcher = watcher
         self._asker = asker
-        self._cache = Cache(out, self._name)
+        self._cache = FetchCache(out, self._name)
         self._asked = 0
 
-    def fetch(self) -> Fetched:
+    def fetch(self) -> FetchResult:
         listed = sorted(
             ((game, phase) for phase in self._phases for game in self._list(phase)),
             key=lambda entry: (entry[0].date, entry[0].game_id),
@@ -228,10 +228,10 @@ class _Season:
         self._watcher.begin(self._name, len(over), len(courses))
         stopped, reasons = self._ask_for([game for game, _ in over if game.game_id not in courses], courses)
         missing = tuple(
-            Missing(game, phase, reasons[game.game_id]) for game, phase in over if game.game_id not in courses
+            MissingGame(game, phase, reasons[game.game_id]) for game, phase in over if game.game_id not in courses
         )
         plays = _table([(game, phase, courses[game.game_id]) for game, phase in over if game.game_id in courses])
-        return Fetched(
+        return FetchResult(
             season=self._season,
             path=self._write(plays, missing),
             plays=plays,
@@ -252,28 +252,28 @@ class _Season:
             return games
 
         try:
-            return self._asker.ask(question)
-        except GaveUp as error:
+            return self._asker.call(question)
+        except RetriesExhausted as error:
             raise FetchStopped(
                 f"{self._name}: the list of games, {phase.nba_name}, could not be had: {error}"
             ) from error
 
-    def _had(self, game: ListedGame) -> Course | None:
+    def _had(self, game: ListedGame) -> ScoreTimeline | None:
         """The game from the cache, if it still ends as the list has it."""
         course = None if game.fault else self._cache.course(game.game_id)
         return course if course is not None and course.points == dict(game.points) else None
 
-    def _ask_for(self, games: Sequence[ListedGame], courses: dict[str, Course]) -> tuple[str, dict[str, str]]:
+    def _ask_for(self, games: Sequence[ListedGame], courses: dict[str, ScoreTimeline]) -> tuple[str, dict[str, str]]:
         """Fills `courses`; why it stopped, "" if it did not, and by id why a game could not be had."""
         reasons = {game.game_id: game.fault or "not asked for: the service had stopped answering" for game in games}
         in_a_row = 0
         for game in games:
             if not game.fault:
                 try:
-                    course = self._asker.ask(self._question(game))
-                except (GaveUp, IncompleteGame) as error:
+                    course = self._asker.call(self._question(game))
+                except (RetriesExhausted, IncompleteGame) as error:
                     reasons[game.game_id] = str(error)
-                    in_a_row = in_a_row + 1 if isinstance(error, GaveUp) else 0
+                    in_a_row = in_a_row + 1 if isinstance(error, RetriesExhausted) else 0
                 except FetchStopped as stopped:
                     return str(stopped), reasons
                 else:
@@ -288,9 +288,9 @@ class _Season:
                 return f"{self._name}: no good answer for {in_a_row} games in a row; try again later", reasons
         return "", reasons
 
-    def _question(self, game: ListedGame) -> Callable[[], Course]:
-        def question() -> Course:
-            course = read_course(self._stats.plays(game.game_id), game)
+    def _question(self, game: ListedGame) -> Callable[[], ScoreTimeline]:
+        def question() -> ScoreTimeline:
+            course = read_score_timeline(self._stats.plays(game.game_id), game)
             for score in course.scores:
                 if not (min(score) >= 0 and max(score.home, score.away) <= MAX_SCORE and score.elapsed <= MAX_ELAPSED):
                     raise IncompleteGame(f"its score is {score.home}–{score.away} after {score.elapsed:g} s")
@@ -298,19 +298,19 @@ class _Season:
 
         return question
 
-    def _write(self, plays: pa.Table, missing: Sequence[Missing]) -> Path | None:
+    def _write(self, plays: pa.Table, missing: Sequence[MissingGame]) -> Path | None:
         path = season_path(self._out, self._season) if len(plays) else None
         if path is not None:
-            write_whole(path, self._parts, lambda part: pq.write_table(plays, part, compression="zstd"))
+            write_atomic(path, self._parts, lambda part: pq.write_table(plays, part, compression="zstd"))
         listing = missing_path(self._out, self._season)
         if missing:
-            write_whole(listing, self._parts, lambda part: _write_missing(part, missing))
+            write_atomic(listing, self._parts, lambda part: _write_missing(part, missing))
         else:
             listing.unlink(missing_ok=True)
         return path
 
 
-def _table(games: Sequence[tuple[ListedGame, Phase, Course]]) -> pa.Table:
+def _table(games: Sequence[tuple[ListedGame, Phase, ScoreTimeline]]) -> pa.Table:
     """The plays of games in the columns of `DATED`, in the order given."""
     rows = chain.from_iterable(
         ((game.game_id, phase.code, course.home, course.away, *score, game.date) for score in course.scores)
@@ -320,7 +320,7 @@ def _table(games: Sequence[tuple[ListedGame, Phase, Course]]) -> pa.Table:
     return pa.table(dict(zip(DATED.names, columns, strict=True)), schema=DATED.with_metadata(_SOURCE))
 
 
-def _write_missing(path: Path, missing: Sequence[Missing]) -> None:
+def _write_missing(path: Path, missing: Sequence[MissingGame]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("game_id", "type", "date", "teams", "reason"))

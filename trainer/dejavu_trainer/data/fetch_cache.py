@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from dejavu_feed.nba.stats import Course
+from dejavu_feed.nba.stats import ScoreTimeline
 from dejavu_feed.pattern import Score
 from dejavu_trainer.data.plays import DataError
 
@@ -24,7 +24,7 @@ _FORM: Final = 1
 _PART: Final = ".part"
 
 
-class Cache:
+class FetchCache:
     """The games of one season.
 
     Args:
@@ -36,29 +36,29 @@ class Cache:
         self._folder = out / FOLDER / name
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def course(self, game_id: str) -> Course | None:
+    def course(self, game_id: str) -> ScoreTimeline | None:
         """A game, if it is there."""
         try:
             found = json.loads(self._path(game_id).read_bytes())
             if (found["form"], found["game_id"]) != (_FORM, game_id):
                 return None
             scores = tuple(Score(float(elapsed), int(home), int(away)) for elapsed, home, away in found["scores"])
-            return Course(str(found["home"]), str(found["away"]), scores) if scores else None
+            return ScoreTimeline(str(found["home"]), str(found["away"]), scores) if scores else None
         except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
-    def keep(self, game_id: str, course: Course) -> None:
+    def keep(self, game_id: str, course: ScoreTimeline) -> None:
         """Keeps a game, in place of an older version."""
         content = {"form": _FORM, "game_id": game_id, "home": course.home, "away": course.away, "scores": course.scores}
         text = json.dumps(content, separators=(",", ":")) + "\n"
-        write_whole(self._path(game_id), self._folder, lambda part: part.write_text(text))
+        write_atomic(self._path(game_id), self._folder, lambda part: part.write_text(text))
 
     def _path(self, game_id: str) -> Path:
         return self._folder / f"{game_id}.json"
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[Path]:
+def exclusive_lock(out: Path) -> Iterator[Path]:
     """Holds the folder of the seasons for one fetch, and clears away what a killed one left half written.
 
     Yields:
@@ -79,10 +79,10 @@ def alone(out: Path) -> Iterator[Path]:
         yield folder
 
 
-def write_whole(target: Path, beside: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(target: Path, beside: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a file in the folder `beside`, of the same file system, and moves it into place when whole.
 
-    The name that it has until then is always the same, so that `alone` finds it after a kill.
+    The name that it has until then is always the same, so that `exclusive_lock` finds it after a kill.
     """
     part = beside / (target.name + _PART)
     write(part)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dejavu_feed.eligibility import why_left_out
+from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.names import is_game_id, team_code
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
 from dejavu_models.arrays import Floats
@@ -189,7 +189,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
         rows = slice(start, end)
         columns = (elapsed[rows].tolist(), home_score[rows].tolist(), away_score[rows].tolist())
         scores = [Score(*row) for row in zip(*columns, strict=True)]
-        if why_left_out(None if no_away[rows].any() else team["away"], scores):
+        if exclusion_reason(None if no_away[rows].any() else team["away"], scores):
             continue
         try:
             day, home, away = game_date(game_id, team.get(DATE)), team_code(team["home"]), team_code(team["away"])

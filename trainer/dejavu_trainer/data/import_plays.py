@@ -29,7 +29,7 @@ _REAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.ASCII | re.IGNOR
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ImportProblem:
     """What is wrong in one row.
 
     Attributes:
@@ -51,7 +51,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedPlays:
     """An input after its check: usable if there are no problems.
 
     Attributes:
@@ -61,7 +61,7 @@ class Checked:
     """
 
     plays: pa.Table
-    problems: tuple[Problem, ...]
+    problems: tuple[ImportProblem, ...]
 
 
 class _Row(NamedTuple):
@@ -79,7 +79,7 @@ class _Game:
     elapsed: float
 
 
-def read_and_check(path: Path, season: int) -> Checked:
+def read_and_check(path: Path, season: int) -> CheckedPlays:
     """Reads a file of plays and checks each row by itself and against the rows of its game before it.
 
     A score may fall (a correction), and `away` may be empty (a game never played, which training leaves out). Time may
@@ -93,22 +93,22 @@ def read_and_check(path: Path, season: int) -> Checked:
         DataError: if the file can't be read, lacks a column or holds no row.
     """
     games = dict[str, _Game]()
-    problems = list[Problem]()
+    problems = list[ImportProblem]()
     columns: dict[str, list[Any]] = {column: [] for column in DATED.names}
     empty, schema = True, SCHEMA
     for row in _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path):
         empty, schema = False, DATED if DATE in row.values else SCHEMA
         play, faults = _parse(row.values, season)
         faults = faults or _follow(games, row.number, play)
-        problems += (Problem(row.number, row.line, column, message) for column, message in faults)
+        problems += (ImportProblem(row.number, row.line, column, message) for column, message in faults)
         if not problems:
             for column, values in columns.items():
                 values.append(play.get(column))
     if empty:
         raise DataError(f"{path}: holds no row")
     if problems:
-        return Checked(schema.empty_table(), tuple(problems))
-    return Checked(pa.table({name: columns[name] for name in schema.names}, schema=schema), ())
+        return CheckedPlays(schema.empty_table(), tuple(problems))
+    return CheckedPlays(pa.table({name: columns[name] for name in schema.names}, schema=schema), ())
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:

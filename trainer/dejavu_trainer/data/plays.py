@@ -104,11 +104,11 @@ def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
     schema = DATED if DATE in table.column_names else SCHEMA
-    write_whole(target, lambda path: pq.write_table(table.cast(schema), path, compression="zstd"))
+    write_atomic(target, lambda path: pq.write_table(table.cast(schema), path, compression="zstd"))
     return target
 
 
-def write_whole(target: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a file beside `target` and moves it into place once it is whole."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)

@@ -18,12 +18,12 @@ class FetchStopped(FeedError):
     """The service cannot be asked any more for now; what was had stays."""
 
 
-class GaveUp(FeedError):
+class RetriesExhausted(FeedError):
     """A question was asked as often as it is worth, and never answered well. Its text is the last reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RetryPolicy:
     """How often to ask.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pace:
     longest_told: float = 900.0
 
 
-class Asker:
+class RetryingClient:
     """Asks questions one after the other.
 
     The first one waits too: a fetch that was killed may have asked a moment ago.
@@ -54,7 +54,7 @@ class Asker:
 
     def __init__(
         self,
-        pace: Pace,
+        pace: RetryPolicy,
         waiting: Callable[[float, str], object],
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -68,7 +68,7 @@ class Asker:
         self._chance = chance
         self._last = clock()
 
-    def ask(self, question: Callable[[], T]) -> T:
+    def call(self, question: Callable[[], T]) -> T:
         """What a question gives that makes one request; asked again after what passes and what is no answer.
 
         Raises:
@@ -83,7 +83,7 @@ class Asker:
             except (FeedUnavailable, MalformedFeed) as error:
                 wait = self._wait(error, tried)
                 if wait is None:
-                    raise GaveUp(f"{error}, asked {tried} time{'s' * (tried > 1)}") from error
+                    raise RetriesExhausted(f"{error}, asked {tried} time{'s' * (tried > 1)}") from error
                 reason = str(error)
             finally:
                 self._last = self._clock()

@@ -8,8 +8,15 @@ from typing import Final
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.metrics import LEVELS, Figures, GroupFigures
-from dejavu_trainer.evaluation.verdict import Check, Coverage, CoverageGroup, coverage, coverage_check, groups_check
+from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics, MetricsByForecaster
+from dejavu_trainer.evaluation.verdict import (
+    Check,
+    CoverageCheck,
+    CoverageGroup,
+    coverage,
+    coverage_check,
+    groups_check,
+)
 
 SHARE: Final = 0.005
 """Of a reference's score: how far the upper end of a difference's interval may lie above it."""
@@ -21,8 +28,8 @@ MINUTE: Final = "18"
 
 def promises(
     folds: Sequence[FoldScores],
-    figures: Figures,
-    coverages: Sequence[Coverage],
+    figures: MetricsByForecaster,
+    coverages: Sequence[CoverageCheck],
     groups: Sequence[CoverageGroup],
 ) -> tuple[Check, ...]:
     """Every promise, and whether it holds.
@@ -41,7 +48,7 @@ def promises(
     )
 
 
-def _half(figures: Figures) -> Iterator[Check]:
+def _half(figures: MetricsByForecaster) -> Iterator[Check]:
     by_kind = figures[Horizon.HALFTIME.value]
     group, seasons = by_kind["minute"][MINUTE], by_kind["season at minute 18"]
     for metric in ("mae", "crps"):
@@ -70,7 +77,7 @@ def _half(figures: Figures) -> Iterator[Check]:
     )
 
 
-def _final(figures: Figures) -> Iterator[Check]:
+def _final(figures: MetricsByForecaster) -> Iterator[Check]:
     group = figures[Horizon.FINAL.value]["all"]["all"]
     yield _within_share("winner, minutes 1–47: Brier score over the logistic regression's", group, "logistic", "brier")
     difference = _difference(group, "logistic", "brier")
@@ -94,7 +101,7 @@ def _final(figures: Figures) -> Iterator[Check]:
         )
 
 
-def _rates(folds: Sequence[FoldScores], coverages: Sequence[Coverage]) -> Iterator[Check]:
+def _rates(folds: Sequence[FoldScores], coverages: Sequence[CoverageCheck]) -> Iterator[Check]:
     for each in coverages:
         if each.forecaster == "ensemble":
             yield coverage_check(f"coverage at {each.level} %, {each.horizon}, all minutes", each)
@@ -104,7 +111,7 @@ def _rates(folds: Sequence[FoldScores], coverages: Sequence[Coverage]) -> Iterat
             yield coverage_check(f"coverage at {level} %, half from minute {MINUTE}", at_18)
 
 
-def _within_share(name: str, group: GroupFigures, reference: str, metric: str) -> Check:
+def _within_share(name: str, group: GroupMetrics, reference: str, metric: str) -> Check:
     ratio = group.relative["ensemble"][reference][metric]
     return Check(
         name=name,
@@ -114,7 +121,7 @@ def _within_share(name: str, group: GroupFigures, reference: str, metric: str) -
     )
 
 
-def _difference(group: GroupFigures, reference: str, metric: str) -> Estimate:
+def _difference(group: GroupMetrics, reference: str, metric: str) -> Estimate:
     by_metric: Mapping[str, Estimate] = group.differences["ensemble"][reference]
     return by_metric[metric]
 

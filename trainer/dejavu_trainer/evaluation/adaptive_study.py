@@ -22,17 +22,26 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.online_state import KNOWN_GAMES
 from dejavu_models.types import HORIZONS
-from dejavu_models.uncertainty.adaptive import MIDDLES, TARGETS, WIDEST, Method, Tracker, score_of
+from dejavu_models.uncertainty.adaptive import (
+    MAX_SCORE,
+    QUARTER_MIDPOINTS,
+    TARGETS,
+    AdaptationMethod,
+    Tracker,
+    score_of,
+)
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, STAGES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
 
 COLUMNS: Final = tuple(
-    column for column, (place, minute) in enumerate(STAGES) if minute in MIDDLES and minute <= HORIZONS[place].last_slot
+    column
+    for column, (place, minute) in enumerate(CASES)
+    if minute in QUARTER_MIDPOINTS and minute <= HORIZONS[place].last_slot
 )
 """The forecasts that are followed, of all that a fold holds: at the middle of each stage of the game, both horizons."""
 
 STATIC: Final = "static"
-ARMS: Final = (STATIC, Method.ACI.value, Method.PID.value)
+ARMS: Final = (STATIC, AdaptationMethod.ACI.value, AdaptationMethod.PID.value)
 RATINGS: Final = ("frozen", "carried")
 """As they stood before the season; or carried from game to game, as a server does that outcomes are reported to."""
 
@@ -44,7 +53,7 @@ _KNOTS: Final = np.concatenate((-_REACH, _REACH[::-1]))
 _PLACES: Final = tuple(TARGETS.index(alpha) for alpha in ALPHAS)
 
 
-class Ruler:
+class QuantileGrid:
     """Predictive distributions of any number of forecasts, known by the ends of their intervals.
 
     Args:
@@ -82,12 +91,12 @@ class Ruler:
         spread = np.where(above, ends[..., -1], ends[..., 0]) - self._middle
         beyond = np.where(above, 1.0, -1.0) * _REACH[0] * (outcome - self._middle) / np.where(spread, spread, 1e-9)
         outside = above | (outcome < ends[..., 0])
-        result: Floats = np.clip(np.where(outside, beyond, within), -WIDEST, WIDEST)
+        result: Floats = np.clip(np.where(outside, beyond, within), -MAX_SCORE, MAX_SCORE)
         return result
 
 
 @dataclass(frozen=True)
-class Lived:
+class ReplayedFold:
     """A season that was lived through with one kind of ratings.
 
     Attributes:
@@ -107,15 +116,15 @@ class Lived:
     winkler: dict[str, Floats]
 
 
-def live_through(fold: FoldScores, ratings: str) -> Lived:
+def replay_fold(fold: FoldScores, ratings: str) -> ReplayedFold:
     """Goes through the season of a fold.
 
     Raises:
         DataError: if the fold was calibrated on too few games.
     """
     lower, upper = _ends(fold, ratings)
-    ruler = Ruler(lower, upper)
-    outcomes = np.stack([fold.outcomes[:, STAGES[column][0]] for column in COLUMNS], axis=1).astype(np.float64)
+    ruler = QuantileGrid(lower, upper)
+    outcomes = np.stack([fold.outcomes[:, CASES[column][0]] for column in COLUMNS], axis=1).astype(np.float64)
     radii = _follow(fold.date, ruler.score(outcomes))
     covered, width, winkler = {}, {}, {}
     for arm in ARMS:
@@ -127,7 +136,7 @@ def live_through(fold: FoldScores, ratings: str) -> Lived:
         width[arm] = ends[1] - ends[0]
         winkler[arm] = metrics.winkler(ends[0][..., 0], ends[1][..., 0], outcomes, ALPHAS[0])
     month = fold.date.astype("datetime64[M]")
-    return Lived(int(fold.season[0]), ratings, month, covered, width, winkler)
+    return ReplayedFold(int(fold.season[0]), ratings, month, covered, width, winkler)
 
 
 def _ends(fold: FoldScores, ratings: str) -> tuple[Singles, Singles]:
@@ -180,7 +189,7 @@ def _follow(date: NDArray[np.datetime64], found: Floats) -> dict[str, Floats]:
     trackers = [Tracker()] * found.shape[1]
     for rows in _days(date):
         for column, tracker in enumerate(trackers):
-            for method in Method:
+            for method in AdaptationMethod:
                 radii = tracker.radii(method)
                 result[method.value][rows, column] = [radii[place] for place in _PLACES]
         for row in rows:

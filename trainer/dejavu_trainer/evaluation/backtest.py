@@ -27,12 +27,12 @@ from threadpoolctl import threadpool_limits
 
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.baselines import Rated
-from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_rests, to_bytes, write_whole
+from dejavu_trainer.evaluation.baselines import GamesWithMargins
+from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_partial_files, to_bytes, write_atomic
 from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
 from dejavu_trainer.training.calibrate import calibrate
-from dejavu_trainer.training.ratings import carry, choose_start, standing_margins
-from dejavu_trainer.training.recipe import Recipe, make_models
+from dejavu_trainer.training.ratings import carry, choose_start, margins_with_frozen_ratings
+from dejavu_trainer.training.recipe import TrainingConfig, train_models
 
 CALIBRATE_SEASONS: Final = 2
 """Two seasons of residuals: with one, chance in the calibration costs probabilities more than older games do."""
@@ -53,7 +53,7 @@ class Fold:
         seed: of everything random.
     """
 
-    recipe: Recipe
+    recipe: TrainingConfig
     season: int
     calibrate_seasons: int = CALIBRATE_SEASONS
     seed: int = 0
@@ -92,20 +92,22 @@ class Fold:
         first = self.season - self.calibrate_seasons
         games = games.select(games.season <= self.season)
         start = choose_start(games.select(games.season < first), self.recipe.rating_steps, lambda _: None)
-        rated = Rated(games, carry(start, games).margins)
+        rated = GamesWithMargins(games, carry(start, games).margins)
         earlier, test = rated.select(games.season < self.season), rated.select(games.season == self.season)
         train = rated.select(games.season < first)
         to_calibrate = earlier.select(earlier.games.season >= first)
-        models = make_models(*train, self.recipe, self.seed, workers=1).models
+        models = train_models(*train, self.recipe, self.seed, workers=1).models
         trained = carry(start, train.games).after
         ratings = carry(trained, to_calibrate.games).after
         return score_fold(
             models,
-            calibrate(models, *to_calibrate, standing_margins(trained, to_calibrate.games), self.recipe.min_cell),
+            calibrate(
+                models, *to_calibrate, margins_with_frozen_ratings(trained, to_calibrate.games), self.recipe.min_cell
+            ),
             earlier=earlier,
             calibrate=to_calibrate,
             test=test,
-            frozen_margins=standing_margins(ratings, test.games),
+            frozen_margins=margins_with_frozen_ratings(ratings, test.games),
             min_cell=self.recipe.min_cell,
         )
 
@@ -125,7 +127,7 @@ def seasons_there(folder: Path) -> list[int]:
 def backtest(
     games: Games,
     seasons: Sequence[int],
-    recipe: Recipe,
+    recipe: TrainingConfig,
     out: Path,
     *,
     calibrate_seasons: int = CALIBRATE_SEASONS,
@@ -157,7 +159,7 @@ def backtest(
         FitError: if an LSTM can't be fitted.
     """
     out.mkdir(parents=True, exist_ok=True)
-    remove_rests(out)
+    remove_partial_files(out)
     folds = [Fold(recipe, season, calibrate_seasons, seed) for season in seasons]
     paths = []
     for fold in folds:
@@ -203,7 +205,7 @@ def _run_all(games: Games, due: list[tuple[Fold, Path]], jobs: int, told: Callab
 
 
 def _run_one(games: Games, fold: Fold, path: Path) -> None:
-    write_whole(path, to_bytes(fold.run(games)))
+    write_atomic(path, to_bytes(fold.run(games)))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ SURE: Final = 1e-6
 one game would make its log loss infinite."""
 
 
-class Rated(NamedTuple):
+class GamesWithMargins(NamedTuple):
     """Games with what was expected of them.
 
     Attributes:
@@ -34,11 +34,11 @@ class Rated(NamedTuple):
     games: Games
     margins: Floats
 
-    def select(self, which: np.ndarray) -> Rated:
+    def select(self, which: np.ndarray) -> GamesWithMargins:
         """The games that a mask or an array of ascending indices picks."""
-        return Rated(self.games.select(which), self.margins[which])
+        return GamesWithMargins(self.games.select(which), self.margins[which])
 
-    def of_seasons(self, seasons: tuple[int, ...] | list[int] | range) -> Rated:
+    def of_seasons(self, seasons: tuple[int, ...] | list[int] | range) -> GamesWithMargins:
         """The games of some seasons."""
         return self.select(np.isin(self.games.season, list(seasons)))
 
@@ -48,13 +48,13 @@ def persistence(games: Games) -> Floats:
     return np.repeat(games.levels[:, :, None], len(HORIZONS), axis=2)
 
 
-def linear_forecasts(linear: LinearModels, rated: Rated) -> Floats:
+def linear_forecasts(linear: LinearModels, rated: GamesWithMargins) -> Floats:
     """On lead and expected margin: (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed."""
     leads = rated.games.levels
     return leads[:, :, None] + linear.increments(slice(1, MAX_SLOTS + 1), leads, rated.margins)
 
 
-def logistic_probabilities(past: Rated, rated: Rated) -> Floats:
+def logistic_probabilities(past: GamesWithMargins, rated: GamesWithMargins) -> Floats:
     """That the home team leads at a horizon, by a logistic regression without penalty on lead and expected margin.
 
     One is fitted for each horizon and minute (scikit-learn).
@@ -74,7 +74,7 @@ def logistic_probabilities(past: Rated, rated: Rated) -> Floats:
     return result
 
 
-def _inputs(rated: Rated, minute: int) -> Floats:
+def _inputs(rated: GamesWithMargins, minute: int) -> Floats:
     return np.stack([rated.games.levels[:, minute - 1], rated.margins], axis=1) / SCALE
 
 

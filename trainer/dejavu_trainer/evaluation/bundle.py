@@ -11,9 +11,9 @@ from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.baselines import Rated
+from dejavu_trainer.evaluation.baselines import GamesWithMargins
 from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
-from dejavu_trainer.evaluation.result import RESULT_STEPS, Method, Result, result_of
+from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.training.ratings import carry
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS
@@ -35,7 +35,7 @@ class Evaluation:
     model_version: str
     season: int
     seen: Literal["train", "calibrate"] | None
-    result: Result
+    result: BacktestResult
     scores: FoldScores
 
 
@@ -80,7 +80,7 @@ def evaluate(
             f" {forecaster.version} was made from; without them there is nothing to calibrate the references on"
         )
     start = RatingFilter.start(forecaster.rating_filter.settings)
-    rated = Rated(games, carry(start, games).margins)
+    rated = GamesWithMargins(games, carry(start, games).margins)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
     for found, what in ((test, f"of season {season}"), (earlier, f"before {season} for the references to learn from")):
         if not len(found.games):
@@ -95,7 +95,7 @@ def evaluate(
         advance=advance,
     )
     entries = max(manifest.dejavu.entries) if manifest.dejavu.prototypes else None
-    method = Method(manifest.verdict.recipe, entries, seed, games.fingerprint)
+    method = RunProvenance(manifest.verdict.recipe, entries, seed, games.fingerprint)
     return Evaluation(
         model_version=forecaster.version,
         season=season,

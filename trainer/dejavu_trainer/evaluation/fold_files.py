@@ -23,7 +23,7 @@ _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_adv
 """Fields that are no arrays."""
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file beside, and moves it into place once it is on disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -37,7 +37,7 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def remove_rests(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Removes what writers that were killed left in a folder."""
     for rest in folder.glob(".fold-*.npz.*"):
         rest.unlink(missing_ok=True)

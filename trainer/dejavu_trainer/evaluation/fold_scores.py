@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.point.ensemble import PointModels
-from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, UNKNOWN
-from dejavu_models.uncertainty.calibration import RATED, SITUATION_MODES, Calibration, Situation
+from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, least_cell
-from dejavu_trainer.evaluation.baselines import Rated, linear_forecasts, logistic_probabilities, persistence
+from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecasts, logistic_probabilities, persistence
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 
-STAGES: Final = tuple(
+CASES: Final = tuple(
     (place, minute) for place, horizon in enumerate(HORIZONS) for minute in range(1, horizon.last_slot + 1)
 )
 """Horizons (by place in HORIZONS) and minutes that forecasts are made for, in the order of every axis over stages."""
@@ -113,12 +113,12 @@ class FoldScores:
 
 
 def score_fold(
-    models: PointModels,
+    models: PointEnsemble,
     calibration: Calibration,
     *,
-    earlier: Rated,
-    calibrate: Rated,
-    test: Rated,
+    earlier: GamesWithMargins,
+    calibrate: GamesWithMargins,
+    test: GamesWithMargins,
     frozen_margins: Floats,
     min_cell: int = MIN_CELL,
     advance: Callable[[int], object] | None = None,
@@ -145,33 +145,33 @@ def score_fold(
     told(1)
     points = point_forecasts(models, test)
     told(1)
-    frozen = point_forecasts(models, Rated(games, frozen_margins))["ensemble"]
+    frozen = point_forecasts(models, GamesWithMargins(games, frozen_margins))["ensemble"]
     told(1)
-    no_teams = point_forecasts(models, Rated(games, np.full(len(games), np.nan)))["ensemble"]
+    no_teams = point_forecasts(models, GamesWithMargins(games, np.full(len(games), np.nan)))["ensemble"]
     told(1)
     served = {
-        mode: [calibration.distributions[Situation(HORIZONS[place], minute, mode)] for place, minute in STAGES]
-        for mode in SITUATION_MODES
+        mode: [calibration.distributions[Situation(HORIZONS[place], minute, mode)] for place, minute in CASES]
+        for mode in MarginSource
     }
     forecasts = {
-        "ensemble": _forecasts(points["ensemble"], served[KNOWN], test),
-        "frozen": _forecasts(frozen, served[RATED], test),
-        "no_teams": _forecasts(no_teams, served[UNKNOWN], test),
+        "ensemble": _forecasts(points["ensemble"], served[MarginSource.KNOWN], test),
+        "frozen": _forecasts(frozen, served[MarginSource.RATED], test),
+        "no_teams": _forecasts(no_teams, served[MarginSource.UNKNOWN], test),
     }
     for name in (*PARTS, *BASELINES):
         # Persistence has no training games that could tell how far off it is.
         scales = np.ones_like(models.linear.scales) if name == "persistence" else models.linear.scales
-        own = _own_calibration(past[name], calibrate, scales[:, :, KNOWN], min_cell)
+        own = _own_calibration(past[name], calibrate, scales[:, :, MarginSource.KNOWN], min_cell)
         forecasts[name] = _forecasts(points[name], own, test)
     told(1)
-    forecasts[LOGISTIC] = Forecasts(_by_stage(logistic_probabilities(earlier, test)))
+    forecasts[LOGISTIC] = Forecasts(_by_case(logistic_probabilities(earlier, test)))
     told(1)
     trained = earlier.select(~np.isin(earlier.games.game_id, calibrate.games.game_id))
     return FoldScores(
         train_seasons=_seasons(trained),
         calibration_seasons=_seasons(calibrate),
         calibration_games=len(calibrate.games),
-        cell_games=np.array([_games_by_lead(each) for each in served[KNOWN]], dtype=np.int32),
+        cell_games=np.array([_games_by_lead(each) for each in served[MarginSource.KNOWN]], dtype=np.int32),
         home_advantage=float(earlier.games.final.mean()),
         game_id=games.game_id,
         season=games.season,
@@ -187,7 +187,7 @@ def score_fold(
     )
 
 
-def point_forecasts(models: PointModels, rated: Rated) -> dict[str, Floats]:
+def point_forecasts(models: PointEnsemble, rated: GamesWithMargins) -> dict[str, Floats]:
     """What each model forecasts for n games after every minute.
 
     Returns:
@@ -198,7 +198,7 @@ def point_forecasts(models: PointModels, rated: Rated) -> dict[str, Floats]:
     result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in (*names, "fixed")}
     residuals = models.lstm.residuals(leads, rated.margins)
     for minute in range(1, MAX_SLOTS + 1):
-        predictions = models.complete(leads[:, :minute], rated.margins, residuals[:, minute - 1])
+        predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
         for name in names:
             result[name][:, minute - 1] = getattr(predictions, name)
     result["fixed"] = FIXED_DEJAVU_WEIGHT * result["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * result["lstm"]
@@ -207,10 +207,12 @@ def point_forecasts(models: PointModels, rated: Rated) -> dict[str, Floats]:
     return result
 
 
-def _own_calibration(points: Floats, calibrate: Rated, scales: Floats, min_cell: int) -> list[PredictiveDistribution]:
+def _own_calibration(
+    points: Floats, calibrate: GamesWithMargins, scales: Floats, min_cell: int
+) -> list[PredictiveDistribution]:
     leads, outcomes = calibrate.games.levels, calibrate.games.outcomes
     return [
-        PredictiveDistribution.of(
+        PredictiveDistribution.fit(
             HORIZONS[place],
             points[:, minute - 1, place],
             leads[:, minute - 1],
@@ -218,16 +220,16 @@ def _own_calibration(points: Floats, calibrate: Rated, scales: Floats, min_cell:
             scales=scales[place, minute].tolist(),
             min_cell=least_cell(HORIZONS[place], minute, min_cell),
         )
-        for place, minute in STAGES
+        for place, minute in CASES
     ]
 
 
-def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: Rated) -> Forecasts:
+def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: GamesWithMargins) -> Forecasts:
     leads, outcomes = test.games.levels, test.games.outcomes
-    shape = (len(leads), len(STAGES))
+    shape = (len(leads), len(CASES))
     point, crps, probability, pit = (np.empty(shape, dtype=np.float32) for _ in range(4))
     lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
-    for column, ((place, minute), distribution) in enumerate(zip(STAGES, distributions, strict=True)):
+    for column, ((place, minute), distribution) in enumerate(zip(CASES, distributions, strict=True)):
         at, lead, came = points[:, minute - 1, place], leads[:, minute - 1], outcomes[:, place]
         point[:, column] = at
         probability[:, column] = distribution.home_lead_probability(at, lead)
@@ -258,10 +260,10 @@ def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
     return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
 
 
-def _by_stage(values: Floats) -> Singles:
+def _by_case(values: Floats) -> Singles:
     """(n, 47 minutes, 2 horizons) → (n, stages)."""
-    return np.stack([values[:, minute - 1, place] for place, minute in STAGES], axis=1).astype(np.float32)
+    return np.stack([values[:, minute - 1, place] for place, minute in CASES], axis=1).astype(np.float32)
 
 
-def _seasons(rated: Rated) -> tuple[int, ...]:
+def _seasons(rated: GamesWithMargins) -> tuple[int, ...]:
     return tuple(int(season) for season in np.unique(rated.games.season))

@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.manifest import VerdictRecord
-from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import frozen_margins
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
-from dejavu_trainer.evaluation.baselines import Rated
+from dejavu_trainer.evaluation.baselines import GamesWithMargins
 from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.verdict import judge
 from dejavu_trainer.execution.progress import Progress
 from dejavu_trainer.training.calibrate import calibrate
-from dejavu_trainer.training.ratings import RatedGames, carry, standing_margins
-from dejavu_trainer.training.recipe import Recipe
+from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
+from dejavu_trainer.training.recipe import TrainingConfig
 
 
-def try_once(
-    models: PointModels, trained_on: RatedGames, calibrated_on: RatedGames, recipe: Recipe, progress: Progress
+def holdout_verdict(
+    models: PointEnsemble, trained_on: RatedGames, calibrated_on: RatedGames, recipe: TrainingConfig, progress: Progress
 ) -> VerdictRecord:
     """The verdict on models by one test.
 
@@ -43,10 +43,10 @@ def try_once(
     Raises:
         SplitError: if the games to calibrate on are too few to be divided.
     """
-    with progress.stage("Test once", SCORING_STEPS + 1) as advance:
+    with progress.step("Test once", SCORING_STEPS + 1) as advance:
         earlier, later = divide(calibrated_on.games)
         past = calibrated_on.games.select(earlier)
-        standing = standing_margins(trained_on.after, past)
+        standing = margins_with_frozen_ratings(trained_on.after, past)
         calibration = calibrate(models, past, calibrated_on.margins[earlier], standing, recipe.min_cell)
         advance(1)
         test = calibrated_on.games.select(later)
@@ -54,12 +54,12 @@ def try_once(
         scored = score_fold(
             models,
             calibration,
-            earlier=Rated(
+            earlier=GamesWithMargins(
                 Games.joined([trained_on.games, past]),
                 np.concatenate([trained_on.margins, calibrated_on.margins[earlier]]),
             ),
-            calibrate=Rated(past, calibrated_on.margins[earlier]),
-            test=Rated(test, calibrated_on.margins[later]),
+            calibrate=GamesWithMargins(past, calibrated_on.margins[earlier]),
+            test=GamesWithMargins(test, calibrated_on.margins[later]),
             frozen_margins=frozen_margins(frozen, test.home, test.away),
             min_cell=recipe.min_cell,
             advance=advance,
@@ -77,14 +77,14 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return hold_out_last(games.date, 0.5) if last.all() else (~last, last)
 
 
-def judged(folds: Sequence[FoldScores], recipe: Recipe) -> VerdictRecord:
+def judged(folds: Sequence[FoldScores], recipe: TrainingConfig) -> VerdictRecord:
     """The verdict on scores, as the manifest has it."""
     verdict = judge(folds)
     seasons = sorted({int(season) for fold in folds for season in np.unique(fold.season)})
     return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=recipe.digest, seasons=tuple(seasons))
 
 
-def verdict_of(backtest: Path, recipe: Recipe) -> VerdictRecord:
+def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:
     """The verdict of a walk-forward of the same recipe.
 
     Args:

@@ -20,7 +20,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, STAGES, FoldScores, Forecasts
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores, Forecasts
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, both ends included."""
@@ -57,7 +57,7 @@ _BATCH = 48
 
 
 @dataclass(frozen=True, slots=True)
-class GroupFigures:
+class GroupMetrics:
     """The figures of some forecasts.
 
     Attributes:
@@ -76,7 +76,7 @@ class GroupFigures:
     relative: dict[str, dict[str, dict[str, Estimate]]]
 
 
-Figures = dict[str, dict[str, dict[str, GroupFigures]]]
+MetricsByForecaster = dict[str, dict[str, dict[str, GroupMetrics]]]
 """By horizon's name, kind of group (all, season, season at minute 18, quarter, phase, lead,
 minute, minute and lead) and group's name."""
 
@@ -123,9 +123,9 @@ def pool(folds: Sequence[FoldScores]) -> FoldScores:
     return FoldScores(**{**rest, **joined, "forecasts": forecasts})
 
 
-def stages_of(horizon: Horizon) -> slice:
+def cases_of(horizon: Horizon) -> slice:
     """Where a horizon's stages lie on axes over stages: its first minute first."""
-    places = [index for index, (place, _) in enumerate(STAGES) if HORIZONS[place] is horizon]
+    places = [index for index, (place, _) in enumerate(CASES) if HORIZONS[place] is horizon]
     return slice(places[0], places[-1] + 1)
 
 
@@ -158,13 +158,13 @@ def losses(forecasts: Forecasts, outcomes: NDArray[np.integer], stages: slice) -
     return result
 
 
-def figures(
+def compute_metrics(
     folds: Sequence[FoldScores],
     *,
     seed: int = 0,
     resamples: int = 2000,
     advance: Callable[[int], object] | None = None,
-) -> Figures:
+) -> MetricsByForecaster:
     """All figures of the games of some folds.
 
     Args:
@@ -175,10 +175,10 @@ def figures(
     """
     pooled = pool(folds)
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
-    result: Figures = {}
+    result: MetricsByForecaster = {}
     for place, horizon in enumerate(HORIZONS):
         groups = [group for group in _groups(pooled, horizon) if group.which.any()]
-        by_kind: dict[str, dict[str, GroupFigures]] = {}
+        by_kind: dict[str, dict[str, GroupMetrics]] = {}
         for batch in _batches(groups):
             for group, found in zip(batch, _measure(pooled, place, batch, bootstrap), strict=True):
                 by_kind.setdefault(group.kind, {})[group.name] = found
@@ -258,7 +258,7 @@ class _Means:
         ]
 
 
-def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap: GameBootstrap) -> list[GroupFigures]:
+def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap: GameBootstrap) -> list[GroupMetrics]:
     horizon = HORIZONS[place]
     outcomes = found.outcomes[:, place]
     cases = np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1)  # (n, groups)
@@ -268,7 +268,7 @@ def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap:
     means: dict[str, dict[str, _Means]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
     for name in SMALL_FORECASTERS if small else FORECASTERS:
-        of_each = losses(found.forecasts[name], outcomes, stages_of(horizon))
+        of_each = losses(found.forecasts[name], outcomes, cases_of(horizon))
         if small:
             of_each = {metric: of_each[metric] for metric in SMALL_METRICS if metric in of_each}
         columns = {
@@ -280,7 +280,7 @@ def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap:
             squared = means[name]["rmse"]
             means[name]["rmse"] = _Means(np.sqrt(squared.value), np.sqrt(squared.resampled))
         if groups[0].kind in CALIBRATION_KINDS:
-            probability = found.forecasts[name].probability[:, stages_of(horizon)]
+            probability = found.forecasts[name].probability[:, cases_of(horizon)]
             means[name]["ece"] = _calibration_errors(probability, outcomes > 0, groups, counts, bootstrap)
     return _of_groups(groups, means, bootstrap)
 
@@ -321,8 +321,8 @@ def _calibration_errors(
 
 def _of_groups(
     groups: Sequence[_Group], means: dict[str, dict[str, _Means]], bootstrap: GameBootstrap
-) -> list[GroupFigures]:
-    result = [GroupFigures(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
+) -> list[GroupMetrics]:
+    result = [GroupMetrics(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
     for name, mine in means.items():
         _keep(result, {metric: mine[metric] for metric in METRICS if metric in mine}, bootstrap, "values", name)
         for reference in REFERENCES:
@@ -337,7 +337,7 @@ def _of_groups(
 
 
 def _keep(
-    result: list[GroupFigures], means: dict[str, _Means], bootstrap: GameBootstrap, field: str, *path: str
+    result: list[GroupMetrics], means: dict[str, _Means], bootstrap: GameBootstrap, field: str, *path: str
 ) -> None:
     """Puts figures in their places in each group, by metric; those that are not there are left out."""
     places = []

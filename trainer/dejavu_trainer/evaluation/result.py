@@ -14,8 +14,16 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_trainer.evaluation.acceptance import promises
 from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.metrics import Figures, figures, pool
-from dejavu_trainer.evaluation.verdict import Check, Coverage, CoverageGroup, Verdict, coverage_groups, coverages, judge
+from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
+from dejavu_trainer.evaluation.verdict import (
+    Check,
+    CoverageCheck,
+    CoverageGroup,
+    Verdict,
+    coverage_groups,
+    coverages,
+    judge,
+)
 
 RESULT_STEPS: Final = 3
 """How often `result_of` tells how far it is."""
@@ -26,7 +34,7 @@ who plays at home alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class RunProvenance:
     """What was tested.
 
     Attributes:
@@ -43,7 +51,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class FoldInfo:
     """What one season's models were made from."""
 
     season: int
@@ -54,7 +62,7 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BacktestResult:
     """What came out of a walk-forward.
 
     Attributes:
@@ -68,13 +76,13 @@ class Result:
         groups: by minute and |lead|.
     """
 
-    method: Method
-    folds: tuple[Tested, ...]
+    method: RunProvenance
+    folds: tuple[FoldInfo, ...]
     verdict: Verdict
     promises: tuple[Check, ...]
     ratings: dict[str, dict[str, Estimate]]
-    figures: Figures
-    coverages: tuple[Coverage, ...]
+    figures: MetricsByForecaster
+    coverages: tuple[CoverageCheck, ...]
     groups: tuple[CoverageGroup, ...]
 
     @property
@@ -85,11 +93,11 @@ class Result:
 
 def result_of(
     folds: Sequence[FoldScores],
-    method: Method,
+    method: RunProvenance,
     *,
     resamples: int = 2000,
     advance: Callable[[int], object] | None = None,
-) -> Result:
+) -> BacktestResult:
     """Takes all figures of some folds.
 
     Args:
@@ -99,14 +107,14 @@ def result_of(
         advance: called with 1 after each of RESULT_STEPS.
     """
     told = advance or (lambda _: None)
-    found = figures(folds, seed=method.seed, resamples=resamples, advance=told)
+    found = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=told)
     of_all, groups = coverages(folds), coverage_groups(folds)
     verdict = judge(folds, seed=method.seed, resamples=resamples)
     told(1)
-    return Result(
+    return BacktestResult(
         method=method,
         folds=tuple(
-            Tested(
+            FoldInfo(
                 season=int(fold.season[0]),
                 games=len(fold),
                 train_seasons=fold.train_seasons,
@@ -142,7 +150,7 @@ def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dic
     }
 
 
-def to_json(result: Result) -> str:
+def to_json(result: BacktestResult) -> str:
     """The result for programs; docs/evaluation.md says what is where."""
     document = {
         "recipe": result.method.recipe,

@@ -18,8 +18,8 @@ from dejavu_models import metrics
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, STAGES, FoldScores
-from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, losses, pool, stages_of
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
+from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses, pool
 
 JUDGED: Final = ("ensemble", "frozen", "no_teams")
 """The ensemble with an expected margin that is up to date, with that of a bundle's own ratings, and with none: all that
@@ -66,7 +66,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class CoverageCheck:
     """How often intervals held over all of a horizon's minutes.
 
     Attributes:
@@ -159,7 +159,7 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     return Verdict(True, reason, tuple(checks))
 
 
-def coverages(folds: Sequence[FoldScores]) -> list[Coverage]:
+def coverages(folds: Sequence[FoldScores]) -> list[CoverageCheck]:
     """How often intervals held over all of a horizon's minutes, by forecaster, horizon and level."""
     result = []
     for forecaster in JUDGED:
@@ -176,7 +176,7 @@ def coverage(
     minutes: Sequence[int],
     level: int,
     probability: float = LEVEL,
-) -> Coverage | None:
+) -> CoverageCheck | None:
     """How often intervals held over some minutes, and whether chance explains how far that is from what is due.
 
     Games are independent, their minutes are not: the standard error is that of a mean over games of the share of their
@@ -198,11 +198,11 @@ def coverage(
     alpha = ALPHAS[LEVELS.index(level)]
     held, due = [], []
     for fold in folds:
-        of_each = losses(fold.forecasts[forecaster], fold.outcomes[:, place], stages_of(horizon))
+        of_each = losses(fold.forecasts[forecaster], fold.outcomes[:, place], cases_of(horizon))
         if f"coverage_{level}" not in of_each:
             return None
         held.append(of_each[f"coverage_{level}"][:, columns].mean(axis=1))
-        cells = fold.cell_games[stages_of(horizon)][columns]  # (minutes, lead groups)
+        cells = fold.cell_games[cases_of(horizon)][columns]  # (minutes, lead groups)
         exact = 1 - 2 * np.floor((cells + 1) * alpha / 2 + 1e-9) / (cells + 1)
         due.append(exact[np.arange(len(columns)), lead_groups(fold.leads[:, columns])].mean(axis=1))
     shares, expected = np.concatenate(held), float(np.concatenate(due).mean())
@@ -213,7 +213,7 @@ def coverage(
         * (float(shares.var()) * sum(share**2 * each for share, each in parts)) ** 0.5
     )
     value = float(shares.mean())
-    return Coverage(
+    return CoverageCheck(
         forecaster=forecaster,
         horizon=horizon.value,
         level=level,
@@ -228,11 +228,11 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
     counted = list[tuple[str, int, int, int, int, list[int], list[int], int]]()
     for forecaster in JUDGED:
         for place, horizon in enumerate(HORIZONS):
-            stages = stages_of(horizon)
+            stages = cases_of(horizon)
             hits = [losses(fold.forecasts[forecaster], fold.outcomes[:, place], stages) for fold in folds]
             groups = [lead_groups(fold.leads) for fold in folds]
             for stage in range(stages.start, stages.stop):
-                column = STAGES[stage][1] - 1
+                column = CASES[stage][1] - 1
                 for lead in range(len(LEADS)):
                     rows = [of_fold[:, column] == lead for of_fold in groups]
                     games = [int(of_fold.sum()) for of_fold in rows]
@@ -272,7 +272,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
 
 
 def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:
-    place, stages = HORIZONS.index(horizon), stages_of(horizon)
+    place, stages = HORIZONS.index(horizon), cases_of(horizon)
     mine, theirs = (
         losses(pooled.forecasts[name], pooled.outcomes[:, place], stages)["crps"].mean(axis=1)
         for name in (forecaster, "persistence")
@@ -287,7 +287,7 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
     )
 
 
-def coverage_check(name: str, it: Coverage) -> Check:
+def coverage_check(name: str, it: CoverageCheck) -> Check:
     """Whether a coverage is what is due."""
     return Check(
         name=name,

@@ -10,16 +10,16 @@ from typing import Protocol
 class Progress(Protocol):
     """Shows stages of work, one after the other."""
 
-    def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    def step(self, name: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
         """A stage of `total` steps; inside, the function that it yields is called with how many more are done."""
         ...
 
 
-class Silent:
+class NoProgress:
     """A progress that shows nothing."""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
+    def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
         """Does nothing with what it is told."""
         del name, total
         yield lambda _: None

@@ -18,9 +18,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def side_by_side(
-    work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Callable[[int], object]
-) -> list[R]:
+def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Callable[[int], object]) -> list[R]:
     """The results of `work` on each piece, in order.
 
     Threads do: hnswlib and numpy's matrix products let others run meanwhile, and nothing has to be copied between

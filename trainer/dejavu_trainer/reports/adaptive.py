@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_trainer.evaluation.adaptive_study import ARMS, LEAST_MONTH, RATINGS, STATIC, Lived
+from dejavu_trainer.evaluation.adaptive_study import ARMS, LEAST_MONTH, RATINGS, STATIC, ReplayedFold
 from dejavu_trainer.evaluation.fold_scores import ALPHAS
 from dejavu_trainer.reports.tables import Table
 
 
-def tables(lived: Sequence[Lived]) -> Iterator[Table]:
+def tables(lived: Sequence[ReplayedFold]) -> Iterator[Table]:
     """What came out: by season and ratings, then by month."""
     held = tuple(f"{100 * (1 - alpha):.0f} % held" for alpha in ALPHAS)
     header = ("", "intervals", "games", *held, f"{held[0][:4]} width", "Winkler 95 %")
@@ -32,7 +32,7 @@ def tables(lived: Sequence[Lived]) -> Iterator[Table]:
     )
 
 
-def _unsteadiness(held: tuple[str, ...], months: Sequence[tuple[Lived, NDArray[np.bool_]]]) -> Table:
+def _unsteadiness(held: tuple[str, ...], months: Sequence[tuple[ReplayedFold, NDArray[np.bool_]]]) -> Table:
     """How far the coverage of a month lies from what was promised: the root of the mean square over months.
 
     Beside it what chance brings alone: how far months would lie if the games of each were drawn anew from those that it
@@ -57,7 +57,7 @@ def _unsteadiness(held: tuple[str, ...], months: Sequence[tuple[Lived, NDArray[n
     )
 
 
-def _rows(groups: Sequence[tuple[str, Sequence[tuple[Lived, NDArray[np.bool_]]]]]) -> Iterator[tuple[str, ...]]:
+def _rows(groups: Sequence[tuple[str, Sequence[tuple[ReplayedFold, NDArray[np.bool_]]]]]) -> Iterator[tuple[str, ...]]:
     for name, parts in groups:
         for arm in ARMS:
             covered = np.concatenate([lived.covered[arm][which] for lived, which in parts])

@@ -52,7 +52,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
         "lstm": {"epochs": made.lstm.epochs, "parity": made.lstm.parity},
         "weights": {
             horizon.value: {
-                "dejavu_by_quarter": _by_quarter(made.models.combination.dejavu_weights[place], horizon.last_slot),
+                "dejavu_by_quarter": _by_quarter(made.models.weights.dejavu_weights[place], horizon.last_slot),
                 "fitted": made.weights.takes_fitted[place],
                 "fitted_crps": float(made.weights.fitted_crps[place]),
                 "fixed_crps": float(made.weights.fixed_crps[place]),

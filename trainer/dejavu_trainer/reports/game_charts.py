@@ -9,11 +9,11 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.metrics import stages_of
+from dejavu_trainer.evaluation.metrics import cases_of
 
 
 @dataclass(frozen=True, slots=True)
-class GameCourse:
+class GameChart:
     """A game and what was forecast of its end.
 
     Attributes:
@@ -34,7 +34,7 @@ class GameCourse:
     upper: Floats
 
 
-def chosen_games(found: FoldScores) -> list[GameCourse]:
+def chosen_games(found: FoldScores) -> list[GameChart]:
     """Four games of those tested: the largest comeback, the closest and the clearest one, and the most ordinary.
 
     The largest lead lost, the smallest and the largest mean |lead| over all minutes, and the median of the mean CRPS;
@@ -45,7 +45,7 @@ def chosen_games(found: FoldScores) -> list[GameCourse]:
     behind = (-leads * winner[:, None]).max(axis=1)
     forecasts = found.forecasts["ensemble"]
     assert forecasts.crps is not None  # noqa: S101 - for the type checker
-    crps = forecasts.crps[:, stages_of(Horizon.FINAL)].mean(axis=1)
+    crps = forecasts.crps[:, cases_of(Horizon.FINAL)].mean(axis=1)
     size = np.abs(leads).mean(axis=1)
     rules = {
         "Largest comeback": int(behind.argmax()),
@@ -53,17 +53,17 @@ def chosen_games(found: FoldScores) -> list[GameCourse]:
         "Clearest game": int(size.argmax()),
         "Median CRPS": int(np.argsort(crps, kind="stable")[(len(crps) - 1) // 2]),
     }
-    return [_course(found, game, rule) for rule, game in rules.items()]
+    return [_chart(found, game, rule) for rule, game in rules.items()]
 
 
-def _course(found: FoldScores, game: int, rule: str) -> GameCourse:
-    forecasts, stages = found.forecasts["ensemble"], stages_of(Horizon.FINAL)
+def _chart(found: FoldScores, game: int, rule: str) -> GameChart:
+    forecasts, stages = found.forecasts["ensemble"], cases_of(Horizon.FINAL)
     point, lower, upper = forecasts.point, forecasts.lower, forecasts.upper
     assert point is not None  # noqa: S101 - for the type checker
     assert lower is not None  # noqa: S101
     assert upper is not None  # noqa: S101
     final = float(found.outcomes[game, 1])
-    return GameCourse(
+    return GameChart(
         rule=rule,
         name=f"{found.away[game]} at {found.home[game]}, {found.date[game]}: {final:+.0f}",
         leads=found.leads[game].astype(float),

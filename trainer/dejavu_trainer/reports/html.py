@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.result import Result
+from dejavu_trainer.evaluation.result import BacktestResult
 from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.reports.tables import tables
 from dejavu_trainer.reports.text import method_line
@@ -16,7 +16,7 @@ from dejavu_trainer.reports.text import method_line
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(title: str, result: Result, folds: Sequence[FoldScores], warning: str = "") -> str:
+def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warning: str = "") -> str:
     """The page.
 
     Args:

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupFigures, pool, stages_of
-from dejavu_trainer.evaluation.result import EXPECTATIONS, Result
-from dejavu_trainer.reports.game_charts import GameCourse, chosen_games
+from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
+from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
+from dejavu_trainer.reports.game_charts import GameChart, chosen_games
 from dejavu_trainer.reports.tables import HORIZON_NAMES, NAMES
 
 COLOURS: Final = {
@@ -68,7 +68,7 @@ class Plot:
     svg: str
 
 
-def plots(result: Result, folds: Sequence[FoldScores]) -> Iterator[Plot]:
+def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]:
     """All plots of a report.
 
     Args:
@@ -155,11 +155,11 @@ def _line(axes: Axes, groups: dict[str, Estimate], name: str, *, factor: float =
         axes.fill_between(minutes, lower, upper, color=COLOURS[name], alpha=0.15, linewidth=0)
 
 
-def _by_minute(result: Result, horizon: Horizon) -> dict[str, GroupFigures]:
+def _by_minute(result: BacktestResult, horizon: Horizon) -> dict[str, GroupMetrics]:
     return result.figures[horizon.value]["minute"]
 
 
-def _over_the_clock(result: Result) -> Figure:
+def _over_the_clock(result: BacktestResult) -> Figure:
     figure, axes = _figure(2, 2, 6.4)
     for column, horizon in enumerate(HORIZONS):
         groups = _by_minute(result, horizon)
@@ -177,7 +177,7 @@ def _over_the_clock(result: Result) -> Figure:
     return figure
 
 
-def _brier(result: Result) -> Figure:
+def _brier(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 3.4)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
         for name in ("linear", "frozen", "ensemble"):
@@ -193,7 +193,7 @@ def _reliability(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 2, 4.7)
     for place, (axis, horizon) in enumerate(zip(axes[0], HORIZONS, strict=True)):
         for name in ("logistic", "ensemble"):
-            _reliability_dots(axis, pooled, place, name, stages_of(horizon))
+            _reliability_dots(axis, pooled, place, name, cases_of(horizon))
         axis.set_title(f"{HORIZON_NAMES[horizon.value]}: the home team leads")
         axis.set(xlabel="stated probability", ylabel="how often it came")
         axis.legend(loc="upper left")
@@ -202,9 +202,9 @@ def _reliability(pooled: FoldScores) -> Figure:
 
 def _reliability_by_quarter(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 4, 3.2, sharey=True)
-    first = stages_of(Horizon.FINAL).start
+    first = cases_of(Horizon.FINAL).start
     for number, (axis, name) in enumerate(zip(axes[0], QUARTERS, strict=True)):
-        stages = slice(first + 12 * number, min(first + 12 * number + 12, stages_of(Horizon.FINAL).stop))
+        stages = slice(first + 12 * number, min(first + 12 * number + 12, cases_of(Horizon.FINAL).stop))
         _reliability_dots(axis, pooled, 1, "ensemble", stages)
         axis.set_title(name.capitalize())
         axis.set(xlabel="stated probability")
@@ -227,7 +227,7 @@ def _reliability_dots(axis: Axes, pooled: FoldScores, place: int, name: str, sta
     axis.set_aspect("equal")
 
 
-def _coverage_by_minute(result: Result) -> Figure:
+def _coverage_by_minute(result: BacktestResult) -> Figure:
     figure, axes = _figure(len(LEVELS), 2, 6.6, sharey=True)
     for row, level in enumerate(LEVELS):
         for axis, horizon in zip(axes[row], HORIZONS, strict=True):
@@ -245,7 +245,7 @@ def _coverage_by_minute(result: Result) -> Figure:
     return figure
 
 
-def _coverage_by_lead(result: Result) -> Figure:
+def _coverage_by_lead(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 3.6, sharey=True)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
         groups = result.figures[horizon.value]["lead"]
@@ -277,7 +277,7 @@ def _pit(pooled: FoldScores) -> Figure:
             pit = pooled.forecasts[name].pit
             if pit is None:
                 continue
-            shares = np.histogram(pit[:, stages_of(horizon)], edges)[0] / pit[:, stages_of(horizon)].size * PIT_BINS
+            shares = np.histogram(pit[:, cases_of(horizon)], edges)[0] / pit[:, cases_of(horizon)].size * PIT_BINS
             if name == "ensemble":
                 axis.bar(
                     edges[:-1], shares, 1 / PIT_BINS, align="edge", color=COLOURS[name], alpha=0.7, label=NAMES[name]
@@ -291,7 +291,7 @@ def _pit(pooled: FoldScores) -> Figure:
     return figure
 
 
-def _ratings(result: Result) -> Figure:
+def _ratings(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 2.2)
     for axis, metric in zip(axes[0], ("mae", "rmse"), strict=True):
         for number, name in enumerate(reversed(EXPECTATIONS)):
@@ -303,7 +303,7 @@ def _ratings(result: Result) -> Figure:
     return figure
 
 
-def _fans(games: Sequence[GameCourse]) -> Figure:
+def _fans(games: Sequence[GameChart]) -> Figure:
     figure, axes = _figure(2, 2, 7.2)
     flat = [axis for row in axes for axis in row]
     for axis, game in zip(flat, games, strict=False):

@@ -8,8 +8,8 @@ from typing import Final
 
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.metrics import LEVELS, GroupFigures
-from dejavu_trainer.evaluation.result import EXPECTATIONS, Result
+from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
+from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.evaluation.verdict import Check
 
 NAMES: Final = {
@@ -62,7 +62,7 @@ class Table:
     note: str = ""
 
 
-def tables(result: Result) -> Iterator[Table]:
+def tables(result: BacktestResult) -> Iterator[Table]:
     """All tables of a result, those of one horizon after the other."""
     yield _tested(result)
     yield _ratings(result)
@@ -114,7 +114,7 @@ def _digits(metric: str) -> int:
     return 4 if metric in {"brier", "log_loss", "ece"} else 2 if metric.startswith(("winkler", "width")) else 3
 
 
-def _tested(result: Result) -> Table:
+def _tested(result: BacktestResult) -> Table:
     rows = tuple(
         (
             str(fold.season),
@@ -133,7 +133,7 @@ def _span(seasons: Sequence[int]) -> str:
     return f"{seasons[0]}–{seasons[-1]}" if len(seasons) > 1 else "".join(map(str, seasons))
 
 
-def _ratings(result: Result) -> Table:
+def _ratings(result: BacktestResult) -> Table:
     rows = tuple(
         (name, *(with_interval(result.ratings[name][metric], metric) for metric in ("mae", "rmse")))
         for name in EXPECTATIONS
@@ -142,7 +142,7 @@ def _ratings(result: Result) -> Table:
     return Table("The final differential, expected before tip-off", ("by", "MAE", "RMSE"), rows, note)
 
 
-def _scores(title: str, group: GroupFigures) -> Table:
+def _scores(title: str, group: GroupMetrics) -> Table:
     metrics = (
         "mae",
         "rmse",
@@ -164,7 +164,7 @@ def _scores(title: str, group: GroupFigures) -> Table:
     return Table(title, header, rows, note)
 
 
-def _differences(title: str, group: GroupFigures) -> Table:
+def _differences(title: str, group: GroupMetrics) -> Table:
     pairs = [
         (reference, metric)
         for reference, metrics in (
@@ -187,7 +187,7 @@ def _differences(title: str, group: GroupFigures) -> Table:
     return Table(title, header, rows, note)
 
 
-def _groups(title: str, kind: str, groups: dict[str, GroupFigures]) -> Table:
+def _groups(title: str, kind: str, groups: dict[str, GroupMetrics]) -> Table:
     cells = [
         (name, metric)
         for metric, names in (

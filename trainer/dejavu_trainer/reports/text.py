@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dejavu_trainer.evaluation.result import Result
+from dejavu_trainer.evaluation.result import BacktestResult
 from dejavu_trainer.reports.tables import Table, checks_table, tables
 
 LEAST_WIDTH = 120
 """Columns that the tables need: lines that a narrow terminal breaks can be read, numbers that are broken can't."""
 
 
-def print_result(console: Console, title: str, result: Result, warning: str = "") -> None:
+def print_result(console: Console, title: str, result: BacktestResult, warning: str = "") -> None:
     """A result for people: what was promised and what came of it, then the figures.
 
     Args:
@@ -44,7 +44,7 @@ def print_result(console: Console, title: str, result: Result, warning: str = ""
     console.print(fit + Text(result.verdict.reason), soft_wrap=True)
 
 
-def markdown(title: str, result: Result) -> str:
+def markdown(title: str, result: BacktestResult) -> str:
     """A result as a Markdown document."""
     lines = [f"# {title}", "", method_line(result), "[What the figures are](evaluation.md).", ""]
     lines += markdown_table(checks_table("What is promised, and what was found", result.promises))
@@ -55,7 +55,7 @@ def markdown(title: str, result: Result) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def method_line(result: Result) -> str:
+def method_line(result: BacktestResult) -> str:
     """What was tested, in a line."""
     method = result.method
     entries = "every game" if method.prototypes is None else f"{method.prototypes:,} prototypes"

@@ -10,9 +10,9 @@ import numpy as np
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MetricRecord
-from dejavu_models.point.ensemble import PointModels, Predictions
-from dejavu_models.types import HORIZONS, KNOWN, UNKNOWN, Horizon
-from dejavu_models.uncertainty.calibration import RATED, Calibration, Situation
+from dejavu_models.point.ensemble import PointEnsemble, Predictions
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import MIN_CELL, PredictiveDistribution, least_cell
 from dejavu_trainer.data.games import Games
 
@@ -21,16 +21,18 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 """Of which situations the bundle tells how far its point forecasts were off."""
 
 
-class Asked(NamedTuple):
+class CalibrationForecasts(NamedTuple):
     """Forecasts of n games, all at one minute and in one mode."""
 
     minute: int
-    mode: int
+    mode: MarginSource
     leads: Floats
     predictions: Predictions
 
 
-def ask_all(models: PointModels, games: Games, margins: Mapping[int, Floats]) -> Iterator[Asked]:
+def forecast_calibration_games(
+    models: PointEnsemble, games: Games, margins: Mapping[MarginSource, Floats]
+) -> Iterator[CalibrationForecasts]:
     """Asks the models for games at every minute that they know, once in each mode.
 
     Args:
@@ -43,12 +45,12 @@ def ask_all(models: PointModels, games: Games, margins: Mapping[int, Floats]) ->
         residuals = models.lstm.residuals(levels, told)
         for minute in models.minutes:
             patterns = np.ascontiguousarray(levels[:, :minute])
-            predictions = models.complete(patterns, told, residuals[:, minute - 1])
-            yield Asked(minute, mode, patterns[:, -1], predictions)
+            predictions = models.predict_from_residuals(patterns, told, residuals[:, minute - 1])
+            yield CalibrationForecasts(minute, mode, patterns[:, -1], predictions)
 
 
 def calibrate(
-    models: PointModels, games: Games, margins: Floats, standing: Floats, min_cell: int = MIN_CELL
+    models: PointEnsemble, games: Games, margins: Floats, standing: Floats, min_cell: int = MIN_CELL
 ) -> Calibration:
     """The predictive distributions of the ensemble, for every horizon and minute that the models know, in each mode.
 
@@ -63,24 +65,30 @@ def calibrate(
         The calibration as it will be read from a bundle.
     """
     outcomes = games.outcomes
-    told = {UNKNOWN: np.full_like(margins, np.nan), KNOWN: margins, RATED: standing}
+    told = {
+        MarginSource.UNKNOWN: np.full_like(margins, np.nan),
+        MarginSource.KNOWN: margins,
+        MarginSource.RATED: standing,
+    }
     distributions = {
-        Situation(horizon, asked.minute, asked.mode): PredictiveDistribution.of(
+        Situation(horizon, asked.minute, asked.mode): PredictiveDistribution.fit(
             horizon,
             asked.predictions.ensemble[:, place],
             asked.leads,
             outcomes[:, place],
-            scales=models.linear.scales[place, asked.minute, UNKNOWN if asked.mode == UNKNOWN else KNOWN].tolist(),
+            scales=models.linear.scales[
+                place, asked.minute, MarginSource.UNKNOWN if asked.mode == MarginSource.UNKNOWN else MarginSource.KNOWN
+            ].tolist(),
             min_cell=least_cell(horizon, asked.minute, min_cell),
         )
-        for asked in ask_all(models, games, told)
+        for asked in forecast_calibration_games(models, games, told)
         for place, horizon in enumerate(HORIZONS)
         if asked.minute <= horizon.last_slot
     }
     return Calibration(distributions).rounded()
 
 
-def measure(models: PointModels, games: Games, margins: Floats, seed: int) -> list[MetricRecord]:
+def measure(models: PointEnsemble, games: Games, margins: Floats, seed: int) -> list[MetricRecord]:
     """How far point forecasts with known teams are off on games that are new to the models.
 
     The figures are honest ones of the point forecasts. They say nothing of the intervals, which are made from these
@@ -95,7 +103,7 @@ def measure(models: PointModels, games: Games, margins: Floats, seed: int) -> li
     bootstrap = metrics.GameBootstrap(len(games), seed=seed)
     outcomes = games.outcomes
     records = []
-    for asked in ask_all(models, games, {KNOWN: margins}):
+    for asked in forecast_calibration_games(models, games, {MarginSource.KNOWN: margins}):
         for place, horizon in enumerate(HORIZONS):
             if (horizon, asked.minute) not in _SHOWN:
                 continue

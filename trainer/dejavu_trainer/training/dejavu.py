@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.point import features
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Nearest, kernel_regression
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.index import build_index
 from dejavu_models.types import HORIZONS, MAX_SLOTS
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError
-from dejavu_trainer.execution.threads import side_by_side
+from dejavu_trainer.execution.threads import map_threads
 from dejavu_trainer.training.kmeans import cluster, group_means
 
 MINUTES = tuple(range(1, MAX_SLOTS + 1))
@@ -49,7 +49,7 @@ class DejavuGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class PastGames:
+class TrainingGames:
     """What databases are made of.
 
     Attributes:
@@ -60,9 +60,9 @@ class PastGames:
     games: Games
     residuals: Floats
 
-    def select(self, mask: NDArray[np.bool_]) -> PastGames:
+    def select(self, mask: NDArray[np.bool_]) -> TrainingGames:
         """Those that a mask (n,) picks."""
-        return PastGames(self.games.select(mask), self.residuals[mask])
+        return TrainingGames(self.games.select(mask), self.residuals[mask])
 
     def patterns(self, minute: int) -> Floats:
         """(n, minute), as they stood after a minute, in points."""
@@ -70,7 +70,7 @@ class PastGames:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SelectedSettings:
     """The settings chosen, and the share of the linear models' squared error that they took away on later games."""
 
     settings: DejavuSettings
@@ -78,14 +78,14 @@ class Choice:
 
 
 def choose_settings(
-    past: PastGames,
-    later: PastGames,
+    past: TrainingGames,
+    later: TrainingGames,
     prototypes: int | None,
     grid: DejavuGrid,
     seed: int,
     advance: Callable[[int], object],
     workers: int = 1,
-) -> Choice:
+) -> SelectedSettings:
     """The settings with which databases of `past` explain most of what the linear models leave on `later`.
 
     That is the share of the squared error that the neighbours' mean takes away, in units of the spread at each minute,
@@ -118,13 +118,13 @@ def choose_settings(
         found = []
         for neighbours, kernel in candidates:
             # At most all that there are.
-            nearest = Nearest(near.entries[:, :neighbours], near.distances[:, :neighbours])
+            nearest = Neighbors(near.entries[:, :neighbours], near.distances[:, :neighbours])
             said = kernel_regression(known.residuals, known.games, nearest, kernel)
             found.append(_products(said, later.residuals[:, minute - 1], minute))
         return np.stack(found)
 
     trials = list(itertools.product(grid.recencies, grid.minutes))
-    by_trial = np.stack(side_by_side(products, trials, workers, advance))
+    by_trial = np.stack(map_threads(products, trials, workers, advance))
     # (recencies, minutes, candidates, 3, horizons) → (3, recencies, candidates, horizons)
     sums = by_trial.reshape(len(grid.recencies), len(grid.minutes), *by_trial.shape[1:]).sum(axis=1)
     together, size, left = np.moveaxis(sums, 2, 0)
@@ -132,7 +132,7 @@ def choose_settings(
     means = gains.mean(axis=-1)
     place, candidate = np.unravel_index(means.argmax(), means.shape)
     neighbours, kernel = candidates[candidate]
-    return Choice(DejavuSettings(grid.recencies[place], neighbours, kernel), float(means.max()))
+    return SelectedSettings(DejavuSettings(grid.recencies[place], neighbours, kernel), float(means.max()))
 
 
 def _products(said: Floats, due: Floats, minute: int) -> Floats:
@@ -146,7 +146,7 @@ def _products(said: Floats, due: Floats, minute: int) -> Floats:
 
 
 def build_all(
-    past: PastGames,
+    past: TrainingGames,
     minutes: Sequence[int],
     settings: DejavuSettings,
     prototypes: int | None,
@@ -165,11 +165,11 @@ def build_all(
         advance: called with 1 after each.
         workers: threads; they do not change the result.
     """
-    built = side_by_side(lambda minute: build(past, minute, settings, prototypes, seed), minutes, workers, advance)
+    built = map_threads(lambda minute: build(past, minute, settings, prototypes, seed), minutes, workers, advance)
     return dict(zip(minutes, built, strict=True))
 
 
-def build(past: PastGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
+def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
     """Builds a minute's database.
 
     Games that ran alike to the point share an entry: the index's graph does not lead out of a heap of equal points.
@@ -183,7 +183,7 @@ def build(past: PastGames, minute: int, settings: DejavuSettings, prototypes: in
         prototypes: how many entries at most; None for one for every course.
         seed: of prototypes and index.
     """
-    vectors = features.course_vectors(past.patterns(minute), settings.recency)
+    vectors = features.pattern_vectors(past.patterns(minute), settings.recency)
     courses = _courses(vectors)
     if prototypes is not None and courses.max() >= prototypes:
         courses = cluster(vectors, prototypes, seed, lambda _: None)
@@ -201,7 +201,7 @@ def _courses(vectors: Singles) -> Integers:
     return rank[groups.reshape(-1)]
 
 
-def _entries_of(past: PastGames, minute: int, groups: Integers, vectors: Singles, means: Floats) -> Entries:
+def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Singles, means: Floats) -> Entries:
     """One entry a group: what followed on average, and the game nearest to the group's mean to name it by."""
     games = past.games
     increments = games.outcomes - games.levels[:, minute - 1 : minute]
@@ -225,7 +225,7 @@ def _entries_of(past: PastGames, minute: int, groups: Integers, vectors: Singles
     )
 
 
-def say_all(
+def predict_all(
     databases: Mapping[int, Dejavu], games: Games, advance: Callable[[int], object], workers: int = 1
 ) -> Floats:
     """What the neighbours of games say should be added to the linear models, after every minute that has a database.
@@ -242,8 +242,8 @@ def say_all(
     levels = games.levels
     said = np.zeros((len(games), MAX_SLOTS, 2, len(HORIZONS)))
     minutes = list(databases)
-    found: Iterable[Floats] = side_by_side(
-        lambda minute: databases[minute].look_up(np.ascontiguousarray(levels[:, :minute])).residuals,
+    found: Iterable[Floats] = map_threads(
+        lambda minute: databases[minute].query(np.ascontiguousarray(levels[:, :minute])).residuals,
         minutes,
         workers,
         advance,

@@ -12,8 +12,8 @@ import numpy as np
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.point.ensemble import Combination
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MODES
+from dejavu_models.point.ensemble import EnsembleWeights
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS
 
 FIXED_DEJAVU_WEIGHT = 0.4
 """Dejavu's share of the ensemble that fitted ones are held against, and that is taken where they are no better."""
@@ -26,7 +26,7 @@ QUARTER = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TrialPredictions:
     """What trial models say of n games that they have not seen, and what they should have said; in points.
 
     Attributes:
@@ -41,7 +41,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsChoice:
+class WeightSelection:
     """The combination chosen, and how it came about.
 
     Attributes:
@@ -52,14 +52,14 @@ class WeightsChoice:
         takes_fitted: (2,), whether the fitted share is the better one.
     """
 
-    combination: Combination
+    combination: EnsembleWeights
     fitted: Floats
     fitted_crps: Floats
     fixed_crps: Floats
     takes_fitted: tuple[bool, ...]
 
 
-def choose_weights(fitting: Trial, comparing: Trial) -> WeightsChoice:
+def choose_weights(fitting: TrialPredictions, comparing: TrialPredictions) -> WeightSelection:
     """Fits the combination on some games and holds it against fixed weights on later ones."""
     shrinkage = fit_shrinkage(fitting.dejavu, fitting.due)
     fitted = fit_shares(fitting, shrinkage)
@@ -68,7 +68,9 @@ def choose_weights(fitting: Trial, comparing: Trial) -> WeightsChoice:
     fitted_crps, fixed_crps = (_crps(fitting, comparing, shrinkage, weights) for weights in (by_minute, fixed))
     takes_fitted = fitted_crps < fixed_crps
     weights = np.where(takes_fitted[:, None], by_minute, fixed)
-    return WeightsChoice(Combination(weights, shrinkage), fitted, fitted_crps, fixed_crps, tuple(takes_fitted.tolist()))
+    return WeightSelection(
+        EnsembleWeights(weights, shrinkage), fitted, fitted_crps, fixed_crps, tuple(takes_fitted.tolist())
+    )
 
 
 def fit_shrinkage(said: Floats, due: Floats) -> Floats:
@@ -101,7 +103,7 @@ def fit_shrinkage(said: Floats, due: Floats) -> Floats:
     return result
 
 
-def fit_shares(trial: Trial, shrinkage: Floats) -> Floats:
+def fit_shares(trial: TrialPredictions, shrinkage: Floats) -> Floats:
     """Dejavu's share with which the ensemble is least wrong, in [0, 1], by horizon and quarter.
 
     Minutes and modes count alike, whatever the spread of what is left after them. A quarter's sums of squares are taken
@@ -145,7 +147,7 @@ def _by_minute(shares: Floats) -> Floats:
     return np.where(np.isnan(result), FIXED_DEJAVU_WEIGHT, result)
 
 
-def _crps(fitting: Trial, comparing: Trial, shrinkage: Floats, weights: Floats) -> Floats:
+def _crps(fitting: TrialPredictions, comparing: TrialPredictions, shrinkage: Floats, weights: Floats) -> Floats:
     """(2,), of the games compared, with the residuals of those that were fitted on as distribution."""
     # An error of the ensemble is one of what it adds to the linear models: the lead cancels.
     past, new = (_added(trial, shrinkage, weights) for trial in (fitting, comparing))
@@ -154,13 +156,13 @@ def _crps(fitting: Trial, comparing: Trial, shrinkage: Floats, weights: Floats) 
         found = [
             metrics.crps(new[at], fitting.due[at] - past[at], comparing.due[at]).mean()
             for minute in range(horizon.last_slot)
-            for mode in MODES
+            for mode in MARGIN_SOURCES
             for at in [(slice(None), minute, mode, place)]
         ]
         result[place] = np.mean(found)
     return result
 
 
-def _added(trial: Trial, shrinkage: Floats, weights: Floats) -> Floats:
+def _added(trial: TrialPredictions, shrinkage: Floats, weights: Floats) -> Floats:
     share = weights.T[None, 1:, None, :]
     return share * _believed(trial.dejavu, shrinkage) + (1 - share) * trial.lstm

@@ -6,7 +6,7 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
-from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES, UNKNOWN
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.conformal import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 
@@ -24,7 +24,7 @@ def fit_linear(games: Games, margins: Floats) -> LinearModels:
         games: to fit on; at least one.
         margins: (n,), what was expected of each before it began, in points; finite.
     """
-    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MODES), 3), np.nan)
+    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), 3), np.nan)
     leads = leads_by_minute(games)
     outcomes = games.outcomes
     for minute in range(MAX_SLOTS + 1):
@@ -36,8 +36,12 @@ def fit_linear(games: Games, margins: Floats) -> LinearModels:
         unknown = np.linalg.lstsq(inputs[:, :MARGIN_SLOPE], increments)[0]
         for place, horizon in enumerate(HORIZONS):
             if minute <= horizon.last_slot:
-                coefficients[place, minute, KNOWN] = known[:, place]
-                coefficients[place, minute, UNKNOWN] = (unknown[INTERCEPT, place], unknown[SLOPE, place], 0.0)
+                coefficients[place, minute, MarginSource.KNOWN] = known[:, place]
+                coefficients[place, minute, MarginSource.UNKNOWN] = (
+                    unknown[INTERCEPT, place],
+                    unknown[SLOPE, place],
+                    0.0,
+                )
     linear = LinearModels(coefficients)
     return LinearModels(coefficients, _scales(games.levels, linear_residuals(linear, games, margins)))
 
@@ -51,7 +55,7 @@ def _scales(leads: Floats, residuals: Floats) -> Floats:
     squares = np.square(residuals)  # (n, 47 minutes, 2 modes, 2 horizons)
     whole = squares.mean(axis=0)
     groups = lead_groups(leads)
-    scales = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MODES), len(UNSCALED)))
+    scales = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
     for group in range(len(UNSCALED)):
         of_group = (groups == group)[:, :, None, None]
         counts = of_group.sum(axis=0)
@@ -80,6 +84,6 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
     """
     levels = games.levels
     increments = games.outcomes[:, None, :] - levels[:, :, None]
-    by_mode = {KNOWN: margins, UNKNOWN: np.full_like(margins, np.nan)}
-    left = [increments - linear.increments(slice(1, MAX_SLOTS + 1), levels, by_mode[mode]) for mode in MODES]
+    by_mode = {MarginSource.KNOWN: margins, MarginSource.UNKNOWN: np.full_like(margins, np.nan)}
+    left = [increments - linear.increments(slice(1, MAX_SLOTS + 1), levels, by_mode[mode]) for mode in MARGIN_SOURCES]
     return np.nan_to_num(np.stack(left, axis=2))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from dejavu_models.arrays import Floats
 from dejavu_models.point import features
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
-from dejavu_models.types import HORIZONS, KNOWN, MAX_SLOTS, MODES
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
@@ -40,7 +40,7 @@ class FitError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class LstmRecipe:
+class LstmConfig:
     """What the fit does not choose for itself; chosen on the seasons up to 2018.
 
     Attributes:
@@ -70,7 +70,7 @@ class LstmRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class LstmExamples:
     """Games to learn from.
 
     Attributes:
@@ -83,15 +83,15 @@ class Examples:
     margins: Floats
     residuals: Floats
 
-    def in_mode(self, mode: int) -> tuple[Tensor, Tensor]:
+    def in_mode(self, mode: MarginSource) -> tuple[Tensor, Tensor]:
         """Steps (n, 47, channels) and what should be said after each (n, 47, 2), in points."""
-        margins = self.margins if mode == KNOWN else np.full_like(self.margins, np.nan)
+        margins = self.margins if mode == MarginSource.KNOWN else np.full_like(self.margins, np.nan)
         steps = torch.from_numpy(features.minute_steps(self.levels, margins))
         return steps, torch.from_numpy(self.residuals[:, :, mode].astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
-class LstmFit:
+class TrainedLstm:
     """The fitted LSTM.
 
     Attributes:
@@ -105,7 +105,7 @@ class LstmFit:
     parity: float
 
 
-class Network(nn.Module):
+class LstmNetwork(nn.Module):
     """(n, minutes, channels) in points → (n, minutes, 2) in points.
 
     Args:
@@ -135,10 +135,10 @@ class Network(nn.Module):
         return residuals
 
 
-class Mean(nn.Module):
+class LstmEnsemble(nn.Module):
     """The mean of several networks."""
 
-    def __init__(self, members: list[Network]) -> None:
+    def __init__(self, members: list[LstmNetwork]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
@@ -147,7 +147,7 @@ class Mean(nn.Module):
         return torch.stack([member(steps) for member in self.members]).mean(dim=0)
 
 
-def fit_lstm(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callable[[int], object]) -> LstmFit:
+def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], object]) -> TrainedLstm:
     """Fits the LSTM.
 
     Args:
@@ -163,17 +163,17 @@ def fit_lstm(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callabl
         members = [
             _train(examples, recipe, seed * recipe.members + member, advance) for member in range(recipe.members)
         ]
-        network: nn.Module = members[0] if len(members) == 1 else Mean(members)
+        network: nn.Module = members[0] if len(members) == 1 else LstmEnsemble(members)
         network.eval()
-        graph = _export(network, examples.in_mode(KNOWN)[0][:2])
+        graph = _export(network, examples.in_mode(MarginSource.KNOWN)[0][:2])
         parity = _parity(network, graph, examples)
-    return LstmFit(graph, recipe.epochs, parity)
+    return TrainedLstm(graph, recipe.epochs, parity)
 
 
-def _train(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callable[[int], object]) -> Network:
+def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], object]) -> LstmNetwork:
     torch.manual_seed(seed)
-    modes = [examples.in_mode(mode) for mode in MODES]
-    network = Network(modes[KNOWN][0], _spreads(examples), recipe.hidden)
+    modes = [examples.in_mode(mode) for mode in MARGIN_SOURCES]
+    network = LstmNetwork(modes[MarginSource.KNOWN][0], _spreads(examples), recipe.hidden)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)  # type: ignore[no-untyped-call]
     smooth = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average)
@@ -196,7 +196,7 @@ def _train(examples: Examples, recipe: LstmRecipe, seed: int, advance: Callable[
         if not torch.isfinite(total):
             raise FitError(f"the LSTM's loss diverged in epoch {epoch}")
         advance(1)
-    return cast("Network", smooth.module)
+    return cast("LstmNetwork", smooth.module)
 
 
 def _squared_error(said: Tensor, due: Tensor, spreads: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def _squared_error(said: Tensor, due: Tensor, spreads: Tensor) -> Tensor:
     return error.square().mean()
 
 
-def _spreads(examples: Examples) -> Tensor:
+def _spreads(examples: LstmExamples) -> Tensor:
     spreads = np.sqrt(np.square(examples.residuals).mean(axis=(0, 2))).clip(min=0.1)
     return torch.from_numpy(np.where(_PASSED, 0.0, spreads).astype(np.float32))
 
@@ -242,7 +242,7 @@ def _export(network: nn.Module, example: Tensor) -> bytes:
         return path.read_bytes()
 
 
-def _parity(network: nn.Module, graph: bytes, examples: Examples) -> float:
+def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
     """The largest difference between torch and ONNX Runtime, in points; for many games and for one, long and short.
 
     Raises:
@@ -250,7 +250,7 @@ def _parity(network: nn.Module, graph: bytes, examples: Examples) -> float:
     """
     served = Lstm(graph)
     with torch.inference_mode():
-        expected = network(examples.in_mode(KNOWN)[0]).numpy()
+        expected = network(examples.in_mode(MarginSource.KNOWN)[0]).numpy()
     parity = 0.0
     for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
         found = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])

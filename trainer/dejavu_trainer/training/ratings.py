@@ -71,7 +71,7 @@ def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> R
         if taken < steps:
             advance(1)
         taken += 1
-        return mean_surprise(_settings(free, values), games)
+        return mean_nll(_settings(free, values), games)
 
     simplex = np.array([start] + [[*start[:axis], start[axis] + 0.7, *start[axis + 1 :]] for axis in range(len(start))])
     options = {"initial_simplex": simplex, "maxfev": steps, "xatol": 0.02, "fatol": 1e-5}
@@ -80,7 +80,7 @@ def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> R
     return _settings(free, found.x)
 
 
-def mean_surprise(settings: RatingSettings, games: Games) -> float:
+def mean_nll(settings: RatingSettings, games: Games) -> float:
     """The mean negative log-likelihood of a game's margin, less a constant, once the burn-in is over."""
     expected = carry(RatingFilter.start(settings), games)
     burnt = round(BURN_IN * int((games.season == games.season[0]).sum()))
@@ -120,7 +120,7 @@ class RatingErrors:
         return {"carried": self.carried, "frozen": self.frozen, "constant": self.constant}
 
 
-def standing_margins(before: RatingFilter, games: Games) -> Floats:
+def margins_with_frozen_ratings(before: RatingFilter, games: Games) -> Floats:
     """What is expected of games if ratings stand still from before a season to its end, as those of a bundle do.
 
     Args:

@@ -15,19 +15,27 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.dejavu import Dejavu
-from dejavu_models.point.ensemble import PointModels
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import KNOWN, MODES, UNKNOWN
+from dejavu_models.types import MARGIN_SOURCES, MarginSource
 from dejavu_models.uncertainty.conformal import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError, hold_out_last
-from dejavu_trainer.execution.progress import Progress, Silent
+from dejavu_trainer.execution.progress import NoProgress, Progress
 from dejavu_trainer.execution.threads import cores
-from dejavu_trainer.training.dejavu import MINUTES, Choice, DejavuGrid, PastGames, build_all, choose_settings, say_all
-from dejavu_trainer.training.ensemble import Trial, WeightsChoice, choose_weights
+from dejavu_trainer.training.dejavu import (
+    MINUTES,
+    DejavuGrid,
+    SelectedSettings,
+    TrainingGames,
+    build_all,
+    choose_settings,
+    predict_all,
+)
+from dejavu_trainer.training.ensemble import TrialPredictions, WeightSelection, choose_weights
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
-from dejavu_trainer.training.lstm import Examples, LstmFit, LstmRecipe, fit_lstm
+from dejavu_trainer.training.lstm import LstmConfig, LstmExamples, TrainedLstm, fit_lstm
 
 METHOD = 4
 """Raised with every change of the code that makes other models of the same games, so that a verdict on the older ones
@@ -35,7 +43,7 @@ is not taken for one on these."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingConfig:
     """What identifies how models are made.
 
     Attributes:
@@ -53,7 +61,7 @@ class Recipe:
     weights_share: float = 0.3
     rating_steps: int = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
-    lstm: LstmRecipe = field(default_factory=LstmRecipe)
+    lstm: LstmConfig = field(default_factory=LstmConfig)
 
     @property
     def digest(self) -> str:
@@ -63,7 +71,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class TrainedModels:
     """Models made by a recipe, and what was chosen on the way.
 
     Attributes:
@@ -73,20 +81,20 @@ class Made:
         weights: how the models are combined.
     """
 
-    models: PointModels
-    lstm: LstmFit
-    dejavu: Choice
-    weights: WeightsChoice
+    models: PointEnsemble
+    lstm: TrainedLstm
+    dejavu: SelectedSettings
+    weights: WeightSelection
 
 
-def make_models(
+def train_models(
     games: Games,
     margins: Floats,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     seed: int = 0,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> Made:
+) -> TrainedModels:
     """Makes models of training games.
 
     The same games, margins, recipe and seed give the same models on one machine.
@@ -109,30 +117,30 @@ def make_models(
         raise SplitError(
             f"{recipe.prototypes} prototypes a minute; expected {least} to {len(games)}, the games to train on"
         )
-    run = _Run(recipe, seed, progress or Silent(), workers or cores())
+    run = _Run(recipe, seed, progress or NoProgress(), workers or cores())
     earlier, later = hold_out_last(games.date, recipe.weights_share)
     fitting, comparing = hold_out_last(games.date[later], 0.5)
-    choice, weights = run.try_out(
+    choice, weights = run.select_hyperparameters(
         (games.select(earlier), margins[earlier]),
         (games.select(later), margins[later]),
         fitting,
         comparing,
     )
     linear, lstm, databases = run.fit_all("", games, margins, choice)
-    models = PointModels(linear, Lstm(lstm.graph), databases, weights.combination)
-    return Made(models, lstm, choice, weights)
+    models = PointEnsemble(linear, Lstm(lstm.graph), databases, weights.combination)
+    return TrainedModels(models, lstm, choice, weights)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    recipe: Recipe
+    recipe: TrainingConfig
     seed: int
     progress: Progress
     workers: int
 
-    def try_out(
+    def select_hyperparameters(
         self, past: tuple[Games, Floats], later: tuple[Games, Floats], fitting: np.ndarray, comparing: np.ndarray
-    ) -> tuple[Choice, WeightsChoice]:
+    ) -> tuple[SelectedSettings, WeightSelection]:
         """How Dejavu is asked, and how the models are combined; `fitting` and `comparing` are masks of later games."""
         games, margins = past
         later_games, later_margins = later
@@ -142,27 +150,27 @@ class _Run:
         prototypes = recipe.prototypes and max(min(grid.neighbours), round(recipe.prototypes * share))
         linear = fit_linear(games, margins)
         due = linear_residuals(linear, later_games, later_margins)
-        learned = PastGames(games, linear_residuals(linear, games, margins))
-        asking = PastGames(later_games, due).select(fitting)
-        with self.progress.stage("Choose how Dejavu looks back", grid.steps) as advance:
+        learned = TrainingGames(games, linear_residuals(linear, games, margins))
+        asking = TrainingGames(later_games, due).select(fitting)
+        with self.progress.step("Choose how Dejavu looks back", grid.steps) as advance:
             choice = choose_settings(learned, asking, prototypes, grid, self.seed, advance, self.workers)
         _, lstm, databases = self.fit_all("Trial: ", games, margins, choice, prototypes)
-        with self.progress.stage("Combine the models", len(MINUTES)) as advance:
-            said = say_all(databases, later_games, advance, self.workers)
-            heard = _heard(Lstm(lstm.graph), later_games, later_margins)
-            parts = [Trial(said[part], heard[part], due[part]) for part in (fitting, comparing)]
+        with self.progress.step("Combine the models", len(MINUTES)) as advance:
+            said = predict_all(databases, later_games, advance, self.workers)
+            heard = _lstm_residuals(Lstm(lstm.graph), later_games, later_margins)
+            parts = [TrialPredictions(said[part], heard[part], due[part]) for part in (fitting, comparing)]
             return choice, choose_weights(*parts)
 
     def fit_all(
-        self, name: str, games: Games, margins: Floats, choice: Choice, prototypes: int | None = None
-    ) -> tuple[LinearModels, LstmFit, dict[int, Dejavu]]:
+        self, name: str, games: Games, margins: Floats, choice: SelectedSettings, prototypes: int | None = None
+    ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
         """All models on some games."""
         recipe = self.recipe
         linear = fit_linear(games, margins)
         left = linear_residuals(linear, games, margins)
-        with self.progress.stage(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
+        with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
             databases = build_all(
-                PastGames(games, left),
+                TrainingGames(games, left),
                 MINUTES,
                 choice.settings,
                 prototypes or recipe.prototypes,
@@ -170,13 +178,13 @@ class _Run:
                 advance,
                 self.workers,
             )
-        with self.progress.stage(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
-            lstm = fit_lstm(Examples(games.levels, margins, left), recipe.lstm, self.seed, advance)
+        with self.progress.step(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
+            lstm = fit_lstm(LstmExamples(games.levels, margins, left), recipe.lstm, self.seed, advance)
         return linear, lstm, databases
 
 
-def _heard(lstm: Lstm, games: Games, margins: Floats) -> Floats:
+def _lstm_residuals(lstm: Lstm, games: Games, margins: Floats) -> Floats:
     """What the LSTM says of games, (n, 47, 2 modes, 2 horizons), in points."""
     levels = games.levels
-    by_mode = {UNKNOWN: np.full_like(margins, np.nan), KNOWN: margins}
-    return np.stack([lstm.residuals(levels, by_mode[mode]) for mode in MODES], axis=2)
+    by_mode = {MarginSource.UNKNOWN: np.full_like(margins, np.nan), MarginSource.KNOWN: margins}
+    return np.stack([lstm.residuals(levels, by_mode[mode]) for mode in MARGIN_SOURCES], axis=2)

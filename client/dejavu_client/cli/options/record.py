@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dejavu_client.cli.errors import FAILED
-from dejavu_client.formatting import count
+from dejavu_client.formatting import pluralize
 from dejavu_client.output.export import STANDARD_OUTPUT, ParquetNotInstalled, need_parquet
 
 _DAY = ["%Y-%m-%d"]
@@ -94,14 +94,14 @@ def written(path: Path, what: str, write: Callable[[], int]) -> None:
     Raises:
         typer.Exit: if it can't be written.
     """
-    with telling(path):
+    with record_errors(path):
         rows = write()
     if path != STANDARD_OUTPUT:
-        typer.echo(f"{count(rows, what)} in {path}", err=True)
+        typer.echo(f"{pluralize(rows, what)} in {path}", err=True)
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
+def record_errors(path: Path) -> Iterator[None]:
     """Turns an error of writing a file into a message and an exit code.
 
     Raises:

@@ -18,18 +18,18 @@ from typing import Final
 
 from dejavu_feed.nba.live import GameStatus
 from dejavu_feed.replay.faults import scoreboard
-from dejavu_feed.replay.faults.kinds import Kind
-from dejavu_feed.replay.faults.plays import add_points, mistaken, mistakes
-from dejavu_feed.replay.faults.responses import IN_PLACE, INSIDE
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
+from dejavu_feed.replay.faults.plays import add_points, apply_scoring_errors, draw_scoring_errors
+from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.payloads import Json
 from dejavu_feed.replay.replay import File, Replay, file_at, json_response
 from dejavu_feed.replay.timeline import PACE, Timeline, period_end
 
-EPISODE: Final = 300.0
-FAULTY: Final = 180.0
+EPISODE_SECONDS: Final = 300.0
+FAULTY_SECONDS: Final = 180.0
 """Life seconds at the beginning of an episode in which faults may be."""
-CALM: Final = 60 * PACE + 30.0
+QUIET_SECONDS: Final = 60 * PACE + 30.0
 """Life seconds before the half, and before the end of regulation, in which nothing comes and goes."""
 _SHORTEST: Final = 20.0
 _STALE: Final = (60.0, 240.0)
@@ -41,10 +41,10 @@ _MIDNIGHT: Final = (1200.0, 4800.0)
 _SHARE_SILENT: Final = 0.2
 """Of the episodes that have faults, those in which the whole feed says nothing."""
 
-_OF_ANSWERS: Final = frozenset({*IN_PLACE, Kind.TIMEOUT, Kind.STALE, Kind.INCOMPLETE})
-_OF_FILES: Final[dict[str, frozenset[Kind]]] = {
-    "scoreboard": _OF_ANSWERS | {Kind.AHEAD},
-    "playbyplay": _OF_ANSWERS | {Kind.DUPLICATED, Kind.DISORDERED},
+_OF_ANSWERS: Final = frozenset({*RESPONSE_FAULTS, FeedFaultKind.TIMEOUT, FeedFaultKind.STALE, FeedFaultKind.INCOMPLETE})
+_OF_FILES: Final[dict[str, frozenset[FeedFaultKind]]] = {
+    "scoreboard": _OF_ANSWERS | {FeedFaultKind.AHEAD},
+    "playbyplay": _OF_ANSWERS | {FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED},
     "boxscore": _OF_ANSWERS,
 }
 
@@ -71,7 +71,7 @@ class FaultyReplay:
     def __init__(
         self,
         replay: Replay,
-        kinds: Iterable[Kind] = tuple(Kind),
+        kinds: Iterable[FeedFaultKind] = tuple(FeedFaultKind),
         *,
         seed: int = 0,
         rate: float = 0.5,
@@ -86,7 +86,7 @@ class FaultyReplay:
         self._hold = hold
         self._indices = {game_id: index for index, game_id in enumerate(replay.games)}
         self._mistakes = {
-            game_id: mistakes(Timeline(game), self._kinds, self._chance("mistakes", self._indices[game_id]))
+            game_id: draw_scoring_errors(Timeline(game), self._kinds, self._chance("mistakes", self._indices[game_id]))
             for game_id, game in replay.games.items()
         }
         self.midnight = replay.start + self._wall(self._chance("midnight").uniform(*_MIDNIGHT))
@@ -98,37 +98,37 @@ class FaultyReplay:
         if file is None or (file.game_id and file.game_id not in self._mistakes):
             return self._replay.respond_at(path, now)
         kind = self.fault(file, now)
-        if kind in {Kind.TIMEOUT, Kind.SILENCE}:
+        if kind in {FeedFaultKind.TIMEOUT, FeedFaultKind.SILENCE}:
             return Response(HTTPStatus.GATEWAY_TIMEOUT, b"", hold=self._wall(self._hold).total_seconds())
         rng = self._chance("details", *self._number(file), self._episode(now)[0])
         moment = now
-        if kind is Kind.STALE:
+        if kind is FeedFaultKind.STALE:
             moment -= self._wall(rng.uniform(*_STALE))
-        elif kind is Kind.AHEAD:
+        elif kind is FeedFaultKind.AHEAD:
             moment += self._wall(rng.uniform(*_AHEAD))
         response = self._lasting(path, file, moment)
         if response.status != HTTPStatus.OK:
             return response
-        if kind in INSIDE:
+        if kind in PAYLOAD_FAULTS:
             payload = json.loads(response.body)
-            INSIDE[kind](payload, rng)
+            PAYLOAD_FAULTS[kind](payload, rng)
             return json_response(payload)
-        return IN_PLACE[kind](response, rng) if kind in IN_PLACE else response
+        return RESPONSE_FAULTS[kind](response, rng) if kind in RESPONSE_FAULTS else response
 
-    def fault(self, file: File, now: datetime) -> Kind | None:
+    def fault(self, file: File, now: datetime) -> FeedFaultKind | None:
         """What is wrong with the answers for a file at a moment, apart from faults that last."""
-        if self._calm(file, now):
+        if self._in_quiet_window(file, now):
             return None
         episode, into = self._episode(now)
         silence = self._chance("silence", episode)
-        if Kind.SILENCE in self._kinds and silence.random() < self._rate * _SHARE_SILENT:
-            return Kind.SILENCE if into < FAULTY else None
+        if FeedFaultKind.SILENCE in self._kinds and silence.random() < self._rate * _SHARE_SILENT:
+            return FeedFaultKind.SILENCE if into < FAULTY_SECONDS else None
         rng = self._chance("fault", *self._number(file), episode)
         may_be = sorted(self._kinds & _OF_FILES[file.kind])
         if not may_be or rng.random() >= self._rate:
             return None
-        begin = rng.uniform(0.0, FAULTY - _SHORTEST)
-        end = rng.uniform(begin + _SHORTEST, FAULTY)
+        begin = rng.uniform(0.0, FAULTY_SECONDS - _SHORTEST)
+        end = rng.uniform(begin + _SHORTEST, FAULTY_SECONDS)
         return rng.choice(may_be) if begin <= into < end else None
 
     def _lasting(self, path: str, file: File, moment: datetime) -> Response:
@@ -140,32 +140,32 @@ class FaultyReplay:
         if file.kind == "scoreboard":
             self._spoil_scoreboard(payload, moment)
         elif file.kind == "playbyplay":
-            if Kind.TECHNICAL in self._kinds:
+            if FeedFaultKind.TECHNICAL in self._kinds:
                 for action in payload["game"]["actions"]:
                     add_points(action, 1, 1)
-            mistaken(payload, self._replay.game_at(file.game_id, moment), self._mistakes[file.game_id])
-        elif Kind.TECHNICAL in self._kinds:
+            apply_scoring_errors(payload, self._replay.game_at(file.game_id, moment), self._mistakes[file.game_id])
+        elif FeedFaultKind.TECHNICAL in self._kinds:
             _before_tip_off(payload["game"])
         return json_response(payload)
 
     def _spoil_scoreboard(self, payload: Json, moment: datetime) -> None:
-        if Kind.TECHNICAL in self._kinds:
+        if FeedFaultKind.TECHNICAL in self._kinds:
             for entry in payload["scoreboard"]["games"]:
                 _before_tip_off(entry)
-        if Kind.POSTPONED in self._kinds:
+        if FeedFaultKind.POSTPONED in self._kinds:
             scoreboard.add_postponed(payload)
-        if Kind.MIDNIGHT in self._kinds and moment >= self.midnight:
+        if FeedFaultKind.MIDNIGHT in self._kinds and moment >= self.midnight:
             scoreboard.turn_day(payload, self.midnight)
 
-    def _calm(self, file: File, now: datetime) -> bool:
+    def _in_quiet_window(self, file: File, now: datetime) -> bool:
         """Whether a game that a file tells of is in the last minute of its half, or of its regulation."""
         of_file = [file.game_id] if file.game_id else self._indices
         lives = (self._replay.game_at(game_id, now).at for game_id in of_file)
-        return any(0 <= period_end(period) - at <= CALM for at in lives for period in (2, 4))
+        return any(0 <= period_end(period) - at <= QUIET_SECONDS for at in lives for period in (2, 4))
 
     def _episode(self, now: datetime) -> tuple[int, float]:
         """The number of the episode, and life seconds since it began."""
-        number, into = divmod((now - self._replay.start).total_seconds() * self._replay.speed, EPISODE)
+        number, into = divmod((now - self._replay.start).total_seconds() * self._replay.speed, EPISODE_SECONDS)
         return int(number), into
 
     def _wall(self, seconds: float) -> timedelta:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Kind(StrEnum):
+class FeedFaultKind(StrEnum):
     """A kind of fault, with the name that options and logs use."""
 
     FORBIDDEN_PAGE = "403-html"
@@ -30,31 +30,31 @@ class Kind(StrEnum):
     MIDNIGHT = "midnight"
 
 
-ABOUT: Final[dict[Kind, str]] = {
-    Kind.FORBIDDEN_PAGE: "status 403 with a page of HTML, as from a firewall",
-    Kind.FORBIDDEN_JSON: "status 403 with the very JSON that was asked for",
-    Kind.SERVER_ERROR: "status 500",
-    Kind.TIMEOUT: "an answer that never comes",
-    Kind.TRUNCATED: "a body that ends in the middle, told by its length or not",
-    Kind.EMPTY: "status 200 without a body",
-    Kind.HOLLOW: "{} or []",
-    Kind.STALE: "a file of some minutes ago, as from a cache that forgot it",
-    Kind.INCOMPLETE: "a play or a game that lacks a field",
-    Kind.SILENCE: "no file at all for minutes",
-    Kind.AHEAD: "a scoreboard whose clock runs ahead of the plays",
-    Kind.DUPLICATED: "plays listed twice",
-    Kind.DISORDERED: "plays listed and numbered out of order; their orderNumber alone is right",
-    Kind.CORRECTED: "shots first credited with the wrong points or to the wrong team, and corrected within minutes",
-    Kind.WITHDRAWN: "plays that never were, some just past the end of a minute, taken back within minutes",
-    Kind.TECHNICAL: "games that stand at 1–1 before their tip-off",
-    Kind.POSTPONED: "one game more, which never begins",
-    Kind.OVERTIME: "the first game tied after four quarters",
-    Kind.MIDNIGHT: "a scoreboard that turns to the next day while games go on, and does not show them any more",
+DESCRIPTIONS: Final[dict[FeedFaultKind, str]] = {
+    FeedFaultKind.FORBIDDEN_PAGE: "status 403 with a page of HTML, as from a firewall",
+    FeedFaultKind.FORBIDDEN_JSON: "status 403 with the very JSON that was asked for",
+    FeedFaultKind.SERVER_ERROR: "status 500",
+    FeedFaultKind.TIMEOUT: "an answer that never comes",
+    FeedFaultKind.TRUNCATED: "a body that ends in the middle, told by its length or not",
+    FeedFaultKind.EMPTY: "status 200 without a body",
+    FeedFaultKind.HOLLOW: "{} or []",
+    FeedFaultKind.STALE: "a file of some minutes ago, as from a cache that forgot it",
+    FeedFaultKind.INCOMPLETE: "a play or a game that lacks a field",
+    FeedFaultKind.SILENCE: "no file at all for minutes",
+    FeedFaultKind.AHEAD: "a scoreboard whose clock runs ahead of the plays",
+    FeedFaultKind.DUPLICATED: "plays listed twice",
+    FeedFaultKind.DISORDERED: "plays listed and numbered out of order; their orderNumber alone is right",
+    FeedFaultKind.CORRECTED: "shots credited with the wrong points or to the wrong team, and corrected within minutes",
+    FeedFaultKind.WITHDRAWN: "plays that never were, some just past the end of a minute, taken back within minutes",
+    FeedFaultKind.TECHNICAL: "games that stand at 1–1 before their tip-off",
+    FeedFaultKind.POSTPONED: "one game more, which never begins",
+    FeedFaultKind.OVERTIME: "the first game tied after four quarters",
+    FeedFaultKind.MIDNIGHT: "a scoreboard that turns to the next day while games go on, and drops those games",
 }
 """What each kind does."""
 
 
-def parse_kinds(text: str) -> frozenset[Kind]:
+def parse_kinds(text: str) -> frozenset[FeedFaultKind]:
     """The kinds that a text names: "all", or some of them with commas between.
 
     Raises:
@@ -62,8 +62,10 @@ def parse_kinds(text: str) -> frozenset[Kind]:
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == ["all"]:
-        return frozenset(Kind)
-    unknown = [name for name in names if name not in tuple(Kind)]
+        return frozenset(FeedFaultKind)
+    unknown = [name for name in names if name not in tuple(FeedFaultKind)]
     if unknown or not names:
-        raise ValueError(f"{', '.join(unknown) or repr(text)} is no kind of fault; there are: all, {', '.join(Kind)}")
-    return frozenset(map(Kind, names))
+        raise ValueError(
+            f"{', '.join(unknown) or repr(text)} is no kind of fault; there are: all, {', '.join(FeedFaultKind)}"
+        )
+    return frozenset(map(FeedFaultKind, names))

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score
-from dejavu_feed.replay.games import PlayedGame
+from dejavu_feed.replay.games import ReplayGame
 
 _END: Final = 4 * QUARTER_SECONDS
 _THREE_QUARTERS: Final = 3 * QUARTER_SECONDS
 
 
-def into_overtime(game: PlayedGame) -> PlayedGame:
+def extend_to_overtime(game: ReplayGame) -> ReplayGame:
     """The same game up to its last quarter, in which the losing team comes back, and an overtime that it loses again.
 
     A game that had an overtime is returned as it is.

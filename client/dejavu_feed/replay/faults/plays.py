@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final
 
-from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.payloads import Json, LiveGame, clock_text
 from dejavu_feed.replay.timeline import PACE, TimedPlay, Timeline, period_end
 
-_MENDED_AFTER: Final = (30.0, 200.0)
+_CORRECTED_AFTER: Final = (30.0, 200.0)
 """Life seconds that a mistake stands, at least and at most."""
 _SHARE_CORRECTED: Final = 0.08
 """Of made shots."""
@@ -30,7 +30,7 @@ second quarter, and at the ends of the last minutes from which the half and the 
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ScoringError:
     """Something wrong in a game's plays, for a while.
 
     Attributes:
@@ -52,7 +52,9 @@ class Mistake:
         return self.index if self.false is None else self.index + 1
 
 
-def mistakes(timeline: Timeline, kinds: frozenset[Kind], rng: random.Random) -> tuple[Mistake, ...]:
+def draw_scoring_errors(
+    timeline: Timeline, kinds: frozenset[FeedFaultKind], rng: random.Random
+) -> tuple[ScoringError, ...]:
     """The mistakes of a game.
 
     The last shot before 6:00 of the second quarter is always among those that are corrected, and a shot just past 6:00
@@ -65,12 +67,12 @@ def mistakes(timeline: Timeline, kinds: frozenset[Kind], rng: random.Random) -> 
         for turn in _TURNS
     }
     shots = [index for index, play in enumerate(plays) if play.points]
-    found: list[Mistake] = []
-    if Kind.CORRECTED in kinds:
+    found: list[ScoringError] = []
+    if FeedFaultKind.CORRECTED in kinds:
         wrong = {index for index in shots if rng.random() < _SHARE_CORRECTED}
         wrong |= {max((shot for shot in shots if shot <= index), default=shots[0]) for index in last.values()}
         found += [_wrong_shot(plays[index], index, rng) for index in sorted(wrong)]
-    if Kind.WITHDRAWN in kinds:
+    if FeedFaultKind.WITHDRAWN in kinds:
         false = {
             index: (play.period, play.clock)
             for index, play in enumerate(plays[:-1])
@@ -82,7 +84,7 @@ def mistakes(timeline: Timeline, kinds: frozenset[Kind], rng: random.Random) -> 
     return tuple(found)
 
 
-def mistaken(payload: Json, game: LiveGame, wrong: Sequence[Mistake]) -> None:
+def apply_scoring_errors(payload: Json, game: LiveGame, wrong: Sequence[ScoringError]) -> None:
     """Puts a game's mistakes into the payload of its plays, in place, as they stand at the moment of the payload."""
     actions: list[dict[str, Any]] = payload["game"]["actions"]
     of_plays = list(actions)
@@ -104,28 +106,28 @@ def add_points(action: dict[str, Any], home: int, away: int) -> None:
     action["scoreAway"] = str(max(0, int(action["scoreAway"]) + away))
 
 
-def _wrong_shot(play: TimedPlay, index: int, rng: random.Random) -> Mistake:
+def _wrong_shot(play: TimedPlay, index: int, rng: random.Random) -> ScoringError:
     """A shot that counts a point too few or too many, or for the other team."""
-    until = _mended(play, rng)
+    until = _corrected(play, rng)
     own, other = rng.choice([(-1, 0), (1, 0), (-play.points, play.points)])
-    return Mistake(index, until, *((own, other) if play.by_home else (other, own)))
+    return ScoringError(index, until, *((own, other) if play.by_home else (other, own)))
 
 
-def _false_shot(play: TimedPlay, index: int, moment: tuple[int, float], rng: random.Random) -> Mistake:
+def _false_shot(play: TimedPlay, index: int, moment: tuple[int, float], rng: random.Random) -> ScoringError:
     """A shot of two or three points that never was."""
     points = rng.choice([2, 3])
     home, away = rng.choice([(points, 0), (0, points)])
-    return Mistake(index, _mended(play, rng), home, away, moment)
+    return ScoringError(index, _corrected(play, rng), home, away, moment)
 
 
-def _mended(play: TimedPlay, rng: random.Random) -> float:
+def _corrected(play: TimedPlay, rng: random.Random) -> float:
     """When a mistake at a play is mended: soon, if the last pattern of the half or of regulation could rest on it."""
-    until = play.at + rng.uniform(*_MENDED_AFTER)
+    until = play.at + rng.uniform(*_CORRECTED_AFTER)
     last_minutes = (period_end(period) - 60 * PACE for period in (2, 4))
     return min(until, *(begin + _SOON for begin in last_minutes if play.at <= begin), math.inf)
 
 
-def _false_action(before: dict[str, Any], mistake: Mistake, period: int, clock: float) -> dict[str, Any]:
+def _false_action(before: dict[str, Any], mistake: ScoringError, period: int, clock: float) -> dict[str, Any]:
     action = before | {
         "actionNumber": before["actionNumber"] + 1_000,
         "orderNumber": before["orderNumber"] + 5_000,
@@ -140,7 +142,7 @@ def _false_action(before: dict[str, Any], mistake: Mistake, period: int, clock: 
     return action
 
 
-def _mark_edited(actions: Sequence[dict[str, Any]], mistake: Mistake, game: LiveGame) -> None:
+def _mark_edited(actions: Sequence[dict[str, Any]], mistake: ScoringError, game: LiveGame) -> None:
     edited = f"{game.wall_time(mistake.until).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     for action, play in zip(actions[mistake.first :], game.plays[mistake.first :], strict=True):
         if play.at < mistake.until:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from dejavu_feed.replay.faults.kinds import Kind
+from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.payloads import Json
 
@@ -34,13 +34,17 @@ def _truncated(response: Response, rng: random.Random) -> Response:
     return Response(response.status, body, {**response.headers, **told})
 
 
-IN_PLACE: Final[dict[Kind, Callable[[Response, random.Random], Response]]] = {
-    Kind.FORBIDDEN_PAGE: lambda response, rng: Response(HTTPStatus.FORBIDDEN, _PAGE, {"Content-Type": "text/html"}),
-    Kind.FORBIDDEN_JSON: lambda response, rng: Response(HTTPStatus.FORBIDDEN, response.body, response.headers),
-    Kind.SERVER_ERROR: lambda response, rng: Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"Internal Server Error"),
-    Kind.TRUNCATED: _truncated,
-    Kind.EMPTY: lambda response, rng: Response(response.status, b"", response.headers),
-    Kind.HOLLOW: lambda response, rng: Response(response.status, rng.choice([b"{}", b"[]"]), response.headers),
+RESPONSE_FAULTS: Final[dict[FeedFaultKind, Callable[[Response, random.Random], Response]]] = {
+    FeedFaultKind.FORBIDDEN_PAGE: lambda response, rng: Response(
+        HTTPStatus.FORBIDDEN, _PAGE, {"Content-Type": "text/html"}
+    ),
+    FeedFaultKind.FORBIDDEN_JSON: lambda response, rng: Response(HTTPStatus.FORBIDDEN, response.body, response.headers),
+    FeedFaultKind.SERVER_ERROR: lambda response, rng: Response(
+        HTTPStatus.INTERNAL_SERVER_ERROR, b"Internal Server Error"
+    ),
+    FeedFaultKind.TRUNCATED: _truncated,
+    FeedFaultKind.EMPTY: lambda response, rng: Response(response.status, b"", response.headers),
+    FeedFaultKind.HOLLOW: lambda response, rng: Response(response.status, rng.choice([b"{}", b"[]"]), response.headers),
 }
 """What comes in place of an answer."""
 
@@ -72,9 +76,9 @@ def _incomplete(payload: Json, rng: random.Random) -> None:
         payload["game"].pop(rng.choice(_OF_A_GAME), None)
 
 
-INSIDE: Final[dict[Kind, Callable[[Json, random.Random], None]]] = {
-    Kind.INCOMPLETE: _incomplete,
-    Kind.DUPLICATED: _duplicated,
-    Kind.DISORDERED: _disordered,
+PAYLOAD_FAULTS: Final[dict[FeedFaultKind, Callable[[Json, random.Random], None]]] = {
+    FeedFaultKind.INCOMPLETE: _incomplete,
+    FeedFaultKind.DUPLICATED: _duplicated,
+    FeedFaultKind.DISORDERED: _disordered,
 }
 """What alters a payload in place; duplicates and disorder are of plays alone."""

@@ -18,7 +18,7 @@ from dejavu_models.betting import (
     MarketSide,
     MarketSideAnswer,
     RiskLevel,
-    decimal_of,
+    american_to_decimal,
 )
 from dejavu_models.errors import InvalidMarket
 from dejavu_models.types import Horizon
@@ -120,7 +120,7 @@ def _odds(price: market_pb2.Odds, field: str) -> float:
     if abs(price.american) < MIN_AMERICAN or price.american > _MOST_AMERICAN:
         expected = f"{MIN_AMERICAN} to {_MOST_AMERICAN}, or at most −{MIN_AMERICAN}"
         raise InvalidMarket(f"{price.american}", expected, field=f"{field}.american")
-    return decimal_of(price.american)
+    return american_to_decimal(price.american)
 
 
 def _bankroll(given: market_pb2.Market) -> float:

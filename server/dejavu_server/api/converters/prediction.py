@@ -38,7 +38,7 @@ from dejavu_models.types import (
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.horizon import HORIZON_VALUES, HORIZONS, horizon_of
-from dejavu_server.forecasting.service import Question
+from dejavu_server.forecasting.service import ForecastRequest
 from dejavu_server.records import IssuedForecast
 
 MAX_TEAM_LENGTH = 32
@@ -59,7 +59,7 @@ _MODE_VALUES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class StreamRequest:
     """A stream's request as the domain sees it; no game ids mean all games."""
 
     game_ids: frozenset[str]
@@ -67,7 +67,7 @@ class Subscription:
     include_current: bool
 
 
-def question(request: PredictRequest) -> Question:
+def forecast_request(request: PredictRequest) -> ForecastRequest:
     """Reads a request for one forecast.
 
     A named game is always explained, and forecast with its distribution: the ledger keeps both, whether or not this
@@ -94,7 +94,7 @@ def question(request: PredictRequest) -> Question:
     except InvalidInput as error:
         error.others = tuple(fault for fault in _faults(request) if fault.field != error.field)
         raise
-    return Question(game_id, request.model_version, query)
+    return ForecastRequest(game_id, request.model_version, query)
 
 
 def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
@@ -109,7 +109,7 @@ def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
                 yield error
 
 
-def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
+def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
     """The requests of a batch, not read yet: each is to fail for itself.
 
     Raises:
@@ -120,7 +120,7 @@ def batch(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[Predi
     return request.requests
 
 
-def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Subscription:
+def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> StreamRequest:
     """Reads a request for a stream.
 
     Raises:
@@ -131,7 +131,7 @@ def subscription(request: prediction_service_pb2.StreamPredictionsRequest) -> Su
         raise TooManyGames(f"{len(request.game_ids)} game ids", f"at most {MAX_GAMES}, or none for all games")
     for index, game_id in enumerate(request.game_ids):
         check_game_id(game_id, f"game_ids[{index}]")
-    return Subscription(frozenset(request.game_ids), request.resume_token, request.include_current)
+    return StreamRequest(frozenset(request.game_ids), request.resume_token, request.include_current)
 
 
 def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution: bool = False) -> forecast_pb2.Forecast:
@@ -165,7 +165,7 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
     )
 
 
-def market_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
+def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
     """What an issued forecast says of the market that it was asked about with; None without one."""
     answer = issued.forecast.market
     return None if answer is None else market.market_answer_message(answer)
@@ -194,7 +194,7 @@ def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
             for metric in info.metrics
         ],
         ratings_date=info.ratings_date.isoformat(),
-        verdict=model_service_pb2.VERDICT_FIT if info.fit else model_service_pb2.VERDICT_UNFIT,
+        verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
         verdict_reason=info.verdict_reason,
     )
 
@@ -321,4 +321,4 @@ _CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
     lambda request: ForecastQuery(_ANY, quantile_levels=_levels(request)),
 )
-"""Each field by itself, in the order in which `question` reads them; and the two teams together. Then the market's."""
+"""Each field by itself, in the order in which `forecast_request` reads them; then both teams; then the market."""

@@ -7,7 +7,14 @@ from typing import Final
 
 from dejavu.v1 import record_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_models.scorecard import Coverage, Figure, LeaderboardMetric, MarketRecord, Scorecard, Standing
+from dejavu_models.scorecard import (
+    Coverage,
+    LeaderboardEntry,
+    LeaderboardMetric,
+    MarketRecord,
+    Scorecard,
+    ScoreEstimate,
+)
 from dejavu_server.api.converters.horizon import HORIZON_VALUES
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message, timestamp
@@ -89,7 +96,7 @@ def scorecard_message(card: Scorecard) -> pb.Scorecard:
 
 
 def leaderboard_message(
-    standings: Iterable[Standing], metric: LeaderboardMetric, min_games: int
+    standings: Iterable[LeaderboardEntry], metric: LeaderboardMetric, min_games: int
 ) -> pb.GetLeaderboardResponse:
     """A leaderboard as the contract's message."""
     return pb.GetLeaderboardResponse(
@@ -107,7 +114,7 @@ def leaderboard_message(
     )
 
 
-def _figure_message(figure: Figure | None) -> pb.Figure | None:
+def _figure_message(figure: ScoreEstimate | None) -> pb.Figure | None:
     return None if figure is None else pb.Figure(value=figure.value, lower=figure.lower, upper=figure.upper)
 
 

@@ -39,7 +39,7 @@ MAX_PAGE: Final = 500
 DEFAULT_MIN_GAMES: Final = 100
 """The fewest games of a model version that a leaderboard lists, unless told otherwise."""
 
-CLOCKS_APART: Final = timedelta(minutes=1)
+MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far in the future an outcome may have been observed: clocks differ."""
 
 _FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ class GameQuery(NamedTuple):
 class ListQuery(NamedTuple):
     """Which page of which forecasts is wanted."""
 
-    wanted: ForecastFilter
+    filter: ForecastFilter
     token: str
     size: int
 
@@ -78,12 +78,12 @@ class ListQuery(NamedTuple):
 class LeaderboardQuery:
     """Which leaderboard is wanted."""
 
-    wanted: ScoreFilter
+    filter: ScoreFilter
     metric: LeaderboardMetric
     min_games: int
 
 
-class _Faults:
+class _FieldErrors:
     """What is wrong with a request, gathered field by field."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
     Raises:
         InvalidInput: if a field cannot be right.
     """
-    faults = _Faults()
+    faults = _FieldErrors()
     faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
     horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
     faults.read(lambda: _check_differential(request.differential, horizon), None)
@@ -142,7 +142,7 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
     Raises:
         InvalidInput: if a field cannot be right.
     """
-    faults = _Faults()
+    faults = _FieldErrors()
     faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
     horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
@@ -157,7 +157,7 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
     Raises:
         InvalidInput: if a field cannot be right.
     """
-    faults = _Faults()
+    faults = _FieldErrors()
     faults.read(lambda: _check_page_size(request.page_size), None)
     if request.game_id:
         faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
@@ -193,7 +193,7 @@ def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
     Raises:
         InvalidInput: if a field cannot be right.
     """
-    faults = _Faults()
+    faults = _FieldErrors()
     wanted = _score_filter(faults, request.filter)
     faults.tell()
     return wanted
@@ -205,7 +205,7 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     Raises:
         InvalidInput: if a field cannot be right.
     """
-    faults = _Faults()
+    faults = _FieldErrors()
     wanted = _score_filter(faults, request.filter)
     faults.read(lambda: _check_no_model(request.filter.model_version), None)
     metric = faults.read(lambda: _metric(request.metric), LeaderboardMetric.CRPS)
@@ -213,7 +213,7 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     return LeaderboardQuery(wanted, metric, request.min_games or DEFAULT_MIN_GAMES)
 
 
-def _score_filter(faults: _Faults, request: pb.ScoreFilter) -> ScoreFilter:
+def _score_filter(faults: _FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     horizon = faults.read(lambda: horizon_of(request.horizon, "filter.horizon"), Horizon.HALFTIME)
     first_day, last_day = _days(faults, request.from_date, request.to_date, "filter.")
     first = request.min_minutes if request.HasField("min_minutes") else None
@@ -224,7 +224,7 @@ def _score_filter(faults: _Faults, request: pb.ScoreFilter) -> ScoreFilter:
     return ScoreFilter(horizon, request.model_version, first_day, last_day, first, last, request.include_replays)
 
 
-def _days(faults: _Faults, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
+def _days(faults: _FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
     """The first and the last day of a request."""
     first_day = faults.read(lambda: _day(first, f"{prefix}from_date"), None)
     last_day = faults.read(lambda: _day(last, f"{prefix}to_date"), None)
@@ -272,7 +272,7 @@ def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
     if not 0 <= given.nanos < 1_000_000_000 or given.seconds < 0:
         raise InvalidTime(f"{given.seconds} seconds and {given.nanos} nanoseconds", expected)
     # Compared before it becomes a moment: beyond the year 9999 there is none.
-    if given.seconds > (now + CLOCKS_APART - _FIRST_TIME).total_seconds():
+    if given.seconds > (now + MAX_CLOCK_SKEW - _FIRST_TIME).total_seconds():
         raise InvalidTime(f"{given.seconds} seconds since 1970", expected)
     return _FIRST_TIME + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
 

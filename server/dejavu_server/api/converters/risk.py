@@ -13,7 +13,7 @@ from dejavu_models.types import ScorePattern
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 
 
-def risk_question(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
+def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
     """The pattern asked about, and the points of both teams together, if they were given.
 
     Raises:

@@ -31,7 +31,7 @@ _INDICES = {codec.FORECAST: forecasts, codec.OUTCOME: outcomes, codec.MARKET: ma
 """The table over the entries of a kind."""
 
 
-class Walk:
+class ChainVerifier:
     """A walk over the entries of a ledger, in order.
 
     Attributes:
@@ -75,7 +75,7 @@ class Walk:
             isinstance(kind, str) and isinstance(text, str) and isinstance(hash_, bytes),
             f"entry {sequence}: it holds values of other types than were recorded",
         )
-        following = codec.chain(self.hash, text)
+        following = codec.chain_hash(self.hash, text)
         _check(following == hash_, f"entry {sequence}: it, or the entry before it, is not the one recorded")
         # Neither the kind nor the place of a row is hashed: both stand in the canonical form.
         begins, ends = f'{{"kind":{codec.dumps(kind)},"payload":', f',"sequence":{sequence}}}'
@@ -93,7 +93,7 @@ class Walk:
                 _follows(row, table, None)
         if kind == codec.FORECAST:
             issued = codec.parse(row["entry_canonical"])
-            _follows(row, forecasts, rows.forecast_row(issued, codec.draft(issued)))
+            _follows(row, forecasts, rows.forecast_row(issued, codec.prepare(issued)))
             self._check_foresight(row, issued.game_id, issued.forecast.elapsed_minutes)
             self._check_settlement(row, issued)
             return
@@ -103,7 +103,7 @@ class Walk:
             _follows(row, outcomes, rows.outcome_row(outcome, self._first_place(row, outcome)))
         elif kind == codec.MARKET:
             place, market, answer = codec.parse_market(row["entry_canonical"])
-            _follows(row, markets, rows.market_row(row["entry_sequence"], place, Bet.of(market, answer)))
+            _follows(row, markets, rows.market_row(row["entry_sequence"], place, Bet.from_market(market, answer)))
             if place > self._identity.pruned_through:
                 _check(
                     row["asked_game_id"] is not None and place < row["entry_sequence"],
@@ -136,7 +136,7 @@ class Walk:
         outcome = codec.parse_outcome(row["newest_canonical"])
         bet = None
         if row["bet_canonical"] is not None:
-            bet = Bet.of(*codec.parse_market(row["bet_canonical"])[1:])
+            bet = Bet.from_market(*codec.parse_market(row["bet_canonical"])[1:])
         expected = rows.settlement_row(
             issued,
             outcome,

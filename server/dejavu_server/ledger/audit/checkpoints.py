@@ -21,13 +21,13 @@ from sqlalchemy import Connection, insert, select
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.migrate import fill_late
-from dejavu_server.ledger.database.read_only import reading_ledger
+from dejavu_server.ledger.database.migrate import backfill_late_rows
+from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.database.schema import checkpoints
-from dejavu_server.ledger.database.store import Identity, Link
+from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.entries.codec import microseconds
 from dejavu_server.ledger.errors import LedgerError
-from dejavu_server.observability.failure_log import Trouble
+from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import Checkpoint
 
 _log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ _RECENT = 0.9
 """Share of the interval within which another worker's checkpoint is this one's too: clocks and timers are not exact."""
 
 
-class Ledgerlike(Protocol):
+class CheckpointLedger(Protocol):
     """What a signer needs of a ledger, or of its keeper."""
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
@@ -55,7 +55,7 @@ def text(checkpoint: Checkpoint) -> str:
     )
 
 
-def sign(key: Ed25519PrivateKey, identity: Identity, head: Link, signed_time: datetime) -> Checkpoint:
+def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_time: datetime) -> Checkpoint:
     """Signs the head of a ledger."""
     unsigned = Checkpoint(
         ledger_id=identity.ledger_id,
@@ -89,13 +89,13 @@ def is_signed(checkpoint: Checkpoint) -> bool:
     return True
 
 
-def read_head(url: str) -> tuple[Identity, Link]:
+def read_head(url: str) -> tuple[Identity, ChainHead]:
     """Which ledger a URL names, and its head, whether a server runs on it or not.
 
     Raises:
         LedgerError: if it can't be read as a ledger of this release.
     """
-    with reading_ledger(url) as connection:
+    with read_only_ledger(url) as connection:
         return _head(connection)
 
 
@@ -113,13 +113,13 @@ class Signer:
         clock: tells the time.
     """
 
-    def __init__(self, ledger: Ledgerlike, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: CheckpointLedger, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._path = key
         self._seconds = seconds
         self._clock = clock
         self._loaded: Ed25519PrivateKey | None = None
-        self._trouble = Trouble(_log, failed="signing_failing", recovered="signing_recovered")
+        self._trouble = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
         self._task: asyncio.Task[None] | None = None
 
     async def checkpoint(self) -> Checkpoint:
@@ -162,7 +162,7 @@ class Signer:
         if not _moved(connection, self._recent_us()):
             return None
         # In a rolling restart the last old worker records for a moment longer than the last new one has been opening.
-        fill_late(connection)
+        backfill_late_rows(connection)
         signed = sign(key, *_head(connection), self._clock())
         connection.execute(
             _ADD,
@@ -213,7 +213,7 @@ _NEWEST = select(checkpoints.c.sequence, checkpoints.c.signed_us).order_by(check
 _ADD = insert(checkpoints)
 
 
-def _head(connection: Connection) -> tuple[Identity, Link]:
+def _head(connection: Connection) -> tuple[Identity, ChainHead]:
     return store.identity(connection), store.head(connection)
 
 

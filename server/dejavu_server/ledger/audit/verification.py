@@ -24,9 +24,9 @@ from sqlalchemy import Connection, RowMapping, select, text
 
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import chain, checkpoints
-from dejavu_server.ledger.audit.chain import Walk, raw
+from dejavu_server.ledger.audit.chain import ChainVerifier, raw
 from dejavu_server.ledger.database import schema, store
-from dejavu_server.ledger.database.read_only import reading_ledger
+from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.database.schema import entries, ledger, snapshots
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
@@ -92,14 +92,14 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
             raise InvalidCheckpoint("the checkpoint's signature is not valid: it is not what was handed out")
         if public_keys and checkpoint.public_key not in public_keys:
             raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
-    with reading_ledger(url) as connection:
+    with read_only_ledger(url) as connection:
         return _verify(connection, checkpoint, public_keys)
 
 
 def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: Collection[bytes]) -> Verification:
     _check_file(connection)
     identity = _identity(connection)
-    walk = Walk(connection, identity)
+    walk = ChainVerifier(connection, identity)
     walk.run()
     if checkpoint is not None:
         _check_kept(connection, identity, walk, checkpoint)
@@ -142,7 +142,7 @@ def _identity(connection: Connection) -> Identity:
         and isinstance(through, int)
         and through >= 0
         and isinstance(hash_, bytes)
-        and (through > 0 or hash_ == codec.genesis(ledger_id))
+        and (through > 0 or hash_ == codec.genesis_hash(ledger_id))
     )
     if not sound:
         raise LedgerCorrupt("the ledger's identity was changed")
@@ -156,7 +156,7 @@ def _is_hex(value: object, digits: int) -> bool:
     return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", value) is not None
 
 
-def _check_kept(connection: Connection, identity: Identity, walk: Walk, kept: Checkpoint) -> None:
+def _check_kept(connection: Connection, identity: Identity, walk: ChainVerifier, kept: Checkpoint) -> None:
     if kept.ledger_id != identity.ledger_id:
         raise LedgerCorrupt(
             f"this is not the checkpoint's ledger: its id is {identity.ledger_id}, not {kept.ledger_id}"
@@ -242,7 +242,7 @@ def _read_checkpoint(row: RowMapping, identity: Identity) -> Checkpoint:
 
 def _check_snapshots(connection: Connection) -> int:
     """Folds the outcomes anew, and holds each snapshot against the state at its place; returns how many there are."""
-    with store.one_moment(connection):
+    with store.snapshot_read(connection):
         kept: dict[int, bytes] = {}
         for row in connection.execute(select(*raw(snapshots, "its"))).mappings():
             if row["its_part"] != learning.INTERVALS or not isinstance(row["its_sequence"], int):
@@ -252,12 +252,12 @@ def _check_snapshots(connection: Connection) -> int:
             return 0
         count, last = len(kept), max(kept)
         state = AdaptiveState()
-        for game in learning.taught_after(connection, 0):
-            if game.place > last:
+        for game in learning.settled_games_after(connection, 0):
+            if game.sequence > last:
                 break
-            state = state.after(game.lessons)
-            if game.place in kept and kept.pop(game.place) != state.to_bytes():
-                raise LedgerCorrupt(f"the snapshot at {game.place} is not what the outcomes up to there teach")
+            state = state.after(game.observations)
+            if game.sequence in kept and kept.pop(game.sequence) != state.to_bytes():
+                raise LedgerCorrupt(f"the snapshot at {game.sequence} is not what the outcomes up to there teach")
         if kept:
             raise LedgerCorrupt(f"there is a snapshot at {min(kept)}, and no outcome")
         return count

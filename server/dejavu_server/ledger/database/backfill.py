@@ -27,7 +27,7 @@ _FILL = text(
 )
 
 
-def fill(connection: Connection) -> None:
+def backfill(connection: Connection) -> None:
     """Fills every row whose day is 0, in the connection's transaction, page by page.
 
     Raises:

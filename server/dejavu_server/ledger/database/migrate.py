@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 
-from dejavu_server.ledger.database.backfill import fill
+from dejavu_server.ledger.database.backfill import backfill
 from dejavu_server.ledger.database.schema import REVISION, forecasts
 from dejavu_server.ledger.database.sqlite import reading
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
@@ -29,7 +29,7 @@ _VERSIONS = table("alembic_version", column("version_num"))
 _UNFILLED = select(forecasts.c.sequence).where(forecasts.c.day == 0).limit(1)
 
 
-def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
+def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
     """Creates the database or migrates it to the newest schema; at once where there is nothing to do.
 
     All in one transaction: whatever fails, the database is then what it was, or an empty file.
@@ -46,10 +46,10 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
         sqlalchemy.exc.SQLAlchemyError: if the database fails.
     """
     # The first connection switches the database to WAL, which needs it alone and can't wait for that: hence the lock.
-    with _only_here(path.parent):
+    with _folder_lock(path.parent):
         if make and not path.exists():
             path.touch()  # to SQLite an empty file is an empty database
-        _look(path, make=make)
+        _current_revision(path, make=make)
         with engine.begin() as connection:
             older = is_older(connection)
             before = _revision(connection) if older else None
@@ -58,12 +58,12 @@ def prepare(engine: Engine, path: Path, *, make: bool = True) -> None:
 
                 upgrade(connection)
             else:
-                fill_late(connection)
+                backfill_late_rows(connection)
         if before is not None:
             _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 
 
-def fill_late(connection: Connection) -> None:
+def backfill_late_rows(connection: Connection) -> None:
     """Indexes what was recorded after the migration, by a worker that still ran the release before.
 
     Args:
@@ -73,10 +73,10 @@ def fill_late(connection: Connection) -> None:
         LedgerCorrupt: if the entry of such a forecast cannot be read.
     """
     if connection.execute(_UNFILLED).first() is not None:
-        fill(connection)
+        backfill(connection)
 
 
-def _look(path: Path, *, make: bool) -> None:
+def _current_revision(path: Path, *, make: bool) -> None:
     """Refuses what is not to be touched before anything is written: to switch it to WAL would be to write."""
     looking = reading(path)
     try:
@@ -118,7 +118,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _only_here(folder: Path) -> Iterator[None]:
+def _folder_lock(folder: Path) -> Iterator[None]:
     """Lets one process at a time prepare ledgers in a folder; the lock ends with the process that holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     until = time.monotonic() + LOCK_SECONDS

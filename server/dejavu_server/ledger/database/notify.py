@@ -55,7 +55,7 @@ def _make_private(folder: Path) -> None:
         raise PermissionError(f"{folder} is not a folder of this user alone")
 
 
-class Announcer:
+class Notifier:
     """Tells every tail of a ledger that there is something new. Safe to use from one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class Announcer:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
-    def announce(self) -> None:
+    def notify(self) -> None:
         """Wakes the tails; removes the sockets of those that died. Never raises and never waits."""
         try:
             peers = [entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".sock")]

@@ -12,7 +12,7 @@ from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable, da
 
 
 @contextmanager
-def reading_ledger(url: str) -> Iterator[Connection]:
+def read_only_ledger(url: str) -> Iterator[Connection]:
     """A connection that reads the ledger of a URL.
 
     Raises:

@@ -63,7 +63,7 @@ def database_path(url: str) -> Path:
         raise InvalidLedgerUrl(f"{url!r} can't hold a ledger: {error}") from error
 
 
-class Files(NamedTuple):
+class OpenFiles(NamedTuple):
     """The files of a ledger that a connection has open, by device and number; None for one that is not there.
 
     A connection goes on writing to a file that was removed, renamed or replaced, and what it commits is in no ledger
@@ -74,13 +74,13 @@ class Files(NamedTuple):
     log: tuple[int, int] | None
 
     @classmethod
-    def at(cls, path: Path) -> Files:
+    def at(cls, path: Path) -> OpenFiles:
         """What lies at a path now."""
         return cls(_number(f"{path}"), _number(f"{path}-wal"))
 
     def check(self, path: Path) -> None:
         """Raises LedgerUnavailable unless these files still lie at their path."""
-        if Files.at(path) != self:
+        if OpenFiles.at(path) != self:
             raise LedgerUnavailable("the ledger's file was removed or replaced while it was in use")
 
 
@@ -103,7 +103,7 @@ def writing(path: Path, durability: Durability) -> Engine:
     def begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if _FILES not in connection.info:  # the first one, which opens the write-ahead log
-            connection.info[_FILES] = Files.at(path)
+            connection.info[_FILES] = OpenFiles.at(path)
 
     return engine
 
@@ -118,9 +118,9 @@ def check_room(path: Path) -> None:
         raise LedgerUnavailable("the ledger is full: no space left on the disk")
 
 
-def files(connection: Connection) -> Files:
+def open_files(connection: Connection) -> OpenFiles:
     """The files that a connection of `writing` has open; to be asked for in a transaction."""
-    found: Files = connection.info[_FILES]
+    found: OpenFiles = connection.info[_FILES]
     return found
 
 

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.entries.codec import Draft
+from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
-from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeKnown
+from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _T = TypeVar("_T")
@@ -46,7 +46,7 @@ class Identity:
         return (self.ledger_id, self.epoch) == (other.ledger_id, other.epoch)
 
 
-class Link(NamedTuple):
+class ChainHead(NamedTuple):
     """The newest entry's place in the chain."""
 
     sequence: int
@@ -60,7 +60,7 @@ class _Newest(NamedTuple):
     pattern: str
     issued: IssuedForecast
 
-    def answers(self, draft: Draft) -> bool:
+    def answers(self, draft: PreparedForecast) -> bool:
         """Whether it is what a draft of its key would record."""
         mine, its = self.issued, draft.issued
         return self.pattern == draft.pattern and (mine.home_team, mine.away_team) == (its.home_team, its.away_team)
@@ -74,23 +74,23 @@ def identity(connection: Connection) -> Identity:
     return Identity(*row)
 
 
-def head(connection: Connection) -> Link:
+def head(connection: Connection) -> ChainHead:
     """Sequence and hash of the newest entry; of the last one pruned, or 0, where there is none."""
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
         kept = identity(connection)
-        return Link(kept.pruned_through, kept.pruned_hash)
-    return Link(*row)
+        return ChainHead(kept.pruned_through, kept.pruned_hash)
+    return ChainHead(*row)
 
 
 def entry_row(kind: str, payload: str, revision: int, sequence: int, previous: bytes) -> tuple[Row, bytes]:
     """The row of `entries` for an event, given the hash of the entry before it; and its own hash."""
-    text = codec.compose(kind, payload, revision, sequence)
-    hash_ = codec.chain(previous, text)
+    text = codec.encode_entry(kind, payload, revision, sequence)
+    hash_ = codec.chain_hash(previous, text)
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
 
 
-def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForecast | OutcomeKnown]:
+def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
     """Records forecasts in their order, each unless the newest revision of its key has the same pattern and teams.
 
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, no forecast of that game, whatever
@@ -104,8 +104,8 @@ def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForeca
     newest = _newest(connection, {draft.key for draft in drafts})
     known = _known(connection, {draft.issued.game_id for draft in drafts})
     with_market = _with_market(connection, drafts, newest)
-    adding = _Adding(*head(connection))
-    answers: list[IssuedForecast | OutcomeKnown] = []
+    adding = _EntryBatch(*head(connection))
+    answers: list[IssuedForecast | OutcomeAlreadyRecorded] = []
     for draft in drafts:
         stored, outcome = newest.get(draft.key), known.before(draft.issued)
         if stored is None or not stored.answers(draft):
@@ -121,7 +121,7 @@ def append(connection: Connection, drafts: Sequence[Draft]) -> list[IssuedForeca
     return answers
 
 
-class _Adding:
+class _EntryBatch:
     """Entries to be added behind the newest one, with their rows."""
 
     def __init__(self, sequence: int, previous: bytes) -> None:
@@ -131,7 +131,7 @@ class _Adding:
         self._forecasts: list[Row] = []
         self._markets: list[Row] = []
 
-    def forecast(self, draft: Draft, revision: int) -> _Newest:
+    def forecast(self, draft: PreparedForecast, revision: int) -> _Newest:
         """Adds a forecast."""
         self._entry(codec.FORECAST, draft.payload, revision)
         issued = replace(draft.issued, sequence=self._sequence, revision=revision)
@@ -143,7 +143,7 @@ class _Adding:
         if asked.market is None or asked.forecast.market is None:
             return False
         self._entry(codec.MARKET, codec.market_payload(place, asked.market, asked.forecast.market), 0)
-        self._markets.append(market_row(self._sequence, place, Bet.of(asked.market, asked.forecast.market)))
+        self._markets.append(market_row(self._sequence, place, Bet.from_market(asked.market, asked.forecast.market)))
         return True
 
     def _entry(self, kind: str, payload: str, revision: int) -> None:
@@ -162,7 +162,7 @@ class _Adding:
                 connection.execute(statement, added)
 
 
-class _Known:
+class _KnownOutcomes:
     """Outcomes that are in the ledger, by game."""
 
     def __init__(self) -> None:
@@ -172,18 +172,18 @@ class _Known:
         """Notes the place of an outcome."""
         self._places.setdefault(game_id, {})[horizon] = sequence
 
-    def before(self, issued: IssuedForecast) -> OutcomeKnown | None:
+    def before(self, issued: IssuedForecast) -> OutcomeAlreadyRecorded | None:
         """Why a forecast would be made with hindsight; None if it would not."""
         for horizon, sequence in self._places.get(issued.game_id, {}).items():
             if issued.forecast.elapsed_minutes <= horizon.last_slot:
-                return OutcomeKnown(
+                return OutcomeAlreadyRecorded(
                     f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
                     f"{sequence}, and nothing new is recorded of what lies before it"
                 )
         return None
 
 
-def touch(connection: Connection) -> None:
+def probe_write(connection: Connection) -> None:
     """Writes a row as it is: what is committed then shows whether anything can be recorded, and changes nothing."""
     connection.execute(_TOUCH)
 
@@ -199,7 +199,7 @@ def check_structure(connection: Connection) -> None:
 
 
 @contextmanager
-def one_moment(connection: Connection) -> Iterator[None]:
+def snapshot_read(connection: Connection) -> Iterator[None]:
     """While in it, all statements see one state of the ledger.
 
     To be left soon: meanwhile the write-ahead log only grows.
@@ -315,15 +315,15 @@ def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
     return found
 
 
-def _known(connection: Connection, games: set[str]) -> _Known:
-    found = _Known()
+def _known(connection: Connection, games: set[str]) -> _KnownOutcomes:
+    found = _KnownOutcomes()
     for chunk in _chunks(sorted(games)):
         for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
             found.add(game_id, Horizon(horizon), sequence)
     return found
 
 
-def _with_market(connection: Connection, drafts: Sequence[Draft], newest: Mapping[str, _Newest]) -> set[int]:
+def _with_market(connection: Connection, drafts: Sequence[PreparedForecast], newest: Mapping[str, _Newest]) -> set[int]:
     """Places of the forecasts that stand for drafts with a market and have one already."""
     asked = {draft.key for draft in drafts if draft.issued.market is not None and draft.key in newest}
     places = sorted(newest[key].issued.sequence for key in asked)

@@ -19,14 +19,14 @@ from dejavu_server.ledger.entries.encoding import (
     FORECAST,
     MARKET,
     OUTCOME,
-    chain,
-    compose,
+    chain_hash,
     dumps,
+    encode_entry,
     from_microseconds,
-    genesis,
+    genesis_hash,
     microseconds,
 )
-from dejavu_server.ledger.entries.forecast import Draft, draft, parse
+from dejavu_server.ledger.entries.forecast import PreparedForecast, parse, prepare
 from dejavu_server.ledger.entries.market import market_payload, parse_market
 from dejavu_server.ledger.entries.outcome import outcome_payload, parse_outcome
 
@@ -34,17 +34,17 @@ __all__ = [
     "FORECAST",
     "MARKET",
     "OUTCOME",
-    "Draft",
-    "chain",
-    "compose",
-    "draft",
+    "PreparedForecast",
+    "chain_hash",
     "dumps",
+    "encode_entry",
     "from_microseconds",
-    "genesis",
+    "genesis_hash",
     "market_payload",
     "microseconds",
     "outcome_payload",
     "parse",
     "parse_market",
     "parse_outcome",
+    "prepare",
 ]

@@ -36,17 +36,17 @@ def dumps(value: object) -> str:
     return text
 
 
-def compose(kind: str, payload: str, revision: int, sequence: int) -> str:
+def encode_entry(kind: str, payload: str, revision: int, sequence: int) -> str:
     """The canonical form of an entry, from its payload's."""
     return f'{{"kind":{dumps(kind)},"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
 
 
-def chain(previous: bytes, canonical: str) -> bytes:
+def chain_hash(previous: bytes, canonical: str) -> bytes:
     """An entry's hash: SHA-256 over the hash of the entry before it and its own canonical form in UTF-8."""
     return hashlib.sha256(previous + canonical.encode()).digest()
 
 
-def genesis(ledger_id: str) -> bytes:
+def genesis_hash(ledger_id: str) -> bytes:
     """The hash that a ledger's first entry is chained to, so that no two ledgers share a chain."""
     return hashlib.sha256(f"dejavu ledger {ledger_id}".encode()).digest()
 
@@ -60,7 +60,7 @@ def reading(kind: str) -> Iterator[None]:
         raise ValueError(f"not the canonical form of {_ARTICLES[kind]} {kind}: {error!r}") from error
 
 
-def entry_of(kind: str, canonical: str) -> dict[str, Any]:
+def decode_entry(kind: str, canonical: str) -> dict[str, Any]:
     """The JSON object of an entry.
 
     Raises:

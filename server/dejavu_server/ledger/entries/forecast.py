@@ -17,14 +17,21 @@ from dejavu_models.types import (
     ScorePattern,
     SimilarGame,
 )
-from dejavu_server.ledger.entries.encoding import FORECAST, dumps, entry_of, from_microseconds, microseconds, reading
+from dejavu_server.ledger.entries.encoding import (
+    FORECAST,
+    decode_entry,
+    dumps,
+    from_microseconds,
+    microseconds,
+    reading,
+)
 from dejavu_server.records import IssuedForecast
 
 _SCORE_DIGITS = 6  # of static scores: with more, half of an entry would be digits that nobody can tell apart
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PreparedForecast:
     """A forecast ready to be recorded: all that does not depend on its place.
 
     Attributes:
@@ -40,7 +47,7 @@ class Draft:
     payload: str
 
 
-def draft(issued: IssuedForecast) -> Draft:
+def prepare(issued: IssuedForecast) -> PreparedForecast:
     """Prepares a forecast for the ledger.
 
     Raises:
@@ -62,7 +69,7 @@ def draft(issued: IssuedForecast) -> Draft:
         ]
     )
     pattern = dumps([float(value) + 0.0 for value in issued.pattern.differentials])
-    return Draft(issued, key, pattern, dumps({"forecast": _forecast(issued), "request": _request(issued)}))
+    return PreparedForecast(issued, key, pattern, dumps({"forecast": _forecast(issued), "request": _request(issued)}))
 
 
 def parse(canonical: str) -> IssuedForecast:
@@ -71,7 +78,7 @@ def parse(canonical: str) -> IssuedForecast:
     Raises:
         ValueError: if it is not one.
     """
-    entry = entry_of(FORECAST, canonical)
+    entry = decode_entry(FORECAST, canonical)
     with reading(FORECAST):
         request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
         return IssuedForecast(

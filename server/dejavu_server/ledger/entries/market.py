@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
-from dejavu_server.ledger.entries.encoding import MARKET, dumps, entry_of, reading
+from dejavu_server.ledger.entries.encoding import MARKET, decode_entry, dumps, reading
 
 
 def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer) -> str:
@@ -51,7 +51,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     Raises:
         ValueError: if it is not one.
     """
-    entry = entry_of(MARKET, canonical)
+    entry = decode_entry(MARKET, canonical)
     with reading(MARKET):
         payload = entry["payload"]
         asked, said = payload["market"], payload["answer"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.entries.encoding import OUTCOME, dumps, entry_of, from_microseconds, microseconds, reading
+from dejavu_server.ledger.entries.encoding import OUTCOME, decode_entry, dumps, from_microseconds, microseconds, reading
 from dejavu_server.records import ReportedOutcome
 
 
@@ -36,7 +36,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
     Raises:
         ValueError: if it is not one.
     """
-    entry = entry_of(OUTCOME, canonical)
+    entry = decode_entry(OUTCOME, canonical)
     with reading(OUTCOME):
         payload = entry["payload"]
         return ReportedOutcome(

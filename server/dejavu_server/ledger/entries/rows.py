@@ -6,7 +6,7 @@ from typing import Any
 
 from dejavu_feed.names import is_replay
 from dejavu_models.betting import MarketSide
-from dejavu_server.ledger.entries.codec import Draft, microseconds
+from dejavu_server.ledger.entries.codec import PreparedForecast, microseconds
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement, game_day
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 """A row by its columns' names, for a statement to be given."""
 
 
-def forecast_row(issued: IssuedForecast, draft: Draft) -> Row:
+def forecast_row(issued: IssuedForecast, draft: PreparedForecast) -> Row:
     """The row of `forecasts` for a recorded forecast."""
     forecast = issued.forecast
     return {

@@ -26,7 +26,7 @@ class Bet(NamedTuple):
     stake_fraction: float
 
     @classmethod
-    def of(cls, market: Market, answer: MarketAnswer) -> Bet:
+    def from_market(cls, market: Market, answer: MarketAnswer) -> Bet:
         """The bet that an answer advises."""
         if answer.side is None:
             return cls(market.line, None, 0.0, 0.0)

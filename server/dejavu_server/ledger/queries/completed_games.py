@@ -20,7 +20,7 @@ from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.schema import forecasts, outcomes
 
-LEAST_MINUTES = 37
+MIN_MINUTES = 37
 """The fewest minutes that a pattern may cover: into the last quarter; a game with a quarter without a row is none."""
 
 MAX_SCORE = 400
@@ -33,7 +33,7 @@ _TYPES = {"2": "RS", "4": "PO", "5": "PI", "6": "RS"}
 
 
 @dataclass(frozen=True, slots=True)
-class LivedGame:
+class CompletedGame:
     """A game that was forecast and ended.
 
     Attributes:
@@ -55,16 +55,16 @@ class LivedGame:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkippedGame:
     """A game that ended and can't be given."""
 
     game_id: str
     reason: str
 
 
-def lived_games(
+def completed_games(
     connection: Connection, *, least_minutes: int = MAX_SLOTS, include_replays: bool = False
-) -> Iterator[LivedGame | LeftOut]:
+) -> Iterator[CompletedGame | SkippedGame]:
     """The games with a final outcome, in the order in which these were first reported.
 
     Of a game's forecasts it takes the pattern that covers most minutes, and of those the one recorded last. The half is
@@ -83,9 +83,9 @@ def lived_games(
         place = page[-1].first_sequence
 
 
-def _game(row: Row[Any], least_minutes: int) -> LivedGame | LeftOut:
-    def left_out(reason: str) -> LeftOut:
-        return LeftOut(row.game_id, reason)
+def _game(row: Row[Any], least_minutes: int) -> CompletedGame | SkippedGame:
+    def left_out(reason: str) -> SkippedGame:
+        return SkippedGame(row.game_id, reason)
 
     if row.pattern is None:
         return left_out("it was not forecast")
@@ -107,7 +107,7 @@ def _game(row: Row[Any], least_minutes: int) -> LivedGame | LeftOut:
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
         return left_out(f"its differentials move by more than {MAX_SCORE} points")
     day = date.fromordinal(row.day)
-    return LivedGame(row.game_id, _season(row.game_id, day), day, phase, home, away, scores)
+    return CompletedGame(row.game_id, _season(row.game_id, day), day, phase, home, away, scores)
 
 
 def _least_scores(differentials: list[int], final: int) -> tuple[Score, ...]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.adaptive import MIDDLES, Key, Lesson, stage_of
+from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, Observation, TrackerKey, quarter_of
 from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
 
 PAGE = 200
@@ -30,7 +30,7 @@ GIVEN_MARGIN = "null]"
 
 
 @dataclass(frozen=True, slots=True)
-class TaughtGame:
+class SettledGame:
     """A horizon of a game that came, as its newest revision has it.
 
     Attributes:
@@ -41,14 +41,14 @@ class TaughtGame:
         lessons: how the forecasts fared that are learned from: at most one of each model version and stage.
     """
 
-    place: int
+    sequence: int
     game_id: str
     horizon: Horizon
     differential: int
     home_team: str
     away_team: str
     day: date
-    lessons: tuple[Lesson, ...]
+    observations: tuple[Observation, ...]
 
 
 def newest(connection: Connection) -> int:
@@ -69,7 +69,7 @@ def count(connection: Connection, place: int) -> int:
     return found
 
 
-def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[TaughtGame]:
+def settled_games_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[SettledGame]:
     """The outcomes that were first reported after a place, in order, each as its newest revision has it.
 
     Args:
@@ -84,15 +84,15 @@ def taught_after(connection: Connection, place: int, *, lessons: bool = True) ->
             first: tuple(_lessons(group)) for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
         }
         for row in rows:
-            yield TaughtGame(
-                place=row.first_sequence,
+            yield SettledGame(
+                sequence=row.first_sequence,
                 game_id=row.game_id,
                 horizon=Horizon(row.horizon),
                 differential=row.differential,
                 home_team=row.home_team,
                 away_team=row.away_team,
                 day=date.fromordinal(row.first_day),
-                lessons=learned.get(row.first_sequence, ()),
+                observations=learned.get(row.first_sequence, ()),
             )
         place = last
 
@@ -126,22 +126,29 @@ def drop_snapshots(connection: Connection, place: int) -> None:
     connection.execute(_DROP_SNAPSHOTS, {"place": place})
 
 
-def _lessons(rows: Iterable[Any]) -> Iterator[Lesson]:
+def _lessons(rows: Iterable[Any]) -> Iterator[Observation]:
     """Of each model version and stage, the forecast nearest to the stage's middle minute.
 
     Without a pregame_margin of somebody's own if there is one, then the earlier minute, then the one recorded first.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
-        stage = stage_of(row.minute)
+        stage = quarter_of(row.minute)
         given = not row.key.endswith(GIVEN_MARGIN)
-        return row.model_version, stage, given, abs(row.minute - MIDDLES[stage]), row.minute, row.forecast_sequence
+        return (
+            row.model_version,
+            stage,
+            given,
+            abs(row.minute - QUARTER_MIDPOINTS[stage]),
+            row.minute,
+            row.forecast_sequence,
+        )
 
-    def key(row: Any) -> Key:
-        return Key(row.model_version, Horizon(row.horizon), stage_of(row.minute))
+    def key(row: Any) -> TrackerKey:
+        return TrackerKey(row.model_version, Horizon(row.horizon), quarter_of(row.minute))
 
     for its, candidates in groupby(sorted(rows, key=order), key=key):
-        yield Lesson(its, float(next(candidates).score))
+        yield Observation(its, float(next(candidates).score))
 
 
 _TEACHES = outcomes.c.replay.is_(False)

@@ -25,14 +25,14 @@ class InvalidPageToken(InvalidInput):
     default_field = "page_token"
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """A place in the order of a list. The day counts only where the list goes by days, and is 0 elsewhere."""
 
     day: int
     sequence: int
 
 
-class Walk(NamedTuple):
+class PageCursor(NamedTuple):
     """How far a list was told.
 
     Attributes:
@@ -41,10 +41,10 @@ class Walk(NamedTuple):
     """
 
     start: int
-    before: Place
+    before: Cursor
 
 
-def encode(kept: Identity, digest: bytes, walk: Walk) -> str:
+def encode(kept: Identity, digest: bytes, walk: PageCursor) -> str:
     """A token as text.
 
     Args:
@@ -57,7 +57,7 @@ def encode(kept: Identity, digest: bytes, walk: Walk) -> str:
     return base64.urlsafe_b64encode(packed).decode()
 
 
-def decode(text: str, kept: Identity, digest: bytes) -> Walk:
+def decode(text: str, kept: Identity, digest: bytes) -> PageCursor:
     """Reads a token.
 
     Raises:
@@ -76,4 +76,4 @@ def decode(text: str, kept: Identity, digest: bytes) -> Walk:
         )
     if told != digest:
         raise InvalidPageToken("a token of a list with other conditions", "the conditions that it was given out with")
-    return Walk(start, Place(day, sequence))
+    return PageCursor(start, Cursor(day, sequence))

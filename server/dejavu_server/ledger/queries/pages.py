@@ -22,10 +22,10 @@ from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, settlements
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.queries import page_tokens, predictions
-from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Place, Walk
+from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_server.records import RecordedForecast
 
-LOOKED_AT = 1000
+MAX_ROWS_SCANNED = 1000
 """The most forecasts that one page looks at: on each of its ways, but a quarter of them for each side of a team.
 
 A team's forecasts lie far apart, so that each takes a page of the file to be read.
@@ -100,27 +100,29 @@ def page(connection: Connection, wanted: ForecastFilter, token: str, size: int) 
         walk = page_tokens.decode(token, kept, wanted.digest)
     else:
         start = store.head(connection).sequence
-        walk = Walk(start, Place(_LAST_DAY, start + 1))
+        walk = PageCursor(start, Cursor(_LAST_DAY, start + 1))
     found, end = _find(connection, wanted, walk, size)
     told = predictions.at(connection, [place.sequence for place in found])
-    return Page(told, "" if end is None else page_tokens.encode(kept, wanted.digest, Walk(walk.start, end)))
+    return Page(told, "" if end is None else page_tokens.encode(kept, wanted.digest, PageCursor(walk.start, end)))
 
 
-def _find(connection: Connection, wanted: ForecastFilter, walk: Walk, size: int) -> tuple[list[Place], Place | None]:
+def _find(
+    connection: Connection, wanted: ForecastFilter, walk: PageCursor, size: int
+) -> tuple[list[Cursor], Cursor | None]:
     """The places of a page, and the one that the next page goes on before; None if there is no next page."""
-    looking, found_on = _ways(wanted)
+    looking, found_on = _index_scans(wanted)
     values = _values(wanted, walk)
     floors = [connection.execute(_floor(way), {**values, "last": _last(way)}).one_or_none() for way in looking]
     # Where several ways lead, as far as all of them were gone.
-    floor = max((Place(*row) for row in floors if row is not None), default=None)
+    floor = max((Cursor(*row) for row in floors if row is not None), default=None)
     values |= _floor_values(values, floor) | {"limit": size + 1}
     conditions = _conditions(wanted)
-    found = {Place(*row) for way in found_on for row in connection.execute(_matches(way, conditions), values)}
+    found = {Cursor(*row) for way in found_on for row in connection.execute(_matches(way, conditions), values)}
     told = sorted(found, reverse=True)
     return (told[:size], told[size - 1]) if len(told) > size else (told, floor)
 
 
-class _Way(enum.Enum):
+class _IndexScan(enum.Enum):
     """A way through the forecasts along an index, or a part of one."""
 
     PLACE = enum.auto()
@@ -139,23 +141,27 @@ class _Way(enum.Enum):
     """That day, if it is another."""
 
 
-def _ways(wanted: ForecastFilter) -> tuple[tuple[_Way, ...], tuple[_Way, ...]]:
+def _index_scans(wanted: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple[_IndexScan, ...]]:
     """The ways on which all that is wanted lies, and that lead past the least else: to look along, and to find on."""
     if wanted.game_id:
-        by_horizon = {Horizon.HALFTIME: _Way.GAME_HALFTIME, Horizon.FINAL: _Way.GAME_FINAL}
+        by_horizon = {Horizon.HALFTIME: _IndexScan.GAME_HALFTIME, Horizon.FINAL: _IndexScan.GAME_FINAL}
         ways = tuple(way for horizon, way in by_horizon.items() if wanted.horizon in {None, horizon})
     elif wanted.by_day:
-        return (_Way.DAY, _Way.DAYS_BEFORE), (_Way.DAY, _Way.DAYS_BETWEEN, _Way.DAY_OF_FLOOR)
+        return (_IndexScan.DAY, _IndexScan.DAYS_BEFORE), (
+            _IndexScan.DAY,
+            _IndexScan.DAYS_BETWEEN,
+            _IndexScan.DAY_OF_FLOOR,
+        )
     elif wanted.team:
-        ways = (_Way.HOME, _Way.AWAY)
+        ways = (_IndexScan.HOME, _IndexScan.AWAY)
     else:
-        ways = (_Way.MODEL,) if wanted.model_version else (_Way.PLACE,)
+        ways = (_IndexScan.MODEL,) if wanted.model_version else (_IndexScan.PLACE,)
     return ways, ways
 
 
-def _last(way: _Way) -> int:
+def _last(way: _IndexScan) -> int:
     """How many forecasts on a way a page looks at before the last one."""
-    return max(LOOKED_AT // 4 if way in {_Way.HOME, _Way.AWAY} else LOOKED_AT, 1) - 1
+    return max(MAX_ROWS_SCANNED // 4 if way in {_IndexScan.HOME, _IndexScan.AWAY} else MAX_ROWS_SCANNED, 1) - 1
 
 
 _f = forecasts.c
@@ -163,23 +169,23 @@ _BEFORE = _f.sequence < bindparam("before")
 _START = _f.sequence <= bindparam("start")
 
 _BY_WAY = {
-    _Way.PLACE: _BEFORE,
-    _Way.GAME_HALFTIME: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.HALFTIME.value) & _BEFORE,
-    _Way.GAME_FINAL: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.FINAL.value) & _BEFORE,
-    _Way.HOME: (_f.home_team == bindparam("team")) & _BEFORE,
-    _Way.AWAY: (_f.away_team == bindparam("team")) & _BEFORE,
-    _Way.MODEL: (_f.model_version == bindparam("model")) & _BEFORE,
-    _Way.DAY: (_f.day == bindparam("before_day")) & _BEFORE,
-    _Way.DAYS_BEFORE: (_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START,
-    _Way.DAYS_BETWEEN: (_f.day > bindparam("floor_day")) & (_f.day < bindparam("before_day")) & _START,
-    _Way.DAY_OF_FLOOR: (_f.day == bindparam("other_floor_day")) & _START,
+    _IndexScan.PLACE: _BEFORE,
+    _IndexScan.GAME_HALFTIME: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.HALFTIME.value) & _BEFORE,
+    _IndexScan.GAME_FINAL: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.FINAL.value) & _BEFORE,
+    _IndexScan.HOME: (_f.home_team == bindparam("team")) & _BEFORE,
+    _IndexScan.AWAY: (_f.away_team == bindparam("team")) & _BEFORE,
+    _IndexScan.MODEL: (_f.model_version == bindparam("model")) & _BEFORE,
+    _IndexScan.DAY: (_f.day == bindparam("before_day")) & _BEFORE,
+    _IndexScan.DAYS_BEFORE: (_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START,
+    _IndexScan.DAYS_BETWEEN: (_f.day > bindparam("floor_day")) & (_f.day < bindparam("before_day")) & _START,
+    _IndexScan.DAY_OF_FLOOR: (_f.day == bindparam("other_floor_day")) & _START,
 }
 
-_BY_DAY = {_Way.DAY, _Way.DAYS_BEFORE, _Way.DAYS_BETWEEN, _Way.DAY_OF_FLOOR}
+_BY_DAY = {_IndexScan.DAY, _IndexScan.DAYS_BEFORE, _IndexScan.DAYS_BETWEEN, _IndexScan.DAY_OF_FLOOR}
 
-_ABOVE_FLOOR: dict[_Way, ColumnElement[bool]] = {
-    _Way.DAY: _f.sequence >= bindparam("day_floor"),
-    _Way.DAYS_BETWEEN: true(),
+_ABOVE_FLOOR: dict[_IndexScan, ColumnElement[bool]] = {
+    _IndexScan.DAY: _f.sequence >= bindparam("day_floor"),
+    _IndexScan.DAYS_BETWEEN: true(),
 }
 """Of the other ways: those at a greater sequence."""
 
@@ -229,7 +235,7 @@ def _conditions(wanted: ForecastFilter) -> frozenset[str]:
     return frozenset(name for name, asked in given.items() if asked)
 
 
-def _values(wanted: ForecastFilter, walk: Walk) -> dict[str, object]:
+def _values(wanted: ForecastFilter, walk: PageCursor) -> dict[str, object]:
     last_day = _LAST_DAY if wanted.last_day is None else wanted.last_day
     return {
         "start": walk.start,
@@ -246,7 +252,7 @@ def _values(wanted: ForecastFilter, walk: Walk) -> dict[str, object]:
     }
 
 
-def _floor_values(values: dict[str, Any], floor: Place | None) -> dict[str, int]:
+def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int]:
     """What bounds a page from below; without a floor, nothing does but the first day."""
     if floor is None:
         return {"floor": 0, "day_floor": 0, "floor_day": values["first_day"] - 1, "other_floor_day": _NO_DAY}
@@ -263,7 +269,7 @@ def _floor_values(values: dict[str, Any], floor: Place | None) -> dict[str, int]
 
 
 @cache
-def _along(way: _Way) -> Select[int, int]:
+def _along(way: _IndexScan) -> Select[int, int]:
     """The forecasts on a way, from where the list goes on."""
     if way in _BY_DAY:
         return select(_f.day, _f.sequence).where(_BY_WAY[way]).order_by(_f.day.desc(), _f.sequence.desc())
@@ -271,13 +277,13 @@ def _along(way: _Way) -> Select[int, int]:
 
 
 @cache
-def _floor(way: _Way) -> Select[int, int]:
+def _floor(way: _IndexScan) -> Select[int, int]:
     """The last forecast that a page looks at on a way; none if the way ends before."""
     return _along(way).limit(1).offset(bindparam("last"))
 
 
 @cache
-def _matches(way: _Way, conditions: frozenset[str]) -> Select[int, int]:
+def _matches(way: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
     """Those that meet the conditions, as far as the floor."""
     # What is looked up elsewhere comes last, and is looked up only for what meets all else.
     named = [condition for name, condition in _CONDITIONS.items() if name in conditions]

@@ -72,7 +72,7 @@ def latest(
     """
     parameters = {"game": game_id, "horizon": horizon.value, "minute": minute, "model": model_version}
     statement = _latest(minute is not None, model_version != "")
-    with store.one_moment(connection):
+    with store.snapshot_read(connection):
         row = connection.execute(statement, parameters).one_or_none()
         if row is None:
             raise UnknownGame(game_id)

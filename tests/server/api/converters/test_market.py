@@ -11,7 +11,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSP
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, Odds, RiskLevel
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_models.betting import Market, weigh
+from dejavu_models.betting import Market, evaluate_market
 from dejavu_models.betting import RiskLevel as Level
 from dejavu_models.errors import InvalidHorizon, InvalidMarket
 from dejavu_models.types import Horizon
@@ -28,23 +28,25 @@ def message(**fields: Any) -> MarketMessage:
 
 
 def test_a_request_without_a_market_has_none() -> None:
-    assert prediction.question(request()).query.market is None
+    assert prediction.forecast_request(request()).query.market is None
 
 
 def test_every_field_of_a_market_is_read() -> None:
     market = message(line=-3.5, bankroll=250.0, confidence_threshold=0.0, horizon=HORIZON_HALFTIME)
-    assert prediction.question(request(market)).query.market == Market(-3.5, 1.9, 2.1, 250.0, 0.0)
+    assert prediction.forecast_request(request(market)).query.market == Market(-3.5, 1.9, 2.1, 250.0, 0.0)
 
 
 def test_what_a_market_does_not_say_is_left_to_the_server() -> None:
-    assert prediction.question(request(message(), game_id=GAME)).query.market == Market(0.0, 1.9, 2.1, 1.0, None)
+    assert prediction.forecast_request(request(message(), game_id=GAME)).query.market == Market(
+        0.0, 1.9, 2.1, 1.0, None
+    )
 
 
 @pytest.mark.parametrize(
     ("american", "decimal"), [(100, 2.0), (-100, 2.0), (250, 3.5), (-110, 1 + 10 / 11), (99_900, 1000.0)]
 )
 def test_american_odds_are_read(american: int, decimal: float) -> None:
-    market = prediction.question(request(message(away=Odds(american=american)))).query.market
+    market = prediction.forecast_request(request(message(away=Odds(american=american)))).query.market
     assert market is not None
     assert market.home_odds == 1.9
     assert market.away_odds == pytest.approx(decimal)
@@ -61,7 +63,7 @@ def test_american_odds_are_read(american: int, decimal: float) -> None:
     ],
 )
 def test_a_market_has_the_horizon_of_its_request(of_request: Any, of_market: Any) -> None:
-    assert prediction.question(request(message(horizon=of_market), horizon=of_request)).query.market is not None
+    assert prediction.forecast_request(request(message(horizon=of_market), horizon=of_request)).query.market is not None
 
 
 @pytest.mark.parametrize(
@@ -74,21 +76,21 @@ def test_a_market_has_the_horizon_of_its_request(of_request: Any, of_market: Any
 )
 def test_another_horizon_is_refused(of_request: Any, of_market: Any, expected: str) -> None:
     with pytest.raises(InvalidMarket) as refused:
-        prediction.question(request(message(horizon=of_market), horizon=of_request))
+        prediction.forecast_request(request(message(horizon=of_market), horizon=of_request))
     assert str(refused.value) == expected
     assert not refused.value.others
 
 
 def test_a_horizon_that_is_none_is_said_of_the_request_alone() -> None:
     with pytest.raises(InvalidHorizon) as refused:
-        prediction.question(request(message(horizon=HORIZON_FINAL), horizon=9))
+        prediction.forecast_request(request(message(horizon=HORIZON_FINAL), horizon=9))
     assert not refused.value.others
 
 
 def test_what_is_wrong_with_a_market_is_told_beside_other_faults() -> None:
     market = MarketMessage(line=0.3, away=Odds(american=5))
     with pytest.raises(InvalidMarket) as refused:
-        prediction.question(request(market, alpha=2.0))
+        prediction.forecast_request(request(market, alpha=2.0))
     assert str(refused.value) == "market.home: no price; expected decimal or american odds"
     assert [str(fault) for fault in refused.value.others] == [
         "alpha: 2.0; expected a number strictly between 0 and 1",
@@ -110,11 +112,11 @@ def test_what_is_wrong_with_a_market_is_told_beside_other_faults() -> None:
 )
 def test_a_market_that_is_written_reads_as_it_was(market: Market, horizon: Horizon) -> None:
     written = market_message(market, horizon)
-    assert prediction.question(request(written, horizon=written.horizon)).query.market == market
+    assert prediction.forecast_request(request(written, horizon=written.horizon)).query.market == market
 
 
 def test_an_answer_s_message_says_what_was_weighed() -> None:
-    answer = weigh(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k])
+    answer = evaluate_market(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k])
     written = market_answer_message(answer)
     assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - {
         "confidence_met"
@@ -127,9 +129,9 @@ def test_an_answer_s_message_says_what_was_weighed() -> None:
 
 
 def test_each_side_and_each_level_has_its_number() -> None:
-    away = market_answer_message(weigh(Market(0.0, 1.5, 2.5), lambda _: 0.5))
+    away = market_answer_message(evaluate_market(Market(0.0, 1.5, 2.5), lambda _: 0.5))
     assert away.side == MARKET_SIDE_AWAY
-    none = market_answer_message(weigh(Market(0.0, 1.9, 1.9), lambda _: 0.5))
+    none = market_answer_message(evaluate_market(Market(0.0, 1.9, 1.9), lambda _: 0.5))
     assert (none.side, none.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
     names = {level: RiskLevel.Name(number) for level, number in RISK_LEVEL_VALUES.items()}
     assert names == {level: f"RISK_LEVEL_{level.name}" for level in Level}

@@ -69,7 +69,7 @@ def predict_request(**fields: Any) -> prediction_service_pb2.PredictRequest:
 
 
 def test_an_absent_alpha_is_five_percent_and_an_unspecified_horizon_the_half() -> None:
-    question = prediction.question(predict_request())
+    question = prediction.forecast_request(predict_request())
     assert question.query.alpha == 0.05
     assert question.query.horizon is Horizon.HALFTIME
     assert question.query.pregame_margin is None
@@ -77,7 +77,7 @@ def test_an_absent_alpha_is_five_percent_and_an_unspecified_horizon_the_half() -
 
 
 def test_every_field_is_read() -> None:
-    question = prediction.question(
+    question = prediction.forecast_request(
         predict_request(
             game_id=GAME,
             alpha=0.2,
@@ -114,7 +114,7 @@ def test_every_field_is_read() -> None:
     ],
 )
 def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[str, str]) -> None:
-    query = prediction.question(predict_request(home_team=home, away_team=away)).query
+    query = prediction.forecast_request(predict_request(home_team=home, away_team=away)).query
     assert (query.home_team, query.away_team) == codes
 
 
@@ -123,7 +123,7 @@ def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[st
     [(h, s) for h, s in ((0, 1), (0, 23), (1, 23), (2, 1), (2, 24), (2, 47))],
 )
 def test_a_pattern_is_as_long_as_its_horizon_lets_it(horizon: Any, slots: int) -> None:
-    question = prediction.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
+    question = prediction.forecast_request(predict_request(pattern=[1.0] * slots, horizon=horizon))
     assert question.query.pattern.minutes == slots
 
 
@@ -141,7 +141,7 @@ def test_a_pattern_is_as_long_as_its_horizon_lets_it(horizon: Any, slots: int) -
 )
 def test_a_pattern_that_is_too_long_is_told_what_its_horizon_takes(horizon: Any, slots: int, expected: str) -> None:
     with pytest.raises(InvalidPattern) as refused:
-        prediction.question(predict_request(pattern=[1.0] * slots, horizon=horizon))
+        prediction.forecast_request(predict_request(pattern=[1.0] * slots, horizon=horizon))
     assert str(refused.value) == f"pattern: {slots} slots; expected {expected}"
 
 
@@ -150,7 +150,7 @@ def test_a_pattern_that_is_too_long_is_told_what_its_horizon_takes(horizon: Any,
     [("", False, False), ("", True, True), (GAME, False, True), (GAME, True, True)],
 )
 def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bool, explained: bool) -> None:
-    question = prediction.question(predict_request(game_id=game_id, return_explanation=asked))
+    question = prediction.forecast_request(predict_request(game_id=game_id, return_explanation=asked))
     assert question.query.explain is explained
     assert question.query.record is (game_id != "")
 
@@ -190,7 +190,7 @@ def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bo
 )
 def test_a_bad_field_is_refused_by_its_name(fields: dict[str, Any], error: type[InvalidInput], field: str) -> None:
     with pytest.raises(error) as refused:
-        prediction.question(predict_request(**fields))
+        prediction.forecast_request(predict_request(**fields))
     assert refused.value.field == field
     assert len(str(refused.value)) < 200
 
@@ -206,14 +206,14 @@ def test_every_field_that_is_wrong_is_named_once() -> None:
         quantile_levels=[0.5, 0.0, 1.0],
     )
     with pytest.raises(InvalidGameId) as refused:
-        prediction.question(request)
+        prediction.forecast_request(request)
     fields = [fault.field for fault in refused.value.others]
     assert fields == ["pattern", "home_team", "away_team", "alpha", "pregame_margin", "quantile_levels[1]"]
 
 
 def test_that_both_teams_are_the_same_is_told_beside_other_faults() -> None:
     with pytest.raises(InvalidPattern) as refused:
-        prediction.question(predict_request(pattern=[], home_team="NY", away_team="nyk"))
+        prediction.forecast_request(predict_request(pattern=[], home_team="NY", away_team="nyk"))
     assert [str(fault) for fault in refused.value.others] == ["away_team: NYK; expected another team than home_team"]
 
 
@@ -252,7 +252,7 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(
 ) -> None:
     refused = ""
     try:
-        assert prediction.question(prediction_request).query.pattern.minutes == len(prediction_request.pattern)
+        assert prediction.forecast_request(prediction_request).query.pattern.minutes == len(prediction_request.pattern)
     except InvalidInput as error:
         refused = error.field.partition("[")[0].partition(".")[0]
     assert refused in {"", *prediction_request.DESCRIPTOR.fields_by_name}
@@ -352,7 +352,7 @@ def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
 
 
 def test_a_model_s_message_says_what_the_model_is() -> None:
-    info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), fit=True, verdict_reason="so")
+    info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
     message = prediction.model_message(info, active=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
@@ -365,7 +365,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
         model_service_pb2.VERDICT_FIT,
         "so",
     )
-    unfit = prediction.model_message(replace(info, fit=False), active=True)
+    unfit = prediction.model_message(replace(info, approved=False), active=True)
     assert unfit.verdict == model_service_pb2.VERDICT_UNFIT
     assert message.metrics[0].lower == 4.8
     assert not message.metrics[1].HasField("lower")
@@ -375,13 +375,13 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
 def test_a_batch_of_none_or_too_many_is_refused(size: int) -> None:
     batch = prediction_service_pb2.PredictBatchRequest(requests=[predict_request()] * size)
     with pytest.raises(InvalidBatch, match=r"requests: .* 1 to 1000"):
-        prediction.batch(batch)
+        prediction.batch_requests(batch)
 
 
 def test_a_subscription_s_game_ids_are_checked_each() -> None:
     request = prediction_service_pb2.StreamPredictionsRequest(game_ids=[GAME, "x"])
     with pytest.raises(InvalidGameId) as refused:
-        prediction.subscription(request)
+        prediction.stream_request(request)
     assert refused.value.field == "game_ids[1]"
 
 
@@ -389,4 +389,4 @@ def test_a_subscription_is_read() -> None:
     request = prediction_service_pb2.StreamPredictionsRequest(
         game_ids=[GAME, GAME], resume_token="t", include_current=True
     )
-    assert prediction.subscription(request) == prediction.Subscription(frozenset([GAME]), "t", True)
+    assert prediction.stream_request(request) == prediction.StreamRequest(frozenset([GAME]), "t", True)

@@ -97,7 +97,7 @@ def test_every_condition_of_a_list_is_read() -> None:
 
 def test_who_names_a_game_means_it_also_if_it_is_a_replay() -> None:
     asked = requests.list_query(pb.ListPredictionsRequest(game_id="9900000001"))
-    assert asked.wanted == ForecastFilter(game_id="9900000001", replays=True)
+    assert asked.filter == ForecastFilter(game_id="9900000001", replays=True)
 
 
 def test_a_game_is_asked_about_at_the_half_unless_told_otherwise() -> None:
@@ -243,4 +243,4 @@ def test_all_that_is_wrong_with_a_list_is_told_at_once() -> None:
 @given(st.dates())
 def test_every_date_of_the_calendar_is_read(day: date) -> None:
     asked = requests.list_query(pb.ListPredictionsRequest(from_date=day.isoformat(), to_date=day.isoformat()))
-    assert asked.wanted.first_day == asked.wanted.last_day == day.toordinal()
+    assert asked.filter.first_day == asked.filter.last_day == day.toordinal()

@@ -23,7 +23,7 @@ from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, text
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import schema
-from dejavu_server.ledger.database.store import Identity, Link
+from dejavu_server.ledger.database.store import ChainHead, Identity
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ async def kept(ledger: Ledger) -> list[int]:
 
 def test_what_is_signed_is_what_the_contract_says() -> None:
     moment = datetime(2026, 1, 15, 0, 30, 0, 123456, tzinfo=UTC)
-    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), Link(7, bytes(range(32))), moment)
+    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), ChainHead(7, bytes(range(32))), moment)
     expected = (
         "dejavu checkpoint 1\nabababababababababababababababab\ncdcdcdcdcdcdcdcd\n7\n"
         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n1768437000123456\n"
@@ -55,7 +55,9 @@ def test_what_is_signed_is_what_the_contract_says() -> None:
 
 @given(st.data())
 def test_a_checkpoint_that_was_altered_anywhere_is_not_signed(data: st.DataObject) -> None:
-    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), Link(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC))
+    checkpoint = sign(
+        KEY, Identity("ab" * 16, "cd" * 8, 0, b""), ChainHead(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC)
+    )
     assert is_signed(checkpoint)
     field = data.draw(st.sampled_from([each.name for each in fields(checkpoint)]))
     value = getattr(checkpoint, field)
@@ -75,7 +77,9 @@ def test_a_checkpoint_that_was_altered_anywhere_is_not_signed(data: st.DataObjec
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_public_key_of_another_length_signs_nothing(length: int) -> None:
-    checkpoint = sign(KEY, Identity("ab" * 16, "cd" * 8, 0, b""), Link(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC))
+    checkpoint = sign(
+        KEY, Identity("ab" * 16, "cd" * 8, 0, b""), ChainHead(7, bytes(32)), datetime(2026, 1, 15, tzinfo=UTC)
+    )
     assert not is_signed(replace(checkpoint, public_key=bytes(length)))
 
 

@@ -146,5 +146,5 @@ def test_what_is_no_public_key_is_refused_by_its_file(tmp_path: Path, content: b
 
 
 def test_the_supervisor_does_without_signing() -> None:
-    program = "import sys, dejavu_server.supervisor; sys.exit('cryptography' in sys.modules)"
+    program = "import sys, dejavu_server.supervisor.supervisor; sys.exit('cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

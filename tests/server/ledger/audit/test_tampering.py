@@ -179,7 +179,7 @@ async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(
             "UPDATE ledger SET ledger_id = ?, epoch = ?, pruned_hash = ?",
-            (identity["ledger_id"], identity["epoch"], codec.genesis(identity["ledger_id"])),
+            (identity["ledger_id"], identity["epoch"], codec.genesis_hash(identity["ledger_id"])),
         )
     genuine = full_ledger.recordable
 

@@ -90,9 +90,9 @@ async def test_what_was_recorded_with_hindsight_is_named(
     ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [early] = await recorded(ledger, issued(game(1)))
-    await ledger.report(outcome(1, 3))
+    await ledger.record_outcome(outcome(1, 3))
     assert verify(url).settlements == 1
-    monkeypatch.setattr(store._Known, "before", lambda *_: None)  # a writer without scruples
+    monkeypatch.setattr(store._KnownOutcomes, "before", lambda *_: None)  # a writer without scruples
     [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
     assert (early.sequence, late.sequence) == (1, 3)
     with pytest.raises(LedgerCorrupt, match="entry 3: it was recorded after the outcome at 2"):

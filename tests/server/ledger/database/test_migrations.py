@@ -65,7 +65,7 @@ async def test_its_forecasts_get_the_columns_that_a_new_one_has(
     with pytest.raises(LedgerSchemaError, match="older release"):
         verify(url)
     ledger = await Ledger.open(url)
-    expected = [rows.forecast_row(forecast, codec.draft(forecast)) for forecast in kept]
+    expected = [rows.forecast_row(forecast, codec.prepare(forecast)) for forecast in kept]
     assert await index(ledger) == expected
     assert [row["day"] for row in expected[:2]] == [date(2026, 1, day).toordinal() for day in (1, 2)]
     assert await ledger.read_after(0, 10) == kept
@@ -76,7 +76,7 @@ async def test_its_forecasts_get_the_columns_that_a_new_one_has(
 async def test_what_it_holds_is_settled_without_what_it_does_not_know(old: Path, url: str) -> None:
     release_0_1_0.record(old, replace(issued(bare=True), sequence=1))
     ledger = await Ledger.open(url)
-    assert (await ledger.report(outcome(3)))[1] == 1
+    assert (await ledger.record_outcome(outcome(3)))[1] == 1
     [kept] = await recorded(ledger, issued())
     assert kept.sequence == 1
     await ledger.close()
@@ -90,7 +90,7 @@ async def test_what_an_old_worker_still_records_after_the_migration_is_indexed_w
     late = written(1)
     release_0_1_0.record(old, late)
     ledger = await Ledger.open(url)
-    assert await index(ledger) == [rows.forecast_row(late, codec.draft(late))]
+    assert await index(ledger) == [rows.forecast_row(late, codec.prepare(late))]
     await ledger.close()
 
 
@@ -101,7 +101,7 @@ async def test_what_an_old_worker_records_last_is_indexed_with_the_next_checkpoi
     late = written(1)
     release_0_1_0.record(old, late)
     assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).keep() is not None
-    assert await index(ledger) == [rows.forecast_row(late, codec.draft(late))]
+    assert await index(ledger) == [rows.forecast_row(late, codec.prepare(late))]
     await ledger.close()
     assert verify(url).checkpoints == 1
 

@@ -46,13 +46,13 @@ async def test_every_statement_finds_its_rows_by_an_index(
     await ledger.commit([asked(issued(), answered(None)), issued(horizon=Horizon.FINAL)])
     await ledger.commit([asked(issued(), answered(None))])
     for differential in (3, 3, 4):
-        await ledger.report(replace(outcome(differential), home_team="", away_team=""))
+        await ledger.record_outcome(replace(outcome(differential), home_team="", away_team=""))
     await ledger.commit([issued(pattern=(9.0,))])
     await ledger.read_after(0, 10)
     await ledger.newest()
     await ledger.head()
     await ledger.current(frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
-    await ledger.place(ledger.token(1))
+    await ledger.resume_position(ledger.token(1))
     await ledger.read(store.identity)
     queries = [text for text in statements if text.startswith(("SELECT", "WITH", "DELETE", "UPDATE"))]
     assert len(queries) >= 12

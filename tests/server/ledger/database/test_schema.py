@@ -41,7 +41,7 @@ def test_the_schema_names_the_newest_migration() -> None:
 
 def test_alembic_is_loaded_to_make_a_ledger_and_not_to_open_it_again(url: str) -> None:
     program = (
-        "import asyncio, sys, dejavu_server.worker\n"
+        "import asyncio, sys, dejavu_server.worker.worker\n"
         "from dejavu_server.ledger import Ledger\n"
         "async def main(): await (await Ledger.open(sys.argv[1])).close()\n"
         "asyncio.run(main())\n"

@@ -108,8 +108,8 @@ all_issued = st.builds(
 
 
 def written(forecast: IssuedForecast) -> str:
-    payload = codec.draft(forecast).payload
-    return codec.compose(codec.FORECAST, payload, forecast.revision, forecast.sequence)
+    payload = codec.prepare(forecast).payload
+    return codec.encode_entry(codec.FORECAST, payload, forecast.revision, forecast.sequence)
 
 
 @law
@@ -147,7 +147,7 @@ def test_the_form_is_what_it_is() -> None:
         '"home_team":"Zürich","horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},'
         '"revision":2,"sequence":7}'
     )
-    assert codec.chain(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
+    assert codec.chain_hash(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
 
 
 def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -> None:
@@ -162,7 +162,7 @@ def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -
 
 def test_static_scores_are_rounded_before_they_are_written() -> None:
     scores = (-2.3263478740408408, 0.0, 2.3263478740408408)
-    draft = codec.draft(replace(issued(), forecast=replace(issued().forecast, static_scores=scores)))
+    draft = codec.prepare(replace(issued(), forecast=replace(issued().forecast, static_scores=scores)))
     assert draft.issued.forecast.static_scores == (-2.326348, 0.0, 2.326348)
     assert '"static_scores":[-2.326348,0.0,2.326348]' in draft.payload
 
@@ -172,7 +172,7 @@ def test_static_scores_are_rounded_before_they_are_written() -> None:
 def test_quantiles_leave_no_trace(forecast: IssuedForecast, quantiles: list[Quantile]) -> None:
     asked = replace(forecast, forecast=replace(forecast.forecast, quantiles=tuple(quantiles)))
     assert written(asked) == written(forecast)
-    assert codec.draft(asked).key == codec.draft(forecast).key
+    assert codec.prepare(asked).key == codec.prepare(forecast).key
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:
@@ -191,7 +191,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
 def test_whole_numbers_are_written_like_floats() -> None:
     now = datetime.now(UTC)
     whole, fractional = (
-        codec.draft(issued(pattern=pattern, point=point, generated_time=now))
+        codec.prepare(issued(pattern=pattern, point=point, generated_time=now))
         for pattern, point in (((1, 2), 3), ((1.0, 2.0), 3.0))
     )
     assert whole.payload == fractional.payload
@@ -213,12 +213,12 @@ def test_forecasts_share_a_key_exactly_where_all_its_six_parts_are_equal(a: Issu
         )
 
     twin = replace(b, forecast=a.forecast, game_id=a.game_id, pregame_margin=a.pregame_margin)
-    assert codec.draft(twin).key == codec.draft(a).key
-    assert (codec.draft(a).key == codec.draft(b).key) == (parts(a) == parts(b))
+    assert codec.prepare(twin).key == codec.prepare(a).key
+    assert (codec.prepare(a).key == codec.prepare(b).key) == (parts(a) == parts(b))
 
 
 def test_a_margin_of_zero_is_not_no_margin() -> None:
-    zero, minus_zero, none = (codec.draft(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
+    zero, minus_zero, none = (codec.prepare(issued(pregame_margin=margin)).key for margin in (0.0, -0.0, None))
     assert zero == minus_zero != none
 
 
@@ -226,13 +226,13 @@ def test_a_margin_of_zero_is_not_no_margin() -> None:
 @given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
 def test_alphas_are_compared_exactly(a: float, b: float) -> None:
     nearby = math.nextafter(a, b)
-    keys = {codec.draft(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
+    keys = {codec.prepare(issued(alpha=alpha)).key for alpha in (a, b, nearby)}
     assert len(keys) == len({a, b, nearby})
 
 
 def test_patterns_are_equal_where_their_values_are() -> None:
-    assert codec.draft(issued(pattern=(0, -0.0))).pattern == codec.draft(issued(pattern=(-0.0, 0.0))).pattern
-    assert codec.draft(issued(pattern=(1.0,))).pattern != codec.draft(issued(pattern=(1.0, 1.0))).pattern
+    assert codec.prepare(issued(pattern=(0, -0.0))).pattern == codec.prepare(issued(pattern=(-0.0, 0.0))).pattern
+    assert codec.prepare(issued(pattern=(1.0,))).pattern != codec.prepare(issued(pattern=(1.0, 1.0))).pattern
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_patterns_are_equal_where_their_values_are() -> None:
 )
 def test_what_has_no_canonical_form_is_refused(unfit: IssuedForecast) -> None:
     with pytest.raises(ValueError):
-        codec.draft(unfit)
+        codec.prepare(unfit)
 
 
 @pytest.mark.parametrize("form", ["", "{}", "[]", "null", '{"kind":"other"}', '{"kind":"forecast","payload":{}}'])
@@ -264,4 +264,4 @@ def test_a_pattern_that_none_can_have_is_not_read() -> None:
 
 
 def test_two_ledgers_never_share_a_chain() -> None:
-    assert codec.genesis("a") != codec.genesis("b")
+    assert codec.genesis_hash("a") != codec.genesis_hash("b")

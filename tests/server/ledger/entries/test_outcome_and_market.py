@@ -60,7 +60,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 def written(told: ReportedOutcome) -> str:
-    return codec.compose(codec.OUTCOME, codec.outcome_payload(told), told.revision, told.sequence)
+    return codec.encode_entry(codec.OUTCOME, codec.outcome_payload(told), told.revision, told.sequence)
 
 
 @law
@@ -74,7 +74,7 @@ def test_an_outcome_reads_back_exactly(told: ReportedOutcome) -> None:
 @law
 @given(st.integers(1, 2**63 - 1), market_asked, answers)
 def test_a_market_reads_back_exactly(place: int, market: Market, answer: MarketAnswer) -> None:
-    form = codec.compose(codec.MARKET, codec.market_payload(place, market, answer), 0, place + 1)
+    form = codec.encode_entry(codec.MARKET, codec.market_payload(place, market, answer), 0, place + 1)
     back = codec.parse_market(form)
     assert repr(back) == repr((place, market, answer))
     assert form == json.dumps(json.loads(form), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -89,14 +89,14 @@ def test_the_ends_of_an_interval_belong_to_it() -> None:
     ],
 )
 def test_a_stake_wins_at_its_odds_or_is_lost(side: MarketSide | None, came: int, profit: float) -> None:
-    bet = Bet.of(MARKET, answered(side, stake_fraction=0.1))
+    bet = Bet.from_market(MARKET, answered(side, stake_fraction=0.1))
     assert settle(issued(), outcome(came), bet).market_profit == pytest.approx(profit)
 
 
 @pytest.mark.parametrize("side", list(MarketSide))
 def test_on_the_line_a_stake_comes_back(side: MarketSide) -> None:
     level = replace(MARKET, line=-3.0)
-    bet = Bet.of(level, answered(side, market=level, stake_fraction=0.1))
+    bet = Bet.from_market(level, answered(side, market=level, stake_fraction=0.1))
     assert settle(issued(), outcome(-3), bet).market_profit == 0.0
 
 

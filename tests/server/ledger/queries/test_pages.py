@@ -275,7 +275,7 @@ def test_what_is_no_token_is_refused(text: str) -> None:
 @given(start=st.integers(0, 2**62), sequence=st.integers(0, 2**62), day=st.integers(0, 10_000_000))
 def test_tokens_are_read_as_they_were_written_and_safe_in_a_url(start: int, sequence: int, day: int) -> None:
     kept = store.Identity("12" * 16, "ab" * 8, 0, bytes(32))
-    where = page_tokens.Walk(start, page_tokens.Place(day, sequence))
+    where = page_tokens.PageCursor(start, page_tokens.Cursor(day, sequence))
     digest = ForecastFilter(team="BOS").digest
     token = page_tokens.encode(kept, digest, where)
     assert token.replace("-", "").replace("_", "").isalnum()

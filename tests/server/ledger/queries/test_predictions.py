@@ -165,7 +165,7 @@ def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBo
         from sqlalchemy import Connection
 
         assert isinstance(connection, Connection)
-        with store.one_moment(connection):
+        with store.snapshot_read(connection):
             first = len(predictions.at(connection, [1, 2]))
             recorded(book, forecast(GAME, minute=20))
             return first, len(predictions.at(connection, [1, 2]))

@@ -8,7 +8,7 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-from dejavu_server.ledger.entries.codec import genesis
+from dejavu_server.ledger.entries.codec import genesis_hash
 
 revision = "ledger_0001"
 down_revision = None
@@ -61,7 +61,7 @@ def upgrade() -> None:
                 "ledger_id": ledger_id,
                 "epoch": secrets.token_hex(8),
                 "pruned_through": 0,
-                "pruned_hash": genesis(ledger_id),
+                "pruned_hash": genesis_hash(ledger_id),
             }
         ],
     )

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from tests.support.harness.laws import EXAMPLES
 
 # No test is timed: machines are shared. What hypothesis finds in CI must be found again on the desk.
-settings.register_profile("dejavu", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "dejavu", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 settings.load_profile("dejavu")
 
 # A shell that starts a job in the background has it ignore SIGINT, and what it starts in its turn: tests send it.

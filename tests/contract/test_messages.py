@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.harness.laws import examples
 
 from dejavu.v1 import (
     forecast_pb2,
@@ -84,7 +85,7 @@ def messages(draw: st.DrawFn, cls: type[Message]) -> Message:
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.DESCRIPTOR.name)
 def test_every_message_survives_the_round_trip(cls: type[Message]) -> None:
-    @settings(max_examples=15)
+    @settings(max_examples=examples(15))
     @given(messages(cls))
     def check(message: Message) -> None:
         binary = cls.FromString(message.SerializeToString())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
@@ -70,7 +70,6 @@ def assert_alike(one: Forecast, other: Forecast) -> None:
         assert one.explanation.attribution.minutes == pytest.approx(other.explanation.attribution.minutes, abs=ROUNDING)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(QUERIES, min_size=1, max_size=20))
 def test_a_batch_gets_what_each_query_gets_alone(shipped: Forecaster, queries: list[ForecastQuery]) -> None:
     for together, asked in zip(shipped.forecast_many(queries), queries, strict=True):
@@ -106,7 +105,6 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
     assert looked_up == [10] * 5
 
 
-@settings(max_examples=100, deadline=None)
 @given(QUERIES)
 def test_the_interval_holds_the_point_and_narrows_as_alpha_grows(shipped: Forecaster, asked: ForecastQuery) -> None:
     loose = shipped.forecast(asked)
@@ -116,7 +114,6 @@ def test_the_interval_holds_the_point_and_narrows_as_alpha_grows(shipped: Foreca
     assert loose.interval.upper <= strict.interval.upper
 
 
-@settings(max_examples=100, deadline=None)
 @given(QUERIES)
 def test_quantiles_answer_the_levels_asked_and_rise_with_them(shipped: Forecaster, asked: ForecastQuery) -> None:
     quantiles = shipped.forecast(asked).quantiles
@@ -125,7 +122,6 @@ def test_quantiles_answer_the_levels_asked_and_rise_with_them(shipped: Forecaste
     assert values == sorted(values)
 
 
-@settings(max_examples=100, deadline=None)
 @given(QUERIES)
 def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> None:
     forecast = shipped.forecast(replace(asked, explain=True))
@@ -148,7 +144,6 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
     assert shares.before_tipoff + sum(shares.minutes) + shares.similar_games == pytest.approx(forecast.point)
 
 
-@settings(max_examples=50, deadline=None)
 @given(QUERIES, st.integers(1, 47))
 def test_a_minute_is_worth_what_it_moved_the_forecast_by_whatever_came_later(
     shipped: Forecaster, asked: ForecastQuery, minute: int

@@ -159,7 +159,7 @@ def test_before_the_first_outcome_of_a_stage_intervals_are_static(shipped: Forec
     assert (forecast.adaptation.rolling_games, forecast.adaptation.rolling_coverage) == (0, None)
 
 
-SHIPPED_STAYS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHIPPED_STAYS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @SHIPPED_STAYS

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.harness.laws import examples
 
 from dejavu_models.online_state import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
@@ -110,7 +111,7 @@ def test_a_season_that_nobody_told_of_draws_teams_together_too() -> None:
     assert lead[1] == pytest.approx(SETTINGS.carry**2 * lead[0], rel=0.02)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_ratings_that_were_written_and_read_go_on_as_if_they_had_not_been(first: int, then: int) -> None:
     results = season(first + then)

@@ -4,7 +4,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings, carried_margins, frozen_margins
@@ -54,7 +54,6 @@ def test_no_game_knows_of_another_one_of_its_day() -> None:
     assert one[1] == other[1]
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(TEAM, TEAM, st.integers(-60, 60)), max_size=30))
 def test_games_make_surer_and_rest_makes_less_sure(games: list[tuple[str, str, int]]) -> None:
     state = RatingFilter.start(SETTINGS).at(2031, np.datetime64("2030-11-01"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -68,7 +68,6 @@ def test_a_figure_is_the_mean_over_games_of_each_games_mean() -> None:
     assert figure(card.mae_difference).value == 2.0
 
 
-@settings(max_examples=40)
 @given(st.integers(1, 12), st.floats(-20.0, 20.0), st.booleans())
 def test_asking_about_a_minute_over_and_over_gives_it_no_more_weight(
     times: int, persistence: float, covered: bool
@@ -144,7 +143,6 @@ def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_sprea
     assert [coverage.lower, coverage.upper] == pytest.approx([expected.low, expected.high])
 
 
-@settings(max_examples=40)
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=12))
 def test_a_coverage_lies_in_its_interval_and_both_in_0_to_1(games: list[list[bool]]) -> None:
     rows = [{"game": game, "covered": each} for game, held in enumerate(games) for each in held]
@@ -187,7 +185,6 @@ def test_crps_is_of_the_forecasts_that_have_one() -> None:
 _PROBABILITIES = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_size=1, max_size=30)
 
 
-@settings(max_examples=40)
 @given(_PROBABILITIES)
 def test_the_calibration_error_of_one_forecast_a_game_is_the_plain_one(told: list[tuple[float, bool]]) -> None:
     rows = [{"game": game, "probability": p, "home_led": led} for game, (p, led) in enumerate(told)]
@@ -195,7 +192,6 @@ def test_the_calibration_error_of_one_forecast_a_game_is_the_plain_one(told: lis
     assert scorecard(settled(*rows)).ece == pytest.approx(expected)
 
 
-@settings(max_examples=40)
 @given(_PROBABILITIES, st.integers(2, 5))
 def test_a_game_with_many_forecasts_weighs_as_one_with_one(told: list[tuple[float, bool]], times: int) -> None:
     once = [{"game": game, "probability": p, "home_led": led} for game, (p, led) in enumerate(told)]
@@ -277,7 +273,6 @@ def test_equal_profits_have_no_sharpe_ratio() -> None:
         assert record.sharpe is None
 
 
-@settings(max_examples=40)
 @given(st.lists(st.integers(-20, 40).map(lambda percent: percent / 100), min_size=1, max_size=20))
 def test_a_drawdown_is_a_share_and_none_where_nothing_was_lost(profits: list[float]) -> None:
     record = scorecard(bets(*((0.2, profit) for profit in profits))).market
@@ -287,7 +282,6 @@ def test_a_drawdown_is_a_share_and_none_where_nothing_was_lost(profits: list[flo
     assert record.total_return == pytest.approx(math.prod(1.0 + profit for profit in profits) - 1.0, abs=1e-12)
 
 
-@settings(max_examples=40)
 @given(st.permutations(range(8)))
 def test_the_order_of_rows_makes_no_difference(order: list[int]) -> None:
     rng = np.random.default_rng(5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 from tests.support.fakes.recorded import card, recorded
@@ -54,7 +54,6 @@ def from_csv(path: Path) -> list[dict[str, Any]]:
         ]
 
 
-@settings(max_examples=40)
 @given(st.lists(predictions, max_size=4))
 def test_both_files_read_back_as_what_was_recorded(
     tmp_path_factory: pytest.TempPathFactory, rows: list[RecordedPrediction]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.evenings import game
 from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
+from tests.support.harness.laws import examples
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.events import ForecastMissed, HorizonClosed, OutcomeReported
@@ -52,7 +53,7 @@ async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_
     assert [horizon.settled_games for horizon in poller.summary().horizons] == [2, 2]
 
 
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(seed=st.integers(0, 10**9))
 async def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without(seed: int) -> None:
     day = BadDay(GAMES, list(FeedFaultKind), seed=seed)

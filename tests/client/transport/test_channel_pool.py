@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
@@ -103,7 +103,6 @@ def test_a_pool_needs_a_line(size: int) -> None:
 @given(
     seed=st.integers(0, 2**32), workers=st.integers(1, 8), size=st.integers(1, 8), deaths=st.lists(st.integers(0, 7))
 )
-@settings(max_examples=60)
 def test_every_worker_is_reached_and_so_is_every_successor(
     seed: int, workers: int, size: int, deaths: list[int]
 ) -> None:

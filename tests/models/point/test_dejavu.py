@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -74,7 +74,6 @@ def test_a_scan_and_a_graph_of_the_same_vectors_agree() -> None:
     assert search_breadth(10) >= 10
 
 
-@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from(Kernel))
 def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, kernel: Kernel) -> None:
     dejavu, asked = dejavu_of(walks(500, 3), 50, kernel), walks(count, seed)

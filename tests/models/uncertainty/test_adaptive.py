@@ -6,7 +6,7 @@ from itertools import pairwise
 from statistics import NormalDist, fmean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
@@ -118,7 +118,6 @@ def test_a_tracker_that_has_learned_nothing_changes_nothing() -> None:
     assert Tracker().static_rolling_coverage(0.05) is None
 
 
-@settings(max_examples=50, deadline=None)
 @given(GAMES)
 def test_whatever_the_games_intervals_stay_nested_and_bounded(scores: list[float]) -> None:
     tracker = taught(scores)
@@ -155,7 +154,6 @@ def test_the_integral_of_pid_control_widens_intervals_that_have_missed_too_often
     assert tracker.radii(AdaptationMethod.PID) == pytest.approx([min(MAX_SCORE, each) for each in due])
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=130), st.floats(0.001, 0.999))
 def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores: list[float], alpha: float) -> None:
     tracker = Tracker()
@@ -170,7 +168,6 @@ def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores:
     assert tracker.static_rolling_coverage(alpha) == pytest.approx(static)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([KEY, OTHER]), st.floats(-7, 7)), max_size=80),
     st.integers(0, 80),

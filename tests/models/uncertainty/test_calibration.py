@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.types import Horizon, MarginSource
@@ -32,7 +32,6 @@ def distribution(situation: Situation, games: int, scale: float) -> PredictiveDi
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(SITUATIONS, st.tuples(st.integers(1, 300), st.floats(1, 15)), min_size=1, max_size=8))
 def test_a_calibration_comes_back_from_its_bytes(drawn: dict[Situation, tuple[int, float]]) -> None:
     calibration = Calibration({key: distribution(key, *value) for key, value in drawn.items()})

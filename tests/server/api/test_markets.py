@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.builders.calls import GAME, PATTERN
+from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import Horizon
@@ -43,7 +44,7 @@ def test_at_the_half_a_tie_is_pushed(client: DejavuClient) -> None:
     assert 0.01 < answer.market.push_probability < 0.15
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([HALFTIME, FINAL]), st.lists(st.integers(-200, 200), min_size=2, max_size=2).map(sorted))
 def test_the_higher_the_line_the_less_likely_the_home_side_wins(
     client: DejavuClient, horizon: Horizon.ValueType, halves: list[int]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from tests.support.builders.issued_forecasts import issued
+from tests.support.harness.laws import examples
 
 from dejavu_models.online_state import LiveRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
@@ -96,7 +97,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=reports)
 def test_whoever_has_read_as_far_has_learned_the_same(
     told: Sequence[tuple[int, int, bool]], tmp_path_factory: pytest.TempPathFactory

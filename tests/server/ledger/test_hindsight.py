@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.builders.empty_ledger import empty_ledger
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.builders.outcomes import outcome
+from tests.support.harness.laws import examples
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, OutcomeAlreadyRecorded, verify
@@ -92,7 +93,7 @@ reports = st.builds(
 steps = st.builds(Step, st.integers(0, 1), st.lists(forecasts, min_size=1, max_size=4) | reports)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=examples(10))
 @given(st.lists(st.lists(steps, min_size=1, max_size=4), max_size=6))
 def test_no_forecast_follows_its_outcome_whatever_two_workers_do(turns: list[list[Step]]) -> None:
     with empty_ledger() as url:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from tests.support.builders.empty_ledger import empty_ledger
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
+from tests.support.harness.laws import examples
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.schema import settlements
@@ -26,7 +27,7 @@ reports = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=examples(10))
 @given(st.lists(reports, max_size=25))
 def test_the_last_report_stands_and_settles_and_only_another_one_is_a_revision(told: list[ReportedOutcome]) -> None:
     with empty_ledger() as url:

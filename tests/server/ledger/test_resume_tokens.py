@@ -15,7 +15,7 @@ from dejavu_models.errors import InvalidInput
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
 from dejavu_server.ledger.database import schema, sqlite
 
-law = settings(deadline=None, max_examples=50)
+law = settings(deadline=None)
 
 all_tokens = st.builds(
     resume_tokens.ResumeToken,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.harness.laws import examples
 
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
 from dejavu_trainer.training.ensemble import (
@@ -76,7 +77,7 @@ def test_fixed_weights_are_taken_where_fitted_ones_do_not_last() -> None:
     assert (choice.combination.dejavu_weights == FIXED_DEJAVU_WEIGHT).all()
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 10_000), st.floats(-1, 2), st.floats(0.01, 100))
 def test_whatever_is_said_weights_stay_in_bounds(seed: int, share: float, scale: float) -> None:
     def scaled(one: TrialPredictions) -> TrialPredictions:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.point.lstm import Lstm
@@ -70,7 +70,6 @@ def test_a_pattern_of_any_length_gets_what_a_longer_one_got_on_the_way(
     assert part == pytest.approx(whole[:, :minutes], abs=1e-4)
 
 
-@settings(max_examples=25)
 @given(st.integers(1, MAX_SLOTS - 1), st.integers(0, 1000))
 def test_what_comes_later_changes_nothing_that_was_said_before(fitted: TrainedLstm, minute: int, seed: int) -> None:
     served, one, other = Lstm(fitted.graph), examples(2, seed), examples(2, seed + 1)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
+from tests.support.harness.laws import examples
 from tests.support.harness.tampering import TABLES, Specimen, full_specimen, rows
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
@@ -69,7 +70,6 @@ def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen
     assert min(len(rows) for rows in specimen.rows.values()) > 0
 
 
-@settings(max_examples=60)
 @given(data=st.data())
 def test_any_value_altered_is_found(specimen: Specimen, cells: list[tuple[str, int, str]], data: st.DataObject) -> None:
     table, rowid, column = data.draw(st.sampled_from(cells), label="cell")
@@ -86,7 +86,7 @@ def test_any_value_altered_is_found(specimen: Specimen, cells: list[tuple[str, i
             verify(url, specimen.kept)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_any_row_dropped_is_found(specimen: Specimen, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from([table for table in TABLES if table not in CACHES]))
@@ -97,7 +97,7 @@ def test_any_row_dropped_is_found(specimen: Specimen, data: st.DataObject) -> No
             verify(url, specimen.kept)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_any_row_put_in_is_found(specimen: Specimen, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(TABLES))
@@ -117,7 +117,6 @@ def test_any_row_put_in_is_found(specimen: Specimen, data: st.DataObject) -> Non
             verify(url, specimen.kept)
 
 
-@settings(max_examples=25)
 @given(data=st.data())
 def test_any_bit_of_the_file_may_turn_and_no_row_is_another_unnoticed(specimen: Specimen, data: st.DataObject) -> None:
     place, bit = data.draw(st.integers(0, len(specimen.content) - 1)), data.draw(st.integers(0, 7))

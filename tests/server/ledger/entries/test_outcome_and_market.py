@@ -17,7 +17,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import ReportedOutcome
 
-law = settings(deadline=None, max_examples=50)  # what a machine is busy with is no counterexample
+law = settings(deadline=None)  # what a machine is busy with is no counterexample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))

@@ -139,7 +139,7 @@ def expected(everything: list[RecordedForecast], wanted: ForecastFilter) -> list
     return [sequence for _, sequence in sorted(found, reverse=True)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=_EVENTS, after=_EVENTS, wanted=_FILTERS, size=st.integers(1, 7), looked_at=st.integers(1, 9))
 def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever_arrives_meanwhile(
     before: list[Any],

@@ -99,7 +99,7 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
         return look_up(self, asked)
 
     monkeypatch.setattr(Lstm, "residuals", run)
-    monkeypatch.setattr(Dejavu, "look_up", search)
+    monkeypatch.setattr(Dejavu, "query", search)
     shipped.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
     assert runs == [50]
     assert looked_up == [10] * 5

@@ -9,14 +9,14 @@ import sys
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import FakeServer
 
-from dejavu_client.poller import poller
+import dejavu_client.poller
 from dejavu_feed.replay.http_server import LocalServer
 
 SIX_MINUTES = 1080.0
 
 
 def test_the_example_announces_a_forecast_and_ends_with_the_evening() -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", poller.__doc__ or "", re.DOTALL)
+    (program,) = re.findall(r"```python\n(.*?)```", dejavu_client.poller.__doc__ or "", re.DOTALL)
     evening = Evening([game("BOS", "LAL", lead=3)])
     evening.go_to(SIX_MINUTES + 1)
     with LocalServer(evening.replay.respond) as feed, FakeServer() as server:

@@ -15,7 +15,7 @@ from dejavu_server.ledger import LedgerUnavailable
 importlib.import_module("dejavu_server.worker.worker")  # and with it whatever defines an error
 
 # They stop a worker from starting, or a command, so that no caller ever meets them.
-ONLY_AT_THE_START = {"BundleError", "CannotExport", "CannotListen", "InvalidCheckpoint", "InvalidLedgerUrl"}
+ONLY_AT_THE_START = {"BundleError", "CannotExport", "BindError", "InvalidCheckpoint", "InvalidLedgerUrl"}
 # Bases that nobody raises.
 ONLY_BASES = {"FieldError", "LedgerError"}
 

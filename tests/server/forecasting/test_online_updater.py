@@ -240,7 +240,7 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
         return whole(connection, place, lessons=lessons)
 
     whole = learning.settled_games_after
-    monkeypatch.setattr(learning, "taught_after", taught_after)
+    monkeypatch.setattr(learning, "settled_games_after", taught_after)
     second = nothing()
     await ledger.read(second.read)
     assert read == [(0, False), (point.sequence, True)]

@@ -21,7 +21,7 @@ all_tokens = st.builds(
     resume_tokens.ResumeToken,
     ledger_id=st.binary(min_size=16, max_size=16).map(bytes.hex),
     epoch=st.binary(min_size=8, max_size=8).map(bytes.hex),
-    place=st.integers(0, 2**64 - 1),
+    sequence=st.integers(0, 2**64 - 1),
 )
 
 

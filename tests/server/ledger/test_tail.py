@@ -125,7 +125,7 @@ async def test_a_commit_of_another_process_wakes_at_once(ledger: Ledger, url: st
 async def test_what_no_announcement_told_of_is_found_by_looking(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify.Notifier, "announce", lambda self: None)
+    monkeypatch.setattr(notify.Notifier, "notify", lambda self: None)
     async with aclosing(ledger.tail(0, poll_seconds=0.05)) as pages:
         waiting = asyncio.create_task(collect(pages, 1))
         await asleep(ledger)

@@ -110,7 +110,7 @@ async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Broa
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
     ledger: Ledger, hub: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "PAGE", 7)  # many pages, so that catching up and the tail cross often
+    monkeypatch.setattr(hub_module, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail cross often
 
     async def write() -> None:
         for number in range(0, 300, 3):
@@ -284,7 +284,7 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
 
     async with Subscriber(hub) as attached:
         await attached.heartbeat()
-        monkeypatch.setattr(ledger, "place", slow)
+        monkeypatch.setattr(ledger, "resume_position", slow)
         resuming = [Subscriber(hub, token="any") for _ in range(10)]
         waiting = [asyncio.create_task(subscriber.heartbeat()) for subscriber in resuming]
         await ledger.commit([issued()])

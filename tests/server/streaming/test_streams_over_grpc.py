@@ -35,7 +35,7 @@ def bulky(number: int) -> IssuedForecast:
 
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    monkeypatch.setattr(worker_module, "Hub", partial(Broadcaster, queue_size=20))
+    monkeypatch.setattr(worker_module, "Broadcaster", partial(Broadcaster, queue_size=20))
     async with async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker:
         yield worker.address
 

@@ -29,7 +29,7 @@ OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five turns of silence are a hang. A turn is short; how long it takes does not matter."""
-    monkeypatch.setattr(worker_process, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(worker_process, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(worker_process, "HUNG_SECONDS", 0.05)
 
 
@@ -131,7 +131,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are_read(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.001)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.001)
     read, write = pipe
     os.set_blocking(write, False)
     full = os.write(write, bytes(1 << 20))

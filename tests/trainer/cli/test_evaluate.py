@@ -96,7 +96,7 @@ def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> Non
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks forward by a recipe that takes seconds."""
     recipe = quick_recipe()
-    monkeypatch.setattr(recipes, "Recipe", lambda prototypes: recipe)
+    monkeypatch.setattr(recipes, "TrainingConfig", lambda prototypes: recipe)
 
 
 @pytest.mark.usefixtures("quick")

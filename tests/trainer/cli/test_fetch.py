@@ -23,7 +23,7 @@ GAMES = season_of_games(3)
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the waits, which no option takes away."""
-    monkeypatch.setattr(fetch, "Pace", lambda: AT_ONCE)
+    monkeypatch.setattr(fetch, "RetryPolicy", lambda: AT_ONCE)
 
 
 @pytest.fixture

@@ -71,9 +71,9 @@ from pathlib import Path
 from tests.support.harness.fetch import AT_ONCE, Notes
 from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.data.fetch import Phase, fetch
-from dejavu_trainer.data.rate_limit import Asker
+from dejavu_trainer.data.rate_limit import RetryingClient
 notes = Notes()
-list(fetch(NbaStats(sys.argv[1]), [2025], tuple(Phase), Path(sys.argv[2]), notes, Asker(AT_ONCE, notes.waiting)))
+list(fetch(NbaStats(sys.argv[1]), [2025], tuple(Phase), Path(sys.argv[2]), notes, RetryingClient(AT_ONCE, notes.waiting)))
 """
 
 

@@ -149,7 +149,7 @@ def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever
     looked_at: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pages, "LOOKED_AT", looked_at)
+    monkeypatch.setattr(pages, "MAX_ROWS_SCANNED", looked_at)
     arriving = iter(after)
     with new_book() as book:
         for event in before:
@@ -196,7 +196,7 @@ def test_a_last_page_that_is_just_full_has_no_next(book: RecordBook) -> None:
 def test_a_page_looks_at_few_forecasts_and_says_where_to_go_on(
     book: RecordBook, wanted: ForecastFilter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "LOOKED_AT", 20 if wanted.team else 5)
+    monkeypatch.setattr(pages, "MAX_ROWS_SCANNED", 20 if wanted.team else 5)
     book.predict(*(forecast(GAMES[0], minute=minute, model_version="v1") for minute in range(1, 20)))
     count, token = 0, ""
     while token or not count:

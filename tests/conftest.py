@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from tests.support.builders.made_once import end_run, start_run
 from tests.support.harness.laws import EXAMPLES
 
 # No test is timed: machines are shared. What hypothesis finds in CI must be found again on the desk.
@@ -22,6 +23,19 @@ settings.load_profile("dejavu")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CI = os.environ.get("DEJAVU_CI") == "1"
+RUN = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the folder that all processes of the run share."""
+    if folder := start_run():
+        config.stash[RUN] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes it, in the process that made it."""
+    if folder := config.stash.get(RUN, None):
+        end_run(folder)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""The fuzzing program itself: that nothing gives way, and that it would tell if something did."""
+"""Fuzzing program: the server withstands it, and faults are reported."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ OF_ITSELF = {
     "coverage_probability",
     "model_version",
 }
-"""Fields of which a forecast alone tells whether they can be, whatever was asked."""
+"""Fields that can be checked without the request."""
 
 ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_margin=3.5)
 
 
 @pytest.mark.timeout(600)
-def test_five_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
-    code = main(["--messages", "5000", "--seed", "7", "--json", str(figures)])
+    code = main(["--messages", "2000", "--seed", "7", "--json", str(figures)])
     assert code == 0, capsys.readouterr().out
     codes = json.loads(figures.read_text())["codes"]
-    assert sum(codes.values()) == 5000
-    assert codes["Predict OK"] > 500
-    assert codes["Predict INVALID_ARGUMENT"] > 500
-    assert all(codes[f"{rpc.name} OK"] > 20 for rpc in RECORD)
+    assert sum(codes.values()) == 2000
+    assert codes["Predict OK"] > 200
+    assert codes["Predict INVALID_ARGUMENT"] > 200
+    assert all(codes[f"{rpc.name} OK"] > 5 for rpc in RECORD)
 
 
 @pytest.mark.nightly
@@ -88,7 +88,7 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(
 
 
 def is_answered(told: Case) -> bool:
-    """Whether a message is brought in peace, and is one that a server answers with a forecast."""
+    """Returns whether a message is sent plainly and a server answers it with a forecast."""
     try:
         asked = pb.PredictRequest.FromString(told.body)
     except DecodeError:
@@ -144,7 +144,7 @@ def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, A
             (BATCH, batch, pb.PredictBatchResponse(results=results)),
             (STREAM, b"", pb.StreamPredictionsResponse(forecast=forecast, resume_token="t")),
         )
-        # What a stream sends was asked for by others.
+        # A stream sends forecasts that others requested.
         sent = answers if "explanation" in change or change.keys() <= OF_ITSELF else answers[:2]
         for rpc, request, response in sent:
             assert bool(wrong_with_answer(rpc, request, response.SerializeToString())) == found
@@ -203,7 +203,7 @@ FIGURE: dict[str, Any] = {"value": 2.0, "lower": 1.0, "upper": 3.0}
 CARD: dict[str, Any] = {"games": 2, "forecasts": 3, "mae": FIGURE, "ece": 0.1}
 
 
-# As untyped, so that messages within messages may be given by their fields.
+# Untyped, so that nested messages can be given as dicts of their fields.
 rb: Any = record_service_pb2
 recorded_prediction: Any = record_pb2.RecordedPrediction
 

@@ -1,4 +1,4 @@
-"""What look-ups cost and find as databases grow, and that the program would notice if either went wrong."""
+"""Index benchmark: measures cost and recall, and reports breaches of either."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_index_is_measured_for_each_number_of_neighbours(capsys: pytest.Ca
     code, rows, wrong = course(capsys, *TINY, "--sizes", "300", "1000", "--minutes", "1", "18")
     assert (code, wrong) == (0, [])
     first = next(row for row in rows if row.kind == "minute 1")
-    assert first.entries < 20, "only so many courses lead through a minute"
+    assert first.entries < 20, "there are few different courses of one minute"
     assert [(row.kind, row.entries, row.neighbours) for row in rows] == [
         ("all minutes", 300, 20),
         ("all minutes", 300, 10),
@@ -66,7 +66,7 @@ def test_a_search_that_is_too_narrow_is_a_breach(capsys: pytest.CaptureFixture[s
 
 
 def test_an_index_that_falls_apart_is_told() -> None:
-    """Where all links lead to equal points, a search meets fewer entries than it should find."""
+    """With only links to equal points, a search reaches fewer entries than requested."""
     vectors = np.repeat(np.arange(40, dtype=np.float32), 30)[:, None]
     index = hnswlib.Index(space="l2", dim=1)
     index.init_index(len(vectors), M=2, ef_construction=10, random_seed=0)
@@ -81,7 +81,7 @@ def row_of(entries: int, single: list[float], batched: list[float], found: float
 
 
 def test_costs_are_compared_round_by_round_between_the_two_sizes_of_the_promise() -> None:
-    # The machine was ten times as slow in the second round, for both.
+    # In the second round the machine is ten times slower for both.
     base = row_of(10_000, [10.0, 100.0, 10.0], [8.0, 80.0, 8.0])
     assert breaches([base, row_of(400_000, [50.0, 500.0, 50.0], [40.0, 400.0, 40.0])]) == []
     [slow] = breaches([base, row_of(400_000, [51.0, 510.0, 10.0], [40.0, 400.0, 40.0])])
@@ -104,7 +104,7 @@ def test_a_window_is_what_the_game_did_since_its_start() -> None:
     game = np.arange(1, 49, dtype=np.int16)[None] ** 2
     made = windows(game)
     assert made.shape == (1, 47, 18)
-    assert made[0, 2].tolist() == [0] * 15 + [1, 4, 9]  # minute 3: before tip-off it is 0–0
+    assert made[0, 2].tolist() == [0] * 15 + [1, 4, 9]  # minute 3; 0–0 before tip-off
     assert made[0, 17].tolist() == [minute**2 for minute in range(1, 19)]
     assert made[0, 46].tolist() == [minute**2 - 29**2 for minute in range(30, 48)]
 
@@ -129,7 +129,7 @@ def test_courses_that_coincide_are_one_entry_unless_every_game_is_wanted(
     ("options", "message"),
     [
         (("--minutes", "0", "48"), r"--minutes: \[0, 48\] are not in 1 … 47"),
-        (("--sizes", "1000000"), "--sizes: 1000000 windows asked for; 200 games have"),
+        (("--sizes", "1000000"), "--sizes: 1000000 windows requested; 200 games have"),
         (("--queries", "260"), "--queries: 260 is not in 1 … 259"),
         (("--data", "/nowhere"), "no plays_"),
     ],

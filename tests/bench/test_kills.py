@@ -1,4 +1,4 @@
-"""kill -9 of workers and supervisors under publishers and subscribers, with the ledger as the judge."""
+"""kill -9 of workers and supervisors under publishers and subscribers; results are checked against the ledger."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.processes.bench_rounds import rounds
 from dejavu_server.ledger import Ledger
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_what_is_acknowledged_survives_kills_once_and_streams_in_one_order() -> None:
     result = rounds(main, Result, "--rounds", "5", "--publishers", "4", "--subscribers", "10")

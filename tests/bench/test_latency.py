@@ -14,12 +14,12 @@ FIGURES = {"callers", "kind", "p50_ms", "p99_ms", "calls_a_second", "cpu_us", "f
 
 
 def test_each_kind_of_call_is_measured_in_each_round_and_none_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert latency.main(["--rounds", "2", "--calls", "20", "--callers", "1", "4", "--json"]) == 0
+    assert latency.main(["--rounds", "1", "--calls", "5", "--callers", "1", "4", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["failed"] == 0
     assert set(report["pss_mib"]) == {"worker", "server", "echo"}
     assert report["pss_mib"]["server"] > report["pss_mib"]["worker"] > report["pss_mib"]["echo"]
-    assert len(report["rounds"]) == 2
+    assert len(report["rounds"]) == 1
     for samples in report["rounds"]:
         assert all(set(sample) == FIGURES for sample in samples)
         assert sorted((sample["callers"], sample["kind"]) for sample in samples) == sorted(
@@ -84,10 +84,10 @@ def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture
 def test_what_a_what_if_in_company_takes_is_bounded_plain_and_with_every_extra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The aims are twice an echo's CPU, and 1.5 times a plain one's with every extra.
+    """Bounds with tolerance for a busy machine; the aims are 2 times an echo's CPU, and 1.5 times a plain one's.
 
-    A machine that has other things to do has moved the medians of runs by half, of an echo, which is another process;
-    and by a tenth, of the plain ones, which the same process answers.
+    A busy machine has moved the median ratio to an echo, which is another process, by half, and the one to plain
+    what-ifs, which the same process answers, by a tenth.
     """
     arguments = ["--callers", "16", "--minutes", "6", "14", "22", "30", "38", "46"]
     code = latency.main([*arguments, "--most-cpu", "3", "--most-extra", "1.65"])

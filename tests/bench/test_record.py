@@ -1,4 +1,4 @@
-"""What reading the record costs as ledgers grow, and that the program would notice if it cost more."""
+"""Benchmark of reading the track record: measures all calls, and reports breaches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_call_is_made_on_both_ledgers_and_tells_what_it_is_to_tell(
         assert min(row["small_ms"] + row["large_ms"]) > 0.0
         if "nothing" in row["name"]:
             assert row["told"] == 0
-        elif "later" not in row["name"] and "team" not in row["name"]:  # which few games may not have
+        elif "later" not in row["name"] and "team" not in row["name"]:  # too few games to match these
             assert row["told"] > 0, row["name"]
 
 

@@ -1,4 +1,4 @@
-"""Rolling restarts and drains under publishers and subscribers, with the ledger as the judge."""
+"""Rolling restarts and drains under publishers and subscribers; results are checked against the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscribers that come and go on a real server: nothing lost, nothing left behind."""
+"""Subscribers that connect and leave on a real server: no losses, no leaks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ def course(*options: str) -> Result:
     return result
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_subscribers_that_come_and_go_miss_nothing_and_leave_nothing_behind() -> None:
     result = course("--subscribers", "60", "--waves", "2", "--stalled", "2", "--forecasts", "200")
     assert result.subscribers >= 60
     assert result.killed == 20
-    assert result.resumed_over >= 200  # pages of them, while more came
+    assert result.resumed_over >= 200  # several pages, while more are published
 
 
 @pytest.mark.nightly

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
@@ -26,7 +26,7 @@ from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.replay.games import recorded_evening
+from dejavu_feed.replay.games import ReplayGame, recorded_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_models import types
@@ -44,6 +44,18 @@ def busiest(games: Games) -> date:
     days, counts = np.unique(games.date, return_counts=True)
     found: date = days[counts.argmax()].item()
     return found
+
+
+def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[ReplayGame]]:
+    """The first games of the season's busiest day, or all of them: as the trainer and as the replay read them."""
+    season = load_games(data_dir, [SEASON])
+    day = busiest(season)
+    evening = season.select(season.date == np.datetime64(day))
+    played, left_out = recorded_evening(data_dir / "nba" / f"plays_{SEASON}.parquet", day)
+    assert not left_out
+    assert len(played) == len(evening) >= 10
+    played = played[:count]
+    return evening.select(np.isin(evening.home, [each.home for each in played])), played
 
 
 @dataclass
@@ -119,16 +131,11 @@ def check(card: Scorecard, scored: list[Scored]) -> None:
 
 
 @pytest.mark.real_data
+@pytest.mark.parametrize("games", [3, pytest.param(None, marks=pytest.mark.nightly)])
 async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_from_the_file(
-    data_dir: Path, tmp_path: Path
+    data_dir: Path, tmp_path: Path, games: int | None
 ) -> None:
-    season = load_games(data_dir, [SEASON])
-    day = busiest(season)
-    evening = season.select(season.date == np.datetime64(day))
-    played, left_out = recorded_evening(data_dir / "nba" / f"plays_{SEASON}.parquet", day)
-    assert not left_out
-    assert len(played) == len(evening) >= 10
-
+    evening, played = busiest_evening(data_dir, games)
     clock = SteppedClock()
     replay = Replay(played, stagger=600.0, now=clock)
     told = Told()

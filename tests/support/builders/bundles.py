@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import shutil
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tests.support.builders.made_once import made_once
 
 from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.registry.bundle import (
     MANIFEST,
-    combination_from_bytes,
-    combination_to_bytes,
+    ensemble_from_bytes,
+    ensemble_to_bytes,
     load_bundle,
     publish,
     read_manifest,
@@ -44,9 +44,9 @@ def publish_variant(folder: Path, dejavu_weight: float) -> str:
     base = default_bundle()
     manifest = read_manifest(base)
     contents = {name: (base / name).read_bytes() for name in manifest.files}
-    linear, combination = combination_from_bytes(contents[COMBINATION])
+    linear, combination = ensemble_from_bytes(contents[COMBINATION])
     weights = np.full_like(combination.dejavu_weights, dejavu_weight)
-    contents[COMBINATION] = combination_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
+    contents[COMBINATION] = ensemble_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
     variant = _with(manifest, files=hashes, version=version)
@@ -58,6 +58,10 @@ def publish_variant(folder: Path, dejavu_weight: float) -> str:
         golden = tuple(_answered(each, asked.forecast(query_of(each))) for each in manifest.golden)
     publish(folder, _with(variant, golden=golden), contents)
     return version
+
+
+SEASONS = range(2031, 2035)
+"""Of the simulated games."""
 
 
 def query_of(golden: Golden) -> ForecastQuery:
@@ -106,19 +110,25 @@ def quick_recipe() -> TrainingConfig:
     )
 
 
-@cache
-def simulated_games() -> Games:
-    """200 games of each of the seasons 2031 to 2034, out of chance."""
-    from dejavu_trainer.data.games import load_games
+def simulated_seasons() -> Path:
+    """The folder of the seasons 2031 to 2034, each of 200 random games."""
     from dejavu_trainer.data.plays import write_plays
     from dejavu_trainer.data.simulate import simulate_season
 
-    seasons = range(2031, 2035)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for season in seasons:
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        for season in SEASONS:
             write_plays(folder, season, simulate_season(season, games=200))
-        return load_games(folder, seasons)
+
+    return made_once("simulated-seasons", write)
+
+
+@cache
+def simulated_games() -> Games:
+    """The games of `simulated_seasons`."""
+    from dejavu_trainer.data.games import load_games
+
+    return load_games(simulated_seasons(), SEASONS)
 
 
 def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path, prototypes: int) -> None:
@@ -133,9 +143,8 @@ def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], fo
         fit(games, train=train, calibrate=calibrate, out=folder, recipe=recipe, backtest=backtest)
 
 
-@cache
 def _small() -> Path:
-    workshop = Path(tempfile.mkdtemp(prefix="dejavu-small-bundle-"))
-    atexit.register(shutil.rmtree, workshop, ignore_errors=True)
-    fit_quickly(simulated_games(), [2031, 2032], [2033], workshop / "bundle", prototypes=50)
-    return workshop / "bundle"
+    def make(folder: Path) -> None:
+        fit_quickly(simulated_games(), [2031, 2032], [2033], folder, prototypes=50)
+
+    return made_once(f"small-bundle-{quick_recipe().digest}", make)

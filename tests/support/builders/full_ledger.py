@@ -64,14 +64,14 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
         await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])
     await ledger.commit([recordable(2, last=4.0)])  # a revision
-    await signer.keep()
+    await signer.write_checkpoint()
     for number in range(1, 4):
         await ledger.record_outcome(outcome(number, 3 - number))
     await ledger.record_outcome(outcome(1, 7, Horizon.FINAL))
     await ledger.record_outcome(outcome(2, -5))  # a correction
     await ledger.commit([recordable(3, slots=40, horizon=Horizon.FINAL, market=True)])
     await _snapshot(ledger)
-    await signer.keep()
+    await signer.write_checkpoint()
     await ledger.commit([recordable(4)])
     return await signer.checkpoint()
 
@@ -84,5 +84,5 @@ async def _snapshot(ledger: Ledger) -> None:
     newest = await ledger.read(learning.newest)
     state_bytes = state.to_bytes()
     await ledger.write(
-        partial(learning.write_snapshot, part=INTERVALS, place=games[-1].sequence, state=state_bytes, read_at=newest)
+        partial(learning.write_snapshot, part=INTERVALS, sequence=games[-1].sequence, state=state_bytes, read_at=newest)
     )

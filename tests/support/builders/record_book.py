@@ -116,7 +116,7 @@ class RecordBook:
 def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        writing = sqlite.writing(path, Durability.PROCESS)
+        writing = sqlite.writing_engine(path, Durability.PROCESS)
         migrate.ensure_schema(writing, path)
         writing.dispose()
         return path.read_bytes()
@@ -128,7 +128,7 @@ def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
     home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
     path = home / "ledger.db"
     path.write_bytes(_template())
-    writing, reading = sqlite.writing(path, Durability.PROCESS), sqlite.reading(path)
+    writing, reading = sqlite.writing_engine(path, Durability.PROCESS), sqlite.reading_engine(path)
     try:
         yield RecordBook(writing, reading)
     finally:

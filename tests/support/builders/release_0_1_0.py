@@ -28,7 +28,7 @@ ENTRY = (
 def make(database: Path) -> None:
     """Makes an empty ledger as that release did."""
     database.touch()
-    writing = sqlite.writing(database, Durability.PROCESS)
+    writing = sqlite.writing_engine(database, Durability.PROCESS)
     with writing.begin() as connection:
         alembic_runner.upgrade(connection, "ledger_0001")
     writing.dispose()

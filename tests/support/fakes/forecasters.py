@@ -44,7 +44,7 @@ class PersistenceForecaster(Forecaster):
         self.before: Callable[[Sequence[ForecastQuery]], None] = lambda _: None
         self.lessons = INITIAL
         day = np.datetime64("2024-04-30")
-        self.rating_filter = RatingFilter.start(RatingSettings()).at(2024, day)
+        self.rating_filter = RatingFilter.start(RatingSettings()).predict(2024, day)
 
     def learn(self, lessons: OnlineState) -> None:
         self.lessons = lessons

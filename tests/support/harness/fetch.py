@@ -13,7 +13,7 @@ from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch
 from dejavu_trainer.data.rate_limit import RetryingClient, RetryPolicy
 
-AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, tries=3)
+AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, max_attempts=3)
 
 
 class Notes:

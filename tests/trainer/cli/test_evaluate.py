@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.builders.bundles import quick_recipe, small_bundle
+from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_trainer.cli.main import main
@@ -16,12 +16,9 @@ from dejavu_trainer.training import recipe as recipes
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The seasons that the small bundle was made from, and the one after."""
-    folder = tmp_path_factory.mktemp("seasons")
-    for season in range(2031, 2035):
-        write_plays(folder, season, simulate_season(season, games=200))
-    return folder
+def data() -> Path:
+    """The seasons that the small bundle was built from, and the next one."""
+    return simulated_seasons()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +59,7 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     assert run("evaluate", "--data", data, "--season", season, "--bundle", bundle) == 0
     out = capsys.readouterr().out
     assert f"!! The model was {part} on this season" in out
-    assert "The half: all minutes" in out
+    assert "Halftime: all minutes" in out
     assert "Persistence" in out
 
 
@@ -94,7 +91,7 @@ def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> Non
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Walks forward by a recipe that takes seconds."""
+    """Makes walk-forwards use a recipe that takes seconds."""
     recipe = quick_recipe()
     monkeypatch.setattr(recipes, "TrainingConfig", lambda prototypes: recipe)
 
@@ -121,8 +118,8 @@ def test_a_walk_forward_refuses_what_it_can_not_test(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("backtest", "--data", data, "--test", "2032", "--out", tmp_path / "walk") == 1
-    assert "to test on 2032, there must be games of 2030" in capsys.readouterr().err
+    assert "testing on 2032 requires games of 2030" in capsys.readouterr().err
     assert run("backtest", "--data", tmp_path, "--test", "2032", "--out", tmp_path / "walk") == 1
-    assert "holds no plays_SEASON.parquet" in capsys.readouterr().err
+    assert "contains no plays_SEASON.parquet" in capsys.readouterr().err
     assert run("backtest", "--data", data, "--test", "20-32", "--out", tmp_path / "walk") == 2
     assert "--test" in capsys.readouterr().err

@@ -1,8 +1,8 @@
-"""What adapting intervals costs and gains on made scores: normal ones, and ones that become twice as volatile one day.
+"""Measures coverage and width of adaptive intervals on synthetic scores: normal ones, and ones whose scale doubles.
 
-Run with `python -m bench.adaptive` from the project's folder. Its seeds are others than those of the tests, which hold
-the same promises on 50 seeds. With `--together 8` eight games are forecast before the first of them has ended, as on an
-evening; the tests and the papers have one after the other.
+Run with `python -m bench.adaptive` from the project's folder. Uses other seeds than the tests, which check the same
+properties on 50 seeds. With `--together 8`, eight games are forecast before the first of them has ended, as on an
+evening; the tests and the papers forecast one after the other.
 """
 
 from __future__ import annotations
@@ -13,52 +13,56 @@ import sys
 from collections.abc import Sequence
 from statistics import fmean
 
-from dejavu_models.uncertainty.adaptive import TARGETS, AdaptationMethod, Tracker, score_of
+from dejavu_models.uncertainty.adaptive import TARGETS, AdaptationMethod, Tracker, radius_of_alpha
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
-"""Games before the shift, after which intervals must hold again, and on which they are measured then."""
+"""Numbers of games before the shift, for adaptation after it, and for measurement after that."""
 
 SHOWN = (0.05, 0.2, 0.5)
 
 
 def walk(seed: int, volatility: float, together: int = 1) -> dict[str, list[tuple[list[bool], list[float]]]]:
-    """Of each game after SETTLING, by method: whether intervals held, and how many times as wide as static ones.
+    """Simulates one series of games.
 
     Args:
-        seed: of the scores.
-        volatility: of those after the shift.
-        together: how many games are forecast by what was known before all of them.
+        seed: seed of the scores.
+        volatility: standard deviation of the scores after the shift.
+        together: number of games that are forecast before any of them has ended.
+
+    Returns:
+        By method, for each game after SETTLING: whether the intervals at SHOWN cover the score, and their widths as
+        multiples of the static ones.
     """
     rng = random.Random(seed)
     tracker = Tracker()
-    static = tuple(score_of(target) for target in TARGETS)
-    known: dict[str, tuple[float, ...]] = {}
-    found: dict[str, list[tuple[list[bool], list[float]]]] = {
+    static = tuple(radius_of_alpha(target) for target in TARGETS)
+    current: dict[str, tuple[float, ...]] = {}
+    results: dict[str, list[tuple[list[bool], list[float]]]] = {
         "static": [],
         **{each.value: [] for each in AdaptationMethod},
     }
     for game in range(BEFORE + SETTLING + AFTER):
         if game % together == 0:
-            known = {"static": static, **{each.value: tracker.radii(each) for each in AdaptationMethod}}
+            current = {"static": static, **{each.value: tracker.radii(each) for each in AdaptationMethod}}
         score = rng.gauss(0.0, 1.0 if game < BEFORE else volatility)
         tracker = tracker.after(score)
         if game < BEFORE + SETTLING:
             continue
-        for name, radii in known.items():
+        for name, radii in current.items():
             shown = [radii[TARGETS.index(alpha)] for alpha in SHOWN]
-            wider = [radius / score_of(alpha) for radius, alpha in zip(shown, SHOWN, strict=True)]
-            found[name].append(([abs(score) <= radius for radius in shown], wider))
-    return found
+            wider = [radius / radius_of_alpha(alpha) for radius, alpha in zip(shown, SHOWN, strict=True)]
+            results[name].append(([abs(score) <= radius for radius in shown], wider))
+    return results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Walks, and prints means over seeds."""
+    """Runs all seeds and prints means over them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=200, help="how many")
-    parser.add_argument("--first", type=int, default=1000, help="the first of them")
-    parser.add_argument("--together", type=int, default=1, help="games that are forecast before the first has ended")
+    parser.add_argument("--seeds", type=int, default=200, help="number of seeds")
+    parser.add_argument("--first", type=int, default=1000, help="the first seed")
+    parser.add_argument("--together", type=int, default=1, help="games to forecast before the first of them has ended")
     options = parser.parse_args(arguments)
-    shares = "  ".join(f"{100 * (1 - alpha):>4.0f} % held, × width" for alpha in SHOWN)
+    shares = "  ".join(f"{100 * (1 - alpha):>4.0f} % covered, × width" for alpha in SHOWN)
     print(f"games {SETTLING + 1} to {SETTLING + AFTER} after the shift, mean over {options.seeds} seeds\n")
     print(f"{'scores':14}{'intervals':10}  {shares}")
     for name, volatility in (("as before", 1.0), ("twice as wide", 2.0)):
@@ -66,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         walks = [walk(seed, volatility, options.together) for seed in seeds]
         for method in walks[0]:
             games = [game for each in walks for game in each[method]]
-            held = [100 * fmean(each[0][place] for each in games) for place in range(len(SHOWN))]
-            wider = [fmean(each[1][place] for each in games) for place in range(len(SHOWN))]
-            cells = [f"{share:>9.2f} % {width:>10.3f}" for share, width in zip(held, wider, strict=True)]
+            coverage = [100 * fmean(each[0][index] for each in games) for index in range(len(SHOWN))]
+            wider = [fmean(each[1][index] for each in games) for index in range(len(SHOWN))]
+            cells = [f"{share:>9.2f} % {width:>10.3f}" for share, width in zip(coverage, wider, strict=True)]
             print(f"{name:14}{method:10}{'  '.join(cells)}")
     return 0
 

@@ -1,7 +1,7 @@
-"""What grpc.aio on uvloop costs by itself: a server that reads a PredictRequest and answers with one fixed response.
+"""Baseline for the cost of grpc.aio on uvloop: a server that parses a PredictRequest and returns a fixed response.
 
-Run with `python -m bench.echo`, which `bench.latency` does: the response comes in on standard input, in hex, the
-address goes out on standard output, and it serves until standard input ends. No interceptor, no metrics, no model.
+`bench.latency` runs it with `python -m bench.echo`. It reads the response from standard input, in hex, prints its
+address on standard output, and serves until standard input ends. It has no interceptors, metrics or model.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a forecast costs beside what the libraries under it cost: ONNX Runtime for the LSTM, hnswlib for the neighbours.
+"""Measures the cost of a forecast relative to the libraries it calls: ONNX Runtime (LSTM) and hnswlib (neighbours).
 
-Run with `python -m bench.forecaster` from the project's folder. One game at a time, plain and with every extra (an
-explanation, the teams' strength, nine quantiles, the distribution that is recorded), at some minutes of the game and
-for both horizons; then a hundred at a time: games of one minute, and an evening, which is fifty games at whatever
-minute, both horizons of each. Everything is measured in turn, round after round, so that a busy machine slows all
-alike: the ratios of one run compare with those of another, the microseconds don't.
+Run with `python -m bench.forecaster` from the project's folder. Measures one game at a time, plain and with every extra
+(explanation, team strength, nine quantiles, recorded distribution), at some minutes of the game and for both horizons;
+then a hundred forecasts at a time: games at the same minute, and an evening of fifty games at random minutes with both
+horizons each. The cases alternate within every round, so a busy machine slows all of them equally: compare the ratios
+between runs, not the microseconds.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ LEVELS = tuple(tenths / 10 for tenths in range(1, 10))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something that is measured.
+    """A benchmark case.
 
     Attributes:
-        call: does it once, for the game of a number.
-        forecasts: how many come of one call.
-        minute: whose libraries it is held against: alone, and one game at a time.
+        name: label of the case.
+        call: runs the case once for the game with a given number.
+        forecasts: forecasts per call.
+        minute: minute of the baseline it is compared with: the libraries alone, one game at a time.
     """
 
     name: str
@@ -58,13 +59,13 @@ class Case:
 
 
 def game(number: int, minute: int) -> tuple[float, ...]:
-    """The pattern of a plausible game at a minute, always the same."""
+    """Returns the pattern of a plausible game at a minute; deterministic."""
     rng = random.Random(number)
     return tuple(accumulate(rng.choice((-3.0, -2.0, 0.0, 0.0, 2.0, 3.0)) for _ in range(minute)))
 
 
 def query(number: int, minute: int, horizon: Horizon, *, extras: bool) -> ForecastQuery:
-    """A query about the game of a number."""
+    """Returns a query for the game with a given number."""
     pattern = ScorePattern(game(number, minute))
     if not extras:
         return ForecastQuery(pattern, horizon)
@@ -75,12 +76,12 @@ def query(number: int, minute: int, horizon: Horizon, *, extras: bool) -> Foreca
 
 
 def horizons(minute: int) -> list[Horizon]:
-    """Those that are yet to come."""
+    """Returns the horizons after a minute."""
     return [horizon for horizon in Horizon if minute <= horizon.last_slot]
 
 
 def evening(*, extras: bool) -> list[ForecastQuery]:
-    """A hundred queries: fifty games in their first 23 minutes, each for both horizons."""
+    """Returns a hundred queries: fifty games in their first 23 minutes, each for both horizons."""
     rng = random.Random(0)
     minutes = [rng.randint(6, Horizon.HALFTIME.last_slot) for _ in range(GAMES)]
     return [
@@ -89,27 +90,27 @@ def evening(*, extras: bool) -> list[ForecastQuery]:
 
 
 def cases(bundle: Path, forecaster: Forecaster) -> Iterator[Case]:
-    """All that is measured; of each minute the bare libraries first."""
+    """Yields all cases; for each minute the libraries alone come first."""
     for minute in MINUTES:
         yield Case("the libraries alone", libraries(bundle, forecaster, minute), 1, minute)
         for horizon in horizons(minute):
             for extras in (False, True):
                 queries = [query(number, minute, horizon, extras=extras) for number in range(BATCH)]
-                told = f"{horizon.value}{', every extra' if extras else ''}"
-                yield Case(f"one, {told}", one_by_one(forecaster, queries), 1, minute)
-                yield Case(f"one of {BATCH}, {told}", together(forecaster, queries), BATCH, minute)
+                label = f"{horizon.value}{', every extra' if extras else ''}"
+                yield Case(f"one, {label}", one_by_one(forecaster, queries), 1, minute)
+                yield Case(f"one of {BATCH}, {label}", together(forecaster, queries), BATCH, minute)
     for extras in (False, True):
-        told = f"one of an evening's {2 * GAMES}{', every extra' if extras else ''}"
-        yield Case(told, together(forecaster, evening(extras=extras)), 2 * GAMES, 18)
+        label = f"one of an evening's {2 * GAMES}{', every extra' if extras else ''}"
+        yield Case(label, together(forecaster, evening(extras=extras)), 2 * GAMES, 18)
 
 
 def one_by_one(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callable[[int], object]:
-    """Asks about one game, as a call that is alone does."""
+    """Forecasts one game per call, like a single RPC."""
     return lambda number: forecaster.forecast(queries[number % len(queries)])
 
 
 def together(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callable[[int], object]:
-    """Asks about all games in one pass, as a batch does."""
+    """Forecasts all games in one pass, like a batch."""
 
     def call(_: int) -> object:
         for each in queries:
@@ -120,7 +121,7 @@ def together(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callab
 
 
 def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[int], object]:
-    """The LSTM's run and the search for neighbours, with their inputs made beforehand."""
+    """Runs the LSTM and the neighbour search on precomputed inputs."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession((bundle / LSTM).read_bytes(), options, providers=["CPUExecutionProvider"])
@@ -133,15 +134,15 @@ def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[in
     vectors = features.pattern_vectors(patterns, settings.recency)
 
     def bare(number: int) -> None:
-        place = number % BATCH
-        session.run([OUTPUT], {INPUT: steps[place : place + 1]})
-        index.nearest(vectors[place : place + 1], settings.neighbours)
+        row = number % BATCH
+        session.run([OUTPUT], {INPUT: steps[row : row + 1]})
+        index.nearest(vectors[row : row + 1], settings.neighbours)
 
     return bare
 
 
 def measure(measured: Sequence[Case], rounds: int, calls: int) -> list[list[float]]:
-    """Seconds a forecast of each case, by round; the first round warms everything up and does not count."""
+    """Measures seconds per forecast for each case and round; discards the first round, which warms up."""
     seconds: list[list[float]] = [[] for _ in measured]
     for number in range(rounds + 1):
         for case, each in zip(measured, seconds, strict=True):
@@ -154,14 +155,18 @@ def measure(measured: Sequence[Case], rounds: int, calls: int) -> list[list[floa
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures, and prints medians over rounds."""
+    """Measures and prints medians over rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--bundle", type=Path, default=default_bundle(), metavar="DIR", help="the one that ships unless"
+        "--bundle",
+        type=Path,
+        default=default_bundle(),
+        metavar="DIR",
+        help="model bundle (default: the one that ships)",
     )
-    parser.add_argument("--rounds", type=int, default=40, help="rounds that count, after one that does not")
-    parser.add_argument("--calls", type=int, default=25, help="calls of each kind for one game in each round")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--rounds", type=int, default=40, help="measured rounds, after one warm-up round")
+    parser.add_argument("--calls", type=int, default=25, help="calls per round of each single-game case")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
     measured = list(cases(options.bundle, load_bundle(options.bundle, allow_unfit=True)))

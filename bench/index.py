@@ -1,21 +1,20 @@
-"""What a look-up in Dejavu's databases costs, and how many of the true neighbours it finds, as they grow.
+"""Measures cost and recall of queries to the HNSW indexes as the databases grow.
 
     python -m bench.index                                   # simulated games
-    python -m bench.index --data DIR                        # real ones: DIR/plays_{season}.parquet, or DIR/nba/…
-    python -m bench.index --sizes 10000 400000 --breadth 200 --links 24   # with other settings than those that ship
+    python -m bench.index --data DIR                        # real games: DIR/plays_{season}.parquet, or DIR/nba/…
+    python -m bench.index --sizes 10000 400000 --breadth 200 --links 24   # other settings than those that ship
 
-Two kinds of index are measured:
+Measures two kinds of index:
 
-- one for each minute, as bundles have them, of all courses that games have taken and condensed into prototypes;
-- one of all minutes, from 3,000 to 500,000 windows of 18 minutes: how far the method carries. A window is the course of
-  a game up to some minute, 0–0 before tip-off, as seen from either bench.
+- one per minute, as in bundles: of all score courses, and of courses condensed into prototypes;
+- one of all minutes, with 3,000 to 500,000 windows of 18 minutes, to find the limits of the method. A window is the
+  score course up to some minute, 0–0 before tip-off, from the view of either team.
 
-Courses or windows that coincide are one entry, but for `--every-game`. Those who ask are games that are in no index.
-Recall is held against brute force; an entry as near as the K-th nearest counts as found, since many are equally near
-early in a game. A query's time is its thread's CPU time, and everything is measured in turn, round after round, so that
-a busy machine slows all alike: the ratios of one run compare with those of another, the microseconds don't. The exit
-code is 1 if any recall is below 0.99, or if a query among 400,000 costs more than 5 times one among 10,000, where both
-are measured.
+Identical courses or windows are one entry, unless `--every-game` is given. The queries are games that are in no index.
+Recall is measured against brute force; an entry as near as the K-th nearest counts as found, since many are equally
+near early in a game. A query's time is its thread's CPU time. The cases alternate within every round, so a busy machine
+slows all of them equally: compare the ratios between runs, not the microseconds. Exits with 1 if any recall is below
+0.99, or if a query among 400,000 costs more than 5 times one among 10,000 (if both are measured).
 """
 
 from __future__ import annotations
@@ -55,18 +54,18 @@ BATCH = 64
 LEAST_RECALL = 0.99
 SMALL, LARGE, MOST_RATIO = 10_000, 400_000, 5.0
 HOME_EDGE_SPREAD = 6.0
-"""Standard deviation of what a home team is expected to win by, in points, in simulated games."""
+"""Standard deviation of the expected home margin in simulated games, in points."""
 
 _CHUNK = 32
 _ROUNDING = 1e-6
 
 
 class NotReached(Exception):
-    """A search met fewer entries than neighbours are asked for."""
+    """A search reached fewer entries than the requested neighbours."""
 
 
 class Searched(NamedTuple):
-    """What is measured: an index over vectors (n, dimensions), and those who ask, (q, dimensions)."""
+    """An index over vectors (n, dimensions), with its query vectors, (q, dimensions)."""
 
     kind: str
     index: Any
@@ -81,14 +80,14 @@ class Measured:
 
     Attributes:
         kind: "all minutes", "minute 18", "minute 18, condensed" ….
-        entries: how many the index holds.
-        dimensions: of its vectors.
+        entries: number of entries of the index.
+        dimensions: number of dimensions of its vectors.
         neighbours: K; at most `entries`.
-        breadth: candidates held while searching (ef).
-        recall: the share of found neighbours that are as near as the K-th nearest.
-        single_us, batched_us: CPU time of a query in each round, in microseconds: alone, and with BATCH in one call.
-        build_seconds: CPU time of its construction, over all threads.
-        bytes_an_entry: of the index's file.
+        breadth: candidates kept during a search (ef).
+        recall: share of the results that are as near as the K-th nearest.
+        single_us, batched_us: CPU time per query in each round, in microseconds: one query or BATCH queries per call.
+        build_seconds: CPU time of the construction, over all threads.
+        bytes_an_entry: bytes per entry in the index file.
     """
 
     kind: str
@@ -104,7 +103,7 @@ class Measured:
 
 
 def simulated(games: int, seed: int) -> NDArray[np.int16]:
-    """Differentials of simulated games, (games, 48), in points."""
+    """Returns differentials of simulated games, (games, 48), in points."""
     rng = random.Random(seed)
     courses = [
         slots(simulate_game(rng, home_edge=rng.gauss(2.5, HOME_EDGE_SPREAD)), REGULATION_MINUTES) for _ in range(games)
@@ -113,7 +112,7 @@ def simulated(games: int, seed: int) -> NDArray[np.int16]:
 
 
 def recorded(folder: Path, seed: int) -> NDArray[np.int16]:
-    """Differentials of all real games of a folder, (n, 48), in points, in random order.
+    """Loads the differentials of all real games in a folder, (n, 48), in points, in random order.
 
     Raises:
         DataError: if a file is malformed.
@@ -127,40 +126,40 @@ def recorded(folder: Path, seed: int) -> NDArray[np.int16]:
 
 
 def windows(differentials: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The course of each game in the 18 minutes up to each of minutes 1 … 47, from the window's start.
+    """Returns each game's course in the 18 minutes up to each of minutes 1 … 47, relative to the window's start.
 
     Args:
         differentials: (n, 48), in points.
 
     Returns:
-        (n, 47, SPAN), in points: differentials at the end of the window's minutes, less that at its start.
+        (n, 47, SPAN), in points: differentials at the end of the window's minutes minus the one at its start.
     """
     tip_off = np.zeros((len(differentials), SPAN), dtype=np.int16)
     courses = np.concatenate([tip_off, differentials[:, :MAX_SLOTS]], axis=1)
-    # Row j of the view is minutes j − SPAN + 1 … j + 1, where those up to tip-off are 0.
+    # Row j of the view has minutes j − SPAN + 1 … j + 1; minutes up to tip-off are 0.
     view = np.lib.stride_tricks.sliding_window_view(courses, SPAN + 1, axis=1)
     result: NDArray[np.int16] = view[:, :, 1:] - view[:, :, :1]
     return result
 
 
 def from_both_benches(courses: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Windows (…, SPAN) as the home team and as the visitors see them: (m, SPAN), in points."""
+    """Returns windows (…, SPAN) from the view of the home team and of the away team: (m, SPAN), in points."""
     flat = courses.reshape(-1, SPAN)
     return np.concatenate([flat, -flat])
 
 
 def shuffled(courses: NDArray[np.int16], options: argparse.Namespace) -> NDArray[np.int16]:
-    """Courses (n, minutes) in random order; those that coincide once, unless all are wanted."""
+    """Returns courses (n, minutes) in random order, without duplicates unless `every_game` is set."""
     return np.random.default_rng(options.seed).permutation(
         courses if options.every_game else np.unique(courses, axis=0)
     )
 
 
 def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
-    """The share of found entries (q, K) that are as near as the K-th nearest, by brute force.
+    """Returns the share of results (q, K) that are as near as the K-th nearest, by brute force.
 
-    In double precision, so that the square of a difference may be had from products: |a|² − 2ab + |b|². Distances that
-    single precision cannot tell apart, which is what the index computes with, count as equal.
+    Computes |a|² − 2ab + |b|² in double precision. Distances that are equal in single precision, which the index uses,
+    count as equal.
     """
     neighbours = found.shape[1]
     all_vectors = vectors.astype(np.float64)
@@ -178,7 +177,7 @@ def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
 def of_all_minutes(
     games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
 ) -> Iterator[Searched]:
-    """One index that grows through the sizes, as it is at each of them.
+    """Yields one growing index at each of the sizes.
 
     Raises:
         ValueError: if there are fewer windows than the largest size.
@@ -188,9 +187,9 @@ def of_all_minutes(
     patterns = shuffled(from_both_benches(windows(games)), options)
     sizes = sorted(options.sizes)
     if sizes[-1] > len(patterns):
-        raise ValueError(f"--sizes: {sizes[-1]} windows asked for; {len(games)} games have {len(patterns)}")
+        raise ValueError(f"--sizes: {sizes[-1]} windows requested; {len(games)} games have {len(patterns)}")
     vectors = features.pattern_vectors(patterns[: sizes[-1]].astype(np.float64), options.recency)
-    # Each game asks at one minute, so that the minutes ask alike often.
+    # One query per game, at a minute that rotates, so that all minutes have equally many.
     minutes = np.arange(len(asking)) % MAX_SLOTS
     asked = features.pattern_vectors(
         windows(asking)[np.arange(len(asking)), minutes].astype(np.float64), options.recency
@@ -202,7 +201,7 @@ def of_all_minutes(
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             start = time.process_time()
-            # Several threads link the points in another order each time. Here only the figures count.
+            # Several threads make the build nondeterministic, which does not matter here.
             index.add_items(vectors[grown:size], np.arange(grown, size), num_threads=options.threads)
             seconds += time.process_time() - start
             grown = size
@@ -216,9 +215,9 @@ def of_all_minutes(
 def of_each_minute(
     games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
 ) -> Iterator[Searched]:
-    """The indexes of single minutes, built as a bundle's are: of all courses that games have taken, and condensed.
+    """Yields the indexes of single minutes, built like those of a bundle: of all courses, and condensed.
 
-    Courses that coincide are one entry there too: a graph of equal points does not lead from one heap to the next.
+    Identical courses are one entry there too: a graph with many equal points is not connected.
     """
     for minute in options.minutes:
         courses = shuffled(games[:, :minute], options)
@@ -235,14 +234,14 @@ def of_each_minute(
 
 
 def cpu_us(call: Callable[[], object], queries: int) -> float:
-    """CPU time of this thread for each of the queries that a call makes, in microseconds."""
+    """Returns this thread's CPU time per query of a call, in microseconds."""
     start = time.thread_time_ns()
     call()
     return (time.thread_time_ns() - start) / 1e3 / queries
 
 
 def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[Measured]:
-    """All figures of all indexes, for each K.
+    """Measures all indexes for each K.
 
     Raises:
         NotReached: if an index cannot be measured.
@@ -254,7 +253,7 @@ def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[M
             each.index.set_ef(breadth)
             try:
                 labels, _ = each.index.knn_query(each.asked, k=k, num_threads=1)
-            except RuntimeError:  # in a graph that falls apart, a search may meet fewer than K entries
+            except RuntimeError:  # in a disconnected graph, a search may reach fewer than K entries
                 raise NotReached(f"{each.kind}, {len(each.vectors)} entries: fewer than {k} were reached") from None
             figures = Measured(
                 kind=each.kind,
@@ -273,13 +272,13 @@ def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[M
             few = np.roll(each.asked, -number * BATCH, axis=0)[:BATCH]
 
             def alone(each: Searched = each, k: int = figures.neighbours, few: Singles = few) -> None:
-                for place in range(len(few)):
-                    each.index.knn_query(few[place : place + 1], k=k, num_threads=1)
+                for row in range(len(few)):
+                    each.index.knn_query(few[row : row + 1], k=k, num_threads=1)
 
             def together(each: Searched = each, k: int = figures.neighbours, few: Singles = few) -> None:
                 each.index.knn_query(few, k=k, num_threads=1)
 
-            # The order of the two changes, since the second finds in the caches what the first has left there.
+            # Alternate the order, since the second call profits from the caches of the first.
             measured = [(alone, figures.single_us), (together, figures.batched_us)]
             for call, times in measured if number % 2 else reversed(measured):
                 times.append(cpu_us(call, len(few)))
@@ -287,37 +286,37 @@ def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[M
 
 
 def ratio(row: Measured, base: Measured, figure: str) -> float:
-    """A row's time over another's, as the median over rounds."""
+    """Returns the ratio of two rows' times, as the median over rounds."""
     pairs: Iterable[tuple[float, float]] = zip(getattr(row, figure), getattr(base, figure), strict=True)
     return statistics.median(one / other for one, other in pairs)
 
 
 def base_of(row: Measured, rows: Sequence[Measured]) -> Measured | None:
-    """The row of SMALL windows that a row of the index of all minutes is held against, if there is one."""
-    alike = (each for each in rows if (each.kind, each.neighbours) == (row.kind, row.neighbours))
-    return next((each for each in alike if each.entries == SMALL), None)
+    """Returns the row of SMALL windows to compare a row of the all-minutes index with, if there is one."""
+    candidates = (each for each in rows if (each.kind, each.neighbours) == (row.kind, row.neighbours))
+    return next((each for each in candidates if each.entries == SMALL), None)
 
 
 def breaches(rows: Sequence[Measured]) -> list[str]:
-    """What should hold and does not, for people; empty if all does."""
-    found = list[str]()
+    """Describes the failed checks; empty if all pass."""
+    failed = list[str]()
     for row in rows:
         name = f"{row.kind}, {row.entries} entries, K = {row.neighbours}"
         if row.recall < LEAST_RECALL:
-            found.append(f"{name}: recall {row.recall:.4f} is less than {LEAST_RECALL}")
+            failed.append(f"{name}: recall {row.recall:.4f} is less than {LEAST_RECALL}")
         base = base_of(row, rows)
         if row.entries != LARGE or base is None:
             continue
         for figure in ("single_us", "batched_us"):
             if (times := ratio(row, base, figure)) > MOST_RATIO:
-                found.append(f"{name}: {figure} is {times:.2f} times that of {SMALL}, more than {MOST_RATIO:g}")
-    return found
+                failed.append(f"{name}: {figure} is {times:.2f} times that of {SMALL}, more than {MOST_RATIO:g}")
+    return failed
 
 
 def show(rows: Sequence[Measured]) -> None:
-    """Prints the table; ratios are to the index of SMALL windows, as medians over rounds."""
+    """Prints the table; ratios are relative to the index of SMALL windows, as medians over rounds."""
     print(f"{'':24} {'entries':>7} {'K':>3} {'ef':>4} {'recall':>7} {'single, µs':>16} {'batched, µs':>16} "
-          f"{'build, CPU s':>12} {'bytes an entry':>14}")  # fmt: skip
+          f"{'build, CPU s':>12} {'bytes/entry':>14}")  # fmt: skip
     for row in rows:
         cells = []
         for figure in ("single_us", "batched_us"):
@@ -333,24 +332,31 @@ def show(rows: Sequence[Measured]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Measures and prints; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="real games, instead of simulated ones")
-    parser.add_argument("--games", type=int, default=11_500, help="how many to simulate")
-    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help="of the index of all minutes")
-    parser.add_argument("--minutes", type=int, nargs="*", default=list(MINUTES), help="that get indexes of their own")
-    parser.add_argument("--prototypes", type=int, default=400, help="of a condensed minute")
-    parser.add_argument("--every-game", action="store_true", help="an entry each, also for courses that coincide")
-    parser.add_argument("--neighbours", type=int, nargs="+", default=[100, 50], help="K")
-    parser.add_argument("--recency", type=float, default=6.0, help="of the distance, in minutes")
-    parser.add_argument("--breadth", type=int, help="candidates held while searching (ef), instead of what ships")
-    parser.add_argument("--links", type=int, default=LINKS, help="of an entry (M), in the index of all minutes")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of real games, instead of simulated ones")
+    parser.add_argument("--games", type=int, default=11_500, help="number of games to simulate")
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help="sizes of the all-minutes index")
+    parser.add_argument("--minutes", type=int, nargs="*", default=list(MINUTES), help="minutes with their own index")
+    parser.add_argument("--prototypes", type=int, default=400, help="prototypes of a condensed minute")
+    parser.add_argument("--every-game", action="store_true", help="keep identical courses as separate entries")
+    parser.add_argument("--neighbours", type=int, nargs="+", default=[100, 50], help="numbers of neighbours (K)")
+    parser.add_argument("--recency", type=float, default=6.0, help="recency of the distance, in minutes")
     parser.add_argument(
-        "--construction-breadth", type=int, default=CONSTRUCTION_BREADTH, help="likewise (ef_construction)"
+        "--breadth", type=int, help="candidates kept during a search (ef), instead of the shipped setting"
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="that build the index of all minutes")
-    parser.add_argument("--queries", type=int, default=500, help="games that ask, and are in no index")
+    parser.add_argument("--links", type=int, default=LINKS, help="links per entry (M) in the all-minutes index")
+    parser.add_argument(
+        "--construction-breadth",
+        type=int,
+        default=CONSTRUCTION_BREADTH,
+        help="ef_construction of the all-minutes index",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="threads that build the all-minutes index"
+    )
+    parser.add_argument("--queries", type=int, default=500, help="games used as queries, in no index")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print every figure, for machines")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     options = parser.parse_args(arguments)
     if wrong := [minute for minute in options.minutes if not 1 <= minute <= MAX_SLOTS]:
         parser.error(f"--minutes: {wrong} are not in 1 … {MAX_SLOTS}")
@@ -358,7 +364,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         games = recorded(options.data, options.seed) if options.data else simulated(options.games, options.seed)
         if not 1 <= options.queries < len(games):
-            raise ValueError(f"--queries: {options.queries} is not in 1 … {len(games) - 1}, one less than the games")
+            raise ValueError(
+                f"--queries: {options.queries} is not in 1 … {len(games) - 1}, one less than the number of games"
+            )
         parts = games[: -options.queries], games[-options.queries :], options
         rows = measure([*of_all_minutes(*parts), *of_each_minute(*parts)], options)
     except ValueError as error:
@@ -366,13 +374,13 @@ def main(arguments: list[str] | None = None) -> int:
     except NotReached as error:
         print(error, file=sys.stderr)
         return 1
-    wrong_with_it = breaches(rows)
+    failed_checks = breaches(rows)
     if options.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "breaches": wrong_with_it}))
+        print(json.dumps({"rows": [asdict(row) for row in rows], "breaches": failed_checks}))
     else:
         show(rows)
-        print("\n".join(wrong_with_it) or "all that should hold does")
-    return int(bool(wrong_with_it))
+        print("\n".join(failed_checks) or "all checks passed")
+    return int(bool(failed_checks))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""kill -9, again and again, of workers and of the supervisor, under publishing clients and subscribers.
+"""Repeated kill -9 of workers and of the supervisor, under publishing clients and subscribers.
 
-Run with `python -m bench.kills` from the project's folder; `--rounds 50` is what `make nightly` runs. Each round ends a
-worker, or (one in five) the supervisor, of a real server, while clients have games forecast and others follow the
-stream, half of them by the Python client, half by bare stubs that hide nothing. At the end the ledger is the judge:
+Run with `python -m bench.kills` from the project's folder; `make nightly` runs `--rounds 50`. Each round kills a
+worker, or (one round in five) the supervisor, of a real server, while clients request forecasts and others subscribe to
+the stream: half of them with the Python client, half with bare stubs that hide nothing. At the end the results are
+checked against the ledger:
 
-- no forecast that was acknowledged is missing, and none is there twice;
-- every stream had every forecast once and in the ledger's order;
-- a client with the documented retries saw no error when a worker died. While there is no server at all, between the
-  death of a supervisor and its successor's start, calls do fail: they are counted apart, and asked again;
-- the chain of hashes is intact, and no worker outlived its supervisor.
+- No acknowledged forecast is missing or duplicated.
+- Every stream has every forecast once and in the ledger's order.
+- A client with the documented retries sees no error when a worker dies. Between the death of a supervisor and the start
+  of the next server, calls do fail: they are counted separately and retried.
+- The hash chain is intact, and no worker outlives its supervisor.
 
-The exit code is 1 if any of this does not hold.
+Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
 
 THINKING_SECONDS = 0.05
-"""How long a publisher pauses after each answer: what it publishes goes to every subscriber."""
+"""Mean pause of a publisher after each response; limits the load, since every subscriber gets each forecast."""
 
 CALLS_BETWEEN_KILLS = 80
 CATCH_UP_SECONDS = 120.0
@@ -54,12 +55,14 @@ _T = TypeVar("_T")
 
 
 class Publishers:
-    """Clients that have games forecast, ask for some again, and ask what-ifs in between.
+    """Clients that request forecasts of games, repeat some requests, and send what-ifs in between.
 
     Attributes:
-        acknowledged: the sequence that was answered for each game.
-        errors: those that calls ended with although there was a server.
-        without_server: kinds of those that calls ended with while there was none.
+        acknowledged: game → sequence in the response.
+        calls: number of successful calls.
+        changed: number of repeated requests that returned another sequence.
+        errors: errors of calls while a server was running.
+        without_server: types of errors of calls while no server was running.
     """
 
     def __init__(self, address: str, seed: int) -> None:
@@ -77,7 +80,7 @@ class Publishers:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """While the block runs there is no server."""
+        """Marks the block as a time without a server."""
         self._outages += 1
         self._outage = True
         try:
@@ -86,36 +89,36 @@ class Publishers:
             self._outage = False
 
     async def answers(self, number: int) -> None:
-        """Waits for so many more answers."""
-        wanted = self.calls + number
+        """Waits for a number of further responses."""
+        target = self.calls + number
         async with asyncio.timeout(CATCH_UP_SECONDS):
-            while self.calls < wanted:
+            while self.calls < target:
                 self._answered.clear()
                 await self._answered.wait()
 
     def stop(self) -> None:
-        """Lets every publisher finish the call that it is at."""
+        """Lets every publisher finish its current call, then stops it."""
         self._stop.set()
 
     async def publish(self, number: int) -> None:
-        """One publisher, until it is stopped."""
+        """Runs one publisher until it is stopped."""
         choose = random.Random(f"{self._seed}-{number}")
-        mine: list[tuple[str, list[float]]] = []
+        published: list[tuple[str, list[float]]] = []
         async with AsyncDejavuClient(self._address) as client:
             while not self._stop.is_set():
                 kind = choose.random()
-                if kind < 0.6 or not mine:
-                    game = f"{number:02d}{len(mine):08d}", [float(choose.randint(-20, 20)) for _ in range(18)]
-                    mine.append(game)
+                if kind < 0.6 or not published:
+                    game = f"{number:02d}{len(published):08d}", [float(choose.randint(-20, 20)) for _ in range(18)]
+                    published.append(game)
                 elif kind < 0.8:
-                    game = choose.choice(mine)
+                    game = choose.choice(published)
                 else:
                     game = "", [float(choose.randint(-20, 20)) for _ in range(18)]
                 await self._ask(client, *game)
                 await asyncio.sleep(THINKING_SECONDS * 2 * choose.random())
 
     async def _ask(self, client: AsyncDejavuClient, game_id: str, pattern: Sequence[float]) -> None:
-        """Asks until there is an answer: what is not acknowledged may be asked again."""
+        """Retries a request until it succeeds; unacknowledged requests are safe to retry."""
         while True:
             before = self._outage, self._outages
             try:
@@ -135,11 +138,12 @@ class Publishers:
 
 
 class Subscriber:
-    """Follows the stream from its start on, through whatever ends a connection.
+    """Follows the stream from its start, and resumes after every lost connection.
 
     Attributes:
-        sequences: the place of every forecast received, as they came.
-        connections: how often it had to connect.
+        sequences: sequences of all forecasts received, in order of arrival.
+        connections: number of connections made.
+        stands: set when the first event was received.
     """
 
     def __init__(self, address: str) -> None:
@@ -150,13 +154,13 @@ class Subscriber:
         self._more = asyncio.Event()
 
     async def reaches(self, sequence: int) -> None:
-        """Waits until a place was received."""
+        """Waits until a sequence was received."""
         while not self.sequences or self.sequences[-1] < sequence:
             self._more.clear()
             await self._more.wait()
 
     async def follow_by_client(self) -> None:
-        """Lets the Python client resume."""
+        """Follows the stream with the Python client, which resumes by itself."""
         async with AsyncDejavuClient(self._address, channels=1) as client:
             async with aclosing(client.stream_predictions(heartbeats=True)) as events:
                 async for event in events:
@@ -164,7 +168,7 @@ class Subscriber:
             self.connections = client.stats.methods["StreamPredictions"].count
 
     async def follow_by_stub(self) -> None:
-        """Resumes by itself, and sees all that the server sends."""
+        """Follows the stream with a bare stub and resumes with the last token; sees every message."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 1000)]
         token = ""
         async with grpc.aio.insecure_channel(self._address, options) as channel:
@@ -191,7 +195,7 @@ class Subscriber:
 
 
 class Victim:
-    """A server that is killed piece by piece, always on the same port and ledger."""
+    """A server whose processes are killed; restarted on the same port and ledger."""
 
     def __init__(self, stack: ExitStack, ledger: str, workers: int) -> None:
         self._stack = stack
@@ -202,7 +206,7 @@ class Victim:
         self.logs = [self._server]
 
     def kill_worker(self, choose: random.Random) -> float:
-        """Ends a worker; returns after how many seconds its successor served."""
+        """Kills a worker; returns the seconds until its replacement serves."""
         worker = choose.choice(self._server.workers)
         known = {entry["worker"] for entry in self._server.events if entry["event"] == "serving"}
         start = time.monotonic()
@@ -211,7 +215,7 @@ class Victim:
         return time.monotonic() - start
 
     def kill_supervisor(self) -> None:
-        """Ends the supervisor, sees its workers end, and starts another server in its place."""
+        """Kills the supervisor, waits for its workers to exit, and starts another server in its place."""
         workers = psutil.Process(self._server.process.pid).children()
         self._server.process.kill()
         _, alive = psutil.wait_procs(workers, timeout=20)
@@ -222,7 +226,7 @@ class Victim:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> Result:
-    """The rounds, and the judgement."""
+    """Runs the rounds and checks the results."""
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     choose = random.Random(options.seed)
     with ExitStack() as stack:
@@ -264,19 +268,19 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
 
 
 async def _unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitable[_T]) -> _T:
-    """Waits for something, or raises what ended one of the tasks before."""
+    """Waits for an awaitable; raises if one of the tasks ends first."""
     waiting = asyncio.ensure_future(awaitable)
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         if task.done():
             waiting.cancel()
             task.result()
-            raise RuntimeError(f"{task.get_name()} ended before its time")
+            raise RuntimeError(f"{task.get_name()} ended too early")
     return await waiting
 
 
 async def judge(result: Result, url: str, publishers: Publishers, subscribers: Sequence[Subscriber]) -> None:
-    """Holds what was answered and what was streamed against the ledger."""
+    """Compares responses and streams with the ledger."""
     ledger = await Ledger.open(url)
     order: list[tuple[int, str]] = []
     try:
@@ -289,19 +293,19 @@ async def judge(result: Result, url: str, publishers: Publishers, subscribers: S
     result.entries = len(order)
     result.calls = publishers.calls
     result.acknowledged = len(publishers.acknowledged)
-    result.missing = sum(recorded.get(place) != game for game, place in publishers.acknowledged.items())
+    result.missing = sum(recorded.get(sequence) != game for game, sequence in publishers.acknowledged.items())
     result.twice = sum(count - 1 for count in counts.values())
     result.changed_on_retry = publishers.changed
     result.errors = dict(publishers.errors)
     result.errors_without_server = dict(publishers.without_server)
-    wanted = [sequence for sequence, _ in order]
+    expected = [sequence for sequence, _ in order]
     for each in subscribers:
-        got = each.sequences
-        result.messages += len(got)
+        received = each.sequences
+        result.messages += len(received)
         result.dials += each.connections - 1
-        result.streams_lost += len(set(wanted) - set(got))
-        result.streams_twice += len(got) - len(set(got))
-        result.streams_out_of_order += sum(later < earlier for earlier, later in pairwise(got))
+        result.streams_lost += len(set(expected) - set(received))
+        result.streams_twice += len(received) - len(set(received))
+        result.streams_out_of_order += sum(later < earlier for earlier, later in pairwise(received))
     try:
         verify(url)
     except Exception as error:
@@ -309,9 +313,9 @@ async def judge(result: Result, url: str, publishers: Publishers, subscribers: S
 
 
 def report(result: Result, seconds: float) -> str:
-    """The figures, for people."""
+    """Formats the results for people."""
     back = sorted(result.back_seconds)
-    rounds = ", ".join(f"{count} of a {whom}" for whom, count in result.rounds.items())
+    rounds = ", ".join(f"{count} of a {process}" for process, count in result.rounds.items())
     lines = [
         ("kills", f"{sum(result.rounds.values())}: {rounds}; {seconds:.0f} s in all"),
         ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
@@ -332,8 +336,8 @@ def report(result: Result, seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """The program; returns its exit code."""
-    return program(arguments, show, description="kill -9 under load, and what it cost", run=run, report=report)
+    """Runs the program; returns the exit code."""
+    return program(arguments, show, description="kills workers and supervisors under load", run=run, report=report)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""What a Predict costs beside a bare grpc.aio echo with the same messages: latency, calls a second, CPU, memory.
+"""Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-And what it costs with every extra (explanation, the teams' strength, nine quantiles) beside a plain one.
+Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one.
 
-Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server are
-processes of their own, kept on one CPU; the callers are a third, kept on another. Everything is measured in turn, round
-after round, so that a busy machine slows all alike: the ratios of one run compare with those of another, the
-milliseconds don't. The exit code is 1 if any call fails, and with `--most-cpu 2` also if, where the callers are most, a
-what-if takes more than twice the echo's CPU, with `--most-extra 1.5` if one with every extra takes more than 1.5 times
-a plain one's.
+Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
+separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
+every round, so a busy machine slows all of them equally: compare the ratios between runs, not the milliseconds. Exits
+with 1 if any call fails. With `--most-cpu 2`, also if a what-if takes more than twice the echo's CPU at the highest
+number of callers; with `--most-extra 1.5`, if one with every extra takes more than 1.5 times a plain one's.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from typing import Any
 
 import grpc
 import psutil
-from bench.load import METHOD, Order, Taken, request
+from bench.load import METHOD, Order, Timings, request
 from tests.support.processes.servers import spawned_server
 
 from dejavu_models.registry.registry import default_bundle
@@ -41,13 +40,15 @@ KINDS = (ECHO, WHAT_IF, EXTRAS, NAMED, RETRY)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One kind of call in one round; all per call but the rate.
+    """Results of one kind of call in one round; per call, except for the rate.
 
     Attributes:
+        callers: number of concurrent callers.
+        kind: kind of call, one of KINDS.
         p50_ms, p99_ms: latency as the caller sees it.
         calls_a_second: over all callers.
-        cpu_us: what the server's process used, user and system, in microseconds.
-        failed: how many calls got no answer.
+        cpu_us: CPU time of the server's process, user and system, in microseconds.
+        failed: number of failed calls.
     """
 
     callers: int
@@ -72,9 +73,9 @@ class Server:
     """A server under test.
 
     Attributes:
-        address: where it answers.
-        process: the process that answers.
-        others: what runs beside it: of a `dejavu-server`, the supervisor and the spare process.
+        address: HOST:PORT it serves on.
+        process: the process that serves.
+        others: its other processes; for a `dejavu-server` the supervisor and the standby worker.
     """
 
     address: str
@@ -82,49 +83,49 @@ class Server:
     others: tuple[psutil.Process, ...] = ()
 
     def cpu_seconds(self) -> float:
-        """What the process has used so far; whole hundredths of a second."""
+        """Returns the CPU time used so far, in seconds; resolution 0.01 s."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
     def pss_mib(self) -> float:
-        """Memory of the process that answers, with its share of what others hold too, in MiB."""
+        """Returns the memory of the serving process in MiB, with its share of shared pages."""
         return float(self.process.memory_full_info().pss) / 2**20
 
     def all_pss_mib(self) -> float:
-        """Memory of all its processes, in MiB."""
+        """Returns the memory of all its processes, in MiB."""
         return self.pss_mib() + sum(float(other.memory_full_info().pss) for other in self.others) / 2**20
 
 
 class Callers:
-    """The process that asks (see `bench.load`)."""
+    """The process that makes the calls (see `bench.load`)."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def ask(self, order: Order) -> Taken:
-        """Has an order carried out."""
+    def ask(self, order: Order) -> Timings:
+        """Runs an order; returns its timings."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the callers were started without pipes")
         print(json.dumps(asdict(order)), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the callers ended; what they died of is above")
-        return Taken(**json.loads(line))
+            raise RuntimeError("the callers exited; see their error above")
+        return Timings(**json.loads(line))
 
 
 @contextmanager
 def helper(module: str, cpus: set[int]) -> Iterator[subprocess.Popen[str]]:
-    """A module of this folder as a process that lives until its standard input is closed."""
+    """Runs a module of this folder as a process until its standard input is closed."""
     command = [sys.executable, "-m", module]
-    with kept_on(cpus):
+    with pinned_to(cpus):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with process:  # on leaving, its pipes are closed, and its end is waited for
+    with process:  # on exit, closes the pipes and waits for the process
         yield process
 
 
 @contextmanager
-def kept_on(cpus: set[int]) -> Iterator[None]:
-    """What is started inside stays on these CPUs."""
+def pinned_to(cpus: set[int]) -> Iterator[None]:
+    """Pins processes started inside the block to these CPUs."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -133,20 +134,20 @@ def kept_on(cpus: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-async def made(ledger: str) -> None:
-    """Makes an empty ledger."""
+async def create_ledger(ledger: str) -> None:
+    """Creates an empty ledger."""
     await (await Ledger.open(ledger)).close()
 
 
 @contextmanager
 def dejavu_server(cpus: set[int], bundle: Path) -> Iterator[Server]:
-    """A server with one worker and a ledger of its own."""
+    """Runs a server with one worker and its own ledger."""
     with ExitStack() as stack:
         ledger = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
-        asyncio.run(made(ledger))  # what a worker loads to make one, it does not load again
-        with kept_on(cpus):
-            own = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit")
-            server = stack.enter_context(spawned_server(*own))
+        asyncio.run(create_ledger(ledger))  # so that the worker does not load what creating one needs
+        with pinned_to(cpus):
+            arguments = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit")
+            server = stack.enter_context(spawned_server(*arguments))
         address = server.address
         [worker] = server.workers
         supervisor = psutil.Process(server.process.pid)
@@ -155,7 +156,7 @@ def dejavu_server(cpus: set[int], bundle: Path) -> Iterator[Server]:
 
 @contextmanager
 def echo_server(cpus: set[int], answer: bytes) -> Iterator[Server]:
-    """An echo that answers with these bytes."""
+    """Runs an echo server that returns these bytes."""
     with helper("bench.echo", cpus) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the echo was started without pipes")
@@ -164,7 +165,7 @@ def echo_server(cpus: set[int], answer: bytes) -> Iterator[Server]:
 
 
 def order_of(kind: str, address: str, callers: int, first: int, options: argparse.Namespace) -> Order:
-    """The calls of one kind."""
+    """Returns the order for one kind of call."""
     return Order(
         address=address,
         callers=callers,
@@ -178,7 +179,7 @@ def order_of(kind: str, address: str, callers: int, first: int, options: argpars
 
 
 def one_answer(address: str, options: argparse.Namespace) -> bytes:
-    """What a server answers to a what-if, as it is on the wire."""
+    """Returns a server's serialized response to a what-if."""
     with grpc.insecure_channel(address) as channel:
         body = request(0, order_of(WHAT_IF, address, 1, 0, options)).SerializeToString()
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
@@ -186,16 +187,16 @@ def one_answer(address: str, options: argparse.Namespace) -> bytes:
 
 
 def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
-    """Measures one kind of call, once."""
+    """Measures one kind of call once."""
     before = server.cpu_seconds()
     taken = callers.ask(order)
     used = server.cpu_seconds() - before
-    hundredths = statistics.quantiles(taken.each, n=100, method="inclusive") if len(taken.each) > 1 else [0.0] * 99
+    percentiles = statistics.quantiles(taken.each, n=100, method="inclusive") if len(taken.each) > 1 else [0.0] * 99
     return Sample(
         callers=order.callers,
         kind=kind,
-        p50_ms=1e3 * hundredths[49],
-        p99_ms=1e3 * hundredths[98],
+        p50_ms=1e3 * percentiles[49],
+        p99_ms=1e3 * percentiles[98],
         calls_a_second=len(taken.each) / taken.seconds,
         cpu_us=1e6 * used / order.calls,
         failed=taken.failed,
@@ -203,15 +204,15 @@ def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
 
 
 def measure(callers: Callers, servers: dict[str, Server], options: argparse.Namespace) -> list[list[Sample]]:
-    """The samples of each round; the first warms everything up, and records what the others retry."""
+    """Measures all rounds; the first warms up and records the forecasts that the others retry."""
     rounds = []
     first = 0
     for number in range(options.rounds + 1):
         samples = []
-        # There and back again: what drifts over a round helps each as often as it harms it.
+        # Alternate the direction, so that drift within a round affects all kinds equally.
         for kind in KINDS if number % 2 == 0 else reversed(KINDS):
             for count in options.callers:
-                # Every round names new games, but for the retries: they are of those that were named first.
+                # Every round names new games, except for retries, which repeat the games of the first round.
                 start = 0 if kind == RETRY else first
                 order = order_of(kind, servers[kind].address, count, start, options)
                 samples.append(sample(callers, servers[kind], kind, order))
@@ -222,17 +223,17 @@ def measure(callers: Callers, servers: dict[str, Server], options: argparse.Name
 
 
 def ratios(rounds: list[list[Sample]], count: int, kind: str, figure: str, base: str = ECHO) -> list[float]:
-    """A kind's figure over that of another, of each round in which the other's is not 0."""
-    found = []
+    """Returns the ratio of two kinds' figures for each round in which the base's is not 0."""
+    values = []
     for samples in rounds:
-        of = {each.kind: float(getattr(each, figure)) for each in samples if each.callers == count}
-        if of[base]:
-            found.append(of[kind] / of[base])
-    return found
+        by_kind = {each.kind: float(getattr(each, figure)) for each in samples if each.callers == count}
+        if by_kind[base]:
+            values.append(by_kind[kind] / by_kind[base])
+    return values
 
 
 def cell(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> str:
-    """A figure's median over the rounds; beside it its ratio to the echo's, with the least and the most."""
+    """Formats a figure's median over the rounds, and its ratio to the echo's with minimum and maximum."""
     value = statistics.median(
         getattr(each, figure) for samples in rounds for each in samples if (each.callers, each.kind) == (count, kind)
     )
@@ -241,19 +242,19 @@ def cell(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> str:
     return text if kind == ECHO or not over else f"{text} {spread(over)}"
 
 
-def spread(found: list[float]) -> str:
-    """Ratios for people: their median, with the least and the most."""
-    return f"× {statistics.median(found):.2f} [{min(found):.2f}, {max(found):.2f}]" if found else "not measured"
+def spread(values: list[float]) -> str:
+    """Formats ratios: median, minimum and maximum."""
+    return f"× {statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]" if values else "not measured"
 
 
 def too_much(rounds: list[list[Sample]], count: int, kind: str, base: str, most: float | None) -> bool:
-    """Whether a kind's CPU, at so many callers, is not known to be at most so many times that of another."""
-    found = ratios(rounds, count, kind, "cpu_us", base)
-    return most is not None and (not found or statistics.median(found) > most)
+    """Returns whether a kind's CPU exceeds `most` times that of the base, or was not measured."""
+    values = ratios(rounds, count, kind, "cpu_us", base)
+    return most is not None and (not values or statistics.median(values) > most)
 
 
 def extra_cpu(rounds: list[list[Sample]], count: int) -> list[float]:
-    """What a what-if with every extra takes over a plain one."""
+    """Returns the CPU ratios of a what-if with every extra to a plain one."""
     return ratios(rounds, count, EXTRAS, "cpu_us", WHAT_IF)
 
 
@@ -274,38 +275,47 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
 def main(arguments: list[str] | None = None) -> int:
     """Measures and prints; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="numbers of callers")
-    parser.add_argument("--calls", type=int, default=2000, help="calls of each kind in each round")
-    parser.add_argument("--rounds", type=int, default=10, help="rounds that count, after one that does not")
-    parser.add_argument("--seed", type=int, default=0, help="of the patterns asked about")
+    parser.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="numbers of concurrent callers")
+    parser.add_argument("--calls", type=int, default=2000, help="calls of each kind per round")
+    parser.add_argument("--rounds", type=int, default=10, help="measured rounds, after one warm-up round")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the patterns")
     parser.add_argument(
-        "--bundle", type=Path, default=default_bundle(), metavar="DIR", help="default: the one that ships"
+        "--bundle",
+        type=Path,
+        default=default_bundle(),
+        metavar="DIR",
+        help="model bundle (default: the one that ships)",
     )
-    parser.add_argument("--most-cpu", type=float, metavar="RATIO", help="the most a what-if's CPU may be × the echo's")
     parser.add_argument(
-        "--most-extra", type=float, metavar="RATIO", help="the most that every extra's may be × a plain's"
+        "--most-cpu", type=float, metavar="RATIO", help="fail if a what-if takes more CPU than RATIO × the echo's"
     )
     parser.add_argument(
-        "--minutes", type=int, nargs="+", default=[18], metavar="M", help="minutes of the game, 1 to 47, asked in turn"
+        "--most-extra",
+        type=float,
+        metavar="RATIO",
+        help="fail if every extra takes more CPU than RATIO × a plain one's",
     )
-    parser.add_argument("--json", action="store_true", help="print every sample, for machines")
+    parser.add_argument(
+        "--minutes", type=int, nargs="+", default=[18], metavar="M", help="minutes of the game, 1 to 47, used in turn"
+    )
+    parser.add_argument("--json", action="store_true", help="print every sample as JSON")
     options = parser.parse_args(arguments)
     if not all(1 <= minute <= MAX_SLOTS for minute in options.minutes):
-        parser.error(f"argument --minutes: {options.minutes} are not all from 1 to {MAX_SLOTS}")
+        parser.error(f"argument --minutes: {options.minutes} are not all in 1 to {MAX_SLOTS}")
 
     available = sorted(os.sched_getaffinity(0))
-    serving, asking = {available[0]}, {available[-1]}
+    server_cpus, caller_cpus = {available[0]}, {available[-1]}
     with ExitStack() as stack:
-        callers = Callers(stack.enter_context(helper("bench.load", asking)))
-        server = stack.enter_context(dejavu_server(serving, options.bundle))
-        echo = stack.enter_context(echo_server(serving, one_answer(server.address, options)))
+        callers = Callers(stack.enter_context(helper("bench.load", caller_cpus)))
+        server = stack.enter_context(dejavu_server(server_cpus, options.bundle))
+        echo = stack.enter_context(echo_server(server_cpus, one_answer(server.address, options)))
         warm_up, *rounds = measure(callers, {**dict.fromkeys(KINDS, server), ECHO: echo}, options)
         memory = {"worker": server.pss_mib(), "server": server.all_pss_mib(), "echo": echo.pss_mib()}
 
     failed = sum(each.failed for samples in (warm_up, *rounds) for each in samples)
-    crowd = max(options.callers)
-    broken = too_much(rounds, crowd, WHAT_IF, ECHO, options.most_cpu)
-    broken |= too_much(rounds, crowd, EXTRAS, WHAT_IF, options.most_extra)
+    most_callers = max(options.callers)
+    broken = too_much(rounds, most_callers, WHAT_IF, ECHO, options.most_cpu)
+    broken |= too_much(rounds, most_callers, EXTRAS, WHAT_IF, options.most_extra)
     if options.json:
         report: dict[str, Any] = {"rounds": [[asdict(each) for each in samples] for samples in rounds]}
         print(json.dumps({**report, "pss_mib": memory, "failed": failed}))

@@ -1,7 +1,6 @@
-"""What the ledger's two ideas are worth: commits in groups, and tails that are woken.
+"""Measures what group commit and wake-up notification gain the ledger.
 
-Run with `python -m bench.ledger` from the project's folder. The figures of one run compare with each other, not with
-those of another machine.
+Run with `python -m bench.ledger` from the project's folder. Compare figures within a run, not between machines.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ POLL_SECONDS = 0.015
 
 
 async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> float:
-    """How long a forecast takes when so many callers commit one after the other."""
+    """Returns seconds per forecast with a number of callers, each of which commits one forecast at a time."""
     left = iter(numbers)
 
     async def caller() -> None:
@@ -37,14 +36,14 @@ async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> fl
 
 
 async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitable[float]]) -> list[float]:
-    """Seconds from the start of each commit until somebody else knows of it.
+    """Returns seconds from the start of each commit until another reader sees it.
 
-    `arrive` waits until the ledger's head is past a place and says when that was.
+    `arrive` waits until the ledger's head is past a sequence and returns the time of that.
     """
     measured = []
     for number in numbers:
         arriving = asyncio.ensure_future(arrive(number))
-        await asyncio.sleep(0.005 + POLL_SECONDS * (number % 17) / 17)  # not in step with the polling
+        await asyncio.sleep(0.005 + POLL_SECONDS * (number % 17) / 17)  # not in phase with the polling
         start = time.perf_counter()
         await writing.commit([issued(game(number))])
         measured.append(await arriving - start)
@@ -52,7 +51,7 @@ async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitabl
 
 
 async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, float]:
-    """Median seconds until a commit is known elsewhere: to a tail, and to somebody who asks every so often."""
+    """Returns the median seconds until another reader sees a commit: by a tail, and by polling."""
     async with aclosing(reading.tail(0)) as pages:
 
         async def woken(_: int) -> float:
@@ -61,8 +60,8 @@ async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, fl
 
         by_wake = await lags(writing, range(WAKES), woken)
 
-    async def polling(place: int) -> float:
-        while await reading.head() <= place:  # noqa: ASYNC110 - polling is what is measured
+    async def polling(sequence: int) -> float:
+        while await reading.head() <= sequence:  # noqa: ASYNC110 - polling is what is measured
             await asyncio.sleep(POLL_SECONDS)
         return time.perf_counter()
 
@@ -78,15 +77,15 @@ async def main() -> None:
             alone = await seconds_a_forecast(ledger, 1, range(FORECASTS))
             grouped = await seconds_a_forecast(ledger, CALLERS, range(FORECASTS, 2 * FORECASTS))
             print(
-                f"durability {durability.value}: one caller {alone * 1e3:.3f} ms a forecast, "
-                f"{CALLERS} callers {grouped * 1e3:.3f} ms: {alone / grouped:.1f} times as many a second"
+                f"durability {durability.value}: one caller {alone * 1e3:.3f} ms per forecast, "
+                f"{CALLERS} callers {grouped * 1e3:.3f} ms: {alone / grouped:.1f} times the throughput"
             )
             await ledger.close()
         writing = await Ledger.open(f"sqlite:///{folder}/wake.db")
         reading = await Ledger.open(f"sqlite:///{folder}/wake.db")
         woken, polling = await woken_and_polling(writing, reading)
         print(
-            f"from a commit's start to a reader elsewhere: woken {woken * 1e3:.2f} ms, "
+            f"from the start of a commit to another reader: woken {woken * 1e3:.2f} ms, "
             f"polling every {POLL_SECONDS * 1e3:.0f} ms {polling * 1e3:.2f} ms: {polling / woken:.1f} times as long"
         )
         await writing.close()

@@ -1,7 +1,7 @@
-"""Callers of Predict, each of whom asks again as soon as he is answered, in a process of their own.
+"""Closed-loop callers of Predict in a separate process: each sends its next call when the last one is answered.
 
-Run with `python -m bench.load`, which `bench.latency` does: every line of standard input is an Order, every line of
-standard output the Taken that came of it. Whatever server is asked, the same code asks it, with bytes made beforehand.
+`bench.latency` runs it with `python -m bench.load`. Every line of standard input is an Order; every line of standard
+output is the resulting Taken. All servers are called by the same code, with requests serialized in advance.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ LEVELS = [tenths / 10 for tenths in range(1, 10)]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be asked.
+    """Calls to make.
 
     Attributes:
         address: HOST:PORT of the server.
-        callers: how many ask at a time, each on a connection of his own.
-        calls: how many calls they share.
-        first: number of the first request; each number is another pattern and, where named, another game.
+        callers: number of concurrent callers, each with its own connection.
+        calls: number of calls that they share.
+        first: number of the first request; each number has another pattern and, if `named`, another game.
         named: whether the requests name a game.
-        extras: whether they ask for all that there is: an explanation, the teams' strength, nine quantiles.
-        minutes: of the game at which they ask, in turn: before the half for it, from then on for the end.
-        seed: of the patterns.
+        extras: whether they request every extra: explanation, team strength, nine quantiles.
+        minutes: minutes of the game, used in turn; the horizon is halftime before the half, then the final.
+        seed: seed of the patterns.
     """
 
     address: str
@@ -57,13 +57,13 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """How long it took.
+class Timings:
+    """Timings of an order.
 
     Attributes:
-        seconds: from the first call to the last answer.
-        each: of every call that was answered, in seconds.
-        failed: how many calls were not answered.
+        seconds: time from the first call to the last response.
+        each: latency of every successful call, in seconds.
+        failed: number of failed calls.
     """
 
     seconds: float
@@ -72,11 +72,11 @@ class Taken:
 
 
 def request(number: int, order: Order) -> pb.PredictRequest:
-    """The request of a number: always the same."""
+    """Returns the request with a number; deterministic."""
     rng = random.Random(f"{order.seed}-{number}")
     minute = order.minutes[number % len(order.minutes)]
     walk = accumulate(rng.choice((-3, -2, 0, 0, 2, 3)) for _ in range(minute))
-    game_id = f"99{number:08d}" if order.named else ""  # 99: no game of the NBA's
+    game_id = f"99{number:08d}" if order.named else ""  # no NBA game id starts with 99
     plain = pb.PredictRequest(
         game_id=game_id,
         pattern=walk,
@@ -90,24 +90,24 @@ def request(number: int, order: Order) -> pb.PredictRequest:
     return plain
 
 
-async def ask(order: Order) -> Taken:
-    """Carries out an order; the connections stand before the clock runs."""
+async def ask(order: Order) -> Timings:
+    """Runs an order; connects before the measurement starts."""
     numbers = range(order.first, order.first + order.calls)
     requests = iter([request(number, order).SerializeToString() for number in numbers])
     each: list[float] = []
     failed = 0
 
-    async def caller(channel: grpc.aio.Channel, left: Iterator[bytes]) -> None:
+    async def caller(channel: grpc.aio.Channel, remaining: Iterator[bytes]) -> None:
         nonlocal failed
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
-        for body in left:
-            began = time.perf_counter()
+        for body in remaining:
+            start = time.perf_counter()
             try:
                 await call(body, timeout=30.0)
             except grpc.aio.AioRpcError:
                 failed += 1
             else:
-                each.append(time.perf_counter() - began)
+                each.append(time.perf_counter() - start)
 
     async with AsyncExitStack() as stack:
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -117,13 +117,13 @@ async def ask(order: Order) -> Taken:
         ]
         async with asyncio.timeout(30):
             await asyncio.gather(*(channel.channel_ready() for channel in channels))
-        began = time.perf_counter()
+        start = time.perf_counter()
         await asyncio.gather(*(caller(channel, requests) for channel in channels))
-        return Taken(time.perf_counter() - began, each, failed)
+        return Timings(time.perf_counter() - start, each, failed)
 
 
 async def main() -> None:
-    """Carries out the orders of standard input, one after the other."""
+    """Runs the orders from standard input, one after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(asdict(await ask(Order(**json.loads(line))))), flush=True)

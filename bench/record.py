@@ -1,12 +1,12 @@
-"""What reading the record costs when it holds a hundred times as much.
+"""Measures how the cost of reading the track record grows with a hundred times more forecasts.
 
-Run with `python -m bench.record` from the project's folder. Two ledgers are filled, one of ten thousand forecasts and
-one of a million, and the service's methods are called on both in turns, each call about another game or place: what is
-timed is all but gRPC. A round makes every call on both ledgers, one right after the other, so that a busy machine slows
-both alike, and medians over rounds leave out whom it slowed more. The exit code is 1 if one of GetPrediction or
-ListPredictions takes more than three times as long on the greater ledger.
+Run with `python -m bench.record` from the project's folder. Fills two ledgers, one with ten thousand forecasts and one
+with a million, and calls the service's methods on both alternately, each time for another game or position. Times
+everything except gRPC. A round makes each call on both ledgers in direct succession, so a busy machine slows both
+equally, and medians over rounds drop outliers. Exits with 1 if a GetPrediction or ListPredictions call takes more than
+three times as long on the large ledger.
 
-The greater ledger takes five gigabytes of disk and some minutes. With --folder both are kept, and found again.
+The large ledger takes five gigabytes of disk and some minutes. With --folder both ledgers are kept and reused.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ MOST_RATIO = 3.0
 
 @dataclass
 class Measured:
-    """A kind of call, and what it took.
+    """A kind of call and its timings.
 
     Attributes:
-        bounded: whether the ratio of the two must stay below MOST_RATIO.
-        small_ms, large_ms: milliseconds a call on each ledger, by round.
-        told: forecasts that a call on the greater ledger told, on average.
+        name: label of the call.
+        bounded: whether the ratio must not exceed MOST_RATIO.
+        small_ms, large_ms: milliseconds per call on each ledger, by round.
+        told: forecasts per response on the large ledger, on average.
     """
 
     name: str
@@ -61,12 +62,12 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """How many times as long a call takes on the greater ledger."""
+        """Median time on the large ledger divided by that on the small one."""
         return statistics.median(self.large_ms) / statistics.median(self.small_ms)
 
 
 class Subject:
-    """A ledger that is asked, and what can be asked of it."""
+    """A ledger under test, with its service."""
 
     def __init__(self, filled: Filled, ledger: Ledger, head: int) -> None:
         self.filled = filled
@@ -75,37 +76,39 @@ class Subject:
         self.service = RecordService(ledger, lambda: datetime.now(UTC), _no_signer)
 
     def later(self, request: pb.ListPredictionsRequest, share: float) -> pb.ListPredictionsRequest:
-        """The same list from further down: as if a share of the ledger had been told."""
-        wanted = list_query(request).filter
+        """Returns a request for a later page of a list: as if a share of the ledger had been read already."""
+        filter_ = list_query(request).filter
         evening = int((1.0 - share) * (self.filled.evenings - 1))
         before = Cursor(day(evening), int((1.0 - share) * self.head) + 1)
-        token = page_tokens.encode(self.ledger.identity, wanted.digest, PageCursor(self.head, before))
+        token = page_tokens.encode(self.ledger.identity, filter_.digest, PageCursor(self.head, before))
         again = pb.ListPredictionsRequest(page_token=token)
         again.MergeFrom(request)
         return again
 
 
 async def _no_signer() -> Checkpoint:
-    raise NotImplementedError("no checkpoint is asked for")
+    raise NotImplementedError("no checkpoint is requested")
 
 
 Ask = Callable[[Subject, random.Random], Awaitable[int]]
-"""Calls a method once, and says how many forecasts it told."""
+"""Calls a method once; returns the number of forecasts in the response."""
 
 
 def iso(ordinal: int) -> str:
-    """A day as the contract writes it."""
+    """Returns a day in the format of the API."""
     return date.fromordinal(ordinal).isoformat()
 
 
 def prediction(**fields: Any) -> Ask:
-    """GetPrediction of any game."""
+    """Returns a GetPrediction call for a random game."""
 
     async def ask(subject: Subject, rng: random.Random) -> int:
         number = rng.randrange(subject.filled.games)
         model = {"model_version": version(number * subject.filled.evenings // subject.filled.games)}
         own = {name: model.get(name, value) for name, value in fields.items()}
-        response = await subject.service.get_prediction(pb.GetPredictionRequest(game_id=game(number), **own), _NOBODY)
+        response = await subject.service.get_prediction(
+            pb.GetPredictionRequest(game_id=game(number), **own), _NO_CONTEXT
+        )
         response.SerializeToString()
         return 1 + len(response.revisions)
 
@@ -113,13 +116,13 @@ def prediction(**fields: Any) -> Ask:
 
 
 def listing(make: Callable[[Filled, random.Random], dict[str, Any]], *, later: bool) -> Ask:
-    """ListPredictions: the first page, or one from further down."""
+    """Returns a ListPredictions call for the first page, or for a later one."""
 
     async def ask(subject: Subject, rng: random.Random) -> int:
         request = pb.ListPredictionsRequest(**make(subject.filled, rng))
         if later:
             request = subject.later(request, rng.uniform(0.1, 0.9))
-        response = await subject.service.list_predictions(request, _NOBODY)
+        response = await subject.service.list_predictions(request, _NO_CONTEXT)
         response.SerializeToString()
         return len(response.predictions)
 
@@ -127,16 +130,16 @@ def listing(make: Callable[[Filled, random.Random], dict[str, Any]], *, later: b
 
 
 def scorecard(make: Callable[[Filled], pb.ScoreFilter]) -> Ask:
-    """GetScorecard."""
+    """Returns a GetScorecard call."""
 
     async def ask(subject: Subject, _: random.Random) -> int:
         request = pb.GetScorecardRequest(filter=make(subject.filled))
-        return (await subject.service.get_scorecard(request, _NOBODY)).scorecard.forecasts
+        return (await subject.service.get_scorecard(request, _NO_CONTEXT)).scorecard.forecasts
 
     return ask
 
 
-_NOBODY: Any = None  # the context of a call, which these methods do not look at
+_NO_CONTEXT: Any = None  # the call's context, which these methods do not use
 
 
 def _any_team(_: Filled, rng: random.Random) -> dict[str, Any]:
@@ -195,39 +198,39 @@ SCORECARDS: dict[str, Ask] = {
 
 
 def cases() -> list[tuple[Measured, Ask]]:
-    """All that is measured."""
-    asked = [(Measured(f"GetPrediction, {name}", True), ask) for name, ask in PREDICTIONS.items()]
+    """Returns all calls to measure."""
+    calls = [(Measured(f"GetPrediction, {name}", True), ask) for name, ask in PREDICTIONS.items()]
     for name, make in LISTS.items():
-        asked.append((Measured(f"ListPredictions, {name}", True), listing(make, later=False)))
-        asked.append((Measured(f"ListPredictions, {name}, later", True), listing(make, later=True)))
-    asked += [(Measured(f"GetScorecard, {name}", False), ask) for name, ask in SCORECARDS.items()]
-    return asked
+        calls.append((Measured(f"ListPredictions, {name}", True), listing(make, later=False)))
+        calls.append((Measured(f"ListPredictions, {name}, later", True), listing(make, later=True)))
+    calls += [(Measured(f"GetScorecard, {name}", False), ask) for name, ask in SCORECARDS.items()]
+    return calls
 
 
 async def measure(small: Filled, large: Filled, rounds: int, seed: int) -> list[Measured]:
-    """Calls everything in turns; the first round warms up and does not count."""
+    """Makes all calls in turn; discards the first round, which warms up."""
     subjects = [await opened(each) for each in (small, large)]
     rng, measured = random.Random(seed), cases()
     for number in range(rounds + 1):
         for case, ask in measured:
-            if not case.bounded and number > 1:  # which takes seconds
+            if not case.bounded and number > 1:  # unbounded calls take seconds
                 continue
-            told = 0
+            returned = 0
             for subject, times in zip(subjects, (case.small_ms, case.large_ms), strict=True):
                 start = time.perf_counter()
-                told = await ask(subject, rng)
+                returned = await ask(subject, rng)
                 if number:
                     times.append(1e3 * (time.perf_counter() - start))
-            case.told += told / rounds if case.bounded and number else 0.0
+            case.told += returned / rounds if case.bounded and number else 0.0
             if not case.bounded:
-                case.told = told
+                case.told = returned
     for subject in subjects:
         await subject.ledger.close()
     return [case for case, _ in measured]
 
 
 async def opened(filled: Filled) -> Subject:
-    """A ledger, ready to be asked."""
+    """Opens a ledger."""
     ledger = await Ledger.open(filled.url, make=False)
 
     def head(connection: Connection) -> int:
@@ -237,7 +240,7 @@ async def opened(filled: Filled) -> Subject:
 
 
 def breaches(measured: Sequence[Measured]) -> list[str]:
-    """What should hold and does not, for people; empty if all does."""
+    """Describes the failed checks; empty if all pass."""
     return [
         f"{case.name}: {case.ratio:.2f} times as long, more than {MOST_RATIO:g}"
         for case in measured
@@ -247,9 +250,7 @@ def breaches(measured: Sequence[Measured]) -> list[str]:
 
 def show(measured: Sequence[Measured], small: Filled, large: Filled) -> None:
     """Prints the table."""
-    print(
-        f"{'ms a call, of as many forecasts:':48} {small.forecasts:>9,} {large.forecasts:>9,} {'ratio':>6} {'told':>7}"
-    )
+    print(f"{'ms per call, by forecasts:':48} {small.forecasts:>9,} {large.forecasts:>9,} {'ratio':>6} {'rows':>7}")
     for case in measured:
         one, other = statistics.median(case.small_ms), statistics.median(case.large_ms)
         print(f"{case.name:48} {one:>9.2f} {other:>9.2f} {case.ratio:>6.2f} {case.told:>7.0f}")
@@ -258,12 +259,12 @@ def show(measured: Sequence[Measured], small: Filled, large: Filled) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Measures and prints; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", type=int, default=SMALL, help="forecasts of the smaller ledger")
-    parser.add_argument("--large", type=int, default=LARGE, help="of the greater one")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="where both are kept, and found again")
-    parser.add_argument("--rounds", type=int, default=60, help="that count, after one that does not")
+    parser.add_argument("--small", type=int, default=SMALL, help="forecasts in the small ledger")
+    parser.add_argument("--large", type=int, default=LARGE, help="forecasts in the large ledger")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep both ledgers here and reuse them")
+    parser.add_argument("--rounds", type=int, default=60, help="measured rounds, after one warm-up round")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
 
     with tempfile.TemporaryDirectory() as own:
@@ -276,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps({"rows": [{**asdict(case), "ratio": case.ratio} for case in measured], "breaches": wrong}))
     else:
         show(measured, small, large)
-        print("\n".join(wrong) or "all that should hold does")
+        print("\n".join(wrong) or "all checks passed")
     return int(bool(wrong))
 
 
@@ -286,7 +287,7 @@ def _ledger(folder: Path, forecasts: int) -> Filled:
         return found(path)
     start = time.perf_counter()
     filled = fill(path, forecasts)
-    print(f"{filled.forecasts:,} forecasts filled in within {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    print(f"{filled.forecasts:,} forecasts written in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     return filled
 
 

@@ -1,7 +1,7 @@
-"""Ledgers of any size for bench.record: seasons of evenings, as a server would have recorded them, in a minute or two.
+"""Writes ledgers of any size for bench.record in a minute or two: evenings of games, as a server would record them.
 
-Some games are recorded and settled by the ledger's own code; every other one is like one of those, under another id, on
-another day and with another model. What comes of it is a ledger that `verify` finds sound.
+Some template games are prepared and settled by the ledger's own code; every game is a copy of one of these with another
+id, day and model version. The resulting ledger passes `verify`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome, game_day
 
 GAMES_AN_EVENING = 8
 EVENINGS_A_MODEL = 60
-"""After so many a new model version forecasts."""
+"""Evenings after which the model version changes."""
 
 FIRST_EVENING = datetime(2016, 10, 26, 0, 30, tzinfo=UTC)
 
-_LIKE_GAMES = 30  # in which every team plays once at home and once away
-_REVISED_MINUTES = {9, 29}  # of which a play is corrected
+_TEMPLATE_GAMES = 30  # every team plays once at home and once away
+_REVISED_MINUTES = {9, 29}  # minutes with a corrected play
 _MARKET_MINUTE = 18
-_COMMITTED = 50_000  # rows a transaction
+_ENTRIES_PER_COMMIT = 50_000  # entries per transaction
 
-# What stands for what differs from game to game, in the texts of those that are like it.
+# Placeholders in the texts of template games for what differs from game to game.
 _GAME = "0020000000"
 _VERSION = "model-version-000"
 _TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -47,10 +47,12 @@ _TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A ledger that was filled.
+    """A filled ledger.
 
     Attributes:
-        evenings: how many; the last one's games have no outcomes yet.
+        path: its file.
+        forecasts: number of forecasts.
+        evenings: number of evenings; the games of the last one have no outcomes yet.
     """
 
     path: Path
@@ -59,37 +61,41 @@ class Filled:
 
     @property
     def url(self) -> str:
-        """The ledger's URL."""
+        """URL of the ledger."""
         return f"sqlite:///{self.path}"
 
     @property
     def games(self) -> int:
-        """How many games; `game` tells each one's id."""
+        """Number of games; `game` returns their ids."""
         return self.evenings * GAMES_AN_EVENING
 
 
 def game(number: int) -> str:
-    """The id of the game of a number, from 0 on."""
+    """Returns the id of the game with a number, from 0 on."""
     return f"002{number:07d}"
 
 
 def version(evening: int) -> str:
-    """The model version of an evening."""
+    """Returns the model version of an evening."""
     return f"model-version-{evening // EVENINGS_A_MODEL:03d}"
 
 
 def day(evening: int) -> int:
-    """The day of an evening, as `date.toordinal()`."""
+    """Returns the day of an evening, as `date.toordinal()`."""
     return game_day(FIRST_EVENING + timedelta(days=evening)).toordinal()
 
 
 class _Event(NamedTuple):
-    """Something that happens in a game: a forecast, or an outcome; and what of it does not depend on which game it is.
+    """A forecast or outcome of a template game: everything that does not depend on the game.
 
     Attributes:
-        minute: when, from the start.
-        market: the row of the forecast's market, and its payload in two parts with the forecast's place between.
-        settlement: the row of how the forecast will fare.
+        minute: minute of the game.
+        payload: payload of the canonical form.
+        row: row of `forecasts` or `outcomes`.
+        key: the forecast's key.
+        market: row of the forecast's market, and the parts of its payload before and after the forecast's sequence.
+        settlement: row of the forecast's settlement.
+        outcome: whether it is an outcome.
     """
 
     minute: int
@@ -102,18 +108,18 @@ class _Event(NamedTuple):
 
 
 @cache
-def like_game(number: int) -> list[_Event]:
-    """All that happens in one of the games that others are like, in order."""
+def template_game(number: int) -> list[_Event]:
+    """Returns all events of a template game, in order."""
     rng = random.Random(number)
     teams = sorted(TEAMS)
     home, away = teams[2 * number % len(teams)], teams[(2 * number + 1) % len(teams)]
     if number >= len(teams) // 2:
         home, away = away, home
     scores = list(accumulate(rng.choice((-3.0, -2.0, 0.0, 0.0, 2.0, 3.0)) for _ in range(48)))
-    came = {Horizon.HALFTIME: int(scores[23]), Horizon.FINAL: int(scores[47]) or 1}
+    differentials = {Horizon.HALFTIME: int(scores[23]), Horizon.FINAL: int(scores[47]) or 1}
     outcomes = {
         horizon: ReportedOutcome(_GAME, horizon, differential, home, away, _TIME, _TIME)
-        for horizon, differential in came.items()
+        for horizon, differential in differentials.items()
     }
     events = []
     for minute in range(1, MAX_SLOTS + 1):
@@ -137,7 +143,7 @@ def like_game(number: int) -> list[_Event]:
 
 
 def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) -> IssuedForecast:
-    """What a model would say that takes the score for a random walk."""
+    """Returns the forecast of a model that assumes a random walk."""
     left = (24 if horizon is Horizon.HALFTIME else 48) - len(known)
     walk = NormalDist(known[-1], 2.7 * math.sqrt(left))
     made = forecast(
@@ -149,8 +155,8 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
         away_team=away,
         generated_time=_TIME,
     )
-    told = made.forecast
-    explanation = told.explanation
+    answer = made.forecast
+    explanation = answer.explanation
     if explanation is not None:
         similar = explanation.similar_games[0]
         alike = tuple(
@@ -161,7 +167,7 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
         made,
         pattern=ScorePattern(tuple(known)),
         forecast=replace(
-            told,
+            answer,
             point=round(walk.mean, 6),
             interval=Interval(walk.inv_cdf(0.025), walk.inv_cdf(0.975)),
             home_lead_probability=min(max(1.0 - walk.cdf(0.0), 0.001), 0.999),
@@ -176,8 +182,10 @@ def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: 
     market, bet = None, None
     if made.market is not None and made.forecast.market is not None:
         bet = Bet.from_market(made.market, made.forecast.market)
-        place = 10**15  # whose digits stand nowhere else
-        before, _, after = codec.market_payload(place, made.market, made.forecast.market).partition(str(place))
+        placeholder = 10**15  # digits that occur nowhere else
+        before, _, after = codec.market_payload(placeholder, made.market, made.forecast.market).partition(
+            str(placeholder)
+        )
         market = rows.market_row(0, 0, bet), before, after
     return _Event(
         made.forecast.elapsed_minutes,
@@ -191,8 +199,8 @@ def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: 
     )
 
 
-class _Filling:
-    """Rows on their way into a ledger."""
+class _RowWriter:
+    """Collects rows of events and writes them to a ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -203,13 +211,13 @@ class _Filling:
 
     @property
     def waiting(self) -> int:
-        """How many entries were not written yet."""
+        """Number of entries not written yet."""
         return len(self._rows.get("entries", ()))
 
     def happens(self, event: _Event, game_id: str, evening: int, settled: bool) -> None:
-        """Adds what happens in a game."""
-        moment = FIRST_EVENING + timedelta(days=evening, minutes=2.5 * event.minute)
-        model, when = version(evening), codec.microseconds(moment)
+        """Adds the rows of an event."""
+        time = FIRST_EVENING + timedelta(days=evening, minutes=2.5 * event.minute)
+        model, when = version(evening), codec.microseconds(time)
         if event.outcome:
             if settled:
                 self._outcome(event, game_id, when, day(evening))
@@ -227,11 +235,11 @@ class _Filling:
             self._settlements.setdefault((game_id, event.row["horizon"]), []).append(settlement)
         if event.market is not None:
             row, before, after = event.market
-            place = self._entry(codec.MARKET, f"{before}{sequence}{after}", 0)
-            self._add("markets", {**row, "sequence": place, "forecast_sequence": sequence})
+            market_sequence = self._entry(codec.MARKET, f"{before}{sequence}{after}", 0)
+            self._add("markets", {**row, "sequence": market_sequence, "forecast_sequence": sequence})
 
     def write(self) -> None:
-        """Writes what was added."""
+        """Writes the collected rows."""
         for table in schema.metadata.sorted_tables:
             if added := self._rows.pop(table.name, None):
                 self._connection.execute(insert(table), added)
@@ -241,9 +249,9 @@ class _Filling:
         sequence = self._entry(codec.OUTCOME, payload, 0)
         own = {"sequence": sequence, "first_sequence": sequence, "game_id": game_id, "observed_us": when, "day": on}
         self._add("outcomes", {**event.row, **own})
-        places = {"outcome_sequence": sequence, "first_sequence": sequence}
+        sequences = {"outcome_sequence": sequence, "first_sequence": sequence}
         for settlement in self._settlements.pop((game_id, event.row["horizon"])):
-            self._add("settlements", {**settlement, **places})
+            self._add("settlements", {**settlement, **sequences})
 
     def _entry(self, kind: str, payload: str, revision: int) -> int:
         self.sequence += 1
@@ -256,29 +264,29 @@ class _Filling:
 
 
 def fill(path: Path, forecasts: int) -> Filled:
-    """Makes a ledger of at least so many forecasts, in whole evenings."""
-    writing = sqlite.writing(path, sqlite.Durability.PROCESS)
+    """Creates a ledger of at least `forecasts` forecasts, in whole evenings."""
+    writing = sqlite.writing_engine(path, sqlite.Durability.PROCESS)
     migrate.ensure_schema(writing, path)
-    a_game = sum(not event.outcome for event in like_game(0))
+    a_game = sum(not event.outcome for event in template_game(0))
     evenings = max(math.ceil(forecasts / (a_game * GAMES_AN_EVENING)), 2)
     evening, filled = 0, 0
     while evening < evenings:
         with writing.begin() as connection:
             connection.exec_driver_sql("PRAGMA cache_size=-1000000")  # kB
-            filling = _Filling(connection)
-            while evening < evenings and filling.waiting < _COMMITTED:
+            writer = _RowWriter(connection)
+            while evening < evenings and writer.waiting < _ENTRIES_PER_COMMIT:
                 for event, game_id in _evening(evening):
-                    filling.happens(event, game_id, evening, evening < evenings - 1)
+                    writer.happens(event, game_id, evening, evening < evenings - 1)
                 evening += 1
-            filling.write()
-            filled += filling.forecasts
+            writer.write()
+            filled += writer.forecasts
     writing.dispose()
     return Filled(path, filled, evenings)
 
 
 def found(path: Path) -> Filled:
-    """A ledger that was filled earlier."""
-    reading = sqlite.reading(path)
+    """Opens a ledger that was filled earlier and counts its contents."""
+    reading = sqlite.reading_engine(path)
     with reading.connect() as connection:
         forecasts, days = connection.execute(
             select(func.count(), func.count(schema.forecasts.c.day.distinct())).select_from(schema.forecasts)
@@ -288,7 +296,7 @@ def found(path: Path) -> Filled:
 
 
 def _evening(evening: int) -> Iterator[tuple[_Event, str]]:
-    """All that happens in the games of an evening, as they are played side by side."""
+    """Returns the events of all games of an evening, ordered by minute."""
     numbers = range(evening * GAMES_AN_EVENING, (evening + 1) * GAMES_AN_EVENING)
-    played = [(event, game(number)) for number in numbers for event in like_game(number % _LIKE_GAMES)]
+    played = [(event, game(number)) for number in numbers for event in template_game(number % _TEMPLATE_GAMES)]
     return iter(sorted(played, key=lambda each: each[0].minute))

@@ -1,15 +1,15 @@
-"""Rolling restarts and drains, again and again, under publishing clients and subscribers.
+"""Repeated rolling restarts and drains under publishing clients and subscribers.
 
-Run with `python -m bench.restarts` from the project's folder; `--rounds 50` is what `make nightly` runs. In each round
-a real server gets SIGHUP and replaces all its workers, or (one in five) it is drained by SIGTERM and its successor is
-started on the same port; `bench.kills` does as much by kill -9, and tells who calls and how the ledger is the judge:
+Run with `python -m bench.restarts` from the project's folder; `make nightly` runs `--rounds 50`. In each round a real
+server gets SIGHUP and replaces all its workers, or (one round in five) is drained by SIGTERM and replaced by a new
+server on the same port. Clients and checks against the ledger are those of `bench.kills`. Checks:
 
-- no call of a client with the documented retries fails because of a rolling restart. While there is no server at all,
-  between a drain and the successor's start, calls do fail: they are counted apart, and asked again;
-- no forecast that was acknowledged is missing or there twice, and every stream had every forecast once and in order;
-- a drained server exits with 0, and no server logs so much as a warning.
+- No call of a client with the documented retries fails because of a rolling restart. Between a drain and the start of
+  the next server, calls do fail: they are counted separately and retried.
+- No acknowledged forecast is missing or duplicated, and every stream has every forecast once and in order.
+- A drained server exits with 0, and no server logs a warning or an error.
 
-The exit code is 1 if any of this does not hold.
+Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ RELOAD_SECONDS = 120.0
 
 @dataclass
 class RestartResult(Result):
-    """What a run showed.
+    """Results of a run.
 
     Attributes:
-        reload_seconds: how long each rolling restart took, by the server's log.
-        drain_seconds: how long each drain took, from the signal to the end of the process.
-        exit_codes: those that were not 0.
-        complaints: events from warning on in the servers' logs.
+        reload_seconds: duration of each rolling restart, from the server's log.
+        drain_seconds: duration of each drain, from the signal to the end of the process.
+        exit_codes: exit codes other than 0.
+        complaints: events in the servers' logs at level warning or above.
     """
 
     reload_seconds: list[float] = field(default_factory=list)
@@ -50,12 +50,12 @@ class RestartResult(Result):
     complaints: list[str] = field(default_factory=list)
 
     def breaches(self) -> list[str]:
-        """The promises that did not hold."""
+        """Returns the names of the failed checks."""
         return [*super().breaches(), *(name for name in ("exit_codes", "complaints") if getattr(self, name))]
 
 
 class Server:
-    """A server that is reloaded and restarted, always on the same port and ledger."""
+    """A server that is reloaded and restarted on the same port and ledger."""
 
     def __init__(self, stack: ExitStack, ledger: str, workers: int, result: RestartResult) -> None:
         self._stack = stack
@@ -65,21 +65,21 @@ class Server:
         self.address = self._server.address
 
     def reload(self) -> None:
-        """Has all workers replaced; returns when they are."""
+        """Replaces all workers; returns when they are replaced."""
         known = len(self._server.events)
         self._server.process.send_signal(signal.SIGHUP)
         events = self._server.events
-        told = self._server.wait_for("reloaded", lambda entry: entry in events[known:], seconds=RELOAD_SECONDS)
-        self._result.reload_seconds.append(told["seconds"])
+        reloaded = self._server.wait_for("reloaded", lambda entry: entry in events[known:], seconds=RELOAD_SECONDS)
+        self._result.reload_seconds.append(reloaded["seconds"])
 
     def restart(self) -> None:
-        """Drains the server and starts another in its place; returns when that one listens."""
+        """Drains the server and starts another in its place; returns when it listens."""
         self.drain()
         self._server = self._stack.enter_context(spawned_server("--listen", self.address, *self._arguments))
         _ = self._server.address
 
     def drain(self) -> None:
-        """Ends the server by SIGTERM."""
+        """Stops the server with SIGTERM."""
         start = time.monotonic()
         code = self._server.stop(signal.SIGTERM)
         self._result.drain_seconds.append(time.monotonic() - start)
@@ -89,7 +89,7 @@ class Server:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
-    """The rounds, and the judgement."""
+    """Runs the rounds and checks the results."""
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     result = RestartResult()
     with ExitStack() as stack:
@@ -129,7 +129,7 @@ async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
 
 
 def report(result: RestartResult, seconds: float) -> str:
-    """The figures, for people."""
+    """Formats the results for people."""
     lost, twice = result.streams_lost, result.streams_twice
     rounds = ", ".join(f"{count} of {kind}" for kind, count in result.rounds.items())
     lines = [
@@ -149,11 +149,11 @@ def report(result: RestartResult, seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """The program; returns its exit code."""
+    """Runs the program; returns the exit code."""
     return program(
         arguments,
         show,
-        description="rolling restarts and drains under load, and what they cost",
+        description="measures rolling restarts and drains under load",
         run=run,
         report=report,
     )

@@ -1,4 +1,4 @@
-"""What came of rounds of faults: the figures and the faults that `bench.kills` and `bench.restarts` judge."""
+"""Results of fault-injection rounds in `bench.kills` and `bench.restarts`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Result:
-    """What a run showed: figures that tell how much was tried, then those that must be 0 or empty."""
+    """Results of a run: first the volume of what was tried, then the counts that must be 0 or empty."""
 
     rounds: dict[str, int] = field(default_factory=dict)
     calls: int = 0
@@ -28,6 +28,6 @@ class Result:
     broken_chain: str = ""
 
     def breaches(self) -> list[str]:
-        """The promises that did not hold."""
+        """Returns the names of the failed checks."""
         checked = ("missing", "twice", "changed_on_retry", "errors", "streams_lost", "streams_twice")
         return [name for name in (*checked, "streams_out_of_order", "orphans", "broken_chain") if getattr(self, name)]

@@ -1,4 +1,4 @@
-"""The command line that `bench.kills` and `bench.restarts` share: rounds of faults, and the figures they give."""
+"""Command line shared by `bench.kills` and `bench.restarts`: runs rounds of faults and prints the results."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def program(
     run: Callable[[argparse.Namespace, Path], Coroutine[Any, Any, ResultT]],
     report: Callable[[ResultT, float], str],
 ) -> int:
-    """Reads the options, has the rounds run in a folder of their own, and shows the figures.
+    """Parses the options, runs the rounds in a temporary folder and prints the results.
 
     Args:
-        arguments: the options; None for those of the command line.
-        show: is given the figures, as JSON or for people.
-        description: for --help.
-        run: the rounds.
-        report: the figures for people, given the seconds that all took.
+        arguments: command-line arguments; None: those of the process.
+        show: prints the results, as JSON or as text.
+        description: text for --help.
+        run: runs the rounds.
+        report: formats the results as text, given the total seconds.
 
     Returns:
-        The exit code: 1 if a promise broke, which is then told on standard error.
+        The exit code: 1 if a check failed; failed checks are printed on standard error.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--publishers", type=int, default=8)
     parser.add_argument("--subscribers", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1, help="of the games, and of whatever else is drawn")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the games and of all other random choices")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it tells of every lost stream
+    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it logs every lost stream
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         result = uvloop.run(run(options, Path(folder)))

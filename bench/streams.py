@@ -1,17 +1,17 @@
-"""Subscribers that come and go, stall, are killed and come back: what they miss, and what they leave behind.
+"""Stress-tests streams with subscribers that disconnect, stall, are killed and resume: checks for losses and leaks.
 
-Run with `python -m bench.streams` from the project's folder. A real server of two workers, and forecasts that are
-published all the while:
+Run with `python -m bench.streams` from the project's folder. Starts a real server with two workers and publishes
+forecasts during the whole run:
 
-- witnesses read from beginning to end;
-- waves of subscribers come, read some forecasts and go: a third cancels, a third closes its connections, and a third is
-  a process that is killed;
-- stalled ones read nothing until the end, are then cut off if too much waited for them, and resume;
-- one comes back at the end with the first token of all, as after hours, while more is published.
+- witnesses read from start to end;
+- waves of subscribers connect, read some forecasts and leave: a third cancels, a third closes its connections, and a
+  third is a process that is killed;
+- stalled subscribers read nothing until the end; the server cuts them off if their queue is full, and they resume;
+- one subscriber resumes at the end from the very first token, as after hours, while more is published.
 
-Every one of them must have every forecast from its first to its last, once and in the ledger's order. When all are
-gone, the workers' descriptors and calls in flight must be what they were before the first wave, but for what a worker
-opens once, and their memory what it was after it, within a margin. The exit code is 1 if any of this does not hold.
+Each must receive every forecast from its first to its last, once and in the ledger's order. After all have left, the
+workers' open descriptors and calls in flight must be what they were before the first wave, except for what a worker
+opens once, and their memory what it was after the first wave, within a margin. Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 BATCH = 20
-"""Forecasts published with one call."""
+"""Forecasts published per call."""
 
 A_CONNECTION = 25
 """Subscribers that share a connection."""
 
 READ = 20
-"""Forecasts that a subscriber of a wave reads before it goes."""
+"""Forecasts that a subscriber of a wave reads before it leaves."""
 
 SETTLE_SECONDS = 30.0
 
 MORE_DESCRIPTORS = 16
-"""Two workers open connections to the ledger when they first need them, each of which takes two descriptors."""
+"""Allowance for the ledger connections that two workers open on first use; each takes two descriptors."""
 
 
 @dataclass
 class Result:
-    """What was seen; of what a test or a person reads."""
+    """Counts and measurements of a run."""
 
     subscribers: int = 0
     killed: int = 0
@@ -70,14 +70,14 @@ class Result:
     cut_off: int = 0
     resumed_over: int = 0
     pss_mib: list[float] = field(default_factory=list)
-    """Of all workers: before the first wave, after the first, after the last."""
+    """Memory of all workers: before the first wave, after the first, after the last."""
     descriptors: list[int] = field(default_factory=list)
-    """Of all workers: before the first wave, after the last."""
+    """Open descriptors of all workers: before the first wave, after the last."""
     in_flight: float = 0.0
     seconds: float = 0.0
 
     def breaches(self, margin_mib: float) -> list[str]:
-        """What does not hold."""
+        """Returns the names of the failed checks."""
         broken = [name for name in ("lost", "twice", "out_of_order", "in_flight") if getattr(self, name)]
         if self.descriptors[-1] > self.descriptors[0] + MORE_DESCRIPTORS:
             broken.append("descriptors")
@@ -87,7 +87,7 @@ class Result:
 
 
 class Reader:
-    """One subscriber, and what it received."""
+    """A subscriber and the sequences it received."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str = "") -> None:
         self._service: Any = PredictionServiceStub(channel)
@@ -96,12 +96,12 @@ class Reader:
         self.call: Any = None
 
     async def open(self) -> None:
-        """Subscribes; from the heartbeat on nothing is missed."""
+        """Subscribes and waits for the first message, after which nothing is missed."""
         self.call = self._service.StreamPredictions(pb.StreamPredictionsRequest(resume_token=self.token))
         self._take(await self.call.read())
 
     async def read(self, *, up_to: int = 0, count: int = 0) -> None:
-        """Reads until a sequence was received, or so many forecasts were."""
+        """Reads until the sequence `up_to`, or `count` forecasts, were received."""
         while not (self.sequences and (self.sequences[-1] >= up_to > 0 or len(self.sequences) >= count > 0)):
             message = await self.call.read()
             if message is grpc.aio.EOF:
@@ -122,7 +122,7 @@ class Bench:
         self.result = result
 
     async def publish(self, count: int) -> None:
-        """Has so many new games forecast."""
+        """Publishes forecasts of `count` new games."""
         async with self.connection() as channel:
             service: Any = PredictionServiceStub(channel)
             for _ in range(0, count, BATCH):
@@ -135,13 +135,13 @@ class Bench:
                 self.result.published += BATCH
 
     async def publish_until(self, done: asyncio.Future[Any]) -> None:
-        """Publishes for as long as somebody waits for it."""
+        """Publishes until a future is done."""
         while not done.done():
             await self.publish(BATCH)
 
     @asynccontextmanager
     async def connection(self, *, buffers: bool = True) -> AsyncIterator[grpc.aio.Channel]:
-        """A connection of its own: the kernel chooses the worker. Without buffers, what is not read waits there."""
+        """Opens its own connection; the kernel picks the worker. Without buffers, unread data stays on the server."""
         options = [("grpc.use_local_subchannel_pool", 1)]
         if not buffers:
             options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
@@ -149,20 +149,20 @@ class Bench:
             yield channel
 
     async def wave(self, size: int) -> None:
-        """Subscribers that come together, read a little and go, each third in its way."""
+        """Runs subscribers that connect together, read a little and leave, each third in its own way."""
         command = [sys.executable, "-m", "bench.streams", "--only-subscribe", self.server.address, str(size // 3)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
             assert child.stdout is not None
             going = asyncio.gather(
                 self._visit(size - 2 * (size // 3), cancel=True),
                 self._visit(size // 3, cancel=False),
-                asyncio.to_thread(child.stdout.readline),  # it says when all of its have read enough
+                asyncio.to_thread(child.stdout.readline),  # printed once all its readers have read enough
             )
             await self.publish_until(going)
-            *_, said = await going
+            *_, output = await going
             child.kill()
-        if said != b"done\n":
-            raise RuntimeError(f"the process that was to be killed ended by itself, with {child.returncode}")
+        if output != b"done\n":
+            raise RuntimeError(f"the subscriber process exited before it was killed, with code {child.returncode}")
         self.result.subscribers += size // 3
         self.result.killed += size // 3
 
@@ -171,7 +171,7 @@ class Bench:
         await asyncio.gather(*(self._share(min(A_CONNECTION, size - start), cancel=cancel) for start in starts))
 
     async def _share(self, size: int, *, cancel: bool) -> None:
-        """Subscribers on one connection."""
+        """Runs subscribers on one connection."""
         async with self.connection() as channel:
             readers = [Reader(channel) for _ in range(size)]
             await asyncio.gather(*(reader.open() for reader in readers))
@@ -182,40 +182,40 @@ class Bench:
                 self.judge(reader)
 
     def judge(self, reader: Reader, *, first: int = 0, last: int = 0) -> None:
-        """Holds what a reader received against the ledger, whose sequences here are 1, 2, 3 and so on."""
+        """Compares what a reader received with the ledger, whose sequences here are 1, 2, 3 and so on."""
         got = reader.sequences
-        wanted = range(first or got[0], (last or got[-1]) + 1)
+        expected = range(first or got[0], (last or got[-1]) + 1)
         result = self.result
         result.subscribers += 1
         result.messages += len(got)
-        result.lost += len(set(wanted) - set(got))
+        result.lost += len(set(expected) - set(got))
         result.twice += len(got) - len(set(got))
         result.out_of_order += sum(later < earlier for earlier, later in pairwise(got))
 
     def measure(self) -> tuple[float, int]:
-        """Memory in MiB and open descriptors of all workers."""
+        """Returns memory in MiB and open descriptors of all workers."""
         pids = [int(entry["worker"].partition("-")[2]) for entry in self.server.events if entry["event"] == "serving"]
         workers = [psutil.Process(pid) for pid in pids]
         memory = sum(_anonymous_mib(worker.pid) for worker in workers)
         return round(memory, 1), sum(int(worker.num_fds()) for worker in workers)
 
     def in_flight(self) -> float:
-        """Streams that the workers say they serve."""
+        """Returns the number of open streams in the workers' metrics."""
         address = self.server.wait_for("listening")["metrics"]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
             lines = response.read().decode().splitlines()
-        wanted = 'dejavu_calls_in_flight{method="/dejavu.v1.PredictionService/StreamPredictions"'
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+        sample = 'dejavu_calls_in_flight{method="/dejavu.v1.PredictionService/StreamPredictions"'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
 
     async def settled(self, descriptors: int) -> None:
-        """Waits until what went is gone on the server's side too, or does not go."""
-        until = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < until and (self.measure()[1] > descriptors + MORE_DESCRIPTORS or self.in_flight()):  # noqa: ASYNC110
+        """Waits until the server has released closed streams, for at most SETTLE_SECONDS."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline and (self.measure()[1] > descriptors + MORE_DESCRIPTORS or self.in_flight()):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
 async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
-    """The whole course."""
+    """Runs the whole scenario."""
     result = Result()
     bench = Bench(server, result)
     await bench.publish(BATCH)
@@ -244,7 +244,7 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
             await wake(reader, result)
             bench.judge(reader, first=first, last=result.published)
         for reader, task in zip(witnesses, reading, strict=True):
-            while reader.sequences[-1] < result.published:  # noqa: ASYNC110 - it reads on beside
+            while reader.sequences[-1] < result.published:  # noqa: ASYNC110 - its task is still reading
                 await asyncio.sleep(0.05)
             task.cancel()
             await asyncio.wait([task])
@@ -258,7 +258,7 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
 
 
 async def wake(reader: Reader, result: Result) -> None:
-    """A stalled subscriber reads on, and resumes if it was cut off."""
+    """Lets a stalled subscriber read again, and resume if it was cut off."""
     try:
         await reader.read(up_to=result.published)
     except grpc.aio.AioRpcError as error:
@@ -270,7 +270,7 @@ async def wake(reader: Reader, result: Result) -> None:
 
 
 async def only_subscribe(address: str, size: int) -> None:
-    """A part of a wave in a process of its own, which is going to be killed."""
+    """Runs a part of a wave in a separate process, which is killed."""
     channels = [grpc.aio.insecure_channel(address) for _ in range(0, size, A_CONNECTION)]
     readers = [Reader(channels[number // A_CONNECTION]) for number in range(size)]
     await asyncio.gather(*(reader.open() for reader in readers))
@@ -280,7 +280,7 @@ async def only_subscribe(address: str, size: int) -> None:
 
 
 def report(result: Result) -> str:
-    """The figures for people."""
+    """Formats the result for people."""
     before, first, last = result.pss_mib
     lines = [
         f"subscribers   {result.subscribers:>8,}   of whom {result.killed:,} were killed",
@@ -296,21 +296,23 @@ def report(result: Result) -> str:
 
 
 def _anonymous_mib(pid: int) -> float:
-    """What a process holds but for mapped files: a share of those falls to it as others that map them come and go."""
+    """Returns a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """The program; returns its exit code."""
-    parser = argparse.ArgumentParser(description="subscribers that come and go, and what they leave behind")
-    parser.add_argument("--subscribers", type=int, default=1000, help="in all waves together")
+    """Runs the program; returns the exit code."""
+    parser = argparse.ArgumentParser(description="stress-tests streams: checks for lost forecasts and leaks")
+    parser.add_argument("--subscribers", type=int, default=1000, help="subscribers in all waves together")
     parser.add_argument("--waves", type=int, default=5)
     parser.add_argument("--stalled", type=int, default=10)
-    parser.add_argument("--forecasts", type=int, default=6000, help="published at least")
+    parser.add_argument("--forecasts", type=int, default=6000, help="forecasts to publish at least")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--margin-mib", type=float, default=24.0, help="growth allowed after the first wave")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--margin-mib", type=float, default=24.0, help="allowed memory growth after the first wave, in MiB"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--only-subscribe", nargs=2, metavar=("ADDRESS", "N"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.only_subscribe:

@@ -1,4 +1,4 @@
-"""`python -m bench.fuzz`: see run.py."""
+"""Entry point of `python -m bench.fuzz`; see run.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may come back from a server, whatever it was sent."""
+"""Checks of what a server may return, whatever it was sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAULTS = {
     grpc.StatusCode.DATA_LOSS,
     grpc.StatusCode.UNAVAILABLE,
 }
-"""Codes that say that the server is at fault; no message may bring them about."""
+"""Codes that blame the server; no message may cause them."""
 
 EXPLAINED = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -44,22 +44,22 @@ EXPLAINED = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.OUT_OF_RANGE,
 }
-"""Codes that the server's own code answers with, and so with a reason."""
+"""Codes that the server's own code returns, and so with a reason."""
 
 TERMS_TOLERANCE = 1e-6
-"""How far the terms of an attribution may miss the point forecast by rounding, in points."""
+"""Rounding tolerance between the sum of an attribution's terms and the point forecast, in points."""
 
 TRACES = ("Traceback", 'File "', "Error:", "Exception", "0x7f")
-"""What a text for a caller never holds: it would be a glance into the program."""
+"""Strings that a text for a caller must not contain, because they leak internals."""
 
 
 def wrong_with_status(rpc: Rpc, error: grpc.aio.AioRpcError, *, patient: bool) -> str:
-    """What is wrong with a refusal; empty: nothing.
+    """Describes what is wrong with an error; empty if nothing.
 
     Args:
-        rpc: what was called.
-        error: how the call ended.
-        patient: whether the call had all the time that it could need.
+        rpc: the method called.
+        error: the error of the call.
+        patient: whether the call had enough time and was not cancelled.
     """
     code, text = error.code(), error.details() or ""
     if code in FAULTS or (code is grpc.StatusCode.CANCELLED and patient):
@@ -69,14 +69,14 @@ def wrong_with_status(rpc: Rpc, error: grpc.aio.AioRpcError, *, patient: bool) -
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and patient and not rpc.streams:
         return f"no answer within the deadline: {text}"
     if any(trace in text for trace in TRACES):
-        return f"a glance into the program: {text}"
+        return f"internals in the text: {text}"
     if code in EXPLAINED:
         return _wrong_with_details(error)
     return ""
 
 
 def _wrong_with_details(error: grpc.aio.AioRpcError) -> str:
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it asks for no more than both kinds of error have
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # uses only what both kinds of error have
     if status is None:
         return f"{error.code().name} without details: {error.details()}"
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
@@ -91,63 +91,63 @@ def _wrong_with_details(error: grpc.aio.AioRpcError) -> str:
 def _wrong_with_violations(violations: Iterable[tuple[str, str]]) -> str:
     for field, description in violations:
         if not field or "; expected " not in description:
-            return f"a violation that does not say what was expected: {field!r}: {description!r}"
+            return f"a violation without what was expected: {field!r}: {description!r}"
     return ""
 
 
 def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
-    """What is wrong with an answer; empty: nothing.
+    """Describes what is wrong with a response; empty if nothing.
 
     Args:
-        rpc: what was called.
-        request: what it was called with; must be a message of the method, for it was answered.
+        rpc: the method called.
+        request: the request; must be a valid message of the method, because it was answered.
         response: one response.
     """
     try:
         return next(_faults(rpc, request, response), "")
     except DecodeError:
-        return "an answer that is no message, or one to a request that is none"
+        return "a response that cannot be decoded, or a response to such a request"
 
 
 def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
-    asked = rpc.request.FromString(request)
+    decoded = rpc.request.FromString(request)
     if rpc is PREDICT:
-        assert isinstance(asked, pb.PredictRequest)
-        yield from _answer_faults(asked, pb.PredictResponse.FromString(response))
+        assert isinstance(decoded, pb.PredictRequest)
+        yield from _answer_faults(decoded, pb.PredictResponse.FromString(response))
     elif rpc is BATCH:
-        assert isinstance(asked, pb.PredictBatchRequest)
-        yield from _batch_faults(asked.requests, pb.PredictBatchResponse.FromString(response))
+        assert isinstance(decoded, pb.PredictBatchRequest)
+        yield from _batch_faults(decoded.requests, pb.PredictBatchResponse.FromString(response))
     elif rpc is STREAM:
         yield from _event_faults(pb.StreamPredictionsResponse.FromString(response))
     elif rpc is RISK:
         yield from _risk_faults(pb.AssessRiskResponse.FromString(response))
     elif rpc in RECORD:
-        yield from record.faults(asked, response)
-        for forecast in record.forecasts(asked, response):
+        yield from record.faults(decoded, response)
+        for forecast in record.forecasts(decoded, response):
             yield from _forecast_faults(forecast)
     else:
         yield from _other_faults(rpc, response)
 
 
 def _other_faults(rpc: Rpc, response: bytes) -> Iterator[str]:
-    """What is wrong with an answer that has nothing to do with forecasts."""
+    """Yields what is wrong with a response without forecasts."""
     if rpc is MODELS:
         if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
             yield "not one active model"
     elif rpc in {CHECK, WATCH}:
         if health_pb2.HealthCheckResponse.FromString(response).status == health_pb2.HealthCheckResponse.NOT_SERVING:
-            yield "the server says that it does not serve"
+            yield "the server reports NOT_SERVING"
     elif rpc is REFLECTION:
         message = reflection_pb2.ServerReflectionResponse.FromString(response).error_response.error_message
         if any(trace in message for trace in TRACES):
-            yield f"a glance into the program: {message}"
+            yield f"internals in the text: {message}"
     else:
-        yield "an answer from a method that does not exist"
+        yield "a response from a method that does not exist"
 
 
 def _event_faults(event: pb.StreamPredictionsResponse) -> Iterator[str]:
     if not event.resume_token or not event.WhichOneof("event"):
-        yield f"an event without a token or anything that happened: {event}"
+        yield f"an event without a token or a payload: {event}"
     if event.HasField("forecast"):
         yield from _forecast_faults(event.forecast)
 
@@ -155,27 +155,27 @@ def _event_faults(event: pb.StreamPredictionsResponse) -> Iterator[str]:
 def _batch_faults(requests: Sequence[pb.PredictRequest], response: pb.PredictBatchResponse) -> Iterator[str]:
     if len(response.results) != len(requests):
         yield f"{len(response.results)} results for {len(requests)} requests"
-    for asked, result in zip(requests, response.results, strict=False):
+    for request, result in zip(requests, response.results, strict=False):
         if result.HasField("forecast"):
-            yield from _answer_faults(asked, result)
+            yield from _answer_faults(request, result)
         elif not result.error.reason or result.error.reason == "INTERNAL":
             yield f"a result that is neither a forecast nor explained: {result}"
         elif wrong := _wrong_with_violations((each.field, each.description) for each in result.error.field_violations):
             yield wrong
 
 
-def _answer_faults(asked: pb.PredictRequest, answer: pb.PredictResponse | pb.PredictBatchResult) -> Iterator[str]:
+def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.PredictBatchResult) -> Iterator[str]:
     forecast = answer.forecast
-    if asked.HasField("market") != answer.HasField("market"):
-        yield f"a market that was not asked about, or none: {answer}"
-    elif asked.HasField("market"):
+    if request.HasField("market") != answer.HasField("market"):
+        yield f"a market answer that was not requested, or none: {answer}"
+    elif request.HasField("market"):
         yield from _market_faults(answer.market)
-    if [each.level for each in forecast.quantiles] != list(asked.quantile_levels):
-        yield f"other quantiles than were asked for: {forecast}"
-    if forecast.elapsed_minutes != len(asked.pattern) or forecast.game_id != asked.game_id:
-        yield f"a forecast of something else: {forecast}"
-    if asked.HasField("pregame_margin") and forecast.expected_margin != asked.pregame_margin:
-        yield f"another margin than was given: {forecast}"
+    if [each.level for each in forecast.quantiles] != list(request.quantile_levels):
+        yield f"other quantiles than requested: {forecast}"
+    if forecast.elapsed_minutes != len(request.pattern) or forecast.game_id != request.game_id:
+        yield f"a forecast for another request: {forecast}"
+    if request.HasField("pregame_margin") and forecast.expected_margin != request.pregame_margin:
+        yield f"another margin than in the request: {forecast}"
     yield from _forecast_faults(forecast)
 
 
@@ -187,20 +187,20 @@ def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
     for side in (market.home, market.away):
         shares += [side.win_probability, side.kelly_fraction, side.stake_fraction]
         if side.expected_value <= 0 < side.stake:
-            yield f"a stake on a bet that is worth nothing: {market}"
+            yield f"a stake on a bet without positive expected value: {market}"
     if not all(0 <= share <= 1 for share in shares):
-        yield f"a share outside of [0, 1]: {market}"
-    whole = market.home.win_probability + market.push_probability + market.away.win_probability
-    if not math.isclose(whole, 1, abs_tol=1e-9) or market.stake < 0:
-        yield f"probabilities that do not sum to 1, or less than no stake: {market}"
+        yield f"a share outside [0, 1]: {market}"
+    total = market.home.win_probability + market.push_probability + market.away.win_probability
+    if not math.isclose(total, 1, abs_tol=1e-9) or market.stake < 0:
+        yield f"probabilities that do not sum to 1, or a negative stake: {market}"
 
 
 def _risk_faults(answer: pb.AssessRiskResponse) -> Iterator[str]:
     parts = [factor.contribution for factor in answer.factors]
     if not 0 <= answer.score <= 100 or not math.isclose(sum(parts), answer.score, abs_tol=1e-6):
-        yield f"a risk beyond its bounds, or parts that do not sum to it: {answer}"
+        yield f"a risk out of bounds, or factors that do not sum to it: {answer}"
     if not answer.level or not all(0 <= factor.score <= 100 for factor in answer.factors):
-        yield f"a risk without a level, or a factor beyond its bounds: {answer}"
+        yield f"a risk without a level, or a factor out of bounds: {answer}"
 
 
 def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
@@ -213,15 +213,15 @@ def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
     if not all(map(math.isfinite, numbers)):
         yield f"a number that is not finite: {forecast}"
     if not forecast.interval_lower <= forecast.point_forecast <= forecast.interval_upper:
-        yield f"a point outside of its interval: {forecast}"
+        yield f"a point forecast outside its interval: {forecast}"
     if not 0 <= forecast.home_lead_probability <= 1 or not 0 < forecast.coverage_probability < 1:
-        yield f"a probability outside of [0, 1]: {forecast}"
+        yield f"a probability outside [0, 1]: {forecast}"
     if [each.value for each in sorted(forecast.quantiles, key=lambda each: each.level)] != sorted(
         each.value for each in forecast.quantiles
     ):
-        yield f"quantiles that fall as their level rises: {forecast}"
+        yield f"quantiles that decrease with their level: {forecast}"
     if not forecast.model_version or bool(forecast.sequence) != bool(forecast.game_id):
-        yield f"a forecast without its model, or its place: {forecast}"
+        yield f"a forecast without model version or sequence: {forecast}"
 
 
 def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
@@ -235,7 +235,7 @@ def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
         if not all(map(math.isfinite, _numbers(game))):
             yield f"a number that is not finite: {game}"
         if game.distance < 0 or game.increment_spread < 0 or game.games < 1:
-            yield f"a similar game that cannot be: {game}"
+            yield f"an impossible similar game: {game}"
 
 
 def _numbers(message: Message) -> list[float]:

@@ -1,6 +1,6 @@
-"""The messages of a fuzzing run: valid ones, valid ones with fields or bytes changed, and bytes that are none at all.
+"""Messages of a fuzzing run: valid ones, valid ones with changed fields or bytes, and random bytes.
 
-Message `number` of seed `seed` is the same in every run, but for the resume token, which each ledger has its own of.
+Message `number` of seed `seed` is the same in every run, except for the resume token, which depends on the ledger.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
 GAMES = [f"99000{number:05d}" for number in range(40)]
-"""Few, so that forecasts meet those recorded before, and marked as a replay's."""
+"""Few games, so that forecasts repeat recorded ones; the ids are those of replays."""
 
 
 class Rpc(NamedTuple):
-    """A method to call, and of which type its request should be."""
+    """A method to call, with the type of its request."""
 
     name: str
     path: str
@@ -74,14 +74,14 @@ SHARES = {
 
 
 class Manner(enum.Enum):
-    """How a message is brought to the server."""
+    """How a message is sent to the server."""
 
     PATIENT = "wait for the answer"
-    HURRIED = "with a deadline of next to nothing"
-    FICKLE = "cancelled on the way"
-    MUTE = "the call ends its side without a message"
-    HANG_UP = "the connection is closed in the middle"
-    BROKEN = "over a connection of its own, that goes wrong"
+    HURRIED = "with a tiny deadline"
+    FICKLE = "cancelled in flight"
+    MUTE = "the client half-closes without a message"
+    HANG_UP = "the connection is closed in flight"
+    BROKEN = "over its own broken connection"
 
 
 MANNERS = {
@@ -96,14 +96,16 @@ MANNERS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One message and what is done with it.
+    """A message and how to send it.
 
     Attributes:
-        number: its number in the run.
-        body: the message, or what stands in its place.
-        moment: seconds until a hurried call's deadline or a fickle one's end.
-        read: how many responses of a stream are read before it is cancelled.
-        rng: for whatever else is left to chance.
+        number: number of the message in the run.
+        rpc: the method to call.
+        body: the message, or the bytes in its place.
+        manner: how to send it.
+        moment: seconds until a hurried call's deadline, or until a fickle call is cancelled.
+        read: responses of a stream to read before it is cancelled.
+        rng: source of all other random choices.
     """
 
     number: int
@@ -116,24 +118,24 @@ class Case:
 
 
 def case(seed: int, number: int, token: str = "") -> Case:
-    """A message of a run.
+    """Returns a message of a run.
 
     Args:
-        seed: of the run.
-        number: of the message.
-        token: a resume token of the server, to be sent as it is and changed.
+        seed: seed of the run.
+        number: number of the message.
+        token: a resume token of the server, sent both intact and changed.
     """
     rng = random.Random(f"{seed}/{number}")
     [rpc] = rng.choices(list(SHARES), list(SHARES.values()))
     [manner] = rng.choices(list(MANNERS), list(MANNERS.values()))
     message = valid(rng, rpc, token)
     [change] = rng.choices(list(_CHANGES), list(_CHANGES.values()))
-    read = rng.randrange(1, 4) if rpc is STREAM else 1  # a Watch has no more to say, a reflection answers once
+    read = rng.randrange(1, 4) if rpc is STREAM else 1  # Watch and reflection send one response
     return Case(number, rpc, change(rng, message, token), manner, rng.uniform(0, 0.005), read, rng)
 
 
 def valid(rng: random.Random, rpc: Rpc, token: str) -> Message:
-    """A request that the server should answer."""
+    """Returns a valid request."""
     if rpc in RECORD:
         return RECORD[rpc].valid(rng, GAMES)
     return _VALID.get(rpc, _predict)(rng, token)
@@ -215,7 +217,7 @@ _VALID: dict[Rpc, Callable[[random.Random, str], Message]] = {
     WATCH: _check,
     REFLECTION: _reflection,
 }
-"""How a valid request is made, where it is not one of Predict."""
+"""Functions that build valid requests, except for Predict."""
 
 _FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 5e-324, 1e-320, 1e-9, 199.99, 200.0, 200.1, 1e9, 3e38, 1e308]
 _FLOATS += [math.nan, math.inf, -math.inf]
@@ -243,7 +245,7 @@ _NUMBERS = [0, 1, 2, 3, 7, 99, -1, 2**31 - 1, -(2**31)]
 
 
 def _change_fields(rng: random.Random, message: Message, token: str) -> bytes:
-    """Gives some fields values that are at, or beyond, the edge of what they may be."""
+    """Sets some fields to values at or beyond their bounds."""
     for _ in range(rng.randrange(1, 4)):
         _change_a_field(rng, message, token)
     return message.SerializeToString()
@@ -294,47 +296,47 @@ def _value(rng: random.Random, field: FieldDescriptor, token: str) -> Any:
 
 
 def _change_bytes(rng: random.Random, message: Message, __: str) -> bytes:
-    """Flips, inserts, removes and repeats bytes."""
+    """Flips, inserts, removes or repeats bytes."""
     data = bytearray(message.SerializeToString())
     for _ in range(rng.randrange(1, 5)):
-        place = rng.randrange(len(data) + 1)
+        offset = rng.randrange(len(data) + 1)
         match rng.randrange(5):
-            case 0 if place < len(data):
-                data[place] ^= 1 << rng.randrange(8)
+            case 0 if offset < len(data):
+                data[offset] ^= 1 << rng.randrange(8)
             case 1:
-                data[place:place] = rng.randbytes(rng.randrange(1, 5))
+                data[offset:offset] = rng.randbytes(rng.randrange(1, 5))
             case 2:
-                del data[place : place + rng.randrange(1, 5)]
+                del data[offset : offset + rng.randrange(1, 5)]
             case 3:
-                del data[place:]
+                del data[offset:]
             case _:
-                data[place:place] = data[: rng.randrange(len(data) + 1)]
+                data[offset:offset] = data[: rng.randrange(len(data) + 1)]
     return bytes(data)
 
 
 def _make_wire_oddities(rng: random.Random, message: Message, _: str) -> bytes:
-    """Puts what the wire format hardly foresees before, behind or in the place of a message."""
+    """Puts wire-format oddities before, after or in place of a message."""
     oddity, data = rng.choice(_ODDITIES)(rng), message.SerializeToString()
     return rng.choice([oddity, data + oddity, oddity + data])
 
 
 def _tag(rng: random.Random) -> bytes:
-    """The beginning of a field, with a wire type that may not be its own, or none."""
+    """Returns a field tag with a random wire type, possibly wrong or undefined."""
     return bytes([rng.randrange(1, 16) << 3 | rng.randrange(8)])
 
 
 _ODDITIES: tuple[Callable[[random.Random], bytes], ...] = (
-    lambda rng: b"\x93\x03" * rng.choice(_DEPTHS),  # groups in groups
+    lambda rng: b"\x93\x03" * rng.choice(_DEPTHS),  # nested groups
     lambda rng: _nested(rng.choice(_DEPTHS)),
-    lambda rng: b"\x0a\x00" * rng.choice(_DEPTHS),  # empty messages, or empty texts
-    lambda rng: _tag(rng) + _varint(rng.choice([2**31 - 1, 2**31, 2**32, 2**63])),  # a length that nothing has
-    lambda rng: _tag(rng) + b"\xff" * rng.randrange(1, 20),  # a number without end
+    lambda rng: b"\x0a\x00" * rng.choice(_DEPTHS),  # empty messages or strings
+    lambda rng: _tag(rng) + _varint(rng.choice([2**31 - 1, 2**31, 2**32, 2**63])),  # an impossible length
+    lambda rng: _tag(rng) + b"\xff" * rng.randrange(1, 20),  # an endless varint
     lambda rng: _tag(rng) + rng.randbytes(rng.randrange(20)),
     lambda _: b"\x00",
-    lambda rng: b"\x12\x05" + rng.randbytes(5),  # numbers that are cut in the middle
-    lambda rng: (b"\x15" + rng.randbytes(4)) * rng.randint(1, MOST_SLOTS),  # numbers that are not packed
-    lambda _: b"\x0a\x08\xc3\x28\xff\xfe\xed\xa0\x80\x00",  # no UTF-8
-    lambda rng: b"\x82\x7d" + _varint(8) + rng.randbytes(8),  # a field that a later release may know
+    lambda rng: b"\x12\x05" + rng.randbytes(5),  # truncated packed numbers
+    lambda rng: (b"\x15" + rng.randbytes(4)) * rng.randint(1, MOST_SLOTS),  # unpacked numbers
+    lambda _: b"\x0a\x08\xc3\x28\xff\xfe\xed\xa0\x80\x00",  # invalid UTF-8
+    lambda rng: b"\x82\x7d" + _varint(8) + rng.randbytes(8),  # a field of a later release
     lambda rng: b"\x3a" + _varint(size := rng.choice(_SIZES)) + b"x" * size,
     lambda rng: bytes(rng.choice(_SIZES)),
 )
@@ -358,7 +360,7 @@ _CHANGES: dict[Callable[[random.Random, Message, str], bytes], int] = {
 
 
 def _nested(depth: int) -> bytes:
-    """A message in a message in a message, all in field 1."""
+    """Returns `depth` nested messages, all in field 1."""
     parts: list[bytes] = []
     length = 0
     for _ in range(depth):

@@ -1,4 +1,4 @@
-"""The record's part of a fuzzing run: requests that its service should answer, and what may come back from it."""
+"""The track record in a fuzzing run: valid requests to its service, and checks of the responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_MINUTES = 47
 
 
 class RecordRpc(NamedTuple):
-    """A method of the record's service: of which type its request should be, and how a valid one is made."""
+    """A method of RecordService, with the type of its request and a function that builds valid ones."""
 
     path: str
     request: type[Message]
@@ -30,7 +30,7 @@ class RecordRpc(NamedTuple):
 def _report(rng: random.Random, games: Sequence[str]) -> Message:
     home, away = rng.choice([("", ""), ("", ""), ("BOS", "LAL"), ("brk", "gs")])
     return pb.ReportOutcomeRequest(
-        # Of a few games alone: once an outcome is there, no new forecast of its game is recorded.
+        # Only a few games: once a game has an outcome, no new forecast of it is recorded.
         game_id=rng.choice(games[: max(1, len(games) // 4)]),
         horizon=rng.choice(HORIZONS),
         differential=rng.choice([-7, 3, 11]),
@@ -100,87 +100,87 @@ METHODS = {
     "Leaderboard": RecordRpc("GetLeaderboard", pb.GetLeaderboardRequest, _leaderboard),
     "Checkpoint": RecordRpc("GetCheckpoint", pb.GetCheckpointRequest, _checkpoint),
 }
-"""The methods of the record's service, by the names that a run gives them."""
+"""Methods of RecordService, by their names in a run."""
 
 
-def forecasts(asked: Message, response: bytes) -> list[forecast_pb2.Forecast]:
-    """The forecasts that an answer holds."""
-    if isinstance(asked, pb.ListPredictionsRequest):
+def forecasts(request: Message, response: bytes) -> list[forecast_pb2.Forecast]:
+    """Returns the forecasts of a response."""
+    if isinstance(request, pb.ListPredictionsRequest):
         return [each.forecast for each in pb.ListPredictionsResponse.FromString(response).predictions]
-    if isinstance(asked, pb.GetPredictionRequest):
+    if isinstance(request, pb.GetPredictionRequest):
         answer = pb.GetPredictionResponse.FromString(response)
         return [each.forecast for each in (*answer.revisions, answer.prediction)]
     return []
 
 
-def faults(asked: Message, response: bytes) -> Iterator[str]:
-    """What is wrong with an answer, but for its forecasts.
+def faults(request: Message, response: bytes) -> Iterator[str]:
+    """Yields what is wrong with a response, except for its forecasts.
 
     Args:
-        asked: the request.
-        response: one that it brought.
+        request: the request.
+        response: one response to it.
     """
-    match asked:
+    match request:
         case pb.ReportOutcomeRequest():
-            yield from _outcome_faults(asked, pb.ReportOutcomeResponse.FromString(response).outcome)
+            yield from _outcome_faults(request, pb.ReportOutcomeResponse.FromString(response).outcome)
         case pb.GetPredictionRequest():
-            yield from _prediction_faults(asked, pb.GetPredictionResponse.FromString(response))
+            yield from _prediction_faults(request, pb.GetPredictionResponse.FromString(response))
         case pb.ListPredictionsRequest():
-            yield from _list_faults(asked, pb.ListPredictionsResponse.FromString(response))
+            yield from _list_faults(request, pb.ListPredictionsResponse.FromString(response))
         case pb.GetScorecardRequest():
             yield from _scorecard_faults(pb.GetScorecardResponse.FromString(response).scorecard)
         case pb.GetLeaderboardRequest():
             rows = pb.GetLeaderboardResponse.FromString(response).rows
-            if [row.value for row in rows] != sorted(row.value for row in rows):  # not a number is in no order
+            if [row.value for row in rows] != sorted(row.value for row in rows):  # NaN breaks the order
                 yield f"model versions that are not in order: {rows}"
             for row in rows:
                 yield from _scorecard_faults(row.scorecard)
         case pb.GetCheckpointRequest():
             checkpoint = pb.GetCheckpointResponse.FromString(response).checkpoint
             if [*map(len, (checkpoint.hash, checkpoint.public_key, checkpoint.signature))] != [32, 32, 64]:
-                yield f"a checkpoint that proves nothing: {checkpoint}"
+                yield f"an incomplete checkpoint: {checkpoint}"
 
 
-def _outcome_faults(asked: pb.ReportOutcomeRequest, told: record_pb2.Outcome) -> Iterator[str]:
-    if (told.game_id, told.differential) != (asked.game_id, asked.differential) or not told.horizon:
-        yield f"an outcome that was not reported: {told}"
-    if not told.sequence:
-        yield f"an outcome without a place: {told}"
+def _outcome_faults(request: pb.ReportOutcomeRequest, answer: record_pb2.Outcome) -> Iterator[str]:
+    if (answer.game_id, answer.differential) != (request.game_id, request.differential) or not answer.horizon:
+        yield f"an outcome that was not reported: {answer}"
+    if not answer.sequence:
+        yield f"an outcome without a sequence: {answer}"
 
 
-def _prediction_faults(asked: pb.GetPredictionRequest, told: pb.GetPredictionResponse) -> Iterator[str]:
-    whole = [*told.revisions, told.prediction]
-    if [each.forecast.revision for each in whole] != list(range(len(whole))):
-        yield f"revisions that are not all there, in their order: {told}"
-    if [each.superseded for each in whole] != [True] * len(told.revisions) + [False]:
-        yield f"a revision that another took the place of, or none: {told}"
-    if {each.forecast.game_id for each in whole} != {asked.game_id}:
-        yield f"a forecast of something else: {told}"
-    for each in whole:
+def _prediction_faults(request: pb.GetPredictionRequest, answer: pb.GetPredictionResponse) -> Iterator[str]:
+    revisions = [*answer.revisions, answer.prediction]
+    if [each.forecast.revision for each in revisions] != list(range(len(revisions))):
+        yield f"revisions that are incomplete or out of order: {answer}"
+    if [each.superseded for each in revisions] != [True] * len(answer.revisions) + [False]:
+        yield f"a wrong superseded flag: {answer}"
+    if {each.forecast.game_id for each in revisions} != {request.game_id}:
+        yield f"a forecast for another request: {answer}"
+    for each in revisions:
         yield from _recorded_faults(each)
 
 
-def _list_faults(asked: pb.ListPredictionsRequest, told: pb.ListPredictionsResponse) -> Iterator[str]:
-    if len(told.predictions) > (asked.page_size or 50):
-        yield f"a page of {len(told.predictions)} forecasts; {asked.page_size} were asked for"
-    places = [each.forecast.sequence for each in told.predictions]
-    if not asked.from_date and not asked.to_date and places != sorted(set(places), reverse=True):
-        yield f"a page that is not in order: {places}"
-    for each in told.predictions:
+def _list_faults(request: pb.ListPredictionsRequest, answer: pb.ListPredictionsResponse) -> Iterator[str]:
+    if len(answer.predictions) > (request.page_size or 50):
+        yield f"a page of {len(answer.predictions)} forecasts; {request.page_size} requested"
+    sequences = [each.forecast.sequence for each in answer.predictions]
+    if not request.from_date and not request.to_date and sequences != sorted(set(sequences), reverse=True):
+        yield f"a page that is not in order: {sequences}"
+    for each in answer.predictions:
         yield from _recorded_faults(each)
-        if asked.game_id and each.forecast.game_id != asked.game_id:
-            yield f"a forecast that was not asked for: {each}"
+        if request.game_id and each.forecast.game_id != request.game_id:
+            yield f"a forecast that was not requested: {each}"
 
 
-def _recorded_faults(told: record_pb2.RecordedPrediction) -> Iterator[str]:
-    if told.HasField("outcome") != told.HasField("settlement"):
-        yield f"a forecast that is half settled: {told}"
-    elif told.HasField("settlement") and not (
-        0 <= told.settlement.brier <= 1
-        and 0 <= told.settlement.crps < math.inf
-        and math.isclose(told.settlement.error, told.forecast.point_forecast - told.outcome.differential)
+def _recorded_faults(answer: record_pb2.RecordedPrediction) -> Iterator[str]:
+    if answer.HasField("outcome") != answer.HasField("settlement"):
+        yield f"a forecast that is half settled: {answer}"
+    elif answer.HasField("settlement") and not (
+        0 <= answer.settlement.brier <= 1
+        and 0 <= answer.settlement.crps < math.inf
+        and math.isclose(answer.settlement.error, answer.forecast.point_forecast - answer.outcome.differential)
     ):
-        yield f"a settlement that cannot be: {told}"
+        yield f"an impossible settlement: {answer}"
 
 
 def _scorecard_faults(card: pb.Scorecard) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _scorecard_faults(card: pb.Scorecard) -> Iterator[str]:
     ends = [(each.lower, each.value, each.upper) for each in figures if each.HasField("lower")]
     ends += [(each.lower, each.coverage, each.upper) for each in card.coverage]
     if not all(-math.inf < lower <= value <= upper < math.inf for lower, value, upper in ends):
-        yield f"a figure outside of its interval: {card}"
+        yield f"a figure outside its interval: {card}"
     shares = [card.ece, card.brier.value, card.market.max_drawdown, *(each.coverage for each in card.coverage)]
     if not all(0 <= share <= 1 for share in shares) or card.games > card.forecasts:
-        yield f"a share outside of [0, 1], or games without forecasts: {card}"
+        yield f"a share outside [0, 1], or games without forecasts: {card}"

@@ -1,14 +1,14 @@
-"""Sends a server mutated and random messages over every method, and sees whether anything gives way.
+"""Fuzzes all methods of a server with mutated and random messages, and checks that nothing breaks.
 
-    python -m bench.fuzz --messages 100000 --seed 1          # against a server of its own, with two workers
-    python -m bench.fuzz --only 4711 --seed 1                # one message of that run again
-    python -m bench.fuzz --address 127.0.0.1:50051           # against a server that runs: without its log
+    python -m bench.fuzz --messages 100000 --seed 1          # starts its own server, with two workers
+    python -m bench.fuzz --only 4711 --seed 1                # repeats one message of that run
+    python -m bench.fuzz --address 127.0.0.1:50051           # uses a running server; cannot check its log
 
-The messages come over several connections, many at a time: in peace, with deadlines that cannot be met, cancelled,
-without an end, on connections that are cut or speak no HTTP/2. What must hold: no worker dies, every call ends, no code
-says that the server is at fault, no caller and no log sees a traceback, each answer is finite with lower ≤ point ≤
-upper and probabilities in [0, 1], each refusal says what was expected, and memory (PSS) does not grow from the first
-third of the run to its end by more than the margin. Exits with 1 if one does not, and prints the message.
+Sends many messages at a time over several connections: plainly, with deadlines that cannot be met, cancelled, without a
+message, on connections that are cut or do not speak HTTP/2. Checks: no worker dies; every call ends; no code blames the
+server; no caller and no log gets a traceback; each answer is finite, with lower ≤ point ≤ upper and probabilities in
+[0, 1]; each error says what was expected; memory (PSS) does not grow from the first third of the run to its end by more
+than the margin. If a check fails, prints the message and exits with 1.
 """
 
 from __future__ import annotations
@@ -37,32 +37,36 @@ from dejavu.v1 import prediction_service_pb2 as pb
 CONNECTIONS = 8
 CALLERS = 32
 DEADLINE_SECONDS = 60.0
-"""Of a patient call: no time that a call ever takes, however busy the machine."""
+"""Deadline of a patient call; no call takes that long, even on a busy machine."""
 
 HANG_SECONDS = 30.0
-"""How long after its deadline, or its cancellation, a call may take to end."""
+"""Seconds that a call may take to end after its deadline or cancellation."""
 
 MUTE_SECONDS = 0.05
-"""Deadline of a call without a message: gRPC waits for one until then."""
+"""Deadline of a call without a message; gRPC waits for one until then."""
 
 START_SECONDS = 120.0
-"""How long a server of its own may take to start, on a machine that has other things to do."""
+"""Seconds that the server may take to start, on a busy machine."""
 
 MARGIN_MEBIBYTES = 24.0
-"""How much a worker's memory may grow after the first third of a run."""
+"""Allowed growth of a worker's memory after the first third of a run, in MiB."""
 
 MOST_BREACHES = 10
-"""After so many a run gives up."""
+"""Breaches after which a run stops."""
 
 
 @dataclass
 class Run:
-    """What is known of a run so far.
+    """State of a run.
 
     Attributes:
-        codes: how often each (method, code) came.
-        breaches: what should not have been.
+        host, port: the server's address.
+        seed: seed of the messages.
+        codes: number of calls by (method, code).
+        breaches: descriptions of failed checks.
+        workers: ids of the workers that answered.
         memory: worker → its PSS in MiB after each third of the run.
+        token: a resume token of the server.
     """
 
     host: str
@@ -79,72 +83,72 @@ class Run:
         """HOST:PORT of the server."""
         return f"{self.host}:{self.port}"
 
-    def breach(self, told: Case, what: str) -> None:
-        """Notes what should not have been, with what it takes to see it again."""
-        body = told.body.hex() if len(told.body) <= 2000 else f"{told.body[:2000].hex()}… ({len(told.body)} bytes)"
+    def breach(self, sent: Case, what: str) -> None:
+        """Adds a failed check, with the command that reproduces it."""
+        body = sent.body.hex() if len(sent.body) <= 2000 else f"{sent.body[:2000].hex()}… ({len(sent.body)} bytes)"
         self.breaches.append(
-            f"{what}\n    message {told.number} of seed {self.seed}: {told.rpc.path}, {told.manner.value}: {body}"
-            f"\n    again: python -m bench.fuzz --seed {self.seed} --only {told.number}"
+            f"{what}\n    message {sent.number} of seed {self.seed}: {sent.rpc.path}, {sent.manner.value}: {body}"
+            f"\n    reproduce: python -m bench.fuzz --seed {self.seed} --only {sent.number}"
         )
 
 
 class Outcome(NamedTuple):
-    """How a call ended, and what should not have been; empty: nothing."""
+    """Status of a call, and what is wrong with it; empty if nothing."""
 
     code: str
     wrong: str = ""
 
 
-async def bring(run: Run, channel: grpc.aio.Channel, told: Case) -> None:
-    """Sends one message in its manner, and judges what comes of it."""
+async def send_case(run: Run, channel: grpc.aio.Channel, sent: Case) -> None:
+    """Sends one message in its manner and checks the result."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS + HANG_SECONDS):
-            if told.manner is Manner.BROKEN:
-                outcome = await _break(run, told)
-            elif told.manner is Manner.HANG_UP:
+            if sent.manner is Manner.BROKEN:
+                outcome = await _send_broken(run, sent)
+            elif sent.manner is Manner.HANG_UP:
                 async with dialled(run.address) as own:
-                    outcome = await _call(run, own, told)
+                    outcome = await _call(run, own, sent)
             else:
-                outcome = await _call(run, channel, told)
+                outcome = await _call(run, channel, sent)
     except TimeoutError:
         outcome = Outcome("HANG", f"no end {HANG_SECONDS:g} s after the deadline")
     except OSError as error:
         outcome = Outcome("NO CONNECTION", f"no connection: {error}")
-    run.codes[told.rpc.name, outcome.code] += 1
+    run.codes[sent.rpc.name, outcome.code] += 1
     if outcome.wrong:
-        run.breach(told, outcome.wrong)
+        run.breach(sent, outcome.wrong)
 
 
-async def _call(run: Run, channel: grpc.aio.Channel, told: Case) -> Outcome:
-    """Calls a method, whatever its kind, as one of a message and a stream of answers: on the wire they are alike."""
-    patient = told.manner is Manner.PATIENT
-    timeout = {Manner.HURRIED: told.moment, Manner.MUTE: MUTE_SECONDS}.get(told.manner, DEADLINE_SECONDS)
-    if told.manner is Manner.MUTE:
-        opened: Any = channel.stream_stream(told.rpc.path)
+async def _call(run: Run, channel: grpc.aio.Channel, sent: Case) -> Outcome:
+    """Calls a method of any kind as unary-stream; they are the same on the wire."""
+    patient = sent.manner is Manner.PATIENT
+    timeout = {Manner.HURRIED: sent.moment, Manner.MUTE: MUTE_SECONDS}.get(sent.manner, DEADLINE_SECONDS)
+    if sent.manner is Manner.MUTE:
+        opened: Any = channel.stream_stream(sent.rpc.path)
         call = opened(iter(()), timeout=timeout)
     else:
-        opened = channel.unary_stream(told.rpc.path)
-        call = opened(told.body, timeout=timeout)
-    if told.manner in {Manner.FICKLE, Manner.HANG_UP}:
-        await asyncio.sleep(told.moment)
-        if told.manner is Manner.FICKLE:
+        opened = channel.unary_stream(sent.rpc.path)
+        call = opened(sent.body, timeout=timeout)
+    if sent.manner in {Manner.FICKLE, Manner.HANG_UP}:
+        await asyncio.sleep(sent.moment)
+        if sent.manner is Manner.FICKLE:
             call.cancel()
         else:
             await channel.close()
-    limit = told.read if told.rpc.streams else 2
+    limit = sent.read if sent.rpc.streams else 2
     responses, error = await _read(call, limit)
-    # A stream that was read as far as was wanted is left: that is no failure.
+    # A stream that was read up to the limit is cancelled here; that is not a failure.
     code = grpc.StatusCode.OK if len(responses) == limit else await call.code()
-    wrong = next(filter(None, (wrong_with_answer(told.rpc, told.body, response) for response in responses)), "")
+    wrong = next(filter(None, (wrong_with_answer(sent.rpc, sent.body, response) for response in responses)), "")
     if error is not None:
-        wrong = wrong or wrong_with_status(told.rpc, error, patient=patient)
-    elif responses and not told.rpc.streams:
+        wrong = wrong or wrong_with_status(sent.rpc, error, patient=patient)
+    elif responses and not sent.rpc.streams:
         run.workers.add(str((await call.trailing_metadata()).get("dejavu-worker", "")))
     return Outcome(code.name, wrong)
 
 
 async def _read(call: Any, limit: int) -> tuple[list[bytes], grpc.aio.AioRpcError | None]:
-    """The first responses of a call, and with what it failed; it is over then."""
+    """Returns the first responses of a call and its error, if any; ends the call."""
     responses: list[bytes] = []
     try:
         while len(responses) < limit:
@@ -156,31 +160,31 @@ async def _read(call: Any, limit: int) -> tuple[list[bytes], grpc.aio.AioRpcErro
         return responses, error
     except asyncio.CancelledError:
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # it is not the call that was cancelled
+        if task is not None and task.cancelling():  # the task was cancelled, not the call
             raise
     call.cancel()
     return responses, None
 
 
-async def _break(run: Run, told: Case) -> Outcome:
-    """Brings a message over a connection that goes wrong."""
-    data = wire.broken(told.rng, told.rpc.path, told.body[:60_000])
-    received = await wire.send(run.host, run.port, data, abort=told.rng.random() < 0.3, seconds=0.02 + told.moment)
-    # What HTTP/2 or gRPC itself refuse may well be INTERNAL; this is what the server's own code would say.
+async def _send_broken(run: Run, sent: Case) -> Outcome:
+    """Sends a message over a broken connection."""
+    data = wire.broken(sent.rng, sent.rpc.path, sent.body[:60_000])
+    received = await wire.send(run.host, run.port, data, abort=sent.rng.random() < 0.3, seconds=0.02 + sent.moment)
+    # Errors of HTTP/2 or gRPC itself may be INTERNAL; these texts come from the server's own code.
     at_fault = any(text in received for text in (b"internal error", b"Invalid metadata", b"Traceback"))
     return Outcome("(broken)", f"a fault of the server: {received!r}" if at_fault else "")
 
 
 @contextlib.asynccontextmanager
 async def dialled(address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A connection of its own."""
+    """Opens a separate connection."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         yield channel
 
 
 async def _token(channel: grpc.aio.Channel) -> str:
-    """A resume token of the server's."""
+    """Returns a resume token of the server."""
     opened: Any = channel.unary_stream(STREAM.path)
     stream = opened(b"", timeout=DEADLINE_SECONDS)
     event = pb.StreamPredictionsResponse.FromString(await stream.read())
@@ -189,7 +193,7 @@ async def _token(channel: grpc.aio.Channel) -> str:
 
 
 async def send_all(run: Run, numbers: Sequence[int]) -> None:
-    """Sends the messages of these numbers, many at a time, and looks after the server's memory meanwhile."""
+    """Sends the messages with these numbers, many at a time, and measures the server's memory after each third."""
     async with contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(dialled(run.address)) for _ in range(CONNECTIONS)]
         run.token = await _token(channels[0])
@@ -200,40 +204,40 @@ async def send_all(run: Run, numbers: Sequence[int]) -> None:
                 for channel in itertools.islice(itertools.cycle(channels), CALLERS):
                     callers.create_task(_caller(run, channel, waiting))
             await _still_answers(run)
-            _weigh(run)
+            _measure_memory(run)
 
 
 async def _caller(run: Run, channel: grpc.aio.Channel, numbers: Iterator[int]) -> None:
     for number in numbers:
         if len(run.breaches) >= MOST_BREACHES:
             return
-        await bring(run, channel, case(run.seed, number, run.token))
+        await send_case(run, channel, case(run.seed, number, run.token))
 
 
 async def _still_answers(run: Run) -> None:
-    """Asks as a stranger would, over connections that nobody has used before."""
+    """Checks that valid requests over new connections are still answered."""
     for number in range(CONNECTIONS):
-        asked = case(run.seed, number)
-        request = valid(asked.rng, PREDICT, "")
+        drawn = case(run.seed, number)
+        request = valid(drawn.rng, PREDICT, "")
         assert isinstance(request, pb.PredictRequest)
-        request.game_id = f"99001{number:05d}"  # of which no message has reported an outcome
-        plain = Case(number, PREDICT, request.SerializeToString(), Manner.PATIENT, 0.0, 1, asked.rng)
+        request.game_id = f"99001{number:05d}"  # no message reports an outcome of it
+        plain = Case(number, PREDICT, request.SerializeToString(), Manner.PATIENT, 0.0, 1, drawn.rng)
         async with dialled(run.address) as channel:
             outcome = await _call(run, channel, plain)
             if outcome.code != "OK":
-                run.breach(plain, f"a good request is not answered any more: {outcome.code} {outcome.wrong}")
+                run.breach(plain, f"a valid request fails: {outcome.code} {outcome.wrong}")
 
 
-def _weigh(run: Run) -> None:
+def _measure_memory(run: Run) -> None:
     for worker in run.workers:
-        with contextlib.suppress(OSError, ValueError):  # it is on another machine
+        with contextlib.suppress(OSError, ValueError):  # the worker is on another machine
             rollup = Path(f"/proc/{int(worker.partition('-')[2])}/smaps_rollup").read_text()
             kibibytes = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
             run.memory.setdefault(worker, []).append(kibibytes / 1024)
 
 
 def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
-    """Judges what only the end of a run tells: deaths, the log, memory."""
+    """Checks what is known only at the end of a run: dead workers, log, memory."""
     for worker, (early, *_, late) in ((worker, sizes) for worker, sizes in run.memory.items() if len(sizes) > 1):
         if late - early > margin:
             run.breaches.append(f"worker {worker} grew from {early:.1f} to {late:.1f} MiB, by more than {margin:g}")
@@ -248,7 +252,7 @@ def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
 
 
 def print_report(run: Run, messages: int, seconds: float, margin: float) -> None:
-    """The codes of each method, the memory, and what went wrong."""
+    """Prints the codes of each method, the memory and the breaches."""
     methods = sorted({method for method, _ in run.codes})
     codes = sorted({code for _, code in run.codes})
     print(f"{messages} messages of seed {run.seed} in {seconds:.0f} s\n")
@@ -265,7 +269,7 @@ def print_report(run: Run, messages: int, seconds: float, margin: float) -> None
 
 
 def fuzz(options: argparse.Namespace) -> int:
-    """One run, and its exit code."""
+    """Runs once; returns the exit code."""
     numbers = range(options.messages) if options.only is None else range(options.only, options.only + 1)
     with contextlib.ExitStack() as stack:
         server = None
@@ -302,17 +306,18 @@ def fuzz(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reads the options and runs."""
+    """Parses the options and runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=5000, help="how many to send (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="which messages they are (default: %(default)s)")
-    parser.add_argument("--only", type=int, metavar="NUMBER", help="send this one message of the seed")
+    parser.add_argument("--messages", type=int, default=5000, help="number of messages to send (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the messages (default: %(default)s)")
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="send only this message of the seed")
+    parser.add_argument("--address", default="", metavar="HOST:PORT", help="a running server (default: starts one)")
     parser.add_argument(
-        "--address", default="", metavar="HOST:PORT", help="a server that runs; default: one of its own"
+        "--margin",
+        type=float,
+        default=MARGIN_MEBIBYTES,
+        help="allowed growth of a worker, in MiB (default: %(default)s)",
     )
-    parser.add_argument(
-        "--margin", type=float, default=MARGIN_MEBIBYTES, help="MiB that a worker may grow by (default: %(default)s)"
-    )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="write the log of the server of its own there")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write the log of the started server to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE as JSON")
     return fuzz(parser.parse_args(arguments))

@@ -1,9 +1,9 @@
-"""What no gRPC client would put on a TCP connection: broken HTTP/2, half calls, other protocols, connections cut off.
+"""Bytes that no gRPC client would send: broken HTTP/2, partial calls, other protocols, connections cut off.
 
-Frames are written by hand (RFC 9113; headers as HPACK literals, RFC 7541), since every library refuses to write them.
+Builds frames by hand (RFC 9113; headers as HPACK literals, RFC 7541), because libraries refuse to write them.
 
-`broken` leaves one thing out: a path that is no UTF-8. It breaks gRPC's own server, as
-dejavu_server.worker.grpc_failure tells; tests/server/worker/test_grpc_failure.py has it.
+`broken` leaves out one case: a path that is not UTF-8. It breaks gRPC's own server, as described in
+dejavu_server.worker.grpc_failure; tests/server/worker/test_grpc_failure.py covers it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One HTTP/2 frame; its length is that of the payload."""
+    """Returns an HTTP/2 frame; its length field is that of the payload."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def header_block(fields: Fields) -> bytes:
-    """Header fields as literals that are not indexed, whatever bytes they hold."""
+    """Encodes header fields as unindexed literals, with any bytes."""
     return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
 
 
 def call(path: str, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
-    """A connection's preface and one call of a method, complete.
+    """Returns a connection preface and one complete call of a method.
 
     Args:
-        path: as in "/dejavu.v1.PredictionService/Predict".
-        body: what the call's DATA frame holds; a well-formed one is made by `prefixed`.
-        extra: further header fields, which may be such as gRPC forbids.
-        authority: whom the call is for.
+        path: the method's path, such as "/dejavu.v1.PredictionService/Predict".
+        body: payload of the DATA frame; `prefixed` makes a well-formed one.
+        extra: further header fields, also ones that gRPC forbids.
+        authority: value of the :authority header.
     """
     fields = [
         (b":method", b"POST"),
@@ -55,13 +55,13 @@ def call(path: str, body: bytes, extra: Fields = (), *, authority: bytes = b"dej
 
 
 def prefixed(message: bytes, *, compressed: int = 0) -> bytes:
-    """A message as gRPC frames it: a flag, its length, its bytes."""
+    """Returns a message in gRPC framing: flag, length, bytes."""
     return struct.pack(">BI", compressed, len(message)) + message
 
 
 def broken(rng: random.Random, path: str, message: bytes) -> bytes:
-    """The bytes of a connection that goes wrong in one of many ways."""
-    return rng.choice(_WAYS)(rng, path, message)
+    """Returns the bytes of a connection that is broken in one of several ways."""
+    return rng.choice(_FAULTS)(rng, path, message)
 
 
 def _noise(rng: random.Random, _: str, __: bytes) -> bytes:
@@ -81,8 +81,8 @@ def _garbled(rng: random.Random, path: str, message: bytes) -> bytes:
     data = bytearray(call(path, prefixed(message)))
     headers_end = len(data) - len(frame(DATA, END_STREAM, 1, prefixed(message)))
     for _ in range(rng.randrange(1, 8)):
-        place = rng.randrange(len(PREFACE), len(data))
-        data[place] = rng.randrange(128 if place < headers_end else 256)  # seven bits: see the module's docstring
+        offset = rng.randrange(len(PREFACE), len(data))
+        data[offset] = rng.randrange(128 if offset < headers_end else 256)  # seven bits: see the module's docstring
     return bytes(data)
 
 
@@ -117,7 +117,7 @@ def _no_hpack(rng: random.Random, _: str, __: bytes) -> bytes:
     return PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, rng.randbytes(rng.randrange(1, 200)))
 
 
-_WAYS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
+_FAULTS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
     _noise,
     _another_protocol,
     _cut,
@@ -132,20 +132,20 @@ _WAYS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
 
 
 async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float) -> bytes:
-    """Opens a connection, writes, ends its own side, and reads what comes back until the other side ends it too.
+    """Opens a connection, writes the data, and reads until the server closes the connection or time is up.
 
     Args:
-        host: the server's.
-        port: the server's.
-        data: what to write.
+        host: the server's host.
+        port: the server's port.
+        data: bytes to write.
         abort: reset the connection at once instead of reading.
-        seconds: how long to read at most; a server may well wait for the rest of a call.
+        seconds: time limit; a server may wait for the rest of a call.
 
     Returns:
-        What was read.
+        The bytes read.
 
     Raises:
-        OSError: if no connection came about.
+        OSError: if the connection fails.
     """
     reader, writer = await asyncio.open_connection(host, port)
     received = bytearray()
@@ -159,7 +159,7 @@ async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float
                         received += chunk
     finally:
         if abort:
-            # Nothing lingers: the kernel sends a reset in the place of a proper end.
+            # With zero linger the kernel sends a reset instead of closing properly.
             connection: socket.socket = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -168,12 +168,12 @@ async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float
 
 
 def _string(data: bytes) -> bytes:
-    """An HPACK string literal, not Huffman-coded."""
+    """Encodes an HPACK string literal without Huffman coding."""
     return _integer(len(data)) + data
 
 
 def _integer(value: int) -> bytes:
-    """An HPACK integer with a prefix of seven bits."""
+    """Encodes an HPACK integer with a prefix of seven bits."""
     if value < 127:
         return bytes([value])
     encoded = bytearray([127])

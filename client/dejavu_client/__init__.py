@@ -1,8 +1,7 @@
-"""The typed client, the poller and the command line.
+"""Typed client, live poller and command line.
 
-What is listed in `__all__` is the public surface, and that of two modules: `errors`, and `poller`, which watches an
-evening of games and tells callbacks of yours (extra `live`, for `dejavu_feed.nba.NbaFeed`). Other modules are an
-implementation detail.
+The public API is `__all__` here and in two modules: `errors`, and `poller`, which watches an evening of games and calls
+your callbacks (install the extra `live` for `dejavu_feed.nba.NbaFeed`). All other modules are implementation details.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ from dejavu_client.transport.subscription import StreamResumption
 
 
 class DejavuClient:
-    """Calls a Dejavu server. Safe among threads; connects when it is first needed.
+    """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python
     with DejavuClient("127.0.0.1:50051") as client:
@@ -60,21 +60,20 @@ class DejavuClient:
     ```
 
     Args:
-        target: address of the server, as gRPC writes it.
-        timeout: deadline of a call, in seconds, its retries included.
-        channels: how many connections to use in turn; as many workers of the server can be reached at once.
-        credentials: for TLS; None for plain text.
-        metadata: what to send with every call.
-        silence: seconds without any message after which a stream is taken to be dead.
-        slow: a call that takes longer (seconds) is logged as a warning.
-        very_slow: a call that takes longer (seconds) is logged as an error.
-        channel_factory: makes a new channel, in the place of the default one, whenever it is called; `credentials`
-            are then its affair.
+        target: server address, in gRPC's notation.
+        timeout: deadline of a call, in seconds, including its retries.
+        channels: number of connections, used in turn; also the maximum number of server workers reached at a time.
+        credentials: TLS credentials; None for plain text.
+        metadata: metadata to send with every call.
+        silence: seconds without a message after which a stream is considered dead.
+        slow: calls that take longer than this, in seconds, are logged as warnings.
+        very_slow: calls that take longer than this, in seconds, are logged as errors.
+        channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.
 
     Raises:
-        ValueError: if `timeout`, `silence` or `channels` cannot be; a call raises it for its own `timeout`.
+        ValueError: if `timeout`, `silence` or `channels` is out of range. A call raises it for its own `timeout`.
 
-    Every call raises a DejavuClientError of the tree in `dejavu_client.errors` when it gets no answer.
+    A call that gets no answer raises a DejavuClientError; `dejavu_client.errors` lists its subclasses.
     """
 
     def __init__(
@@ -111,12 +110,12 @@ class DejavuClient:
         self.close()
 
     def close(self) -> None:
-        """Ends every call and stream and gives the connections back. Closing again does nothing."""
+        """Ends all calls and streams and closes the connections. Closing again does nothing."""
         self._caller.close()
 
     @property
     def stats(self) -> CallStatistics:
-        """Figures of the calls so far."""
+        """Statistics of the calls so far."""
         return self._caller.stats()
 
     def predict(
@@ -136,20 +135,21 @@ class DejavuClient:
     ) -> Forecast:
         """Forecasts one game.
 
-        With a `game_id` the forecast is in the server's ledger before it is answered; without one it is a what-if.
+        With a `game_id`, the server writes the forecast to its ledger before it answers. Without one, the forecast is a
+        what-if and is not recorded.
 
         Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, from the first on; 1 to 47,
-                for the half at most 23.
-            game_id: the NBA's id, ten digits; empty for a what-if.
+            pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
+                1 to 47 values, at most 23 for halftime.
+            game_id: NBA game id, ten digits; empty for a what-if.
             alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
             horizon: `HALFTIME` or `FINAL`.
-            home_team: NBA code of the home team, or a common alias; with both teams their strength counts.
-            away_team: the same of the away team.
-            pregame_margin: expected final differential before the game, in points; in place of the teams' ratings.
-            model_version: the model to ask; empty for the active one.
-            explain: whether the forecast shall say what it rests on.
-            quantile_levels: levels in (0, 1), at most 99, of quantiles that the forecast shall have.
+            home_team: NBA code or common alias of the home team. If both teams are given, the model uses their ratings.
+            away_team: NBA code or common alias of the away team.
+            pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
+            model_version: model version to use; empty for the active model.
+            explain: whether to return an explanation with the forecast.
+            quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = predict_request(
@@ -164,7 +164,7 @@ class DejavuClient:
             explain=explain,
             quantile_levels=quantile_levels,
         )
-        return self._caller.unary("Predict", lambda line: line.prediction.Predict, request, timeout).forecast
+        return self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout).forecast
 
     def quote(
         self,
@@ -174,65 +174,66 @@ class DejavuClient:
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> PredictResponse:
-        """Forecasts one game, as `predict` does, and weighs the odds of a market: the answer has both.
+        """Forecasts one game, as `predict` does, and evaluates the odds of a market. Returns both.
 
         Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, from the first on.
-            market: the odds, as `market` makes them.
+            pattern: score differentials (home − away, in points) at the end of each minute, starting with the first.
+            market: odds, created with `market`.
             timeout: deadline of this call, in seconds; None for the client's.
-            options: as of `predict`.
+            options: the options of `predict`.
         """
         request = predict_request(pattern, market=market, **options)
-        return self._caller.unary("Predict", lambda line: line.prediction.Predict, request, timeout)
+        return self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
 
     def assess_risk(
         self, pattern: Sequence[float], total_points: int | None = None, *, timeout: float | None = None
     ) -> AssessRiskResponse:
-        """Tells how unsettled a game is, from its score alone; nothing is recorded.
+        """Assesses how uncertain a game still is, from its score alone. Nothing is recorded.
 
         Args:
-            pattern: score differentials (home − away, in points) at the end of each minute, from the first on; 2 to 47.
-            total_points: points of both teams together so far; None leaves the pace of scoring out.
+            pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
+                2 to 47 values.
+            total_points: points of both teams so far; None to leave out the scoring pace.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AssessRiskRequest(pattern=pattern, total_points=total_points)
-        return self._caller.unary("AssessRisk", lambda line: line.prediction.AssessRisk, request, timeout)
+        return self._caller.unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
 
     def predict_batch(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
     ) -> list[PredictBatchResult]:
-        """Forecasts 1 to 1,000 games; each succeeds or fails for itself. Results are in the order of the requests.
+        """Forecasts 1 to 1,000 games. Each succeeds or fails on its own. Results are in the order of the requests.
 
         Args:
-            requests: as `predict_request` makes them.
+            requests: requests created with `predict_request`.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PredictBatchRequest(requests=requests)
         return list(
-            self._caller.unary("PredictBatch", lambda line: line.prediction.PredictBatch, request, timeout).results
+            self._caller.unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout).results
         )
 
     def list_models(self, *, timeout: float | None = None) -> list[Model]:
-        """The models that the server holds, the active one first.
+        """Lists the models loaded on the server, the active one first.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelsRequest()
-        return list(self._caller.unary("ListModels", lambda line: line.models.ListModels, request, timeout).models)
+        return list(self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout).models)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
-        """What the server says about itself; it is asked once, without retries.
+        """Returns the health status that the server reports. Makes one attempt, without retries.
 
         Args:
-            service: full name of a service, for instance dejavu.v1.PredictionService; empty for the whole server.
+            service: full name of a service, e.g. dejavu.v1.PredictionService; empty for the whole server.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
             NotFoundError: if the server has no such service.
         """
         request = HealthCheckRequest(service=service)
-        return HealthStatus.of(self._caller.unary("Check", lambda line: line.check_health, request, timeout))
+        return HealthStatus.of(self._caller.unary("Check", lambda stubs: stubs.check_health, request, timeout))
 
     def report_outcome(
         self,
@@ -245,15 +246,16 @@ class DejavuClient:
         observed_time: datetime | None = None,
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
-        """Reports how a horizon of a game came out, which settles its forecasts. Doing so again does no harm.
+        """Reports the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
 
         Args:
-            game_id: the NBA's id, ten digits.
-            differential: home − away at the horizon, in points; another one than before corrects it.
+            game_id: NBA game id, ten digits.
+            differential: home − away at the horizon, in points. A different value corrects an earlier report.
             horizon: `HALFTIME` or `FINAL`.
-            home_team: NBA code of the home team, or a common alias; with both teams ratings learn from a final.
-            away_team: the same of the away team.
-            observed_time: when it was seen, aware; None: now.
+            home_team: NBA code or common alias of the home team. If both teams are given, a final score updates their
+                ratings.
+            away_team: NBA code or common alias of the away team.
+            observed_time: when the outcome was observed, timezone-aware; None for now, by the server's clock.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
@@ -267,7 +269,7 @@ class DejavuClient:
             away_team=away_team,
             observed_time=observed_time,
         )
-        return self._caller.unary("ReportOutcome", lambda line: line.record.ReportOutcome, request, timeout)
+        return self._caller.unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     def get_prediction(
         self,
@@ -278,48 +280,48 @@ class DejavuClient:
         model_version: str = "",
         timeout: float | None = None,
     ) -> GetPredictionResponse:
-        """The latest recorded forecast of a game, with its earlier revisions and the outcome.
+        """Returns the latest recorded forecast of a game, with its earlier revisions and the outcome.
 
         Args:
-            game_id: the NBA's id, ten digits.
+            game_id: NBA game id, ten digits.
             horizon: `HALFTIME` or `FINAL`.
-            elapsed_minutes: the minute of play after which it was made; None: the latest.
-            model_version: who made it; empty: any.
+            elapsed_minutes: minute of play after which the forecast was made; None for the latest.
+            model_version: version of the model that made it; empty for any.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
-            NotFoundError: if there is none.
+            NotFoundError: if no forecast matches.
         """
         request = GetPredictionRequest(
             game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
         )
-        return self._caller.unary("GetPrediction", lambda line: line.record.GetPrediction, request, timeout)
+        return self._caller.unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
 
     def list_predictions(
         self, *, page_size: int = 0, timeout: float | None = None, **conditions: Unpack[Conditions]
     ) -> Iterator[RecordedPrediction]:
-        """The recorded forecasts for which all conditions hold, newest first; pages are asked for as they are needed.
+        """Yields the recorded forecasts that match all conditions, newest first. Fetches pages as needed.
 
-        None comes twice and none is passed over while others are recorded.
+        Yields each forecast exactly once, even if others are recorded meanwhile.
 
         Args:
-            page_size: how many to ask for at a time, 1 to 500; 0 for the server's default.
-            timeout: deadline of the call for each page, in seconds; None for the client's.
+            page_size: forecasts per page, 1 to 500; 0 for the server's default.
+            timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `record_requests.Conditions`.
         """
         return self._caller.pages(predictions_request(page_size, **conditions), timeout)
 
     def get_scorecard(self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]) -> Scorecard:
-        """How settled forecasts fared, beside persistence on the same games.
+        """Returns the scores of the settled forecasts, with those of persistence on the same games.
 
         Args:
-            timeout: deadline of this call, in seconds, longer than of others; None for the client's.
-            scope: what counts: model_version, horizon, from_date, to_date, min_minutes, max_minutes, include_replays;
-                see `record_requests.ModelScope`.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+            scope: which forecasts to include: model_version, horizon, from_date, to_date, min_minutes, max_minutes,
+                include_replays; see `record_requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
-        return self._caller.unary("GetScorecard", lambda line: line.record.GetScorecard, request, timeout).scorecard
+        return self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout).scorecard
 
     def get_leaderboard(
         self,
@@ -329,25 +331,27 @@ class DejavuClient:
         timeout: float | None = config.SCORES_TIMEOUT,
         **scope: Unpack[Scope],
     ) -> GetLeaderboardResponse:
-        """The model versions with enough games, best first.
+        """Returns the model versions with enough games, best first.
 
         Args:
-            metric: what to order by.
-            min_games: the fewest games of a version that is listed; 0 for the server's default, 100.
-            timeout: deadline of this call, in seconds, longer than of others; None for the client's.
-            scope: what counts, as of `get_scorecard`, but for the model_version.
+            metric: metric to sort by.
+            min_games: minimum number of games for a version to be listed; 0 for the server's default, 100.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+            scope: which forecasts to include, as for `get_scorecard` but without model_version.
         """
         request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games)
-        return self._caller.unary("GetLeaderboard", lambda line: line.record.GetLeaderboard, request, timeout)
+        return self._caller.unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
 
     def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
-        """The signed head of the server's ledger. Keep it: it proves later that nothing up to it was changed.
+        """Returns the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCheckpointRequest()
-        return self._caller.unary("GetCheckpoint", lambda line: line.record.GetCheckpoint, request, timeout).checkpoint
+        return self._caller.unary(
+            "GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout
+        ).checkpoint
 
     def stream_predictions(
         self,
@@ -357,20 +361,20 @@ class DejavuClient:
         include_current: bool = False,
         heartbeats: bool = False,
     ) -> Generator[StreamPredictionsResponse, None, None]:
-        """Every recorded forecast and outcome, once and in order of sequence, for as long as the iterator is read.
+        """Streams every recorded forecast and outcome, each once and in sequence order, while the iterator is read.
 
-        A broken connection is made again, and the stream goes on where it stood. Closing the client ends the iterator.
+        Reconnects after a broken connection and resumes where the stream stopped. Closing the client ends the iterator.
 
         Args:
-            game_ids: the games wanted; none: all.
-            resume_token: `resume_token` of an earlier response: begin right after it; empty: begin now.
-            include_current: begin with the newest forecast of each game and horizon of the last 12 hours.
-            heartbeats: yield heartbeats too; the first one says that the subscription stands.
+            game_ids: games to subscribe to; empty for all.
+            resume_token: `resume_token` of an earlier response, to start right after it; empty to start now.
+            include_current: start with the newest forecast of each game and horizon of the last 12 hours.
+            heartbeats: also yield heartbeats; the first one confirms the subscription.
 
         Raises:
-            OutOfRangeError: if the place of the token is gone.
-            InvalidArgumentError: if the token is another ledger's, or a game id is none.
-            UnavailableError: if the server can't be reached at first; later the stream tries on and on.
+            OutOfRangeError: if the token's position is no longer available.
+            InvalidArgumentError: if the token is from another ledger, or a game id is invalid.
+            UnavailableError: if the server can't be reached at first. Once connected, the stream retries without limit.
         """
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats

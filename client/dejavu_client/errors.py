@@ -1,21 +1,21 @@
-"""What a call can end with other than an answer, and the one table from status code to exception.
+"""Client exceptions and the mapping from status codes to exceptions.
 
 DejavuClientError
-├── InvalidArgumentError      INVALID_ARGUMENT     a field of the request is wrong: see field_violations
-├── NotFoundError             NOT_FOUND            no such model version, no such service, no forecast of the game
-├── FailedPreconditionError   FAILED_PRECONDITION  well-formed, but the model asked can't do it, or the outcome is known
-├── OutOfRangeError           OUT_OF_RANGE         the resume token's place is gone: begin a new stream without it
-├── ResourceExhaustedError    RESOURCE_EXHAUSTED   the server has too much to do, or a subscriber read too slowly
+├── InvalidArgumentError      INVALID_ARGUMENT     a request field is invalid: see field_violations
+├── NotFoundError             NOT_FOUND            no such model version or service, no forecast of the game
+├── FailedPreconditionError   FAILED_PRECONDITION  well-formed, but the model can't do it, or the outcome is known
+├── OutOfRangeError           OUT_OF_RANGE         the resume token's position is gone: start a new stream
+├── ResourceExhaustedError    RESOURCE_EXHAUSTED   the server is overloaded, or a subscriber reads too slowly
 ├── DeadlineExceededError     DEADLINE_EXCEEDED    no answer within the timeout
-├── UnavailableError          UNAVAILABLE          the server can't be reached, or says to come again later
+├── UnavailableError          UNAVAILABLE          the server can't be reached, or asks to retry later
 ├── CallCancelledError        CANCELLED            the server ended the call without an answer
-├── UnauthenticatedError      UNAUTHENTICATED      no credentials, or not valid ones
-├── PermissionDeniedError     PERMISSION_DENIED    the credentials do not allow it
-├── UnimplementedError        UNIMPLEMENTED        the server does not know the call: it is older, or another service
-├── InternalError             any other code       a fault of the server's, or of something in between
+├── UnauthenticatedError      UNAUTHENTICATED      no credentials, or invalid ones
+├── PermissionDeniedError     PERMISSION_DENIED    the credentials do not allow the call
+├── UnimplementedError        UNIMPLEMENTED        the server does not have the method: an older server, or not Dejavu
+├── InternalError             any other code       an error in the server, or in something in between
 └── ClientClosedError         –                    the client was closed, before the call or during it
 
-No grpc.RpcError reaches a caller; the one behind an exception is its `__cause__`.
+Calls never raise grpc.RpcError; the original error is the exception's `__cause__`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from grpc_status import rpc_status
 from dejavu.v1.prediction_service_pb2 import PredictError
 
 SUBSCRIBER_TOO_SLOW = "SUBSCRIBER_TOO_SLOW"
-"""Reason of the RESOURCE_EXHAUSTED that ends a stream whose reader fell behind; it can be resumed."""
+"""Reason of the RESOURCE_EXHAUSTED that ends a stream whose reader fell behind. The stream can be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field that the server refused.
+    """A request field that the server rejected.
 
     Attributes:
-        field: its name, with its index where it repeats (`pattern[3]`).
-        description: what was found and what was expected.
+        field: field name, with the index for repeated fields (`pattern[3]`).
+        description: the value received and what was expected.
     """
 
     field: str
@@ -48,14 +48,14 @@ class FieldViolation:
 
 
 class DejavuClientError(Exception):
-    """Base of all errors of the client.
+    """Base class of all client errors.
 
     Attributes:
-        message: what is wrong, for people.
-        code: the call's status code; None where no call was made.
-        reason: a stable name for programs, for instance INVALID_PATTERN; empty if the server gave none.
-        field_violations: the fields that were refused.
-        request_id: the server's name for the call, to be found in its log; empty if the call never reached it.
+        message: human-readable description.
+        code: status code of the call; None if no call was made.
+        reason: stable machine-readable code, e.g. INVALID_PATTERN; empty if the server gave none.
+        field_violations: the rejected fields.
+        request_id: the server's id of the call, as in its log; empty if the call never reached the server.
     """
 
     def __init__(
@@ -76,23 +76,23 @@ class DejavuClientError(Exception):
 
 
 class InvalidArgumentError(DejavuClientError):
-    """A field of the request is wrong; `field_violations` names it."""
+    """A request field is invalid; see `field_violations`."""
 
 
 class NotFoundError(DejavuClientError):
-    """What the request names does not exist."""
+    """The requested resource does not exist."""
 
 
 class FailedPreconditionError(DejavuClientError):
-    """The request is well-formed, but can't be honoured: by the model asked, or because the outcome is known."""
+    """The request is well-formed, but the model can't serve it, or the outcome is already known."""
 
 
 class OutOfRangeError(DejavuClientError):
-    """The resume token's place is gone; a new stream has to begin without it."""
+    """The resume token's position is no longer available; start a new stream without a token."""
 
 
 class ResourceExhaustedError(DejavuClientError):
-    """The server has too much to do, or a subscriber read too slowly."""
+    """The server is overloaded, or a subscriber reads too slowly."""
 
 
 class DeadlineExceededError(DejavuClientError):
@@ -100,7 +100,7 @@ class DeadlineExceededError(DejavuClientError):
 
 
 class UnavailableError(DejavuClientError):
-    """The server can't be reached, or says to come again later."""
+    """The server can't be reached, or asks to retry later."""
 
 
 class CallCancelledError(DejavuClientError):
@@ -108,7 +108,7 @@ class CallCancelledError(DejavuClientError):
 
 
 class UnauthenticatedError(DejavuClientError):
-    """The call carried no credentials, or not valid ones."""
+    """The call has no credentials, or invalid ones."""
 
 
 class PermissionDeniedError(DejavuClientError):
@@ -116,11 +116,11 @@ class PermissionDeniedError(DejavuClientError):
 
 
 class UnimplementedError(DejavuClientError):
-    """The server does not know the call."""
+    """The server does not have the method."""
 
 
 class InternalError(DejavuClientError):
-    """A fault of the server's, or of something between it and the client."""
+    """An error in the server, or between it and the client."""
 
 
 class ClientClosedError(DejavuClientError):
@@ -140,14 +140,14 @@ EXCEPTIONS: dict[grpc.StatusCode, type[DejavuClientError]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
 }
-"""Status code → exception; any other code is an InternalError."""
+"""Maps status codes to exceptions. Any other code becomes an InternalError."""
 
 PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, UnavailableError)
-"""No answer for a reason that may pass: the same call may have one later."""
+"""Transient errors: the same call may succeed later."""
 
 
 class FailedCall(Protocol):
-    """What the synchronous and the asynchronous gRPC errors have in common; grpc.RpcError itself promises nothing."""
+    """Common interface of synchronous and asynchronous gRPC errors; grpc.RpcError itself declares none."""
 
     def code(self) -> grpc.StatusCode:
         """The status code."""
@@ -156,16 +156,16 @@ class FailedCall(Protocol):
         """The status message."""
 
     def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """What the server sent with the status."""
+        """The metadata sent with the status."""
 
 
 def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = None) -> DejavuClientError:
-    """The client's exception for a gRPC error.
+    """Converts a gRPC error to the client's exception.
 
     Args:
-        error: as raised by a call, synchronous or asynchronous.
-        target: the address called, for the message.
-        timeout: the deadline that the call was given, in seconds, for the message.
+        error: error raised by a synchronous or asynchronous call.
+        target: server address, for the message.
+        timeout: deadline of the call, in seconds, for the message.
     """
     call = cast("FailedCall", error)
     code = call.code()
@@ -174,9 +174,9 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
     elif code is grpc.StatusCode.UNAVAILABLE and not reason:
-        # Without details it is gRPC that speaks, not the server: what it says about sockets helps nobody alone.
-        never_there = "connect to" in message or "resolution" in message
-        hint = f"cannot reach {target}: is a dejavu-server running there?" if never_there else f"lost {target}"
+        # Without a reason the message is gRPC's, not the server's: a socket error alone does not help the user.
+        unreachable = "connect to" in message or "resolution" in message
+        hint = f"cannot reach {target}: is a dejavu-server running there?" if unreachable else f"lost {target}"
         message = f"{hint} ({message})"
     return EXCEPTIONS.get(code, InternalError)(
         message,
@@ -188,10 +188,10 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
 
 
 def from_predict_error(error: PredictError) -> DejavuClientError:
-    """The exception that a call of its own would have raised for one request of a batch.
+    """Converts the error of one request of a batch to the exception that a single call would have raised.
 
     Args:
-        error: why that request was refused.
+        error: the error of that request.
     """
     code = next((code for code in grpc.StatusCode if code.value[0] == error.code), grpc.StatusCode.UNKNOWN)
     return EXCEPTIONS.get(code, InternalError)(
@@ -203,7 +203,7 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
 
 
 def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str) -> str:
-    """The first text under a key of a call's metadata; empty if there is none."""
+    """Returns the first text value under a metadata key, or an empty string."""
     for name, value in metadata or ():
         if name == key and isinstance(value, str):
             return value
@@ -211,10 +211,10 @@ def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str)
 
 
 def _details(error: FailedCall) -> tuple[str, tuple[FieldViolation, ...]]:
-    """Reason and field violations from the google.rpc details of an error."""
+    """Returns the reason and field violations from an error's google.rpc details."""
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))
-    except ValueError:  # the details contradict the status they came with: trust the status alone
+    except ValueError:  # the details contradict the status: use the status alone
         return "", ()
     reason = ""
     violations = list[FieldViolation]()

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formats numbers for display."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Horizon
 
 
 def signed(points: float, digits: int = 1) -> str:
-    """Points with their sign, or without one if nothing is left of them: +6.3, −4.0, 0.0."""
+    """Formats points with a sign, or without one if they round to zero: +6.3, −4.0, 0.0."""
     text = f"{abs(points):.{digits}f}"
     return text if not float(text) else ("−" if points < 0 else "+") + text
 
 
 def percent(share: float) -> str:
-    """A share in percent, to a tenth where it has one: 95 %, 62.5 %."""
+    """Formats a share in percent, with a decimal only if it is not zero: 95 %, 62.5 %."""
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
 def chance(probability: float) -> str:
-    """A probability in whole percent; none but 0 and 1 themselves read as certainties."""
+    """Formats a probability in whole percent; only exactly 0 and 1 show as 0 % and 100 %."""
     if 0 < probability < 0.01:
         return "<1 %"
     if 0.99 < probability < 1:
@@ -26,15 +26,15 @@ def chance(probability: float) -> str:
 
 
 def horizon_label(horizon: Horizon.ValueType) -> str:
-    """A horizon: the half, or the end."""
+    """Returns the short name of a horizon: half or end."""
     return "end" if horizon == HORIZON_FINAL else "half"
 
 
 def outcome_verb(horizon: Horizon.ValueType) -> str:
-    """What a team does that is ahead at a horizon: at the half it leads, at the end it wins."""
+    """Returns the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
     return "wins" if horizon == HORIZON_FINAL else "leads"
 
 
 def pluralize(number: int, of: str) -> str:
-    """How many of something: 1 game, 2 games."""
+    """Formats a count with its noun, pluralized: 1 game, 2 games."""
     return f"{number:,} {of}{'' if number == 1 else 's'}"

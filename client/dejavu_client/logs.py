@@ -1,7 +1,7 @@
-"""The client's log: that of the standard library, under the name `dejavu_client`.
+"""Client logging: structlog events sent to the standard library's logger `dejavu_client`.
 
-A library must not print to its host's standard output, as structlog does where nobody configured it. Left alone, the
-standard library writes warnings and errors to stderr; a host that configures logging gets everything, its way.
+A library must not print to standard output, as unconfigured structlog does. Unconfigured, the standard library writes
+warnings and errors to stderr. A host program that configures logging receives all records in its own format.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ NAME: Final = "dejavu_client"
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
-    """The client's logger, which takes an event and its fields.
+    """Returns the client's logger, which takes an event and its fields.
 
-    A record's message is the event and the fields as text; its attribute `fields` has them as they are.
+    The message of a log record is the event and the fields as text. Its attribute `fields` holds the original values.
     """
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(NAME),
@@ -30,7 +30,7 @@ def get_logger() -> structlog.stdlib.BoundLogger:
 
 
 def log_to_stderr(level: str) -> None:
-    """Has a program's log written to stderr, from a level (debug, info, warning, error) on."""
+    """Writes log records of a level (debug, info, warning, error) and above to stderr."""
     handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger(NAME)
@@ -39,10 +39,10 @@ def log_to_stderr(level: str) -> None:
 
 
 class _Stderr(logging.Handler):
-    """Looks sys.stderr up at every record: it may be replaced, as by a table that puts lines above itself."""
+    """Looks up sys.stderr for each record: it may be replaced, e.g. by a live table that prints lines above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a record on a line of its own."""
+        """Writes a record as one line."""
         try:
             sys.stderr.write(self.format(record) + "\n")
         except Exception:
@@ -52,7 +52,7 @@ class _Stderr(logging.Handler):
 def _as_record(
     _logger: object, _method: str, event_dict: MutableMapping[str, Any]
 ) -> tuple[tuple[str], dict[str, Any]]:
-    """Arguments of the standard library's logger for an event."""
+    """Converts an event to arguments of the standard library's logger."""
     event, exc_info = event_dict.pop("event"), event_dict.pop("exc_info", None)
     text = " ".join([event, *(f"{name}={value!r}" for name, value in event_dict.items())])
     return (text,), {"exc_info": exc_info, "extra": {"fields": dict(event_dict)}}

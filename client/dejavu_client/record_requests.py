@@ -1,4 +1,4 @@
-"""Requests to the record made of plain Python values: the same for both clients."""
+"""Builds track record requests from plain Python values, for both clients."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRe
 
 
 class Conditions(TypedDict, total=False):
-    """Which recorded forecasts to list; all that are given must hold.
+    """Filter of recorded forecasts; a forecast must match all conditions given.
 
     Attributes:
-        game_id: the NBA's id of the game, ten digits.
-        from_date, to_date: the first and the last local date of the games.
-        team: NBA code or alias; home or away.
+        game_id: NBA game id, ten digits.
+        from_date, to_date: first and last local date of the games, inclusive.
+        team: NBA code or alias of the home or away team.
         horizon: `HALFTIME` or `FINAL`; both by default.
-        min_confidence: the least probability of the likelier side, in [0.5, 1].
-        settled: True: only those whose outcome is known; False: only the others.
-        model_version: who made them.
-        elapsed_minutes: the minute of play after which they were made.
-        include_superseded: earlier revisions too.
-        include_replays: games of replays and simulated seasons too.
+        min_confidence: minimum probability of the likelier side, in [0.5, 1].
+        settled: True for forecasts with a known outcome only, False for the others only.
+        model_version: version of the model that made the forecasts.
+        elapsed_minutes: minute of play after which the forecasts were made.
+        include_superseded: include earlier revisions.
+        include_replays: include games of replays and simulated seasons.
     """
 
     game_id: str
@@ -41,13 +41,13 @@ class Conditions(TypedDict, total=False):
 
 
 class Scope(TypedDict, total=False):
-    """Which settled forecasts count in figures.
+    """Filter of the settled forecasts to score.
 
     Attributes:
         horizon: `HALFTIME`, the default, or `FINAL`.
-        from_date, to_date: the first and the last local date of the games.
-        min_minutes, max_minutes: the first and the last minute of play after which they were made.
-        include_replays: games of replays and simulated seasons too.
+        from_date, to_date: first and last local date of the games, inclusive.
+        min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
+        include_replays: include games of replays and simulated seasons.
     """
 
     horizon: Horizon.ValueType
@@ -59,10 +59,10 @@ class Scope(TypedDict, total=False):
 
 
 class ModelScope(Scope, total=False):
-    """A scope, of one model version if wanted.
+    """A scope that can be limited to one model version.
 
     Attributes:
-        model_version: who made the forecasts; any by default.
+        model_version: version of the model that made the forecasts; any by default.
     """
 
     model_version: str
@@ -77,18 +77,19 @@ def outcome_request(
     away_team: str = "",
     observed_time: datetime | None = None,
 ) -> ReportOutcomeRequest:
-    """A report of how a horizon of a game came out; what is wrong with its values, the server says.
+    """Builds a report of a game's outcome at a horizon. The server validates the values.
 
     Args:
-        game_id: the NBA's id, ten digits.
+        game_id: NBA game id, ten digits.
         differential: home − away at the horizon, in points.
         horizon: `HALFTIME` or `FINAL`.
-        home_team: NBA code of the home team, or a common alias; with both teams ratings learn from a final.
-        away_team: the same of the away team.
-        observed_time: when it was seen, aware; None: now.
+        home_team: NBA code or common alias of the home team. If both teams are given, a final score updates their
+            ratings.
+        away_team: NBA code or common alias of the away team.
+        observed_time: when the outcome was observed, timezone-aware; None for now, by the server's clock.
 
     Raises:
-        TypeError: if a value has not the type of its field.
+        TypeError: if a value does not have the type of its field.
         ValueError: if `observed_time` has no time zone.
     """
     observed = None
@@ -108,10 +109,10 @@ def outcome_request(
 
 
 def predictions_request(page_size: int = 0, **conditions: Unpack[Conditions]) -> ListPredictionsRequest:
-    """A request for the first page of recorded forecasts.
+    """Builds a request for the first page of recorded forecasts.
 
     Args:
-        page_size: the most forecasts of a page, 1 to 500; 0 for the server's default.
+        page_size: maximum number of forecasts per page, 1 to 500; 0 for the server's default.
         conditions: see `Conditions`.
     """
     return ListPredictionsRequest(
@@ -131,7 +132,7 @@ def predictions_request(page_size: int = 0, **conditions: Unpack[Conditions]) ->
 
 
 def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
-    """What counts in figures; see `ModelScope`."""
+    """Builds the filter of the forecasts to score; see `ModelScope`."""
     return ScoreFilter(
         model_version=scope.get("model_version", ""),
         horizon=scope.get("horizon", HORIZON_HALFTIME),
@@ -144,5 +145,5 @@ def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
 
 
 def _iso(day: date | None) -> str:
-    """A day as the contract writes it; of a datetime its date."""
+    """Formats a date as YYYY-MM-DD, or None as an empty string; of a datetime only the date is used."""
     return "" if day is None else f"{day:%Y-%m-%d}"

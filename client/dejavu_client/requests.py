@@ -1,4 +1,4 @@
-"""Requests made of plain Python values: the same for both clients."""
+"""Builds forecast requests from plain Python values, for both clients."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ HALFTIME = HORIZON_HALFTIME
 FINAL = HORIZON_FINAL
 
 _LEAST_AMERICAN = 100
-"""American odds are whole numbers of at least this size; decimal ones that large are written with a fraction."""
+"""Minimum absolute value of American odds, which are whole numbers. Decimal odds this large need a fraction."""
 
 
 class PredictOptions(TypedDict, total=False):
-    """What can be said beside a pattern; `predict_request` tells what each is."""
+    """Options of a forecast request besides the pattern; see `predict_request`."""
 
     game_id: str
     alpha: float | None
@@ -45,24 +45,24 @@ def predict_request(
     quantile_levels: Sequence[float] = (),
     market: Market | None = None,
 ) -> PredictRequest:
-    """A request for one forecast; what is wrong with its values, the server says.
+    """Builds a request for one forecast. The server validates the values.
 
     Args:
-        pattern: score differentials (home − away, in points) at the end of each minute, from the first on; 1 to 47, for
-            the half at most 23.
-        game_id: the NBA's id, ten digits; empty for a what-if, which is not recorded.
+        pattern: score differentials (home − away, in points) at the end of each minute, starting with the first; 1 to
+            47 values, at most 23 for halftime.
+        game_id: NBA game id, ten digits; empty for a what-if, which is not recorded.
         alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
         horizon: `HALFTIME` or `FINAL`.
-        home_team: NBA code of the home team, or a common alias; with both teams their strength counts.
-        away_team: the same of the away team.
-        pregame_margin: expected final differential before the game, in points; in place of the teams' ratings.
-        model_version: the model to ask; empty for the active one.
-        explain: whether the forecast shall say what it rests on.
-        quantile_levels: levels in (0, 1), at most 99, of quantiles that the forecast shall have.
-        market: odds that the answer shall weigh, as `market` makes them.
+        home_team: NBA code or common alias of the home team. If both teams are given, the model uses their ratings.
+        away_team: NBA code or common alias of the away team.
+        pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
+        model_version: model version to use; empty for the active model.
+        explain: whether to return an explanation with the forecast.
+        quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
+        market: odds to evaluate, created with `market`.
 
     Raises:
-        TypeError: if a value has not the type of its field.
+        TypeError: if a value does not have the type of its field.
     """
     return PredictRequest(
         game_id=game_id,
@@ -87,16 +87,15 @@ def market(
     bankroll: float | None = None,
     confidence_threshold: float | None = None,
 ) -> Market:
-    """Odds on who is ahead by more than a line at the horizon of the forecast.
+    """Builds a market: odds on the differential at the forecast's horizon being above or below a line.
 
     Args:
-        line: the differential (home − away, in points) at which both sides are level: a home favourite's spread of
-            −5.5 is 5.5.
-        home_odds: the price of the home side: American if it is a whole number ≥ 100 or ≤ −100 (−110), else decimal
-            (1.91).
-        away_odds: the price of the away side, likewise.
-        bankroll: what can be staked, in a currency of yours; None: 1, so that stakes are shares of it.
-        confidence_threshold: the least win probability at which a bet is worth considering; None for the server's.
+        line: differential (home − away, in points) at which both sides are level. A home favorite's spread of −5.5 is a
+            line of 5.5.
+        home_odds: odds of the home side: American if a whole number ≥ 100 or ≤ −100 (−110), otherwise decimal (1.91).
+        away_odds: odds of the away side, read by the same rule.
+        bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
+        confidence_threshold: minimum win probability to consider a bet; None for the server's default.
     """
     return Market(
         line=line,

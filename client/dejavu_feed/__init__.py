@@ -1,1 +1,1 @@
-"""The NBA's games as they come. Knows no gRPC and no numpy, and imports nothing else of the project."""
+"""Feeds of NBA games. Does not depend on gRPC, numpy or other packages of the project."""

@@ -1,4 +1,4 @@
-"""The wall clock, where nobody gives another."""
+"""The default wall clock."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Now, aware."""
+    """Returns the current time, aware, in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Which recorded games count: the one rule, for training and for evenings that are played again."""
+"""The rule that decides which recorded games are eligible, for both training and replays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ QUARTERS = frozenset({1, 2, 3, 4})
 
 
 def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
-    """Why a game does not count; "" if it does.
+    """Returns why a game is excluded; "" if it is eligible.
 
-    Some sources list games that were never played, without an away team, and break others off. A game counts if it has
-    an away team, a row in each quarter (one at tip-off is in the first) and a winner.
+    Some sources list games that were never played, without an away team, and truncate others. A game is eligible if it
+    has an away team, a row in each quarter (a row at tip-off counts for the first) and a winner.
 
     Args:
-        away: the away team; None if a row names none.
-        scores: every change of the score, in the order in which they happened; at least one.
+        away: the away team; None if it is missing in a row.
+        scores: every change of the score in chronological order; at least one.
     """
     if away is None:
         return "away is missing"

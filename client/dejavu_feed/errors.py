@@ -1,40 +1,40 @@
-"""What can go wrong with a feed of games.
+"""Errors of a feed of games.
 
 FeedError
-├── FeedUnavailable   no answer worth reading: refused, timed out, a status other than 200
-├── MalformedFeed     an answer that is not what the feed promises: HTML, cut off, fields missing or of another type
-├── StaleFeed         an answer of the past: it was right some minutes ago
-├── IncompleteGame    plays that read well and do not make up the game that was played
+├── FeedUnavailable   no usable response: connection refused, timeout, or a status other than 200
+├── MalformedFeed     a response with unexpected content: HTML, truncated, fields missing or of the wrong type
+├── StaleFeed         an outdated response: it was correct some minutes ago
+├── IncompleteGame    valid plays that do not add up to the game that was played
 ├── FeedNotInstalled  the libraries of an extra are missing
-└── BadGamesFile      a file of recorded games that cannot be read
+└── BadGamesFile      a file of recorded games cannot be read
 """
 
 from __future__ import annotations
 
 
 class FeedError(Exception):
-    """Whatever is wrong with a feed; its text says what and where."""
+    """Base class of feed errors. The message says what is wrong and where."""
 
 
 class FeedUnavailable(FeedError):
-    """The feed gave no answer worth reading. Asking again later may help."""
+    """The feed returned no usable response. A later retry may succeed."""
 
 
 class MalformedFeed(FeedError):
-    """The feed answered something else than it promises. It may mend itself: the NBA edits its feed while games run."""
+    """The feed returned unexpected content. It may recover: the NBA edits its feed during games."""
 
 
 class StaleFeed(FeedError):
-    """The feed answered with what was right some minutes ago, or may have been: nothing is to be forecast from it."""
+    """The feed returned data that is, or may be, some minutes old. No forecast may be based on it."""
 
 
 class IncompleteGame(FeedError):
-    """A game's plays read well, but are not those of the whole game. Asking again at once does not help."""
+    """A game's plays are valid but do not cover the whole game. An immediate retry does not help."""
 
 
 class FeedNotInstalled(FeedError):
-    """A library is missing; the text names the extra that brings it."""
+    """A library is missing. The message names the extra that installs it."""
 
 
 class BadGamesFile(FeedError):
-    """A file of recorded games cannot be read, or holds no game that can be replayed."""
+    """A file of recorded games cannot be read, or contains no game that can be replayed."""

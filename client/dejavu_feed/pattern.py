@@ -1,4 +1,4 @@
-"""From the course of a score to the slots of a pattern: the one definition, for training and for live games."""
+"""Computes the slots of a pattern from a score timeline: the single definition for training and live games."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REGULATION_MINUTES = 48
 
 
 class Score(NamedTuple):
-    """The score from a moment of the game on."""
+    """The score from a point in game time on."""
 
     elapsed: float
     """Game seconds since tip-off."""
@@ -21,13 +21,13 @@ class Score(NamedTuple):
 
 
 def slots(scores: Iterable[Score], minutes: int) -> tuple[int, ...]:
-    """Differentials (home − away, in points) at the end of each of the first `minutes` minutes.
+    """Returns the differentials (home − away, in points) at the end of each of the first `minutes` minutes.
 
-    Slot m is that of the last of `scores`, in their order, whose moment is not after the end of minute m: a score is
-    carried forward when nobody scored, and a later row wins where two disagree, so that corrections count. Before the
-    first row the score is 0–0.
+    Slot m is the differential of the last of `scores`, in the given order, whose time is not after the end of minute m.
+    Scores are carried forward through minutes without points, and a later row overrides an earlier one, so corrections
+    count. Before the first row the score is 0–0.
     """
-    # For each minute the last row, in the order given, that falls into it.
+    # For each minute, the last row in the given order that falls into it.
     last: list[tuple[int, int] | None] = [None] * minutes
     for order, (elapsed, home, away) in enumerate(scores):
         minute = max(0, -int(-elapsed // 60) - 1)
@@ -43,7 +43,7 @@ def slots(scores: Iterable[Score], minutes: int) -> tuple[int, ...]:
 
 
 def period_of(elapsed: float) -> int:
-    """The period (1–4, overtimes from 5 on) of a moment: one ends with its last moment; tip-off is in the first."""
+    """Returns the period (1–4, overtimes from 5) of a game time. A period includes its end; tip-off is in the first."""
     regulation = 4 * QUARTER_SECONDS
     if elapsed <= regulation:
         return max(1, -int(-elapsed // QUARTER_SECONDS))
@@ -51,7 +51,7 @@ def period_of(elapsed: float) -> int:
 
 
 def elapsed_seconds(period: int, clock_seconds: float) -> float:
-    """Game seconds since tip-off when `clock_seconds` are left in a period (1–4 the quarters, 5 and on overtime)."""
+    """Returns game seconds since tip-off when `clock_seconds` are left in a period (1–4 quarters, from 5 overtimes)."""
     if period <= 4:
         return period * QUARTER_SECONDS - clock_seconds
     return 4 * QUARTER_SECONDS + (period - 4) * OVERTIME_SECONDS - clock_seconds

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two forecasts of a game in one call, half and end; a third, of a half that is over, is refused alone.
+# Requests two forecasts of a game in one call, half and end. A third request, for a half that is over, fails.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

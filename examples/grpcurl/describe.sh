@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a message holds.
+# Describes the fields of two messages.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a refusal looks like, details included; fails, as the call does.
+# Shows an error with its details. Exits with a failure, as the call fails.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Whether the server takes calls: "" for the whole of it, or the name of a service.
+# Checks whether the server accepts calls: "" for the whole server, or the name of a service.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

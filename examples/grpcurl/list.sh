@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the server offers: its services, and the methods of one.
+# Lists the server's services, the methods of one of them, and the models.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

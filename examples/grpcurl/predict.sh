@@ -1,5 +1,5 @@
 #!/bin/sh
-# One forecast, a what-if: without a game_id nothing is recorded. -v shows the metadata: which worker answered.
+# Requests one forecast, a what-if: without a game_id nothing is recorded. -v shows metadata such as the worker.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Forecasts as they are recorded, until Ctrl-C. With an argument: from that resume_token on.
+# Streams events as they are recorded, until Ctrl-C. With an argument, resumes after that resume_token.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

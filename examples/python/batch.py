@@ -1,6 +1,6 @@
-"""Fifty forecasts in one call, one of which is refused alone.
+"""Requests fifty forecasts in one call. One invalid request fails; the others succeed.
 
-python examples/python/batch.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
+python examples/python/batch.py       (server: DEJAVU_TARGET, default 127.0.0.1:50051)
 """
 
 import os
@@ -9,7 +9,7 @@ from dejavu_client import DejavuClient, predict_request
 
 
 def main() -> None:
-    """Asks for what-ifs: leads of −24 to +24 points at minute 18, each grown evenly, and one that makes no sense."""
+    """Requests what-ifs with linearly growing leads of −24 to +24 points at minute 18, and one invalid what-if."""
     leads = range(-24, 25)
     requests = [predict_request([lead * minute / 18 for minute in range(1, 19)]) for lead in leads]
     requests.append(predict_request([999]))

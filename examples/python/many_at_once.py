@@ -1,6 +1,6 @@
-"""Many calls at once from one event loop, each with its own deadline and its own outcome.
+"""Sends many concurrent calls from one event loop, each with its own deadline and result.
 
-python examples/python/many_at_once.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
+python examples/python/many_at_once.py       (server: DEJAVU_TARGET, default 127.0.0.1:50051)
 """
 
 import asyncio
@@ -11,13 +11,13 @@ import random
 from dejavu_client import AsyncDejavuClient, DejavuClientError
 
 
-def random_game(chance: random.Random) -> list[int]:
-    """Home − away at the end of minutes 1 … 18 of a game that never was."""
-    return list(itertools.accumulate(chance.randint(-3, 3) for _ in range(18)))
+def random_game(rng: random.Random) -> list[int]:
+    """Returns home − away at the end of minutes 1 … 18 of a random game."""
+    return list(itertools.accumulate(rng.randint(-3, 3) for _ in range(18)))
 
 
 async def main() -> None:
-    """Asks for a hundred what-ifs of random games."""
+    """Requests a hundred what-ifs of random games."""
     patterns = [random_game(random.Random(seed)) for seed in range(100)]
     async with AsyncDejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         calls = [client.predict(pattern, timeout=10.0) for pattern in patterns]

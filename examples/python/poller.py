@@ -1,10 +1,10 @@
-"""Watches tonight's games, has half and end forecast after every minute of play, and tells how it came out.
+"""Polls tonight's games, forecasts the half and the end after every minute of play, and prints the outcomes.
 
-python examples/python/poller.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051;
-                                        the feed: DEJAVU_FEED_URL, by default the NBA's)
+python examples/python/poller.py       (server: DEJAVU_TARGET, default 127.0.0.1:50051;
+                                        feed: DEJAVU_FEED_URL, default the NBA's live feed)
 
-On a day without games: `dejavu replay --speed 60`, DEJAVU_FEED_URL=http://127.0.0.1:8008 and DEJAVU_POLL_SECONDS=1.
-Needs the extra live.
+On a day without games run `dejavu replay --speed 60` and set DEJAVU_FEED_URL=http://127.0.0.1:8008 and
+DEJAVU_POLL_SECONDS=1. Requires the extra `live`.
 """
 
 import asyncio
@@ -15,27 +15,30 @@ from dejavu_client.poller import Event, HorizonResult, Poller, Prediction
 from dejavu_feed.nba import NBA_URL, NbaFeed
 
 SECONDS = float(os.environ.get("DEJAVU_POLL_SECONDS", "10"))
-"""Between two reads of the feed; faster than life wants fewer."""
+"""Seconds between two polls of the feed; use fewer for a replay faster than real time."""
 
 
-def moment(horizon: int) -> str:
-    """What a horizon is called."""
+def horizon_name(horizon: int) -> str:
+    """Returns the name of a horizon."""
     return "end" if horizon == FINAL else "half"
 
 
 def announce(prediction: Prediction) -> None:
-    """Called with each forecast, corrections included."""
+    """Handles a forecast; also called for corrections."""
     game, forecast = prediction.game, prediction.forecast
     chance = f"{game.home} {'wins' if forecast.horizon == FINAL else 'leads'} with {forecast.home_lead_probability:.0%}"
     about = f"{game.away} @ {game.home}, minute {forecast.elapsed_minutes}"
-    print(f"{about}: {forecast.point_forecast:+.1f} at the {moment(forecast.horizon)}, {chance}", flush=True)
+    print(f"{about}: {forecast.point_forecast:+.1f} at the {horizon_name(forecast.horizon)}, {chance}", flush=True)
 
 
 async def settle(event: Event) -> None:
-    """Called with whatever else happens; may be a coroutine."""
+    """Handles all other events; may be a coroutine."""
     if isinstance(event, HorizonResult):
         game = event.game
-        print(f"{game.away} @ {game.home}: {event.differential:+d} it was at the {moment(event.horizon)}", flush=True)
+        print(
+            f"{game.away} @ {game.home}: {event.differential:+d} it was at the {horizon_name(event.horizon)}",
+            flush=True,
+        )
 
 
 async def main() -> None:

@@ -1,6 +1,6 @@
-"""One forecast, what it rests on, and what a refusal says.
+"""Requests one forecast with its explanation, and shows the details of an error.
 
-python examples/python/predict.py       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
+python examples/python/predict.py       (server: DEJAVU_TARGET, default 127.0.0.1:50051)
 """
 
 import os
@@ -12,7 +12,7 @@ PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
 
 
 def main() -> None:
-    """Asks for a what-if, which leaves no trace, and for something that can't be."""
+    """Requests a what-if, which is not recorded, and then sends an invalid pattern."""
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         forecast = client.predict(
             PATTERN, home_team="BOS", away_team="LAL", alpha=0.2, explain=True, quantile_levels=[0.1, 0.5, 0.9]

@@ -1,9 +1,9 @@
-"""Every recorded forecast and outcome as it comes, also after a pause of hours: the place is kept in a file.
+"""Streams every recorded forecast and outcome, and resumes after a restart from a token stored in a file.
 
-python examples/python/stream.py [FILE]       (the server: DEJAVU_TARGET, by default 127.0.0.1:50051)
+python examples/python/stream.py [FILE]       (server: DEJAVU_TARGET, default 127.0.0.1:50051)
 
-A restart of a worker or of the server is the client's affair: the stream goes on by itself. For a restart of this
-program the token of what was dealt with last is kept in FILE, by default forecasts.token. Ctrl-C ends it.
+The client reconnects by itself when a worker or the server restarts. For restarts of this program, FILE (default
+forecasts.token) stores the resume token of the last processed event. Stop with Ctrl-C.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ from pathlib import Path
 from dejavu_client import FINAL, DejavuClient, OutOfRangeError
 
 
-def follow(client: DejavuClient, place: Path) -> None:
-    """Prints what comes after the place in a file, and moves the place along."""
-    token = place.read_text() if place.exists() else ""
-    # Without a token: begin with the newest forecasts of each game of the last 12 hours, for those who come late.
+def follow(client: DejavuClient, token_file: Path) -> None:
+    """Prints the events after the token in a file, and updates the token."""
+    token = token_file.read_text() if token_file.exists() else ""
+    # Without a token, start with the newest forecasts of each game of the last 12 hours.
     for event in client.stream_predictions(resume_token=token, include_current=True, heartbeats=True):
         if event.HasField("forecast"):
             forecast = event.forecast
@@ -25,24 +25,26 @@ def follow(client: DejavuClient, place: Path) -> None:
             about = f"{forecast.sequence} {forecast.game_id}, minute {forecast.elapsed_minutes}"
             print(f"{about}: {forecast.point_forecast:+.1f} at the {moment}", flush=True)
         elif event.HasField("outcome"):
-            came = event.outcome
-            moment = "end" if came.horizon == FINAL else "half"
-            print(f"{came.sequence} {came.game_id}: it stood {came.differential:+d} at the {moment}", flush=True)
-        # Only now: what happened before a crash is told again, and never left out.
-        place.with_suffix(".new").write_text(event.resume_token)
-        place.with_suffix(".new").replace(place)
+            outcome = event.outcome
+            moment = "end" if outcome.horizon == FINAL else "half"
+            print(
+                f"{outcome.sequence} {outcome.game_id}: outcome {outcome.differential:+d} at the {moment}", flush=True
+            )
+        # Store the token after processing: after a crash an event may be repeated but is never lost.
+        token_file.with_suffix(".new").write_text(event.resume_token)
+        token_file.with_suffix(".new").replace(token_file)
 
 
 def main() -> None:
-    """Follows the stream; begins anew where the place is gone."""
-    place = Path(sys.argv[1] if len(sys.argv) > 1 else "forecasts.token")
+    """Follows the stream; starts again without a token if the token has expired."""
+    token_file = Path(sys.argv[1] if len(sys.argv) > 1 else "forecasts.token")
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         try:
-            follow(client, place)
-        except OutOfRangeError as error:  # pruned, or the ledger was restored: something may be missing
-            print(f"beginning anew: {error}", file=sys.stderr)
-            place.unlink()
-            follow(client, place)
+            follow(client, token_file)
+        except OutOfRangeError as error:  # pruned, or the ledger was restored: events may be missing
+            print(f"restarting without a token: {error}", file=sys.stderr)
+            token_file.unlink()
+            follow(client, token_file)
 
 
 if __name__ == "__main__":

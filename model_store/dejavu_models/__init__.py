@@ -1,1 +1,1 @@
-"""What a forecast is and how it is made. Knows no gRPC, no HTTP and no torch."""
+"""Forecasting models and domain types. Does not import gRPC, HTTP or torch."""

@@ -1,4 +1,4 @@
-"""Names for the arrays that travel between the models."""
+"""Type aliases for the arrays passed between models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ Floats = NDArray[np.float64]
 """Points, distances, probabilities."""
 
 Singles = NDArray[np.float32]
-"""What goes into the LSTM and the index."""
+"""Inputs of the LSTM and of the vector index."""
 
 Integers = NDArray[np.int64]

@@ -1,11 +1,11 @@
-"""What a forecast means for a bet at given odds: expected value, Kelly's fraction, stake, risk.
+"""Evaluates bets at given odds: expected value, Kelly fraction, stake and risk.
 
-A bet at decimal odds 1 + b wins b with probability w, loses its stake with probability l, and else gives it back (a
-push). For a stake of 1 it is worth b·w − l. The share of a bankroll that makes its logarithm grow fastest is the f that
-maximises w·ln(1 + b·f) + l·ln(1 − f): (b·w − l) / (b·(w + l)), or nothing where that is negative (Kelly, A new
+A bet at decimal odds 1 + b wins b with probability w, loses its stake with probability l, and otherwise returns it (a
+push). The expected value of a stake of 1 is b·w − l. The Kelly fraction maximises the expected log growth of the
+bankroll, w·ln(1 + b·f) + l·ln(1 − f): f = (b·w − l) / (b·(w + l)), or 0 if that is negative (Kelly, A new
 interpretation of information rate, 1956; Thorp, The Kelly criterion in blackjack, sports betting and the stock market,
-2006). As the probabilities are estimates, only a fraction of it is staked, and never more than a cap (Thorp 2006,
-section 7; MacLean, Ziemba & Blazenko, Growth versus security in dynamic investment analysis, 1992).
+2006). The probabilities are estimates, so only a fraction of it is staked, up to a cap (Thorp 2006, section 7; MacLean,
+Ziemba & Blazenko, Growth versus security in dynamic investment analysis, 1992).
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from typing import Final
 from dejavu_models.errors import InvalidMarket
 
 MAX_LINE = 100.0
-"""Bound of a market's line, in points."""
+"""Bound of the line of a market, in points."""
 
 MAX_ODDS = 1000.0
-"""The highest decimal odds."""
+"""Maximum decimal odds."""
 
 MIN_AMERICAN = 100
-"""American odds are at least this, or at most minus this."""
+"""Minimum absolute value of American odds."""
 
 RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
-"""Where a bet's risk is moderate, high and extreme: shares of the bankroll, stake × P(it is lost)."""
+"""Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
 
 class MarketSide(enum.Enum):
-    """A side of a bet; its value is the name used in files."""
+    """Side of a bet; the value is the name used in files."""
 
     HOME = "home"
     AWAY = "away"
 
 
 class RiskLevel(enum.Enum):
-    """How much is at stake, or how unsettled a game is."""
+    """Risk level of a bet or of a game."""
 
     LOW = "low"
     MODERATE = "moderate"
@@ -49,16 +49,17 @@ class RiskLevel(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Odds on who is ahead by more than a line at a horizon.
+    """Spread market at a horizon: line and odds of both sides.
 
     Attributes:
-        line: the differential (home − away, in points) at which both sides are level: a multiple of 0.5 within ±100.
+        line: differential (home − away, in points) at which the bet is a push: a multiple of 0.5 within ±100. Home
+            wins above it, away below.
         home_odds, away_odds: decimal odds, above 1 and at most 1000.
-        bankroll: what can be staked, above 0 and finite; 1 where stakes are wanted as shares.
-        confidence_threshold: least win probability of a bet worth considering, in [0, 1); None for the policy's.
+        bankroll: amount available for staking, above 0 and finite; 1 gives stakes as shares.
+        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
 
     Raises:
-        InvalidMarket: if a value is out of bounds; names it as the contract does.
+        InvalidMarket: if a value is out of bounds; uses the field names of the contract.
     """
 
     line: float
@@ -68,7 +69,7 @@ class Market:
     confidence_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        # Each comparison is false for NaN too.
+        # Each comparison also rejects NaN.
         if not (-MAX_LINE <= self.line <= MAX_LINE and float(2 * self.line).is_integer()):
             raise InvalidMarket(f"{self.line}", f"a multiple of 0.5 within ±{MAX_LINE:g}", field="market.line")
         for side, odds in (("home", self.home_odds), ("away", self.away_odds)):
@@ -85,12 +86,13 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class StakingPolicy:
-    """How much of what Kelly's fraction says is staked.
+    """Fractional Kelly staking with a cap.
 
     Attributes:
-        kelly_fraction: which part of it, in [0, 1].
-        kelly_cap: the largest share of a bankroll, in [0, 1].
-        confidence_threshold: least win probability of a bet worth considering where a market names none, in [0, 1).
+        kelly_fraction: multiplier of the Kelly fraction, in [0, 1].
+        kelly_cap: maximum share of the bankroll, in [0, 1].
+        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); default for markets
+            without their own.
 
     Raises:
         ValueError: if a value is out of bounds.
@@ -113,15 +115,15 @@ DEFAULT_POLICY: Final = StakingPolicy()
 
 @dataclass(frozen=True, slots=True)
 class MarketSideAnswer:
-    """What a forecast says of one side of a market.
+    """Evaluation of one side of a market.
 
     Attributes:
-        win_probability: P(it wins).
-        implied_probability: 1 / decimal_odds, the bookmaker's margin included.
+        win_probability: P(the side wins).
+        implied_probability: 1 / decimal_odds, including the bookmaker's margin.
         expected_value: expected profit for a stake of 1.
-        kelly_fraction: share of a bankroll that makes it grow fastest, in [0, 1]; not capped.
-        stake_fraction: what is left of it after fraction and cap.
-        stake: that share of the bankroll.
+        kelly_fraction: full Kelly share of the bankroll, in [0, 1]; not capped.
+        stake_fraction: share of the bankroll to stake, after the policy's fraction and cap.
+        stake: stake_fraction × bankroll.
     """
 
     decimal_odds: float
@@ -135,15 +137,16 @@ class MarketSideAnswer:
 
 @dataclass(frozen=True, slots=True)
 class MarketAnswer:
-    """What a forecast says of a market.
+    """Evaluation of a market.
 
     Attributes:
         push_probability: P(differential = line).
-        overround: what the odds add up to beyond 1.
-        side: the side with a stake: the one worth more, if it is worth anything; None without one. Of a market whose
-            odds add up to less than 1, both may be.
-        stake: on that side, in the bankroll's currency; 0 without one.
-        confidence_met: whether the side's win probability (without a side: the likelier one's) reaches the threshold.
+        overround: sum of the implied probabilities − 1.
+        side: the side to bet on: the one with the higher expected value, if its stake is above 0; else None. Both
+            sides may have a stake if the overround is negative.
+        stake: stake on that side, in the currency of the bankroll; 0 without a side.
+        confidence_met: whether the win probability of that side (without one: of the likelier side) reaches the
+            threshold.
     """
 
     home: MarketSideAnswer
@@ -158,52 +161,40 @@ class MarketAnswer:
 
 
 def american_to_decimal(american: int) -> float:
-    """American odds as decimal ones: +150 is 2.5, −200 is 1.5.
+    """Converts American to decimal odds: +150 is 2.5, −200 is 1.5.
 
     Raises:
-        ValueError: if they lie between −100 and +100.
+        ValueError: if they are between −100 and +100.
     """
     if abs(american) < MIN_AMERICAN:
         raise ValueError(f"{american}; expected at least {MIN_AMERICAN}, or at most −{MIN_AMERICAN}")
     return 1.0 + (american / 100 if american > 0 else 100 / -american)
 
 
-def american_of(decimal: float) -> int:
-    """The American odds nearest to decimal ones: 2.5 is +150, 1.5 is −200; even odds are +100.
-
-    Raises:
-        ValueError: if they are not above 1 and finite.
-    """
-    if not 1.0 < decimal < math.inf:
-        raise ValueError(f"{decimal}; expected a finite number above 1")
-    profit = decimal - 1.0
-    return round(100 * profit) if profit >= 1.0 else round(-100 / profit)
-
-
 def evaluate_market(
     market: Market, at_least: Callable[[int], float], policy: StakingPolicy = DEFAULT_POLICY
 ) -> MarketAnswer:
-    """What a forecast says of a market.
+    """Evaluates both sides of a market and chooses the side to bet on.
 
-    A stake is told whether or not the win probability reaches the confidence threshold; `confidence_met` tells that.
+    The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
     Args:
-        market: the odds.
-        at_least: k → P(differential ≥ k) at the market's horizon; does not rise with k.
-        policy: how much is staked.
+        market: line and odds.
+        at_least: k → P(differential ≥ k) at the market's horizon; non-increasing in k.
+        policy: staking policy.
     """
-    # The same for whole lines and for half ones, on which nothing is pushed.
+    # Works for whole and for half lines; a half line cannot push.
     home_wins = float(at_least(math.floor(market.line) + 1))
     home_stays = float(at_least(math.ceil(market.line)))
     push = max(0.0, home_stays - home_wins)
     away_wins = 1.0 - home_stays
     home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy)
     away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy)
-    staked = [
+    candidates = [
         (MarketSide.HOME, home, away_wins),
         (MarketSide.AWAY, away, home_wins),
     ]
-    side, chosen, loses = max(staked, key=lambda each: each[1].expected_value)
+    side, chosen, loses = max(candidates, key=lambda each: each[1].expected_value)
     threshold = policy.confidence_threshold if market.confidence_threshold is None else market.confidence_threshold
     bet = chosen.stake_fraction > 0.0
     confidence = chosen.win_probability if bet else max(home_wins, away_wins)
@@ -221,7 +212,7 @@ def evaluate_market(
 
 
 def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
-    """How much a bet puts at risk: by the share of the bankroll that it loses, times how likely that is."""
+    """Risk level of a bet, by stake fraction × loss probability."""
     at_risk = stake_fraction * loss_probability
     return list(RiskLevel)[sum(at_risk >= bound for bound in RISK_BOUNDS)]
 
@@ -229,7 +220,7 @@ def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
 def _side(odds: float, wins: float, loses: float, bankroll: float, policy: StakingPolicy) -> MarketSideAnswer:
     profit = odds - 1.0
     expected = profit * wins - loses
-    # Where it is worth something it can be won, so that nothing is divided by 0; rounding can carry it beyond 1.
+    # A positive expected value implies wins > 0, so the divisor is not 0. Rounding can give a value above 1.
     kelly = min(1.0, expected / (profit * (wins + loses))) if expected > 0.0 else 0.0
     fraction = min(policy.kelly_cap, policy.kelly_fraction * kelly)
     return MarketSideAnswer(

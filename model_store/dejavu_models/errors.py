@@ -1,30 +1,30 @@
-"""The domain's errors.
+"""Domain errors.
 
 DejavuError
-├── FieldError                a field of a request: names it, what was found, what was expected
-│   ├── InvalidInput          it cannot be right, whatever model is asked
+├── FieldError                a field of a request is rejected: field, found and expected value
+│   ├── InvalidInput          invalid for every model
 │   │   ├── InvalidPattern    length, NaN, infinity, out of bounds
 │   │   ├── InvalidAlpha      not in (0, 1)
 │   │   ├── InvalidGameId     not ten digits
-│   │   ├── InvalidTeam       no NBA code or alias of one, or the same as the other
+│   │   ├── InvalidTeam       not an NBA code or alias, or both teams are the same
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   ├── InvalidHorizon    not a horizon of the contract
-│   │   ├── InvalidMarket     a line, odds, a bankroll or a threshold that can't be
+│   │   ├── InvalidMarket     invalid line, odds, bankroll, threshold or horizon
 │   │   └── InvalidTotalPoints  fewer than the lead, or too many
-│   ├── Unsupported           well-formed, but this model can't: expected is what the model can
+│   ├── Unsupported           valid, but not supported by this model: expected is what the model supports
 │   │   ├── UnsupportedHorizon
-│   │   ├── UnsupportedSlots  the pattern has a number of slots that the model does not know
-│   │   ├── AlphaTooSmall     fewer calibration games than the alpha needs
-│   │   └── QuantileTooExtreme  fewer than the level needs
-│   └── UnknownModel          no bundle of that version is held
-└── BundleError               a bundle is refused: names the bundle and the file
+│   │   ├── UnsupportedSlots  the model does not support this number of slots
+│   │   ├── AlphaTooSmall     too few calibration games for the alpha
+│   │   └── QuantileTooExtreme  too few calibration games for the level
+│   └── UnknownModel          no bundle of that version is loaded
+└── BundleError               a bundle cannot be loaded: names the bundle and the file
     ├── BundleNotFound        no such folder, or no manifest in it
-    ├── BundleIncomplete      a file that the manifest names is missing
-    ├── BundleCorrupt         a file's hash or form is not what the manifest says, or it can't be read
-    ├── BundleTooNew          written by a later schema than this code reads
-    ├── BundleTooOld          written by an earlier one: it has to be fitted anew
-    └── BundleUnfit           its recipe's backtest failed
+    ├── BundleIncomplete      a file listed in the manifest is missing
+    ├── BundleCorrupt         a file does not match the manifest, or cannot be read
+    ├── BundleTooNew          written with a newer schema than this code reads
+    ├── BundleTooOld          written with an older schema: refit the bundle
+    └── BundleUnfit           the backtest of its recipe failed
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 MAX_QUOTED = 64
-"""Longest text of a caller's that an error repeats, in bytes of UTF-8 once it is quoted."""
+"""Maximum length of caller text repeated in an error, in UTF-8 bytes after quoting."""
 
 
 def quoted(text: str) -> str:
-    """A caller's text as an error may repeat it: quoted, with what cannot be printed escaped; if long, its length."""
-    # Looked at only as far as it may be long: it may have megabytes.
+    """Quotes caller text for an error message, escaping unprintable characters; long text is replaced by its length."""
+    # The text may have megabytes: slice it before repr().
     repeated = repr(text[: MAX_QUOTED + 1])
     if len(repeated.encode(errors="replace")) <= MAX_QUOTED:
         return repeated
@@ -45,25 +45,25 @@ def quoted(text: str) -> str:
 
 
 class DejavuError(Exception):
-    """Base of all errors that this project raises on purpose.
+    """Base class of all errors that this project raises.
 
     Attributes:
-        reason: a stable name for programs, in UPPER_SNAKE_CASE.
+        reason: stable machine-readable code, in UPPER_SNAKE_CASE.
     """
 
     reason: ClassVar[str] = "DEJAVU_ERROR"
 
 
 class FieldError(DejavuError):
-    """A field of a query that is refused.
+    """A field of a request is rejected.
 
     Args:
-        field: name of the field as the contract spells it, with its index where it repeats (`pattern[3]`).
-        found: what was given, short enough to print.
-        expected: what would have been accepted.
+        field: name of the field as in the contract, with its index if repeated (`pattern[3]`).
+        found: the value given, short enough to print.
+        expected: the values accepted.
 
     Attributes:
-        others: what is wrong with further fields of the same request.
+        others: errors of further fields of the same request.
     """
 
     reason = "FIELD_REFUSED"
@@ -78,12 +78,12 @@ class FieldError(DejavuError):
 
     @property
     def description(self) -> str:
-        """What was found and what was expected, without the field's name."""
+        """Found and expected value, without the field name."""
         return f"{self.found}; expected {self.expected}"
 
 
 class InvalidInput(FieldError):
-    """A field that cannot be right, whatever model is asked."""
+    """A field is invalid for every model."""
 
     reason = "INVALID_INPUT"
 
@@ -103,14 +103,14 @@ class InvalidAlpha(InvalidInput):
 
 
 class InvalidGameId(InvalidInput):
-    """The game's id is not ten digits."""
+    """The game id is not ten digits."""
 
     reason = "INVALID_GAME_ID"
     default_field = "game_id"
 
 
 class InvalidTeam(InvalidInput):
-    """A team is not named by an NBA code or an alias of one, or both teams are the same."""
+    """A team is not an NBA code or alias, or both teams are the same."""
 
     reason = "INVALID_TEAM"
     default_field = "home_team"
@@ -124,35 +124,35 @@ class InvalidMargin(InvalidInput):
 
 
 class InvalidQuantile(InvalidInput):
-    """A quantile's level is not a number strictly between 0 and 1, or there are too many levels."""
+    """A quantile level is not a number strictly between 0 and 1, or there are too many levels."""
 
     reason = "INVALID_QUANTILE_LEVELS"
     default_field = "quantile_levels"
 
 
 class InvalidHorizon(InvalidInput):
-    """The horizon is not one of the contract's."""
+    """The horizon is not defined in the contract."""
 
     reason = "INVALID_HORIZON"
     default_field = "horizon"
 
 
 class InvalidMarket(InvalidInput):
-    """A market has a line, odds, a bankroll, a threshold or a horizon that it cannot have."""
+    """A market has an invalid line, odds, bankroll, threshold or horizon."""
 
     reason = "INVALID_MARKET"
     default_field = "market"
 
 
 class InvalidTotalPoints(InvalidInput):
-    """The points of both teams together are fewer than the lead, or too many."""
+    """The total points of both teams are fewer than the lead, or too many."""
 
     reason = "INVALID_TOTAL_POINTS"
     default_field = "total_points"
 
 
 class Unsupported(FieldError):
-    """A field that is well-formed, but that the model asked can't honour."""
+    """A field is valid, but the requested model does not support it."""
 
     reason = "UNSUPPORTED"
 
@@ -165,32 +165,32 @@ class UnsupportedHorizon(Unsupported):
 
 
 class UnsupportedSlots(Unsupported):
-    """The model does not know patterns with this number of slots."""
+    """The model does not support patterns with this number of slots."""
 
     reason = "UNSUPPORTED_SLOTS"
     default_field = "pattern"
 
 
 class AlphaTooSmall(Unsupported):
-    """The calibration has too few games for an interval with so small a miscoverage rate."""
+    """The calibration has too few games for this small a miscoverage rate."""
 
     reason = "ALPHA_TOO_SMALL"
     default_field = "alpha"
 
 
 class QuantileTooExtreme(Unsupported):
-    """The calibration has too few games for a quantile so near to 0 or 1."""
+    """The calibration has too few games for a quantile level this close to 0 or 1."""
 
     reason = "QUANTILE_TOO_EXTREME"
     default_field = "quantile_levels"
 
 
 class UnknownModel(FieldError):
-    """No bundle of the version asked for is held.
+    """No bundle of the requested version is loaded.
 
     Args:
-        version: the version asked for.
-        held: the versions that are held, the active one first.
+        version: the requested version.
+        held: the loaded versions, the active one first.
     """
 
     reason = "UNKNOWN_MODEL_VERSION"
@@ -203,42 +203,42 @@ class UnknownModel(FieldError):
 
 
 class BundleError(DejavuError):
-    """A bundle that is refused."""
+    """A bundle cannot be loaded."""
 
     reason = "BUNDLE_REFUSED"
 
 
 class BundleNotFound(BundleError):
-    """There is no bundle where one was looked for."""
+    """The folder does not exist or has no manifest."""
 
     reason = "BUNDLE_NOT_FOUND"
 
 
 class BundleIncomplete(BundleError):
-    """A file that the manifest names is missing."""
+    """A file listed in the manifest is missing."""
 
     reason = "BUNDLE_INCOMPLETE"
 
 
 class BundleCorrupt(BundleError):
-    """A file is not what the manifest says, or can't be read."""
+    """A file does not match the manifest, or cannot be read."""
 
     reason = "BUNDLE_CORRUPT"
 
 
 class BundleTooNew(BundleError):
-    """The bundle was written by a later schema than this code reads."""
+    """The bundle was written with a newer schema than this code reads."""
 
     reason = "BUNDLE_TOO_NEW"
 
 
 class BundleTooOld(BundleError):
-    """The bundle was written by an earlier schema than this code reads: it has to be fitted anew."""
+    """The bundle was written with an older schema than this code reads: refit it."""
 
     reason = "BUNDLE_TOO_OLD"
 
 
 class BundleUnfit(BundleError):
-    """The bundle's recipe did not prove itself on games that it had not seen."""
+    """The bundle's recipe failed its backtest on unseen games."""
 
     reason = "BUNDLE_UNFIT"

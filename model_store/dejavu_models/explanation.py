@@ -1,9 +1,9 @@
-"""What a forecast rests on: the models' own forecasts, the past games, and which minutes moved it.
+"""Explanation of a forecast: model predictions, similar past games, and the contribution of each minute.
 
-The minutes' shares are Shapley values for the one order in which a game can happen, so that the minute k is worth what
-it moved the forecast by when it became known (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020). They are
-exact: their sum, with what was expected before the game and what similar games add at the end, is the forecast. Before
-the last minute the forecast is that of the linear models and the LSTM, weighted as they are in the end.
+Minute contributions are asymmetric Shapley values for the only order in which a game can happen: the contribution of
+minute k is the change of the forecast when minute k became known (Frye, Rowat & Feige, Asymmetric Shapley values,
+NeurIPS 2020). They are exact: pregame forecast + minute contributions + contribution of similar games = forecast.
+Forecasts before the last minute use the linear models and the LSTM only, with the weights of the last minute.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dejavu_models.types import Attribution, Explanation, SimilarGame
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
 SIMILAR_GAMES = 5
-"""How many of the nearest past games an explanation shows."""
+"""Number of nearest past games in an explanation."""
 
 
 def explanation(
@@ -29,17 +29,17 @@ def explanation(
     margin: float,
     lstm_residuals: Floats,
 ) -> Explanation:
-    """The explanation of one forecast.
+    """Builds the explanation of one forecast.
 
     Args:
-        models: what made it.
-        distribution: what its interval comes from.
-        predictions: of some games at one minute.
-        row: of the game in them.
-        horizon: place of the horizon.
-        pattern: (minutes,), of the game, in points.
-        margin: its expected final differential before tip-off, in points; NaN where unknown.
-        lstm_residuals: (minutes, 2), what the LSTM said of the game after each minute, in points.
+        models: the models that produced the forecast.
+        distribution: predictive distribution of the forecast.
+        predictions: predictions for several games at one minute.
+        row: row of the game in `predictions`.
+        horizon: index of the horizon in HORIZONS.
+        pattern: (minutes,), pattern of the game, in points.
+        margin: expected final differential before tip-off, in points; NaN if unknown.
+        lstm_residuals: (minutes, 2), LSTM output for the game after each minute, in points.
     """
     minute = len(pattern)
     weight = float(models.weights.dejavu_weights[horizon, minute])
@@ -61,14 +61,14 @@ def explanation(
 def _attribution(
     models: PointEnsemble, horizon: int, pattern: Floats, margin: float, lstm_shares: Floats, point: float
 ) -> Attribution:
-    course = np.concatenate(([0.0], pattern))
+    leads = np.concatenate(([0.0], pattern))
     margins = np.array([margin])
-    foreseen = course + models.linear.increments(slice(len(course)), course[None, :], margins)[0, :, horizon]
-    foreseen[1:] += lstm_shares
+    forecasts = leads + models.linear.increments(slice(len(leads)), leads[None, :], margins)[0, :, horizon]
+    forecasts[1:] += lstm_shares
     return Attribution(
-        before_tipoff=float(foreseen[0]),
-        minutes=tuple(np.diff(foreseen).tolist()),
-        similar_games=point - float(foreseen[-1]),
+        before_tipoff=float(forecasts[0]),
+        minutes=tuple(np.diff(forecasts).tolist()),
+        similar_games=point - float(forecasts[-1]),
     )
 
 
@@ -79,7 +79,7 @@ def _similar_games(
     shown = nearest.entries[row, :SIMILAR_GAMES]
     entries = models.minutes[predictions.minute].entries
     increments = entries.increments[shown, horizon].astype(float)
-    # Column by column: to take single values out of arrays costs more than the rest of the explanation.
+    # Convert whole columns: reading single array elements costs more than the rest of the explanation.
     columns = (  # in the order of SimilarGame's fields
         entries.home[shown].tolist(),
         entries.away[shown].tolist(),

@@ -1,4 +1,4 @@
-"""Combines the models of a bundle into forecasts, one game or many in one pass."""
+"""Combines the models of a bundle into forecasts, for one game or a batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dejavu_models.types import (
     ModelInfo,
     Quantile,
 )
-from dejavu_models.uncertainty.adaptive import quarter_of, score_of
+from dejavu_models.uncertainty.adaptive import quarter_of, radius_of_alpha
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
@@ -40,16 +40,16 @@ _NORMAL: Final = NormalDist()
 
 
 class Forecaster:
-    """Answers queries from one bundle, and from what outcomes have taught since; safe to call from several threads.
+    """Answers queries from one bundle and the current online state; thread-safe.
 
     Args:
-        manifest: what the bundle says of itself.
-        models: what makes its point forecasts.
-        calibration: what makes distributions of them.
-        ratings: the state of the teams' strengths, for the season that the bundle serves.
+        manifest: manifest of the bundle.
+        models: the point models.
+        calibration: predictive distributions around the point forecasts.
+        ratings: state of the rating filter, for the season that the bundle serves.
 
     Attributes:
-        policy: how much is staked where a query names a market. To be set before the first query.
+        policy: staking policy for queries with a market. Set it before the first query.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
@@ -67,7 +67,7 @@ class Forecaster:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is and can do."""
+        """Description and capabilities of the model."""
         return self._info
 
     @property
@@ -75,21 +75,21 @@ class Forecaster:
         """Version of the bundle."""
         return self.manifest.version
 
-    def update(self, lessons: OnlineState) -> None:
-        """Answers by these lessons from now on; a pass that has begun ends by those that it began with."""
-        self._active = _ActiveState(lessons, self.ratings)
+    def update(self, state: OnlineState) -> None:
+        """Replaces the online state; a batch in progress finishes with the state it started with."""
+        self._active = _ActiveState(state, self.ratings)
 
     def expected_margin(self, query: ForecastQuery) -> float | None:
-        """The expected final differential before the game, in points: as given, else from ratings, else unknown."""
+        """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
         return self._active.expected_margin(query)
 
     def check(self, query: ForecastQuery) -> None:
-        """Says whether this model can answer a query.
+        """Checks that this model supports a query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't.
+            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
-        # What is learned before the query is answered changes nothing: RATED and KNOWN share their games and cells.
+        # An update between check and forecast changes nothing: RATED and KNOWN share their games and cells.
         distribution = self._distribution(query.horizon, query.pattern.minutes, self._active.margin_source(query))
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
@@ -116,21 +116,22 @@ class Forecaster:
         """Checks and answers one query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it can't be answered.
+            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if the model does not support it.
         """
         self.check(query)
         return self.forecast_many([query])[0]
 
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        """Answers queries that `check` accepted, in order, in one pass over the models, by one set of lessons.
+        """Answers queries accepted by `check`, in order, in one batch and with one online state.
 
-        A game asked about twice, for both horizons, is computed once. An answer differs from the one that the query
-        would get alone by less than 1e-4 points, from the order in which products are summed in the LSTM.
+        Queries with the same pattern and margin share one computation, for instance the two horizons of a game. An
+        answer differs from that of the query alone by less than 1e-4 points, because the LSTM's summation order
+        depends on the batch size.
         """
         if not queries:
             return []
-        taught = self._active
-        margins = [taught.expected_margin(query) for query in queries]
+        state = self._active
+        margins = [state.expected_margin(query) for query in queries]
         rows: dict[tuple[tuple[float, ...], float | None], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin), len(rows))
@@ -138,24 +139,24 @@ class Forecaster:
         ]
         games = _Games(list(rows), self.models)
         return [
-            self._forecast(query, margin, games, row, taught)
+            self._forecast(query, margin, games, row, state)
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
     def _forecast(
-        self, query: ForecastQuery, margin: float | None, games: _Games, row: int, taught: _ActiveState
+        self, query: ForecastQuery, margin: float | None, games: _Games, row: int, state: _ActiveState
     ) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
-        distribution = self._distribution(query.horizon, minute, taught.margin_source(query))
-        predictions, place = games.predictions(row)
-        point = float(predictions.ensemble[place, horizon])
-        following = taught.following.get((query.horizon, quarter_of(minute)))
-        issued = _IssuedDistribution(distribution, point, lead, following if taught.mode is AdaptationMode.ON else None)
+        distribution = self._distribution(query.horizon, minute, state.margin_source(query))
+        predictions, index = games.predictions(row)
+        point = float(predictions.ensemble[index, horizon])
+        adapter = state.adapters.get((query.horizon, quarter_of(minute)))
+        issued = _IssuedDistribution(distribution, point, lead, adapter if state.mode is AdaptationMode.ON else None)
         static = distribution.interval(point, lead, query.alpha)
         adaptation = None
-        if taught.mode is not None:
-            adaptation = _adaptation(taught.mode, distribution, point, lead, query.alpha, static, following)
+        if state.mode is not None:
+            adaptation = _adaptation(state.mode, distribution, point, lead, query.alpha, static, adapter)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -165,38 +166,38 @@ class Forecaster:
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
             explanation=(
-                explanation(self.models, distribution, predictions, place, horizon, *games.course(row))
+                explanation(self.models, distribution, predictions, index, horizon, *games.inputs(row))
                 if query.explain
                 else None
             ),
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,
-            calibration_sequence=taught.sequence,
+            calibration_sequence=state.sequence,
             adaptation=adaptation,
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
-            market=issued.weigh(query.market, query.horizon, self.policy) if query.market else None,
+            market=issued.evaluate(query.market, query.horizon, self.policy) if query.market else None,
         )
 
 
 class _ActiveState:
-    """A set of lessons, as queries are answered by it.
+    """Online state, prepared for answering queries.
 
     Args:
-        lessons: what was learned.
-        ratings: those of the bundle, for want of newer ones.
+        online: the online state.
+        ratings: ratings of the bundle, used if the online state has none.
     """
 
-    def __init__(self, lessons: OnlineState, ratings: Ratings) -> None:
-        self.sequence = lessons.sequence
-        self.mode = lessons.mode
-        self.following: dict[tuple[Horizon, int], IntervalAdapter] = (
+    def __init__(self, online: OnlineState, ratings: Ratings) -> None:
+        self.sequence = online.sequence
+        self.mode = online.mode
+        self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
             {}
-            if lessons.mode is None
-            else {place: IntervalAdapter(tracker, lessons.method) for place, tracker in lessons.trackers.items()}
+            if online.mode is None
+            else {key: IntervalAdapter(tracker, online.method) for key, tracker in online.trackers.items()}
         )
-        self._carried = lessons.ratings
-        self._ratings = ratings if lessons.ratings is None else lessons.ratings.ratings()
+        self._live = online.ratings
+        self._ratings = ratings if online.ratings is None else online.ratings.ratings()
 
     def expected_margin(self, query: ForecastQuery) -> float | None:
         """See `Forecaster.expected_margin`."""
@@ -207,37 +208,37 @@ class _ActiveState:
         return None
 
     def margin_source(self, query: ForecastQuery) -> MarginSource:
-        """Where the expected margin of a query comes from."""
+        """Returns the source of the expected margin of a query."""
         if query.pregame_margin is not None:
             return MarginSource.KNOWN
         if not (query.home_team and query.away_team):
             return MarginSource.UNKNOWN
-        carried = self._carried is not None and self._carried.known(query.home_team, query.away_team)
-        return MarginSource.KNOWN if carried else MarginSource.RATED
+        known = self._live is not None and self._live.known(query.home_team, query.away_team)
+        return MarginSource.KNOWN if known else MarginSource.RATED
 
 
 class _IssuedDistribution:
-    """The distribution that a forecast is issued with: the model's own, or that and what outcomes have taught of it.
+    """Distribution that a forecast is issued with: the model's own, or the adapted one.
 
     Args:
-        distribution: the model's own.
-        point: forecast, in points.
-        lead: in points.
-        following: what was learned; None if forecasts do not follow it, or nothing was.
+        distribution: distribution of the model as calibrated.
+        point: point forecast, in points.
+        lead: last known differential, in points.
+        adapter: None if forecasts are not adapted, or nothing has settled yet.
     """
 
     def __init__(
-        self, distribution: PredictiveDistribution, point: float, lead: float, following: IntervalAdapter | None
+        self, distribution: PredictiveDistribution, point: float, lead: float, adapter: IntervalAdapter | None
     ) -> None:
         self._distribution = distribution
         self._point = point
         self._lead = lead
-        self._map = None if following is None else following.map
+        self._map = None if adapter is None else adapter.map
         self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
         """See `types.Forecast`."""
 
     def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
-        """Its quantiles, in the order of the levels."""
+        """Returns quantiles in the order of the levels."""
         if self._map is None:
             values = self._distribution.quantiles(self._point, self._lead, levels)
         else:
@@ -246,20 +247,22 @@ class _IssuedDistribution:
         return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
 
     def recorded(self) -> tuple[float, ...]:
-        """Its quantiles at DISTRIBUTION_LEVELS."""
-        return self._distribution.recorded(self._point, self._lead, None if self._map is None else self._map.places)
+        """Returns the quantiles at DISTRIBUTION_LEVELS."""
+        return self._distribution.recorded_quantiles(
+            self._point, self._lead, None if self._map is None else self._map.grid
+        )
 
     def home_lead_probability(self) -> float:
-        """P(the home team leads)."""
+        """Returns P(the home team leads at the horizon)."""
         return self._adapted(self._distribution.home_lead_probability_of(self._point, self._lead))
 
-    def weigh(self, market: Market, horizon: Horizon, policy: StakingPolicy) -> MarketAnswer:
-        """What it says of a market."""
+    def evaluate(self, market: Market, horizon: Horizon, policy: StakingPolicy) -> MarketAnswer:
+        """Evaluates a market with this distribution."""
 
         def at_least(differential: int) -> float:
-            # No game ends level: to reach 0 is then to reach 1.
-            least = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
-            return self._adapted(self._distribution.probability_above(self._point, self._lead, least))
+            # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
+            bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
+            return self._adapted(self._distribution.probability_above(self._point, self._lead, bound))
 
         return betting.evaluate_market(market, at_least, policy)
 
@@ -276,28 +279,28 @@ def _adaptation(
     lead: float,
     alpha: float,
     static: Interval,
-    following: IntervalAdapter | None,
+    adapter: IntervalAdapter | None,
 ) -> Adaptation:
-    """What stands beside a forecast of what outcomes have taught; without a settled game both intervals are one."""
-    if following is None:
+    """Returns the adapted and static interval and their rolling coverage; both are equal before any game settles."""
+    if adapter is None:
         return Adaptation(mode, adapted=static, static=static)
-    adapted = distribution.interval_at(point, lead, following.map(score_of(alpha)))
-    rolling, static_rolling = following.rolling(alpha)
-    return Adaptation(mode, adapted, static, following.games, rolling, static_rolling)
+    adapted = distribution.interval_at(point, lead, adapter.map(radius_of_alpha(alpha)))
+    rolling, static_rolling = adapter.rolling(alpha)
+    return Adaptation(mode, adapted, static, adapter.games, rolling, static_rolling)
 
 
 class _Games:
-    """The distinct games of a pass: what the LSTM says of all of them at once, and the rest by minute.
+    """Distinct games of a batch: one LSTM run for all of them, the other models once per minute.
 
     Args:
         games: differentials and expected margin of each.
-        models: what forecasts them.
+        models: the point models.
     """
 
     def __init__(self, games: Sequence[tuple[tuple[float, ...], float | None]], models: PointEnsemble) -> None:
         minutes = [len(differentials) for differentials, _ in games]
         self._minutes = minutes
-        # Shorter ones end with zeros, which the LSTM reads after it has said what counts.
+        # Shorter patterns are zero-padded; the LSTM is causal, so padding does not affect earlier minutes.
         self._patterns = np.zeros((len(games), max(minutes)))
         self._margins = np.array([math.nan if margin is None else margin for _, margin in games])
         by_minute: dict[int, list[int]] = {}
@@ -305,30 +308,30 @@ class _Games:
             self._patterns[row, : len(differentials)] = differentials
             by_minute.setdefault(len(differentials), []).append(row)
         self._residuals = models.lstm.residuals(self._patterns, self._margins)
-        self._places: dict[int, tuple[Predictions, int]] = {}
+        self._predictions: dict[int, tuple[Predictions, int]] = {}
         for minute, rows in by_minute.items():
             of_minute = models.predict_from_residuals(
                 self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1]
             )
-            self._places.update((row, (of_minute, place)) for place, row in enumerate(rows))
+            self._predictions.update((row, (of_minute, index)) for index, row in enumerate(rows))
 
     def predictions(self, row: int) -> tuple[Predictions, int]:
-        """What was forecast at a game's minute, and the game's place in it."""
-        return self._places[row]
+        """Returns the predictions at a game's minute, and the index of the game in them."""
+        return self._predictions[row]
 
-    def course(self, row: int) -> tuple[Floats, float, Floats]:
-        """A game's pattern, its expected margin (NaN where unknown), and the LSTM's residuals, minute by minute."""
+    def inputs(self, row: int) -> tuple[Floats, float, Floats]:
+        """Returns a game's pattern, its expected margin (NaN if unknown), and the LSTM's residuals by minute."""
         minutes = self._minutes[row]
         return self._patterns[row, :minutes], float(self._margins[row]), self._residuals[row, :minutes]
 
 
 def _limited_by(distribution: PredictiveDistribution) -> str:
-    """What its smallest alpha comes from, for people."""
+    """Describes for users what limits the smallest alpha."""
     return f"from the {min(cell.games for cell in distribution.cells)} calibration games of its smallest cell"
 
 
 def _ranges(minutes: Sequence[int]) -> str:
-    """Minutes for people: 1 to 23; 6, 12 or 18."""
+    """Formats minutes for users: "1 to 23"; "6, 12 or 18"."""
     if len(minutes) > 1 and minutes[-1] - minutes[0] == len(minutes) - 1:
         return f"{minutes[0]} to {minutes[-1]}"
     return " or ".join(filter(None, (", ".join(map(str, minutes[:-1])), str(minutes[-1]))))

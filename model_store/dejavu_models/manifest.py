@@ -1,6 +1,6 @@
-"""The manifest of a bundle: what is in it, where that came from, and what it answers.
+"""Manifest of a bundle: contents, provenance and golden queries.
 
-The manifest is checked strictly: a field that is missing, unknown or of another type refuses the bundle.
+Validation is strict: a field that is missing, unknown or of the wrong type makes the bundle invalid.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dejavu_models.point.dejavu import Kernel
 from dejavu_models.types import MAX_SLOTS, Horizon
 
 SCHEMA_VERSION = 2
-"""Of the manifest and of the files' forms; code reads no other one."""
+"""Schema version of the manifest and of the file formats; this code reads no other version."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*\.[a-z0-9]+$")]
-"""A plain name: no folder, so that a manifest cannot point out of its bundle."""
+"""File name without a path, so a manifest cannot refer to files outside its bundle."""
 
 
 class _Record(BaseModel):
@@ -29,7 +29,7 @@ class _Record(BaseModel):
 
 
 class Part(_Record):
-    """The games that a part of the work was done on."""
+    """Games used for one step: training or calibration."""
 
     seasons: Annotated[tuple[int, ...], Field(min_length=1)]
     games: Annotated[int, Field(gt=0)]
@@ -38,13 +38,13 @@ class Part(_Record):
 
 
 class DejavuRecord(_Record):
-    """How the Dejavu databases are asked; see `dejavu.DejavuSettings`.
+    """Settings of the Dejavu databases; see `point.dejavu.DejavuSettings`.
 
     Attributes:
-        minutes: the minutes that have a database, ascending: those that the bundle can be asked at.
-        entries: how many entries each of them holds.
-        prototypes: whether games that differ may share an entry.
-        neighbours: how many entries are asked; all, at a minute that has fewer.
+        minutes: minutes that have a database, ascending: those the bundle can forecast from.
+        entries: number of entries of each database.
+        prototypes: whether an entry may represent several different games.
+        neighbours: number of entries per query; all of them at a minute that has fewer.
     """
 
     minutes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], ...], Field(min_length=1)]
@@ -57,17 +57,17 @@ class DejavuRecord(_Record):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if len(self.entries) != len(self.minutes) or list(self.minutes) != sorted(set(self.minutes)):
-            raise ValueError("minutes must ascend, and each have its number of entries")
+            raise ValueError("minutes must be ascending, with one entry count each")
         return self
 
 
 class RatingsRecord(_Record):
-    """Team strength; see `ratings`.
+    """Metadata of the team ratings; see `ratings`.
 
     Attributes:
-        date: local date of the last game counted.
-        season: for which the strengths stand, as the year in which it ends.
-        noise, daily, carry, seasonal, home_daily: of `ratings.RatingSettings`.
+        date: local date of the last game included.
+        season: season of the strengths, as the year in which it ends.
+        noise, daily, carry, seasonal, home_daily: see `ratings.RatingSettings`.
     """
 
     date: date
@@ -80,13 +80,13 @@ class RatingsRecord(_Record):
 
 
 class VerdictRecord(_Record):
-    """What its recipe's backtest said of a bundle.
+    """Verdict of the backtest of a bundle's recipe.
 
     Attributes:
-        fit: whether a server may serve it.
-        reason: what that rests on, for people.
-        recipe: what identifies the recipe.
-        seasons: that were tested, by the year in which they end.
+        fit: whether a server may serve the bundle.
+        reason: human-readable grounds of the verdict.
+        recipe: identifier of the recipe.
+        seasons: tested seasons, by the year in which they end.
     """
 
     fit: bool
@@ -96,7 +96,7 @@ class VerdictRecord(_Record):
 
 
 class Golden(_Record):
-    """A query and its answer, as the trainer computed it before anything was written."""
+    """A golden query and its expected answer, computed by the trainer before the bundle was written."""
 
     horizon: Horizon
     pattern: tuple[float, ...]
@@ -110,7 +110,7 @@ class Golden(_Record):
 
 
 class MetricRecord(_Record):
-    """A figure, with its 95 % bootstrap interval over games where there is one."""
+    """A metric with its 95 % bootstrap interval over games, if available."""
 
     name: str
     value: float
@@ -119,13 +119,13 @@ class MetricRecord(_Record):
 
 
 class Manifest(_Record):
-    """All that a bundle says of itself; attributes that explain themselves are not repeated here.
+    """Manifest of a bundle; self-explanatory attributes are not listed.
 
     Attributes:
         version: `version_of` its models, ratings and files.
         data_fingerprint: SHA-256 over the games of all parts.
-        libraries: name → version of what made it.
-        files: name → SHA-256 of every file but the manifest.
+        libraries: name → version of the libraries used for training.
+        files: name → SHA-256 of every file except the manifest.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
@@ -145,15 +145,15 @@ class Manifest(_Record):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        named = file_names(self.dejavu.minutes)
-        if named != self.files.keys():
-            raise ValueError(f"files must be {sorted(named)}, but hashes are given for {sorted(self.files)}")
+        expected = file_names(self.dejavu.minutes)
+        if expected != self.files.keys():
+            raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
         if self.version != version_of(self.dejavu, self.ratings, self.files):
-            raise ValueError("version is not the one of these models and files")
+            raise ValueError("version does not match these models and files")
         return self
 
     def to_json(self) -> str:
-        """As it stands in manifest.json."""
+        """Returns the content of manifest.json."""
         return self.model_dump_json(indent=2) + "\n"
 
 
@@ -164,23 +164,23 @@ LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
     "calibration.npz",
     "ratings.npz",
 )
-"""The files of a bundle, but for the databases' indices."""
+"""Files of a bundle, except the database indices."""
 
 
 def index_name(minute: int) -> str:
-    """The file of a minute's index."""
+    """Returns the file name of a minute's index."""
     return f"dejavu-{minute:02d}.index"
 
 
 def file_names(minutes: Iterable[int]) -> set[str]:
-    """The files of a bundle that knows some minutes."""
+    """Returns the file names of a bundle with databases for these minutes."""
     return {LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, *map(index_name, minutes)}
 
 
 def version_of(dejavu: DejavuRecord, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
-    """The model version: the first 16 hexadecimal digits of a SHA-256 over what determines answers.
+    """Returns the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
 
-    That is how the models are asked, and the hashes of their files; not when, on what or how well.
+    Covers the model settings and the file hashes; not the creation time, training data or metrics.
     """
     content = {
         "dejavu": dejavu.model_dump(mode="json"),

@@ -1,8 +1,8 @@
-"""How good forecasts are: scores of each game, and what chance does to their means.
+"""Per-game scores of forecasts, and confidence intervals of their means.
 
-A score here is an array with one value a game, lower being better; a figure is its mean over games. Keeping the games
-apart is what makes the uncertainty of a figure, and of a difference between two models on the same games, computable.
-All are negatively oriented and proper for what they score:
+A score is an array with one value per game; a metric is its mean over games. Per-game values allow bootstrap intervals
+of a metric, and of the paired difference between two models on the same games. All scores are negatively oriented
+(lower is better) and proper:
 
 =================  ==================================  ================================================================
 `absolute_error`   a point forecast (mean: MAE)        proper for the median
@@ -28,26 +28,26 @@ from dejavu_models.types import DISTRIBUTION_LEVELS
 
 
 def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
-    """|forecast − outcome|, in points, for each game."""
+    """Returns |forecast − outcome|, in points, for each game."""
     return np.abs(_floats(forecast) - _floats(outcome))
 
 
 def squared_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
-    """(forecast − outcome)², in points squared, for each game."""
+    """Returns (forecast − outcome)², in points squared, for each game."""
     return np.square(_floats(forecast) - _floats(outcome))
 
 
 def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
-    """Continuous ranked probability score, in points, of forecasts that share one sample of residuals.
+    """Computes the continuous ranked probability score, in points, of forecasts that share one sample of residuals.
 
-    A game's predictive distribution is the empirical one of `point + residuals`. Its score is exactly
+    The predictive distribution of a game is the empirical distribution of `point + residuals`. Its score is exactly
     E|X − y| − ½ E|X − X′| (Gneiting & Raftery 2007, equation 21), computed from the sorted sample in
     O((m + n) log m) for m residuals and n games.
 
     Args:
         point: (n,) point forecasts, in points.
         residuals: (m,) outcome − forecast of past games, in points, in any order.
-        outcome: (n,) what came.
+        outcome: (n,) observed differentials, in points.
 
     Raises:
         ValueError: if there are no residuals.
@@ -56,7 +56,7 @@ def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
     size = len(sample)
     if size == 0:
         raise ValueError("a predictive distribution needs at least one residual")
-    # E|X − X′| over all pairs: the i-th smallest (from 0) is the larger one of i pairs and the smaller of size − 1 − i.
+    # E|X − X′| over all pairs: the i-th smallest (from 0) is the larger in i pairs and the smaller in size − 1 − i.
     half_spread = float(np.dot(2 * np.arange(size) - size + 1, sample)) / size**2
     below_sum = np.concatenate(([0.0], np.cumsum(sample)))
     error = _floats(outcome) - _floats(point)
@@ -66,17 +66,18 @@ def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
 
 
 def crps_of_quantiles(quantiles: Sequence[float], outcome: float) -> float:
-    """Continuous ranked probability score, in points, of one forecast that is known by its quantiles.
+    """Computes the continuous ranked probability score, in points, of one forecast given by its quantiles.
 
     The score is the integral over all levels of twice the pinball loss (Laio & Tamea, Hydrology and Earth System
-    Sciences 11, 2007, equation 6); the levels being midpoints of equal parts, its midpoint rule is their mean.
+    Sciences 11, 2007, equation 6). The levels are midpoints of equal bins, so the mean over levels is the midpoint
+    rule.
 
     Args:
         quantiles: at `types.DISTRIBUTION_LEVELS`, in points.
-        outcome: what came.
+        outcome: observed differential, in points.
 
     Raises:
-        ValueError: if there is not one quantile for each level.
+        ValueError: if there is not exactly one quantile per level.
     """
     if len(quantiles) != len(DISTRIBUTION_LEVELS):
         raise ValueError(f"{len(quantiles)} quantiles; expected {len(DISTRIBUTION_LEVELS)}")
@@ -87,83 +88,85 @@ def crps_of_quantiles(quantiles: Sequence[float], outcome: float) -> float:
 
 
 def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float) -> Floats:
-    """Interval score, in points, of intervals with miscoverage rate `alpha`.
+    """Computes the interval score, in points, of intervals with miscoverage rate `alpha`.
 
-    The width, and 2/alpha for each point by which the outcome lies outside (Gneiting & Raftery 2007, equation 43).
+    The score is the width, plus 2/alpha for each point by which the outcome lies outside (Gneiting & Raftery 2007,
+    equation 43).
 
     Raises:
-        ValueError: if alpha is not in (0, 1), or a lower end lies above its upper end.
+        ValueError: if alpha is not in (0, 1), or a lower end is above its upper end.
     """
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha is {alpha}; expected a number strictly between 0 and 1")
-    low, high, came = _floats(lower), _floats(upper), _floats(outcome)
+    low, high, observed = _floats(lower), _floats(upper), _floats(outcome)
     if np.any(low > high):
-        raise ValueError("an interval's lower end lies above its upper end")
-    outside = np.maximum(low - came, 0.0) + np.maximum(came - high, 0.0)
+        raise ValueError("the lower end of an interval is above its upper end")
+    outside = np.maximum(low - observed, 0.0) + np.maximum(observed - high, 0.0)
     return (high - low) + (2.0 / alpha) * outside
 
 
 def covered(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike) -> NDArray[np.bool_]:
-    """Whether each closed interval holds its outcome; the mean is the coverage."""
-    came = _floats(outcome)
-    return (_floats(lower) <= came) & (came <= _floats(upper))
+    """Returns whether each closed interval contains its outcome; the mean is the coverage."""
+    observed = _floats(outcome)
+    return (_floats(lower) <= observed) & (observed <= _floats(upper))
 
 
 def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
-    """(probability − 1{happened})² for each game.
+    """Returns (probability − 1{happened})² for each game.
 
     Raises:
         ValueError: if a probability is not in [0, 1].
     """
     stated = _floats(probability)
     if not np.all((stated >= 0.0) & (stated <= 1.0)):
-        raise ValueError("a probability lies outside of [0, 1]")
+        raise ValueError("a probability is outside [0, 1]")
     return np.square(stated - np.asarray(happened, dtype=np.bool_))
 
 
 def log_loss(probability: ArrayLike, happened: ArrayLike) -> Floats:
-    """−log of the probability that was given to what came, in nats, for each game; infinite if that was 0.
+    """Returns −log of the probability given to the observed outcome, in nats, for each game; infinite if that was 0.
 
     Raises:
         ValueError: if a probability is not in [0, 1].
     """
     stated = _floats(probability)
     if not np.all((stated >= 0.0) & (stated <= 1.0)):
-        raise ValueError("a probability lies outside of [0, 1]")
+        raise ValueError("a probability is outside [0, 1]")
     with np.errstate(divide="ignore"):
         return -np.log(np.where(np.asarray(happened, dtype=np.bool_), stated, 1.0 - stated))
 
 
 ECE_BINS = 20
-"""Of equal width, over [0, 1]: each 5 % wide, closed below; the last one on both sides."""
+"""Number of bins of equal width over [0, 1]: each 5 % wide and closed below; the last is closed on both sides."""
 
 
 def probability_bin(probability: ArrayLike) -> NDArray[np.intp]:
-    """The bin of `ECE_BINS` that each probability lies in, from 0 on."""
-    place: NDArray[np.intp] = np.minimum((_floats(probability) * ECE_BINS).astype(np.intp), ECE_BINS - 1)
-    return place
+    """Returns the index of the bin of each probability, 0 to ECE_BINS − 1."""
+    index: NDArray[np.intp] = np.minimum((_floats(probability) * ECE_BINS).astype(np.intp), ECE_BINS - 1)
+    return index
 
 
 def expected_calibration_error(probability: ArrayLike, happened: ArrayLike) -> float:
-    """How far stated probabilities lie from rates, on average over forecasts: in [0, 1].
+    """Computes the expected calibration error, in [0, 1].
 
-    In each bin of `probability_bin`, the distance between the mean probability and the rate at which the event came,
-    weighted by the forecasts in it (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities using Bayesian
-    binning, AAAI 2015). Chance alone keeps it above 0: a bin of n forecasts lies off by about √(p(1 − p)/n).
+    Mean over the bins of `probability_bin`, weighted by their number of forecasts, of the absolute difference between
+    the mean probability and the observed rate (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities
+    using Bayesian binning, AAAI 2015). Sampling noise keeps it above 0: a bin of n forecasts is off by about
+    √(p(1 − p)/n).
 
     Raises:
-        ValueError: if there is no forecast.
+        ValueError: if there are no forecasts.
     """
     stated = _floats(probability)
     if not stated.size:
-        raise ValueError("the calibration of no forecast")
+        raise ValueError("expected calibration error needs at least one forecast")
     gaps = stated - np.asarray(happened, dtype=np.bool_)
     return float(np.abs(np.bincount(probability_bin(stated).ravel(), weights=gaps.ravel())).sum() / stated.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, and the interval that chance leaves it."""
+    """A metric with its confidence interval."""
 
     value: float
     lower: float
@@ -173,17 +176,17 @@ class Estimate:
 class GameBootstrap:
     """Percentile bootstrap over games (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 
-    One object holds one set of resamples of n games. Figures computed from it are of the same resampled games, so that
-    the figure of a difference between two models is the paired one.
+    One object holds one set of resamples of n games. All metrics computed from it use the same resampled games, so the
+    difference between two models is paired.
 
     Args:
-        games: how many games there are.
-        seed: of the resampling; equal seeds give equal intervals.
-        resamples: how many.
-        level: of the intervals.
+        games: number of games.
+        seed: seed of the resampling; equal seeds give equal intervals.
+        resamples: number of resamples.
+        level: confidence level of the intervals.
 
     Raises:
-        ValueError: if there is no game.
+        ValueError: if there are no games.
     """
 
     def __init__(self, games: int, *, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> None:
@@ -192,16 +195,16 @@ class GameBootstrap:
         self._games = games
         self._tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
         rng = np.random.default_rng(seed)
-        # How often each game is in each resample, in the precision that products are taken in: of 6,000 games, 50 MB.
+        # Count of each game in each resample, in the precision of the matrix product: 50 MB for 6,000 games.
         self._counts = np.empty((resamples, games), dtype=np.float32)
         for row in self._counts:
             row[:] = np.bincount(rng.integers(games, size=games), minlength=games)
 
     def resampled_means(self, scores: Floats) -> Floats:
-        """The means of scores in each resample.
+        """Computes the means of scores in each resample.
 
         Args:
-            scores: (n, k), one row a game.
+            scores: (n, k), one row per game.
 
         Returns:
             (resamples, k).
@@ -211,24 +214,24 @@ class GameBootstrap:
         """
         if len(scores) != self._games:
             raise ValueError(f"scores of {len(scores)} games; expected {self._games}")
-        # Around their means, single precision leaves differences of scores as many digits as they need.
+        # Centred, so single precision keeps enough digits of differences between scores.
         centres = scores.mean(axis=0)
         around = np.matmul(self._counts, (scores - centres).astype(np.float32))
         means: Floats = centres + around.astype(np.float64) / self._games
         return means
 
     def intervals(self, resampled: Floats) -> Floats:
-        """The intervals of figures from their values in the resamples, those that are NaN left out.
+        """Computes percentile intervals of metrics from their resampled values, ignoring NaN.
 
         Args:
             resampled: (resamples, k).
 
         Returns:
-            (2, k), lower and upper ends; NaN where all values are.
+            (2, k), lower and upper ends; NaN where all values are NaN.
         """
         ends: Floats = np.full((2, resampled.shape[1]), np.nan)
         gaps = np.isnan(resampled).any(axis=0)
-        with np.errstate(invalid="ignore"):  # between infinite values
+        with np.errstate(invalid="ignore"):  # interpolation between infinite values
             ends[:, ~gaps] = np.quantile(resampled[:, ~gaps], self._tails, axis=0)
             for column in np.flatnonzero(gaps):
                 values = resampled[~np.isnan(resampled[:, column]), column]
@@ -237,11 +240,11 @@ class GameBootstrap:
         return ends
 
     def estimate(self, figure: Callable[..., Floats], *scores: ArrayLike) -> Estimate:
-        """A figure that is made from the means of some scores, for instance the ratio of two of them.
+        """Estimates a metric that is a function of the means of scores, for instance the ratio of two.
 
         Args:
-            figure: takes an array of means for each of `scores`, and combines them element by element.
-            scores: (n,) each, one value a game.
+            figure: takes one array of means per score and combines them element by element.
+            scores: (n,) each, one value per game.
         """
         columns = np.stack([_floats(score) for score in scores], axis=1)
         resampled = self.resampled_means(columns)
@@ -250,22 +253,22 @@ class GameBootstrap:
         return Estimate(float(value[0]), lower, upper)
 
     def mean(self, score: ArrayLike) -> Estimate:
-        """The mean of a score."""
+        """Estimates the mean of a score."""
         return self.estimate(lambda mean: mean, score)
 
     def root_mean(self, score: ArrayLike) -> Estimate:
-        """The root of the mean of a score: RMSE from squared errors."""
+        """Estimates the square root of the mean of a score: RMSE from squared errors."""
         return self.estimate(np.sqrt, score)
 
     def difference(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
-        """The mean by which a score exceeds that of a baseline on the same games: paired; below 0 is better."""
+        """Estimates the mean paired difference to a baseline on the same games; below 0 is better."""
         return self.estimate(lambda one, other: one - other, score, baseline)
 
     def ratio(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
-        """The mean of a score over that of a baseline on the same games: below 1 is better.
+        """Estimates the ratio of the mean of a score to that of a baseline on the same games; below 1 is better.
 
         Raises:
-            ZeroDivisionError: if the baseline's mean is 0 in a resample, as it may be with a handful of games.
+            ZeroDivisionError: if the baseline's mean is 0 in a resample, which can happen with few games.
         """
 
         def divide(one: Floats, other: Floats) -> Floats:
@@ -277,10 +280,10 @@ class GameBootstrap:
 
 
 def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
-    """The counts of successes that agree with a nominal rate: first and last, both included.
+    """Returns the counts of successes that agree with a nominal rate: first and last, both included.
 
     Exact and central: of `trials` independent events with probability `rate`, fewer than the first happen with
-    probability at most (1 − level)/2, and more than the last likewise.
+    probability at most (1 − level)/2, and more than the last with probability at most (1 − level)/2.
 
     Raises:
         ValueError: if there are no trials, or the rate is not in (0, 1).
@@ -294,19 +297,19 @@ def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int,
 def conformal_region(
     trials: int | Sequence[int], calibration: int | Sequence[int], alpha: float, level: float = 0.99
 ) -> tuple[int, int]:
-    """The counts of held outcomes that agree with a split-conformal interval: first and last, both included.
+    """Returns the counts of covered outcomes that agree with a split-conformal interval: first and last, both included.
 
-    As `binomial_region`, but with the calibration's own chance counted: an interval between the k-th smallest and the
-    k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, does not hold at a rate of 1 − α, but at one that is drawn with the
-    calibration from Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The
-    count of those that hold is then beta-binomial; that of several tests, each with a calibration of its own, is a sum
-    of independent ones.
+    Like `binomial_region`, but includes the randomness of the calibration sample: the coverage of an interval between
+    the k-th smallest and the k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, is not 1 − α but a draw from
+    Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The count of covered
+    outcomes is therefore beta-binomial; for several tests, each with its own calibration, it is a sum of independent
+    beta-binomials.
 
     Args:
-        trials: test games; of each test if there are several.
-        calibration: calibration games, n, of each.
+        trials: number of test games, of each test if there are several.
+        calibration: number of calibration games, n, of each test.
         alpha: miscoverage rate of the interval.
-        level: probability of the region, where games are exchangeable.
+        level: probability of the region for exchangeable games.
 
     Raises:
         ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
@@ -314,43 +317,43 @@ def conformal_region(
     tests = list(zip(*np.broadcast_arrays(np.atleast_1d(trials), np.atleast_1d(calibration)), strict=True))
     probability = np.ones(1)
     for test in tests:
-        probability = np.convolve(probability, _held_counts(int(test[0]), int(test[1]), alpha))
+        probability = np.convolve(probability, _covered_counts(int(test[0]), int(test[1]), alpha))
     return _central(probability, level)
 
 
-def _held_counts(trials: int, calibration: int, alpha: float) -> Floats:
-    """The probability of each count of held outcomes, 0 to `trials`: beta-binomial."""
+def _covered_counts(trials: int, calibration: int, alpha: float) -> Floats:
+    """Returns the probability of each count of covered outcomes, 0 to `trials`: beta-binomial."""
     missed = 2 * math.floor((calibration + 1) * alpha / 2)
     if trials < 1 or not 0.0 < alpha < 1.0 or missed < 2:
         raise ValueError(f"no intervals at alpha {alpha} from {calibration} games, tested on {trials}")
-    held = calibration + 1 - missed
+    inside = calibration + 1 - missed
     counts = np.arange(trials + 1)
-    return _binomials(trials, _log_beta(counts + held, trials - counts + missed) - _log_beta(held, missed))
+    return _binomials(trials, _log_beta(counts + inside, trials - counts + missed) - _log_beta(inside, missed))
 
 
 def _binomials(trials: int, log_probability: Floats) -> Floats:
-    """The probability of each count of `trials`, given the log probability of one order in which it comes about."""
+    """Returns the probability of each count of successes, given the log probability of one order that yields it."""
     logs = _log_factorials(trials)
     result: Floats = np.exp(logs[trials] - logs - logs[::-1] + log_probability)
     return result
 
 
 def _central(probability: Floats, level: float) -> tuple[int, int]:
-    """The central region of a count, given the probability of each from 0 on."""
+    """Returns the central region of a count, given the probabilities of 0, 1, 2, …."""
     tail = (1.0 - level) / 2.0
     first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
-    # The upper tail is summed from its own end: 1 minus a sum near 1 has no digits left.
+    # Sum the upper tail from its own end: 1 minus a sum near 1 loses all digits.
     last = len(probability) - 1 - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
     return first, last
 
 
 def _log_factorials(last: int) -> Floats:
-    """Logarithms of 0!, 1!, …, last!"""
+    """Returns the logarithms of 0!, 1!, …, last!."""
     return np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, last + 1)))))
 
 
 def _log_beta(a: NDArray[np.integer] | int, b: NDArray[np.integer] | int) -> Floats:
-    """The logarithm of B(a, b) of positive whole numbers."""
+    """Returns the logarithm of the beta function B(a, b) for positive integers."""
     logs = _log_factorials(int(np.max(a + b)))
     result: Floats = logs[np.subtract(a, 1)] + logs[np.subtract(b, 1)] - logs[np.add(a, b) - 1]
     return result

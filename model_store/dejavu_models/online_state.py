@@ -1,6 +1,6 @@
-"""What the outcomes in a ledger have taught a model: ratings that advance with reported finals, intervals that adapt.
+"""Online state of a model: live ratings and interval trackers, updated by the outcomes in a ledger.
 
-A forecaster answers by one set of lessons at a time, which says how far in the ledger it stands.
+A forecaster uses one online state at a time; the state records its ledger sequence.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, ScoreMap, Tracker
 
 KNOWN_GAMES: Final = 10
-"""How many games of the season both teams must have had reported for their expected margin to count as carried from
-game to game. Before that, what is known of a team is what its bundle knew."""
+"""Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
+With fewer games, a rating is mostly the bundle's own."""
 
 _FORMAT = 1
 
 
 class GameResult(NamedTuple):
-    """A game that has ended.
+    """Result of a finished game.
 
     Attributes:
         home, away: NBA codes.
-        season: the year in which it ends.
+        season: the year in which the season ends.
         day: local date.
         differential: final, home − away, in points.
     """
@@ -43,12 +43,12 @@ class GameResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LiveRatings:
-    """The teams' ratings, carried on from a bundle's by reported results. Each result gives a new one.
+    """Team ratings that start at a bundle's and are updated by reported results; immutable.
 
     Attributes:
-        filter: the state of the ratings.
-        since: local date of the last game that the bundle's own ratings count.
-        games: NBA code → how many games of the filter's season were reported; a team without any is left out.
+        filter: state of the rating filter.
+        since: local date of the last game included in the bundle's own ratings.
+        games: NBA code → number of reported games of the filter's season; teams without any are omitted.
     """
 
     filter: RatingFilter
@@ -57,48 +57,48 @@ class LiveRatings:
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
-        """Before the first result: a bundle's ratings as they are.
+        """Creates the state before the first result, from a bundle's ratings.
 
         Raises:
-            ValueError: if they are of no game.
+            ValueError: if the ratings include no game.
         """
         return cls(ratings, ratings.ratings().date)
 
     def after(self, result: GameResult) -> Self:
-        """Once a game has ended.
+        """Returns the state after a result.
 
-        Games that the bundle knows already and those of a season that is over change nothing. One that is told of late
-        counts as if it were of the newest day known, so that the clock is never turned back.
+        Ignores games on or before `since` and games of an earlier season. A game reported late is applied at the
+        newest date seen, so the date never moves backwards.
 
         Raises:
-            KeyError: if a team is no NBA code.
+            KeyError: if a team is not an NBA code.
         """
         state = self.filter
         if result.day <= self.since or (state.season is not None and result.season < state.season):
             return self
         games = self.games if result.season == state.season else {}
         for season in range(state.season or result.season, result.season):
-            state = state.at(season + 1)  # each season that nobody told of has drawn the teams together too
+            state = state.predict(season + 1)  # apply the regression to the mean of each season without results, too
         day = np.datetime64(result.day)
-        # `at` adds the days that strengths have wandered since; it is told of none if the day is not a later one.
-        state = state.at(result.season, day if state.date is None or day > state.date else state.date)
+        # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
+        state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
         counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
         return replace(
             self,
-            filter=state.after(result.home, result.away, result.differential),
+            filter=state.update(result.home, result.away, result.differential),
             games={**games, **counted},
         )
 
     def ratings(self) -> Ratings:
-        """The strengths as they stand."""
+        """Returns the current strengths."""
         return self.filter.ratings()
 
     def known(self, home: str, away: str) -> bool:
-        """Whether both teams have had KNOWN_GAMES games of this season reported."""
+        """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""
         return min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_GAMES
 
     def to_bytes(self) -> bytes:
-        """As JSON; equal ratings give equal bytes."""
+        """Serializes to JSON; equal ratings give equal bytes."""
         state = self.filter
         content = {
             "form": _FORMAT,
@@ -114,16 +114,16 @@ class LiveRatings:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Back from `to_bytes`, to the last bit.
+        """Deserializes the output of `to_bytes`, bit for bit.
 
         Raises:
-            ValueError: if it is not what that writes.
+            ValueError: if the content is not valid output of `to_bytes`.
         """
         try:
-            found = json.loads(content)
-            if found["form"] != _FORMAT:
-                raise ValueError(f"form {found['form']}; expected {_FORMAT}")
-            mean, covariance = np.array(found["mean"], dtype=float), np.array(found["covariance"], dtype=float)
+            stored = json.loads(content)
+            if stored["form"] != _FORMAT:
+                raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
+            mean, covariance = np.array(stored["mean"], dtype=float), np.array(stored["covariance"], dtype=float)
             size = len(CODES) + 1
             if mean.shape != (size,) or covariance.shape != (size, size):
                 raise ValueError(
@@ -132,30 +132,30 @@ class LiveRatings:
             return cls(
                 RatingFilter(
                     RatingSettings(
-                        **{each.name: float(found["settings"][each.name]) for each in fields(RatingSettings)}
+                        **{each.name: float(stored["settings"][each.name]) for each in fields(RatingSettings)}
                     ),
                     mean,
                     covariance,
-                    None if found["season"] is None else int(found["season"]),
-                    np.datetime64(date.fromisoformat(found["date"])),
+                    None if stored["season"] is None else int(stored["season"]),
+                    np.datetime64(date.fromisoformat(stored["date"])),
                 ),
-                date.fromisoformat(found["since"]),
-                {str(code): int(count) for code, count in found["games"].items()},
+                date.fromisoformat(stored["since"]),
+                {str(code): int(count) for code, count in stored["games"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"no state of ratings: {error!r}") from error
+            raise ValueError(f"invalid rating state: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class OnlineState:
-    """What a forecaster goes by beside its bundle.
+    """State that a forecaster uses in addition to its bundle.
 
     Attributes:
-        sequence: place in the ledger of the newest outcome that went in; 0: none.
-        mode: whether intervals follow; None: they do not adapt.
-        method: how they adapt.
-        trackers: by horizon and stage; without one, intervals are as the model was calibrated.
-        ratings: None: as in the bundle.
+        sequence: ledger sequence of the newest outcome applied; 0 if none.
+        mode: adaptation mode; None if adaptation is off.
+        method: adaptation method.
+        trackers: by horizon and quarter; without a tracker, intervals are those of the model as calibrated.
+        ratings: None to use the ratings of the bundle.
     """
 
     sequence: int = 0
@@ -169,11 +169,11 @@ INITIAL: Final = OnlineState()
 
 
 class IntervalAdapter:
-    """A tracker as forecasts need it: each figure is computed once, as long as nothing new is learned.
+    """Applies a tracker to forecasts; caches the score map and the rolling coverage.
 
     Args:
-        tracker: what was learned.
-        method: how intervals adapt.
+        tracker: state of the settled games.
+        method: adaptation method.
     """
 
     def __init__(self, tracker: Tracker, method: AdaptationMethod) -> None:
@@ -184,15 +184,15 @@ class IntervalAdapter:
         self._shares: dict[float, tuple[float | None, float | None]] = {}
 
     def rolling(self, alpha: float) -> tuple[float | None, float | None]:
-        """The rolling coverage of intervals of an alpha: adapted, and as the model was calibrated."""
+        """Returns the rolling coverage of adapted and of static intervals of an alpha."""
         shares = self._shares.get(alpha)
         if shares is None:
             tracker = self._tracker
             shares = tracker.rolling_coverage(alpha, self._method), tracker.static_rolling_coverage(alpha)
-            if len(self._shares) < _ALPHAS_KEPT:
+            if len(self._shares) < _MAX_CACHED_ALPHAS:
                 self._shares[alpha] = shares
         return shares
 
 
-_ALPHAS_KEPT = 64
-"""For as many alphas are shares kept: whoever asks with others all the time must not fill the memory."""
+_MAX_CACHED_ALPHAS = 64
+"""Cache limit: clients that vary alpha on every call must not exhaust memory."""

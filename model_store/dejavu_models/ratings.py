@@ -1,8 +1,8 @@
-"""Team strength from results: what differential to expect of a game before it begins.
+"""Team ratings from results: the expected final differential of a game before tip-off.
 
 A linear-Gaussian state-space model of final margins, filtered game by game (Glickman & Stern, A state-space model for
 National Football League scores, JASA 93, 1998; the filter: Kalman 1960). The state is each team's strength and the
-home advantage, in points. Strengths wander from day to day and are drawn towards the mean between seasons.
+home advantage, in points. Strengths follow a random walk from day to day and regress to the mean between seasons.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from dejavu_feed.names import TEAMS
 from dejavu_models.arrays import Floats
 
 CODES: tuple[str, ...] = tuple(TEAMS)
-_PLACES = {code: place for place, code in enumerate(CODES)}
+_INDEX = {code: index for index, code in enumerate(CODES)}
 _HOME = len(CODES)
 _LONGEST_GAP = 10
-"""Days by which strengths wander at most between two games: in a break nobody plays."""
+"""Maximum number of days of drift between two games: no games are played during a break."""
 
 
 @dataclass(frozen=True, slots=True)
 class RatingSettings:
-    """What the trainer chose; variances in points squared.
+    """Parameters of the filter, chosen by the trainer; variances in points squared.
 
     Attributes:
-        noise: variance of a game's margin around the expected one.
-        daily: variance by which a strength wanders in a day.
-        carry: share of a strength that is left in the next season, in [0, 1].
+        noise: variance of a game's margin around the expected margin.
+        daily: daily drift variance of a strength.
+        carry: share of a strength carried into the next season, in [0, 1].
         seasonal: variance that a new season adds to a strength.
-        home_daily: variance by which the home advantage wanders in a day.
+        home_daily: daily drift variance of the home advantage.
     """
 
     noise: float = 160.0
@@ -46,15 +46,15 @@ class RatingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """Team strengths as they stand after some game.
+    """Team strengths after some game.
 
     Attributes:
         strengths: NBA code → points above an average team, on a neutral court.
         home_advantage: in points.
-        date: local date of the last game counted.
+        date: local date of the last game included.
 
     Raises:
-        ValueError: if a team is missing or a value is not finite.
+        ValueError: if a team is missing or unknown, or a value is not finite.
     """
 
     strengths: Mapping[str, float]
@@ -63,32 +63,32 @@ class Ratings:
 
     def __post_init__(self) -> None:
         if set(self.strengths) != set(CODES):
-            raise ValueError(f"ratings: not of the NBA's {len(CODES)} teams, each once")
+            raise ValueError(f"ratings must cover exactly the {len(CODES)} teams of the NBA")
         if not np.isfinite([*self.strengths.values(), self.home_advantage]).all():
             raise ValueError("ratings must be finite")
 
     def expected_margin(self, home: str, away: str) -> float:
-        """The expected final differential of a game before it begins, in points.
+        """Returns the expected final differential of a game before tip-off, in points.
 
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
 
         Raises:
-            KeyError: if one is no NBA code.
+            KeyError: if one is not an NBA code.
         """
         return self.strengths[home] - self.strengths[away] + self.home_advantage
 
 
 @dataclass(frozen=True, slots=True)
 class RatingFilter:
-    """The filter's state: immutable, each game gives a new one.
+    """State of the Kalman filter; immutable.
 
     Attributes:
-        mean: (31,), strengths in the order of CODES and the home advantage, in points.
+        mean: (31,), strengths in the order of CODES, then the home advantage, in points.
         covariance: (31, 31), in points squared.
-        season: of the last game, as the year in which it ends; None before the first one.
-        date: of the last game.
+        season: season of the last game, as the year in which it ends; None before the first game.
+        date: date of the last game.
     """
 
     settings: RatingSettings
@@ -99,14 +99,14 @@ class RatingFilter:
 
     @classmethod
     def start(cls, settings: RatingSettings) -> Self:
-        """Before the first game: all teams alike, a home advantage of about 3 points, and little known of either."""
+        """Creates the prior: equal strengths, a home advantage of about 3 points, and large variances."""
         size = len(CODES) + 1
         mean, covariance = np.zeros(size), np.eye(size) * 25.0
         mean[_HOME], covariance[_HOME, _HOME] = 3.0, 1.0
         return cls(settings, mean, covariance)
 
-    def at(self, season: int, day: np.datetime64 | None = None) -> Self:
-        """The state before a game of `season` on `day`: drawn towards the mean if the season is new, and less sure."""
+    def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
+        """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season."""
         mean, covariance, chosen = self.mean, self.covariance, self.settings
         teams = slice(0, _HOME)
         if self.season is not None and season != self.season:
@@ -126,38 +126,38 @@ class RatingFilter:
         )
 
     def expected(self, home: str, away: str) -> tuple[float, float]:
-        """Mean and variance of a game's final differential, in points and points squared."""
-        mean, _, variance = self._foreseen(home, away)
+        """Returns mean and variance of a game's final differential, in points and points squared."""
+        mean, _, variance = self._predicted(home, away)
         return mean, variance
 
-    def after(self, home: str, away: str, differential: float) -> Self:
-        """The state once a game has ended with a final differential, in points; the same to the last bit anywhere."""
-        expected, covered, variance = self._foreseen(home, away)
-        gain = covered / variance
+    def update(self, home: str, away: str, differential: float) -> Self:
+        """Updates the state with a final differential, in points; bit-identical on every machine."""
+        expected, cross, variance = self._predicted(home, away)
+        gain = cross / variance
         mean = self.mean + gain * (differential - expected)
-        covariance = self.covariance - np.outer(gain, covered)
+        covariance = self.covariance - np.outer(gain, cross)
         return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
 
-    def _foreseen(self, home: str, away: str) -> tuple[float, Floats, float]:
-        """What a game's differential is expected to be, its covariance with the state, and its variance.
+    def _predicted(self, home: str, away: str) -> tuple[float, Floats, float]:
+        """Returns mean of a game's differential, its covariance with the state, and its variance.
 
-        A game loads on three places of the state. They are summed here, and not by a product with a vector of zeros
-        and ones, whose order of summation depends on the machine.
+        A game loads on three components of the state. They are summed explicitly: a matrix product with a design vector
+        has a summation order that depends on the machine.
         """
-        one, other = _PLACES[home], _PLACES[away]
+        one, other = _INDEX[home], _INDEX[away]
         mean = float(self.mean[one] - self.mean[other] + self.mean[_HOME])
-        covered = self.covariance[one] - self.covariance[other] + self.covariance[_HOME]
-        variance = float(covered[one] - covered[other] + covered[_HOME]) + self.settings.noise
-        return mean, covered, variance
+        cross = self.covariance[one] - self.covariance[other] + self.covariance[_HOME]
+        variance = float(cross[one] - cross[other] + cross[_HOME]) + self.settings.noise
+        return mean, cross, variance
 
     def ratings(self) -> Ratings:
-        """The strengths as they stand.
+        """Returns the current strengths.
 
         Raises:
-            ValueError: if no game has been counted.
+            ValueError: if no game has been included.
         """
         if self.date is None:
-            raise ValueError("ratings of no game")
+            raise ValueError("ratings include no game")
         strengths = dict(zip(CODES, self.mean[:_HOME].tolist(), strict=True))
         return Ratings(strengths, float(self.mean[_HOME]), self.date.astype("datetime64[D]").item())
 
@@ -170,13 +170,13 @@ def carried_margins(
     away: NDArray[np.str_],
     final: NDArray[np.integer] | Floats,
 ) -> tuple[Floats, Floats, RatingFilter]:
-    """What was expected of each game before it began, with ratings carried from game to game.
+    """Computes the expected margin of each game before tip-off, with ratings updated game by game.
 
-    Games of one day do not know of each other: which of them ended first is not told.
+    Games of one day do not influence each other's expectation: the data does not give their order.
 
     Args:
         start: the state before the first game.
-        season: (n,), years in which the seasons end.
+        season: (n,), season of each game, as the year in which it ends.
         day: (n,), local dates, ascending.
         home: (n,), NBA codes.
         away: (n,), NBA codes.
@@ -189,14 +189,14 @@ def carried_margins(
     state = start
     for today in np.unique(day):
         games = np.flatnonzero(day == today)
-        state = state.at(int(season[games[0]]), today)
+        state = state.predict(int(season[games[0]]), today)
         for game in games:
             means[game], variances[game] = state.expected(str(home[game]), str(away[game]))
         for game in games:
-            state = state.after(str(home[game]), str(away[game]), float(final[game]))
+            state = state.update(str(home[game]), str(away[game]), float(final[game]))
     return means, variances, state
 
 
 def frozen_margins(ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.str_]) -> Floats:
-    """What is expected of games, (n,) in points, if ratings stay as they are."""
+    """Returns the expected margins of games, (n,) in points, with fixed ratings."""
     return np.array([ratings.expected_margin(str(one), str(other)) for one, other in zip(home, away, strict=True)])

@@ -1,11 +1,11 @@
-"""How unsettled a game is, from the course of its score alone: 0 (nothing moves) to 100.
+"""Risk score of a game, from its score timeline alone: 0 (the lead does not move) to 100 (highly volatile).
 
-Four things are measured and each is held against real games at the same minute: its score is the share of games, in
-percent, in which it was less (the probability integral transform; `risk_norms` has the quantiles). The whole is their
-weighted mean, so that each factor's share can be told.
+Computes four factors and compares each with real games at the same minute: the score of a factor is the percentage of
+games with a lower value (probability integral transform; the quantiles are in `risk_quantiles`). The risk score is the
+weighted mean of the factor scores, so each factor's contribution can be reported.
 
-It describes the game so far and foretells nothing: on the 6,263 games of 2019 to 2023 its rank correlation with how
-far the lead moves afterwards lies between −0.01 and 0.02 (`python -m bench.risk --then`).
+It describes the game so far and has no predictive value: on the 6,263 games of 2019 to 2023 its rank correlation with
+the later movement of the lead is between −0.01 and 0.02 (`python -m bench.risk --then`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
 from dejavu_models.types import MAX_SLOTS, ScorePattern
 
 MIN_SLOTS = 2
-"""The fewest minutes from which something that moves can be told."""
+"""Minimum number of minutes for an assessment."""
 
 MAX_TOTAL_POINTS = 500
-"""Bound of both teams' points together; the most ever is 370."""
+"""Bound of the total points of both teams; the NBA record is 370."""
 
 WINDOW = 6
-"""How many minutes swing and trend look back."""
+"""Look-back of swing and trend, in minutes."""
 
 WEIGHTS: Final[Mapping[str, float]] = {"volatility": 0.35, "swing": 0.25, "pace": 0.15, "trend": 0.25}
-"""What each factor counts for. A judgement, not a fit: what moved most of the time counts most, what both teams score
-together least, as it says nothing of who leads. What is not known counts nothing, and the others its part."""
+"""Weights of the factors, set by judgement and not fitted: volatility, which uses the whole game, has the most weight;
+pace has the least, as it says nothing about the lead. If a factor is missing, the other weights are scaled up."""
 
 UNITS: Final[Mapping[str, str]] = {
     "volatility": "points",
@@ -43,10 +43,10 @@ UNITS: Final[Mapping[str, str]] = {
 }
 
 LEVEL_BOUNDS: Final = (25.0, 50.0, 75.0)
-"""Scores from which a game counts as moderately, highly and extremely unsettled."""
+"""Minimum scores of moderate, high and extreme risk."""
 
-UNUSUAL = 90.0
-"""Score of a factor from which it is warned of."""
+WARNING_SCORE = 90.0
+"""Minimum factor score that raises a warning."""
 
 _GAME_MINUTES = 48
 _LATE, _CLOSE = 42, 3.0
@@ -55,13 +55,13 @@ _FEW_MINUTES, _MANY_CHANGES = 6, 3
 
 @dataclass(frozen=True, slots=True)
 class RiskFactor:
-    """A part of a risk score.
+    """One factor of a risk score.
 
     Attributes:
         name: volatility, swing, pace or trend; see `measure`.
-        value: what was measured, in `unit`.
-        score: 0 to 100, the share of games at that minute with less.
-        weight: those of all factors sum to 1.
+        value: measured value, in `unit`.
+        score: percentage of games with a lower value at that minute, 0 to 100.
+        weight: normalised; the weights of all factors sum to 1.
         contribution: weight × score.
     """
 
@@ -75,12 +75,12 @@ class RiskFactor:
 
 @dataclass(frozen=True, slots=True)
 class RiskAssessment:
-    """How unsettled a game is.
+    """Risk score of a game.
 
     Attributes:
-        score: the sum of what the factors contribute, 0 to 100.
-        level: by LEVEL_BOUNDS.
-        warnings: what deserves attention, for people.
+        score: sum of the factors' contributions, 0 to 100.
+        level: risk level by LEVEL_BOUNDS.
+        warnings: human-readable warnings.
     """
 
     score: float
@@ -92,23 +92,23 @@ class RiskAssessment:
 def assess(
     pattern: ScorePattern, total_points: int | None = None, weights: Mapping[str, float] = WEIGHTS
 ) -> RiskAssessment:
-    """How unsettled a game is. Home and away are treated alike.
+    """Assesses the risk of a game. Symmetric in home and away.
 
     Args:
         pattern: at least MIN_SLOTS minutes.
-        total_points: of both teams at the end of the pattern; None: the pace of scoring is left out.
-        weights: of each factor; positive, of whatever sum.
+        total_points: points of both teams at the end of the pattern; None omits the pace factor.
+        weights: weight of each factor; positive, any sum.
 
     Raises:
         InvalidPattern: if the pattern is too short.
         InvalidTotalPoints: if they are fewer than the lead, or more than MAX_TOTAL_POINTS.
     """
     values = measure(pattern, total_points)
-    whole = math.fsum(weights[name] for name in values)
+    total = math.fsum(weights[name] for name in values)
     factors = tuple(
         RiskFactor(name, value, UNITS[name], score, weight, weight * score)
         for name, value in values.items()
-        for score, weight in [(usual_score(name, pattern.minutes, value), weights[name] / whole)]
+        for score, weight in [(percentile_score(name, pattern.minutes, value), weights[name] / total)]
     )
     score = min(100.0, math.fsum(factor.contribution for factor in factors))
     level = list(RiskLevel)[sum(score >= bound for bound in LEVEL_BOUNDS)]
@@ -116,38 +116,37 @@ def assess(
 
 
 def check_slots(slots: int) -> None:
-    """Refuses a pattern of a length that cannot be assessed.
+    """Validates the number of slots of a pattern.
 
     Raises:
-        InvalidPattern: if it is not MIN_SLOTS to MAX_SLOTS.
+        InvalidPattern: if it is not in MIN_SLOTS to MAX_SLOTS.
     """
     if not MIN_SLOTS <= slots <= MAX_SLOTS:
         raise InvalidPattern(f"{slots} slots", f"{MIN_SLOTS} to {MAX_SLOTS}")
 
 
 def check_total_points(total_points: int, lead: float = 0.0) -> None:
-    """Refuses points that both teams together cannot have with that lead.
+    """Validates the total points of both teams against the lead.
 
     Raises:
         InvalidTotalPoints: if they are fewer than the lead, or more than MAX_TOTAL_POINTS.
     """
-    least = math.ceil(abs(lead))
-    if not least <= total_points <= MAX_TOTAL_POINTS:
-        why = " (the lead)" if least else ""
-        raise InvalidTotalPoints(f"{total_points}", f"{least}{why} to {MAX_TOTAL_POINTS}")
+    minimum = math.ceil(abs(lead))
+    if not minimum <= total_points <= MAX_TOTAL_POINTS:
+        reason = " (the lead)" if minimum else ""
+        raise InvalidTotalPoints(f"{total_points}", f"{minimum}{reason} to {MAX_TOTAL_POINTS}")
 
 
 def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str, float]:
-    """What the factors measure, by name.
+    """Computes the value of each factor, by name.
 
-    - volatility: standard deviation of what the minutes changed, in points.
-    - swing: largest lead minus smallest over the last WINDOW minutes, their beginning included, in points.
-    - pace: total_points, carried on to 48 minutes. Not there without total_points.
-    - trend: by how much the lead grows or shrinks over those minutes: slope of the line fitted by least squares,
-      without its sign, in points a minute.
+    - volatility: standard deviation of the change of the lead per minute, in points.
+    - swing: range of the lead over the last WINDOW minutes, including the start of that window, in points.
+    - pace: total_points extrapolated to 48 minutes. Absent without total_points.
+    - trend: absolute slope of the lead over the same window, by least squares, in points per minute.
 
     Raises:
-        InvalidPattern, InvalidTotalPoints: as `assess`.
+        InvalidPattern, InvalidTotalPoints: see `assess`.
     """
     check_slots(pattern.minutes)
     if total_points is not None:
@@ -164,10 +163,11 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
     return values
 
 
-def usual_score(name: str, minutes: int, value: float) -> float:
-    """In how many of a hundred games a factor is less than `value` after so many minutes; does not fall as it grows.
+def percentile_score(name: str, minutes: int, value: float) -> float:
+    """Returns the percentage of games in which a factor is below `value` after this many minutes.
 
-    Between the quantiles that are known the share is interpolated; 0 is 0, and what one game in a thousand has is 100.
+    Non-decreasing in `value`. Interpolates linearly between the known quantiles; a value of 0 scores 0, a value that
+    one game in a thousand exceeds scores 100.
     """
     anchors = (0.0, *_usual(name, minutes))
     if value <= 0.0:
@@ -181,44 +181,44 @@ def usual_score(name: str, minutes: int, value: float) -> float:
 
 
 def _usual(name: str, minutes: int) -> Sequence[float]:
-    """The quantiles of a factor after so many minutes, interpolated between the minutes that were measured."""
+    """Returns the quantiles of a factor at a minute, interpolated between the measured minutes."""
     rows = USUAL[name]
     after = min(bisect_right(MINUTES, minutes), len(MINUTES) - 1)
     first, second = MINUTES[after - 1], MINUTES[after]
-    part = (minutes - first) / (second - first)
-    return [low + part * (high - low) for low, high in zip(rows[after - 1], rows[after], strict=True)]
+    fraction = (minutes - first) / (second - first)
+    return [low + fraction * (high - low) for low, high in zip(rows[after - 1], rows[after], strict=True)]
 
 
 def _slope(levels: Sequence[float]) -> float:
     middle = (len(levels) - 1) / 2
-    moments = [place - middle for place in range(len(levels))]
-    return sum(m * level for m, level in zip(moments, levels, strict=True)) / sum(m * m for m in moments)
+    times = [index - middle for index in range(len(levels))]
+    return sum(t * level for t, level in zip(times, levels, strict=True)) / sum(t * t for t in times)
 
 
 def _warnings(pattern: ScorePattern, factors: Sequence[RiskFactor]) -> Iterator[str]:
     after = f"after {pattern.minutes} minutes"
-    says = {
-        "volatility": "From one minute to the next the lead changes by {:.1f} points",
-        "swing": f"Over the last {min(WINDOW, pattern.minutes)} minutes the lead ranged over {{:.0f}} points",
-        "pace": "Both teams together score at a rate of {:.0f} points a game",
-        "trend": "The lead runs one way, by {:.1f} points a minute",
+    texts = {
+        "volatility": "The lead changes by {:.1f} points from minute to minute",
+        "swing": f"The lead ranged over {{:.0f}} points in the last {min(WINDOW, pattern.minutes)} minutes",
+        "pace": "Both teams together score at a rate of {:.0f} points per game",
+        "trend": "The lead moves in one direction by {:.1f} points per minute",
     }
     for factor in factors:
-        if factor.score >= UNUSUAL:
+        if factor.score >= WARNING_SCORE:
             share = f"{min(factor.score, 99.9):.3g} %"
-            yield f"{says[factor.name].format(factor.value)}: more than in {share} of games {after}."
+            yield f"{texts[factor.name].format(factor.value)}: more than in {share} of games {after}."
     changes = _lead_changes(pattern.differentials[-WINDOW - 1 :])
     if changes >= _MANY_CHANGES:
         yield f"The lead changed hands {changes} times over the last {WINDOW} minutes."
     if pattern.minutes >= _LATE and abs(pattern.last) <= _CLOSE:
-        yield f"A lead of at most {_CLOSE:.0f} points {after}: one possession decides."
+        yield f"The lead is at most {_CLOSE:.0f} points {after}: one possession can decide the game."
     if pattern.minutes < _FEW_MINUTES:
-        yield f"Only {pattern.minutes} minutes were played: there is little to go by."
+        yield f"Only {pattern.minutes} minutes were played: the assessment is based on little data."
     if all(factor.name != "pace" for factor in factors):
-        yield "Without total_points the pace of scoring is left out."
+        yield "The pace of scoring is not assessed without total_points."
 
 
 def _lead_changes(levels: Sequence[float]) -> int:
-    """How often the side that leads is another than the one that led before, as seen at the ends of minutes."""
+    """Counts the lead changes between the ends of minutes; ties are skipped."""
     leaders = [level > 0 for level in levels if level]
     return sum(before is not after for before, after in pairwise(leaders))

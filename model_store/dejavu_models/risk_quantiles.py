@@ -1,7 +1,7 @@
-"""What is usual in NBA games after so many minutes: quantiles of what `risk.measure` measures.
+"""Quantiles of the `risk.measure` factors in NBA games, by minute played.
 
-Measured on all games of the seasons 2019 to 2023 that count (6,263) by `python -m bench.risk`; figures of whole seasons
-only, of no single game or team.
+Measured by `python -m bench.risk` on all 6,263 eligible games of the seasons 2019 to 2023. Contains aggregates over
+whole seasons only, no data of a single game or team.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import Final
 
 SEASONS: Final = (2019, 2020, 2021, 2022, 2023)
-"""Years in which they end."""
+"""Seasons measured, by the year in which they end."""
 
 MINUTES: Final = (2, 3, 4, 6, 8, 12, 18, 24, 36, 47)
-"""Minutes played; one row of each table for each."""
+"""Minutes played; one table row each."""
 
 SHARES: Final = (0.0, 25.0, 50.0, 75.0, 90.0, 99.0, 100.0)
-"""Shares of games, in percent, that have less than the columns; the first, 0, is not in the tables, and for the last
-stands what one game in a thousand exceeds."""
+"""Levels of the quantiles, in percent of games with a lower value. Level 0 has no column; the column of level 100 holds
+the value that one game in a thousand exceeds."""
 
 USUAL: Final[Mapping[str, tuple[tuple[float, ...], ...]]] = {
     "volatility": (
@@ -69,4 +69,4 @@ USUAL: Final[Mapping[str, tuple[tuple[float, ...], ...]]] = {
         (0.32, 0.68, 1.18, 1.64, 2.54, 3.06),
     ),
 }
-"""By factor: rows for MINUTES, columns for SHARES; in the units of the factors."""
+"""Quantiles by factor: one row per entry of MINUTES, one column per level of SHARES after 0; in the factor's unit."""

@@ -1,8 +1,8 @@
-"""How settled forecasts fared: a scorecard from their errors and scores, and model versions in order of a figure.
+"""Scorecards of settled forecasts, and leaderboards of model versions by a metric.
 
-One game is the unit: its forecasts, minute by minute, share their fate. So a figure is the mean over games of each
-game's mean, and its interval comes from how the games' means spread. Within a game each minute counts alike, however
-often it was asked about: who asks with ten alphas or margins gets ten forecasts of that minute and no more weight.
+The game is the unit of analysis, because the forecasts of one game are correlated. A metric is the mean over games of
+each game's mean, and its interval comes from the variance of the game means. Within a game each minute has the same
+weight, regardless of its number of forecasts: requesting a minute with ten alphas or margins does not add weight.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import MAX_SLOTS
 
 LEVEL = 0.95
-"""Of the intervals of figures."""
+"""Confidence level of the intervals of metrics."""
 
 LEADERBOARD_ALPHA = 0.05
-"""The miscoverage rate whose coverage model versions are ordered by."""
+"""Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
 
 _Z = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SettledForecasts:
-    """Forecasts and how they fared, column by column: arrays of one length, one value a forecast.
+    """Forecasts with their outcomes, as columns: arrays of equal length, one value per forecast.
 
     Attributes:
-        game: which game, as a number; equal exactly for forecasts of one game.
-        minute: that they were made after, 1 to 47.
+        game: integer id of the game; equal exactly for forecasts of one game.
+        minute: elapsed minutes at the forecast, 1 to 47.
         error: point forecast − differential, in points.
         persistence_error: last known differential − differential, in points.
         covered: whether the outcome lay in the interval.
-        alpha: miscoverage rate that the interval was asked with.
-        width: of the interval, in points.
-        probability: that the home team leads at the horizon, as forecast.
-        home_led: whether it did.
+        alpha: miscoverage rate of the interval.
+        width: width of the interval, in points.
+        probability: forecast probability that the home team leads at the horizon.
+        home_led: whether the home team led.
         brier: (probability − home_led)².
-        crps: in points; NaN where there is none.
-        stake: on the market asked about with, as a share of the bankroll; 0 for no bet, NaN without a market.
-        profit: what it brought, likewise.
-        order: rises with the order in which outcomes came; that of bets.
+        crps: in points; NaN if not available.
+        stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market.
+        profit: profit of that stake, as a share of the bankroll; NaN without a market.
+        order: ascending in the order of outcomes; orders the bets.
     """
 
     game: NDArray[np.int64]
@@ -71,16 +71,16 @@ class SettledForecasts:
         return len(self.game)
 
     def where(self, chosen: NDArray[np.bool_]) -> SettledForecasts:
-        """Those of them that a mask chooses."""
+        """Selects forecasts by a mask."""
         return SettledForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreEstimate:
-    """A mean over games, and its 95 % interval by Student's t over the games' means.
+    """Mean over games, with its 95 % Student's t interval over the game means.
 
     Attributes:
-        games: how many games it is of.
+        games: number of games.
         lower, upper: None with fewer than two games.
     """
 
@@ -92,12 +92,13 @@ class ScoreEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How often intervals of one alpha held.
+    """Coverage of the intervals of one alpha.
 
     Attributes:
-        coverage: the share that held: of a minute's forecasts, then of a game's minutes, then of games.
-        lower, upper: its 95 % interval, Wilson's.
-        mean_width: of the intervals, in points; mean over games of each game's mean.
+        coverage: share of intervals that contain the outcome, averaged over the forecasts of a minute, then over the
+            minutes of a game, then over games.
+        lower, upper: its 95 % Wilson interval.
+        mean_width: mean over games of each game's mean interval width, in points.
     """
 
     alpha: float
@@ -111,21 +112,21 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class MarketRecord:
-    """How bets came out that followed the stakes told with markets, game by game, in order of their outcomes.
+    """Track record of the recommended stakes, game by game in the order of outcomes.
 
-    The bets of a game are open at the same time and share its fate. So each stakes its share of the bankroll as it was
-    before the game, and only their sum is a profit that says something of its own.
+    The bets of a game are open at the same time and correlated. Each stakes its share of the bankroll before the game,
+    and their sum is the profit of the game.
 
     Attributes:
-        bets: those with a stake.
-        markets: forecasts asked about with a market, with or without a stake.
+        bets: number of forecasts with a stake.
+        markets: number of forecasts requested with a market, with or without a stake.
         staked, profit: sums, as shares of the bankroll.
         roi: profit / staked; None without a stake.
-        total_return: by how much a bankroll grows that stakes these shares of itself, one game after the other: end
-            over start, less 1; -1 once it has lost all.
-        sharpe: mean profit of a game over its standard deviation (Sharpe, The Sharpe ratio, Journal of Portfolio
-            Management 21, 1994), a game with bets being the period; None with fewer than two or without any spread.
-        max_drawdown: the largest fall of that bankroll from a peak, as a share of the peak.
+        total_return: final / initial − 1 of a bankroll that compounds these shares game by game; -1 once everything is
+            lost.
+        sharpe: mean profit per game over its standard deviation (Sharpe, The Sharpe ratio, Journal of Portfolio
+            Management 21, 1994); the period is a game with bets. None with fewer than two games or equal profits.
+        max_drawdown: largest fall of that bankroll from a peak, as a share of the peak.
     """
 
     bets: int
@@ -140,15 +141,15 @@ class MarketRecord:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """How forecasts fared; figures are None where there is no forecast to make them of.
+    """Metrics of settled forecasts; a metric is None if no forecast provides it.
 
     Attributes:
-        mae, persistence_mae, mae_difference: mean absolute error, that of persistence on the same games, and the first
-            less the second game by game, in points.
+        mae, persistence_mae, mae_difference: mean absolute error, that of persistence on the same games, and the paired
+            difference of the two, in points.
         coverage: by alpha, ascending.
-        crps: in points, of the forecasts that have one.
-        ece: expected calibration error of the probability that the home team leads.
-        market: None where no market was given.
+        crps: in points, over the forecasts that have one.
+        ece: expected calibration error of the probability that the home team leads; 0 without forecasts.
+        market: None if no forecast had a market.
     """
 
     games: int
@@ -164,7 +165,7 @@ class Scorecard:
 
 
 def scorecard(settled: SettledForecasts) -> Scorecard:
-    """The scorecard of settled forecasts."""
+    """Computes the scorecard of settled forecasts."""
     if not len(settled):
         return Scorecard(0, 0, None, None, None, (), None, None, 0.0, None)
     units = _Units.of(settled.game, settled.minute)
@@ -173,19 +174,19 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
     return Scorecard(
         games=len(units.minutes),
         forecasts=len(settled),
-        mae=_figure(absolute),
-        persistence_mae=_figure(persistence),
-        mae_difference=_figure(absolute - persistence),
+        mae=_estimate(absolute),
+        persistence_mae=_estimate(persistence),
+        mae_difference=_estimate(absolute - persistence),
         coverage=tuple(_coverages(settled)),
         crps=_crps(settled),
-        brier=_figure(units.means(settled.brier)),
+        brier=_estimate(units.means(settled.brier)),
         ece=_calibration_error(settled, units.weights()),
         market=_market(settled),
     )
 
 
 class LeaderboardMetric(enum.Enum):
-    """What model versions are ordered by; of each, less is better."""
+    """Metric that a leaderboard is sorted by; lower is better for each."""
 
     CRPS = "crps"
     MAE = "mae"
@@ -196,7 +197,7 @@ class LeaderboardMetric(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class LeaderboardEntry:
-    """A model version's place, from 1 on: one more than how many have a lesser value."""
+    """One model version on a leaderboard. Ranks start at 1; equal values share a rank (1, 1, 3)."""
 
     rank: int
     model_version: str
@@ -205,23 +206,23 @@ class LeaderboardEntry:
 
 
 def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[LeaderboardEntry]:
-    """Model versions, best first, equal ones by name; those whose figure is of fewer games are left out.
+    """Ranks model versions, best first, ties by name; omits versions whose metric is missing or has too few games.
 
     Args:
         cards: model version → its scorecard.
-        metric: what to order by.
-        min_games: the fewest games that the figure may be of.
+        metric: metric to sort by.
+        min_games: minimum number of games of the metric.
     """
-    figures = {version: figure for version, card in cards.items() if (figure := _metric(card, metric)) is not None}
-    listed = sorted((figure.value, version) for version, figure in figures.items() if figure.games >= min_games)
-    values = [value for value, _ in listed]
-    return [LeaderboardEntry(values.index(value) + 1, version, value, cards[version]) for value, version in listed]
+    estimates = {version: value for version, card in cards.items() if (value := _metric(card, metric)) is not None}
+    ranked = sorted((estimate.value, version) for version, estimate in estimates.items() if estimate.games >= min_games)
+    values = [value for value, _ in ranked]
+    return [LeaderboardEntry(values.index(value) + 1, version, value, cards[version]) for value, version in ranked]
 
 
 def _metric(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
     if metric is not LeaderboardMetric.COVERAGE_GAP:
-        figure: ScoreEstimate | None = getattr(card, metric.value)
-        return figure
+        estimate: ScoreEstimate | None = getattr(card, metric.value)
+        return estimate
     for each in card.coverage:
         if each.alpha == LEADERBOARD_ALPHA:
             return ScoreEstimate(abs(each.coverage - (1.0 - each.alpha)), each.games)
@@ -229,13 +230,13 @@ def _metric(card: Scorecard, metric: LeaderboardMetric) -> ScoreEstimate | None:
 
 
 class _Units(NamedTuple):
-    """What figures are means of: forecasts make the mean of a minute, minutes that of a game.
+    """Grouping of forecasts by minute and game, for nested means: forecast → minute of a game → game.
 
     Attributes:
-        minute: of each forecast, the place of its game's minute among those there are.
-        forecasts: of each of these, how many it has.
-        game: of each of these, the place of its game among those there are.
-        minutes: of each game, how many it has.
+        minute: for each forecast, the index of its group (minute of a game).
+        forecasts: for each group, its number of forecasts.
+        game: for each group, the index of its game.
+        minutes: for each game, its number of groups.
     """
 
     minute: NDArray[np.intp]
@@ -246,24 +247,24 @@ class _Units(NamedTuple):
     @classmethod
     def of(cls, game: NDArray[np.int64], minute: NDArray[np.int64]) -> Self:
         base = MAX_SLOTS + 1
-        found, place, forecasts = np.unique(game * base + minute, return_inverse=True, return_counts=True)
-        _, its_game, minutes = np.unique(found // base, return_inverse=True, return_counts=True)
-        return cls(place, forecasts, its_game, minutes)
+        groups, group_of, forecasts = np.unique(game * base + minute, return_inverse=True, return_counts=True)
+        _, game_of, minutes = np.unique(groups // base, return_inverse=True, return_counts=True)
+        return cls(group_of, forecasts, game_of, minutes)
 
     def means(self, values: NDArray[np.generic]) -> Floats:
-        """Each game's mean."""
+        """Returns the mean of each game."""
         of_minutes = np.bincount(self.minute, weights=values) / self.forecasts
         means: Floats = np.bincount(self.game, weights=of_minutes) / self.minutes
         return means
 
     def weights(self) -> Floats:
-        """What each forecast counts for, of its game."""
+        """Returns the weight of each forecast within its game."""
         weights: Floats = (1.0 / (self.forecasts * self.minutes[self.game]))[self.minute]
         return weights
 
 
-def _figure(means: Floats) -> ScoreEstimate:
-    """The mean of games' means, with Student's interval (Biometrika 6, 1908)."""
+def _estimate(means: Floats) -> ScoreEstimate:
+    """Returns the mean of the game means, with Student's interval (Biometrika 6, 1908)."""
     games, value = len(means), float(means.mean())
     if games < 2:
         return ScoreEstimate(value, games)
@@ -275,12 +276,12 @@ def _crps(settled: SettledForecasts) -> ScoreEstimate | None:
     scored = ~np.isnan(settled.crps)
     if not scored.any():
         return None
-    return _figure(_Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]))
+    return _estimate(_Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]))
 
 
 def _coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """The coverage of each alpha, ascending."""
-    # Callers choose alphas, and may each have their own: all are found in one sorting, in which games keep their order.
+    """Yields the coverage of each alpha, ascending."""
+    # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
     order = np.argsort(settled.alpha, kind="stable")
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
     for alpha, chosen in zip(alphas, np.split(order, starts[1:]), strict=True):
@@ -289,37 +290,36 @@ def _coverages(settled: SettledForecasts) -> Iterator[Coverage]:
 
 
 def _coverage(alpha: float, units: _Units, covered: NDArray[np.bool_], width: Floats) -> Coverage:
-    held = units.means(covered)
-    share = min(float(held.mean()), 1.0)  # a mean of ones is not always one
-    lower, upper = _wilson(share, _effective_games(held, share, int(units.minutes.sum())))
-    return Coverage(alpha, len(held), len(covered), share, lower, upper, float(units.means(width).mean()))
+    shares = units.means(covered)
+    share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
+    lower, upper = _wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
+    return Coverage(alpha, len(shares), len(covered), share, lower, upper, float(units.means(width).mean()))
 
 
-def _effective_games(held: Floats, share: float, minutes: int) -> float:
-    """How many independent forecasts would leave a share as uncertain as the spread of the games' shares does.
+def _effective_games(shares: Floats, share: float, minutes: int) -> float:
+    """Returns the effective sample size of a share: independent trials with the same variance as the game shares.
 
-    Just the games where each has one minute, and where nothing tells how games spread; never more than there are
-    minutes of games.
+    Equals the number of games if each game has one minute, or if the variance cannot be estimated; at most `minutes`.
     """
-    games = float(len(held))
+    games = float(len(shares))
     if games < 2 or not 0.0 < share < 1.0:
         return games
-    # Both variances have the divisor n, so that shares of 0 and 1 alone give just the games.
-    spread = float(np.square(held - share).mean())
+    # Both variances have the divisor n, so game shares of only 0 and 1 give exactly the number of games.
+    spread = float(np.square(shares - share).mean())
     return min(games * share * (1.0 - share) / max(spread, 1e-12), float(minutes))
 
 
 def _wilson(share: float, trials: float) -> tuple[float, float]:
-    """Score interval of a share (Wilson, JASA 22, 1927); holds the share, and lies in [0, 1]."""
+    """Returns the score interval of a share (Wilson, JASA 22, 1927); contains the share and lies in [0, 1]."""
     centre = share + _Z**2 / (2.0 * trials)
     half = _Z * math.sqrt(share * (1.0 - share) / trials + (_Z / (2.0 * trials)) ** 2)
     scale = 1.0 + _Z**2 / trials
-    # At 0 and 1 rounding may leave an end beyond the share.
+    # At shares of 0 and 1, rounding can move an end past the share.
     return max(min((centre - half) / scale, share), 0.0), min(max((centre + half) / scale, share), 1.0)
 
 
 def _calibration_error(settled: SettledForecasts, weight: Floats) -> float:
-    """`scores.expected_calibration_error` with a weight for each forecast."""
+    """Computes `metrics.expected_calibration_error` with a weight for each forecast."""
     gaps = weight * (settled.probability - settled.home_led)
     sums = np.bincount(probability_bin(settled.probability), weights=gaps, minlength=ECE_BINS)
     return float(np.abs(sums).sum() / weight.sum())
@@ -336,8 +336,8 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
     profits = np.bincount(game, weights=settled.profit[placed])[np.argsort(first)]
     bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
     spread = float(profits.std(ddof=1)) if len(profits) > 1 else 0.0
-    # Of equal profits nothing but rounding can be left.
-    spreads = len(profits) > 1 and bool((profits != profits[0]).any())
+    # The standard deviation of equal profits can be nonzero by rounding.
+    varies = len(profits) > 1 and bool((profits != profits[0]).any())
     return MarketRecord(
         bets=len(placed),
         markets=int(given.sum()),
@@ -345,7 +345,7 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
         profit=profit,
         roi=profit / staked if len(placed) else None,
         total_return=float(bankroll[-1]) - 1.0,
-        sharpe=float(profits.mean()) / spread if spreads and spread > 0.0 else None,
+        sharpe=float(profits.mean()) / spread if varies and spread > 0.0 else None,
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
     )
 
@@ -355,19 +355,20 @@ _EXACT_DEGREES = 100
 
 @lru_cache(maxsize=256)
 def student_quantile(degrees: int) -> float:
-    """The 0.975 quantile of Student's t, to ten digits.
+    """Returns the 0.975 quantile of Student's t, to ten digits.
 
-    For few degrees of freedom the finite sum for its distribution is inverted, beyond them the expansion of its
-    quantile is exact enough (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3, 26.7.4 and 26.7.5).
+    Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
+    uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,
+    26.7.4 and 26.7.5).
 
     Raises:
-        ValueError: unless there is at least one degree of freedom.
+        ValueError: if there is less than one degree of freedom.
     """
     if degrees < 1:
         raise ValueError(f"{degrees} degrees of freedom; expected at least 1")
     if degrees > _EXACT_DEGREES:
         return _expanded(degrees)
-    low, high = 0.0, math.pi / 2.0  # arctan(t / √degrees) rises with t
+    low, high = 0.0, math.pi / 2.0  # arctan(t / √degrees) is increasing in t
     for _ in range(60):
         middle = (low + high) / 2.0
         low, high = (middle, high) if _within(middle, degrees) < LEVEL else (low, middle)
@@ -375,7 +376,7 @@ def student_quantile(degrees: int) -> float:
 
 
 def _within(angle: float, degrees: int) -> float:
-    """P(|t| ≤ √degrees · tan(angle))."""
+    """Returns P(|t| ≤ √degrees · tan(angle))."""
     cosine, odd = math.cos(angle), degrees % 2
     term = cosine if odd else 1.0
     total = 0.0

@@ -1,4 +1,4 @@
-"""The words of the domain as types: frozen, and valid once made.
+"""Domain types: frozen dataclasses that validate on construction.
 
 All differentials are home − away, in points. A pattern's slot m is the differential at the end of minute m.
 """
@@ -16,35 +16,35 @@ from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam, quoted
 
 MAX_SLOTS = 47
-"""The most slots a pattern can have: at minute 48 there is nothing left to forecast."""
+"""Maximum number of slots of a pattern: at minute 48 nothing is left to forecast."""
 
 MAX_DIFFERENTIAL = 200.0
-"""Bound of a differential, in points; the largest margin ever seen in an NBA game is 73."""
+"""Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
 DEFAULT_ALPHA = 0.05
 
 MAX_QUANTILES = 99
-"""The most quantiles that a query can ask for."""
+"""Maximum number of quantiles per query."""
 
 
 class Horizon(enum.Enum):
-    """The moment of the game that a forecast speaks of; its value is the name used in files."""
+    """Point in the game that a forecast is for; the value is the name used in files."""
 
     HALFTIME = "halftime"
     FINAL = "final"
 
     @property
     def last_slot(self) -> int:
-        """The most slots with which there is something left to forecast."""
+        """Maximum number of slots at which this horizon can still be forecast."""
         return 23 if self is Horizon.HALFTIME else MAX_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
 class ScorePattern:
-    """Score differentials at the end of each minute of play, from the first on.
+    """Score differentials at the end of each minute of play, starting with the first.
 
     Raises:
-        InvalidPattern: if it is empty, longer than 47 slots, or a value is not finite or beyond ±200.
+        InvalidPattern: if it is empty, longer than 47 slots, or a value is not finite or outside ±200.
     """
 
     differentials: tuple[float, ...]
@@ -53,37 +53,37 @@ class ScorePattern:
         if not 1 <= len(self.differentials) <= MAX_SLOTS:
             raise InvalidPattern(f"{len(self.differentials)} slots", f"1 to {MAX_SLOTS}")
         for index, value in enumerate(self.differentials):
-            if not -MAX_DIFFERENTIAL <= value <= MAX_DIFFERENTIAL:  # false for NaN too
+            if not -MAX_DIFFERENTIAL <= value <= MAX_DIFFERENTIAL:  # also rejects NaN
                 raise InvalidPattern(
                     f"{value}", f"a finite number within ±{MAX_DIFFERENTIAL:g}", field=f"pattern[{index}]"
                 )
 
     @property
     def minutes(self) -> int:
-        """Whole minutes of play that it covers."""
+        """Number of full minutes of play covered."""
         return len(self.differentials)
 
     @property
     def last(self) -> float:
-        """The last known differential: what persistence forecasts."""
+        """Last known differential: the persistence forecast."""
         return self.differentials[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastQuery:
-    """What a forecaster is asked.
+    """Request for one forecast.
 
     Attributes:
         pattern: no longer than the horizon's last slot.
         alpha: miscoverage rate of the interval, in (0, 1).
-        home_team, away_team: NBA codes, two different ones; empty where not given. Both are needed to count their
-            strength.
-        pregame_margin: expected final differential before the game, in points, in place of the teams' ratings; None
+        home_team, away_team: two different NBA codes; empty if not given. Team strength is used only if both are
+            given.
+        pregame_margin: expected final differential before the game, in points; overrides the teams' ratings. None
             if not given.
-        explain: whether the forecast must carry its explanation.
+        explain: whether to include the explanation.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
-        record: whether the forecast must carry its distribution, by which the ledger scores it.
-        market: odds that the answer is to weigh; None if not given.
+        record: whether to include the distribution, which the ledger uses for scoring.
+        market: odds to evaluate; None if not given.
 
     Raises:
         InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds.
@@ -126,7 +126,7 @@ class ForecastQuery:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A closed interval of differentials, in points."""
+    """Closed interval of differentials, in points."""
 
     lower: float
     upper: float
@@ -141,14 +141,14 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class SimilarGame:
-    """A past game, or the group of past games that one prototype stands for.
+    """A past game, or the group of past games that one prototype represents.
 
     Attributes:
         date: local date of the game (for a group: of the game nearest to its mean).
         distance: distance between the patterns, in points.
-        differential_at_horizon: the asked game's last differential plus the increment seen there, in points.
-        games: how many games it stands for.
-        increment: from that minute to the horizon, in points; of a group, the mean.
+        differential_at_horizon: last differential of the query plus this entry's increment, in points.
+        games: number of games represented.
+        increment: change from the query's minute to the horizon, in points; for a group, the mean.
         increment_spread: standard deviation of a group's increments, in points; 0 for one game.
     """
 
@@ -163,19 +163,19 @@ class SimilarGame:
 
     @property
     def label(self) -> str:
-        """A name for people."""
+        """Human-readable name."""
         name = f"{self.date.isoformat()} {self.away_team} @ {self.home_team}"
         return name if self.games == 1 else f"{name} and {self.games - 1} like it"
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """A point forecast as a sum: before_tipoff + all of minutes + similar_games; in points.
+    """Additive decomposition of a point forecast: before_tipoff + sum(minutes) + similar_games; in points.
 
     Attributes:
-        before_tipoff: what was expected before the game.
-        minutes: by how much each minute moved the forecast when it became known, one for each slot.
-        similar_games: by how much the nearest past games moved it.
+        before_tipoff: forecast before the game.
+        minutes: change of the forecast when each minute became known, one value per slot.
+        similar_games: change contributed by the nearest past games.
     """
 
     before_tipoff: float
@@ -185,13 +185,13 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a forecast rests on; predictions are differentials at the horizon, in points.
+    """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
         baseline_prediction: persistence, the last known differential.
-        linear_prediction: of the linear model on lead and expected margin from which the two others begin.
-        calibration_games: how many games the interval and the probability were taken from; 0 where it is not known.
-        attribution: None in records of releases that did not make it.
+        linear_prediction: prediction of the linear model on lead and expected margin; Dejavu and the LSTM correct it.
+        calibration_games: number of games behind the interval and the probability; 0 if unknown.
+        attribution: None in records of releases that did not compute it.
     """
 
     dejavu_prediction: float
@@ -208,18 +208,18 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """The differential, in points, that the outcome stays at or below with probability `level`."""
+    """Quantile of the outcome: P(differential ≤ value) = level; value in points."""
 
     level: float
     value: float
 
 
-DISTRIBUTION_LEVELS = tuple((2 * place + 1) / 100 for place in range(50))
-"""Levels of the quantiles that a recorded forecast keeps: the midpoints of 50 equal parts, 0.01, 0.03, … 0.99."""
+DISTRIBUTION_LEVELS = tuple((2 * index + 1) / 100 for index in range(50))
+"""Levels of the quantiles stored with a recorded forecast: midpoints of 50 equal bins, 0.01, 0.03, … 0.99."""
 
 
 class AdaptationMode(enum.Enum):
-    """Whether forecasts follow what outcomes teach; its value is the name used in files."""
+    """Whether forecasts use the adapted intervals (ON) or only report them (SHADOW); the value is used in files."""
 
     SHADOW = "shadow"
     ON = "on"
@@ -227,14 +227,14 @@ class AdaptationMode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """What outcomes have taught about the interval of a forecast, and how such intervals have fared.
+    """Adapted and static interval of a forecast, with the rolling coverage of both.
 
     Attributes:
-        adapted: the interval that follows the outcomes.
-        static: the interval as the model was calibrated.
-        rolling_games: how many settled games of the same model, horizon and stage of the game the shares are of.
-        rolling_coverage: share of those in which an adapted interval of this alpha held; None without games.
-        static_rolling_coverage: the same of intervals as the model was calibrated.
+        adapted: interval adapted to reported outcomes.
+        static: interval of the model as calibrated.
+        rolling_games: number of settled games of the same model, horizon and quarter in the rolling window.
+        rolling_coverage: share of them whose outcome lay in the adapted interval of this alpha; None without games.
+        static_rolling_coverage: the same share for static intervals.
     """
 
     mode: AdaptationMode
@@ -247,25 +247,24 @@ class Adaptation:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The forecast of the differential at a horizon.
+    """Forecast of the differential at a horizon.
 
     Attributes:
         point: forecast differential, in points; lies in the interval.
-        interval: holds with probability 1 − alpha.
+        interval: contains the outcome with probability 1 − alpha.
         home_lead_probability: P(differential > 0) at the horizon.
-        model_version: version of the bundle that made it.
-        explanation: None unless it was asked for.
-        quantiles: in the order of the levels asked for.
-        expected_margin: the expected final differential before the game that it was made with, in points; None if
-            neither it nor both teams were given.
-        calibration_sequence: place in the ledger of the newest outcome that calibration and ratings had learned from;
-            0: of none.
-        adaptation: None where intervals do not adapt.
-        distribution: quantiles of the differential at DISTRIBUTION_LEVELS, in points, rounded to 0.001; empty unless it
-            is to be recorded.
-        static_scores: the standard-normal scores that the model as it was calibrated gives to the quantiles of
-            `distribution`; equal to those of DISTRIBUTION_LEVELS, and empty here, unless intervals are adapted.
-        market: what it says of the query's market; None without one.
+        model_version: version of the bundle that produced it.
+        explanation: None unless requested.
+        quantiles: in the order of the requested levels.
+        expected_margin: expected final differential before the game that was used, in points; None if neither the
+            margin nor both teams were given.
+        calibration_sequence: ledger sequence of the newest outcome applied to calibration and ratings; 0 if none.
+        adaptation: None if adaptation is off.
+        distribution: quantiles of the differential at DISTRIBUTION_LEVELS, in points, rounded to 0.001; empty unless
+            the forecast is to be recorded.
+        static_scores: standard-normal scores of the quantiles of `distribution` under the model as calibrated; empty
+            if they equal those of DISTRIBUTION_LEVELS, which is the case unless intervals are adapted.
+        market: evaluation of the query's market; None without one.
     """
 
     horizon: Horizon
@@ -287,7 +286,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class HorizonSupport:
-    """A horizon that a model knows, and the numbers of slots it can be asked with (both ends included)."""
+    """A supported horizon and its range of pattern lengths, in slots (both ends included)."""
 
     horizon: Horizon
     min_slots: int
@@ -296,7 +295,7 @@ class HorizonSupport:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure measured when a model was made, with its 95 % bootstrap interval over games where there is one."""
+    """Metric measured when a model was trained, with its 95 % bootstrap interval over games if available."""
 
     name: str
     value: float
@@ -306,11 +305,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a model is and can do.
+    """Description and capabilities of a model.
 
     Attributes:
-        ratings_date: local date of the last game that the teams' ratings count.
-        fit: whether its recipe's backtest spoke for it; `verdict_reason` says what that rests on.
+        ratings_date: local date of the last game included in the team ratings.
+        approved: whether the backtest of its recipe passed; `verdict_reason` states why.
     """
 
     version: str
@@ -329,16 +328,16 @@ class ModelInfo:
 
 
 HORIZONS: Final = (Horizon.HALFTIME, Horizon.FINAL)
-"""The order of every axis that runs over horizons."""
+"""Order of every horizon axis."""
 
 
 class MarginSource(enum.IntEnum):
-    """Where the expected margin of a query comes from. The values are places on the axes that run over sources.
+    """Source of the expected margin of a query. The values are indices on margin-source axes.
 
-    UNKNOWN: there is none. KNOWN: from the request, or from ratings that reported outcomes carry on, once both teams
-    have had enough games (`online_state.KNOWN_GAMES`), as the calibration games' were. RATED: from the bundle's own
-    ratings, which stand still while teams do not. The point models treat RATED as KNOWN; the errors of the two differ,
-    so each has its own calibration.
+    UNKNOWN: no margin. KNOWN: from the request, or from ratings updated by reported outcomes once both teams have
+    enough games (`online_state.KNOWN_GAMES`); the calibration games used ratings updated in the same way. RATED: from
+    the bundle's own ratings, which are frozen while team strength changes. The point models treat RATED as KNOWN; the
+    errors of the two differ, so each has its own calibration.
     """
 
     UNKNOWN = 0
@@ -347,4 +346,4 @@ class MarginSource(enum.IntEnum):
 
 
 MARGIN_SOURCES: Final = (MarginSource.UNKNOWN, MarginSource.KNOWN)
-"""Sources that the point models tell apart: the order of every axis of theirs that runs over sources."""
+"""Sources that the point models distinguish: the order of their margin-source axes."""

@@ -1,1 +1,1 @@
-"""The gRPC server: supervisor, workers, ledger and stream."""
+"""gRPC server: supervisor, workers, ledger and streams."""

@@ -1,4 +1,4 @@
-"""`python -m dejavu_server` is `dejavu-server`."""
+"""Runs the command `dejavu-server` as `python -m dejavu_server`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger holds, as the server's types: forecasts as they were issued, outcomes, and how the ones fared."""
+"""Domain types of the ledger: issued forecasts, reported outcomes, settlements and checkpoints."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from datetime import date, datetime, timedelta
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.types import Forecast, Horizon, ScorePattern
 
-_DAY_BEGINS = timedelta(hours=11)
-"""A game's day begins at 11:00 UTC: 6 or 7 in the morning in New York, when no game is played anywhere."""
+_DAY_START = timedelta(hours=11)
+"""A game day starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""
 
 
-def game_day(moment: datetime) -> date:
-    """The local date, as people know it, of a game that is played at a moment (aware, UTC)."""
-    return (moment - _DAY_BEGINS).date()
+def game_day(instant: datetime) -> date:
+    """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
+    return (instant - _DAY_START).date()
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedForecast:
-    """A forecast, with the request that it answers.
+    """An issued forecast with the request that it answers.
 
     Attributes:
         game_id: the NBA's id, ten digits; empty for a what-if.
         home_team, away_team: NBA codes; empty where not given. Releases before 0.2.0 recorded whatever text was given.
-        pattern: the pattern asked about.
-        pregame_margin: expected final differential, in points, if it was given.
-        forecast: the answer; for a named game with its explanation. Of its quantiles nothing is recorded.
+        pattern: score pattern of the request.
+        pregame_margin: expected final differential, in points; None if the request had none.
+        forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
-        sequence: place in the ledger; 0 while it is not recorded.
-        revision: 0, 1, … of the same game, horizon, minute, alpha, model version and pregame_margin: how often the
-            pattern, or the teams, were corrected.
-        market: the odds asked about with; None without any. What the forecast says of them is `forecast.market`.
+        sequence: sequence number in the ledger; 0 if not recorded yet.
+        revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern or
+            the teams were corrected.
+        market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
     """
 
     game_id: str
@@ -49,16 +49,16 @@ class IssuedForecast:
 
 @dataclass(frozen=True, slots=True)
 class ReportedOutcome:
-    """How a horizon of a game came out.
+    """The reported outcome of a horizon of a game.
 
     Attributes:
         game_id: the NBA's id, ten digits.
-        differential: home − away then, in points; not 0 at the end.
-        home_team, away_team: NBA codes; both empty where not told.
-        observed_time: when it was seen, as the reporter says; aware, UTC, whole microseconds.
-        recorded_time: when the ledger took it; likewise. As `observed_time` until it is recorded.
-        sequence: place in the ledger; 0 while it is not recorded.
-        revision: 0, 1, … of the same game and horizon: how often it was corrected.
+        differential: home − away at the horizon, in points; never 0 for the final.
+        home_team, away_team: NBA codes; both empty if not reported.
+        observed_time: when the reporter observed it; aware, UTC, whole microseconds.
+        recorded_time: when the ledger recorded it; aware, UTC, whole microseconds. Equals `observed_time` until then.
+        sequence: sequence number in the ledger; 0 if not recorded yet.
+        revision: 0, 1, … per game and horizon: how often it was corrected.
     """
 
     game_id: str
@@ -74,18 +74,18 @@ class ReportedOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a forecast fared against the newest revision of its outcome.
+    """Scores of a forecast against the newest revision of its outcome.
 
     Attributes:
-        outcome_sequence: place of that outcome.
+        outcome_sequence: sequence number of that outcome.
         error: point − differential, in points.
         persistence_error: last known differential − differential, in points.
-        covered: whether the outcome lay in the interval, ends included.
+        covered: whether the interval contains the outcome, bounds included.
         brier: (home_lead_probability − 1{home led})².
-        crps: in points, from the recorded distribution; None for records of 0.1.0, which have none.
-        score: the outcome's standard-normal score under the model as it was calibrated, by which intervals adapt; None
-            likewise.
-        market_profit: what the stake brought, as a share of the bankroll; None without a market.
+        crps: in points, from the recorded distribution; None for records of 0.1.0, which have no distribution.
+        score: standard-normal score of the outcome under the calibrated model, the input of interval adaptation; None
+            for records of 0.1.0.
+        market_profit: profit of the stake, as a share of the bankroll; None without a market.
     """
 
     outcome_sequence: int
@@ -100,12 +100,12 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class RecordedForecast:
-    """A forecast of the ledger and what became of it.
+    """A recorded forecast with its outcome and settlement.
 
     Attributes:
-        superseded: whether a later revision took its place.
-        outcome, settlement: None while there is no outcome.
-        market, market_answer: the first market that it was asked about with.
+        superseded: whether a later revision replaced it.
+        outcome, settlement: None until an outcome is reported.
+        market, market_answer: the first market requested with it, and its evaluation.
     """
 
     issued: IssuedForecast
@@ -118,13 +118,13 @@ class RecordedForecast:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The signed head of a ledger.
+    """Signed head of a ledger.
 
     Attributes:
         ledger_id: 32 hexadecimal digits.
         epoch: 16 hexadecimal digits.
-        sequence: place of the newest entry; 0 while there is none.
-        hash: its hash, 32 bytes.
+        sequence: sequence number of the newest entry; 0 if the ledger is empty.
+        hash: hash of that entry, 32 bytes.
         signed_time: aware, UTC, whole microseconds.
         public_key: ed25519, 32 bytes.
         signature: ed25519 over `text`, 64 bytes.

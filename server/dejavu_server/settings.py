@@ -1,30 +1,30 @@
-"""Every option of the server, documented one by one; the command line and the workers get them from here.
+"""Settings of the server: every option with its default and meaning, shared by the command line and the workers.
 
     option                  default                  meaning
-    --listen                127.0.0.1:50051          HOST:PORT to serve gRPC on; port 0 takes a free one
+    --listen                127.0.0.1:50051          HOST:PORT to serve gRPC on; port 0 picks a free one
     --workers               2                        worker processes that share the port
-    --bundle                the one that ships       a model bundle's folder; again and again; the first is active
-    --allow-unfit           off                      serve a bundle too whose own recipe's backtest speaks against it
-    --ledger                user's state folder      sqlite:///PATH of the ledger of issued forecasts
-    --durability            process                  what a recorded forecast survives: a killed process, or power loss
+    --bundle                the shipped one          folder of a model bundle; repeatable; the first one is active
+    --allow-unfit           off                      also serve a bundle whose backtest verdict is negative
+    --ledger                user's state folder      sqlite:///PATH of the ledger that records forecasts
+    --durability            process                  what a recorded forecast survives: a process kill, or power loss
     --metrics-listen        off                      HOST:PORT to serve Prometheus metrics on (/metrics)
-    --grace                 10 s                     how long a drain waits for calls that run
-    --heartbeat-seconds     15 s                     silence after which a stream sends a heartbeat; at most 30 s,
-                                                     for clients take a stream that is silent for a minute to be dead
-    --expires-seconds       300 s                    how long a forecast counts as current
-    --adaptive              shadow                   whether intervals follow outcomes: off, on, or shadow: told beside
-                                                     those of the model as it was calibrated, which stay the answer
-    --adaptive-method       pid                      how they do: pid (conformal PID control) or aci (Gibbs & Candès)
-    --ratings               carried                  carried: ratings advance with reported finals; frozen: they don't
-    --signing-key           beside the ledger        PEM file of the ed25519 key that signs checkpoints; made if absent
-    --checkpoint-seconds    60 s                     how often a signed head of the ledger is kept in it, if it moved
-    --kelly-fraction        0.25                     share of Kelly's fraction that a stake is
-    --kelly-cap             0.05                     the most that a stake can be, as a share of the bankroll
-    --confidence-threshold  0.55                     least win probability of a bet worth considering
+    --grace                 10 s                     how long a drain waits for calls in progress
+    --heartbeat-seconds     15 s                     idle time before a stream sends a heartbeat; at most 30 s, because
+                                                     clients treat a stream as dead after 60 s of silence
+    --expires-seconds       300 s                    how long a forecast stays current
+    --adaptive              shadow                   adapt intervals to outcomes: off, on, or shadow (return the adapted
+                                                     interval beside the calibrated one, which stays the answer)
+    --adaptive-method       pid                      method: pid (conformal PID control) or aci (Gibbs & Candès)
+    --ratings               carried                  carried: update ratings from reported finals; frozen: do not
+    --signing-key           beside the ledger        PEM file of the ed25519 signing key; created if absent
+    --checkpoint-seconds    60 s                     how often to store a signed head in the ledger, if it changed
+    --kelly-fraction        0.25                     fraction of the full Kelly stake to bet
+    --kelly-cap             0.05                     maximum stake, as a share of the bankroll
+    --confidence-threshold  0.55                     minimum win probability of a bet worth considering
     --log-level             info                     debug, info, warning or error
     --log-format            auto                     json, console, or auto: console on a terminal, json elsewhere
 
-Each is also an environment variable: DEJAVU_LISTEN, DEJAVU_WORKERS, DEJAVU_BUNDLE and so on.
+Each option has an environment variable: DEJAVU_LISTEN, DEJAVU_WORKERS, DEJAVU_BUNDLE and so on.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ LOG_FORMATS = ("auto", "json", "console")
 
 
 class SettingsError(ValueError):
-    """An option has a value that it cannot have.
+    """An option has an invalid value.
 
     Attributes:
-        option: name of the setting, as the attribute of Settings is spelt.
+        option: name of the attribute of Settings.
     """
 
     def __init__(self, option: str, message: str) -> None:
@@ -67,10 +67,10 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Reads HOST:PORT; an IPv6 host stands in brackets.
+        """Parses HOST:PORT; an IPv6 host must be in brackets.
 
         Raises:
-            ValueError: if it is not of that form.
+            ValueError: if the text has another form.
         """
         host, colon, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
@@ -80,9 +80,9 @@ class Address(NamedTuple):
         if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError(f"{text!r} is not HOST:PORT (such as 127.0.0.1:50051 or [::1]:50051)")
         try:
-            host.encode("idna")  # as it is looked up
+            host.encode("idna")  # the encoding used for DNS lookups
         except UnicodeError:
-            raise ValueError(f"{host!r} can't be the name of a host") from None
+            raise ValueError(f"{host!r} is not a valid host name") from None
         return cls(host, int(port))
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Address(NamedTuple):
 
 
 def default_ledger() -> str:
-    """The URL of the ledger in the user's state folder."""
+    """Returns the URL of the ledger in the user's state folder."""
     return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
 
 
@@ -98,22 +98,22 @@ def _check_ledger(url: str) -> None:
     if not url.startswith("sqlite:///") or url == "sqlite:///":
         raise SettingsError("ledger", f"{url!r} is not sqlite:///PATH")
     if "?" in url:
-        raise SettingsError("ledger", f"{url!r} has a '?', which would end the PATH of sqlite:///PATH")
+        raise SettingsError("ledger", f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a server runs by; the module's docstring tells each option's meaning.
+    """Settings of a server; the module docstring documents each option.
 
     Attributes:
-        metrics_listen: empty where metrics are not served.
+        metrics_listen: empty if metrics are not served.
         grace_seconds, heartbeat_seconds, expires_seconds, checkpoint_seconds: in seconds.
-        signing_key: path; empty: signing-key.pem in the ledger's folder.
+        signing_key: path; if empty, signing-key.pem in the ledger's folder.
         kelly_fraction, kelly_cap: in (0, 1].
         confidence_threshold: a probability, in [0, 1).
 
     Raises:
-        SettingsError: if a value cannot be; names the option.
+        SettingsError: if a value is invalid; names the option.
     """
 
     listen: str = "127.0.0.1:50051"
@@ -146,10 +146,10 @@ class Settings:
                 except ValueError as error:
                     raise SettingsError(option, str(error)) from None
         if not 1 <= self.workers <= MAX_WORKERS:
-            raise SettingsError("workers", f"{self.workers} is not from 1 to {MAX_WORKERS}")
+            raise SettingsError("workers", f"{self.workers} is not between 1 and {MAX_WORKERS}")
         _check_ledger(self.ledger)
         if "\0" in self.signing_key:
-            raise SettingsError("signing_key", "a path has no NUL character")
+            raise SettingsError("signing_key", "a path cannot contain a NUL character")
         self._check_numbers()
         for option, allowed in (
             ("durability", DURABILITIES),
@@ -172,23 +172,23 @@ class Settings:
         ):
             value = getattr(self, option)
             if not least <= value <= most:  # false for NaN too
-                raise SettingsError(option, f"{value:g} is not from {least:g} to {most:g} seconds")
+                raise SettingsError(option, f"{value:g} is not between {least:g} and {most:g} seconds")
         for option in ("kelly_fraction", "kelly_cap"):
             value = getattr(self, option)
             if not 0.0 < value <= 1.0:
-                raise SettingsError(option, f"{value:g} is not above 0 and at most 1")
+                raise SettingsError(option, f"{value:g} is not in (0, 1]")
         if not 0.0 <= self.confidence_threshold < 1.0:
-            raise SettingsError("confidence_threshold", f"{self.confidence_threshold:g} is not from 0 to below 1")
+            raise SettingsError("confidence_threshold", f"{self.confidence_threshold:g} is not in [0, 1)")
 
     def to_json(self) -> str:
-        """As JSON text, to hand to a worker."""
+        """Serializes the settings as JSON text for a worker."""
         fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["bundles"] = [str(bundle) for bundle in self.bundles]
         return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """The settings that `to_json` wrote, in whatever release: see `known_fields`."""
+        """Parses the output of `to_json` of any release; see `known_fields`."""
         fields = known_fields(cls, json.loads(text))
         if "bundles" in fields:
             fields["bundles"] = tuple(Path(bundle) for bundle in fields["bundles"])
@@ -196,9 +196,9 @@ class Settings:
 
 
 def known_fields(kind: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what another release wrote of a dataclass, the fields that this one has; it gives the others their defaults.
+    """Drops the fields of a serialized dataclass that this release does not have; missing fields get their defaults.
 
-    A server's workers may be of a later release than its supervisor, or of an earlier one after a step back.
+    Workers may run a later release than their supervisor, or an earlier one after a rollback.
     """
     names = {field.name for field in dataclasses.fields(kind)}
     return {name: value for name, value in fields.items() if name in names}

@@ -1,7 +1,7 @@
-"""What runs in a worker's process: `python -m dejavu_server.worker_main SUPERVISOR_PID`, started by the supervisor.
+"""Entry point of a worker process: `python -m dejavu_server.worker_main SUPERVISOR_PID`, started by the supervisor.
 
-It imports what takes long and then waits for its WorkerOrder on standard input. A process that has come that far is a
-spare: it serves a tenth of a second after it is told to.
+Imports the slow modules, then waits for a WorkerStart on standard input. A process that waits there is a standby
+worker: it serves 0.1 s after it receives the WorkerStart.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from dejavu_server.supervisor.heartbeat import send_heartbeats
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus, die_with_parent
 
 EXIT_SECONDS = 15.0
-"""How long after the grace time a worker that was told to end may live, even if nobody is left to see to it."""
+"""Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
 
 SERVER_FAILED = 70
-"""Exit code of a worker whose gRPC server broke: EX_SOFTWARE of sysexits.h."""
+"""Exit code of a worker whose gRPC server failed: EX_SOFTWARE of sysexits.h."""
 
 _log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Runs a worker for a supervisor: reads a WorkerOrder, answers with a WorkerReport, serves until SIGTERM."""
-    # What a terminal sends goes to whole groups of processes; it is the supervisor who says when to drain.
+    """Runs a worker for a supervisor: reads a WorkerStart, writes a WorkerStatus, serves until SIGTERM."""
+    # A terminal signals the whole process group, but only the supervisor may start a drain.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     die_with_parent(int(sys.argv[1]))
 
-    # A second's work, and only now: a supervisor that dies meanwhile takes this process with it.
+    # These imports take about a second. They follow die_with_parent, so that this process ends with its supervisor.
     import uvloop  # noqa: PLC0415
 
     import dejavu_server.worker.worker  # noqa: F401, PLC0415
     from dejavu_server.observability import logs  # noqa: PLC0415
 
     line = sys.stdin.readline()
-    if not line:  # a spare that is not needed any more
+    if not line:  # a standby worker that is no longer needed
         return
     order = WorkerStart.from_json(line)
     name = f"{order.slot}-{os.getpid()}"
@@ -51,25 +51,25 @@ def main() -> None:
 
 
 async def _serve(order: WorkerStart, name: str) -> int:
-    """Starts a worker, tells the supervisor, and drains it when that says so; returns the exit code."""
-    from dejavu_server.observability import metrics  # noqa: PLC0415 - loaded by now
-    from dejavu_server.worker.worker import Worker  # noqa: PLC0415 - as well
+    """Starts a worker, reports its status to the supervisor and drains it on SIGTERM; returns the exit code."""
+    from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by main
+    from dejavu_server.worker.worker import Worker  # noqa: PLC0415 - already imported by main
 
     settings = order.settings
     stop = asyncio.Event()
 
-    def end() -> None:
-        # Should the end itself hang, in a thread or on a disk, then the kernel makes one.
+    def request_stop() -> None:
+        # SIGALRM kills the process if the shutdown itself hangs in a thread or on a disk.
         signal.setitimer(signal.ITIMER_REAL, settings.grace_seconds + EXIT_SECONDS)
         stop.set()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-    metrics.reserve()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, request_stop)
+    metrics.allocate_files()
     worker = Worker(settings, name=name, workers=settings.workers, reuse_port=True, make_ledger=order.make_ledger)
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))
-        told_to_end = asyncio.create_task(stop.wait())
-        await asyncio.wait([starting, told_to_end], return_when=asyncio.FIRST_COMPLETED)
+        stop_requested = asyncio.create_task(stop.wait())
+        await asyncio.wait([starting, stop_requested], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             starting.cancel()
         try:
@@ -77,33 +77,35 @@ async def _serve(order: WorkerStart, name: str) -> int:
         except asyncio.CancelledError:
             return 0
         except (DejavuError, OSError) as error:
-            _report(order, WorkerStatus(refusal=str(error)))
+            _send_status(order, WorkerStatus(refusal=str(error)))
             return 1
         except Exception as error:
             _log.exception("start_failed")
-            told = " ".join(f"{type(error).__name__}: {error}".split())
-            _report(order, WorkerStatus(refusal=f"a fault of the program, told of in the log: {told}"))
+            summary = " ".join(f"{type(error).__name__}: {error}".split())
+            _send_status(order, WorkerStatus(refusal=f"internal error, see the log: {summary}"))
             return 1
-        # What was loaded is there to stay: to look through it for garbage again and again would hold calls up.
+        # Loaded models are never freed: freeze them, so that garbage collection does not scan them and delay calls.
         gc.collect()
         gc.freeze()
-        _report(order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True))
+        _send_status(
+            order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True)
+        )
         beats = asyncio.create_task(send_heartbeats(order.report_fd, lambda: worker.has_ledger), name="beats")
         serving.callback(beats.cancel)
-        broken = asyncio.create_task(worker.wait_for_failure())
-        await asyncio.wait([told_to_end, broken], return_when=asyncio.FIRST_COMPLETED)
-        if broken.done() and (fault := broken.result()) is not None:
-            _log.error("worker_broken", error=repr(fault)[:200], effect="it ends at once; another takes its place")
+        failed = asyncio.create_task(worker.wait_for_failure())
+        await asyncio.wait([stop_requested, failed], return_when=asyncio.FIRST_COMPLETED)
+        if failed.done() and (cause := failed.result()) is not None:
+            _log.error("worker_broken", error=repr(cause)[:200], effect="the worker exits now and is replaced")
             sys.stderr.flush()
-            os._exit(SERVER_FAILED)  # not a step more than needed in memory that may be corrupt: see breakage.py
+            os._exit(SERVER_FAILED)  # memory may be corrupt, so skip all cleanup: see grpc_failure.py
         _log.info("draining", grace_seconds=settings.grace_seconds)
     return 0
 
 
-def _report(order: WorkerStart, report: WorkerStatus) -> None:
-    # The pipe breaks where the supervisor is gone: the kernel's signal is then on its way.
+def _send_status(order: WorkerStart, status: WorkerStatus) -> None:
+    # The pipe breaks if the supervisor died; SIGTERM of die_with_parent follows.
     with contextlib.suppress(BrokenPipeError), open(order.report_fd, "w", encoding="utf-8", closefd=False) as pipe:
-        pipe.write(report.to_json() + "\n")
+        pipe.write(status.to_json() + "\n")
 
 
 if __name__ == "__main__":

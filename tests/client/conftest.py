@@ -1,4 +1,4 @@
-"""A fake server, and both clients of it."""
+"""Fixtures: a fake server and both clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture(params=CLIENTS)
 async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIterator[MakeClient]:
-    """Makes clients of one kind, of the fake server unless told otherwise, and closes them."""
+    """Creates clients of one kind, by default for the fake server, and closes them."""
     made = list[AnyClient]()
 
     def make(target: str | None = None, **options: object) -> AnyClient:
@@ -34,7 +34,7 @@ async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIt
 
 @pytest.fixture(autouse=True)
 def client_log_as_it_was() -> Iterator[None]:
-    """What a command set up in one test's process must not be heard, or unheard, in the next."""
+    """Resets the client's log handlers and level, which commands change."""
     yield
     logger = logging.getLogger("dejavu_client")
     logger.handlers.clear()

@@ -41,7 +41,7 @@ async def soon(stream: AsyncGenerator[StreamPredictionsResponse, None]) -> Strea
 
 
 async def next_sequence(stream: AsyncGenerator[StreamPredictionsResponse, None]) -> int:
-    """The sequence of the next forecast; heartbeats are passed over."""
+    """Returns the sequence of the next forecast; skips heartbeats."""
     while not (response := await soon(stream)).HasField("forecast"):
         pass
     return response.forecast.sequence

@@ -1,4 +1,4 @@
-"""What a call sends, what it gives back, and how it ends: the same for both clients."""
+"""Requests, results and errors of calls, for both clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every RPC has a method in both clients, every public method an RPC, and the two clients agree."""
+"""Every RPC has a method in both clients, every public method has an RPC, and the clients agree."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dejavu_client.requests import PredictOptions
 OF_THE_CLIENT_ALONE = {"close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
 OF_ANOTHER_ANSWER = {"quote"}
-"""Predict once more, with all that its answer has."""
+"""A variant of predict that returns the whole response."""
 FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2)
 
 
 def rpcs() -> set[str]:
-    """The contract's RPCs, in Python's spelling."""
+    """Returns the contract's RPCs in snake case."""
     services = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
     names = (method.name for service in services for method in service.methods)
     return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in names}

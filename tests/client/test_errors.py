@@ -1,4 +1,4 @@
-"""From a gRPC error to the client's exception."""
+"""Conversion of gRPC errors to client exceptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dejavu_client.errors import (
 
 
 class FakeError(grpc.RpcError):
-    """An error as a call raises it."""
+    """An error as raised by a gRPC call."""
 
     def __init__(
         self, code: grpc.StatusCode, details: str | None, metadata: Sequence[tuple[str, str | bytes]] | None = ()
@@ -117,7 +117,7 @@ def test_the_retries_end_within_the_default_deadline() -> None:
     waits, backoff = 0.0, float(policy["initialBackoff"].rstrip("s"))
     assert backoff == 0.5
     for _ in range(policy["maxAttempts"] - 1):
-        waits += 1.2 * backoff  # gRPC varies each wait by a fifth
+        waits += 1.2 * backoff  # gRPC varies each wait by 20 %
         backoff = min(backoff * policy["backoffMultiplier"], float(policy["maxBackoff"].rstrip("s")))
     assert waits < config.DEFAULT_TIMEOUT - 1.0
 

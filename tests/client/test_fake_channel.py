@@ -1,4 +1,4 @@
-"""The synchronous client's call logic on grpcio-testing's channel: what it does with the very messages of a call."""
+"""The synchronous client's call logic on grpcio-testing's channel, message by message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 
 
 class Wire:
-    """A client on a fake channel, and the other end of the channel."""
+    """A client on a fake channel, and the server end of the channel."""
 
     def __init__(self) -> None:
         clock = grpc_testing.strict_real_time()
@@ -40,7 +40,7 @@ class Wire:
         details: str = "",
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> Any:
-        """Answers the call that is under way; gives its request."""
+        """Answers the call in progress and returns its request."""
         _, request, call = self.channel.take_unary_unary(rpc)
         call.send_initial_metadata(())
         call.terminate(message, metadata, code, details)

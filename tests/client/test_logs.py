@@ -1,4 +1,4 @@
-"""Where the client's log goes, in a host's program and in its own."""
+"""Destination of the client's log, in a host program and in its own commands."""
 
 from __future__ import annotations
 

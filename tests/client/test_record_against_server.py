@@ -1,4 +1,4 @@
-"""Both clients, and the command line, on the record of the real server."""
+"""Both clients and the command line, with the track record of a real server."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_a_game_that_is_not_in_the_record_is_not_found(client: AnyClient) 
 
 @pytest.fixture
 def run(address: str) -> Callable[..., str]:
-    """Runs `dejavu` with arguments; gives what it wrote."""
+    """Runs `dejavu` with arguments and returns its output."""
 
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(app, list(arguments), env={"DEJAVU_TARGET": address, "COLUMNS": "120"})
@@ -179,14 +179,14 @@ def run(address: str) -> Callable[..., str]:
 def test_the_command_line_tells_a_game_s_story(run: Callable[..., str], tmp_path: Path) -> None:
     pattern = [f"{lead:g}" for lead in PATTERN]
     run("predict", *pattern, "--game-id", GAME, "--home", "BKN", "--away", "GSW")
-    assert "No outcome of the half was reported yet." in run("prediction", GAME)
+    assert "No outcome of the half has been reported." in run("prediction", GAME)
     assert "settles 1 forecast" in run("report", GAME, "-3", "--horizon", "half", "--home", "BKN", "--away", "GSW")
     assert "persistence" in run("prediction", GAME)
     assert "GSW @ BKN" in run("predictions", "--settled", "--team", "bkn", "--date", f"{_today()}")
     assert "Only one game" in run("scorecard")
     assert "1 game or more" in run("leaderboard", "--min-games", "1", "--metric", "mae")
 
-    # To files: the worker, which is of this process, logs to standard output.
+    # To files: the worker runs in this process and logs to standard output.
     for command in ("predictions", "scorecard"):
         run(command, "--csv", str(tmp_path / f"{command}.csv"))
     run("predictions", "--parquet", str(tmp_path / "predictions.parquet"))
@@ -218,7 +218,7 @@ def test_a_checkpoint_that_a_client_kept_is_one_to_verify_a_ledger_with(
 
 
 def _today() -> str:
-    """The date of games that are played now; see the record's rule in the contract."""
+    """Returns the date of games played now, by the contract's rule for the track record."""
     from dejavu_server.records import game_day
 
     return game_day(datetime.now(UTC)).isoformat()

@@ -1,4 +1,4 @@
-"""What calls to the record send and give back: the same for both clients."""
+"""Requests and results of track record calls, for both clients."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_an_outcome_s_time_is_left_to_the_server_and_never_guessed(
     await client.call("report_outcome", GAME, 3)
     assert server.next_call().request == ReportOutcomeRequest(game_id=GAME, differential=3, horizon=HALFTIME)
     with pytest.raises(ValueError, match=r"observed_time=.* has no time zone"):
-        await client.call("report_outcome", GAME, 3, observed_time=datetime(2026, 1, 2))  # noqa: DTZ001 - meant
+        await client.call("report_outcome", GAME, 3, observed_time=datetime(2026, 1, 2))  # noqa: DTZ001 - intended
     assert len(server.calls) == 1
 
 

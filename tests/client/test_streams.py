@@ -1,4 +1,4 @@
-"""Streams on a real server that breaks them: what the reader sees, and how the client comes back."""
+"""Streams on a real server that breaks them: events seen by the reader, and reconnection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BREAKS = {
 
 
 async def sequences(client: AnyClient, count: int, **options: object) -> list[int]:
-    """The sequences of the first forecasts of a stream."""
+    """Returns the sequences of the first forecasts of a stream."""
     got = list[int]()
     stream = client.stream(**options)
     async with asyncio.timeout(20):

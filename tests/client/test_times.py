@@ -1,4 +1,4 @@
-"""Times to wait that nobody can wait for: refused where they are given, before anything is sent."""
+"""Invalid timeouts are rejected before anything is sent."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 
 
 
 def test_a_game_with_a_row_in_each_quarter_and_a_winner_counts() -> None:
-    """A row at tip-off is in the first quarter, one at the end of a quarter in that."""
+    """A row at tip-off counts for the first quarter, a row at the end of a quarter for that quarter."""
     assert exclusion_reason("BOS", WON) == ""
 
 

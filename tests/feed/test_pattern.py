@@ -1,4 +1,4 @@
-"""From scores to slots: the same function builds a pattern in training and live."""
+"""Slots computed from scores: the same function builds patterns for training and live games."""
 
 from __future__ import annotations
 

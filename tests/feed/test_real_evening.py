@@ -1,4 +1,4 @@
-"""A real evening through the replay: what is built live is what the file says."""
+"""A real evening through the replay: patterns built live equal those of the file."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ OWN = [kind for kind in vars(errors).values() if isinstance(kind, type) and issu
 
 
 def drawn_parents() -> dict[str, str]:
-    """Child → parent, by the indentation of the tree in the module's docstring."""
+    """Returns child → parent, from the indentation of the tree in the module docstring."""
     parents, path = dict[str, str](), ["DejavuError"]
     for branches, name in re.findall(r"^([│├└─ ]+)(\w+)", errors.__doc__ or "", re.MULTILINE):
         depth = len(branches) // 4

@@ -52,7 +52,7 @@ def query(*differentials: float, **fields: Any) -> ForecastQuery:
 
 
 def assert_alike(one: Forecast, other: Forecast) -> None:
-    """The same up to rounding in the LSTM."""
+    """Compares forecasts up to rounding in the LSTM."""
     assert one.point == pytest.approx(other.point, abs=ROUNDING)
     assert one.interval.lower == pytest.approx(other.interval.lower, abs=ROUNDING)
     assert one.interval.upper == pytest.approx(other.interval.upper, abs=ROUNDING)
@@ -83,7 +83,7 @@ def test_no_queries_get_no_forecasts(shipped: Forecaster) -> None:
 
 
 def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """50 games at 5 minutes, both horizons: one run of the LSTM over 50 games, and a look-up a minute."""
+    """50 games at 5 different minutes, both horizons: one LSTM run over 50 games, and one index query per minute."""
     rng = np.random.default_rng(3)
     patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
     runs: list[int] = []
@@ -148,7 +148,7 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
 def test_a_minute_is_worth_what_it_moved_the_forecast_by_whatever_came_later(
     shipped: Forecaster, asked: ForecastQuery, minute: int
 ) -> None:
-    """Minutes that two games share have the same shares, as long as the weights of the models are the same."""
+    """Minutes that two patterns share have the same attribution if the model weights are the same."""
     kept = asked.pattern.differentials[: min(minute, asked.pattern.minutes)]
     weights = shipped.models.weights.dejavu_weights[HORIZONS.index(asked.horizon)]
     if weights[len(kept)] != weights[asked.pattern.minutes]:
@@ -205,7 +205,7 @@ def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None
 
 @pytest.mark.parametrize("horizon", list(Horizon))
 def test_ratings_are_believed_less_than_a_margin_that_is_given(shipped: Forecaster, horizon: Horizon) -> None:
-    """A bundle's ratings stand still: with them, the models are off further."""
+    """A bundle's ratings are frozen, so model errors are larger with them."""
     rated = shipped.forecast(query(0.0, home_team="BOS", away_team="DET", horizon=horizon))
     given_alone = shipped.forecast(query(0.0, pregame_margin=rated.expected_margin, horizon=horizon))
     assert rated.point == given_alone.point

@@ -1,4 +1,4 @@
-"""Forecasts by what outcomes have taught."""
+"""Forecasts with online state."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def bundle() -> Forecaster:
 
 @pytest.fixture
 def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
-    """The bundle that ships; what a test teaches it is forgotten after it."""
+    """Shipped bundle; resets its online state after each test."""
     yield bundle
     bundle.update(INITIAL)
 
 
 def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
-    """What games have taught whose scores spread by `volatility`."""
+    """Returns a tracker after games with scores of standard deviation `volatility`."""
     rng = random.Random(seed)
     state = Tracker()
     for _ in range(games):
@@ -76,7 +76,7 @@ QUERIES = st.sampled_from(list(Horizon)).flatmap(
 def lessons(
     mode: AdaptationMode | None, of: Tracker, method: AdaptationMethod = AdaptationMethod.PID, **fields: Any
 ) -> OnlineState:
-    """The same tracker for every horizon and stage."""
+    """Returns an online state with the same tracker for every horizon and quarter."""
     trackers = {(horizon, stage): of for horizon in Horizon for stage in range(4)}
     return OnlineState(7, mode, method, trackers, **fields)
 
@@ -87,7 +87,7 @@ def asked(**fields: Any) -> ForecastQuery:
 
 
 def told(forecast: Forecast) -> Forecast:
-    """What a forecast says, without how it came about."""
+    """Returns a forecast without its adaptation metadata."""
     return replace(forecast, adaptation=None, calibration_sequence=0)
 
 
@@ -189,7 +189,7 @@ def test_what_is_recorded_of_a_distribution_rises_and_lets_its_static_scores_be_
     distribution = shipped._distribution(query.horizon, query.pattern.minutes, MarginSource.UNKNOWN)
     for quantile in forecast.quantiles:
         place = DISTRIBUTION_LEVELS.index(quantile.level)
-        # A score that was rounded may mean the residual next to it.
+        # A rounded score may select the neighbouring residual.
         near = [forecast.static_scores[place] + by for by in (-1e-6, 1e-6)]
         lower, upper = distribution.values_at(forecast.point, query.pattern.last, near)
         assert lower - 0.001 <= forecast.distribution[place] <= upper + 0.001
@@ -209,7 +209,7 @@ def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
     shipped.update(lessons(ON, WILD))
     adapted = shipped.forecast(query)
     due = static_score(static.distribution, static.static_scores, outcome)
-    if abs(due) < 2:  # beyond, the recorded quantiles of the one end where those of the other go on
+    if abs(due) < 2:  # beyond, one of the two forecasts has no recorded quantiles
         assert static_score(adapted.distribution, adapted.static_scores, outcome) == pytest.approx(due, abs=0.15)
 
 
@@ -218,7 +218,7 @@ def test_the_recorded_quantiles_give_the_crps_of_the_whole_distribution(shipped:
     forecast = shipped.forecast(query)
     from_lead = query.pattern.last
     distribution = shipped._distribution(Horizon.FINAL, 18, MarginSource.UNKNOWN)
-    residuals = distribution.sample(from_lead).residuals
+    residuals = distribution.residuals_for(from_lead).residuals
     for outcome in (-25.0, 0.0, 6.0, 40.0):
         due = float(crps([forecast.point], residuals, [outcome])[0])
         assert crps_of_quantiles(forecast.distribution, outcome) == pytest.approx(due, rel=0.02, abs=0.05)
@@ -250,7 +250,7 @@ def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: F
 
 
 def carried(forecaster: Forecaster, games: int) -> LiveRatings:
-    """As many games of the bundle's season, in which Boston beat Brooklyn by 30."""
+    """Returns ratings after this many games of the bundle's season, each won by Boston against Brooklyn by 30."""
     state = LiveRatings.start(forecaster.rating_filter)
     season = forecaster.rating_filter.season
     assert season is not None

@@ -24,7 +24,7 @@ def test_errors_are_of_each_game() -> None:
 
 
 def crps_by_definition(sample: list[float], outcome: float) -> float:
-    """The integral of (F(x) − 1{outcome ≤ x})², piece by piece between the places where it jumps."""
+    """Integrates (F(x) − 1{outcome ≤ x})² piecewise between its jumps."""
     places = sorted([*sample, outcome])
     total = 0.0
     for left, right in itertools.pairwise(places):
@@ -194,7 +194,7 @@ def test_a_paired_difference_is_sharper_than_the_figures_that_it_compares() -> N
 
 def test_there_is_no_ratio_to_a_score_of_zero() -> None:
     with pytest.raises(ZeroDivisionError):
-        metrics.GameBootstrap(2).ratio([1.0, 2.0], [0.0, 1.0])  # a resample may hold the first game twice
+        metrics.GameBootstrap(2).ratio([1.0, 2.0], [0.0, 1.0])  # a resample may contain the first game twice
 
 
 def test_a_root_mean_is_of_the_mean_not_of_each_game() -> None:
@@ -228,13 +228,13 @@ def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
 
 @given(st.integers(1, 60), st.integers(9, 60), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.99]))
 def test_a_conformal_region_is_the_exact_central_one(trials: int, calibration: int, alpha: float, level: float) -> None:
-    """Among calibration and test games in any order, the ranks of the residuals that bound the interval are fixed."""
+    """The ranks of the residuals that bound the interval are the same for any order of calibration and test games."""
     first, last = metrics.conformal_region(trials, calibration, alpha, level)
     missed = 2 * math.floor((calibration + 1) * alpha / 2)
     held = calibration + 1 - missed
 
     def between(low: int, high: int) -> float:
-        # Pólya's urn: `held` gaps between calibration residuals inside the interval, `missed` outside of it.
+        # Pólya urn: `held` gaps between calibration residuals inside the interval, `missed` gaps outside.
         ways = (
             math.comb(held + k - 1, k) * math.comb(missed + trials - k - 1, trials - k) for k in range(low, high + 1)
         )
@@ -275,7 +275,7 @@ def test_log_loss_is_what_was_given_to_what_came() -> None:
 
 @pytest.mark.parametrize("bad", [-0.01, 1.01, math.nan])
 def test_log_loss_refuses_what_is_no_probability(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"outside of \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
         metrics.log_loss([0.5, bad], [True, True])
 
 
@@ -284,7 +284,7 @@ def test_probabilities_fall_into_bins_of_equal_width() -> None:
 
 
 def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
-    """Of four at 0.72 three came (off by 0.03), of one at 0.1 none (off by 0.1): (4 · 0.03 + 1 · 0.1) / 5."""
+    """Four forecasts at 0.72, three events (gap 0.03); one at 0.1, no event (gap 0.1): (4 · 0.03 + 1 · 0.1) / 5."""
     found = metrics.expected_calibration_error([0.72] * 4 + [0.1], [True, True, True, False, False])
     assert found == pytest.approx(0.044)
 
@@ -304,12 +304,12 @@ def test_calibration_error_does_not_depend_on_the_order(pairs: list[tuple[float,
 
 
 def test_calibration_error_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no forecast"):
+    with pytest.raises(ValueError, match="at least one forecast"):
         metrics.expected_calibration_error([], [])
 
 
 def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_sum() -> None:
-    """By simulation: of 40 and 60 games, tested with intervals from 99 and 199 others."""
+    """Simulates 40 and 60 test games with intervals from 99 and 199 calibration games."""
     rng = np.random.default_rng(5)
     draws, held = 20000, np.zeros(20000)
     for trials, calibration in ((40, 99), (60, 199)):
@@ -328,7 +328,7 @@ def test_the_region_of_one_test_is_the_same_alone_or_in_a_list() -> None:
 
 
 def test_resampled_means_are_those_of_games_drawn_again() -> None:
-    """The mean of a constant is that constant in every resample, and games that are alike are drawn alike."""
+    """The mean of a constant is that constant in every resample, and all columns use the same resamples."""
     bootstrap = metrics.GameBootstrap(200, seed=1, resamples=50)
     values = np.random.default_rng(2).normal(5, 3, 200)
     means = bootstrap.resampled_means(np.stack([values, np.full(200, 7.0), 2 * values], axis=1))

@@ -18,9 +18,9 @@ LAST = date(2023, 6, 12)
 
 
 def start() -> LiveRatings:
-    """Ratings of a bundle for the season 2024, whose last game was in June 2023."""
-    state = RatingFilter.start(SETTINGS).at(2023, np.datetime64(LAST)).after("DEN", "MIA", 5.0)
-    return LiveRatings.start(state.at(2024))
+    """Returns ratings of a bundle for the season 2024, with the last game in June 2023."""
+    state = RatingFilter.start(SETTINGS).predict(2023, np.datetime64(LAST)).update("DEN", "MIA", 5.0)
+    return LiveRatings.start(state.predict(2024))
 
 
 def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: Any) -> GameResult:
@@ -29,7 +29,7 @@ def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: An
 
 
 def season(games: int) -> list[GameResult]:
-    """A game a day between all teams in turn."""
+    """Returns one game per day, cycling through all teams."""
     rng = np.random.default_rng(games)
     pairs = [rng.choice(CODES, 2, replace=False).tolist() for _ in range(games)]
     return [

@@ -16,7 +16,7 @@ TEAM = st.sampled_from(CODES)
 def season_of_games(
     strengths: dict[str, float], games: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Days, home and away teams and final differentials; the home team has 3 points more."""
+    """Returns days, home and away teams and final differentials; the home advantage is 3 points."""
     rng = np.random.default_rng(seed)
     pairs = np.array([rng.choice(len(CODES), 2, replace=False) for _ in range(games)])
     home, away = (np.array(CODES)[pairs[:, side]] for side in (0, 1))
@@ -42,7 +42,7 @@ def test_what_was_expected_is_nearer_to_what_came_than_the_home_advantage_alone(
     means, variances, _ = carried_margins(RatingFilter.start(SETTINGS), np.full(2460, 2031), days, home, away, final)
     late = slice(1230, None)
     assert np.square(final - means)[late].mean() < 0.9 * np.square(final - final.mean())[late].mean()
-    # What it says of its own error is about right.
+    # The predicted variance is about right.
     assert (np.square(final - means) / variances)[late].mean() == pytest.approx(1.0, abs=0.15)
 
 
@@ -56,22 +56,22 @@ def test_no_game_knows_of_another_one_of_its_day() -> None:
 
 @given(st.lists(st.tuples(TEAM, TEAM, st.integers(-60, 60)), max_size=30))
 def test_games_make_surer_and_rest_makes_less_sure(games: list[tuple[str, str, int]]) -> None:
-    state = RatingFilter.start(SETTINGS).at(2031, np.datetime64("2030-11-01"))
+    state = RatingFilter.start(SETTINGS).predict(2031, np.datetime64("2030-11-01"))
     for home, away, final in games:
         if home != away:
             before = state.expected(home, away)[1]
-            state = state.after(home, away, final)
+            state = state.update(home, away, final)
             assert state.expected(home, away)[1] < before
-    rested = state.at(2031, np.datetime64("2030-11-05"))
+    rested = state.predict(2031, np.datetime64("2030-11-05"))
     assert rested.expected("BOS", "BKN")[1] > state.expected("BOS", "BKN")[1]
     assert np.linalg.eigvalsh(rested.covariance).min() > 0
 
 
 def test_a_new_season_draws_strengths_towards_the_mean() -> None:
-    state = RatingFilter.start(SETTINGS).at(2031, np.datetime64("2030-11-01"))
+    state = RatingFilter.start(SETTINGS).predict(2031, np.datetime64("2030-11-01"))
     for _ in range(20):
-        state = state.after("BOS", "BKN", 20)
-    before, after = state.ratings(), state.at(2032).ratings()
+        state = state.update("BOS", "BKN", 20)
+    before, after = state.ratings(), state.predict(2032).ratings()
     assert after.strengths["BOS"] == pytest.approx(SETTINGS.carry * before.strengths["BOS"])
     assert after.home_advantage == before.home_advantage
     assert after.date == before.date
@@ -80,7 +80,7 @@ def test_a_new_season_draws_strengths_towards_the_mean() -> None:
 def test_a_state_is_never_changed() -> None:
     start = RatingFilter.start(SETTINGS)
     mean, covariance = start.mean.copy(), start.covariance.copy()
-    start.at(2031, np.datetime64("2030-11-01")).after("BOS", "BKN", 9).at(2032)
+    start.predict(2031, np.datetime64("2030-11-01")).update("BOS", "BKN", 9).predict(2032)
     assert np.array_equal(start.mean, mean)
     assert np.array_equal(start.covariance, covariance)
 

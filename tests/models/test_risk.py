@@ -51,10 +51,10 @@ def test_points_are_as_many_as_the_lead_at_least(total: int, message: str) -> No
 
 
 def test_each_factor_measures_what_it_says() -> None:
-    levels = (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23)  # the last six minutes: from 11 to 23, by 2 each
+    levels = (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23)  # last six minutes: from 11 to 23, +2 each
     values = risk.measure(pattern(*levels), 52)
     assert values == {
-        "volatility": pytest.approx(math.sqrt(11 / 12 * 1 / 11)),  # 1, then eleven times 2
+        "volatility": pytest.approx(math.sqrt(11 / 12 * 1 / 11)),  # changes: 1, then eleven times 2
         "swing": 12.0,
         "pace": 208.0,
         "trend": pytest.approx(2.0),
@@ -70,9 +70,9 @@ def test_the_minutes_from_tip_off_on_count_where_there_are_no_six() -> None:
 @pytest.mark.parametrize("name", USUAL)
 def test_a_quantile_scores_its_share(name: str, minutes: int) -> None:
     row = USUAL[name][MINUTES.index(minutes)]
-    assert [risk.usual_score(name, minutes, value) for value in row] == pytest.approx(list(SHARES[1:]))
-    assert risk.usual_score(name, minutes, 0.0) == 0.0
-    assert risk.usual_score(name, minutes, row[-1] * 10) == 100.0
+    assert [risk.percentile_score(name, minutes, value) for value in row] == pytest.approx(list(SHARES[1:]))
+    assert risk.percentile_score(name, minutes, 0.0) == 0.0
+    assert risk.percentile_score(name, minutes, row[-1] * 10) == 100.0
 
 
 @pytest.mark.parametrize("name", USUAL)
@@ -89,7 +89,7 @@ def test_without_points_the_other_factors_share_the_weight_of_the_pace() -> None
     assert [factor.weight for factor in with_points.factors] == [0.35, 0.25, 0.15, 0.25]
     assert [factor.name for factor in without.factors] == ["volatility", "swing", "trend"]
     assert [factor.weight for factor in without.factors] == pytest.approx([0.35 / 0.85, 0.25 / 0.85, 0.25 / 0.85])
-    assert "Without total_points the pace of scoring is left out." in without.warnings
+    assert "The pace of scoring is not assessed without total_points." in without.warnings
     assert not with_points.warnings
 
 
@@ -103,12 +103,15 @@ def test_a_game_in_which_nothing_moves_is_at_nothing_and_one_in_which_all_does_a
 @pytest.mark.parametrize(
     ("given", "warning"),
     [
-        (pattern(*[0] * 11, 6, 0, 6, 0, 6, 0, 6), "From one minute to the next the lead changes by "),
-        (pattern(*[0] * 12, 5, 8, 11, 14, 17, 20), "Over the last 6 minutes the lead ranged over 20 points: more than"),
-        (pattern(*[0] * 12, 5, 8, 11, 14, 17, 20), "The lead runs one way, by 3.2 points a minute: more than"),
+        (pattern(*[0] * 11, 6, 0, 6, 0, 6, 0, 6), "The lead changes by "),
+        (pattern(*[0] * 12, 5, 8, 11, 14, 17, 20), "The lead ranged over 20 points in the last 6 minutes: more than"),
+        (
+            pattern(*[0] * 12, 5, 8, 11, 14, 17, 20),
+            "The lead moves in one direction by 3.2 points per minute: more than",
+        ),
         (pattern(*[2, -2] * 9), "The lead changed hands 6 times over the last 6 minutes."),
-        (pattern(*[5] * 41, 3), "A lead of at most 3 points after 42 minutes: one possession decides."),
-        (pattern(0, 0), "Only 2 minutes were played: there is little to go by."),
+        (pattern(*[5] * 41, 3), "The lead is at most 3 points after 42 minutes: one possession can decide the game."),
+        (pattern(0, 0), "Only 2 minutes were played: the assessment is based on little data."),
     ],
 )
 def test_what_is_unusual_is_warned_of(given: ScorePattern, warning: str) -> None:
@@ -116,7 +119,7 @@ def test_what_is_unusual_is_warned_of(given: ScorePattern, warning: str) -> None
 
 
 def test_the_pace_is_warned_of() -> None:
-    assert any("score at a rate of 320 points a game: more than in 99.9 % of games after 18 minutes." in text
+    assert any("score at a rate of 320 points per game: more than in 99.9 % of games after 18 minutes." in text
                for text in risk.assess(pattern(*[0] * 18), 120).warnings)  # fmt: skip
 
 
@@ -138,7 +141,7 @@ def test_every_assessment_keeps_its_bounds_and_its_sum(given: ScorePattern, tota
 @given(NAMES, st.integers(2, 47), VALUES, VALUES)
 def test_the_more_is_measured_the_higher_the_score(name: str, minutes: int, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    assert 0 <= risk.usual_score(name, minutes, low) <= risk.usual_score(name, minutes, high) <= 100
+    assert 0 <= risk.percentile_score(name, minutes, low) <= risk.percentile_score(name, minutes, high) <= 100
 
 
 @given(PATTERNS, st.none() | st.integers(60, 500))
@@ -170,9 +173,9 @@ def test_what_counts_as_usual_is_so_in_a_real_season(data_dir: Path, capsys: pyt
     assert measured.keys() == USUAL.keys()
     for name, rows in measured.items():
         for minutes, row in zip(MINUTES, rows, strict=True):
-            if minutes >= 6:  # before, few values can be at all
-                # One season of five: its quantiles lie where the others' do, give or take what a season differs by.
-                shares = [risk.usual_score(name, minutes, value) for value in row]
+            if minutes >= 6:  # earlier, only few distinct values are possible
+                # One season of five: its quantiles match those of all seasons up to the variation between seasons.
+                shares = [risk.percentile_score(name, minutes, value) for value in row]
                 assert shares[:4] == pytest.approx(list(SHARES[1:5]), abs=10), (name, minutes)
 
 
@@ -183,5 +186,5 @@ def test_what_comes_is_not_foretold_as_the_documentation_says(
     assert main(["--data", str(data_dir), "--seasons", "2023", "--then"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[:2] for row in rows] == [["12", "24"], ["18", "24"], ["24", "48"], ["36", "48"], ["42", "48"]]
-    # Chance alone moves the correlation of 1,314 games by ± 0.06; five are looked at.
+    # Sampling noise of a correlation over 1,314 games is ± 0.06; five are checked.
     assert all(abs(float(row[2])) < 0.1 for row in rows)

@@ -1,4 +1,4 @@
-"""Scorecards and leaderboards: against plain computations, and the laws that figures keep."""
+"""Scorecards and leaderboards: comparison with reference computations, and invariants."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE
 
 
 def settled(*rows: dict[str, Any]) -> SettledForecasts:
-    """Forecasts from what is said of each; the rest is ordinary."""
+    """Builds settled forecasts from the given fields, with defaults for the others."""
     usual = {
         "game": 0,
         "minute": 18,
@@ -130,13 +130,13 @@ def test_coverage_has_wilsons_interval_where_each_game_has_one_forecast() -> Non
 
 
 def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_spread() -> None:
-    # Forecasts of a game share their fate: ten of each are worth no more than one.
+    # Forecasts of a game are perfectly correlated here: ten per game carry no more information than one.
     alike = [{"game": game, "minute": minute, "covered": game % 10 != 0} for game in range(40) for minute in range(10)]
     [coverage] = scorecard(settled(*alike)).coverage
     expected = stats.binomtest(36, 40).proportion_ci(method="wilson")
     assert [coverage.lower, coverage.upper] == pytest.approx([expected.low, expected.high])
     assert coverage.forecasts == 400
-    # Where every game has the same share, nothing tells them from forecasts that stand for themselves.
+    # If every game has the same share, the forecasts behave like independent ones.
     apart = [{"game": game, "minute": minute, "covered": minute != 0} for game in range(40) for minute in range(10)]
     [coverage] = scorecard(settled(*apart)).coverage
     expected = stats.binomtest(360, 400).proportion_ci(method="wilson")
@@ -328,7 +328,7 @@ def test_the_least_value_is_first_and_equal_ones_share_a_rank() -> None:
 def test_a_version_whose_figure_is_of_too_few_games_is_not_listed(metric: LeaderboardMetric) -> None:
     cards = {"few": card(1.0, 99), "enough": card(2.0, 100), "none": BARE}
     assert [each.model_version for each in leaderboard(cards, metric, 100)] == ["enough"]
-    # Of many games, few have a CRPS.
+    # Few of many games have a CRPS.
     cards["enough"] = replace(cards["enough"], games=1000, crps=ScoreEstimate(2.0, 99))
     assert bool(leaderboard(cards, metric, 100)) == (metric is not CRPS)
 

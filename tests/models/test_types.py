@@ -37,7 +37,7 @@ def test_the_half_is_not_forecast_once_it_is_there(slots: int) -> None:
 @pytest.mark.parametrize("field", ["home_team", "away_team"])
 @pytest.mark.parametrize("code", ["XXX", "bos", "BRK", "Boston Celtics", " "])
 def test_a_team_is_named_by_its_nba_code(field: str, code: str) -> None:
-    """Aliases are read where a request is read; here they would be two names of one team."""
+    """Aliases are resolved when a request is parsed; queries accept only the code itself."""
     with pytest.raises(InvalidTeam) as caught:
         ForecastQuery(ScorePattern((0.0,)), **{field: code})  # type: ignore[arg-type]
     assert caught.value.field == field

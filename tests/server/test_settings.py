@@ -73,7 +73,7 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("grace_seconds", -0.1),
         ("grace_seconds", float("nan")),
         ("heartbeat_seconds", 0.0),
-        ("heartbeat_seconds", 30.1),  # clients take a stream that is silent for 60 s to be dead
+        ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
         ("heartbeat_seconds", float("inf")),
         ("heartbeat_seconds", float("nan")),
         ("expires_seconds", 0.0),

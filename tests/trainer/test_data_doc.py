@@ -1,4 +1,4 @@
-"""docs/data.md names what a user meets of games and fits: columns, commands and options. Keys: see test_trainer_cli."""
+"""docs/data.md documents columns, commands and options. JSON keys are checked in cli/test_main.py and test_fetch.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 import dejavu_trainer.cli.fetch
-import dejavu_trainer.cli.fit  # noqa: F401 - these add their commands
+import dejavu_trainer.cli.fit  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
 from dejavu_trainer.data.plays import DATED
 

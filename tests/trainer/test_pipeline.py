@@ -107,7 +107,7 @@ def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(
 def test_every_bar_comes_to_its_end(run: tuple[FitReport, RecordedProgress]) -> None:
     names = [name for name, _, _ in run[1].steps]
     assert names[0] == "Fit the ratings"
-    assert names[-3:] == ["Calibrate", "Test once", "Publish"]
+    assert names[-3:] == ["Calibrate", "Evaluate on the holdout", "Publish"]
     assert all(done == total for _, total, done in run[1].steps)
 
 
@@ -160,7 +160,7 @@ def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(
             progress=bars,
         )
 
-    with pytest.raises(DataError, match=f"not of {RECIPE.digest}"):
+    with pytest.raises(DataError, match=f"not {RECIPE.digest}"):
         attempt()
     other.write_text("[]")
     with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
@@ -205,7 +205,7 @@ def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games
 @pytest.mark.real_data
 @pytest.mark.nightly
 def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
-    """CRPS of the half, each with its own conformal distribution; the whole bootstrap interval below 0."""
+    """CRPS at halftime, each with its own conformal distribution: bootstrap interval entirely below 0."""
     from dejavu_models import metrics
     from dejavu_models.types import MarginSource
     from dejavu_models.uncertainty.calibration import Situation
@@ -213,14 +213,14 @@ def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path
 
     games = load_games(data_dir, range(2015, 2019))
     report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=replace(RECIPE, min_cell=1000))
-    models, distributions = report.made.models, report.forecaster.calibration.distributions
+    models, distributions = report.trained.models, report.forecaster.calibration.distributions
     past, season = games.of_seasons([2017]), games.of_seasons([2018])
     state = report.forecaster.rating_filter
     margins = carry(state, season).margins
     points = models.predict(season.patterns, margins).ensemble[:, 0]
     distribution = distributions[Situation(Horizon.HALFTIME, 18, MarginSource.KNOWN)]
     mine = [
-        float(metrics.crps([point], distribution.sample(lead).residuals, [came])[0])
+        float(metrics.crps([point], distribution.residuals_for(lead).residuals, [came])[0])
         for point, lead, came in zip(points, season.patterns[:, -1].tolist(), season.halftime, strict=True)
     ]
     theirs = metrics.crps(season.patterns[:, -1], past.halftime - past.patterns[:, -1], season.halftime)

@@ -81,17 +81,17 @@ def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: Back
 
 def test_promises_name_what_was_found(result: BacktestResult) -> None:
     by_name = {check.name: check for check in result.promises}
-    mae = by_name["half from minute 18: MAE less persistence's"]
+    mae = by_name["halftime from minute 18: MAE minus persistence"]
     difference = result.figures["halftime"]["minute"]["18"].differences["ensemble"]["persistence"]["mae"]
     assert mae.found.startswith(f"{difference.value:+.4f} ")
     assert mae.passed == (difference.upper < 0)
-    brier = by_name["winner, minutes 1–47: Brier score over the logistic regression's"]
+    brier = by_name["winner, minutes 1–47: Brier score relative to the logistic regression"]
     ratio = result.figures["final"]["all"]["all"].relative["ensemble"]["logistic"]["brier"]
     assert brier.passed == (ratio.upper <= 0.005)
     assert f"{ratio.value:+.2%}" in brier.found
     error = result.figures["final"]["all"]["all"].values["ensemble"]["ece"].value
     assert by_name["winner: expected calibration error, all minutes"].passed == (error <= 0.02)
-    seasons = by_name["half from minute 18: CRPS less persistence's, by season"]
+    seasons = by_name["halftime from minute 18: CRPS minus persistence, by season"]
     assert "2033: " in seasons.found
     assert "2034: " in seasons.found
 
@@ -126,7 +126,7 @@ def test_markdown_tables_are_whole(result: BacktestResult) -> None:
 
 
 class Page(HTMLParser):
-    """What a page refers to, and which of its elements are open at the end."""
+    """Collects the references and ids of a page, and its unclosed elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def test_games_are_chosen_by_rule(folds: list[FoldScores]) -> None:
     lost = [(-leads * np.sign(final)).max() for leads, final in zip(pooled.leads, pooled.outcomes[:, 1], strict=True)]
     assert (-comeback.leads * np.sign(comeback.final)).max() == max(lost)
     assert np.abs(chosen["Closest game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).min()
-    assert np.abs(chosen["Clearest game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).max()
+    assert np.abs(chosen["Most one-sided game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).max()
     for game in chosen.values():
         assert (game.lower[:, 0] <= game.lower[:, 2]).all()
         assert (game.upper[:, 2] <= game.upper[:, 0]).all()

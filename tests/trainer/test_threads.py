@@ -16,7 +16,7 @@ def test_results_come_in_order_and_every_piece_is_told(workers: int) -> None:
 
 
 def test_pieces_run_at_the_same_time() -> None:
-    """Each waits for the other: one after the other they would never end."""
+    """Each waits for the other; run sequentially they would time out."""
     both = threading.Barrier(2, timeout=30)
     assert sorted(map_threads(lambda _: both.wait(), range(2), 2, lambda _: None)) == [0, 1]
 

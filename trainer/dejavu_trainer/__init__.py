@@ -1,1 +1,1 @@
-"""Games in, bundles out: reading seasons, training, calibrating and evaluating."""
+"""Trains, calibrates and evaluates bundles from seasons of games."""

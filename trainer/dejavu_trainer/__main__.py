@@ -1,4 +1,4 @@
-"""`python -m dejavu_trainer`: the same as the command `dejavu-trainer`."""
+"""Runs the command `dejavu-trainer` as `python -m dejavu_trainer`."""
 
 from __future__ import annotations
 

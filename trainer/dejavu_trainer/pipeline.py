@@ -1,4 +1,4 @@
-"""One training run, from games to a published bundle."""
+"""Runs the training pipeline, from games to a published bundle."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dejavu_models.manifest import (
 from dejavu_models.point.dejavu import Entries
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import check_target, combination_to_bytes, publish, ratings_to_bytes
+from dejavu_models.registry.bundle import check_target, ensemble_to_bytes, publish, ratings_to_bytes
 from dejavu_models.types import DEFAULT_ALPHA, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_trainer.data.games import Games
@@ -57,19 +57,19 @@ _GOLDEN = (
     (Horizon.FINAL, 18, True),
     (Horizon.FINAL, 41, False),
 )
-"""Horizon, minute and whether the teams are told: what a bundle is asked when it is checked."""
+"""Golden queries, replayed when a bundle is checked: horizon, minute, whether the teams are given."""
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """What a run made and what it chose.
+    """Result of a training run.
 
     Attributes:
-        forecaster: the published bundle, as loaded back.
-        bundle: its folder.
-        recipe: how the models were made.
-        made: the models, and what was chosen on the way.
-        ratings: how far expected margins were off before tip-off, on the calibration games.
+        forecaster: the published bundle, loaded back from disk.
+        bundle: folder of the bundle.
+        recipe: the training configuration.
+        made: the trained models and the selected settings.
+        ratings: errors of the pregame expected margins on the calibration games.
         verdict: as in the manifest.
         metrics: as in the manifest.
     """
@@ -77,7 +77,7 @@ class FitReport:
     forecaster: Forecaster
     bundle: Path
     recipe: TrainingConfig
-    made: TrainedModels
+    trained: TrainedModels
     ratings: RatingErrors
     verdict: VerdictRecord
     metrics: tuple[MetricRecord, ...]
@@ -100,57 +100,57 @@ def fit(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> FitReport:
-    """Trains, calibrates and publishes a bundle that forecasts the half and the end from every minute.
+    """Trains, calibrates and publishes a bundle that forecasts both horizons from every minute.
 
-    The same games, seasons, seed and recipe give the same model version on one machine.
+    The same games, seasons, seed and recipe give the same model version on the same machine.
 
     Args:
-        games: those of all seasons named, and perhaps more, which are ignored.
-        train: seasons to fit the models on.
-        calibrate: other seasons, for intervals and probabilities.
-        out: folder of the bundle; an older bundle there is replaced.
-        seed: of everything random, at least 0.
-        recipe: how; the standard one if not given.
-        backtest: result of a walk-forward of the same recipe, whose verdict is taken; without one, the models are
-            tested once, on the last of the calibration games.
-        progress: is told how far the run is.
-        workers: threads, as many as there are cores if not given; they do not change the result.
+        games: games of all the named seasons; other seasons are ignored.
+        train: seasons to train on.
+        calibrate: other seasons, to calibrate intervals and probabilities on.
+        out: folder of the bundle; an existing bundle there is replaced.
+        seed: random seed, at least 0.
+        recipe: the training configuration; the default one if not given.
+        backtest: result of a walk-forward with the same recipe; its verdict is used. Without one, the models are
+            evaluated once, on the last of the calibration games.
+        progress: receives progress updates.
+        workers: number of threads, by default one per core; does not change the result.
 
     Raises:
-        DataError: if the games can't be divided so, or are too few, or the backtest is of another recipe.
+        DataError: if the games can't be split as requested or are too few, or the backtest has another recipe.
         FitError: if the LSTM can't be fitted.
         FileExistsError: if `out` is neither empty nor a bundle.
-        BundleError: if what was written can't be loaded back as it was meant.
+        BundleError: if the written bundle does not load back or fails its checks.
     """
     check_target(out)
     progress, recipe = progress or NoProgress(), recipe or TrainingConfig()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
-    told = None if backtest is None else verdict_of(backtest, recipe)
+    backtest_verdict = None if backtest is None else verdict_of(backtest, recipe)
 
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
         start = choose_start(to_train, recipe.rating_steps, advance)
     trained_on = carry(start, to_train)
     calibrated_on = carry(trained_on.after, to_calibrate)
-    made = train_models(to_train, trained_on.margins, recipe, seed, progress, workers)
+    trained = train_models(to_train, trained_on.margins, recipe, seed, progress, workers)
     with progress.step("Calibrate", 2) as advance:
-        standing = margins_with_frozen_ratings(trained_on.after, to_calibrate)
-        calibration = calibrate_models(made.models, to_calibrate, calibrated_on.margins, standing, recipe.min_cell)
+        frozen = margins_with_frozen_ratings(trained_on.after, to_calibrate)
+        calibration = calibrate_models(trained.models, to_calibrate, calibrated_on.margins, frozen, recipe.min_cell)
         advance(1)
         errors = rating_errors(trained_on, calibrated_on)
-        metrics = measure(made.models, to_calibrate, calibrated_on.margins, seed)
-        metrics += [*_rating_metrics(errors), *_weight_metrics(made)]
+        metrics = measure(trained.models, to_calibrate, calibrated_on.margins, seed)
+        metrics += [*_rating_metrics(errors), *_weight_metrics(trained)]
         advance(1)
-    verdict = told or holdout_verdict(made.models, trained_on, calibrated_on, recipe, progress)
+    verdict = backtest_verdict or holdout_verdict(trained.models, trained_on, calibrated_on, recipe, progress)
 
     with progress.step("Publish", 1) as advance:
         next_season = int(to_calibrate.season[-1]) + 1
-        ratings = calibrated_on.after.at(next_season)
-        contents = _contents(made, calibration, ratings)
+        ratings = calibrated_on.after.predict(next_season)
+        contents = _contents(trained, calibration, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        dejavu, of_ratings = _dejavu_record(made, recipe), _ratings_record(ratings, next_season)
+        dejavu, ratings_record = _dejavu_record(trained, recipe), _ratings_record(ratings, next_season)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
-            version=version_of(dejavu, of_ratings, hashes),
+            version=version_of(dejavu, ratings_record, hashes),
             created_time=datetime.now(UTC),
             train=_part(to_train),
             calibrate=_part(to_calibrate),
@@ -158,22 +158,22 @@ def fit(
             seed=seed,
             libraries=_libraries(),
             dejavu=dejavu,
-            ratings=of_ratings,
+            ratings=ratings_record,
             verdict=verdict,
             metrics=tuple(metrics),
-            golden=tuple(_golden(made.models, calibration, ratings, to_calibrate)),
+            golden=tuple(_golden(trained.models, calibration, ratings, to_calibrate)),
             files=hashes,
         )
         forecaster = publish(out, manifest, contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, made, errors, verdict, manifest.metrics)
+    return FitReport(forecaster, out, recipe, trained, errors, verdict, manifest.metrics)
 
 
-def _contents(made: TrainedModels, calibration: Calibration, ratings: RatingFilter) -> dict[str, bytes]:
-    models = made.models
+def _contents(trained: TrainedModels, calibration: Calibration, ratings: RatingFilter) -> dict[str, bytes]:
+    models = trained.models
     return {
-        LSTM: made.lstm.graph,
-        COMBINATION: combination_to_bytes(models.linear, models.weights),
+        LSTM: trained.lstm.graph,
+        COMBINATION: ensemble_to_bytes(models.linear, models.weights),
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
         CALIBRATION: calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
@@ -181,11 +181,11 @@ def _contents(made: TrainedModels, calibration: Calibration, ratings: RatingFilt
     }
 
 
-def _dejavu_record(made: TrainedModels, recipe: TrainingConfig) -> DejavuRecord:
-    settings = made.dejavu.settings
+def _dejavu_record(trained: TrainedModels, recipe: TrainingConfig) -> DejavuRecord:
+    settings = trained.dejavu.settings
     return DejavuRecord(
-        minutes=tuple(made.models.minutes),
-        entries=tuple(len(dejavu.entries) for dejavu in made.models.minutes.values()),
+        minutes=tuple(trained.models.minutes),
+        entries=tuple(len(dejavu.entries) for dejavu in trained.models.minutes.values()),
         prototypes=recipe.prototypes is not None,
         recency=settings.recency,
         neighbours=settings.neighbours,
@@ -212,22 +212,22 @@ def _part(games: Games) -> Part:
 
 
 def _golden(models: PointEnsemble, calibration: Calibration, ratings: RatingFilter, games: Games) -> Iterator[Golden]:
-    """The answers to some queries, from the models as they are before anything is written."""
+    """Yields the forecasts for the golden queries, computed from the models in memory."""
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
     margin = ratings.ratings().expected_margin(home, away)
-    for horizon, minute, told in _GOLDEN:
+    for horizon, minute, with_teams in _GOLDEN:
         distribution = calibration.distributions[
-            Situation(horizon, minute, MarginSource.RATED if told else MarginSource.UNKNOWN)
+            Situation(horizon, minute, MarginSource.RATED if with_teams else MarginSource.UNKNOWN)
         ]
-        predictions = models.predict(pattern[None, :minute], np.array([margin if told else np.nan]))
+        predictions = models.predict(pattern[None, :minute], np.array([margin if with_teams else np.nan]))
         points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
         alpha = max(DEFAULT_ALPHA, distribution.smallest_alpha)
         interval = distribution.interval(float(points[0]), float(leads[0]), alpha)
         yield Golden(
             horizon=horizon,
             pattern=tuple(pattern[:minute].tolist()),
-            home_team=home if told else "",
-            away_team=away if told else "",
+            home_team=home if with_teams else "",
+            away_team=away if with_teams else "",
             alpha=alpha,
             point_forecast=float(points[0]),
             interval_lower=interval.lower,
@@ -242,14 +242,14 @@ def _rating_metrics(errors: RatingErrors) -> Iterator[MetricRecord]:
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)
 
 
-def _weight_metrics(made: TrainedModels) -> Iterator[MetricRecord]:
-    """What the choice of weights rests on, and which were taken."""
-    weights = made.weights
-    for place, horizon in enumerate(HORIZONS):
+def _weight_metrics(trained: TrainedModels) -> Iterator[MetricRecord]:
+    """Yields the CRPS of the fitted and the fixed weights, and which of them were selected."""
+    weights = trained.weights
+    for index, horizon in enumerate(HORIZONS):
         name = f"weights.{horizon.value}"
-        yield MetricRecord(name=f"{name}.fitted.crps", value=float(weights.fitted_crps[place]))
-        yield MetricRecord(name=f"{name}.fixed.crps", value=float(weights.fixed_crps[place]))
-        yield MetricRecord(name=f"{name}.takes_fitted", value=float(weights.takes_fitted[place]))
+        yield MetricRecord(name=f"{name}.fitted.crps", value=float(weights.fitted_crps[index]))
+        yield MetricRecord(name=f"{name}.fixed.crps", value=float(weights.fixed_crps[index]))
+        yield MetricRecord(name=f"{name}.takes_fitted", value=float(weights.takes_fitted[index]))
 
 
 def _libraries() -> dict[str, str]:

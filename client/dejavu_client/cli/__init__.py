@@ -1,1 +1,1 @@
-"""The command line `dejavu`; each command is loaded when it is asked for."""
+"""The command line `dejavu`. Each command is imported on first use."""

@@ -1,4 +1,4 @@
-"""`python -m dejavu_client.cli`: the same as the command `dejavu`."""
+"""Runs the command `dejavu` as `python -m dejavu_client.cli`."""
 
 from __future__ import annotations
 

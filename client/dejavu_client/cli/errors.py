@@ -1,4 +1,4 @@
-"""What a user sees when a command fails: exit codes, and errors as text or JSON."""
+"""Exit codes, and errors as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import typer.core
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 
 FAILED, NO_ANSWER, REFUSED = 1, 3, 4
-"""Exit codes beside 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
+"""Exit codes in addition to 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
 
 JSON_KEY = "dejavu_client.json"
-"""Where a command's context notes that its output is JSON; its errors are then JSON too."""
+"""Key in a command's context that is set if its output, and so its errors, are JSON."""
 
 
 def exit_code(error: DejavuClientError) -> int:
-    """The exit code of a command that ended with an error."""
+    """Returns the exit code of a command that ended with an error."""
     if isinstance(error, PASSING):
         return NO_ANSWER
     return FAILED if isinstance(error, InternalError) else REFUSED
 
 
 def report_bug(error: Exception) -> None:
-    """Tells of an exception that nobody foresaw; the traceback only where DEJAVU_DEBUG asks for it."""
+    """Reports an unexpected exception on stderr, with a traceback only if DEJAVU_DEBUG is set."""
     if os.environ.get("DEJAVU_DEBUG"):
         traceback.print_exception(error)
     message = f"{type(error).__name__}: {error}"
-    typer.echo(f"Error: {message}\n  This is a fault of dejavu's; DEJAVU_DEBUG=1 shows where.", err=True)
+    typer.echo(f"Error: {message}\n  This is a bug in dejavu; set DEJAVU_DEBUG=1 to see the traceback.", err=True)
 
 
 def as_text(error: DejavuClientError) -> str:
-    """An error for people: its message, the fields that are wrong, and what to quote in a report."""
+    """Formats an error for people: message, invalid fields, and the details to quote in a bug report."""
     lines = [f"Error: {error.message}"]
     lines += (f"  {v.field}: {v.description}" for v in error.field_violations if v.description not in error.message)
     notes = [error.code.name if error.code else "", error.reason, error.request_id and f"request {error.request_id}"]
@@ -43,7 +43,7 @@ def as_text(error: DejavuClientError) -> str:
 
 
 def as_json(error: DejavuClientError) -> str:
-    """An error for programs, as one JSON document."""
+    """Formats an error for programs, as one JSON document."""
     fields = {
         "code": error.code.name if error.code else "",
         "reason": error.reason,

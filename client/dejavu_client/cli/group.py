@@ -1,4 +1,4 @@
-"""How the command line finds its commands, and what a user sees when one fails."""
+"""Finds and loads the commands of the command line, and reports their failures."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dejavu_client.errors import DejavuClientError
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a command is loaded, and what it needs.
+    """How to load a command, and which modules it needs.
 
     Attributes:
         load: imports the command's module and returns its function.
-        needs: for each extra, the modules that it brings and the command can't do without.
+        needs: extra → the modules it installs that the command requires.
     """
 
     load: Callable[[], Any]
@@ -32,7 +32,7 @@ class Command:
     context_settings: dict[str, Any] = field(default_factory=dict)
 
     def missing(self) -> dict[str, list[str]]:
-        """The modules that are not installed, by extra. None is imported: that takes long."""
+        """Returns the modules that are not installed, by extra. Does not import them, which would be slow."""
         absent = {extra: [name for name in names if find_spec(name) is None] for extra, names in self.needs.items()}
         return {extra: names for extra, names in absent.items() if names}
 
@@ -53,7 +53,7 @@ _SERVER = (
 
 
 COMMANDS: dict[str, Command] = {
-    # A negative differential looks like an option: the command sorts them out itself.
+    # A negative differential looks like an option, so the command parses unknown options itself.
     "predict": Command(loaders.predict, context_settings={"ignore_unknown_options": True}),
     "risk": Command(loaders.risk, context_settings={"ignore_unknown_options": True}),
     "stream": Command(loaders.stream),
@@ -72,27 +72,27 @@ COMMANDS: dict[str, Command] = {
 
 
 class CommandGroup(typer.core.TyperGroup):
-    """The commands of `COMMANDS`; each is imported when it, or the list of all, is asked for."""
+    """The commands of `COMMANDS`. Each is imported when it is run, or when all are listed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the table."""
+        """Returns the command names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command, or None; then all are loaded, so that a near miss can be suggested."""
+        """Returns a command, or None if it is unknown; then loads all commands so that a near miss can be suggested."""
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
             if name not in self.commands:
                 self.commands[name] = _load(name)
         return self.commands.get(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command and turns what goes wrong into a message and an exit code."""
+        """Runs a command and turns errors into a message and an exit code."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader has what it wanted (`dejavu stream | head`): that is no failure. Python would complain once
-            # more when it flushes at exit, so what is left goes nowhere.
+            # The reader closed the pipe (`dejavu stream | head`), which is not a failure. Discard the remaining output,
+            # or Python would report the broken pipe again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except DejavuClientError as error:
@@ -102,10 +102,10 @@ class CommandGroup(typer.core.TyperGroup):
 
 
 class _Command(typer.core.TyperCommand):
-    """A command that says which extra to install where one is missing; its help is there without."""
+    """A command that names the extra to install if one is missing. Its help works without the extra."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command, if what it needs is there."""
+        """Runs the command if its modules are installed."""
         missing = COMMANDS[str(self.name)].missing()
         if missing:
             modules = list(itertools.chain(*missing.values()))

@@ -1,4 +1,4 @@
-"""`dejavu`: the command line. Commands are loaded when they are asked for, so that one does not pay for the others."""
+"""`dejavu`: the command line. Commands are imported on first use to keep start-up fast."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dejavu_client.logs import log_to_stderr
 LEVELS = ("debug", "info", "warning", "error")
 
 EPILOG = (
-    "Exit codes: 0 done · 1 failed, or health is not SERVING · 2 wrong usage · 3 no answer: the server can't be "
-    "reached, has too much to do, or took too long · 4 the server refused the request · 130 interrupted "
-    "(poll and replay: 0, for that is how they end)."
+    "Exit codes: 0 done · 1 failed, or health is not SERVING · 2 wrong usage · 3 no answer: the server is "
+    "unreachable, overloaded or timed out · 4 the server refused the request · 130 interrupted "
+    "(poll and replay exit with 0)."
 )
 
 app = typer.Typer(
@@ -30,8 +30,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"dejavu {version('dejavu-forecast')}")
         raise typer.Exit
 
@@ -54,15 +54,15 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Forecasts of NBA games while they are played: ask a dejavu-server, follow it, replay an evening."""
+    """Forecast NBA games in progress: query a dejavu-server, stream its forecasts, replay an evening of games."""
     log_to_stderr(log_level)
 
 
 def main() -> None:
-    """The program: ends with one of the exit codes above, and never with a traceback."""
+    """Runs the program. It ends with one of the exit codes above and never with a traceback."""
     try:
         app()
-    except Exception as error:  # the last resort: a user gets a sentence, not a traceback
+    except Exception as error:  # last resort: print a message instead of a traceback
         report_bug(error)
         sys.exit(FAILED)
 

@@ -1,4 +1,4 @@
-"""`dejavu poll`: an evening's games as they go by, each with its forecasts and what became of them."""
+"""`dejavu poll`: follows the day's games, forecasts each of them and shows the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dejavu_feed.pattern import HALFTIME_MINUTES
 
 
 class HorizonChoice(enum.StrEnum):
-    """What to forecast, as one types it."""
+    """Horizons to forecast, as typed on the command line."""
 
     HALF = "half"
     FINAL = "final"
@@ -41,45 +41,45 @@ _HORIZONS: Final = {
 
 def poll(
     feed_url: Annotated[
-        str, typer.Option(metavar="URL", envvar="DEJAVU_FEED_URL", help="Address of the live feed, or of a replay.")
+        str, typer.Option(metavar="URL", envvar="DEJAVU_FEED_URL", help="URL of the live feed, or of a replay.")
     ] = NBA_URL,
     interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="From one look at the games to the next.")
+        float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
     ] = DEFAULT_INTERVAL,
     horizon: Annotated[
         HorizonChoice,
         typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
     ] = HorizonChoice.BOTH,
     from_minute: Annotated[
-        int, typer.Option(metavar="N", min=1, max=47, help="The first minute of play after which to forecast.")
+        int, typer.Option(metavar="N", min=1, max=47, help="First minute of play after which to forecast.")
     ] = FIRST_MINUTE,
     every: Annotated[
-        int, typer.Option(metavar="MINUTES", min=1, max=47, help="From one forecast of a game to the next.")
+        int, typer.Option(metavar="MINUTES", min=1, max=47, help="Minutes of play between two forecasts of a game.")
     ] = 1,
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Report halves and finals to the server's record.")
+        bool, typer.Option("--report/--no-report", help="Report half-time and final scores to the server.")
     ] = True,
     until_final: Annotated[
-        bool, typer.Option("--until-final", help="End by itself when every game of the day is over, and reported.")
+        bool, typer.Option("--until-final", help="Exit when every game of the day is over and reported.")
     ] = False,
     metrics_listen: Annotated[
         str,
         typer.Option(
             metavar="HOST:PORT",
             envvar="DEJAVU_POLL_METRICS_LISTEN",
-            help="Where to serve Prometheus metrics, at /metrics; port 0 takes a free one.",
+            help="Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
         ),
     ] = "",
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Watch the day's games: half and end are forecast after every minute of play, and held against what came.
+    """Watch the day's games: forecast the half and the end after every minute of play, and compare with the outcomes.
 
-    What the server's model can't forecast is not asked for. How halves and
-    games came out is reported to the server, whose record settles the
-    forecasts by it. A table in a terminal, lines elsewhere. Ends with Ctrl-C
-    and a summary of the evening.
+    Skips horizons that the server's model cannot forecast. Reports half-time
+    and final scores to the server, which settles the recorded forecasts.
+    Shows a table in a terminal and prints lines elsewhere. Stop with Ctrl-C;
+    then prints a summary.
     """
     listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
     if horizon is HorizonChoice.HALF and from_minute >= HALFTIME_MINUTES:
@@ -107,7 +107,7 @@ def poll(
 
 
 async def _poll(
-    made_poller: Callable[[AsyncDejavuClient], Poller],
+    create_poller: Callable[[AsyncDejavuClient], Poller],
     target: str,
     seconds: float,
     listen: tuple[str, int] | None,
@@ -116,34 +116,34 @@ async def _poll(
     as_json: bool,
 ) -> None:
     console = Console()
-    # Log lines about slow calls would tear the table, which shows what is going wrong itself.
+    # Log lines about slow calls would break the table, which shows failures itself.
     slow, very_slow = (math.inf, math.inf) if console.is_terminal and not as_json else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
     async with (
         AsyncDejavuClient(target, timeout=seconds, slow=slow, very_slow=very_slow) as client,
-        made_poller(client) as poller,
+        create_poller(client) as poller,
     ):
         with _metrics(poller, listen):
             end_on_signals(poller.stop)
-            printed = await watch(poller, console, until_final=until_final, as_json=as_json)
-            if printed is not None:
-                printed.summary(poller.summary())
+            printer = await watch(poller, console, until_final=until_final, as_json=as_json)
+            if printer is not None:
+                printer.summary(poller.summary())
 
 
 @contextmanager
 def _metrics(poller: Poller, listen: tuple[str, int] | None) -> Iterator[None]:
-    """Serves the poller's metrics, where that is asked for, and says on stderr where they are."""
+    """Serves the poller's metrics if requested, and prints their URL on stderr."""
     if listen is None:
         yield
         return
     try:
-        from dejavu_client.poller.metrics import measure, served  # noqa: PLC0415 - an extra
+        from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics  # noqa: PLC0415 - an extra
     except ImportError as error:
         needs = f"metrics need {error.name}, which is not installed: pip install 'dejavu-forecast[live]'"
         typer.echo(f"Error: {needs}", err=True)
         raise typer.Exit(FAILED) from None
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(served(measure(poller), *listen))
+            url = stack.enter_context(serve_poll_metrics(register_metrics(poller), *listen))
         except OSError as error:
             reason = error.strerror or error
             typer.echo(f"Error: cannot serve metrics at {listen[0]}:{listen[1]}: {reason}", err=True)

@@ -1,4 +1,4 @@
-"""`dejavu predict`: one forecast."""
+"""`dejavu predict`: requests one forecast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 
 
 class HorizonName(enum.StrEnum):
-    """The horizons as one types them."""
+    """Horizons as typed on the command line."""
 
     HALF = "half"
     HALFTIME = "halftime"
@@ -33,44 +33,42 @@ def predict(
     *,
     pattern_json: PatternJson = None,
     game_id: Annotated[
-        str, typer.Option(help="The NBA's id of the game, ten digits: the forecast is then recorded.")
+        str, typer.Option(help="NBA game id, ten digits; the forecast is then recorded in the ledger.")
     ] = "",
     alpha: Annotated[
         float | None,
-        typer.Option(help="How often the interval may miss, between 0 and 1; the server's default is 0.05."),
+        typer.Option(help="Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05."),
     ] = None,
     horizon: Annotated[
         HorizonName,
-        typer.Option(case_sensitive=False, help="The moment to forecast: the half (halftime is the same), or the end."),
+        typer.Option(case_sensitive=False, help="Horizon: the half (or halftime, the same), or the end of the game."),
     ] = HorizonName.HALF,
-    home: Annotated[
-        str, typer.Option(metavar="TEAM", help="The home team: its NBA code, such as BOS, or a common alias.")
-    ] = "",
+    home: Annotated[str, typer.Option(metavar="TEAM", help="Home team: NBA code such as BOS, or a common alias.")] = "",
     away: Annotated[
-        str, typer.Option(metavar="TEAM", help="The away team; with both the forecast counts their strength.")
+        str, typer.Option(metavar="TEAM", help="Away team; with both teams the forecast uses their ratings.")
     ] = "",
     pregame_margin: Annotated[
         float | None,
         typer.Option(
             metavar="POINTS",
-            help="The home team's expected final lead before the game; takes the place of the teams' strength.",
+            help="Expected final lead of the home team before the game; replaces the teams' ratings.",
         ),
     ] = None,
     quantiles: Annotated[
-        str, typer.Option(metavar="LEVELS", help="Levels of quantiles to show, with commas: 0.1,0.5,0.9.")
+        str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
-    model: Annotated[str, typer.Option(metavar="VERSION", help="The model to ask; the active one by default.")] = "",
+    model: Annotated[str, typer.Option(metavar="VERSION", help="Model version; the active one by default.")] = "",
     market_line: MarketLine = None,
     home_odds: HomeOdds = None,
     away_odds: AwayOdds = None,
     bankroll: Bankroll = None,
     confidence: Confidence = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what the forecast rests on.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how the forecast was computed.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Forecast one game from the course of its score so far; with odds, weigh a bet on it too."""
+    """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
     values = read_pattern(pattern or [], pattern_json)
     options: PredictOptions = {
         "game_id": game_id,
@@ -96,7 +94,7 @@ def predict(
 
 
 def _print_quote(answer: PredictResponse, market: Market, pattern: list[float], as_json: bool) -> None:
-    """A forecast and what it says of a market; as JSON one object of both."""
+    """Prints a forecast and the evaluation of a market; as JSON, one object with both."""
     if as_json:
         print_json(answer)
         return
@@ -104,20 +102,20 @@ def _print_quote(answer: PredictResponse, market: Market, pattern: list[float], 
     if answer.HasField("market"):
         print_market(answer.market, market, answer.forecast)
     else:
-        typer.echo("The server does not weigh odds: it is of an earlier release.")
+        typer.echo("The server does not evaluate odds: it runs an earlier release.")
 
 
 def _levels(text: str) -> list[float]:
-    """The levels of an option; which of them can be, the server says.
+    """Parses the quantile levels of an option. The server checks their range.
 
     Raises:
-        typer.BadParameter: if one is not a number.
+        typer.BadParameter: if a level is not a number.
     """
     levels = []
     for part in text.replace(",", " ").split():
         try:
             levels.append(float(part))
         except ValueError:
-            wanted = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
-            raise typer.BadParameter(wanted, param_hint="--quantiles") from None
+            message = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
+            raise typer.BadParameter(message, param_hint="--quantiles") from None
     return levels

@@ -1,4 +1,4 @@
-"""`dejavu predictions`, `prediction`, `report` and `checkpoint`: what the ledger holds, and what it is told."""
+"""`dejavu predictions`, `prediction`, `report` and `checkpoint`: read the ledger and report outcomes to it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from dejavu_client.cli.options.record import (
     Parquet,
     Replays,
     To,
+    check_output_format,
     days,
-    one_form,
-    record_errors,
-    written,
+    exit_on_write_error,
+    write_and_report,
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.output.columns import PREDICTION_COLUMNS
-from dejavu_client.output.export import replacing, write_csv, write_parquet
+from dejavu_client.output.export import atomic_replace, write_csv, write_parquet
 from dejavu_client.output.forecast import print_json
 from dejavu_client.output.record import print_prediction, print_predictions, print_report
 
 SHOWN: Final = 50
-"""How many forecasts a table has if nobody says."""
+"""Default number of forecasts in a table."""
 LARGEST_PAGE: Final = 500
 
-GameId = Annotated[str, typer.Argument(metavar="GAME_ID", help="The NBA's id of the game, ten digits.")]
+GameId = Annotated[str, typer.Argument(metavar="GAME_ID", help="NBA game id, ten digits.")]
 
 
 def predictions(
@@ -46,28 +46,29 @@ def predictions(
     last: To = None,
     team: Annotated[str, typer.Option(metavar="TEAM", help="Only games of this team, home or away.")] = "",
     horizon: Annotated[
-        HorizonName | None, typer.Option(case_sensitive=False, help="Only forecasts of the half, or of the end.")
+        HorizonName | None,
+        typer.Option(case_sensitive=False, help="Only forecasts of this horizon: the half, or the end."),
     ] = None,
     minute: Minute = None,
     min_confidence: Annotated[
         float | None,
-        typer.Option(metavar="P", help="Only those that give the likelier side at least this probability."),
+        typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
     ] = None,
     settled: Annotated[
-        bool | None, typer.Option("--settled/--unsettled", help="Only those whose outcome is known, or is not.")
+        bool | None, typer.Option("--settled/--unsettled", help="Only forecasts whose outcome is known, or is not.")
     ] = None,
     model: Model = "",
     game: Annotated[str, typer.Option(metavar="GAME_ID", help="Only forecasts of this game.")] = "",
     replays: Replays = False,
     superseded: Annotated[
-        bool, typer.Option("--superseded", help="Show earlier revisions too, which later ones took the place of.")
+        bool, typer.Option("--superseded", help="Include earlier revisions that were superseded.")
     ] = False,
     limit: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=0,
-            help=f"The most to list, 0 for all; {SHOWN} by default on the terminal, all as JSON and in files.",
+            help=f"Maximum number to list, 0 for all; default {SHOWN} on the terminal, all as JSON and in files.",
         ),
     ] = None,
     target: Target = DEFAULT_TARGET,
@@ -76,15 +77,15 @@ def predictions(
     csv: Csv = None,
     parquet: Parquet = None,
 ) -> None:
-    """List recorded forecasts, newest first, and how they fared."""
-    one_form(as_json=as_json, csv=csv, parquet=parquet)
+    """List recorded forecasts and their results, newest first."""
+    check_output_format(as_json=as_json, csv=csv, parquet=parquet)
     from_date, to_date = days(date, first, last)
     to_terminal = not (as_json or csv or parquet)
     most = (SHOWN if to_terminal else None) if limit is None else (limit or None)
-    # One more than is shown tells whether there are more.
+    # Fetch one more than is shown, to know whether there are more.
     page = LARGEST_PAGE if most is None else min(LARGEST_PAGE, most + to_terminal)
     with connect(target, timeout) as client:
-        found = client.list_predictions(
+        results = client.list_predictions(
             page_size=page,
             game_id=game,
             from_date=from_date,
@@ -98,34 +99,34 @@ def predictions(
             include_superseded=superseded,
             include_replays=replays,
         )
-        wanted = itertools.islice(found, most)
+        limited = itertools.islice(results, most)
         if csv is not None:
-            written(csv, "forecast", lambda: write_csv(csv, PREDICTION_COLUMNS, wanted))
+            write_and_report(csv, "forecast", lambda: write_csv(csv, PREDICTION_COLUMNS, limited))
         elif parquet is not None:
-            written(parquet, "forecast", lambda: write_parquet(parquet, PREDICTION_COLUMNS, wanted))
+            write_and_report(parquet, "forecast", lambda: write_parquet(parquet, PREDICTION_COLUMNS, limited))
         elif as_json:
-            for prediction in wanted:
+            for prediction in limited:
                 print_json(prediction)
         else:
-            shown = list(wanted)
-            print_predictions(shown, cut=next(found, None) is not None)
+            shown = list(limited)
+            print_predictions(shown, cut=next(results, None) is not None)
 
 
 def prediction(
     game_id: GameId,
     horizon: Annotated[
-        HorizonName, typer.Option(case_sensitive=False, help="The moment forecast: the half, or the end.")
+        HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecast: the half, or the end.")
     ] = HorizonName.HALF,
     minute: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="The minute of play it was made after; the latest by default."),
+        typer.Option(metavar="N", min=1, help="Minute of play after which it was made; the latest by default."),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="VERSION", help="The model that made it; any by default.")] = "",
+    model: Annotated[str, typer.Option(metavar="VERSION", help="Model version that made it; any by default.")] = "",
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Show the latest recorded forecast of a game, its earlier revisions, and what became of it."""
+    """Show the latest recorded forecast of a game, its earlier revisions and its outcome."""
     with connect(target, timeout) as client:
         answer = client.get_prediction(game_id, horizon=HORIZONS[horizon], elapsed_minutes=minute, model_version=model)
     if as_json:
@@ -138,27 +139,31 @@ def report(
     game_id: GameId,
     differential: Annotated[
         int,
-        typer.Argument(metavar="DIFFERENTIAL", help="The home team's lead then, in points; negative if it was behind."),
+        typer.Argument(metavar="DIFFERENTIAL", help="Home team's lead at the horizon, in points; negative if behind."),
     ],
     horizon: Annotated[
-        HorizonName, typer.Option(case_sensitive=False, help="What came: the half, or the end.", show_default=False)
+        HorizonName,
+        typer.Option(case_sensitive=False, help="Horizon reported: the half, or the end.", show_default=False),
     ],
     home: Annotated[
-        str, typer.Option(metavar="TEAM", help="The home team; with both, ratings learn from the end of the game.")
+        str, typer.Option(metavar="TEAM", help="Home team; with both teams, ratings learn from the final score.")
     ] = "",
-    away: Annotated[str, typer.Option(metavar="TEAM", help="The away team.")] = "",
+    away: Annotated[str, typer.Option(metavar="TEAM", help="Away team.")] = "",
     observed: Annotated[
         str,
         typer.Option(
-            metavar="TIME", help="When it was seen, ISO 8601, on this machine's clock unless it says; now by default."
+            metavar="TIME", help="When it was observed, ISO 8601; local time unless it has an offset; now by default."
         ),
     ] = "",
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Report how a game stood at the half or at its end, which settles its forecasts. Again, otherwise, corrects it."""
-    seen = _moment(observed) if observed else None
+    """Report the lead at the half or the end of a game, which settles its forecasts.
+
+    Report again with another value to correct it.
+    """
+    observed_time = _parse_time(observed) if observed else None
     with connect(target, timeout) as client:
         answer = client.report_outcome(
             game_id,
@@ -166,7 +171,7 @@ def report(
             horizon=HORIZONS[horizon],
             home_team=home,
             away_team=away,
-            observed_time=seen,
+            observed_time=observed_time,
         )
     if as_json:
         print_json(answer)
@@ -176,15 +181,15 @@ def report(
 
 def checkpoint(
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it to a file; to standard output by default.")
+        Path | None, typer.Option(metavar="FILE", help="Write to a file; standard output by default.")
     ] = None,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Fetch the signed head of the ledger: kept, it proves later that nothing up to it was changed.
+    """Fetch the signed head of the ledger. A saved copy proves later that no entry up to it was changed.
 
-    It is JSON in any case. `dejavu-server ledger verify --checkpoint FILE` holds a ledger against it.
+    The output is always JSON. `dejavu-server ledger verify --checkpoint FILE` verifies a ledger against it.
     """
     with connect(target, timeout) as client:
         head = client.get_checkpoint()
@@ -195,19 +200,19 @@ def checkpoint(
         else:
             typer.echo(text)
         return
-    with record_errors(out), replacing(out) as new:
+    with exit_on_write_error(out), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")
-    typer.echo(f"the ledger up to {head.sequence} in {out}", err=True)
+    typer.echo(f"checkpoint of the ledger up to entry {head.sequence} in {out}", err=True)
 
 
-def _moment(text: str) -> datetime:
-    """A moment as one types it.
+def _parse_time(text: str) -> datetime:
+    """Parses an ISO 8601 time; local time if it has no offset.
 
     Raises:
-        typer.BadParameter: if it is none.
+        typer.BadParameter: if the text is not a time.
     """
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
-        wanted = f"{text!r} is no time; expected for instance 2026-01-15T21:40:00-05:00"
-        raise typer.BadParameter(wanted, param_hint="--observed") from None
+        message = f"{text!r} is not a time; expected for example 2026-01-15T21:40:00-05:00"
+        raise typer.BadParameter(message, param_hint="--observed") from None

@@ -18,7 +18,7 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import FAILED
 from dejavu_client.cli.options.common import Json, address
 from dejavu_client.errors import DejavuClientError
-from dejavu_client.output.poll_scorecard import Record, record_entry, record_lines, record_of
+from dejavu_client.output.poll_scorecard import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import DESCRIPTIONS, FeedFaultKind, parse_kinds
@@ -28,71 +28,71 @@ from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
 
-_LOOKS_A_MINUTE: Final = 3
-"""How often a poller should look at a game in a minute of its play, so that it misses none."""
+_POLLS_PER_MINUTE: Final = 3
+"""Polls per minute of play that let a poller see every minute."""
 
 
 def replay(
     listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where to serve; port 0 takes a free one.")
+        str, typer.Option(metavar="HOST:PORT", help="Address to serve on; port 0 picks a free port.")
     ] = "127.0.0.1:8008",
     speed: Annotated[
         float,
-        typer.Option(
-            metavar="N", min=0.01, max=1000, help="How many times faster than life; 1 takes more than two hours."
-        ),
+        typer.Option(metavar="N", min=0.01, max=1000, help="Speed relative to real time; 1 takes more than two hours."),
     ] = 60.0,
     games: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Replay games of a file of plays (.parquet or .csv).")
+        Path | None, typer.Option(metavar="FILE", help="Replay games from a file of plays (.parquet or .csv).")
     ] = None,
     date: Annotated[
-        datetime | None, typer.Option(metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Which day's games of the file.")
+        datetime | None,
+        typer.Option(metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Replay the file's games of this day."),
     ] = None,
     count: Annotated[
         int,
-        typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="How many games to simulate when there is no file."),
+        typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="Number of games to simulate if there is no file."),
     ] = 8,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Simulate the same games, and the same faults, again; by default they are new."),
+        typer.Option(metavar="N", help="Seed of the simulated games and faults; random by default."),
     ] = None,
     stagger: Annotated[
-        float, typer.Option(metavar="MINUTES", min=0, help="From one tip-off to the next, at life's pace.")
+        float, typer.Option(metavar="MINUTES", min=0, help="Time between two tip-offs, in real game-day minutes.")
     ] = 5.0,
-    delay: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="From now to the first tip-off.")] = 5.0,
+    delay: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Time from now to the first tip-off.")] = 5.0,
     faults: Annotated[
         str,
         typer.Option(
             metavar="KINDS",
-            help=f"What shall go wrong with the feed: all, or some of {', '.join(FeedFaultKind)}; with commas.",
+            help=f"Faults to inject into the feed: all, or a comma-separated list of {', '.join(FeedFaultKind)}.",
         ),
     ] = "",
     fault_rate: Annotated[
         float,
         typer.Option(
-            metavar="SHARE", min=0, max=1, help="Of each file's stretches of five minutes, those with a fault."
+            metavar="SHARE", min=0, max=1, help="Share of each file's five-minute episodes that have a fault."
         ),
     ] = 0.5,
     scorecard_from: Annotated[
         str,
         typer.Option(
             metavar="HOST:PORT",
-            help="In the end, show the scorecard of this dejavu-server over all its games, replays too.",
+            help="At the end, show the scorecard of this dejavu-server over all its games, including replays.",
         ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Serve an evening of games as the NBA's live feed does, faster than life; `dejavu poll --feed-url` reads it.
+    """Serve an evening of games like the NBA's live feed, faster than real time, for `dejavu poll --feed-url`.
 
-    Games are simulated, or those of a day in a file. When all are final it goes on serving them. Ends with Ctrl-C.
+    Games are simulated, or read from a file for one day.
+    Continues to serve the games after all are final. Stop with Ctrl-C.
     """
     if scorecard_from:
         address(scorecard_from, "--scorecard-from")
     host, port = address(listen, "--listen")
     kinds = _kinds(faults)
-    drawn = secrets.randbelow(10**6) if seed is None else seed  # one for games and faults: told, it brings back both
+    drawn = secrets.randbelow(10**6) if seed is None else seed  # one seed reproduces games and faults
     try:
-        evening, left_out = _games(games, date, count, drawn)
+        evening, excluded = _games(games, date, count, drawn)
     except FeedError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(FAILED) from error
@@ -109,23 +109,23 @@ def replay(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with server:
-        bad_day = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
-        _announce(source, server.url, left_out, bad_day, as_json=as_json)
+        injected = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
+        _announce(source, server.url, excluded, injected, as_json=as_json)
         stop.wait()
     if scorecard_from:
         show_scorecard(scorecard_from, as_json=as_json)
 
 
 def show_scorecard(target: str, *, as_json: bool) -> None:
-    """Prints what the forecasts of replays came to by the record of a server.
+    """Prints the scorecards of a server, replays included.
 
     Raises:
-        typer.Exit: if it gives no answer, which is told.
+        typer.Exit: if the call fails; the error is printed.
     """
 
     async def read() -> Record:
         async with AsyncDejavuClient(target, channels=1) as client:
-            return await record_of(client)
+            return await fetch_scorecards(client)
 
     try:
         record = asyncio.run(read())
@@ -148,16 +148,16 @@ def _kinds(faults: str) -> frozenset[FeedFaultKind]:
 def _games(
     file: Path | None, date: datetime | None, count: int, seed: int
 ) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
-    """The games to replay, and why others of that day are left out."""
+    """Returns the games to replay, and the reasons why other games of that day are excluded."""
     if (file is None) != (date is None):
-        raise typer.BadParameter("--games and --date go together", param_hint="--games")
+        raise typer.BadParameter("--games and --date must be given together", param_hint="--games")
     if file is None or date is None:
         return simulated_evening(random.Random(seed), count), ()  # noqa: S311 - games, not secrets
     return recorded_evening(file, date.date())
 
 
 def _announce(
-    source: Replay, url: str, left_out: tuple[str, ...], bad_day: dict[str, Any] | None, *, as_json: bool
+    source: Replay, url: str, excluded: tuple[str, ...], injected: dict[str, Any] | None, *, as_json: bool
 ) -> None:
     speed = source.speed
     if as_json:
@@ -166,22 +166,20 @@ def _announce(
             for game_id, game in source.games.items()
         ]
         end = source.end.isoformat(timespec="seconds")
-        record = {"url": url, "speed": speed, "end": end, "games": games, "leftOut": left_out, "faults": bad_day}
+        record = {"url": url, "speed": speed, "end": end, "games": games, "leftOut": excluded, "faults": injected}
         typer.echo(json.dumps(record))
         return
-    typer.echo(
-        f"Serving {len(source.games)} game{'s' * (len(source.games) != 1)} at {url}, {speed:g} times faster than life."
-    )
+    typer.echo(f"Serving {len(source.games)} game{'s' * (len(source.games) != 1)} at {url}, {speed:g}× real time.")
     for game_id, game in source.games.items():
         typer.echo(f"  {game_id}  {game.away} @ {game.home}  {game.source}")
-    for reason in left_out:
-        typer.echo(f"  left out: {reason}")
-    if bad_day is not None:
-        typer.echo(f"Faults, the same again with --seed {bad_day['seed']}:")
-        for kind in bad_day["kinds"]:
+    for reason in excluded:
+        typer.echo(f"  excluded: {reason}")
+    if injected is not None:
+        typer.echo(f"Faults (reproduce with --seed {injected['seed']}):")
+        for kind in injected["kinds"]:
             typer.echo(f"  {kind}: {DESCRIPTIONS[kind]}")
-    # On a bad day as often as in life, for many looks are in vain.
-    between = 60 * PACE / _LOOKS_A_MINUTE if bad_day is None else 10.0
+    # With faults many polls fail, so poll as often as on a real game day.
+    between = 60 * PACE / _POLLS_PER_MINUTE if injected is None else 10.0
     interval = min(10.0, max(0.05, round(between / speed, 2)))
-    typer.echo(f"The last one ends at {source.end.astimezone():%H:%M:%S}; Ctrl-C ends the replay. To watch it:")
+    typer.echo(f"The last game ends at {source.end.astimezone():%H:%M:%S}. Stop the replay with Ctrl-C. To watch it:")
     typer.echo(f"  dejavu poll --feed-url {url} --interval {interval:g}")

@@ -1,4 +1,4 @@
-"""`dejavu risk`: how unsettled a game is."""
+"""`dejavu risk`: the risk score of a game."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def risk(
     pattern_json: PatternJson = None,
     total_points: Annotated[
         int | None,
-        typer.Option(metavar="POINTS", help="Points of both teams together so far; the pace is left out without them."),
+        typer.Option(metavar="POINTS", help="Points of both teams so far; without them the pace is not a factor."),
     ] = None,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Tell how unsettled a game is, 0 to 100, from the course of its score so far (2 minutes or more)."""
+    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
     values = read_pattern(pattern or [], pattern_json)
     if total_points is not None and not 0 <= total_points < 2**32:
-        raise typer.BadParameter(f"{total_points} is no number of points", param_hint="--total-points")
+        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
     with connect(target, timeout) as client:
         answer = client.assess_risk(values, total_points)
     if as_json:
@@ -40,10 +40,10 @@ def risk(
 
 
 def print_risk(answer: AssessRiskResponse) -> None:
-    """The score, what it is made of, and what deserves attention."""
+    """Prints the score, its factors and the warnings."""
     level = LEVELS.get(answer.level, "unknown")
     table = Table(title=f"{answer.score:.0f} of 100: {level}", title_justify="left")
-    for name in ("factor", "measured", "games with less", "weight", "adds"):
+    for name in ("factor", "value", "percentile", "weight", "contribution"):
         table.add_column(name, justify="left" if name == "factor" else "right", no_wrap=True)
     for factor in answer.factors:
         table.add_row(

@@ -1,4 +1,4 @@
-"""`dejavu scorecard` and `dejavu leaderboard`: how settled forecasts fared."""
+"""`dejavu scorecard` and `dejavu leaderboard`: scores of settled forecasts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from dejavu_client.cli.options.record import (
     Parquet,
     Replays,
     To,
+    check_output_format,
     days,
     minutes,
-    one_form,
-    written,
+    write_and_report,
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.config import SCORES_TIMEOUT
@@ -39,7 +39,7 @@ from dejavu_client.record_requests import ModelScope, Scope, score_filter
 
 
 class MetricChoice(enum.StrEnum):
-    """The metrics of a leaderboard as one types them."""
+    """Leaderboard metrics as typed on the command line."""
 
     CRPS = "crps"
     MAE = "mae"
@@ -56,13 +56,15 @@ METRICS = {
     MetricChoice.COVERAGE: LEADERBOARD_METRIC_COVERAGE_GAP,
 }
 
-Horizon = Annotated[HorizonName, typer.Option(case_sensitive=False, help="The moment forecast: the half, or the end.")]
+Horizon = Annotated[
+    HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecasts: the half, or the end.")
+]
 MinMinute = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or a later one.")
+    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or later.")
 ]
 MaxMinute = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or an earlier one."),
+    typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or earlier."),
 ]
 
 
@@ -83,8 +85,8 @@ def scorecard(
     csv: Csv = None,
     parquet: Parquet = None,
 ) -> None:
-    """Show how settled forecasts fared, beside persistence on the same games; a game counts once."""
-    one_form(as_json=as_json, csv=csv, parquet=parquet)
+    """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
+    check_output_format(as_json=as_json, csv=csv, parquet=parquet)
     from_date, to_date = days(date, first, last)
     min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = ModelScope(
@@ -100,9 +102,9 @@ def scorecard(
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
     if csv is not None:
-        written(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, figure_rows(counted, card)))
+        write_and_report(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, figure_rows(counted, card)))
     elif parquet is not None:
-        written(parquet, "figure", lambda: write_parquet(parquet, FIGURE_COLUMNS, figure_rows(counted, card)))
+        write_and_report(parquet, "figure", lambda: write_parquet(parquet, FIGURE_COLUMNS, figure_rows(counted, card)))
     elif as_json:
         print_json(card)
     else:
@@ -112,11 +114,13 @@ def scorecard(
 def leaderboard(
     *,
     metric: Annotated[
-        MetricChoice, typer.Option(case_sensitive=False, help="What to order by; of each, less is better.")
+        MetricChoice, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")
     ] = MetricChoice.CRPS,
     min_games: Annotated[
         int,
-        typer.Option(metavar="N", min=0, help="The fewest games of a version that is listed; 0: the server's, 100."),
+        typer.Option(
+            metavar="N", min=0, help="Minimum number of games of a listed version; 0: the server's default, 100."
+        ),
     ] = 0,
     date: Date = None,
     first: From = None,
@@ -132,8 +136,8 @@ def leaderboard(
     csv: Csv = None,
     parquet: Parquet = None,
 ) -> None:
-    """Rank the model versions by how their settled forecasts fared; those with too few games are left out."""
-    one_form(as_json=as_json, csv=csv, parquet=parquet)
+    """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
+    check_output_format(as_json=as_json, csv=csv, parquet=parquet)
     from_date, to_date = days(date, first, last)
     min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = Scope(
@@ -149,9 +153,9 @@ def leaderboard(
     counted = score_filter(**scope)
     rows = leaderboard_rows(counted, board.rows)
     if csv is not None:
-        written(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, rows))
+        write_and_report(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, rows))
     elif parquet is not None:
-        written(parquet, "figure", lambda: write_parquet(parquet, FIGURE_COLUMNS, rows))
+        write_and_report(parquet, "figure", lambda: write_parquet(parquet, FIGURE_COLUMNS, rows))
     elif as_json:
         print_json(board)
     else:

@@ -1,4 +1,4 @@
-"""`dejavu models` and `dejavu health`: what a server holds and how it is."""
+"""`dejavu models` and `dejavu health`: a server's models and health."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dejavu_client.transport.health import LEDGER, HealthStatus
 
 
 def models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
-    """List the models that the server holds, the active one first."""
+    """List the models loaded by the server, the active one first."""
     with connect(target, timeout) as client:
-        held = client.list_models()
+        loaded = client.list_models()
     if as_json:
-        print_json(ListModelsResponse(models=held))
+        print_json(ListModelsResponse(models=loaded))
         return
-    for model in held:
+    for model in loaded:
         print_model(model)
 
 
@@ -31,7 +31,7 @@ def health(
     service: Annotated[
         str,
         typer.Argument(
-            help="Full name of a service, for instance dejavu.v1.PredictionService, or dejavu.ledger; "
+            help="Full name of a service, for example dejavu.v1.PredictionService, or dejavu.ledger; "
             "the whole server by default."
         ),
     ] = "",
@@ -39,10 +39,11 @@ def health(
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Ask whether the server takes calls: exit code 0 if it says SERVING, 1 in every other case.
+    """Check whether the server accepts calls: exit code 0 if it is SERVING, otherwise 1.
 
-    A server whose ledger can't be used still serves what-ifs; that is told beside, and has no part in the exit code.
-    `dejavu health dejavu.ledger` asks for the ledger alone.
+    A server with a broken ledger still serves what-ifs.
+    The ledger's health is shown too, but does not change the exit code.
+    `dejavu health dejavu.ledger` checks only the ledger.
     """
     hint, ledger = "", None
     with connect(target, timeout) as client:
@@ -55,12 +56,12 @@ def health(
         except UnavailableError as error:
             status, hint = "UNREACHABLE", error.message
     if as_json:
-        told = {"status": status, "service": service, "target": target}
-        typer.echo(json.dumps(told if service else {**told, "ledger": ledger}))
+        record = {"status": status, "service": service, "target": target}
+        typer.echo(json.dumps(record if service else {**record, "ledger": ledger}))
     else:
         typer.echo(status)
         if ledger == HealthStatus.NOT_SERVING.name:
-            typer.echo("ledger: NOT_SERVING, so forecasts that name a game and streams fail; the server's log says why")
+            typer.echo("ledger: NOT_SERVING; forecasts with a game id and streams fail; see the server's log")
     if hint:
         typer.echo(hint, err=True)
     if status != HealthStatus.SERVING.name:
@@ -68,7 +69,7 @@ def health(
 
 
 def _ledger(client: DejavuClient) -> str | None:
-    """The ledger's health; None from a server that does not tell."""
+    """Returns the ledger's health; None if the server does not report it."""
     try:
         return client.health(LEDGER).name
     except NotFoundError:

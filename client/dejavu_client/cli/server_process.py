@@ -1,4 +1,4 @@
-"""A `dejavu-server` as a child of this process: started, waited for, drained."""
+"""Runs a `dejavu-server` as a child process: starts it, waits until it serves, drains it."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ DRAIN_SECONDS = 20.0
 
 
 class ServerNotStarted(Exception):
-    """The server ended, or said nothing, before it served; the message holds the end of its log."""
+    """The server exited or timed out before it served. The message contains the end of its log."""
 
 
 @asynccontextmanager
 async def running_server(*arguments: str) -> AsyncIterator[str]:
-    """Runs a server on a free port of 127.0.0.1; yields its address once it serves, and drains it at the end.
+    """Runs a server on a free port of 127.0.0.1. Yields its address once it serves, and drains it on exit.
 
-    Settings come from the arguments alone: DEJAVU_* variables, meant for other servers, are not handed on.
+    Settings come only from the arguments: DEJAVU_* environment variables, meant for other servers, are not passed on.
 
     Raises:
-        ServerNotStarted: if it does not come to serve.
+        ServerNotStarted: if it does not start to serve.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dejavu_server", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments),
         stdin=DEVNULL,
         stderr=PIPE,
-        start_new_session=True,  # Ctrl-C is ours to act on: the server is drained when everything else has ended
+        start_new_session=True,  # keep Ctrl-C from the server: it is drained after everything else has ended
         env={name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")},
     )
     tail: deque[str] = deque(maxlen=20)
-    draining: asyncio.Task[None] | None = None
+    reading: asyncio.Task[None] | None = None
     try:
         try:
             async with asyncio.timeout(START_SECONDS):
-                address = await _listening(process, tail)
+                address = await _wait_for_address(process, tail)
         except TimeoutError:
             address = None
         if address is None:
             raise ServerNotStarted("dejavu-server did not start:\n" + "\n".join(tail))
-        draining = asyncio.create_task(_read_on(process, tail))  # a full pipe would stop it
+        reading = asyncio.create_task(_discard_log(process, tail))  # a full pipe would block the server
         yield address
     finally:
         await _drain(process)
-        if draining is not None:
-            await draining
+        if reading is not None:
+            await reading
 
 
-async def _listening(process: Process, tail: deque[str]) -> str | None:
-    """The address of the log's listening event; None if the log ends without one."""
+async def _wait_for_address(process: Process, tail: deque[str]) -> str | None:
+    """Returns the address in the log's `listening` event; None if the log ends without one."""
     async for line in _lines(process, tail):
         with suppress(ValueError):
             entry = json.loads(line)
@@ -63,14 +63,14 @@ async def _listening(process: Process, tail: deque[str]) -> str | None:
     return None
 
 
-async def _read_on(process: Process, tail: deque[str]) -> None:
+async def _discard_log(process: Process, tail: deque[str]) -> None:
     async for _ in _lines(process, tail):
         pass
 
 
 async def _lines(process: Process, tail: deque[str]) -> AsyncIterator[str]:
     if process.stderr is None:
-        raise RuntimeError("the server was started without a pipe for its log")
+        raise RuntimeError("the server was started without a stderr pipe")
     async for raw in process.stderr:
         tail.append(raw.decode(errors="replace").rstrip())
         yield tail[-1]

@@ -1,4 +1,4 @@
-"""`dejavu stream`: forecasts and outcomes as they are recorded."""
+"""`dejavu stream`: prints forecasts and outcomes as they are recorded."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from dejavu_client.output.stream_event import print_event
 
 def stream(
     game: Annotated[
-        list[str] | None, typer.Option(metavar="GAME_ID", help="A game to follow; again for more; all by default.")
+        list[str] | None, typer.Option(metavar="GAME_ID", help="Game to follow; repeat for more games; all by default.")
     ] = None,
-    token: Annotated[str, typer.Option(help="Go on right after the event that carried this resume token.")] = "",
+    token: Annotated[str, typer.Option(help="Resume right after the event with this resume token.")] = "",
     include_current: Annotated[
-        bool, typer.Option("--include-current", help="Begin with the newest forecasts of the last 12 hours.")
+        bool, typer.Option("--include-current", help="Start with the newest forecasts of the last 12 hours.")
     ] = False,
     heartbeats: Annotated[
-        bool, typer.Option("--heartbeats", help="Print heartbeats too; the first says that the subscription stands.")
+        bool, typer.Option("--heartbeats", help="Print heartbeats too; the first one confirms the subscription.")
     ] = False,
     target: Target = DEFAULT_TARGET,
     as_json: Json = False,
 ) -> None:
-    """Follow forecasts as they are made, and outcomes as they are reported.
+    """Stream forecasts as they are recorded, and outcomes as they are reported.
 
-    Ends with Ctrl-C; a lost connection is made again and nothing is missed.
+    Stop with Ctrl-C. Reconnects after a lost connection without missing events.
     """
     with connect(target) as client:
-        _when_reader_leaves(client.close)
+        _on_stdout_closed(client.close)
         events = client.stream_predictions(
             game or (), resume_token=token, include_current=include_current, heartbeats=heartbeats
         )
@@ -45,20 +45,21 @@ def stream(
                 print_event(event)
 
 
-def _when_reader_leaves(act: Callable[[], object]) -> None:
-    """Acts once nobody reads standard output any more.
+def _on_stdout_closed(callback: Callable[[], object]) -> None:
+    """Calls `callback` once the reader of standard output has closed the pipe.
 
-    Writing would tell, but between two forecasts minutes may pass, and `dejavu stream | head -1` shall not hang.
+    A write would detect this too, but minutes may pass between two forecasts, and `dejavu stream | head -1` must not
+    hang.
     """
     try:
         output = sys.stdout.fileno()
-    except (OSError, ValueError):  # replaced by something that is no file
+    except (OSError, ValueError):  # stdout was replaced by something without a file descriptor
         return
     poll = select.poll()
-    poll.register(output, 0)  # errors and hang-ups are always reported
+    poll.register(output, 0)  # poll reports errors and hang-ups even with an empty event mask
 
     def watch() -> None:
         poll.poll()
-        act()
+        callback()
 
     threading.Thread(target=watch, name="dejavu-output-watch", daemon=True).start()

@@ -1,1 +1,1 @@
-"""What people and files are shown: forecasts, scorecards, lists, the live table, CSV and parquet."""
+"""Output for people and files: forecasts, scorecards, listings, the live table, CSV and parquet."""

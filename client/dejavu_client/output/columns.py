@@ -1,6 +1,6 @@
-"""The columns of what is exported from the record: their names, kinds and where each value stands.
+"""Columns of exports from the track record: name, type and how to extract the value from a row.
 
-Names and kinds stay from release to release; columns may be added at the end. docs/clients.md has them.
+Names and types are stable across releases; columns may be added at the end. Documented in docs/clients.md.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PartT = TypeVar("PartT")
 
 
 class ColumnType(enum.Enum):
-    """What the values of a column are; any may be missing."""
+    """Type of a column's values; any value may be missing."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -43,10 +43,10 @@ class ColumnType(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[RowT]):
-    """A column.
+    """An export column.
 
     Attributes:
-        pick: its value in a row; None where there is none.
+        pick: returns the value of a row; None if it is missing.
     """
 
     name: str
@@ -56,14 +56,16 @@ class Column(Generic[RowT]):
 
 @dataclass(frozen=True, slots=True)
 class FigureRow:
-    """One figure of a scorecard, and what it is of; a file of scorecards has a row for each.
+    """One metric of a scorecard with its scope, as one row of an exported file.
 
     Attributes:
-        scope: what counted.
-        figure: its name.
-        alpha: the miscoverage rate, where it is about intervals.
-        games, forecasts: how many it is of.
-        rank: the model version's place, on a leaderboard.
+        scope: filter of the forecasts scored.
+        figure: name of the metric.
+        value: its value.
+        games, forecasts: sample size.
+        lower, upper: bounds of its confidence interval, if it has one.
+        alpha: the miscoverage rate, for interval metrics.
+        rank: rank of the model version, on a leaderboard.
     """
 
     scope: ScoreFilter
@@ -83,12 +85,12 @@ _SIDES = {MARKET_SIDE_HOME: "home", MARKET_SIDE_AWAY: "away"}
 
 
 def horizon_name(horizon: Horizon.ValueType) -> str:
-    """A horizon as the command line and files call it: half or final; both, if it is neither."""
+    """Returns a horizon's name on the command line and in files: half or final; both if it is unspecified."""
     return _HORIZONS.get(horizon, "both")
 
 
 def time_of(timestamp: Timestamp) -> datetime:
-    """A moment, aware, in UTC."""
+    """Converts a timestamp to an aware datetime in UTC."""
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
@@ -155,7 +157,9 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     ),
     Column("covered", ColumnType.FLAG, _settled(lambda settlement: settlement.covered)),
     Column("brier", ColumnType.REAL, _settled(lambda settlement: settlement.brier)),
-    Column("crps", ColumnType.REAL, _settled(lambda told: told.crps if told.HasField("crps") else None)),
+    Column(
+        "crps", ColumnType.REAL, _settled(lambda settlement: settlement.crps if settlement.HasField("crps") else None)
+    ),
     Column("market_line", ColumnType.REAL, lambda row: row.market.line if row.HasField("market") else None),
     Column("market_bankroll", ColumnType.REAL, _bankroll),
     Column("market_home_odds", ColumnType.REAL, _quoted(lambda answer: answer.home.decimal_odds)),
@@ -170,7 +174,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("pattern", ColumnType.REALS, lambda row: list(row.pattern)),
     Column("distribution", ColumnType.REALS, lambda row: list(row.forecast.distribution) or None),
 )
-"""Of a recorded forecast; times are in UTC, differentials and errors in points."""
+"""Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 
 
 FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
@@ -197,7 +201,7 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
     Column("games", ColumnType.INTEGER, lambda row: row.games),
     Column("forecasts", ColumnType.INTEGER, lambda row: row.forecasts),
 )
-"""Of a figure of a scorecard, or of a leaderboard."""
+"""Columns of a metric of a scorecard or leaderboard."""
 
 _FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier")
 _MARKET_FIGURES = ("markets", "bets", "staked", "profit", "roi", "total_return", "sharpe", "max_drawdown")
@@ -205,7 +209,7 @@ _OPTIONAL = {"roi", "sharpe"}
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
-    """A scorecard's figures, one by one; none of a scorecard without games."""
+    """Yields a row for each metric of a scorecard; none if it has no games."""
     if not scorecard.games:
         return
     games, forecasts = scorecard.games, scorecard.forecasts
@@ -216,10 +220,10 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
             upper = figure.upper if figure.HasField("upper") else None
             yield FigureRow(scope, name, figure.value, games, forecasts, lower, upper, rank=rank)
     yield FigureRow(scope, "ece", scorecard.ece, games, forecasts, rank=rank)
-    for held in scorecard.coverage:
-        of = (held.games, held.forecasts)
-        yield FigureRow(scope, "coverage", held.coverage, *of, held.lower, held.upper, held.alpha, rank)
-        yield FigureRow(scope, "mean_width", held.mean_width, *of, alpha=held.alpha, rank=rank)
+    for level in scorecard.coverage:
+        counts = (level.games, level.forecasts)
+        yield FigureRow(scope, "coverage", level.coverage, *counts, level.lower, level.upper, level.alpha, rank)
+        yield FigureRow(scope, "mean_width", level.mean_width, *counts, alpha=level.alpha, rank=rank)
     if scorecard.HasField("market"):
         market = scorecard.market
         for name in _MARKET_FIGURES:
@@ -228,7 +232,7 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
 
 
 def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iterator[FigureRow]:
-    """The figures of every model version of a leaderboard, best first."""
+    """Yields the metrics of every model version of a leaderboard, best first."""
     for row in rows:
         of_version = ScoreFilter()
         of_version.CopyFrom(scope)

@@ -1,4 +1,4 @@
-"""What a forecast rests on, for people: the models beside one another, the minutes that moved it, the games like it."""
+"""Renders a forecast's explanation for people: model predictions, attribution by minute, similar games."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from dejavu_client.formatting import horizon_label, pluralize, signed
 
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
-"""Minutes that have a bar of their own; of more, neighbours share one."""
+"""Maximum number of bars; if there are more minutes, consecutive minutes share a bar."""
 _BAR = 16
-"""Width of a bar that goes to one side."""
+"""Maximum width of a bar to one side, in characters."""
 
 
 def add_parts(rows: Table, explanation: Explanation) -> None:
-    """Adds the predictions that a forecast was made of, and those to compare it with, to rows of name and value."""
+    """Adds the predictions of the component models and of the baseline to rows of name and value."""
     parts = [
         ("Dejavu", explanation.dejavu_prediction, f"weight {explanation.dejavu_weight:.2g}"),
         ("LSTM", explanation.lstm_prediction, f"weight {explanation.lstm_weight:.2g}"),
-        ("linear", explanation.linear_prediction, "where both begin: the lead and the expected margin"),
-        ("persistence", explanation.baseline_prediction, "for comparison: the lead as it is"),
+        ("linear", explanation.linear_prediction, "starting point of both: lead and expected margin"),
+        ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
     ]
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
-        rows.add_row(
-            "  interval from", pluralize(explanation.calibration_games, "game") + " with a lead about as large"
-        )
+        rows.add_row("  interval from", pluralize(explanation.calibration_games, "game") + " with a similar lead")
 
 
 def similar_games(forecast: Forecast) -> Table:
-    """The past games nearest to the pattern, and what became of them."""
+    """Returns a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
     horizon = horizon_label(forecast.horizon)
-    title = f"the most similar games: how the lead changed to the {horizon}, and what that makes here"
+    title = f"most similar games: change in lead up to the {horizon}, and the lead it implies here"
     table = Table(title=title, title_justify="left")
     table.add_column("game")
     table.add_column("change", justify="right")
@@ -56,15 +54,15 @@ def _change(game: SimilarGame) -> str:
 
 
 def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
-    """Which minutes moved the forecast, as bars; the terms sum to the point forecast.
+    """Returns a table of each minute's contribution to the forecast, with bars. The terms sum to the point forecast.
 
     Args:
-        forecast: with its explanation.
-        pattern: what it was made from; the lead stands beside each minute.
+        forecast: a forecast with an explanation.
+        pattern: its input, home − away by minute in points; shown as the lead at each minute.
     """
     terms = list(_terms(forecast.explanation.attribution, pattern))
     largest = max((abs(points) for _, _, points in terms), default=0.0)
-    table = Table(title="how the forecast came about, in points", title_justify="left")
+    table = Table(title="contributions to the forecast, in points", title_justify="left")
     table.add_column("minute", justify="right")
     table.add_column("lead", justify="right")
     table.add_column("moved by", justify="right")
@@ -76,17 +74,17 @@ def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
     return table
 
 
-def _terms(found: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, str, float]]:
-    """What is shown of each term: its name, the lead then, and the points."""
-    yield "before tip-off", "", found.before_tipoff
-    together = -(-len(found.minutes) // MOST_BARS)
-    for begin in range(0, len(found.minutes), together or 1):
-        points = found.minutes[begin : begin + together]
+def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, str, float]]:
+    """Yields each term's name, the lead at its end, and its points."""
+    yield "before tip-off", "", terms.before_tipoff
+    minutes_per_bar = -(-len(terms.minutes) // MOST_BARS)
+    for begin in range(0, len(terms.minutes), minutes_per_bar or 1):
+        points = terms.minutes[begin : begin + minutes_per_bar]
         end = begin + len(points)
         name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
         lead = _points(pattern[end - 1]) if end <= len(pattern) else ""
         yield name, lead, sum(points)
-    yield "similar games", "", found.similar_games
+    yield "similar games", "", terms.similar_games
 
 
 def _points(lead: float) -> str:
@@ -94,7 +92,7 @@ def _points(lead: float) -> str:
 
 
 def bar(points: float, largest: float) -> str:
-    """A bar, to the left for what speaks for the away team, else to the right; that of `largest` has full length."""
+    """Draws a bar: to the left if it favors the away team, else to the right; `largest` has full length."""
     length = round(_BAR * abs(points) / largest) if largest else 0
     blocks = "█" * length
     return f"{blocks:>{_BAR}}│" if points < 0 else f"{'':{_BAR}}│{blocks}"

@@ -1,4 +1,4 @@
-"""Files of the record: CSV and parquet with the same columns, written whole or not at all."""
+"""Exports of the track record: CSV and parquet with the same columns, written atomically."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ RowT = TypeVar("RowT")
 
 STANDARD_OUTPUT: Final = Path("-")
 _ROWS_OF_A_GROUP: Final = 10_000
-"""Rows that are held in memory at a time."""
+"""Number of rows per parquet row group, kept in memory while writing."""
 
 
 class ParquetNotInstalled(ImportError):
-    """What writes parquet is missing; the message says how to install it."""
+    """pyarrow is not installed. The message says how to install it."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place once all went well; else nothing is left behind.
+def atomic_replace(path: Path) -> Iterator[Path]:
+    """Yields a temporary path next to `path`. Replaces `path` with it on success and removes it on failure.
 
     Raises:
-        OSError: if it can't be put in its place.
+        OSError: if `path` cannot be replaced.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
@@ -42,31 +42,32 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
-    """Writes a CSV file (commas, UTF-8, a line of names first), or to standard output for `-`.
+    """Writes a CSV file (comma-separated, UTF-8, with a header line), or to standard output for `-`.
 
-    Times are ISO 8601 in UTC, flags `true` and `false`, lists numbers with spaces between; what is missing is empty.
+    Times are ISO 8601 in UTC, flags are `true` and `false`, lists are space-separated numbers, and missing values are
+    empty.
 
     Returns:
-        How many rows it has.
+        Number of rows written.
 
     Raises:
-        OSError: if it can't be written.
+        OSError: if the file cannot be written.
     """
     if path == STANDARD_OUTPUT:
         return _write_csv(sys.stdout, columns, rows)
-    with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+    with atomic_replace(path) as new, new.open("w", encoding="utf-8", newline="") as file:
         return _write_csv(file, columns, rows)
 
 
 def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
-    """Writes a parquet file; times are UTC in microseconds, lists of doubles lists.
+    """Writes a parquet file. Times are UTC in microseconds; lists are lists of doubles.
 
     Returns:
-        How many rows it has.
+        Number of rows written.
 
     Raises:
-        OSError: if it can't be written.
-        ParquetNotInstalled: as `need_parquet`.
+        OSError: if the file cannot be written.
+        ParquetNotInstalled: if pyarrow is not installed.
     """
     need_parquet()
     import pyarrow as pa  # noqa: PLC0415 - an extra
@@ -82,7 +83,7 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
     }
     schema = pa.schema([(column.name, types[column.kind]) for column in columns])
     count = 0
-    with replacing(path) as new, parquet.ParquetWriter(new, schema) as writer:
+    with atomic_replace(path) as new, parquet.ParquetWriter(new, schema) as writer:
         for group in _groups(rows):
             values = [[column.pick(row) for row in group] for column in columns]
             writer.write_table(pa.table(dict(zip(schema.names, values, strict=True)), schema=schema))
@@ -91,10 +92,10 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
 
 
 def need_parquet() -> None:
-    """Makes sure that parquet can be written.
+    """Checks that parquet can be written.
 
     Raises:
-        ParquetNotInstalled: if it cannot.
+        ParquetNotInstalled: if pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
         raise ParquetNotInstalled(
@@ -122,10 +123,10 @@ def _text(value: Value) -> Any:
         case list():
             return " ".join(f"{number:.15g}" for number in value)
         case _:
-            return value  # csv writes None as nothing and a float so that it reads back as the same one
+            return value  # csv writes None as an empty field and a float with a round-trip representation
 
 
 def _groups(rows: Iterable[RowT]) -> Iterator[list[RowT]]:
-    left = iter(rows)
-    while group := list(itertools.islice(left, _ROWS_OF_A_GROUP)):
+    remaining = iter(rows)
+    while group := list(itertools.islice(remaining, _ROWS_OF_A_GROUP)):
         yield group

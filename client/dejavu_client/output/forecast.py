@@ -1,4 +1,4 @@
-"""Messages for people (rich) and for programs (JSON)."""
+"""Prints forecasts and models for people (rich) and messages for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERDICTS: Final = {VERDICT_FIT: "fit", VERDICT_UNFIT: "unfit"}
 
 
 def print_json(message: Message) -> None:
-    """One line of JSON, as protobuf writes it, default values included: every line has every field, in one order."""
+    """Prints a message as one line of protobuf JSON with sorted keys, including fields that have default values."""
     text = MessageToJson(
         message, indent=None, ensure_ascii=False, sort_keys=True, always_print_fields_with_no_presence=True
     )
@@ -33,7 +33,12 @@ def print_json(message: Message) -> None:
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
-    """A forecast in full; `pattern` is what it was made from: home − away by minute, in points."""
+    """Prints a forecast in full.
+
+    Args:
+        forecast: the forecast.
+        pattern: its input: home − away at the end of each minute, in points.
+    """
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column()
@@ -62,7 +67,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         revision = f", revision {forecast.revision}" if forecast.revision else ""
         rows.add_row("recorded as", f"{forecast.sequence}{revision}")
     else:
-        rows.add_row("recorded", "no: a what-if")
+        rows.add_row("recorded", "no (what-if)")
     console = Console()
     console.print(Panel(rows, title=title(forecast), title_align="left", expand=False))
     if forecast.explanation.HasField("attribution"):
@@ -72,7 +77,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
 
 
 def print_model(model: Model) -> None:
-    """What a model is, can do, and did when it was measured."""
+    """Prints a model's description, capabilities and metrics."""
     rows, measured = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -87,13 +92,13 @@ def print_model(model: Model) -> None:
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
         rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
     if model.ratings_date:
-        rows.add_row("teams' strength", f"as of {model.ratings_date}")
+        rows.add_row("team ratings", f"as of {model.ratings_date}")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
     rows.add_row("database", f"{model.database_entries:,} entries")
     if model.HasField("created_time"):
-        rows.add_row("made", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
+        rows.add_row("created", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
     for metric in model.metrics:
         bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
         measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
@@ -103,7 +108,7 @@ def print_model(model: Model) -> None:
 
 
 def title(forecast: Forecast | Outcome) -> str:
-    """The teams, and the game's id where it has one; the id alone where no team was named."""
+    """Returns the teams and the game id, if there is one. Returns only the id if no team is named."""
     teams = f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
     if not forecast.game_id:
         return teams
@@ -112,7 +117,7 @@ def title(forecast: Forecast | Outcome) -> str:
 
 
 def _lead(differential: float, forecast: Forecast) -> str:
-    """Who leads, by how much."""
+    """Returns the leading team and its lead."""
     points = f"{abs(differential):.1f}".removesuffix(".0")
     if points == "0":
         return "level"
@@ -125,7 +130,7 @@ def _quantile(quantile: Quantile) -> str:
 
 
 def _seasons(years: Sequence[int]) -> str:
-    """Seasons by the year in which they end: a range where they follow one another."""
+    """Lists seasons by the year in which they end, as a range if they are consecutive."""
     if not years:
         return "no season"
     ordered = sorted(years)
@@ -135,19 +140,19 @@ def _seasons(years: Sequence[int]) -> str:
 
 
 def add_adaptation(rows: Table, forecast: Forecast) -> None:
-    """Adds the interval that a forecast does not follow, and how both have fared, to rows of name and value."""
+    """Adds the interval that the forecast does not use, and the rolling coverage of both, to rows of name and value."""
     if not forecast.HasField("adaptation"):
         return
-    found = forecast.adaptation
-    if found.mode == ADAPTATION_MODE_ON:
-        rows.add_row("  as calibrated", f"{signed(found.static_lower)} to {signed(found.static_upper)}")
+    adaptation = forecast.adaptation
+    if adaptation.mode == ADAPTATION_MODE_ON:
+        rows.add_row("  as calibrated", f"{signed(adaptation.static_lower)} to {signed(adaptation.static_upper)}")
     else:
-        rows.add_row("  if it adapted", f"{signed(found.adapted_lower)} to {signed(found.adapted_upper)}")
-    if found.rolling_games:
-        rows.add_row("  held lately", _coverage(found))
+        rows.add_row("  if adapted", f"{signed(adaptation.adapted_lower)} to {signed(adaptation.adapted_upper)}")
+    if adaptation.rolling_games:
+        rows.add_row("  rolling coverage", _coverage(adaptation))
 
 
-def _coverage(found: Adaptation) -> str:
-    how = "adapted" if found.mode == ADAPTATION_MODE_ON else "if adapted"
-    static, adapted = percent(found.static_rolling_coverage), percent(found.rolling_coverage)
-    return f"{adapted} of {pluralize(found.rolling_games, 'game')} {how}, {static} as calibrated"
+def _coverage(adaptation: Adaptation) -> str:
+    variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
+    static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
+    return f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"

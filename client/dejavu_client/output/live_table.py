@@ -1,4 +1,4 @@
-"""The evening as a table that is drawn anew while it goes by."""
+"""Renders the evening's games as a table, redrawn while the poller runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dejavu_feed.nba.live import GameStatus
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
-_CHANCES: Final = "leads, wins: P(home team does), in the end whether · 40/42: intervals held"
+_CHANCES: Final = "leads, wins: P(home team leads/wins), then yes or no · 40/42: intervals held"
 
 
 def live_table(
@@ -35,21 +35,21 @@ def live_table(
     limits: str = "",
     now: datetime,
 ) -> RenderableType:
-    """Every game with its forecasts and outcomes, what is going wrong, and the figures so far.
+    """Renders every game with its forecasts and outcomes, current failures, and the metrics so far.
 
     Args:
-        games: in the order in which they are shown.
-        summary: the figures.
-        scoreboard_time: when the scoreboard was last read; None before.
-        scoreboard_trouble: why it can't be read; "" if it can.
-        limits: what the server's model can't forecast; "" if it can do all.
-        now: aware.
+        games: the games in display order.
+        summary: metrics of the evening.
+        scoreboard_time: when the scoreboard was last read; None if never.
+        scoreboard_trouble: why the last read failed; "" if it succeeded.
+        limits: what the server's model cannot forecast; "" if nothing.
+        now: current time, aware.
     """
     watched = list(games)
     lines = [Text(f"{teams(game.state)}: {game.failure}", style="yellow") for game in watched if game.failure]
     if scoreboard_trouble:
-        known = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
-        lines.append(Text(f"scoreboard{known}: {scoreboard_trouble}", style="yellow"))
+        age = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
+        lines.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
     if limits:
         lines.append(Text(limits, style="yellow"))
     if not watched:
@@ -62,7 +62,7 @@ def live_table(
 
 
 def _table(games: Sequence[WatchedGame], now: datetime) -> ResponsiveTable:
-    """The games; the game itself, and the age of what is known of it, stay to the last."""
+    """Returns the table of games. The columns `game` and `age` are dropped last in a narrow terminal."""
     rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in games]
     return ResponsiveTable(list(_columns(games)), rows)
 
@@ -83,14 +83,14 @@ def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
-    """The intervals' nominal coverage, if they share one."""
-    of_horizon = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
-    rates = {percent(made.forecast.coverage_probability) for made in of_horizon if made is not None}
+    """Returns the nominal coverage shared by all intervals, else "interval"."""
+    newest = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
+    rates = {percent(each.forecast.coverage_probability) for each in newest if each is not None}
     return rates.pop() if len(rates) == 1 else "interval"
 
 
 def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
-    """What stands in each column."""
+    """Returns a game's cells by column name."""
     age = game.age(now)
     cells = {
         "game": Text(teams(game.state)),
@@ -109,10 +109,10 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
 
 
 def _of_horizon(watched: HorizonState) -> dict[str, Text]:
-    """A horizon's cells: its forecast, and once it has come, what it brought."""
+    """Returns a horizon's cells: the forecast, or the outcome once it is known."""
     name = horizon_label(watched.horizon)
     if watched.outcome is not None:
-        return _came(name, watched.outcome)
+        return _outcome_cells(name, watched.outcome)
     if watched.newest is None:
         return {name: Text("–", style="dim")} if watched.note else {}
     forecast = watched.newest.forecast
@@ -124,25 +124,25 @@ def _of_horizon(watched: HorizonState) -> dict[str, Text]:
     }
 
 
-def _came(name: str, outcome: HorizonResult) -> dict[str, Text]:
-    held, made = outcome.covered, len(outcome.forecasts)
+def _outcome_cells(name: str, outcome: HorizonResult) -> dict[str, Text]:
+    covered, total = outcome.covered, len(outcome.forecasts)
     differential = outcome.differential
-    chances = "yes" if differential > 0 else "no"
+    home_ahead = "yes" if differential > 0 else "no"
     return {
         name: Text(signed(differential, 0), style="bold"),
-        f"{name} interval": Text(f"{held}/{made}", style="green" if held == made else "yellow"),
-        f"{name} chance": Text(chances),
+        f"{name} interval": Text(f"{covered}/{total}", style="green" if covered == total else "yellow"),
+        f"{name} chance": Text(home_ahead),
     }
 
 
 def _notes(games: Iterable[WatchedGame]) -> list[str]:
-    """What of which games is not forecast, and why: a line for each reason."""
-    about: dict[tuple[str, str], list[str]] = {}
+    """Lists which horizons of which games are not forecast, one line per reason."""
+    unforecast: dict[tuple[str, str], list[str]] = {}
     for game in games:
         for watched in game.horizons.values():
             if watched.note and watched.newest is None:
-                about.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
-    return [f"{name} not forecast ({reason}): {', '.join(of)}" for (name, reason), of in about.items()]
+                unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
+    return [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
 
 
 def _seconds(age: float) -> str:

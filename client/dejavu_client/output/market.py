@@ -1,4 +1,4 @@
-"""What a forecast says of a bet, for people."""
+"""Prints the evaluation of a betting market for people."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LEVELS: Final = {
 
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
-    """Both sides of a market beside one another, and the bet."""
+    """Prints both sides of a market and the recommended bet."""
     amounts = _has_amounts(market)
     table = Table(title=f"the market, at the {horizon_label(forecast.horizon)}", title_justify="left")
-    for name in ("side", "odds", "price says", "wins", "worth of 1", "Kelly", "stake"):
+    for name in ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake"):
         table.add_column(name, justify="left" if name == "side" else "right", no_wrap=True)
     priced = ((market.home, answer.home), (market.away, answer.away))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
@@ -56,8 +56,8 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
-    """The bet in a sentence."""
-    needed = chance(answer.confidence_threshold)
+    """Describes the bet in one sentence."""
+    threshold = chance(answer.confidence_threshold)
     if answer.side == MARKET_SIDE_UNSPECIFIED:
         return "No bet: no side has a stake."
     home, away = sides(market, forecast)
@@ -65,12 +65,12 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     reaches = "reaches" if answer.confidence_met else "does not reach"
     return (
         f"Bet: {name}, {_stake(side, _has_amounts(market))} · risk {LEVELS.get(answer.risk_level, 'unknown')} · "
-        f"{chance(side.win_probability)} {reaches} the threshold of {needed}"
+        f"{chance(side.win_probability)} {reaches} the threshold of {threshold}"
     )
 
 
 def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
-    """Home and away with their spreads, as bookmakers write them: the favourite's is negative; none at a line of 0."""
+    """Returns home and away with their bookmaker spreads: negative for the favorite, none at a line of 0."""
     names = forecast.home_team or "home", forecast.away_team or "away"
     if not market.line:
         return names
@@ -79,10 +79,10 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
 
 
 def _has_amounts(market: Market) -> bool:
-    """Whether stakes are amounts. The record of a market that had no bankroll has one of 1."""
+    """Whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
     return market.HasField("bankroll") and market.bankroll != 1.0
 
 
 def _stake(side: MarketSideAnswer, amounts: bool) -> str:
-    """A stake as an amount, or as a share of whatever can be staked."""
+    """Formats a stake as an amount, or as a share of the bankroll."""
     return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

@@ -1,4 +1,4 @@
-"""An evening as it goes by: a table in a terminal, a line for each event elsewhere."""
+"""Displays a running poller: a live table in a terminal, one line per event elsewhere."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _REDRAW_SECONDS: Final = 0.25
 
 
 async def watch(poller: Poller, console: Console, *, until_final: bool, as_json: bool) -> Printer | None:
-    """Runs a poller and shows what it sees, until it ends.
+    """Runs a poller and displays its events until it ends.
 
     Returns:
-        What printed the events, if they were printed; None where a table showed them.
+        The printer of the events; None if a table displayed them.
     """
     if console.is_terminal and not as_json:
         await _draw(console, poller, until_final=until_final)
         return None
     printer = Printer(poller.stop, as_json=as_json)
     printer.legend()
-    poller.emit(printer)
+    poller.add_callback(printer)
     await poller.run(until_final=until_final)
     return printer
 
 
 class Printer:
-    """Prints every event on a line of its own; calls `stop` when nobody reads any more."""
+    """Prints every event on its own line. Calls `stop` when the reader of standard output is gone."""
 
     def __init__(self, stop: Callable[[], None], *, as_json: bool) -> None:
         self._stop = stop
@@ -54,15 +54,15 @@ class Printer:
             self._line(f"{utc_now().astimezone():%H:%M:%S}  {event_line(event)}")
 
     def legend(self) -> None:
-        """Says how to read the lines; JSON needs no such word."""
+        """Prints how to read the lines; does nothing for JSON."""
         if not self._as_json:
             self._line(LEGEND)
 
     def summary(self, summary: Summary) -> None:
-        """Prints the evening's figures.
+        """Prints the evening's metrics.
 
         Raises:
-            BrokenPipeError: if nobody reads any more.
+            BrokenPipeError: if the reader of standard output was already gone.
         """
         if self._failure is not None:
             raise self._failure
@@ -82,9 +82,9 @@ class Printer:
 
 
 async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
-    """Runs the poller and draws its evening until it ends."""
+    """Runs the poller and redraws the table until it ends."""
 
-    def drawn() -> None:
+    def draw() -> None:
         live.update(
             live_table(
                 poller.games.values(),
@@ -99,7 +99,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
 
     async def redraw() -> None:
         while True:
-            drawn()
+            draw()
             await asyncio.sleep(_REDRAW_SECONDS)
 
     with Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
@@ -108,11 +108,11 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
             await poller.run(until_final=until_final)
         finally:
             drawing.cancel()
-        drawn()
+        draw()
 
 
 def end_on_signals(stop: Callable[[], None]) -> None:
-    """Ends the evening at the first SIGINT or SIGTERM; the second one acts as usual."""
+    """Calls `stop` at the first SIGINT or SIGTERM. A second one has its default effect."""
     loop = asyncio.get_running_loop()
 
     def end(number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""What a poller tells: a line for people, a record for programs. Leads are home − away, in points."""
+"""Formats a poller's events as lines for people and records for programs. Leads are home − away, in points."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from dejavu_feed.nba.live import GameState, GameStatus
 
 
 def interval(forecast: Forecast) -> str:
-    """A forecast's interval."""
+    """Formats a forecast's interval."""
     return f"{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}"
 
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
-"""What the lines and the table do not say of themselves."""
+"""Explains the values in the lines and the table."""
 
 
 def teams(game: GameState) -> str:
-    """Who plays whom: away @ home."""
+    """Returns the matchup: away @ home."""
     return f"{game.away} @ {game.home}"
 
 
 def score(game: GameState) -> str:
-    """The score, the away team's first as in `teams`; "" before tip-off."""
+    """Returns the score, away first as in `teams`; "" before tip-off."""
     return "" if game.status is GameStatus.SCHEDULED else f"{game.away_score}–{game.home_score}"
 
 
 def minute_ranges(minutes: tuple[int, ...]) -> str:
-    """Minutes in words, those that follow one another together: minute 9, minutes 6–8, 12."""
+    """Formats minutes, consecutive ones as ranges: minute 9, minutes 6–8, 12."""
     runs: list[list[int]] = []
     for minute in minutes:
         if runs and minute == runs[-1][-1] + 1:
@@ -62,7 +62,7 @@ def minute_ranges(minutes: tuple[int, ...]) -> str:
 
 
 def event_line(event: Event) -> str:
-    """One line that tells an event."""
+    """Formats an event on one line."""
     if isinstance(event, Fault):
         again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
         return f"{event.source}: {event.reason}{again}"
@@ -103,7 +103,7 @@ def event_line(event: Event) -> str:
 
 
 def event_record(event: Event, now: datetime) -> dict[str, Any]:
-    """An event as an object for JSON; the forecast as protobuf writes it."""
+    """Returns an event as a JSON object, with forecasts in protobuf's JSON form."""
     record: dict[str, Any] = {"time": _iso(now)}
     if isinstance(event, Fault):
         return record | {
@@ -144,7 +144,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "persistenceMeanAbsoluteError": _mean(event.persistence_errors),
                 "brier": _mean(event.brier),
                 "leaderBrier": _mean(event.leader_brier),
-                "newest": _made_record(event.newest),
+                "newest": _minute_record(event.newest),
             }
         case OutcomeReported():
             return record | {
@@ -159,7 +159,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
 
 
 def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
-    """The evening's figures as an object for JSON."""
+    """Returns the evening's metrics as a JSON object."""
     return {
         "time": _iso(now),
         "event": "summary",
@@ -173,7 +173,7 @@ def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """The evening's figures: a line for the whole, and one for each horizon that has been reached."""
+    """Returns the evening's metrics: a line for the total and one for each horizon with outcomes."""
     parts = [pluralize(summary.games, "game"), pluralize(summary.forecasts, "forecast")]
     if summary.missed:
         parts.append(f"{summary.missed} missed")
@@ -184,7 +184,7 @@ def summary_lines(summary: Summary) -> list[str]:
 
 
 def horizon_line(of: HorizonSummary) -> str:
-    """A horizon's figures: coverage, and the error of points at the half, of chances at the end; "" without any."""
+    """Formats a horizon's metrics: coverage, and MAE (half) or Brier score (end); "" if nothing is settled."""
     if of.nominal is None:
         return ""
     held = f"{of.covered} of {pluralize(of.settled, 'interval')} at {percent(of.nominal)} held"
@@ -231,8 +231,8 @@ def _forecast_record(forecast: Forecast) -> dict[str, Any]:
     return MessageToDict(forecast, always_print_fields_with_no_presence=True)
 
 
-def _made_record(made: MinuteForecast) -> dict[str, Any]:
-    return {"pattern": list(made.pattern), "forecast": _forecast_record(made.forecast)}
+def _minute_record(forecast: MinuteForecast) -> dict[str, Any]:
+    return {"pattern": list(forecast.pattern), "forecast": _forecast_record(forecast.forecast)}
 
 
 def _mean(values: Sequence[float]) -> float:

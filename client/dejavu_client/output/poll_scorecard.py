@@ -1,4 +1,4 @@
-"""The evening by the server's record: its scorecards, in a line each, and whether the poller's own figures agree."""
+"""The server's scorecards of an evening, one line each, and a comparison with the poller's own metrics."""
 
 from __future__ import annotations
 
@@ -16,37 +16,42 @@ from dejavu_client.requests import FINAL, HALFTIME
 Record = Mapping[Horizon.ValueType, Scorecard]
 
 _SAME: Final = 1e-6
-"""By how much two means of the same figures may differ: they are summed in different orders."""
+"""Tolerance when comparing two means of the same values, which are summed in different orders."""
 
 
-async def record_of(client: AsyncDejavuClient, horizons: Iterable[Horizon.ValueType] = (HALFTIME, FINAL)) -> Record:
-    """The scorecard of each horizon over all that the server has recorded, replays included.
+async def fetch_scorecards(
+    client: AsyncDejavuClient, horizons: Iterable[Horizon.ValueType] = (HALFTIME, FINAL)
+) -> Record:
+    """Fetches the scorecard of each horizon over all forecasts recorded by the server, replays included.
 
     Raises:
-        DejavuClientError: if there is no answer.
+        DejavuClientError: if a call fails.
     """
     return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in horizons}
 
 
 def record_lines(record: Record) -> list[str]:
-    """A line for each horizon of which something is settled."""
+    """Returns a line for each horizon that has settled forecasts."""
     return [_line(horizon, card) for horizon, card in record.items() if card.games]
 
 
 def disagreement(summary: Summary, record: Record) -> str:
-    """In which figure a record that holds this evening alone differs from what the poller summed up; "" if in none."""
+    """Describes the first metric that differs between the poller's summary and the server's record; "" if none does.
+
+    The record must contain only this evening.
+    """
     for of in summary.horizons:
         if of.horizon not in record:
             continue
         for name, own, recorded in _figures(of, record[of.horizon]):
             if not math.isclose(own or 0.0, recorded, rel_tol=_SAME, abs_tol=_SAME):
                 horizon = horizon_label(of.horizon)
-                return f"of the {horizon} the record has {recorded:g} {name}, and the poller {own or 0.0:g}"
+                return f"for the {horizon} the server has {recorded:g} {name}, but the poller has {own or 0.0:g}"
     return ""
 
 
 def _figures(of: HorizonSummary, card: Scorecard) -> Iterator[tuple[str, float | None, float]]:
-    """Pairs of what the poller and the record say of the same."""
+    """Yields the name of each metric with the poller's and the server's value."""
     yield "games", of.settled_games, card.games
     yield "forecasts", of.settled, card.forecasts
     yield "as mean absolute error", of.error, card.mae.value
@@ -64,7 +69,7 @@ def _line(horizon: Horizon.ValueType, card: Scorecard) -> str:
 
 
 def record_entry(record: Record) -> list[dict[str, object]]:
-    """The scorecards as objects for JSON, without their intervals."""
+    """Returns the scorecards as JSON objects, without their intervals."""
     return [
         {
             "horizon": Horizon.Name(horizon),

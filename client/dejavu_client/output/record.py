@@ -1,4 +1,4 @@
-"""Recorded forecasts and outcomes for people."""
+"""Prints recorded forecasts and outcomes for people."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dejavu_client.output.market import print_market
 from dejavu_client.output.responsive_table import Columns, listing
 
 _COLUMNS: Final[Columns] = (
-    ("made", "left", 5),
+    ("created", "left", 5),
     ("game", "left", 9),
     ("game id", "left", 7),
     ("min", "right", 8),
-    ("of", "left", 8),
+    ("horizon", "left", 8),
     ("forecast", "right", 9),
     ("interval", "center", 6),
     ("home ahead", "right", 3),
@@ -37,15 +37,15 @@ _COLUMNS: Final[Columns] = (
 
 
 def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -> None:
-    """A table of recorded forecasts, newest first.
+    """Prints a table of recorded forecasts.
 
     Args:
-        predictions: what to show.
+        predictions: the forecasts to show, newest first.
         cut: whether there are more.
     """
     console = Console()
     if not predictions:
-        console.print("No recorded forecast is like that.")
+        console.print("No recorded forecasts match.")
         return
     levels = {percent(each.forecast.coverage_probability) for each in predictions}
     rows = [_cells(each, level=len(levels) > 1) for each in predictions]
@@ -57,18 +57,18 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -
         notes.append(f"{held} of {pluralize(len(settled), 'interval')} held")
     notes.append("points are home − away")
     if cut:
-        notes.append(f"the newest {len(predictions):,}: --limit asks for more")
+        notes.append(f"the newest {len(predictions):,}; use --limit for more")
     console.print(Text(" · ".join(notes), style="dim"))
 
 
 def print_prediction(answer: GetPredictionResponse) -> None:
-    """A recorded forecast in full, what became of it, and what came before it."""
+    """Prints a recorded forecast in full, its outcome and its earlier revisions."""
     newest = answer.prediction
     print_forecast(newest.forecast, pattern=newest.pattern)
     console = Console()
     if newest.HasField("market_answer"):
         print_market(newest.market_answer, newest.market, newest.forecast)
-    console.print(_fate(newest))
+    console.print(_result(newest))
     if answer.revisions:
         console.print()
         console.print(_heading(f"{pluralize(len(answer.revisions), 'earlier revision')}, oldest first"))
@@ -80,20 +80,20 @@ def print_prediction(answer: GetPredictionResponse) -> None:
 
 
 def print_report(answer: ReportOutcomeResponse) -> None:
-    """An outcome as it stands in the ledger."""
+    """Prints an outcome as recorded in the ledger."""
     outcome = answer.outcome
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
     settles = (
         f"settles {pluralize(answer.settled_forecasts, 'forecast')}"
         if answer.settled_forecasts
-        else "no forecast to settle"
+        else "settles no forecasts"
     )
     line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)}"
     Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; {settles}", highlight=False)
 
 
 def day_and_time(time: Timestamp) -> str:
-    """A moment on the clock of the reader."""
+    """Formats a date and time in the local time zone."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
@@ -102,7 +102,7 @@ def _day(time: Timestamp) -> str:
 
 
 _REVISION_COLUMNS: Final[Columns] = (
-    ("made", "left", 3),
+    ("created", "left", 3),
     ("lead then", "right", 6),
     ("forecast", "right", 9),
     ("interval", "center", 6),
@@ -119,14 +119,14 @@ _OUTCOME_COLUMNS: Final[Columns] = (
 
 def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]:
     forecast = prediction.forecast
-    made = signed(forecast.point_forecast)
+    predicted = signed(forecast.point_forecast)
     cells = {
-        "made": Text(_day(forecast.generated_time), style="dim"),
+        "created": Text(_day(forecast.generated_time), style="dim"),
         "game": Text(_teams(forecast)),
         "game id": Text(forecast.game_id, style="dim"),
         "min": Text(f"{forecast.elapsed_minutes}"),
-        "of": Text(horizon_label(forecast.horizon)),
-        "forecast": Text(made, style="strike dim" if prediction.superseded else "bold"),
+        "horizon": Text(horizon_label(forecast.horizon)),
+        "forecast": Text(predicted, style="strike dim" if prediction.superseded else "bold"),
         "interval": _interval(forecast, level=level),
         "home ahead": Text(chance(forecast.home_lead_probability)),
         "#": Text(f"{forecast.sequence}", style="dim"),
@@ -134,21 +134,21 @@ def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]
     if prediction.HasField("outcome"):
         cells["outcome"] = Text(signed(prediction.outcome.differential, 0), style="bold")
     if prediction.HasField("settlement"):
-        cells |= _fared(prediction.settlement)
+        cells |= _score_cells(prediction.settlement)
     return cells
 
 
 def _revision_cells(prediction: RecordedPrediction) -> Mapping[str, Text]:
     forecast = prediction.forecast
     cells = {
-        "made": Text(day_and_time(forecast.generated_time), style="dim"),
+        "created": Text(day_and_time(forecast.generated_time), style="dim"),
         "lead then": Text(signed(prediction.pattern[-1], 0) if prediction.pattern else ""),
         "forecast": Text(signed(forecast.point_forecast)),
         "interval": _interval(forecast, level=False),
         "#": Text(f"{forecast.sequence}", style="dim"),
     }
     if prediction.HasField("settlement"):
-        cells |= _fared(prediction.settlement)
+        cells |= _score_cells(prediction.settlement)
     return cells
 
 
@@ -160,7 +160,7 @@ def _outcome_cells(outcome: Outcome) -> Mapping[str, Text]:
     }
 
 
-def _fared(settlement: Settlement) -> Mapping[str, Text]:
+def _score_cells(settlement: Settlement) -> Mapping[str, Text]:
     return {
         "off by": Text(f"{settlement.absolute_error:.1f}"),
         "persistence": Text(f"{settlement.persistence_absolute_error:.1f}", style="dim"),
@@ -168,10 +168,10 @@ def _fared(settlement: Settlement) -> Mapping[str, Text]:
     }
 
 
-def _fate(prediction: RecordedPrediction) -> Table | Text:
-    """What became of a forecast."""
+def _result(prediction: RecordedPrediction) -> Table | Text:
+    """Returns a forecast's outcome and scores."""
     if not prediction.HasField("outcome"):
-        return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} was reported yet.", style="dim")
+        return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} has been reported.", style="dim")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column()
@@ -179,12 +179,12 @@ def _fate(prediction: RecordedPrediction) -> Table | Text:
     rows.add_row("outcome", Text(signed(outcome.differential, 0), style="bold"))
     rows.add_row("recorded", f"{day_and_time(outcome.recorded_time)} as {outcome.sequence}")
     if prediction.HasField("settlement"):
-        told = prediction.settlement
-        rows.add_row("off by", f"{told.absolute_error:.1f} points, persistence {told.persistence_absolute_error:.1f}")
-        rows.add_row("the interval", "held" if told.covered else "did not hold")
-        rows.add_row("Brier score", f"{told.brier:.3f}")
-        if told.HasField("crps"):
-            rows.add_row("CRPS", f"{told.crps:.2f} points")
+        score = prediction.settlement
+        rows.add_row("off by", f"{score.absolute_error:.1f} points, persistence {score.persistence_absolute_error:.1f}")
+        rows.add_row("the interval", "held" if score.covered else "did not hold")
+        rows.add_row("Brier score", f"{score.brier:.3f}")
+        if score.HasField("crps"):
+            rows.add_row("CRPS", f"{score.crps:.2f} points")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""A table that has as many columns as the terminal is wide: none is cut off, and the least important go first."""
+"""A table that fits the terminal by dropping its least important columns instead of truncating cells."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 Cells = Mapping[str, Text]
-"""A row by the names of its columns; what is missing stays empty."""
+"""A row's cells by column name; missing cells are empty."""
 
 Columns = Sequence[tuple[str, JustifyMethod, int]]
-"""Columns of a listing: what stands above each, on which side its cells stand, and how long it is kept."""
+"""Columns of a listing: header, alignment, and priority when the terminal is narrow (see `ResponsiveColumn.keep`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,10 @@ class ResponsiveColumn:
     """A column.
 
     Attributes:
-        name: which it is.
-        header: what stands above it.
-        keep: how long a terminal that is too narrow for all keeps it; the lowest go first.
+        name: key of its cells.
+        header: text of its header.
+        justify: alignment of its cells.
+        keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
     """
 
     name: str
@@ -36,10 +37,11 @@ class ResponsiveColumn:
 
 @dataclass(frozen=True, slots=True)
 class ResponsiveTable:
-    """The table.
+    """A rich renderable that drops columns until the table fits.
 
     Attributes:
-        rows: their cells, and the style of the whole row.
+        columns: the columns from left to right.
+        rows: the cells and the style of each row.
     """
 
     columns: Sequence[ResponsiveColumn]
@@ -47,9 +49,9 @@ class ResponsiveTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = list(self.columns)
-        roomy = options.update(max_width=1_000)
+        unlimited = options.update(max_width=1_000)
         table = self._of(columns)
-        while Measurement.get(console, roomy, table).maximum > options.max_width:
+        while Measurement.get(console, unlimited, table).maximum > options.max_width:
             lowest = min(column.keep for column in columns)
             if lowest == max(column.keep for column in columns):
                 break
@@ -67,7 +69,7 @@ class ResponsiveTable:
 
 
 def listing(columns: Columns, rows: Iterable[Cells]) -> ResponsiveTable:
-    """A table whose columns go by what stands above them, without those that no row has."""
+    """Returns a table whose columns are keyed by their headers, without columns that are empty in every row."""
     filled = [(cells, "") for cells in rows]
     used = [each for each in columns if any(cells.get(each[0]) for cells, _ in filled)]
     return ResponsiveTable([ResponsiveColumn(name, name, justify, keep) for name, justify, keep in used], filled)

@@ -1,4 +1,4 @@
-"""Scorecards and leaderboards for people."""
+"""Prints scorecards and leaderboards for people."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.output.responsive_table import Columns, listing
 
 FEW_GAMES: Final = 100
-"""Fewer games than this and a scorecard says that they are few: as many as a leaderboard asks for."""
+"""Scorecards with fewer games carry a warning; equals a leaderboard's default minimum."""
 
 METRIC_NAMES: Final = {
     LEADERBOARD_METRIC_CRPS: "CRPS",
     LEADERBOARD_METRIC_MAE: "mean absolute error",
     LEADERBOARD_METRIC_BRIER: "Brier score",
-    LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error less that of persistence",
-    LEADERBOARD_METRIC_COVERAGE_GAP: "distance of the coverage from 95 %",
+    LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
+    LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
 }
 
 _LEADERS: Final[Columns] = (
@@ -52,7 +52,7 @@ _LEADERS: Final[Columns] = (
 
 
 def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
-    """A scorecard: each figure with its interval, and beside that of persistence."""
+    """Prints a scorecard: each metric with its interval, next to that of persistence."""
     console = Console()
     if not scorecard.games:
         console.print(f"No settled forecasts: {_scope(scope)}.", highlight=False)
@@ -62,15 +62,15 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
         parts += ["", _market(scorecard.market)]
     if scorecard.games < FEW_GAMES:
         few = "one game" if scorecard.games == 1 else f"{scorecard.games} games"
-        parts += ["", Text(f"Only {few}: too few to judge by.", style="yellow")]
+        parts += ["", Text(f"Only {few}: too few to judge.", style="yellow")]
     console.print(Panel(Group(*parts), title=f"scorecard · {_scope(scope)}", title_align="left", expand=False))
 
 
 def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:
-    """A leaderboard: the model versions by a figure, with what stands beside it."""
+    """Prints a leaderboard: the model versions ranked by a metric, with their other metrics."""
     console = Console()
     metric = METRIC_NAMES.get(board.metric, "value")
-    about = f"{_scope(scope)}; by {metric}, less is better; versions with {pluralize(board.min_games, 'game')} or more"
+    about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
     if not board.rows:
         console.print(f"No model version has enough games: {about}.", highlight=False)
         return
@@ -97,11 +97,11 @@ def _figures(scorecard: Scorecard) -> Table:
     if scorecard.HasField("crps"):
         rows.add_row("CRPS", *_figure(scorecard.crps, 2), "points")
     if scorecard.HasField("brier"):
-        rows.add_row("Brier score", *_figure(scorecard.brier, 3), "0.25 is a coin")
+        rows.add_row("Brier score", *_figure(scorecard.brier, 3), "a coin flip has 0.25")
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
-    for held in scorecard.coverage:
-        between = f"{100 * held.lower:.1f} to {percent(held.upper)}"
-        rows.add_row(f"{percent(1 - held.alpha)} intervals held", percent(held.coverage), between, _widths(held))
+    for level in scorecard.coverage:
+        between = f"{100 * level.lower:.1f} to {percent(level.upper)}"
+        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), between, _widths(level))
     return rows
 
 
@@ -110,17 +110,17 @@ def _market(market: MarketRecord) -> Table:
     rows.add_column(style="dim")
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
-    rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} asked about")
+    rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
         return rows
-    rows.add_row("staked", percent(market.staked), "of a bankroll, in all")
-    rows.add_row("profit", _signed_percent(market.profit), "of that bankroll")
+    rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
+    rows.add_row("profit", _signed_percent(market.profit), "of the bankroll")
     if market.HasField("roi"):
         rows.add_row("return on stakes", _signed_percent(market.roi), "")
-    rows.add_row("bankroll", _signed_percent(market.total_return), "staking so, game after game")
+    rows.add_row("bankroll", _signed_percent(market.total_return), "compounded over the games")
     if market.HasField("sharpe"):
-        rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "a game")
-    rows.add_row("largest fall", percent(market.max_drawdown), "from a peak of that bankroll")
+        rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "per game")
+    rows.add_row("max. drawdown", percent(market.max_drawdown), "from a peak of the bankroll")
     return rows
 
 
@@ -138,9 +138,9 @@ def _leader(row: LeaderboardRow) -> dict[str, Text]:
     }
     if card.HasField("crps"):
         cells["CRPS"] = Text(f"{card.crps.value:.2f}")
-    held = [each for each in card.coverage if abs(each.alpha - 0.05) < 1e-9]
-    if held:
-        cells["95 % held"] = Text(percent(held[0].coverage))
+    levels = [each for each in card.coverage if abs(each.alpha - 0.05) < 1e-9]
+    if levels:
+        cells["95 % held"] = Text(percent(levels[0].coverage))
     return cells
 
 
@@ -152,7 +152,7 @@ def _between(figure: Figure, digits: int, *, sign: bool = False) -> str:
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
     ends = (figure.lower, figure.upper)
-    # Of few games the interval of an error reaches below 0, where no error lies.
+    # With few games the interval of an error can extend below 0, which is impossible for an error.
     low, high = (signed(end, digits) if sign else f"{max(end, 0.0):.{digits}f}" for end in ends)
     return f"{low} to {high}"
 
@@ -163,16 +163,16 @@ def _in_brackets(figure: Figure) -> str:
 
 
 def _verdict(difference: Figure) -> str:
-    """What the difference to persistence shows."""
+    """Returns the verdict on the difference to persistence."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.upper < 0:
         return "better than persistence"
-    return "worse than persistence" if difference.lower > 0 else "no difference is shown"
+    return "worse than persistence" if difference.lower > 0 else "no significant difference"
 
 
-def _widths(held: CoverageFigure) -> str:
-    return f"{held.mean_width:.1f} points wide, {pluralize(held.games, 'game')}"
+def _widths(level: CoverageFigure) -> str:
+    return f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
 
 
 def _signed_percent(share: float) -> str:
@@ -181,7 +181,7 @@ def _signed_percent(share: float) -> str:
 
 
 def _scope(scope: ScoreFilter) -> str:
-    """What counts, in words."""
+    """Describes a filter in words."""
     parts = [f"the {horizon_label(scope.horizon)}"]
     if scope.model_version:
         parts.append(f"model {scope.model_version}")
@@ -195,5 +195,5 @@ def _scope(scope: ScoreFilter) -> str:
     else:
         parts += [f"from minute {scope.min_minutes}"] if scope.HasField("min_minutes") else []
         parts += [f"to minute {scope.max_minutes}"] if scope.HasField("max_minutes") else []
-    parts += ["replays too"] if scope.include_replays else []
+    parts += ["including replays"] if scope.include_replays else []
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The events of a stream for people, one line each."""
+"""Prints the events of a stream for people, one per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dejavu_client.output.forecast import title
 
 
 def print_event(event: StreamPredictionsResponse) -> None:
-    """One line for one event of a stream; none for a kind of event that this client does not know."""
+    """Prints an event of a stream on one line. Ignores event types that this client does not know."""
     match event.WhichOneof("event"):
         case "forecast":
             line = _forecast(event.forecast)
@@ -30,7 +30,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
 
 
 def clock(time: Timestamp) -> str:
-    """A moment of today, on the clock of the reader."""
+    """Formats a time of day in the local time zone."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():%H:%M:%S}"
 
 

@@ -1,15 +1,14 @@
-"""The live poller: watches the scoreboard, has every minute of each game forecast in time, and tells how it came out.
+"""Live poller: watches the scoreboard, forecasts every minute of each game in time and reports the outcomes.
 
-A turn starts one read of the scoreboard and one of the plays of every game under way; who is slow to answer only
-misses turns of its own. Everything is rebuilt from all plays at each read. The newest completed minute counts: the half
-and the end are forecast from it, in one call, and a correction of its pattern leads to a revision. Forecasts of older
-minutes stand, and minutes that went by unseen are told as missed and not made up (docs/decisions/0021). The ledger
-keeps a forecast once for the same pattern: after a restart, or to a second poller, the stored one is the answer.
-What was forecast before it began, it takes from the record; what came, it reports there: each half and each game, once
-it is known. Nothing is forecast from an answer of the past (docs/decisions/0015), and nothing is asked that the model
-can't do.
+Each turn starts one read of the scoreboard and one of the plays of every live game. A slow source misses only its own
+turns. Each read rebuilds everything from all plays. One call forecasts halftime and the final from the newest completed
+minute; if a correction changes the pattern of that minute, the forecast is revised. Forecasts of older minutes stay,
+and minutes that passed unseen are reported as missed and never forecast later (docs/decisions/0021). The ledger stores
+one forecast per pattern: after a restart, or for a second poller, the server returns the stored one. The poller loads
+earlier forecasts from the track record and reports the outcome of each half and each game to it, once known. It never
+forecasts from a stale read (docs/decisions/0015) and never requests what the model does not support.
 
-The package is public: a program of yours can watch an evening as `dejavu poll` does.
+The package is public: your program can watch an evening as `dejavu poll` does.
 
 ```python
 import asyncio
@@ -59,7 +58,7 @@ from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_feed.nba.live_feed import Feed
 
 Outcome = HorizonResult
-"""The name that release 0.1 gave `HorizonResult`."""
+"""Name of `HorizonResult` in release 0.1."""
 
 __all__ = [
     "DEFAULT_INTERVAL",

@@ -1,4 +1,4 @@
-"""What the server's model can forecast: a poller asks for nothing else, and says so once."""
+"""Capabilities of the server's model: a poller requests nothing else and reports the limits once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dejavu.v1.model_service_pb2 import Model
 from dejavu_client.errors import DejavuClientError, NotFoundError
 from dejavu_client.formatting import horizon_label
 
-_FRESH: Final = 300.0
-"""Seconds after which the server is asked again: a server may be given another model in the middle of an evening."""
+_REFRESH_AFTER: Final = 300.0
+"""Seconds until the capabilities are fetched again: the server may switch models in the middle of an evening."""
 
 
 class ModelLister(Protocol):
-    """Who tells which models there are; an `AsyncDejavuClient`."""
+    """Lists the server's models; implemented by `AsyncDejavuClient`."""
 
     async def list_models(self) -> list[Model]:
-        """The models, the active one first; raises a `DejavuClientError`."""
+        """Returns the models, the active one first. Raises a `DejavuClientError` on failure."""
         ...
 
 
@@ -30,29 +30,29 @@ class ModelCapabilities:
     """What a model can forecast.
 
     Attributes:
-        version: the model's.
-        minutes: for each horizon that it knows, the numbers of minutes from which it does.
+        version: version of the model.
+        minutes: for each supported horizon, the minutes of play after which the model can forecast it.
     """
 
     version: str
     minutes: Mapping[Horizon.ValueType, range]
 
     def of(self, horizon: Horizon.ValueType) -> range:
-        """The minutes from which it forecasts a horizon; an empty range if it does not."""
+        """Returns the minutes after which the model can forecast a horizon; an empty range if it can't."""
         return self.minutes.get(horizon, range(0))
 
-    def unsupported(self, wanted: Mapping[Horizon.ValueType, range]) -> str:
-        """In words, what of the wanted it can't do; "" if it can do all."""
-        short = []
-        for horizon, minutes in wanted.items():
-            able = self.of(horizon)
-            if not able:
-                short.append(f"the {horizon_label(horizon)} not at all")
-            elif not all(minute in able for minute in minutes):
-                short.append(f"the {horizon_label(horizon)} after {_span(able)} alone")
-        if not short:
+    def unsupported(self, requested: Mapping[Horizon.ValueType, range]) -> str:
+        """Describes what the model does not support of the requested horizons and minutes; "" if it supports all."""
+        gaps = []
+        for horizon, minutes in requested.items():
+            supported = self.of(horizon)
+            if not supported:
+                gaps.append(f"the {horizon_label(horizon)} not at all")
+            elif not all(minute in supported for minute in minutes):
+                gaps.append(f"the {horizon_label(horizon)} after {_span(supported)} alone")
+        if not gaps:
             return ""
-        return f"model {self.version} forecasts {', '.join(short)}; nothing else is asked for"
+        return f"model {self.version} forecasts {', '.join(gaps)}; other forecasts are not requested"
 
 
 def _span(minutes: range) -> str:
@@ -61,52 +61,56 @@ def _span(minutes: range) -> str:
 
 
 def capabilities_of(models: Iterable[Model]) -> ModelCapabilities:
-    """What the active model can do.
+    """Returns the capabilities of the active model.
 
     Raises:
-        NotFoundError: if none is active.
+        NotFoundError: if no model is active.
     """
     active = next((model for model in models if model.active), None)
     if active is None:
-        raise NotFoundError("the server holds no active model")
-    known = {support.horizon: range(support.min_slots, support.max_slots + 1) for support in active.horizons}
-    return ModelCapabilities(active.version, known)
+        raise NotFoundError("the server has no active model")
+    minutes = {support.horizon: range(support.min_slots, support.max_slots + 1) for support in active.horizons}
+    return ModelCapabilities(active.version, minutes)
 
 
 class CapabilityCache:
-    """The active model's abilities, asked for when they are needed and again after some minutes.
+    """Caches the active model's capabilities and refreshes them every few minutes.
 
     Args:
-        client: who tells.
-        now: the wall clock, aware.
+        client: lists the models.
+        now: wall clock, timezone-aware.
 
     Attributes:
-        known: what it said last; None before.
+        known: the capabilities last fetched; None before the first fetch.
     """
 
     def __init__(self, client: ModelLister, now: Callable[[], datetime]) -> None:
         self.known: ModelCapabilities | None = None
         self._client = client
         self._now = now
-        self._asked: datetime | None = None
+        self._fetched: datetime | None = None
         self._lock = asyncio.Lock()
 
     def forget(self) -> None:
-        """Has the server asked again the next time: it refused what its model was said to be able to do."""
-        self._asked = None
+        """Fetches again on the next use; called when the server refuses what its model was reported to support."""
+        self._fetched = None
 
     async def get(self) -> ModelCapabilities:
-        """What the active model can do; what it could the last time if the server gives no answer.
+        """Returns the active model's capabilities; the last known ones if the server does not answer.
 
         Raises:
-            DejavuClientError: if the server gave none ever.
+            DejavuClientError: if the server has never answered.
         """
-        async with self._lock:  # the games of an evening ask together
-            if self.known is None or self._asked is None or (self._now() - self._asked).total_seconds() > _FRESH:
+        async with self._lock:  # all games call this at the same time
+            if (
+                self.known is None
+                or self._fetched is None
+                or (self._now() - self._fetched).total_seconds() > _REFRESH_AFTER
+            ):
                 try:
                     self.known = capabilities_of(await self._client.list_models())
                 except DejavuClientError:
                     if self.known is None:
                         raise
-                self._asked = self._now()
+                self._fetched = self._now()
             return self.known

@@ -1,4 +1,4 @@
-"""What a poller tells: one frozen record for each thing that happens in an evening."""
+"""Events of a poller: one frozen dataclass per kind of event."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ class GameChanged:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The half of a game, or its end, was forecast after a minute of play; anew if a correction changed its pattern.
+    """A horizon of a game was forecast after a minute of play, or revised because a correction changed the pattern.
 
     Attributes:
-        pattern: the differentials (home − away, points) that it rests on, one for each minute.
-        latency: seconds from the play that completed the pattern, by the feed's wall clock, until the forecast came.
-            None where that says nothing: for a revision, or a pattern that was complete when the game was first read.
-        completed: the moment of that play; None where `latency` is.
+        game: state of the game.
+        pattern: differentials (home − away, points) used for the forecast, one per minute.
+        forecast: the server's forecast.
+        latency: seconds from the play that completed the pattern, by the feed's wall clock, to the forecast. None if
+            not meaningful: for a revision, or a pattern that was complete when the game was first read.
+        completed: time of that play; None if `latency` is.
     """
 
     game: GameState
@@ -39,26 +41,26 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class MinuteForecast:
-    """A forecast and the pattern that it rests on."""
+    """A forecast and the pattern that it was made from."""
 
     pattern: tuple[int, ...]
     forecast: Forecast
 
     @property
     def persistence(self) -> int:
-        """The last differential of its pattern, in points: what repeating the lead would have said."""
+        """Persistence forecast: the last differential of the pattern, in points."""
         return self.pattern[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class HorizonResult:
-    """The half of a game that was forecast, or its end, has come.
+    """A forecast horizon of a game has its outcome.
 
     Attributes:
-        game: as it stood then.
+        game: state of the game at the horizon.
         horizon: `HALFTIME` or `FINAL`.
-        differential: home − away then, in points.
-        forecasts: the newest forecast of each minute that has one, by the minute; at least one.
+        differential: home − away at the horizon, in points.
+        forecasts: the newest forecast of each forecast minute, in order of minutes; at least one.
     """
 
     game: GameState
@@ -73,34 +75,34 @@ class HorizonResult:
 
     @property
     def covered(self) -> int:
-        """For how many of the forecasts the outcome lies in the interval, ends included."""
-        intervals = [(made.forecast.interval_lower, made.forecast.interval_upper) for made in self.forecasts]
+        """Number of forecasts whose interval contains the outcome, bounds included."""
+        intervals = [(each.forecast.interval_lower, each.forecast.interval_upper) for each in self.forecasts]
         return sum(lower <= self.differential <= upper for lower, upper in intervals)
 
     @property
     def errors(self) -> tuple[float, ...]:
         """Absolute error of each forecast, in points."""
-        return tuple(abs(made.forecast.point_forecast - self.differential) for made in self.forecasts)
+        return tuple(abs(each.forecast.point_forecast - self.differential) for each in self.forecasts)
 
     @property
     def persistence_errors(self) -> tuple[int, ...]:
-        """Absolute error of persistence after the same minutes, in points."""
-        return tuple(abs(made.persistence - self.differential) for made in self.forecasts)
+        """Absolute error of persistence for the same minutes, in points."""
+        return tuple(abs(each.persistence - self.differential) for each in self.forecasts)
 
     @property
     def brier(self) -> tuple[float, ...]:
-        """Brier score (Brier 1950) of each forecast's probability that the home team leads then: 0 is best, 1 worst.
+        """Brier score (Brier 1950) of each forecast's probability that the home team leads; 0 is best, 1 worst.
 
-        At the end, where nobody is level, that of the probability that it wins.
+        For the final, which has no ties, it scores the probability that the home team wins.
         """
-        came = float(self.differential > 0)
-        return tuple((made.forecast.home_lead_probability - came) ** 2 for made in self.forecasts)
+        outcome = float(self.differential > 0)
+        return tuple((each.forecast.home_lead_probability - outcome) ** 2 for each in self.forecasts)
 
     @property
     def leader_brier(self) -> tuple[float, ...]:
-        """The same for whoever takes the leader of the moment to lead then for certain, a level game for a toss-up."""
-        came = float(self.differential > 0)
-        return tuple(((_sign(made.persistence) + 1) / 2 - came) ** 2 for made in self.forecasts)
+        """Brier score of a baseline for the same minutes: the current leader leads for certain, a tie counts as 0.5."""
+        outcome = float(self.differential > 0)
+        return tuple(((_sign(each.persistence) + 1) / 2 - outcome) ** 2 for each in self.forecasts)
 
 
 def _sign(points: int) -> int:
@@ -109,14 +111,14 @@ def _sign(points: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeReported:
-    """How a horizon of a game came out was reported to the server, and is in its record; anew where it was corrected.
+    """An outcome, or its correction, was reported to the server and is in its track record.
 
     Attributes:
-        game: as it stood then.
+        game: state of the game at the horizon.
         horizon: `HALFTIME` or `FINAL`.
-        differential: home − away then, in points.
-        outcome: as the record has it.
-        settled: how many forecasts it settles.
+        differential: home − away at the horizon, in points.
+        outcome: outcome as recorded.
+        settled: number of forecasts that it settles.
     """
 
     game: GameState
@@ -128,10 +130,12 @@ class OutcomeReported:
 
 @dataclass(frozen=True, slots=True)
 class HorizonClosed:
-    """The record takes no forecast of a horizon of a game that lies before a minute: it has an outcome already.
+    """The track record has an outcome already and refuses forecasts of this horizon from before a minute.
 
     Attributes:
-        minute: the first minute of play, if any, after which it could still be forecast.
+        game: state of the game.
+        horizon: `HALFTIME` or `FINAL`.
+        minute: first minute of play, if any, after which the horizon could still be forecast.
     """
 
     game: GameState
@@ -141,10 +145,13 @@ class HorizonClosed:
 
 @dataclass(frozen=True, slots=True)
 class ForecastMissed:
-    """The half of a game, or its end, was not forecast after these minutes, and will not be any more.
+    """A horizon of a game was not forecast after these minutes, and will not be.
 
     Attributes:
-        minutes: ascending; at least one.
+        game: state of the game.
+        horizon: `HALFTIME` or `FINAL`.
+        minutes: the missed minutes, ascending; at least one.
+        reason: why they were missed.
     """
 
     game: GameState
@@ -155,11 +162,11 @@ class ForecastMissed:
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """The server's model can't do all that is wanted; what it can't is not asked for.
+    """The server's model does not support all configured forecasts. Unsupported ones are not requested.
 
     Attributes:
-        model_version: which model.
-        reason: what it can't do.
+        model_version: version of the model.
+        reason: description of what it does not support.
     """
 
     model_version: str
@@ -167,24 +174,24 @@ class ModelLimits:
 
 
 class FaultKind(StrEnum):
-    """Sorts of faults."""
+    """Kinds of faults."""
 
     UNAVAILABLE = "unavailable"
     """The feed gave no answer: refused, timed out, a status other than 200."""
     MALFORMED = "malformed"
-    """The feed's answer is not what it promises."""
+    """The feed's answer does not have the expected format."""
     STALE = "stale"
-    """The feed's answer was right some minutes ago, or may have been."""
+    """The feed's answer is out of date, or may be."""
     SERVER = "server"
-    """The server gave no forecast this time, or did not take an outcome."""
+    """The server did not answer a request for a forecast or a report of an outcome; it is retried."""
     REFUSED = "refused"
-    """The server will not forecast from this pattern, or not take this outcome."""
+    """The server refused to forecast from this pattern, or to accept this outcome."""
     INTERNAL = "internal"
-    """A fault of the poller's own."""
+    """An internal error of the poller."""
 
 
 def feed_fault(source: str, error: FeedError, failures: int = 1) -> Fault:
-    """What an error of the feed is told as."""
+    """Converts a feed error to a fault event."""
     kinds = {
         FeedUnavailable: FaultKind.UNAVAILABLE,
         MalformedFeed: FaultKind.MALFORMED,
@@ -195,12 +202,13 @@ def feed_fault(source: str, error: FeedError, failures: int = 1) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something could not be read or forecast; it is tried again unless `reason` says otherwise.
+    """A read, forecast or report failed. It is retried unless `reason` says otherwise.
 
     Attributes:
-        source: "scoreboard" or a game's id.
-        failures: how many times in a row this source has failed now.
-        kind: what sort of fault it is.
+        source: "scoreboard" or a game id.
+        reason: description of the fault.
+        failures: consecutive failures of this source, including this one.
+        kind: kind of fault.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""What was forecast of a game before this poller began, by the record: one restarted in mid-game goes on from it."""
+"""Loads a game's recorded forecasts, so that a poller restarted in mid-game continues from them."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.predictor import PredictionClient
 
 MAX_ATTEMPTS: Final = 5
-"""How many times the record is asked for a game's forecasts, as long as it gives no answer."""
+"""Attempts to load a game's forecasts while the server does not answer."""
 _ALPHA: Final = 0.05
-"""The miscoverage rate that a server forecasts with unless it is asked otherwise, which a poller never does."""
+"""The server's default miscoverage rate, which a poller always uses."""
 _PAGE: Final = 200
-"""More than a poller has made of any game: one page is all."""
+"""Page size; more than a poller's forecasts of any game, so that one page is enough."""
 
 
 async def load_recorded(
     client: PredictionClient, game_id: str, model_version: str
 ) -> dict[Horizon.ValueType, dict[int, MinuteForecast]]:
-    """The forecasts that a poller made of a game, or could have made: the newest of each horizon and minute.
+    """Returns the forecasts of a game that a poller made or could have made: the newest of each horizon and minute.
 
     Args:
-        client: who keeps the record.
-        game_id: which game.
-        model_version: whose forecasts.
+        client: reads the track record.
+        game_id: id of the game.
+        model_version: version of the model that made the forecasts.
 
     Raises:
-        DejavuClientError: if there is no answer.
+        DejavuClientError: if the server does not answer.
     """
-    made: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
+    recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
     async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
         forecast, pattern = each.forecast, tuple(map(round, each.pattern))
-        # Somebody may have asked about that game on his own: with another interval, or about half points.
+        # Skip what other clients requested: another interval, or half points.
         if each.superseded or forecast.alpha != _ALPHA or not pattern or pattern != tuple(each.pattern):
             continue
-        made.setdefault(forecast.horizon, {}).setdefault(
+        recorded.setdefault(forecast.horizon, {}).setdefault(
             len(pattern), MinuteForecast(pattern, forecast)
         )  # the newest is first
-    return made
+    return recorded

@@ -1,9 +1,9 @@
-"""What a poller knows of one horizon of a game: which minutes were forecast, which went by, and how it came out.
+"""State of one horizon of a game: forecast minutes, missed minutes and outcome.
 
-The newest completed minute counts, of those that are wanted and that the model knows. It is forecast once, and anew
-when a correction changes its pattern; the forecast of an older minute stands as it was made. A minute that goes by
-without one, because the poller, the feed or the server was away, is told as missed and never made up: that would be a
-forecast in hindsight.
+The newest completed minute that is configured and supported by the model is forecast once, and again if a correction
+changes its pattern. Forecasts of older minutes stay as they are. A minute that passes without a forecast, because the
+poller, the feed or the server was unavailable, is reported as missed and never forecast later: that would be a forecast
+in hindsight.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score, 
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 
 FIRST_MINUTE: Final = 6
-"""From when on minutes are forecast unless it is asked otherwise: before, there is little that the score says."""
+"""Default first minute to forecast; before it, the score says little."""
 
 
 @dataclass(frozen=True, slots=True)
 class HorizonRules:
-    """When a horizon can be forecast, and how its end is found.
+    """When a horizon can be forecast, and how its end is detected.
 
     Attributes:
-        minutes: of play, after which nothing can be forecast any more.
-        period: the last one before that.
-        score: the score at the horizon, or None while it has not come.
+        minutes: minutes of play until the horizon; it can't be forecast any more after them.
+        period: last period before the horizon.
+        score: returns the score at the horizon from the plays, or None before the horizon.
     """
 
     minutes: int
     period: int
-    score: Callable[[Sequence[Play]], Score | None]
+    score_at_end: Callable[[Sequence[Play]], Score | None]
 
 
 HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyType(
@@ -49,25 +49,26 @@ HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyTyp
 
 
 def forecast_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -> range:
-    """The minutes after which a horizon is to be forecast."""
+    """Returns the minutes after which to forecast a horizon."""
     return range(from_minute, HORIZON_RULES[horizon].minutes, every)
 
 
 @dataclass(slots=True)
 class HorizonState:
-    """The half of a game, or its end.
+    """State of one horizon of a game.
 
     Attributes:
-        wanted: the minutes after which it is to be forecast.
-        made: the newest forecast of each minute.
-        newest: that of the newest completed minute that has one; None without any.
-        refused: a pattern that the server will not forecast from.
-        over: whether nothing can be forecast any more.
-        outcome: what it brought, if it was forecast.
-        note: what lastingly stands in the way of any forecast.
-        passed: the last minute that was forecast, or told as missed.
-        told_missed: the minutes that were told as missed.
-        closed: the minutes below it can't be forecast any more, whatever the plays say: an outcome is in the record.
+        horizon: `HALFTIME` or `FINAL`.
+        minutes: the minutes after which to forecast it.
+        forecasts: the newest forecast of each minute.
+        newest: forecast of the newest completed minute that has one; None if there is none.
+        refused: a pattern that the server refused to forecast from.
+        result_known: whether the horizon is over, so that it can't be forecast any more.
+        outcome: comparison with the outcome, if the horizon was forecast.
+        note: what permanently prevents forecasts; "" if nothing does.
+        last_passed: the last minute that was forecast or reported as missed.
+        reported_missed: the minutes reported as missed.
+        closed: minutes below it can't be forecast, whatever the plays show: the track record has an outcome.
     """
 
     horizon: Horizon.ValueType
@@ -84,91 +85,95 @@ class HorizonState:
 
     @property
     def rules(self) -> HorizonRules:
-        """When it can be forecast."""
+        """The rules of this horizon."""
         return HORIZON_RULES[self.horizon]
 
     @property
     def missed(self) -> int:
-        """How many minutes were told as missed, and have no forecast.
+        """Number of minutes reported as missed that have no forecast.
 
-        One may have got it later: the half only seemed to be over, or a slip in a clock had put the game ahead.
+        A minute reported as missed may be forecast later: the feed showed the half as over too early, or a clock error
+        had put the game ahead.
         """
         return len(self.reported_missed - self.forecasts.keys())
 
-    def minute(self, completed: int, able: range) -> int | None:
-        """The newest minute that it is to be forecast from; None before the first.
+    def minute(self, completed: int, supported: range) -> int | None:
+        """Returns the newest minute to forecast from; None before the first.
 
         Args:
-            completed: how many minutes of play are complete.
-            able: the minutes that the server's model knows.
+            completed: number of completed minutes of play.
+            supported: the minutes that the server's model supports.
         """
         until = self.minutes[: max(0, completed - self.minutes.start) // self.minutes.step + 1]
-        return next((minute for minute in reversed(until) if minute <= completed and minute in able), None)
+        return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
 
     def due(self, pattern: tuple[int, ...]) -> bool:
-        """Whether to have the pattern of its newest minute forecast."""
+        """Returns whether to request a forecast for the pattern of the newest minute."""
         minute = len(pattern)
         if minute < self.closed:
             return False
         if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.minutes.step:
-            # The play that completed the later minute was taken back. That minute is soon complete again, and revised
-            # if it was wrong; until then it stands, so that the forecast recorded last is that of the latest minute.
+            # The play that completed the later minute was withdrawn. That minute will soon be complete again, and its
+            # forecast revised if it was wrong. Keep it until then, so that the last recorded forecast is that of the
+            # latest minute.
             return False
-        made = self.forecasts.get(minute)
-        if made is not None and made.pattern == pattern:
-            self.newest = made  # a slip in a clock had completed a much later minute, which counts no more
+        stored = self.forecasts.get(minute)
+        if stored is not None and stored.pattern == pattern:
+            self.newest = stored  # a clock error had completed a much later minute, which no longer counts
             return False
         return pattern != self.refused
 
     def accept(self, pattern: tuple[int, ...], forecast: Forecast) -> None:
-        """Notes a forecast."""
+        """Stores a forecast."""
         self.newest = self.forecasts[len(pattern)] = MinuteForecast(pattern, forecast)
         self.last_passed = max(self.last_passed, len(pattern))
         self.note = ""
 
     def restore(self, stored: Mapping[int, MinuteForecast], minute: int | None) -> None:
-        """Takes over what was forecast before this poller began.
+        """Takes over forecasts made before this poller started.
 
         Args:
-            stored: by the minute.
-            minute: the newest minute that is to be forecast: its own comes with the next answer. None: there is none.
+            stored: the recorded forecasts by minute.
+            minute: the newest minute to forecast, which the next request returns; None if there is none.
         """
         for each in sorted(stored):
             if each in self.minutes and each != minute and each not in self.forecasts:
                 self.forecasts[each] = stored[each]
-                later = minute is None or each > minute  # the plays at hand are old then, or some were taken back
+                later = minute is None or each > minute  # then the plays are stale, or some were withdrawn
                 if later and (self.newest is None or each > len(self.newest.pattern)):
                     self.newest = stored[each]
 
-    def mark_missed(self, until: int, able: range | None) -> tuple[int, ...]:
-        """Notes that minutes have gone by; which of them were to be forecast and were not, each told once.
+    def mark_missed(self, until: int, supported: range | None) -> tuple[int, ...]:
+        """Marks minutes as passed and returns those missed: due, but without a forecast. Returns each minute once.
 
         Args:
-            until: the first minute that has not.
-            able: the minutes that the server's model knows; None if that is not known.
+            until: the first minute that has not passed.
+            supported: the minutes that the server's model supports; None if unknown.
         """
-        gone = [minute for minute in self.minutes if self.last_passed < minute < until and minute not in self.forecasts]
+        passed = [
+            minute for minute in self.minutes if self.last_passed < minute < until and minute not in self.forecasts
+        ]
         self.last_passed = max(self.last_passed, until - 1)
-        missed = tuple(minute for minute in gone if able is None or minute in able)
+        missed = tuple(minute for minute in passed if supported is None or minute in supported)
         self.reported_missed.update(missed)
         return missed
 
-    def report_closed(self, state: GameState) -> bool:
-        """Whether a game's state says that it is over. Its clock is not asked: it may run ahead of the plays."""
+    def is_over_by_state(self, state: GameState) -> bool:
+        """Returns whether a game's state shows the horizon as over. Ignores the clock: it may lead the plays."""
         return state.status is GameStatus.FINAL or state.period > self.rules.period
 
-    def played_out(self, plays: Sequence[Play]) -> bool:
-        """Whether the plays say that it is over."""
+    def is_over_by_plays(self, plays: Sequence[Play]) -> bool:
+        """Returns whether the plays show the horizon as over."""
         return period_is_over(plays, self.rules.period)
 
     def late(self, plays: Sequence[Play], now: datetime) -> float:
-        """Seconds for which, by this machine's clock, it may already be over; 0 if it can't be."""
+        """Returns the seconds for which the horizon may already be over, by this machine's clock; 0 if it can't be."""
         earliest = earliest_end(plays, now, self.rules.minutes)
         return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
 
 
 def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
-    """A game as it stood at a horizon, as the plays have it: what the scoreboard showed last is older, or newer."""
+    """Returns a game's state at a horizon, by its plays: the scoreboard's state may be older or newer."""
     final = horizon == FINAL
     return replace(
         state,

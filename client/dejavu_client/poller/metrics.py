@@ -1,17 +1,18 @@
-"""What a poller does, for Prometheus: how old its data is, what goes wrong, what is forecast and how soon.
+"""Prometheus metrics of a poller: age of its data, faults, forecasts and their latency.
 
 | metric                                              | meaning                                                    |
 |-----------------------------------------------------|------------------------------------------------------------|
-| dejavu_poll_game_data_age_seconds                   | since the feed last told something new of a game under way |
+| dejavu_poll_game_data_age_seconds                   | seconds since the feed last updated a live game            |
 |   {game_id, home, away}                             |                                                            |
-| dejavu_poll_scoreboard_age_seconds                  | since the scoreboard was read, or the start if it never was|
+| dejavu_poll_scoreboard_age_seconds                  | seconds since the scoreboard was read, or since the start  |
 | dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard or game, kind: a `FaultKind`    |
-| dejavu_poll_forecasts_total{horizon, outcome}       | minutes of games: new, revision, or missed, those included |
-|                                                     | that had gone by when the poller was started               |
-| dejavu_poll_reports_total{horizon, outcome}         | outcomes that the server's record took: new, or revision   |
-| dejavu_poll_forecast_latency_seconds                | from the play that completed a pattern to its forecast     |
+| dejavu_poll_forecasts_total{horizon, outcome}       | forecast minutes: new, revision, or missed, including      |
+|                                                     | those that had passed when the poller started              |
+| dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
+| dejavu_poll_forecast_latency_seconds                | seconds from the play that completed a pattern to its      |
+|                                                     | forecast                                                   |
 
-Ages are those of the moment when they are asked for. A game that is over is not among them any more.
+Ages are computed at the time of the scrape. Finished games are not included.
 """
 
 from __future__ import annotations
@@ -30,34 +31,37 @@ from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 
 LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""Upper bounds of the latency histogram, in seconds; a poll of every ten seconds adds as much."""
+"""Upper bounds of the latency histogram, in seconds. Polling every ten seconds adds up to ten."""
 _SCOREBOARD = "scoreboard"
 _LABELS = {HALFTIME: "halftime", FINAL: "final"}
-"""Horizons as the server's metrics call them."""
+"""Horizon labels, as in the server's metrics."""
 
 
 class PollMetrics:
-    """Counts what a poller tells; give it to `Poller.emit`.
+    """Counts a poller's events; pass it to `Poller.add_callback`.
 
     Args:
-        registry: where the figures are kept.
+        registry: registry of the metrics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._faults = Counter("dejavu_poll_faults", "Faults.", ["source", "kind"], registry=registry)
         self._forecasts = Counter(
-            "dejavu_poll_forecasts", "Forecasts of minutes of games.", ["horizon", "outcome"], registry=registry
+            "dejavu_poll_forecasts", "Forecast minutes of games.", ["horizon", "outcome"], registry=registry
         )
         self._reports = Counter(
-            "dejavu_poll_reports", "Outcomes that the server's record took.", ["horizon", "outcome"], registry=registry
+            "dejavu_poll_reports",
+            "Outcomes accepted by the server's track record.",
+            ["horizon", "outcome"],
+            registry=registry,
         )
         self._latency = Histogram(
             "dejavu_poll_forecast_latency_seconds",
-            "From the play that completed a pattern to its forecast.",
+            "Seconds from the play that completed a pattern to its forecast.",
             registry=registry,
             buckets=LATENCY_BUCKETS,
         )
-        # From the start at 0, so that a first fault is a rise.
+        # Start all counters at 0, so that a first fault shows as an increase.
         for source in (_SCOREBOARD, "game"):
             for kind in FaultKind:
                 self._faults.labels(source, kind)
@@ -87,7 +91,7 @@ class PollMetrics:
 
 
 class _Ages(Collector):
-    """How old a poller's data is, at the moment when it is asked: in another thread than the poller's."""
+    """Collects the age of a poller's data at each scrape, in a thread other than the poller's."""
 
     def __init__(self, poller: Poller, now: Callable[[], datetime]) -> None:
         self._poller = poller
@@ -95,14 +99,14 @@ class _Ages(Collector):
         self._start = now()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The ages."""
+        """Yields the ages."""
         now = self._now()
         games = GaugeMetricFamily(
             "dejavu_poll_game_data_age_seconds",
-            "Since the feed last told something new of a game under way.",
+            "Seconds since the feed last updated a live game.",
             labels=["game_id", "home", "away"],
         )
-        for game in list(self._poller.games.values()):  # a copy, since the poller goes on
+        for game in list(self._poller.games.values()):  # a copy, since the poller may add games
             age = game.age(now)
             if age is not None:
                 games.add_metric([game.state.game_id, game.state.home, game.state.away], age)
@@ -110,30 +114,35 @@ class _Ages(Collector):
         read = self._poller.scoreboard_time or self._start
         yield GaugeMetricFamily(
             "dejavu_poll_scoreboard_age_seconds",
-            "Since the scoreboard was last read, or since the start if it never was.",
+            "Seconds since the scoreboard was last read, or since the start if it never was.",
             value=max(0.0, (now - read).total_seconds()),
         )
 
 
-def measure(poller: Poller, *, now: Callable[[], datetime] = utc_now) -> CollectorRegistry:
-    """Counts what a poller does from now on; the registry has its figures.
+def register_metrics(poller: Poller, *, now: Callable[[], datetime] = utc_now) -> CollectorRegistry:
+    """Starts to measure a poller and returns the registry with its metrics.
 
     Args:
-        poller: whose figures they are.
-        now: its clock.
+        poller: the poller to measure.
+        now: clock of the poller.
     """
     registry = CollectorRegistry()
-    poller.emit(PollMetrics(registry))
+    poller.add_callback(PollMetrics(registry))
     registry.register(_Ages(poller, now))
     return registry
 
 
 @contextmanager
-def served(registry: CollectorRegistry, host: str, port: int) -> Iterator[str]:
-    """Serves figures over HTTP until its end; port 0 takes a free one.
+def serve_poll_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[str]:
+    """Serves metrics over HTTP while the context is open.
 
-    Returns:
-        The address of the page.
+    Args:
+        registry: the metrics to serve.
+        host: address to bind.
+        port: port to bind; 0 for a free one.
+
+    Yields:
+        URL of the metrics page.
 
     Raises:
         OSError: if the address can't be bound.

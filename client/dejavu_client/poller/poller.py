@@ -1,4 +1,4 @@
-"""The poller: reads the feed turn by turn, and hands each game what it read."""
+"""Poller: reads the feed in turns and updates each game."""
 
 from __future__ import annotations
 
@@ -40,40 +40,40 @@ Callback = Callable[[EventT], Awaitable[None] | None]
 DEFAULT_INTERVAL: Final = 10.0
 _SCOREBOARD: Final = "scoreboard"
 _IDLE_TURNS: Final = 9
-"""Turns between two reads of a game of which nothing can be forecast any more: how it ends is of interest, in time."""
+"""Turns skipped between two reads of a game once no horizon is open; only the result is still needed."""
 _BOXSCORES_AFTER_FAILURES: Final = 3
-"""Failures of the scoreboard in a row after which games are looked up by their box scores."""
+"""Consecutive failures of the scoreboard after which games are looked up by their box scores."""
 _MAX_PLAY_FAILURES: Final = 12
-"""Failures in a row after which the plays of a game that is final are left unread."""
+"""Consecutive failures after which the plays of a final game are no longer read."""
 
 log = get_logger()
 
 
 class Poller:
-    """Watches an evening until it is told to stop.
+    """Watches an evening of games until it is stopped.
 
     Args:
-        feed: where games come from; read in threads, each source by one at a time.
-        client: who forecasts.
-        interval: seconds from the start of one turn to that of the next.
-        horizons: what to forecast: `HALFTIME`, `FINAL`, or both.
-        from_minute: the first minute of play after which to forecast, 1 … 47.
-        every: how many minutes from one forecast to the next.
-        report: whether to report to the server how every half and every game came out, forecast or not.
-        on_prediction: called with each forecast, once for each place in the ledger.
-        on_event: called with everything that happens, forecasts included.
-        now: the wall clock, aware.
+        feed: source of the games; read in threads, one at a time per source.
+        client: requests forecasts and reports outcomes.
+        interval: seconds between the starts of two turns.
+        horizons: horizons to forecast: `HALFTIME`, `FINAL`, or both.
+        from_minute: first minute of play after which to forecast, 1 to 47.
+        every: minutes between two forecasts.
+        report: whether to report the outcomes of every half and every game to the server, even if not forecast.
+        on_prediction: callbacks for forecasts; called once per ledger sequence.
+        on_event: callbacks for all events, including forecasts.
+        now: wall clock, timezone-aware.
 
     Raises:
         ValueError: if there is no minute to forecast.
 
-    Callbacks may be coroutine functions; one that fails is logged and harms nobody else.
+    Callbacks may be coroutine functions. A callback that raises is logged and does not affect anything else.
 
     Attributes:
-        games: every game seen so far by its id, in the scoreboard's order.
-        scoreboard_time: when the scoreboard was last read; None before.
-        scoreboard_trouble: why it could not be read the last time; "" if it could.
-        wanted: for each horizon, the minutes after which it is forecast.
+        games: all games seen so far by id, in the scoreboard's order.
+        scoreboard_time: when the scoreboard was last read; None before the first read.
+        scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
+        minutes: for each horizon, the minutes after which it is forecast.
     """
 
     def __init__(
@@ -120,32 +120,32 @@ class Poller:
         await self.close()
 
     async def close(self) -> None:
-        """Gives up reads and calls under way. A thread that waits for the feed is left to itself."""
+        """Stops `run` and cancels reads and calls in progress. Threads that wait for the feed are abandoned."""
         self.stop()
         await self._reads.close()
 
-    def emit(self, callback: Callback[Event]) -> None:
-        """Has a callback called with everything that happens from now on."""
+    def add_callback(self, callback: Callback[Event]) -> None:
+        """Adds a callback for all events from now on."""
         self._on_event.append(callback)
 
     def stop(self) -> None:
-        """Ends `run` at once; to be called in the loop, for instance by a signal handler of it."""
+        """Ends `run` at once. Call it in the event loop, e.g. from one of its signal handlers."""
         self._stop.set()
 
     @property
     def limits(self) -> str:
-        """What of the wanted the server's model can't do; "" if it can do all, or nobody has asked."""
+        """Description of what the model does not support of `minutes`; "" if it supports all, or if unknown."""
         return self._scheduler.limits
 
     def summary(self) -> Summary:
-        """The evening in figures, so far."""
+        """Returns the statistics of the evening so far."""
         return summarize(self.games.values(), self.minutes, self._scheduler.latencies)
 
     async def run(self, *, until_final: bool = False) -> None:
-        """Turn after turn, until `stop`.
+        """Runs turns until `stop`.
 
         Args:
-            until_final: end by itself once every game of the scoreboard is over, read to its end, and reported.
+            until_final: also end once every game of the scoreboard is over, read to its end, and reported.
         """
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
@@ -159,32 +159,32 @@ class Poller:
                     return
 
     def turn(self) -> None:
-        """Starts reading the scoreboard and the games under way, but for what is still being read."""
+        """Starts reads of the scoreboard and the live games, except for sources still being read."""
         if _SCOREBOARD not in self._reads and self._backoff.due():
             self._reads.start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
         now = self._now()
         for game_id, game in self.games.items():
             if game_id not in self._reads:
-                if game.to_follow and game.backoff.due():
+                if game.needs_plays and game.backoff.due():
                     self._start_following(game)
                 elif self._reporter.due(game):
                     self._reads.start(game_id, partial(self._reporter.report, game), partial(self._report_failed, game))
-            # The scoreboard turns to the next day while a long game may still run.
-            lost = not game.shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
+            # The scoreboard may switch to the next day while a long game is still live.
+            hidden = not game.shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
             source = f"box score of {game_id}"
-            if lost and source not in self._reads and game.to_look_up(now) and game.box_backoff.due():
+            if hidden and source not in self._reads and game.needs_box_score(now) and game.box_backoff.due():
                 self._reads.start(source, partial(self._read_boxscores, game), partial(self._look_up_failed, game))
 
     async def idle(self) -> None:
-        """Returns when nothing is being read."""
+        """Waits until no read is in progress."""
         await self._reads.idle()
 
     def _nothing_left(self) -> bool:
-        """Whether the games of the day that the scoreboard showed first are over; it may have turned to the next."""
+        """Returns whether all games of the first day shown are done; the scoreboard may show the next day by now."""
         if self._reads or self.scoreboard_time is None:
             return False
-        of_day = [game for game in self.games.values() if game.day in {"", self._day}]
-        return all(game.over and not game.to_follow and not self._reporter.pending(game) for game in of_day)
+        first_day = [game for game in self.games.values() if game.day in {"", self._day}]
+        return all(game.over and not game.needs_plays and not self._reporter.pending(game) for game in first_day)
 
     def _start_following(self, game: WatchedGame) -> None:
         self._reads.start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
@@ -198,7 +198,7 @@ class Poller:
         for state in board.games:
             if await self._update_state(state, board.date) and state.game_id not in self._reads:
                 game = self.games[state.game_id]
-                if game.to_follow:
+                if game.needs_plays:
                     self._start_following(game)
         faults = frozenset(str(fault) for fault in board.faults)
         for fault in sorted(faults - self._known_faults):
@@ -209,63 +209,63 @@ class Poller:
             game.shown = game_id in shown
 
     async def _read_boxscores(self, game: WatchedGame) -> None:
-        """Reads a game that the scoreboard does not show any more."""
+        """Reads the box score of a game that the scoreboard no longer shows."""
         state = await read_in_thread(self._feed.game, game.state.game_id)
         game.box_backoff.succeeded()
         await self._update_state(state, game.day)
 
     async def _update_state(self, state: GameState, day: str) -> bool:
-        """Notes a game's state; whether it is new or has another status."""
+        """Updates a game's state. Returns whether the game is new or its status changed."""
         now = self._now()
         game = self.games.get(state.game_id)
         before = game.state if game else None
         if game is None:
-            game = self.games[state.game_id] = self._begun(state, day)
+            game = self.games[state.game_id] = self._new_game(state, day)
         else:
             behind = game.behind_since
             if not game.update_state(state, now):
                 if behind is None:
-                    old = f"{state.away} @ {state.home} is shown as it was: {state.text}"
+                    old = f"{state.away} @ {state.home} is shown in an older state: {state.text}"
                     await self._emit(Fault(_SCOREBOARD, old, kind=FaultKind.STALE))
                 return False
         changed = before is None or before.status is not state.status
         if changed:
-            if state.status is GameStatus.LIVE:  # tipped off, or called final too early
+            if state.status is GameStatus.LIVE:  # tipped off, or shown as final too early
                 game.reopen(now)
             await self._emit(GameChanged(state))
-        elif before is not None and _score(before) != _score(state):  # of a final game: corrected after the buzzer
+        elif before is not None and _score(before) != _score(state):  # a final game corrected after the buzzer
             game.read_to_end = False
-        # Before its first read something may still be recalled, unless there is none.
+        # Before the first read of its plays, recorded forecasts may still be loaded.
         if state.game_id not in self._reads and (not game.history_attempts or game.backoff.failures):
             for watched in game.horizons.values():
-                if not watched.forecasts and not watched.result_known and watched.report_closed(state):
+                if not watched.forecasts and not watched.result_known and watched.is_over_by_state(state):
                     await self._scheduler.close(game, watched)
         return changed
 
-    def _begun(self, state: GameState, day: str) -> WatchedGame:
-        """A game that is seen for the first time. Before its tip-off nobody can have forecast it."""
-        recall = 0 if state.status is GameStatus.SCHEDULED else MAX_ATTEMPTS
+    def _new_game(self, state: GameState, day: str) -> WatchedGame:
+        """Creates a newly seen game. Before its tip-off there are no recorded forecasts to load."""
+        attempts = 0 if state.status is GameStatus.SCHEDULED else MAX_ATTEMPTS
         horizons = watched_horizons(self.minutes)
         return WatchedGame(
-            state, self._now(), day=day, horizons=horizons, to_report=self._report, history_attempts=recall
+            state, self._now(), day=day, horizons=horizons, to_report=self._report, history_attempts=attempts
         )
 
     async def _follow(self, game: WatchedGame) -> None:
-        """Reads a game's plays and does what they call for."""
+        """Reads a game's plays, requests forecasts and reports outcomes."""
         status, failures = game.state.status, game.backoff.failures
         plays = await read_in_thread(self._feed.plays, game.state.game_id)
         game.update_plays(plays, self._now())
         await self._scheduler.follow(game, plays)
         if game.played_out:
             game.backoff.succeeded(rest=_IDLE_TURNS)
-        final = status is game.state.status is GameStatus.FINAL  # and not taken back meanwhile
+        final = status is game.state.status is GameStatus.FINAL  # and not withdrawn meanwhile
         if final and (unsettled := game.unsettled(plays)):
-            game.backoff.failures = failures  # a read that is of no use: enough of them, and it is given up
+            game.backoff.failures = failures  # an unusable read counts as a failure; too many of them end the reading
             raise StaleFeed(unsettled)
         game.read_to_end = final
         self._reporter.note(game, plays)
         await self._reporter.report(game)
-        if game.state.status is not status:  # it ended meanwhile: read it once more, and soon
+        if game.state.status is not status:  # the status changed meanwhile: read again in the next turn
             game.backoff.skip = 0
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
@@ -289,7 +289,7 @@ class Poller:
         await self._emit(feed_fault(game.state.game_id, error, game.report_backoff.failed()))
 
     async def _emit(self, event: Event) -> None:
-        if isinstance(event, Fault):  # at level info: who watches is told by the event
+        if isinstance(event, Fault):  # at level info: users see the event
             log.info("poll.fault", source=event.source, reason=event.reason, failures=event.failures)
         if isinstance(event, Prediction):
             await self._call(self._on_prediction, event)

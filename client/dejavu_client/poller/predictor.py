@@ -1,4 +1,4 @@
-"""What a poller asks of the server: all that is due of a game in one call."""
+"""Requests of a poller to the server; a game's due forecasts go in one call."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from dejavu_feed.names import team_code
 from dejavu_feed.nba.live import GameState
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
-"""Reason with which a server refuses a forecast of what it has an outcome of."""
+"""Reason of the error for a forecast whose outcome is already recorded."""
 
 
 class PredictionClient(ModelLister, Protocol):
-    """Who forecasts, and keeps the record; an `AsyncDejavuClient`. Every call raises a `DejavuClientError`."""
+    """Client for forecasts and the track record; implemented by `AsyncDejavuClient`.
+
+    A call that fails raises a `DejavuClientError`.
+    """
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
-        """Forecasts, each of which succeeds or fails for itself."""
+        """Returns the results in order; each request succeeds or fails on its own."""
         ...
 
     async def report_outcome(
@@ -37,28 +40,28 @@ class PredictionClient(ModelLister, Protocol):
         away_team: str = "",
         observed_time: datetime | None = None,
     ) -> ReportOutcomeResponse:
-        """Takes how a horizon of a game came out: home − away, in points."""
+        """Reports the outcome of a game at a horizon: home − away, in points."""
         ...
 
     def list_predictions(
         self, *, page_size: int = 0, game_id: str, model_version: str
     ) -> AsyncIterator[RecordedPrediction]:
-        """The newest recorded forecasts of a game by a model, whatever they were asked with."""
+        """Yields the newest recorded forecasts of a game by a model, with any request options."""
         ...
 
 
 async def request_forecasts(
     client: PredictionClient, game: GameState, due: Sequence[tuple[Horizon.ValueType, Sequence[int]]]
 ) -> list[Forecast | DejavuClientError]:
-    """A game's forecasts, in one call.
+    """Requests a game's forecasts in one call.
 
     Args:
-        client: who forecasts.
-        game: whose patterns they are. Its teams are named if the league knows both: a model has no strength of others.
-        due: what to forecast, and from which pattern: differentials (home − away, in points) by minute.
+        client: makes the call.
+        game: the game. Its teams are sent only if both are NBA teams: the model has no ratings for others.
+        due: the horizons to forecast and their patterns: differentials (home − away, in points) by minute.
 
     Returns:
-        For each of these the forecast, or why there is none.
+        The forecast for each item of `due`, or the error in its place.
     """
     home, away = team_codes(game)
     requests = [
@@ -70,8 +73,8 @@ async def request_forecasts(
     except DejavuClientError as error:
         return [error] * len(due)
     if len(results) != len(due):
-        short = InternalError(f"{len(due)} forecasts asked for, {len(results)} answered")
-        return [short] * len(due)
+        mismatch = InternalError(f"{len(due)} forecasts requested, {len(results)} returned")
+        return [mismatch] * len(due)
     return [_answer(result) for result in results]
 
 
@@ -82,7 +85,7 @@ def _answer(result: PredictBatchResult) -> Forecast | DejavuClientError:
 
 
 def team_codes(game: GameState) -> tuple[str, str]:
-    """The teams' codes, home and away; "" for both where one is not of the league."""
+    """Returns the codes of the home and the away team; "" for both if either is not an NBA team."""
     try:
         return team_code(game.home), team_code(game.away)
     except ValueError:

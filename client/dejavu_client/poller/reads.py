@@ -1,4 +1,4 @@
-"""Reads of the feed that go on beside everything else: of each source at most one at a time, none for ever."""
+"""Background reads of the feed: at most one per source at a time, each with a timeout."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dejavu_feed.errors import FeedError, FeedUnavailable
 T = TypeVar("T")
 
 READ_TIMEOUT: Final = 30.0
-"""Seconds after which a read of the feed is given up, whatever its thread may still wait for."""
+"""Seconds after which a read of the feed is abandoned, even if its thread still waits."""
 
 log = get_logger()
 
 
 class FeedReads:
-    """The reads under way, by their sources."""
+    """Reads in progress, by source."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -33,28 +33,28 @@ class FeedReads:
     def start(
         self, source: str, read: Callable[[], Awaitable[None]], failed: Callable[[FeedError], Awaitable[None]]
     ) -> None:
-        """Reads a source beside everything else; `failed` is told what the feed, or a fault of ours, made of it."""
+        """Starts a background read of a source. Calls `failed` with the feed's error, or with an internal error."""
 
-        async def watched() -> None:
+        async def guarded() -> None:
             try:
                 await read()
             except FeedError as error:
                 await failed(error)
-            except Exception as error:  # the evening goes on
+            except Exception as error:  # a bug in one read must not stop the poller
                 log.exception("poll.read_failed", source=source)
                 await failed(FeedError(f"{type(error).__name__}: {error}"))
             finally:
                 self._tasks.pop(source, None)
 
-        self._tasks[source] = asyncio.create_task(watched(), name=f"read {source}")
+        self._tasks[source] = asyncio.create_task(guarded(), name=f"read {source}")
 
     async def idle(self) -> None:
-        """Returns when nothing is being read."""
+        """Waits until no read is in progress."""
         while self._tasks:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Gives up what is under way. A thread that waits for the feed is left to itself."""
+        """Cancels the reads in progress. Threads that wait for the feed are abandoned."""
         pending = list(self._tasks.values())
         for task in pending:
             task.cancel()
@@ -63,10 +63,10 @@ class FeedReads:
 
 
 async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:
-    """What a feed answers.
+    """Runs a blocking read of the feed in a thread and returns its result.
 
     Raises:
-        FeedError: as `read` does, or after `READ_TIMEOUT`.
+        FeedError: if `read` raises it, or after `READ_TIMEOUT`.
     """
     try:
         async with asyncio.timeout(READ_TIMEOUT):

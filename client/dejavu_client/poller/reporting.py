@@ -1,8 +1,8 @@
-"""What a poller reports: how each half and each game came out, once, and again when a correction changes it.
+"""Reports outcomes to the track record: each half and each game once, and again after a correction.
 
-The record takes no forecast any more of what it has an outcome of (docs/decisions/0022), so nothing is reported before
-plays and scoreboard agree that it came, and every forecast that could still be made was answered or given up. A report
-without an answer is tried again at later turns until it is through; one that the server refuses is not.
+The track record accepts no forecast whose outcome it has (docs/decisions/0022). So an outcome is reported only after
+plays and scoreboard agree on it, and after each forecast that was still possible was answered or given up. A report
+without an answer is retried in later turns until it succeeds; a refused report is not retried.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from dejavu_feed.nba.live import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import ended_at
 
 _OLDEST: Final = timedelta(days=2)
-"""How old the end of a horizon may be, by the feed's wall clock, and be believed."""
+"""Maximum plausible age of the end of a horizon, by the feed's wall clock."""
 
 
 class OutcomeReporter:
     """Reports the outcomes of an evening's games.
 
     Args:
-        client: who takes them.
-        tell: what to do with an event.
-        now: the wall clock, aware.
+        client: sends the reports.
+        emit: called with each event.
+        now: wall clock, timezone-aware.
 
     Attributes:
-        off: whether the server keeps no record: nothing is reported to it any more.
+        off: whether reporting is off because the server keeps no track record.
     """
 
     def __init__(
-        self, client: PredictionClient, tell: Callable[[Event], Awaitable[None]], now: Callable[[], datetime]
+        self, client: PredictionClient, emit: Callable[[Event], Awaitable[None]], now: Callable[[], datetime]
     ) -> None:
-        self.off = False
+        self.disabled = False
         self._client = client
-        self._emit = tell
+        self._emit = emit
         self._now = now
 
     def note(self, game: WatchedGame, plays: Sequence[Play]) -> None:
-        """Notes what a game's plays say of its outcomes."""
+        """Updates the pending outcomes of a game from its plays."""
         if not game.to_report:
             return
-        for horizon, course in HORIZON_RULES.items():
-            known, score = game.reports.get(horizon), course.score(plays)
+        for horizon, rules in HORIZON_RULES.items():
+            known, score = game.reports.get(horizon), rules.score_at_end(plays)
             if score is None:
-                if known is not None and not known.done:  # its end was shown too early
+                if known is not None and not known.done:  # the feed showed the end too early
                     del game.reports[horizon]
             elif known is None or known.differential != score.home - score.away:
                 state = at_horizon(game.state, horizon, score, plays)
@@ -69,40 +69,40 @@ class OutcomeReporter:
                 game.report_backoff.skip = 0
 
     def give_up(self, game: WatchedGame) -> None:
-        """Leaves what plays and scoreboard do not agree on unreported: the plays are not read any more."""
+        """Drops outcomes on which plays and scoreboard do not agree: the plays are no longer read."""
         for horizon, report in game.reports.items():
             report.done = report.done or not _confirmed(horizon, report, game.state)
 
     def pending(self, game: WatchedGame) -> bool:
-        """Whether something is still to be reported of a game."""
-        return not self.off and any(not report.done for report in game.reports.values())
+        """Returns whether a game has outcomes still to report."""
+        return not self.disabled and any(not report.done for report in game.reports.values())
 
     def due(self, game: WatchedGame) -> bool:
-        """Whether to report something in this turn; call it once a turn."""
+        """Returns whether to report in this turn. Call it once per turn."""
         return self.pending(game) and any(self._ready(game)) and game.report_backoff.due()
 
     async def report(self, game: WatchedGame) -> None:
-        """Reports what came of a game and can be reported."""
+        """Reports the confirmed outcomes of a game."""
         for horizon in self._ready(game):
             report = game.reports[horizon]
             try:
                 answer = await self._send(horizon, report)
             except UnimplementedError as error:
-                if not self.off:
-                    self.off = True
+                if not self.disabled:
+                    self.disabled = True
                     await self._fault(
-                        game, f"the server keeps no record, no outcome is reported: {error}", 1, refused=True
+                        game, f"the server keeps no track record, outcomes are not reported: {error}", 1, refused=True
                     )
                 return
             except (*PASSING, InternalError) as error:
                 game.failure = f"server: {error}"
-                again = f"the {horizon_label(horizon)} is not reported, trying again: {error}"
-                await self._fault(game, again, game.report_backoff.failed(), refused=False)
+                reason = f"the outcome of the {horizon_label(horizon)} was not reported, will retry: {error}"
+                await self._fault(game, reason, game.report_backoff.failed(), refused=False)
                 return
             except DejavuClientError as error:
                 report.done = True
                 await self._fault(
-                    game, f"the server refuses how the {horizon_label(horizon)} came out: {error}", 1, refused=True
+                    game, f"the server refused the outcome of the {horizon_label(horizon)}: {error}", 1, refused=True
                 )
             else:
                 report.done = True
@@ -111,8 +111,8 @@ class OutcomeReporter:
                 await self._emit(OutcomeReported(report.game, horizon, report.differential, answer.outcome, settled))
 
     def _ready(self, game: WatchedGame) -> list[Horizon.ValueType]:
-        """Which horizons of a game can be reported now, the half before the end."""
-        if self.off:
+        """Returns the horizons of a game that can be reported now, halftime before final."""
+        if self.disabled:
             return []
         return [
             horizon
@@ -135,7 +135,7 @@ class OutcomeReporter:
                     observed_time=observed,
                 )
             except InvalidArgumentError as error:
-                # The feed's clock, or ours, may be ahead of the server's: then it is observed as the server takes it.
+                # The feed's clock or ours may be ahead of the server's: let the server set the time.
                 if observed is None or [each.field for each in error.field_violations] != ["observed_time"]:
                     raise
         raise AssertionError("unreachable")
@@ -150,7 +150,7 @@ class OutcomeReporter:
 
 
 def _confirmed(horizon: Horizon.ValueType, report: PendingOutcome, shown: GameState) -> bool:
-    """Whether the scoreboard says as well that a horizon came; of the end, with the same score."""
+    """Returns whether the scoreboard confirms that a horizon is over; for the final, also the score."""
     if horizon == FINAL:
         score = (report.game.home_score, report.game.away_score)
         return shown.status is GameStatus.FINAL and score == (shown.home_score, shown.away_score)

@@ -1,4 +1,4 @@
-"""What an evening adds up to: each horizon's forecasts, held against what came."""
+"""Summary of an evening: each horizon's forecasts compared with the outcomes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from dejavu_client.poller.watched_game import WatchedGame
 
 @dataclass(frozen=True, slots=True)
 class HorizonSummary:
-    """One horizon in figures. Forecasts are the newest ones of their minutes.
+    """Statistics of one horizon. Only the newest forecast of each minute counts.
 
-    Errors and scores are means over the games whose horizon has come, of each game's mean, as in the record; None
-    without any. Forecasts of one game come out well or badly together: how much they say is judged by the number of
-    games.
+    Errors and scores are computed per game and then averaged over the settled games, as in the track record; None
+    without any. Forecasts of one game succeed or fail together, so the number of games determines how much the means
+    say.
 
     Attributes:
         horizon: `HALFTIME` or `FINAL`.
-        games: how many games have a forecast.
-        forecasts: how many there are.
-        missed: how many minutes went by without theirs.
-        settled_games: for how many of the games the horizon has come.
-        settled: how many forecasts these have.
-        held: for how many of these the interval held.
-        nominal: the rate that their intervals promise.
-        error, persistence_error: mean absolute error in points, of the forecasts and of repeating the lead.
-        brier, leader_brier: mean Brier score of the probability that the home team leads (at the end: wins), of the
-            forecasts and of taking the leader to stay ahead for certain.
+        games: number of games with a forecast.
+        forecasts: number of forecasts.
+        missed: number of minutes that passed without a forecast.
+        settled_games: number of these games whose outcome is known.
+        settled: number of forecasts of the settled games.
+        covered: number of settled forecasts whose interval contains the outcome.
+        nominal: nominal coverage of their intervals.
+        error, persistence_error: mean absolute error in points, of the forecasts and of persistence.
+        brier, leader_brier: mean Brier score of the probability that the home team leads (at the final: wins), of the
+            forecasts and of assuming that the current leader stays ahead for certain.
     """
 
     horizon: Horizon.ValueType
@@ -50,11 +50,11 @@ class HorizonSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """An evening in figures.
+    """Statistics of an evening.
 
     Attributes:
-        games: how many games it has.
-        horizons: the figures of each horizon that is forecast.
+        games: number of games.
+        horizons: statistics of each forecast horizon.
         latencies: seconds from the feed to the forecast, ascending.
     """
 
@@ -64,19 +64,19 @@ class Summary:
 
     @property
     def forecasts(self) -> int:
-        """How many forecasts there are, of all horizons."""
+        """Number of forecasts of all horizons."""
         return sum(horizon.forecasts for horizon in self.horizons)
 
     @property
     def missed(self) -> int:
-        """How many forecasts were missed, of all horizons."""
+        """Number of missed forecasts of all horizons."""
         return sum(horizon.missed for horizon in self.horizons)
 
 
 def summarize(
     games: Iterable[WatchedGame], horizons: Iterable[Horizon.ValueType], latencies: Iterable[float]
 ) -> Summary:
-    """The figures of an evening so far."""
+    """Computes the statistics of an evening so far."""
     watched = list(games)
     return Summary(
         games=len(watched),
@@ -88,16 +88,16 @@ def summarize(
 def _summarize(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> HorizonSummary:
     watched = [game.horizons[horizon] for game in games if horizon in game.horizons]
     outcomes = [each.outcome for each in watched if each.outcome is not None]
-    made = list(chain.from_iterable(outcome.forecasts for outcome in outcomes))
+    settled = list(chain.from_iterable(outcome.forecasts for outcome in outcomes))
     return HorizonSummary(
         horizon=horizon,
         games=sum(bool(each.forecasts) for each in watched),
         forecasts=sum(len(each.forecasts) for each in watched),
         missed=sum(each.missed for each in watched),
         settled_games=len(outcomes),
-        settled=len(made),
+        settled=len(settled),
         covered=sum(outcome.covered for outcome in outcomes),
-        nominal=_mean([each.forecast.coverage_probability for each in made]),
+        nominal=_mean([each.forecast.coverage_probability for each in settled]),
         error=_mean([fmean(outcome.errors) for outcome in outcomes]),
         persistence_error=_mean([fmean(outcome.persistence_errors) for outcome in outcomes]),
         brier=_mean([fmean(outcome.brier) for outcome in outcomes]),

@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop, which nobody has to wait for in the end."""
+"""Runs blocking work in daemon threads, which never delay the end of the program."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[..., T], *arguments: str) -> T:
-    """Runs `work` in a thread of its own and returns or raises what it does.
+    """Runs `work` in its own thread. Returns its result or raises its exception.
 
-    Cancelling leaves the thread to itself. It is a daemon, so that neither the loop's end nor the interpreter's waits
-    for it; an executor's threads are joined at exit, and one that hangs in a socket or in DNS takes its time.
+    Cancellation abandons the thread. It is a daemon thread, so that neither the event loop nor the interpreter waits
+    for it at exit; an executor's threads are joined at exit, and one that hangs in a socket or in DNS delays it.
     """
     done = Future[T]()
-    done.set_running_or_notify_cancel()  # from here on the thread may always set it
+    done.set_running_or_notify_cancel()  # from here on the thread can always set the result
 
     def run() -> None:
         try:
@@ -26,5 +26,5 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: str) -> T:
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=run, name="beside the loop", daemon=True).start()
+    threading.Thread(target=run, name="dejavu-blocking-work", daemon=True).start()
     return await asyncio.wrap_future(done)

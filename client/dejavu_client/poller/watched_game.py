@@ -1,4 +1,4 @@
-"""What a poller knows of a game: as the feed shows it, how well it can be read, and what was forecast of it."""
+"""State of a watched game: feed data, read failures, forecasts and pending outcomes."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from dejavu_feed.nba.progress import completed_minutes, final_score, last_change
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
-_MOST_TURNS_SKIPPED = 5
+_MAX_SKIP = 5
 _LEEWAY = 60.0
-"""Game seconds that a scoreboard may lie behind what was seen before: it lags a little, and clocks are set back."""
-_LATEST_BEGIN = timedelta(hours=3)
-"""By how much a game may begin late."""
-_BELIEVED_AFTER = 300.0
-"""Seconds after which a state of the past is taken for a correction; caches forget sooner."""
+"""Game seconds that a state may lie behind an earlier one: scoreboards lag a little, and clocks are set back."""
+_MAX_TIP_OFF_DELAY = timedelta(hours=3)
+"""Maximum delay of a tip-off."""
+_ACCEPT_OLDER_AFTER = 300.0
+"""Seconds after which an older state is accepted as a correction; caches expire sooner."""
 
 
 @dataclass(slots=True)
 class PollBackoff:
-    """How often a source is read: after each further failure in a row, more turns are left out (0, 1, 3, 5, 5, …)."""
+    """Backoff of a source: each consecutive failure skips more turns (0, 1, 3, 5, 5, …)."""
 
     failures: int = 0
     skip: int = 0
 
     def due(self) -> bool:
-        """Whether to read in this turn; call it once a turn."""
+        """Returns whether to read in this turn. Call it once per turn."""
         if self.skip:
             self.skip -= 1
             return False
         return True
 
     def failed(self) -> int:
-        """Notes a failure; how many in a row that makes."""
+        """Records a failure. Returns the number of consecutive failures."""
         self.failures += 1
-        self.skip = min(2 ** min(self.failures - 1, 8) - 1, _MOST_TURNS_SKIPPED)
+        self.skip = min(2 ** min(self.failures - 1, 8) - 1, _MAX_SKIP)
         return self.failures
 
     def succeeded(self, *, rest: int = 0) -> None:
-        """Notes a success; the next `rest` turns are left out."""
+        """Records a success and skips the next `rest` turns."""
         self.failures = 0
         self.skip = rest
 
 
 @dataclass(slots=True)
 class PendingOutcome:
-    """How a horizon of a game came out, to be told to the server.
+    """Outcome of a game at a horizon, to be reported to the server.
 
     Attributes:
-        game: as it stood then, by its plays.
-        differential: home − away then, in points.
-        observed: when it came, by the feed's wall clock; None if that does not tell.
-        done: whether the server has it, or will never take it.
+        game: state of the game at the horizon, by its plays.
+        differential: home − away at the horizon, in points.
+        observed: time of the horizon, by the feed's wall clock; None if unknown.
+        done: whether the server has accepted it or will never accept it.
     """
 
     game: GameState
@@ -72,25 +72,25 @@ class WatchedGame:
     """A game of the evening.
 
     Attributes:
-        state: the newest that was seen.
-        state_time, plays_time: when that, and the plays, were last read; for plays not read yet, when they could have
-            been first. An answer of the past does not count.
+        state: the newest state seen.
+        state_time, plays_time: when the state and the plays were last read. Stale reads do not count. For plays not
+            read yet, the time when they could first have been read.
         day: the scoreboard's date when the game was first seen.
-        shown: whether the last scoreboard shows it.
-        horizons: what is forecast of it.
-        trouble: what went wrong last, until it goes right again.
-        unanswered: how many times in a row the server gave no forecast.
-        first_minute: how many minutes were complete when its plays were first read; None before.
-        read_to_end: whether the plays were read after the game had become final.
-        backoff, box_backoff: how often its plays, and its box score, are read.
-        played: game seconds until the last of the plays.
-        last_change: when the newest of the plays happened or was edited, by the feed's wall clock.
-        behind_since: since when the feed has shown nothing but a state of the past.
-        to_report: whether its outcomes are to be reported, so that its plays are of interest to the end in any case.
-        reports: how its half, and the game, came out, to be reported or reported already.
-        report_backoff: how often that is tried.
-        owed: minutes of which a forecast was asked for at the last read, and not answered.
-        recall: how many times more the record may be asked for what was forecast before this poller began.
+        shown: whether the last scoreboard shows the game.
+        horizons: state of each forecast horizon.
+        failure: the last failure; "" after the next success.
+        unanswered: consecutive requests for forecasts without an answer from the server.
+        first_minute: number of completed minutes when the plays were first read; None before.
+        read_to_end: whether the plays were read after the game became final.
+        backoff, box_backoff: backoff of reads of the plays and of the box score.
+        played: game seconds until the last play.
+        last_change: when the newest play happened or was edited, by the feed's wall clock.
+        behind_since: since when the feed has shown only older states; None if it does not.
+        to_report: whether to report the game's outcomes, which requires its plays to the end in any case.
+        reports: outcomes of the half and the game, pending or reported.
+        report_backoff: backoff of the reports.
+        unanswered_minutes: minutes whose forecast was requested at the last read but not answered.
+        history_attempts: attempts left to load forecasts recorded before this poller started.
     """
 
     state: GameState
@@ -116,63 +116,65 @@ class WatchedGame:
 
     @property
     def over(self) -> bool:
-        """Whether the game is: final, or postponed."""
+        """Whether the game is final or postponed."""
         return self.state.status is GameStatus.FINAL or self.postponed
 
     @property
     def postponed(self) -> bool:
-        """Whether the feed says that it is, or that it was cancelled."""
+        """Whether the feed shows the game as postponed or canceled."""
         return self.state.text.upper().startswith(_POSTPONED)
 
     @property
     def played_out(self) -> bool:
-        """Whether nothing of it can be forecast any more."""
+        """Whether no horizon can be forecast any more."""
         return all(watched.result_known for watched in self.horizons.values())
 
     @property
-    def to_follow(self) -> bool:
-        """Whether its plays are of interest: while something can be forecast, and until its end if something was.
+    def needs_plays(self) -> bool:
+        """Whether to read the plays: while a horizon can be forecast, and to the end if one was forecast.
 
-        Until its end in any case if its outcomes are to be reported, or if something may have been forecast before this
-        poller began. The end of a half that only the plays tell of may be withdrawn, so they are read on.
+        Also to the end if outcomes are to be reported, or if forecasts may have been recorded before this poller
+        started. If only the plays show the end of a half, it may still be withdrawn, so reading continues.
         """
         if self.state.status is GameStatus.SCHEDULED or self.read_to_end:
             return False
         if not self.postponed and (self.to_report or self.history_attempts):
             return True
         return any(
-            watched.forecasts or not (watched.result_known and watched.report_closed(self.state))
+            watched.forecasts or not (watched.result_known and watched.is_over_by_state(self.state))
             for watched in self.horizons.values()
         )
 
     def unsettled(self, plays: Sequence[Play]) -> str:
-        """Why the outcome of a final game that was forecast, or is to be reported, is not settled yet; "" if it is.
+        """Returns why a final game, forecast or to be reported, is not settled yet; "" if it is, or if neither applies.
 
-        Plays are corrected after the last buzzer, too; the scoreboard knows the score by then.
+        Plays may be corrected after the final buzzer, when the scoreboard already has the final score.
         """
         final = self.horizons.get(FINAL)
         if not self.to_report and (final is None or not final.forecasts):
             return ""
-        told, shown = final_score(plays), self.state
-        if told is None:
-            return "the game is final, and its plays do not tell of its end"
-        if (told.home, told.away) == (shown.home_score, shown.away_score):
+        score, shown = final_score(plays), self.state
+        if score is None:
+            return "the game is final, but its plays do not show the end"
+        if (score.home, score.away) == (shown.home_score, shown.away_score):
             return ""
-        by_plays = f"{told.away}–{told.home}"
-        return f"the game is final at {shown.away_score}–{shown.home_score}, and at {by_plays} by its plays"
+        by_plays = f"{score.away}–{score.home}"
+        return (
+            f"the final score is {shown.away_score}–{shown.home_score} on the scoreboard, but {by_plays} in the plays"
+        )
 
-    def to_look_up(self, now: datetime) -> bool:
-        """Whether its box score is of interest where the scoreboard does not show it: if it is, or should be, live."""
+    def needs_box_score(self, now: datetime) -> bool:
+        """Returns whether to read the box score if the scoreboard does not show the game: it is, or should be, live."""
         if self.over:
             return False
         tip_off = self.state.tip_off
-        begun = tip_off is not None and tip_off <= now < tip_off + _LATEST_BEGIN
+        begun = tip_off is not None and tip_off <= now < tip_off + _MAX_TIP_OFF_DELAY
         return self.state.status is GameStatus.LIVE or begun
 
     def age(self, now: datetime) -> float | None:
-        """Seconds since the feed last told something new of a game under way; None for a game that is not.
+        """Returns the seconds since the feed last updated a live game; None if the game is not live.
 
-        It is the older of its score and its plays. Plays count while something can be forecast from them.
+        Uses the older of the score and the plays. Plays count while a horizon can be forecast from them.
         """
         if self.state.status is not GameStatus.LIVE or self.over:
             return None
@@ -182,7 +184,7 @@ class WatchedGame:
         return max(0.0, (now - min(times)).total_seconds())
 
     def reopen(self, now: datetime) -> None:
-        """Notes that it is under way, whatever was thought before."""
+        """Marks the game as live again, whatever its earlier state."""
         self.read_to_end = False
         self.backoff.succeeded()
         for watched in self.horizons.values():
@@ -190,18 +192,18 @@ class WatchedGame:
         self.plays_time = self.plays_time or now
 
     def update_state(self, state: GameState, now: datetime) -> bool:
-        """Takes over a state that the feed shows, unless it is one of the past; whether it did.
+        """Accepts a state of the feed unless it is stale. Returns whether it was accepted.
 
-        A cache may serve a scoreboard of some minutes ago. But the NBA also takes back what it showed: a state that
-        lies behind the one before is believed if nothing else is shown for `_BELIEVED_AFTER`.
+        A cache may serve a scoreboard that is some minutes old. But the NBA also withdraws states: an older state is
+        accepted if the feed shows nothing newer for `_ACCEPT_OLDER_AFTER`.
         """
         latest, known = _elapsed(state, 0.0), _elapsed(self.state)
-        undone = state.status < self.state.status and latest <= known  # a final that goes on, a tip-off that was none
-        if latest >= known - _LEEWAY and not undone:
+        reverted = state.status < self.state.status and latest <= known  # a continued final, or a false tip-off
+        if latest >= known - _LEEWAY and not reverted:
             self.behind_since = None
         else:
             self.behind_since = self.behind_since or now
-            if (now - self.behind_since).total_seconds() < _BELIEVED_AFTER:
+            if (now - self.behind_since).total_seconds() < _ACCEPT_OLDER_AFTER:
                 return False
         if latest >= self.played - _LEEWAY:
             self.state_time = now
@@ -209,17 +211,17 @@ class WatchedGame:
         return True
 
     def update_plays(self, plays: Sequence[Play], now: datetime) -> None:
-        """Takes over plays, unless they are those of the past.
+        """Accepts plays unless they are stale.
 
         Raises:
-            StaleFeed: if they are; nothing is taken over then.
+            StaleFeed: if they are stale; the game is then unchanged.
         """
         changed = last_change(plays, now)
         regulation = self.state.status is not GameStatus.FINAL and self.state.period <= 4
         if changed is not None and regulation:
             if self.last_change is not None and changed < self.last_change:
                 raise StaleFeed(
-                    f"plays until {changed:%H:%M:%S} UTC, and others until {self.last_change:%H:%M:%S} before"
+                    f"plays until {changed:%H:%M:%S} UTC, but an earlier read had {self.last_change:%H:%M:%S} UTC"
                 )
             self.last_change = changed
         self.plays_time = now
@@ -231,7 +233,7 @@ class WatchedGame:
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:
-    """Game seconds that a state shows. A clock that is not told has run down in a final, else `clock`, or not begun."""
+    """Returns the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
     if state.period < 1:
         return 0.0
     length = QUARTER_SECONDS if state.period <= 4 else OVERTIME_SECONDS
@@ -244,10 +246,10 @@ def _elapsed(state: GameState, clock: float | None = None) -> float:
     return elapsed_seconds(state.period, min(left, length))
 
 
-def watched_horizons(wanted: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, HorizonState]:
-    """What is to be forecast of a game, before anything was.
+def watched_horizons(minutes: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, HorizonState]:
+    """Creates the initial states of the horizons to forecast.
 
     Args:
-        wanted: for each horizon, the minutes after which it is to be forecast.
+        minutes: for each horizon, the minutes after which to forecast it.
     """
-    return {horizon: HorizonState(horizon, minutes) for horizon, minutes in wanted.items()}
+    return {horizon: HorizonState(horizon, each) for horizon, each in minutes.items()}

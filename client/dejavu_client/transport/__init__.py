@@ -1,1 +1,1 @@
-"""How calls reach workers: channels and their pool, retries, deadlines, streams that resume, figures of calls."""
+"""Transport of calls to workers: channel pool, deadlines, stream resumption, call statistics."""

@@ -1,4 +1,4 @@
-"""How the asynchronous client calls: as `calling`, awaited."""
+"""Calls of the asynchronous client; the counterpart of `caller`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ResponseT = TypeVar("ResponseT")
 
 
 class AsyncConnection:
-    """One connection and its stubs."""
+    """A channel and its stubs."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
@@ -46,7 +46,7 @@ class AsyncConnection:
 
 
 class AsyncCaller:
-    """Makes calls over a pool of connections; the options are those of AsyncDejavuClient."""
+    """Makes calls over a pool of connections. Takes the options of AsyncDejavuClient."""
 
     def __init__(
         self,
@@ -71,13 +71,13 @@ class AsyncCaller:
         self._closed = asyncio.Event()
 
     async def close(self) -> None:
-        """Ends every call and stream and gives the connections back. Closing again does nothing."""
+        """Ends all calls and streams and closes the connections. Closing again does nothing."""
         self._closed.set()
-        for line in self._pool.close():
-            await line.channel.close()
+        for connection in self._pool.close():
+            await connection.channel.close()
 
     def stats(self) -> CallStatistics:
-        """Figures of the calls so far."""
+        """Returns statistics of the calls so far."""
         return self._calls.snapshot()
 
     async def unary(
@@ -85,30 +85,30 @@ class AsyncCaller:
         method: str,
         rpc: Callable[[AsyncConnection], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
-        timeout: float | None,  # noqa: ASYNC109 - a deadline that the server learns of, not a local time-out
+        timeout: float | None,  # noqa: ASYNC109 - a deadline sent to the server, not a local timeout
     ) -> ResponseT:
-        """The answer of one call.
+        """Makes one call and returns its response.
 
         Args:
-            method: the RPC's name, for the figures.
-            rpc: picks it of a line's stubs.
-            request: what to send.
-            timeout: its deadline, in seconds; None for the client's.
+            method: name of the RPC, for the statistics.
+            rpc: selects the RPC from a connection's stubs.
+            request: the request message.
+            timeout: deadline of the call, in seconds; None for the client's.
 
         Raises:
-            DejavuClientError: in the place of an answer.
+            DejavuClientError: if the call fails.
         """
         seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
-        place = self._pool.take()
+        pooled = self._pool.take()
         try:
             with self._open(), self._calls.call(method, seconds):
-                call = rpc(place.line)(request, timeout=seconds, metadata=self._metadata)
+                call = rpc(pooled.connection)(request, timeout=seconds, metadata=self._metadata)
                 response = await call
-            whence = worker_identity(await call.initial_metadata(), await call.trailing_metadata())
-            self._calls.answered(whence.worker)
-            self._pool.answered(place, whence)
+            identity = worker_identity(await call.initial_metadata(), await call.trailing_metadata())
+            self._calls.answered(identity.worker)
+            self._pool.answered(pooled, identity)
         finally:
-            await self._give_back(place)
+            await self._give_back(pooled)
         return response
 
     async def pages(
@@ -116,9 +116,11 @@ class AsyncCaller:
         request: ListPredictionsRequest,
         timeout: float | None,  # noqa: ASYNC109 - as in unary
     ) -> AsyncGenerator[RecordedPrediction, None]:
-        """The recorded forecasts of all pages, from the one asked for on; `request` moves along with them."""
+        """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
-            page = await self.unary("ListPredictions", lambda line: line.record.ListPredictions, request, timeout)
+            page = await self.unary(
+                "ListPredictions", lambda connection: connection.record.ListPredictions, request, timeout
+            )
             for prediction in page.predictions:
                 yield prediction
             if not page.next_page_token:
@@ -126,10 +128,10 @@ class AsyncCaller:
             request.page_token = page.next_page_token
 
     def stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """The events of a subscription, over as many connections as it takes.
+        """Returns the events of a subscription, reconnecting as often as needed.
 
         Raises:
-            ClientClosedError: if the client is closed already; closed later, the events end.
+            ClientClosedError: if the client is already closed. If it is closed later, the events end.
         """
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
@@ -143,7 +145,7 @@ class AsyncCaller:
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        """Tells a call that ended because this client was closed meanwhile from one whose task was cancelled."""
+        """Raises ClientClosedError for a call ended by closing this client; lets task cancellations through."""
         try:
             yield
         except (asyncio.CancelledError, grpc.aio.UsageError) as error:
@@ -152,9 +154,9 @@ class AsyncCaller:
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 
-    async def _give_back(self, place: PooledChannel[AsyncConnection]) -> None:
-        for line in self._pool.give_back(place):
-            await line.channel.close()
+    async def _give_back(self, pooled: PooledChannel[AsyncConnection]) -> None:
+        for connection in self._pool.give_back(pooled):
+            await connection.channel.close()
 
     async def _events(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         while True:
@@ -165,39 +167,39 @@ class AsyncCaller:
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                delay = subscription.lost(error)
+                delay = subscription.connection_lost(error)
                 try:
                     await asyncio.wait_for(self._closed.wait(), delay)
                 except TimeoutError:
                     continue
 
     async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """The events of one connection; ends with an exception, unless the reader leaves first."""
-        place = self._pool.take()
+        """Yields the events of one connection. Ends with an exception unless the reader stops first."""
+        pooled = self._pool.take()
         try:
-            async with aclosing(self._responses(place.line, subscription)) as responses:
+            async with aclosing(self._responses(pooled.connection, subscription)) as responses:
                 async for response in responses:
                     yield response
         finally:
-            await self._give_back(place)
+            await self._give_back(pooled)
 
     async def _responses(
-        self, line: AsyncConnection, subscription: StreamResumption
+        self, connection: AsyncConnection, subscription: StreamResumption
     ) -> AsyncGenerator[StreamPredictionsResponse, None]:
         with self._open():
-            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
-        counting = self._calls.call("StreamPredictions")
+            call = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+        recording = self._calls.call("StreamPredictions")
         try:
             while True:
-                with self._open(), counting:
+                with self._open(), recording:
                     async with asyncio.timeout(self._silence):
                         response = await call.read()
-                counting = self._calls.errors()
+                recording = self._calls.errors()
                 if not isinstance(response, StreamPredictionsResponse):
                     raise UnavailableError("the server ended the stream")
                 if subscription.accept(response):
                     yield response
         except TimeoutError as error:
-            raise UnavailableError(f"nothing came for {self._silence:g} s") from error
+            raise UnavailableError(f"no message for {self._silence:g} s") from error
         finally:
             call.cancel()

@@ -1,4 +1,4 @@
-"""How the synchronous client calls: its connections, deadlines, retries of streams, and what errors become."""
+"""Calls of the synchronous client: connections, deadlines, stream retries, conversion of errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ResponseT = TypeVar("ResponseT")
 
 
 class Connection:
-    """One connection and its stubs."""
+    """A channel and its stubs."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
@@ -45,7 +45,7 @@ class Connection:
 
 
 class Caller:
-    """Makes calls over a pool of connections; the options are those of DejavuClient. Safe among threads."""
+    """Makes calls over a pool of connections. Takes the options of DejavuClient. Thread-safe."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class Caller:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Ends every call and stream and gives the connections back. Closing again does nothing."""
+        """Ends all calls and streams and closes the connections. Closing again does nothing."""
         self._closed.set()
-        for line in self._pool.close():
-            line.channel.close()
+        for connection in self._pool.close():
+            connection.channel.close()
 
     def stats(self) -> CallStatistics:
-        """Figures of the calls so far."""
+        """Returns statistics of the calls so far."""
         return self._calls.snapshot()
 
     def unary(
@@ -86,43 +86,43 @@ class Caller:
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        """The answer of one call.
+        """Makes one call and returns its response.
 
         Args:
-            method: the RPC's name, for the figures.
-            rpc: picks it of a line's stubs.
-            request: what to send.
-            timeout: its deadline, in seconds; None for the client's.
+            method: name of the RPC, for the statistics.
+            rpc: selects the RPC from a connection's stubs.
+            request: the request message.
+            timeout: deadline of the call, in seconds; None for the client's.
 
         Raises:
-            DejavuClientError: in the place of an answer.
+            DejavuClientError: if the call fails.
         """
         seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
-        place = self._pool.take()
+        pooled = self._pool.take()
         try:
             with self._open(), self._calls.call(method, seconds):
-                response, call = rpc(place.line).with_call(request, timeout=seconds, metadata=self._metadata)
-            whence = worker_identity(call.initial_metadata(), call.trailing_metadata())
-            self._calls.answered(whence.worker)
-            self._pool.answered(place, whence)
+                response, call = rpc(pooled.connection).with_call(request, timeout=seconds, metadata=self._metadata)
+            identity = worker_identity(call.initial_metadata(), call.trailing_metadata())
+            self._calls.answered(identity.worker)
+            self._pool.answered(pooled, identity)
         finally:
-            self._give_back(place)
+            self._give_back(pooled)
         return response
 
     def pages(self, request: ListPredictionsRequest, timeout: float | None) -> Iterator[RecordedPrediction]:
-        """The recorded forecasts of all pages, from the one asked for on; `request` moves along with them."""
+        """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
-            page = self.unary("ListPredictions", lambda line: line.record.ListPredictions, request, timeout)
+            page = self.unary("ListPredictions", lambda connection: connection.record.ListPredictions, request, timeout)
             yield from page.predictions
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
 
     def stream(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
-        """The events of a subscription, over as many connections as it takes.
+        """Returns the events of a subscription, reconnecting as often as needed.
 
         Raises:
-            ClientClosedError: if the client is closed already; closed later, the events end.
+            ClientClosedError: if the client is already closed. If it is closed later, the events end.
         """
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
@@ -136,17 +136,17 @@ class Caller:
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        """Tells a call that ended because this client was closed meanwhile from all others."""
+        """Raises ClientClosedError for a call that failed because this client was closed."""
         try:
             yield
-        except (CallCancelledError, ValueError) as error:  # ValueError: gRPC's for a call on a closed channel
+        except (CallCancelledError, ValueError) as error:  # gRPC raises ValueError for a call on a closed channel
             if not self._closed.is_set():
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 
-    def _give_back(self, place: PooledChannel[Connection]) -> None:
-        for line in self._pool.give_back(place):
-            line.channel.close()
+    def _give_back(self, pooled: PooledChannel[Connection]) -> None:
+        for connection in self._pool.give_back(pooled):
+            connection.channel.close()
 
     def _events(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         while True:
@@ -155,35 +155,35 @@ class Caller:
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                self._closed.wait(subscription.lost(error))
+                self._closed.wait(subscription.connection_lost(error))
 
     def _connection(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
-        """The events of one connection; ends with an exception, unless the reader leaves first."""
-        place = self._pool.take()
+        """Yields the events of one connection. Ends with an exception unless the reader stops first."""
+        pooled = self._pool.take()
         try:
-            yield from self._responses(place.line, subscription)
+            yield from self._responses(pooled.connection, subscription)
         finally:
-            self._give_back(place)
+            self._give_back(pooled)
 
     def _responses(
-        self, line: Connection, subscription: StreamResumption
+        self, connection: Connection, subscription: StreamResumption
     ) -> Generator[StreamPredictionsResponse, None, None]:
         with self._open():
-            call = line.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+            call = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
         watchdog = Watchdog(self._silence, call.cancel)
-        counting = self._calls.call("StreamPredictions")
+        recording = self._calls.call("StreamPredictions")
         try:
             while True:
-                with self._open(), counting, watchdog.waiting():
+                with self._open(), recording, watchdog.waiting():
                     response = next(call, None)
-                counting = self._calls.errors()
+                recording = self._calls.errors()
                 if response is None:
                     raise UnavailableError("the server ended the stream")
                 if subscription.accept(response):
                     yield response
         except CallCancelledError as error:
             if watchdog.fired:
-                raise UnavailableError(f"nothing came for {self._silence:g} s") from error
+                raise UnavailableError(f"no message for {self._silence:g} s") from error
             raise
         finally:
             watchdog.stop()

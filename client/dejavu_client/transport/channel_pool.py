@@ -1,13 +1,12 @@
-"""Several connections to one address, so that one process reaches all workers of a server.
+"""Pool of connections to one address, so that one process reaches all workers of a server.
 
-The workers share one port and the kernel decides, by a hash, which of them gets a connection: a connection reaches one
-worker for as long as it lives. Each answer says which worker it came from and how many there are. As long as the pool
-reaches fewer than it could, a connection to a worker that another one reaches as well is given up for a fresh one,
-which the kernel may give to somebody else. Calls go to the worker, and among its connections to the one, that has
-waited longest for its turn.
+The workers share one port. The kernel assigns each new connection to a worker by a hash, and the connection stays with
+that worker. Each answer names its worker and the number of workers. While the pool reaches fewer workers than it could,
+it replaces a connection to a worker that another connection reaches too: the kernel may assign the new one to another
+worker. Each call goes to the least recently used worker, over its least recently used connection.
 
-Nothing here does any I/O or waits: the synchronous and the asynchronous client drive it in the same way. docs/decisions
-tells why (0011).
+This module does no I/O and never waits, so the synchronous and the asynchronous client use it in the same way. See
+docs/decisions/0011.
 """
 
 from __future__ import annotations
@@ -21,56 +20,62 @@ from typing import Generic, TypeVar
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.worker_identity import WorkerIdentity
 
-LineT = TypeVar("LineT")
+ConnectionT = TypeVar("ConnectionT")
 
 FIRST_PAUSE = 0.01
 PAUSE_GROWTH = 1.25
 LONGEST_PAUSE = 30.0
-"""Seconds between two redials in a row: 10 ms at first, a quarter more each time, in the end half a minute.
+"""Pauses between consecutive redials, in seconds: 10 ms at first, growing by a quarter each time, up to 30 s.
 
-The first twenty, which reach the last of four workers with a probability of 99.7 %, take about 3.5 seconds."""
+The first twenty redials take about 3.5 seconds and reach the last of four workers with a probability of 99.7 %."""
 
 
-class PooledChannel(Generic[LineT]):
-    """A line in the pool.
+class PooledChannel(Generic[ConnectionT]):
+    """A connection in the pool.
 
     Attributes:
-        line: what `dial` made.
-        worker: who answered on it last; empty before.
-        turn: when it was last taken, in turns of the pool.
-        calls: how many calls it carries.
+        line: the connection that `dial` returned.
+        worker: name of the worker that last answered on it; empty before the first answer.
+        turn: the pool's turn counter when the connection was last taken.
+        calls: number of calls in progress on it.
     """
 
-    __slots__ = ("calls", "line", "turn", "worker")
+    __slots__ = ("calls", "connection", "turn", "worker")
 
-    def __init__(self, connection: LineT) -> None:
-        self.line = connection
+    def __init__(self, connection: ConnectionT) -> None:
+        self.connection = connection
         self.worker = ""
         self.turn = 0
         self.calls = 0
 
 
-class ChannelPool(Generic[LineT]):
-    """Up to `size` lines, dialled one at a turn. Safe among threads.
+class ChannelPool(Generic[ConnectionT]):
+    """Pool of up to `size` connections; dials one per call until it is full. Thread-safe.
 
-    A line is whatever `dial` makes of a new connection: the synchronous and the asynchronous client have their own.
-    Each call takes a place, tells who answered (`answered`), gives the place back, and hangs up what that returns.
+    A connection is whatever `dial` returns: the synchronous and the asynchronous client have their own types. Each call
+    takes a pooled channel, reports the worker that answered (`answered`), gives the channel back, and closes the
+    connections that `give_back` returns.
 
     Args:
-        dial: makes a line; must not wait for its connection.
-        size: how many lines there may be.
-        now: a clock, in seconds.
+        dial: creates a connection; must not wait until it is established.
+        size: maximum number of connections.
+        now: clock, in seconds.
+
+    Raises:
+        ValueError: if `size` is less than 1.
     """
 
-    def __init__(self, dial: Callable[[], LineT], size: int, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, dial: Callable[[], ConnectionT], size: int, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         if size < 1:
-            raise ValueError(f"a pool of {size} channels cannot carry a call; expected at least 1")
+            raise ValueError(f"a pool of {size} channels is too small; expected at least 1")
         self._dial = dial
         self._size = size
         self._now = now
         self._lock = threading.Lock()
-        self._channels = list[PooledChannel[LineT]]()
-        self._given_up = list[PooledChannel[LineT]]()
+        self._channels = list[PooledChannel[ConnectionT]]()
+        self._replaced = list[PooledChannel[ConnectionT]]()
         self._turns = 0
         self._workers = 0
         self._worker_turns = dict[str, int]()
@@ -79,8 +84,8 @@ class ChannelPool(Generic[LineT]):
         self._not_before = 0.0
         self._closed = False
 
-    def take(self) -> PooledChannel[LineT]:
-        """The place whose turn it is; to be given back.
+    def take(self) -> PooledChannel[ConnectionT]:
+        """Returns the channel for the next call. The caller must give it back.
 
         Raises:
             ClientClosedError: after `close`.
@@ -92,64 +97,64 @@ class ChannelPool(Generic[LineT]):
                 self._channels.append(PooledChannel(self._dial()))
             elif self._redialling and self._now() >= self._not_before:
                 self._redial()
-            place = min(self._channels, key=self._waited_since)
+            pooled = min(self._channels, key=self._last_turns)
             self._turns += 1
-            place.turn = self._turns
-            if place.worker:
-                self._worker_turns[place.worker] = self._turns
-            place.calls += 1
-            return place
+            pooled.turn = self._turns
+            if pooled.worker:
+                self._worker_turns[pooled.worker] = self._turns
+            pooled.calls += 1
+            return pooled
 
-    def answered(self, place: PooledChannel[LineT], origin: WorkerIdentity) -> None:
-        """Notes who answered a call. An answer that does not tell changes nothing."""
-        if origin.worker and (origin.worker != place.worker or origin.workers != self._workers):
+    def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
+        """Records the worker that answered a call. An answer without a worker name changes nothing."""
+        if identity.worker and (identity.worker != pooled.worker or identity.workers != self._workers):
             with self._lock:
-                self._learn(place, origin)
+                self._update_worker(pooled, identity)
 
-    def give_back(self, place: PooledChannel[LineT]) -> list[LineT]:
-        """Ends a call's hold on a place; returns the lines to hang up: given up, and without a call by now."""
+    def give_back(self, pooled: PooledChannel[ConnectionT]) -> list[ConnectionT]:
+        """Ends a call's use of a channel. Returns the connections to close: replaced ones without calls in progress."""
         with self._lock:
-            place.calls -= 1
-            if not self._given_up:
+            pooled.calls -= 1
+            if not self._replaced:
                 return []
-            idle = [each.line for each in self._given_up if not each.calls]
-            self._given_up = [each for each in self._given_up if each.calls]
+            idle = [each.connection for each in self._replaced if not each.calls]
+            self._replaced = [each for each in self._replaced if each.calls]
             return idle
 
-    def close(self) -> list[LineT]:
-        """Gives out no more lines; returns all that are not hung up, for the caller to do so."""
+    def close(self) -> list[ConnectionT]:
+        """Closes the pool to new calls. Returns all open connections, which the caller must close."""
         with self._lock:
             self._closed = True
-            lines = [place.line for place in (*self._channels, *self._given_up)]
-            self._channels, self._given_up = [], []
-            return lines
+            connections = [pooled.connection for pooled in (*self._channels, *self._replaced)]
+            self._channels, self._replaced = [], []
+            return connections
 
-    def _waited_since(self, place: PooledChannel[LineT]) -> tuple[int, int]:
-        """The last turn of a place's worker, and its own; a place whose worker is unknown stands for itself."""
-        return self._worker_turns.get(place.worker, place.turn), place.turn
+    def _last_turns(self, pooled: PooledChannel[ConnectionT]) -> tuple[int, int]:
+        """Returns the last turns of a channel's worker (the channel's own if unknown) and of the channel."""
+        return self._worker_turns.get(pooled.worker, pooled.turn), pooled.turn
 
-    def _learn(self, place: PooledChannel[LineT], origin: WorkerIdentity) -> None:
+    def _update_worker(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
         known = self._reached()
-        place.worker = origin.worker
-        self._workers = origin.workers
+        pooled.worker = identity.worker
+        self._workers = identity.workers
         reached = self._reached()
-        self._worker_turns[place.worker] = max(place.turn, self._worker_turns.get(place.worker, 0))
+        self._worker_turns[pooled.worker] = max(pooled.turn, self._worker_turns.get(pooled.worker, 0))
         self._worker_turns = {worker: self._worker_turns[worker] for worker in reached}
-        if reached - known:  # a step forward, or a worker's successor
+        if reached - known:  # reached another worker, or the replacement of one
             self._pause = FIRST_PAUSE
-        # While a line's worker is unknown, it may be the one that is missing: redials go one by one.
+        # A connection whose worker is unknown may reach the missing one: redial one at a time.
         settled = len(self._channels) == self._size and all(each.worker for each in self._channels)
         self._redialling = settled and len(reached) < min(self._workers, self._size)
 
     def _reached(self) -> set[str]:
-        return {place.worker for place in self._channels if place.worker}
+        return {pooled.worker for pooled in self._channels if pooled.worker}
 
     def _redial(self) -> None:
-        """Gives up the least busy line among those to the worker with the most, for a fresh one."""
-        lines = Counter(place.worker for place in self._channels)
-        spare = min(self._channels, key=lambda place: (-lines[place.worker], place.calls))
-        self._given_up.append(spare)
-        self._channels[self._channels.index(spare)] = PooledChannel(self._dial())
+        """Replaces the least busy connection among those to the worker with the most connections."""
+        connections = Counter(pooled.worker for pooled in self._channels)
+        redundant = min(self._channels, key=lambda pooled: (-connections[pooled.worker], pooled.calls))
+        self._replaced.append(redundant)
+        self._channels[self._channels.index(redundant)] = PooledChannel(self._dial())
         self._redialling = False
         self._not_before = self._now() + self._pause
         self._pause = min(LONGEST_PAUSE, self._pause * PAUSE_GROWTH)

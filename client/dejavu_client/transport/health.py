@@ -1,4 +1,4 @@
-"""What a server says about its health."""
+"""Health status of a server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 CHECK = "/grpc.health.v1.Health/Check"
 
 LEDGER = "dejavu.ledger"
-"""The name under which a server tells whether its ledger can be used; what-ifs are answered without."""
+"""Name of the health check of the server's ledger. What-ifs work without the ledger."""
 
 
 class HealthStatus(enum.Enum):
-    """Whether a server, or one of its services, takes calls: the standard health protocol's answers."""
+    """Status of a server or one of its services, from the standard gRPC health protocol."""
 
     UNKNOWN = HealthCheckResponse.UNKNOWN
     SERVING = HealthCheckResponse.SERVING
@@ -21,7 +21,7 @@ class HealthStatus(enum.Enum):
 
     @classmethod
     def of(cls, response: HealthCheckResponse) -> HealthStatus:
-        """The status in an answer; one that this client does not know counts as UNKNOWN."""
+        """Returns the status of a health response; UNKNOWN if this client does not know it."""
         try:
             return cls(response.status)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Figures of the calls that a client made, and a word in the log about slow ones."""
+"""Statistics of a client's calls, and logging of slow calls."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from dejavu_client.errors import DejavuClientError, from_rpc_error
 from dejavu_client.logs import get_logger
 
 WINDOW = 1024
-"""How many of the newest calls of a method the p95 is taken from."""
+"""Number of the newest calls of a method from which the p95 is computed."""
 
 log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class MethodStatistics:
-    """Figures of the calls of one method, failed ones included; durations in seconds.
+    """Statistics of the calls of one method, including failed ones; durations in seconds.
 
     Attributes:
-        count: calls that ended, with or without an answer; retries within a call do not count.
-        errors: those that ended without one.
+        count: number of completed calls, with or without an answer; retries within a call do not count.
+        errors: number of calls without an answer.
         mean, min, max: durations over all calls.
-        p95: the nearest-rank 95th percentile of the newest 1,024 durations.
+        p95: nearest-rank 95th percentile of the newest 1,024 durations.
     """
 
     count: int
@@ -42,18 +42,18 @@ class MethodStatistics:
 
     @property
     def success_rate(self) -> float:
-        """Share of the calls that were answered, in [0, 1]."""
+        """Share of calls that were answered, in [0, 1]."""
         return 1.0 - self.errors / self.count
 
 
 @dataclass(frozen=True, slots=True)
 class CallStatistics:
-    """A snapshot of the calls that a client made.
+    """Snapshot of the statistics of a client's calls.
 
     Attributes:
-        methods: by name of the RPC (`Predict`); one that was never called is missing. A stream counts once for each of
-            its connections, its duration being the time to the first message.
-        workers: how many unary calls each worker of the server answered, by the name that it gives itself.
+        methods: statistics by RPC name (`Predict`), without RPCs that were never called. A stream counts once per
+            connection; its duration is the time to the first message.
+        workers: number of unary calls answered by each worker of the server, by the worker's name.
     """
 
     methods: Mapping[str, MethodStatistics]
@@ -62,7 +62,7 @@ class CallStatistics:
 
 @dataclass(slots=True)
 class _Tally:
-    """The running figures of one method."""
+    """Running statistics of one method."""
 
     count: int = 0
     errors: int = 0
@@ -85,7 +85,7 @@ class _Tally:
 
 
 class CallRecorder:
-    """Times calls, counts them, and turns what gRPC raises into the client's exceptions. Safe among threads."""
+    """Times and counts calls and converts gRPC errors to client exceptions. Thread-safe."""
 
     def __init__(self, target: str, *, slow: float = DEFAULT_SLOW, very_slow: float = DEFAULT_VERY_SLOW) -> None:
         self._target = target
@@ -97,40 +97,42 @@ class CallRecorder:
 
     @contextmanager
     def call(self, method: str, timeout: float | None = None) -> Iterator[None]:
-        """Runs one call, synchronous or awaited, that is given `timeout` seconds.
+        """Records one call, synchronous or awaited, with a deadline of `timeout` seconds.
 
-        Whatever else ends it, silence or the caller's leaving, is a call without an answer too, and goes its way.
+        Other exceptions, e.g. a timeout or a cancellation, also count as a call without an answer and propagate.
 
         Raises:
-            DejavuClientError: in the place of a grpc.RpcError.
+            DejavuClientError: in place of a grpc.RpcError.
         """
         start = time.perf_counter()
         try:
             yield
         except grpc.RpcError as error:
-            ours = from_rpc_error(error, self._target, timeout)
-            self.record(method, time.perf_counter() - start, ours)
-            raise ours from error
+            converted = from_rpc_error(error, self._target, timeout)
+            self.record(method, time.perf_counter() - start, converted)
+            raise converted from error
         except BaseException as error:
             self.record(method, time.perf_counter() - start, error)
             raise
         self.record(method, time.perf_counter() - start)
 
     def record(self, method: str, seconds: float, error: BaseException | None = None) -> None:
-        """Counts one call that ended, and logs it if it was slow."""
+        """Counts a completed call and logs it if it was slow."""
         with self._lock:
             self._tallies.setdefault(method, _Tally()).add(seconds, error is not None)
         if seconds > self._slow:
-            report = log.error if seconds > self._very_slow else log.warning
+            log_call = log.error if seconds > self._very_slow else log.warning
             outcome = _outcome(error)
-            report("slow_call", method=method, milliseconds=round(seconds * 1e3), outcome=outcome, target=self._target)
+            log_call(
+                "slow_call", method=method, milliseconds=round(seconds * 1e3), outcome=outcome, target=self._target
+            )
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Runs what belongs to a call that has been counted.
+        """Converts errors of a call that has already been counted.
 
         Raises:
-            DejavuClientError: in the place of a grpc.RpcError.
+            DejavuClientError: in place of a grpc.RpcError.
         """
         try:
             yield
@@ -138,13 +140,13 @@ class CallRecorder:
             raise from_rpc_error(error, self._target) from error
 
     def answered(self, worker: str) -> None:
-        """Counts an answer of a worker; an empty name is nobody's."""
+        """Counts an answer of a worker; ignores an empty name."""
         if worker:
             with self._lock:
                 self._workers[worker] += 1
 
     def snapshot(self) -> CallStatistics:
-        """The figures so far."""
+        """Returns the statistics so far."""
         with self._lock:
             methods = {method: tally.statistics() for method, tally in self._tallies.items()}
             return CallStatistics(methods, dict(self._workers))
@@ -159,7 +161,11 @@ def _outcome(error: BaseException | None) -> str:
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:
-    """The smallest of the values that at least `share` of them do not exceed (nearest rank).
+    """Returns the nearest-rank percentile: the smallest value that at least `share` of the values do not exceed.
+
+    Args:
+        ascending: the values in ascending order.
+        share: rank of the percentile, in [0, 1].
 
     Raises:
         ValueError: if there are no values.

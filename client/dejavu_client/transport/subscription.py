@@ -1,8 +1,8 @@
-"""What a stream knows beyond its connections: where it stands, what may be handed on, and when to try again.
+"""State of a stream across connections: its position, which events to deliver, and when to reconnect.
 
-Without any input or output of its own: the synchronous and the asynchronous client drive it in the same way. They ask
-it for a `request`, show it every response (`accept`), tell it what ended the connection (`lost`), and wait as long as
-it says before they connect again.
+This module does no I/O, so the synchronous and the asynchronous client use it in the same way: they get a `request`,
+pass each response to `accept` and the error that ended the connection to `connection_lost`, and wait the returned time
+before they reconnect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dejavu_client.errors import (
 from dejavu_client.logs import get_logger
 
 FIRST_ATTEMPTS = 3
-"""How often a stream tries to connect before it ever stood; afterwards it goes on for as long as its reader does."""
+"""Connection attempts before the first message. Once a message has arrived, the stream retries without limit."""
 
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 10.0
@@ -30,14 +30,14 @@ log = get_logger()
 
 
 class StreamResumption:
-    """One reader's stream of forecasts and outcomes, across as many connections as it takes.
+    """State of one reader's stream of forecasts and outcomes across reconnections.
 
     Args:
-        game_ids: the games wanted, or the one; none: all.
-        resume_token: where to go on; empty: now.
-        include_current: whether to begin with the newest forecasts of the last 12 hours.
-        heartbeats: whether the reader wants to see them.
-        jitter: gives numbers in [0, 1), so that the clients of one server do not come back all at once.
+        game_ids: games to subscribe to, or a single game id; empty for all.
+        resume_token: position to resume after; empty to start now.
+        include_current: whether to start with the newest forecasts of the last 12 hours.
+        heartbeats: whether to deliver heartbeats to the reader.
+        jitter: random numbers in [0, 1), so that the clients of one server do not all reconnect at once.
     """
 
     def __init__(
@@ -53,26 +53,26 @@ class StreamResumption:
         self._token = resume_token
         self._include_current = include_current
         self._heartbeats = heartbeats
-        self._jitter = jitter or random.Random()  # noqa: S311 - spreads clients, guards nothing
+        self._jitter = jitter or random.Random()  # noqa: S311 - spreads out clients, not for security
         self._newest = 0
         self._failures = 0
-        self._stood = False
+        self._connected = False
 
     def request(self) -> StreamPredictionsRequest:
-        """What to ask for on the next connection: to go on right after the last response seen."""
+        """Returns the request for the next connection, which resumes right after the last response."""
         return StreamPredictionsRequest(
             game_ids=self._game_ids, resume_token=self._token, include_current=self._include_current
         )
 
     def accept(self, response: StreamPredictionsResponse) -> bool:
-        """Takes note of a response; says whether to hand it to the reader.
+        """Records a response and returns whether to deliver it to the reader.
 
-        A forecast or an outcome, which share one order, is not handed on again at or before the newest one seen,
-        whatever the server sends. An event of a kind that is not known moves the token along and nothing else.
+        Forecasts and outcomes share one sequence. One at or before the newest sequence seen is not delivered again,
+        whatever the server sends. An event of an unknown kind only updates the resume token.
         """
         if self._failures:
             log.info("stream_resumed", attempts=self._failures)
-        self._stood = True
+        self._connected = True
         self._failures = 0
         self._token = response.resume_token or self._token
         match response.WhichOneof("event"):
@@ -89,15 +89,15 @@ class StreamResumption:
         self._newest = sequence
         return True
 
-    def lost(self, error: DejavuClientError) -> float:
-        """Seconds to wait before connecting again, after a connection ended with `error`.
+    def connection_lost(self, error: DejavuClientError) -> float:
+        """Returns the seconds to wait before reconnecting, after a connection ended with `error`.
 
         Raises:
-            DejavuClientError: `error` itself, if another connection would not help, or if the stream never stood and
-                has been tried often enough.
+            DejavuClientError: `error` itself, if reconnecting would not help, or if no message ever arrived and the
+                first attempts are used up.
         """
         self._failures += 1
-        if not _passes(error) or (not self._stood and self._failures >= FIRST_ATTEMPTS):
+        if not _is_transient(error) or (not self._connected and self._failures >= FIRST_ATTEMPTS):
             raise error
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 10))
         delay *= 1.0 - 0.5 * self._jitter.random()
@@ -105,13 +105,13 @@ class StreamResumption:
         return delay
 
 
-def _passes(error: DejavuClientError) -> bool:
-    """Whether what ended a stream is a matter of the connection or the moment, not of the request."""
+def _is_transient(error: DejavuClientError) -> bool:
+    """Returns whether the error that ended a stream is transient, not caused by the request."""
     match error:
         case ResourceExhaustedError():
             return error.reason == SUBSCRIBER_TOO_SLOW
         case InternalError():
-            # A connection that breaks in mid-frame: written by gRPC's transport, not by a server's handler.
+            # A connection broken in mid-frame: the error comes from gRPC's transport, not from a server's handler.
             return not error.reason and ("RST_STREAM" in error.message or "HTTP2" in error.message.upper())
         case _:
             return isinstance(error, PASSING)

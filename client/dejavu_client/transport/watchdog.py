@@ -1,4 +1,4 @@
-"""Ends a synchronous call whose next message does not come."""
+"""Cancels a synchronous stream whose next message does not arrive in time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 
 class Watchdog:
-    """A thread that calls `cancel` once, when one wait lasted longer than `limit` seconds.
+    """Thread that calls `cancel` once, when a single wait exceeds `limit` seconds.
 
-    gRPC's synchronous streams have no time-out between two messages. Only waits count: a reader that takes its time
-    over a message is not a silent server. Since waits are looked at now and then, one may last up to twice the limit.
+    gRPC's synchronous streams have no timeout between messages. Only time inside `waiting` counts: a reader that
+    processes a message slowly is not a silent server. Waits are checked periodically, so one may last up to twice the
+    limit.
     """
 
     def __init__(self, limit: float, cancel: Callable[[], object]) -> None:
@@ -25,7 +26,7 @@ class Watchdog:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Marks a wait."""
+        """Marks a wait for the next message."""
         self._since = time.monotonic()
         try:
             yield
@@ -33,7 +34,7 @@ class Watchdog:
             self._since = None
 
     def stop(self) -> None:
-        """Ends the watch."""
+        """Stops the watchdog."""
         self._done.set()
 
     def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""Who answered: what the server's metadata say about the worker that a call reached."""
+"""Identity of the worker that answered a call, from the server's metadata."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple
 from dejavu_client.errors import metadata_value
 
 WORKER_KEY = "dejavu-worker"
-"""Where an answer's metadata name the worker that it came from; a worker's successor has another name."""
+"""Metadata key for the name of the worker that answered. The replacement of a worker has another name."""
 
 WORKERS_KEY = "dejavu-workers"
-"""Where they say how many workers the server has."""
+"""Metadata key for the number of workers of the server."""
 
 
 class WorkerIdentity(NamedTuple):
-    """Where an answer came from.
+    """Worker that answered a call.
 
     Attributes:
-        worker: the worker's name; empty if the server gave none.
-        workers: how many workers the server has; 0 if it did not say.
+        worker: name of the worker; empty if the server gave none.
+        workers: number of workers of the server; 0 if the server gave none.
     """
 
     worker: str = ""
@@ -27,7 +27,7 @@ class WorkerIdentity(NamedTuple):
 
 
 def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> WorkerIdentity:
-    """Where an answer came from, by its metadata (initial, trailing)."""
+    """Reads the worker from a call's metadata (initial, then trailing)."""
     for part in metadata:
         worker = metadata_value(part, WORKER_KEY)
         if worker:

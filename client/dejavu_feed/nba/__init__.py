@@ -1,6 +1,6 @@
-"""What the NBA says: the live feed, the statistics service, and what their answers mean.
+"""Clients and parsers for the NBA's live feed and statistics service.
 
-Programs use `NbaFeed` from here; the other modules are an implementation detail.
+Programs import `NbaFeed` from here; the other modules are implementation details.
 """
 
 from __future__ import annotations

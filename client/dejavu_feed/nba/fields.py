@@ -1,4 +1,4 @@
-"""Reads fields of a payload that may be anything: what must be right raises by name, what decorates may be missing."""
+"""Reads fields of untrusted payloads. Errors name the required field; optional fields may be missing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 def required(record: object, key: str, kind: type[T], where: str) -> T:
-    """A field that must be there, of its type.
+    """Returns a required field of the given type.
 
     Args:
-        record: what should be an object.
-        key: the field.
-        kind: its type; a bool is no int.
-        where: how the record is named in errors.
+        record: the value that should be an object.
+        key: name of the field.
+        kind: expected type; a bool is not accepted as an int.
+        where: name of the record in error messages.
 
     Raises:
-        MalformedFeed: if it is not.
+        MalformedFeed: if the record is not an object, or the field is missing or of another type.
     """
     if not isinstance(record, Mapping):
         raise MalformedFeed(f"{where} is {brief(record)}, expected an object")
@@ -31,13 +31,13 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
 
 
 def optional_text(record: object, key: str) -> str:
-    """A text that may be missing: then ""."""
+    """Returns an optional text field; "" if it is missing or not a text."""
     value = record.get(key) if isinstance(record, Mapping) else None
     return value if isinstance(value, str) else ""
 
 
 def brief(value: object) -> str:
-    """What was found, short enough for a line."""
+    """Returns a short representation of a value for error messages."""
     if value is None:
         return "missing"
     shown = repr(value)

@@ -1,6 +1,6 @@
-"""What nba_api is given for a session: reads one page whole, within a bound of time, and keeps its status and headers.
+"""HTTP session adapter for nba_api: reads a page within a total time limit and keeps its status and headers.
 
-nba_api's own session is one for the process, and its responses tell neither.
+nba_api itself uses one session per process, and its responses hide status and headers.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import requests
 
-_PIECE: Final = 65_536
-"""Bytes that are read at once; what has arrived is read without waiting for more."""
+_CHUNK: Final = 65_536
+"""Maximum bytes per read; a read returns available data without waiting for more."""
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that no proxy stands before."""
+"""Hosts that are never reached through a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What nba_api makes of an HTTP response; in place of its own class, which hides the status."""
+    """The class that nba_api instantiates for a response, replacing its own, which hides the status."""
 
     response: str
     status_code: int
@@ -31,7 +31,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class HttpPage:
-    """What nba_api asks of a response, and its headers."""
+    """The attributes that nba_api needs of a response, plus the headers."""
 
     text: str
     status_code: int
@@ -40,12 +40,12 @@ class HttpPage:
 
 
 class BoundedReader:
-    """Reads one page, and no longer than `seconds`.
+    """Reads a page within a total of `seconds`.
 
-    The time-out of requests is one of silence; a page that drips would never end.
+    The timeout of requests only limits the wait for each chunk, so a slowly dripping page would never end.
 
     Attributes:
-        page: the last page read whole; None before that.
+        page: the last page read completely; None before the first.
     """
 
     def __init__(self, session: requests.Session, seconds: float) -> None:
@@ -57,17 +57,17 @@ class BoundedReader:
         """GETs a page.
 
         Raises:
-            requests.RequestException, urllib3.exceptions.HTTPError: as requests and urllib3 do.
-            TimeoutError: if the page was not complete in time.
+            requests.RequestException, urllib3.exceptions.HTTPError: if requests or urllib3 fail.
+            TimeoutError: if the page is not complete in time.
         """
         deadline = time.monotonic() + self._seconds
         body = bytearray()
         with self._session.get(url, stream=True, **options) as response:
-            while piece := response.raw.read1(_PIECE, decode_content=True):
-                body += piece
+            while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                body += chunk
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no whole answer within {self._seconds:g} s")
-            # JSON is UTF-8, whatever the headers say.
+            # JSON is UTF-8 regardless of the headers.
             text = body.decode("utf-8", errors="replace")
             self.page = HttpPage(text, response.status_code, response.url, response.headers)
         return self.page

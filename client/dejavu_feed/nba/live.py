@@ -1,7 +1,7 @@
-"""The NBA's live JSON → typed games and plays: the only place that knows the feed's field names when reading.
+"""Parses the NBA's live JSON into typed games and plays. Only this module knows the feed's field names when reading.
 
-What must be right (ids, status, periods, clocks of plays, scores) is checked and raises `MalformedFeed` by name; what
-only decorates a table (the scoreboard's clock, tip-off times) is None when it cannot be read.
+Essential fields (ids, status, periods, clocks of plays, scores) are validated and raise `MalformedFeed` with their
+name. Display-only fields (the scoreboard's clock, tip-off times) are None if they cannot be parsed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 
 
 class GameStatus(IntEnum):
-    """Where a game stands, with the feed's own numbers."""
+    """Status of a game, with the feed's numeric values."""
 
     SCHEDULED = 1
     LIVE = 2
@@ -30,16 +30,16 @@ class GameStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class GameState:
-    """A game as the scoreboard (or its box score) shows it.
+    """A game as shown by the scoreboard or its box score.
 
     Attributes:
-        game_id: the NBA's id, ten digits.
-        home, away: NBA codes; as the feed has them for teams outside of the league.
-        period: 1–4 the quarters, 5 and on the overtimes; 0 before tip-off.
-        clock: seconds left in the period; None where the feed shows none.
-        home_periods, away_periods: points of each period; those not yet played are 0.
-        tip_off: when it begins or began, aware; None if the feed does not tell.
-        text: the status in the feed's words, for instance "Q2 07:15" or "Final/OT".
+        game_id: NBA game id, ten digits.
+        home, away: NBA codes; the feed's codes for teams outside the league.
+        period: 1–4 for quarters, from 5 for overtimes; 0 before tip-off.
+        clock: seconds left in the period; None if the feed shows none.
+        home_periods, away_periods: points of each period; 0 for periods not yet played.
+        tip_off: scheduled or actual start, aware; None if the feed does not report it.
+        text: the feed's status text, for example "Q2 07:15" or "Final/OT".
     """
 
     game_id: str
@@ -58,7 +58,7 @@ class GameState:
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
-    """The games of a day, and what was wrong with those of its games that could not be read."""
+    """The games of a day, and the errors of games that could not be parsed."""
 
     date: str
     games: tuple[GameState, ...]
@@ -67,16 +67,16 @@ class Scoreboard:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Something that happened in a game, with the score after it.
+    """An event of a game, with the score after it.
 
     Attributes:
-        order: its place among the game's plays (`orderNumber`); a play that is edited keeps it.
+        order: sort key among the game's plays (`orderNumber`); edits do not change it.
         elapsed: game seconds since tip-off.
         clock: seconds left in the period.
-        action, detail: the feed's `actionType` and `subType`, for instance "period" and "end".
+        action, detail: the feed's `actionType` and `subType`, for example "period" and "end".
         scoring: whether a shot or a free throw was made.
-        actual: when it happened by the feed's wall clock, aware; it may run back from play to play; None if not told.
-        edited: when it was last written or corrected, aware; None if not told.
+        actual: time of the play by the feed's wall clock, aware; not monotone; None if not reported.
+        edited: time of the last edit, aware; None if not reported.
     """
 
     order: int
@@ -93,16 +93,16 @@ class Play:
 
 
 def clock_seconds(text: str) -> float | None:
-    """Seconds of a clock such as "PT06M05.00S"; None for anything else, the "" before and after a game included."""
+    """Parses a clock such as "PT06M05.00S" into seconds. Returns None otherwise, for example for "" before a game."""
     match = _CLOCK.fullmatch(text)
     return None if match is None else 60 * int(match[1] or 0) + float(match[2])
 
 
 def read_scoreboard(payload: object) -> Scoreboard:
-    """The games of a scoreboard payload. A game that cannot be read becomes a fault and does not hide the others.
+    """Parses a scoreboard payload. A game that cannot be parsed becomes a fault; the other games are still returned.
 
     Raises:
-        MalformedFeed: if the payload is no scoreboard at all.
+        MalformedFeed: if the payload is not a scoreboard.
     """
     board = required(payload, "scoreboard", dict, "payload")
     games: list[GameState] = []
@@ -116,27 +116,27 @@ def read_scoreboard(payload: object) -> Scoreboard:
 
 
 def read_boxscore(payload: object, game_id: str) -> GameState:
-    """The state of one game, from its box score.
+    """Parses the state of one game from its box score.
 
     Raises:
         MalformedFeed: if the payload is not the box score of this game.
     """
-    return _own(_game_state(required(payload, "game", dict, "payload"), "game"), game_id)
+    return _checked_game(_game_state(required(payload, "game", dict, "payload"), "game"), game_id)
 
 
 def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
-    """A game's plays in their order (`orderNumber`: neither `actionNumber` nor `timeActual` is monotone).
+    """Parses a game's plays, sorted by `orderNumber` (neither `actionNumber` nor `timeActual` is monotone).
 
-    Of a play that is listed twice the version that was edited last counts.
+    If a play is listed twice, the last edited version is used.
 
     Raises:
-        MalformedFeed: if the payload is not the play-by-play of this game, or one of its plays lacks its place, clock
-            or score: a pattern is not guessed from what is left.
+        MalformedFeed: if the payload is not the play-by-play of this game, or a play lacks its order, clock or score.
+            Patterns are never guessed from the remaining plays.
     """
     game = required(payload, "game", dict, "payload")
-    found = required(game, "gameId", str, "game")
-    if found != game_id:
-        raise MalformedFeed(f"asked for the plays of {game_id}, got those of {found[:20]!r}")
+    received = required(game, "gameId", str, "game")
+    if received != game_id:
+        raise MalformedFeed(f"requested the plays of {game_id}, received those of {received[:20]!r}")
     plays: dict[tuple[int, object], Play] = {}
     for index, action in enumerate(required(game, "actions", list, "game")):
         play = _play(action, f"actions[{index}]")
@@ -152,9 +152,9 @@ def _edited(play: Play) -> datetime:
     return play.edited or datetime.min.replace(tzinfo=UTC)
 
 
-def _own(state: GameState, game_id: str) -> GameState:
+def _checked_game(state: GameState, game_id: str) -> GameState:
     if state.game_id != game_id:
-        raise MalformedFeed(f"asked for the box score of {game_id}, got that of {state.game_id}")
+        raise MalformedFeed(f"requested the box score of {game_id}, received that of {state.game_id}")
     return state
 
 
@@ -191,7 +191,7 @@ def _play(record: object, where: str) -> Play:
     text = required(record, "clock", str, where)
     clock = clock_seconds(text)
     if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
-        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is no moment of a game")
+        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
     return Play(
         order=order,
         period=period,
@@ -208,7 +208,7 @@ def _play(record: object, where: str) -> Play:
 
 
 def _points(record: object, key: str, where: str) -> int:
-    """A score: an int on the scoreboard, a string of digits in the play-by-play."""
+    """Parses a score: an int on the scoreboard, a string of digits in the play-by-play."""
     value = record.get(key) if isinstance(record, Mapping) else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
         return int(value)
@@ -234,7 +234,7 @@ def _team(record: Mapping[str, object], where: str) -> str:
 
 def _time(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

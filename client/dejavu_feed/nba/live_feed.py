@@ -1,7 +1,7 @@
-"""The NBA's live feed, asked through nba_api; every fault leaves as a `FeedError`.
+"""Reads the NBA's live feed through nba_api. Every failure is raised as a `FeedError`.
 
-nba_api (extra `live`) brings pandas, so it is imported on first use. It keeps its base address and its session for the
-whole process; here each feed has an address of its own, and each read under way a connection of its own.
+nba_api (extra `live`) imports pandas, so it is imported on first use. It has one base URL and one session per process;
+here each feed has its own URL, and each read in progress its own connection.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ LIVE_PATH: Final = "/static/json/liveData/"
 
 
 class Feed(Protocol):
-    """Where games come from. Methods block, are called from several threads, and raise `FeedError`."""
+    """Source of games. Methods block, are called from several threads, and raise `FeedError`."""
 
     def scoreboard(self) -> Scoreboard:
-        """Today's games."""
+        """Returns today's games."""
         ...
 
     def game(self, game_id: str) -> GameState:
-        """One game, also when the scoreboard does not show it any more."""
+        """Returns one game, even if the scoreboard no longer shows it."""
         ...
 
     def plays(self, game_id: str) -> tuple[Play, ...]:
-        """All plays of a game so far, in their order."""
+        """Returns all plays of a game so far, in order."""
         ...
 
 
 class NbaFeed:
-    """The NBA's live scoreboard, play-by-play and box scores, or a replay's.
+    """Reads the live scoreboard, play-by-play and box scores of the NBA or of a replay.
 
-    Safe among threads. Once it is closed no read begins, and one under way gives its connection back when it ends.
+    Thread-safe. After `close` no new read starts, and reads in progress close their connection when they end.
 
     Args:
         url: scheme, host and port of the feed.
-        timeout: seconds to wait for a connection, and for each piece of an answer.
-        limit: seconds that the whole of an answer may take, give or take `timeout`.
+        timeout: seconds to wait for a connection, and for each chunk of a response.
+        limit: seconds that a whole response may take, plus up to `timeout`.
 
     Raises:
-        ValueError: if the address is not one of http or https.
+        ValueError: if the URL is not http or https.
         FeedNotInstalled: if nba_api is missing.
     """
 
@@ -83,31 +83,34 @@ class NbaFeed:
         self.close()
 
     def scoreboard(self) -> Scoreboard:
-        """Today's games.
+        """Returns today's games.
 
         Raises:
-            FeedUnavailable, MalformedFeed: as their names say.
+            FeedUnavailable: if there is no usable response.
+            MalformedFeed: if the response cannot be parsed.
         """
         return read_scoreboard(self._read(self._scoreboard_path))
 
     def game(self, game_id: str) -> GameState:
-        """The state of one game, from its box score.
+        """Returns the state of one game, from its box score.
 
         Raises:
-            FeedUnavailable, MalformedFeed: as their names say.
+            FeedUnavailable: if there is no usable response.
+            MalformedFeed: if the response cannot be parsed.
         """
         return read_boxscore(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
 
     def plays(self, game_id: str) -> tuple[Play, ...]:
-        """All plays of a game so far, in their order. The NBA has none to give before tip-off: `FeedUnavailable`.
+        """Returns all plays of a game so far, in order.
 
         Raises:
-            FeedUnavailable, MalformedFeed: as their names say.
+            FeedUnavailable: if there is no usable response; also before tip-off, when the NBA has no file.
+            MalformedFeed: if the response cannot be parsed.
         """
         return read_plays(self._read(self._plays_path.format(game_id=game_id)), game_id)
 
     def close(self) -> None:
-        """Closes every connection that is not in use, and waits for none that is."""
+        """Closes all idle connections without waiting for those in use."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -122,7 +125,7 @@ class NbaFeed:
         http = NBALiveHTTP()
         http.base_url = self._base_url
         http.nba_response = HttpAnswer
-        # The Host of nba_api's headers is cdn.nba.com; without it requests names the host that is asked.
+        # nba_api's headers set Host to cdn.nba.com; without it requests sets the actual host.
         headers = {name: value for name, value in NBALiveHTTP.headers.items() if name.lower() != "host"}
         try:
             with self._session() as session:
@@ -137,7 +140,7 @@ class NbaFeed:
         except requests.ConnectionError as error:
             raise FeedUnavailable(f"{path}: no connection to {urlsplit(self._base_url).netloc}") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            # A ValueError is what a redirect to something that is no address makes.
+            # A redirect to an invalid URL raises a ValueError.
             raise FeedUnavailable(f"{path}: {type(error).__name__}") from error
         if answer.status_code != requests.codes.ok:
             raise FeedUnavailable(f"{path}: status {answer.status_code}")
@@ -149,7 +152,7 @@ class NbaFeed:
 
     @contextmanager
     def _session(self) -> Iterator[requests.Session]:
-        """A session for one read, with a connection that stands if there is one: requests lets no two threads share."""
+        """Yields a session for one read, an idle one if available: sessions of requests are not thread-safe."""
         import requests  # noqa: PLC0415 - comes with nba_api
 
         with self._lock:
@@ -163,8 +166,8 @@ class NbaFeed:
             yield session
         finally:
             with self._lock:
-                kept = not self._closed
-                if kept:
+                pooled = not self._closed
+                if pooled:
                     self._idle.append(session)
-            if not kept:
+            if not pooled:
                 session.close()

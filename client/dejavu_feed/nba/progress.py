@@ -1,6 +1,6 @@
-"""What a game's plays say at a moment: its scores, which minutes are complete, and how the half and the game ended.
+"""Derives a game's progress from its plays: scores, completed minutes, and the results of the half and the game.
 
-Everything is computed anew from all plays at each read, since the feed edits and inserts plays after the fact.
+Everything is recomputed from all plays at each read, because the feed edits and inserts plays afterwards.
 """
 
 from __future__ import annotations
@@ -13,70 +13,70 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 
 
 def scores(plays: Iterable[Play]) -> list[Score]:
-    """The course of the score, in the order of the plays."""
+    """Returns the score after each play, in the order of the plays."""
     return [Score(play.elapsed, play.home, play.away) for play in plays]
 
 
 def completed_minutes(plays: Sequence[Play]) -> int:
-    """How many minutes of play are complete, 0 … 48; overtime adds none.
+    """Returns the number of completed minutes of play, 0 … 48; overtime adds none.
 
-    A minute is complete once the last play is *strictly later* than its end: at the very second another free throw may
-    follow, and a play with a slip in its clock is followed by others without. The scoreboard's clock says nothing here,
-    since it may run ahead of the plays.
+    A minute is complete once the last play is *strictly later* than its end: another free throw may follow at the same
+    second, and a play with a wrong clock is followed by plays with a correct one. The scoreboard's clock is not used
+    because it may run ahead of the plays.
     """
     elapsed = plays[-1].elapsed if plays else 0.0
     return min(REGULATION_MINUTES, max(0, -int(-elapsed // 60) - 1))
 
 
 def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
-    """The slots of the first `minutes` minutes, or None while they are not complete (`completed_minutes`)."""
+    """Returns the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
     return slots(scores(plays), minutes) if completed_minutes(plays) >= minutes else None
 
 
 def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
-    """When, by the feed's wall clock, the first play past the end of a minute happened; None if it does not tell."""
+    """Returns the feed's wall-clock time of the first play past the end of a minute; None if it is not reported."""
     return next((play.actual for play in plays if play.elapsed > 60 * minutes), None)
 
 
 def last_change(plays: Iterable[Play], now: datetime) -> datetime | None:
-    """When, by the feed's wall clock, the newest of the plays happened or was edited; None if it does not tell.
+    """Returns the feed's wall-clock time of the newest play or edit; None if it is not reported.
 
-    A moment after `now` is a slip of the pen and does not count: it would stand for ever as the newest.
+    Ignores times after `now`, which are data entry errors that would remain the newest forever.
     """
-    moments = (moment for play in plays for moment in (play.actual, play.edited))
-    return max((moment for moment in moments if moment and moment <= now), default=None)
+    times = (time for play in plays for time in (play.actual, play.edited))
+    return max((time for time in times if time and time <= now), default=None)
 
 
 def earliest_end(plays: Iterable[Play], now: datetime, minutes: int) -> datetime | None:
-    """Before when, by the feed's wall clock, a minute of play cannot be over; None if it does not tell.
+    """Returns the earliest time, by the feed's wall clock, at which a minute of play can be over; None if unknown.
 
-    The game's clock runs no faster than time: with 90 s left at a play, the minute ends 90 s after it at the earliest.
-    A play after `now` does not count.
+    The game clock is never faster than real time: if a play has 90 s left, the minute ends at least 90 s after it.
+    Ignores plays after `now`.
 
     Args:
-        plays: of a game that has not reached the end of that minute.
-        now: aware.
-        minutes: which minute, for instance 24 for the half.
+        plays: plays of a game that has not reached the end of that minute.
+        now: current time, aware.
+        minutes: number of the minute, for example 24 for the half.
     """
-    told = ((play.actual, play.elapsed) for play in plays if play.actual and play.actual <= now)
-    return max((actual + timedelta(seconds=60 * minutes - elapsed) for actual, elapsed in told), default=None)
+    timed = ((play.actual, play.elapsed) for play in plays if play.actual and play.actual <= now)
+    return max((actual + timedelta(seconds=60 * minutes - elapsed) for actual, elapsed in timed), default=None)
 
 
 def period_is_over(plays: Iterable[Play], period: int) -> bool:
-    """Whether a period has ended: its end is among the plays, or a play of a later period."""
+    """Whether a period has ended: the plays contain its end or a play of a later period."""
     return any(play.period > period or (play.period == period and _ends_period(play)) for play in plays)
 
 
 def ended_at(plays: Iterable[Play], period: int) -> datetime | None:
-    """When a period ended by the feed's wall clock: that of its end, or of the next play; None if it does not tell."""
+    """Returns the feed's wall-clock time of a period's end, or else of the next play; None if it is not reported."""
     return next((play.actual for play in plays if period_is_over([play], period)), None)
 
 
 def halftime_score(plays: Sequence[Play]) -> Score | None:
-    """The score at the half, or None while the half is not over.
+    """Returns the score at the half, or None until the half is over.
 
-    Only plays of the first two quarters count, the last of them wins: a technical foul during the break belongs to the
-    third. Its differential is slot 24 of the game's pattern.
+    Uses the last play of the first two quarters: a technical foul during the break belongs to the third quarter. The
+    differential equals slot 24 of the game's pattern.
     """
     if not period_is_over(plays, 2):
         return None
@@ -85,9 +85,9 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
 
 
 def final_score(plays: Sequence[Play]) -> Score | None:
-    """The score at the end of the game, overtime included, or None while it is not over.
+    """Returns the final score, overtime included, or None until the game is over.
 
-    It is over once its last period, the fourth or a later one, has ended and nobody is level.
+    The game is over once its last period, the fourth or later, has ended and the score is not tied.
     """
     if not plays:
         return None

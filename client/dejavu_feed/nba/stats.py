@@ -1,6 +1,7 @@
-"""The NBA's statistics → games that were played and the course of their scores: LeagueGameLog and PlayByPlayV3.
+"""Parses the NBA's statistics (LeagueGameLog and PlayByPlayV3) into played games and their score timelines.
 
-The only place that knows these payloads' names when reading. What must be right is checked and raises by name.
+Only this module knows these payloads' field names when reading. Essential fields are validated and raise errors with
+their name.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score, elapse
 _TEAMS: Final = {number: code for code, number in TEAM_IDS.items()}
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
-"""What one shot makes at most."""
+"""Maximum points of one shot."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedGame:
-    """A game as a season's list has it.
+    """A game in a season's game log.
 
     Attributes:
-        game_id: the NBA's id, ten digits.
+        game_id: NBA game id, ten digits.
         date: the local date.
-        teams: how the list names the pairing, for instance "NYK @ BOS".
-        points: NBA code → points, of both teams; empty if there is a fault.
-        home: NBA code; "" where the list does not tell, as of games on neutral ground.
-        over: whether it has been won.
-        fault: why the list cannot be believed here; "" if it can.
+        teams: the matchup in the log, for example "NYK @ BOS".
+        points: NBA code → points of both teams; empty if there is a fault or the game is not over.
+        home: NBA code; "" if the log does not say, for example for games at a neutral site.
+        over: whether the game has a winner.
+        fault: why the log is inconsistent for this game; "" if it is consistent.
     """
 
     game_id: str
@@ -48,11 +49,11 @@ class ListedGame:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTimeline:
-    """How a game's score went.
+    """The score of a game over time.
 
     Attributes:
         home, away: NBA codes.
-        scores: every change of the score, in order of time; the first is 0–0 at tip-off.
+        scores: every change of the score in chronological order; the first is 0–0 at tip-off.
     """
 
     home: str
@@ -61,27 +62,27 @@ class ScoreTimeline:
 
     @property
     def points(self) -> dict[str, int]:
-        """NBA code → points at the end."""
+        """NBA code → final points."""
         return {self.home: self.scores[-1].home, self.away: self.scores[-1].away}
 
 
 def read_game_log(payload: object) -> tuple[ListedGame, ...]:
-    """The games of a LeagueGameLog of teams, by date and id. It has two rows a game, one from each team's side.
+    """Parses a LeagueGameLog of teams into games sorted by date and id. The log has two rows per game, one per team.
 
-    A game whose rows do not agree is listed with its fault, and does not hide the others.
+    A game with inconsistent rows is returned with its fault; the other games are still returned.
 
     Raises:
-        MalformedFeed: if the payload is no such list, or a row has no id or no date.
+        MalformedFeed: if the payload is not a game log, or a row has no id or date.
     """
     sets = required(payload, "resultSets", list, "payload")
-    found = next((s for s in sets if isinstance(s, Mapping) and s.get("name") == "LeagueGameLog"), None)
-    if found is None:
+    log = next((s for s in sets if isinstance(s, Mapping) and s.get("name") == "LeagueGameLog"), None)
+    if log is None:
         raise MalformedFeed("payload.resultSets holds no LeagueGameLog")
-    headers = [str(header) for header in required(found, "headers", list, "LeagueGameLog")]
+    headers = [str(header) for header in required(log, "headers", list, "LeagueGameLog")]
     if missing := [column for column in _COLUMNS if column not in headers]:
         raise MalformedFeed(f"LeagueGameLog lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
     games: dict[str, list[dict[str, Any]]] = {}
-    for index, values in enumerate(required(found, "rowSet", list, "LeagueGameLog")):
+    for index, values in enumerate(required(log, "rowSet", list, "LeagueGameLog")):
         if not isinstance(values, list) or len(values) != len(headers):
             raise MalformedFeed(f"LeagueGameLog.rowSet[{index}] is {brief(values)}, expected {len(headers)} values")
         row = dict(zip(headers, values, strict=True))
@@ -95,7 +96,7 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
 def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
     day = _date(required(rows[0], "GAME_DATE", str, f"game {game_id}"), game_id)
     matchups = [str(row["MATCHUP"]) for row in rows]
-    # "BOS vs. NYK" is the home side's row. On neutral ground both read "…@…": the plays tell there.
+    # "BOS vs. NYK" is the home team's row. At a neutral site both rows are "…@…"; then the plays determine the host.
     hosts = [row for row in rows if " vs. " in str(row["MATCHUP"])]
     teams = next((matchup for matchup in matchups if "@" in matchup), matchups[0])
     home = _team(hosts[0]["TEAM_ID"]) if len(hosts) == 1 else ""
@@ -104,9 +105,9 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
     if len(rows) != 2:
         fault = f"the list has {len(rows)} rows of it, expected 2"
     elif "" in codes:
-        fault = f"the list has it with team {rows[codes.index('')]['TEAM_ID']}, which is none of the league"
+        fault = f"the list names team {rows[codes.index('')]['TEAM_ID']}, which is not in the league"
     elif codes[0] == codes[1]:
-        fault = f"the list has {codes[0]} play against itself"
+        fault = f"the list has {codes[0]} playing itself"
     if fault:
         return ListedGame(game_id, day, teams, {}, fault=fault)
     over = all(row["WL"] in ("W", "L") and isinstance(row["PTS"], int) for row in rows)
@@ -115,75 +116,78 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
 
 
 def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
-    """The course of a game's score, from its PlayByPlayV3.
+    """Parses a game's score timeline from its PlayByPlayV3.
 
-    A row without a score scores nothing; the start of a period is no news, and some tell a wrong score.
+    Rows without a score are skipped, and so are starts of periods, some of which have a wrong score.
 
     Args:
-        payload: the answer.
-        game: as the list has it, over and without fault. Plays are those of the game only if they end as it did.
+        payload: the response.
+        game: the game from the log, over and without fault. The plays must end with its final score.
 
     Raises:
-        MalformedFeed: if the payload is not this game's play-by-play, or one of its rows has no place, clock or score.
-        IncompleteGame: if there are no plays, or they end with another score than the game.
+        MalformedFeed: if the payload is not this game's play-by-play, or a row has an invalid id, clock or score.
+        IncompleteGame: if there are no plays, they end with another score, or the home team is unknown.
     """
     plays = required(payload, "game", dict, "payload")
-    found = required(plays, "gameId", str, "game")
-    if found != game.game_id:
-        raise MalformedFeed(f"asked for the plays of {game.game_id}, got those of {found[:20]!r}")
+    received = required(plays, "gameId", str, "game")
+    if received != game.game_id:
+        raise MalformedFeed(f"requested the plays of {game.game_id}, received those of {received[:20]!r}")
     actions = required(plays, "actions", list, "game")
     if not actions:
-        raise IncompleteGame("the NBA has no plays of it")
+        raise IncompleteGame("the NBA has no plays for it")
     scores = _scores([row for action in actions if (row := _row(action)) is not None])
     home = _home(actions, game)
     (away,) = game.points.keys() - {home}
-    course = ScoreTimeline(home, away, scores)
-    if course.points != dict(game.points):
-        told, listed = (
-            ", ".join(f"{team} {points[team]}" for team in (home, away)) for points in (course.points, game.points)
+    timeline = ScoreTimeline(home, away, scores)
+    if timeline.points != dict(game.points):
+        played, listed = (
+            ", ".join(f"{team} {points[team]}" for team in (home, away)) for points in (timeline.points, game.points)
         )
-        raise IncompleteGame(f"its plays end with {told}; the list has {listed}")
-    return course
+        raise IncompleteGame(f"its plays end with {played}; the list has {listed}")
+    return timeline
 
 
 def _home(actions: Sequence[object], game: ListedGame) -> str:
-    """Whose the column scoreHome is: the plays' own word counts, since a list may call either team the host."""
+    """Returns the team of the column scoreHome. The plays take precedence: a log may list either team as the host."""
     for action in actions:
-        if isinstance(action, Mapping) and action.get("location") in ("h", "v"):  # a tuple: lists fit in no set
+        if isinstance(action, Mapping) and action.get("location") in (
+            "h",
+            "v",
+        ):  # a tuple, as a set fails for unhashable values
             code = _team(action.get("teamId"))
             if code in game.points:
                 others = game.points.keys() - {code}
                 return code if action["location"] == "h" else min(others)
     if not game.home:
-        raise IncompleteGame("neither the list nor the plays tell who is at home")
+        raise IncompleteGame("neither the list nor the plays name the home team")
     return game.home
 
 
 class _Row(NamedTuple):
-    place: int
+    number: int
     score: Score
 
 
 def _row(action: object) -> _Row | None:
-    place = required(action, "actionId", int, "action")
-    where = f"action {place}"
+    number = required(action, "actionId", int, "action")
+    where = f"action {number}"
     home, away = _points(action, "scoreHome", where), _points(action, "scoreAway", where)
     if home is None and away is None:
         return None
     if home is None or away is None:
-        raise MalformedFeed(f"{where} has the score of one team alone")
+        raise MalformedFeed(f"{where} has the score of only one team")
     if (optional_text(action, "actionType"), optional_text(action, "subType")) == ("period", "start"):
         return None
     period = required(action, "period", int, where)
     text = required(action, "clock", str, where)
     clock = clock_seconds(text)
     if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
-        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is no moment of a game")
-    return _Row(place, Score(round(elapsed_seconds(period, clock), 2), home, away))
+        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
+    return _Row(number, Score(round(elapsed_seconds(period, clock), 2), home, away))
 
 
 def _points(record: object, key: str, where: str) -> int | None:
-    """A score: digits in a string, as the service has it, or a number; None where there is none."""
+    """Parses a score: a string of digits, as the service sends it, or a number; None if it is missing."""
     value = record.get(key) if isinstance(record, Mapping) else None
     if value in (None, ""):
         return None
@@ -195,13 +199,13 @@ def _points(record: object, key: str, where: str) -> int | None:
 
 
 def _scores(rows: Sequence[_Row]) -> tuple[Score, ...]:
-    """Every change of the score, in order of time.
+    """Returns every change of the score in chronological order.
 
-    Rows are numbered as they were entered. One that was entered late stands out of time: its score may be that of its
-    number or that of its clock. Whichever reading makes the score rise as shots make it is taken.
+    Rows are numbered in the order of entry. A row that was entered late is out of chronological order; its score may be
+    the score at its number or at its clock. Uses the reading with fewer score changes that no single shot explains.
     """
-    numbered = [Score(0.0, 0, 0), *(row.score for row in sorted(rows, key=lambda row: row.place))]
-    by_clock = sorted(numbered, key=lambda score: score.elapsed)  # stable: at one moment, in order of their numbers
+    numbered = [Score(0.0, 0, 0), *(row.score for row in sorted(rows, key=lambda row: row.number))]
+    by_clock = sorted(numbered, key=lambda score: score.elapsed)  # stable: rows at the same time stay ordered by number
     if by_clock != numbered and _oddities(numbered) < _oddities(by_clock):
         steps = sorted(
             ((then.elapsed, then.home - now.home, then.away - now.away) for now, then in pairwise(numbered)),
@@ -218,18 +222,18 @@ def _scores(rows: Sequence[_Row]) -> tuple[Score, ...]:
 
 
 def _oddities(scores: Sequence[Score]) -> int:
-    """How many steps no single shot makes."""
+    """Counts the score changes that no single shot explains."""
     steps = ((then.home - now.home, then.away - now.away) for now, then in pairwise(scores))
     return sum(not (min(step) == 0 and max(step) <= _MOST_POINTS) for step in steps)
 
 
 def _team(number: object) -> str:
-    """The NBA's code of a team's number; "" if no team of the league has it. Clubs that moved keep theirs."""
+    """Returns the NBA code of a numeric team id; "" if it is not in the league. Teams that moved keep their id."""
     return _TEAMS.get(number, "") if isinstance(number, int) else ""
 
 
 def _date(text: str, game_id: str) -> date:
     try:
-        return date.fromisoformat(text[:10])  # some seasons say 2024-10-22T00:00:00
+        return date.fromisoformat(text[:10])  # some seasons have 2024-10-22T00:00:00
     except ValueError:
         raise MalformedFeed(f"game {game_id}.GAME_DATE is {text[:20]!r}, expected a date") from None

@@ -1,6 +1,6 @@
-"""The NBA's statistics service, asked through nba_api; every fault leaves as a `FeedError`.
+"""Client of the NBA's statistics service through nba_api. Every failure is raised as a `FeedError`.
 
-nba_api (extras `live` and `trainer`) brings pandas, so it is imported on first use.
+nba_api (extras `live` and `trainer`) imports pandas, so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ if TYPE_CHECKING:
 STATS_URL: Final = "https://stats.nba.com"
 STATS_PATH: Final = "/stats/"
 _PASSING: Final = frozenset({403, 408, 425, 429})
-"""Statuses besides 5xx that pass: stats.nba.com answers 403 to whom it holds for a robot, for a while."""
+"""Transient statuses in addition to 5xx. stats.nba.com temporarily returns 403 to clients it takes for bots."""
 
 
 class StatsUnavailable(FeedUnavailable):
-    """The service gave no answer worth reading.
+    """The service returned no usable response.
 
     Attributes:
-        passing: whether asking again later may help.
-        retry_after: seconds after which the service says to ask again; None if it does not say.
+        passing: whether the error is transient, so that a later retry may succeed.
+        retry_after: seconds to wait according to Retry-After; None if there is none.
     """
 
-    def __init__(self, message: str, *, passing: bool = True, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, transient: bool = True, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.passing = transient
         self.retry_after = retry_after
 
 
 class Stats(Protocol):
-    """Where seasons come from. Methods block and raise `FeedError`."""
+    """Source of seasons. Methods block and raise `FeedError`."""
 
     def game_log(self, season: str, season_type: str) -> Any:
-        """The payload of LeagueGameLog: the games of a season such as "2024-25" and a type such as "Playoffs"."""
+        """Returns the LeagueGameLog payload: the games of a season ("2024-25") and a season type ("Playoffs")."""
         ...
 
     def plays(self, game_id: str) -> Any:
-        """The payload of PlayByPlayV3: all plays of a game."""
+        """Returns the PlayByPlayV3 payload: all plays of a game."""
         ...
 
 
 class NbaStats:
-    """stats.nba.com, or what stands in for it. For one thread.
+    """Client of stats.nba.com or a replacement. Not thread-safe.
 
     Args:
-        url: scheme, host and port; None: what nba_api has.
-        timeout: seconds to wait for a connection, and for each piece of an answer.
-        limit: seconds that the whole of an answer may take, give or take `timeout`.
+        url: scheme, host and port; None uses nba_api's default.
+        timeout: seconds to wait for a connection, and for each chunk of a response.
+        limit: seconds that a whole response may take, plus up to `timeout`.
 
     Raises:
-        ValueError: if the address is not one of http or https.
+        ValueError: if the URL is not http or https.
         FeedNotInstalled: if nba_api is missing.
     """
 
@@ -79,7 +79,7 @@ class NbaStats:
         self._timeout = timeout
         self._limit = limit
         self._session: requests.Session = requests.Session()
-        # One request for a question: whoever asks keeps count of them.
+        # Send exactly one request per call, because callers count requests.
         self._session.max_redirects = 0
         self._session.trust_env = parts.hostname not in LOOPBACK
 
@@ -94,33 +94,35 @@ class NbaStats:
         self._session.close()
 
     def game_log(self, season: str, season_type: str) -> Any:
-        """The payload of LeagueGameLog.
+        """Returns the LeagueGameLog payload.
 
         Raises:
-            StatsUnavailable, MalformedFeed: as their names say.
+            StatsUnavailable: if there is no usable response.
+            MalformedFeed: if the response is not JSON.
         """
         from nba_api.stats.endpoints.leaguegamelog import LeagueGameLog  # noqa: PLC0415 - pulls in pandas
 
-        return self._ask(
+        return self._fetch(
             LeagueGameLog(season=season, season_type_all_star=season_type, sorter="DATE", get_request=False)
         )
 
     def plays(self, game_id: str) -> Any:
-        """The payload of PlayByPlayV3.
+        """Returns the PlayByPlayV3 payload.
 
         Raises:
-            StatsUnavailable, MalformedFeed: as their names say.
+            StatsUnavailable: if there is no usable response.
+            MalformedFeed: if the response is not JSON.
         """
         from nba_api.stats.endpoints.playbyplayv3 import PlayByPlayV3  # noqa: PLC0415 - pulls in pandas
 
-        return self._ask(PlayByPlayV3(game_id=game_id, get_request=False))
+        return self._fetch(PlayByPlayV3(game_id=game_id, get_request=False))
 
-    def _ask(self, question: Any) -> Any:
-        page = self._page(question)
+    def _fetch(self, endpoint: Any) -> Any:
+        page = self._page(endpoint)
         if page.status_code != 200:
             raise StatsUnavailable(
                 f"status {page.status_code}",
-                passing=page.status_code in _PASSING or page.status_code >= 500,
+                transient=page.status_code in _PASSING or page.status_code >= 500,
                 retry_after=_seconds(page.headers.get("Retry-After")),
             )
         try:
@@ -128,8 +130,8 @@ class NbaStats:
         except (ValueError, RecursionError) as error:
             raise MalformedFeed(f"not JSON: begins with {page.text[:40].strip()!r}") from error
 
-    def _page(self, question: Any) -> HttpPage:
-        """One request, made of nba_api's question but with a reader of our own: its answers hide the headers."""
+    def _page(self, endpoint: Any) -> HttpPage:
+        """Sends one request for an nba_api endpoint through `BoundedReader`; nba_api's own responses hide headers."""
         import requests  # noqa: PLC0415 - comes with nba_api
         import urllib3.exceptions  # noqa: PLC0415 - comes with requests
         from nba_api.stats.library.http import NBAStatsHTTP  # noqa: PLC0415 - pulls in pandas
@@ -139,12 +141,12 @@ class NbaStats:
         http.nba_response = HttpAnswer
         reader = BoundedReader(self._session, self._limit)
         http.get_session = lambda: reader
-        # nba_api's Host is stats.nba.com, whoever is asked; its encodings hold one that urllib3 may not know.
+        # nba_api sets Host to stats.nba.com for any URL, and accepts an encoding that urllib3 may not support.
         headers = {name: value for name, value in NBAStatsHTTP.headers.items() if name.lower() != "host"}
         headers["Accept-Encoding"] = "gzip, deflate"
         try:
             http.send_api_request(
-                endpoint=question.endpoint, parameters=question.parameters, headers=headers, timeout=self._timeout
+                endpoint=endpoint.endpoint, parameters=endpoint.parameters, headers=headers, timeout=self._timeout
             )
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise StatsUnavailable(f"no answer within {self._timeout:g} s") from error
@@ -153,21 +155,21 @@ class NbaStats:
         except requests.ConnectionError as error:
             raise StatsUnavailable(f"no connection to {self._host}") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            # A ValueError is what a redirect to something that is no address makes.
+            # A redirect to an invalid URL raises a ValueError.
             raise StatsUnavailable(f"no whole answer: {type(error).__name__}") from error
-        assert reader.page is not None  # noqa: S101 - a request that returns has read its page
+        assert reader.page is not None  # noqa: S101 - a successful request has read its page
         return reader.page
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """The seconds of a Retry-After, which says so many or a date (RFC 9110, 10.2.3); None if it is neither."""
+    """Parses a Retry-After of seconds or a date (RFC 9110, 10.2.3) into seconds; None if it is neither."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        moment = parsedate_to_datetime(text)
+        time = parsedate_to_datetime(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return max(0.0, (time - datetime.now(UTC)).total_seconds())

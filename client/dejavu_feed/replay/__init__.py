@@ -1,1 +1,1 @@
-"""A stand-in for the live feed: recorded or simulated games, faster than life, with the faults of a real feed."""
+"""Replays the live feed: recorded or simulated games, faster than real time, with the faults of a real feed."""

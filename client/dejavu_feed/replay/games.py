@@ -1,4 +1,4 @@
-"""The games of an evening, to be played again: from a file of recorded plays, or out of chance."""
+"""Games for a replay: from a file of recorded plays, or simulated."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ MOST_SIMULATED: Final = len(TEAMS) // 2
 _COLUMNS: Final = ("game_id", "home", "away", "elapsed_s", "home_score", "away_score")
 _DATE: Final = "game_date"
 _IDLE_SECONDS: Final = 12.0
-"""Seconds of play in which a feed tells of something, as a rule."""
+"""Typical maximum number of seconds of play between two plays of a feed."""
 _HOME_EDGE: Final = (2.5, 5.0)
 """Mean and standard deviation of a home team's expected margin, in points."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayGame:
-    """A game that was played, or might have been.
+    """A recorded or simulated game.
 
     Attributes:
-        source: what it is called where it comes from.
+        source: identifier of the game in its source.
         home, away: NBA codes.
-        scores: every change of the score, in order of time; rows without one stand for plays that score nothing.
+        scores: every change of the score in chronological order; rows without a change are plays without points.
     """
 
     source: str
@@ -46,37 +46,37 @@ class ReplayGame:
 
 
 def draw_matchups(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
-    """Who plays whom on an evening of `count` games, home and away: NBA codes, no team twice.
+    """Draws the matchups of an evening of `count` games as (home, away) NBA codes; no team plays twice.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
     """
     if not 1 <= count <= MOST_SIMULATED:
-        raise ValueError(f"{count} games asked for; an evening of {len(TEAMS)} teams has 1 to {MOST_SIMULATED}")
+        raise ValueError(f"{count} games requested; an evening of {len(TEAMS)} teams has 1 to {MOST_SIMULATED}")
     teams = rng.sample(sorted(TEAMS), 2 * count)
     return tuple(zip(teams[::2], teams[1::2], strict=True))
 
 
 def draw_home_edge(rng: random.Random) -> float:
-    """A home team's expected final margin in points, out of chance: teams here are as strong as it falls."""
+    """Draws a home team's expected final margin in points, independent of the teams' real strength."""
     return rng.gauss(*_HOME_EDGE)
 
 
 def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: float) -> ReplayGame:
-    """The evening's game of that number, simulated.
+    """Simulates one game of an evening.
 
     Args:
-        rng: where chance comes from.
-        number: from 1 on.
+        rng: random number generator.
+        number: number of the game, from 1.
         home: NBA code of the home team.
-        away: the same of the away team.
+        away: NBA code of the away team.
         edge: the home team's expected final margin, in points.
     """
     return ReplayGame(f"simulated {number}", home, away, fill_idle_plays(simulate_game(rng, home_edge=edge)))
 
 
 def simulated_evening(rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
-    """`count` simulated games in which no team plays twice; how strong a team is has nothing to do with its name.
+    """Simulates `count` games in which no team plays twice. Team strengths are random.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
@@ -88,67 +88,65 @@ def simulated_evening(rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
 
 
 def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
-    """The games of a day in a file of plays (.parquet or .csv; docs/data.md gives the format), in the file's order.
+    """Reads the games of a day from a file of plays (.parquet or .csv; format in docs/data.md), in the file's order.
 
     Returns:
-        The games, and why others of that day are left out: by the rule (dejavu_feed.eligibility), for an unknown team,
-        a value that is missing, or rows that run back in time.
+        The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), an
+        unknown team, a missing value, or rows that are not in chronological order.
 
     Raises:
-        BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be played again.
+        BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be replayed.
         FeedNotInstalled: if pyarrow is missing.
     """
     games: list[ReplayGame] = []
-    left_out: list[str] = []
+    excluded: list[str] = []
     rows = _rows(path, f"{day:%Y%m%d}")
     for source, of_game in itertools.groupby(rows, key=lambda row: str(row["game_id"])):
         try:
-            games.append(_played(source, list(of_game)))
+            games.append(_game_of(source, list(of_game)))
         except ValueError as error:
-            left_out.append(f"{source}: {error}")
+            excluded.append(f"{source}: {error}")
     if not games:
-        raise BadGamesFile(f"{path}: no game of {day} to play again" + "".join(f"; {reason}" for reason in left_out))
-    return tuple(games), tuple(left_out)
+        raise BadGamesFile(f"{path}: no game of {day} to replay" + "".join(f"; {reason}" for reason in excluded))
+    return tuple(games), tuple(excluded)
 
 
-def _played(source: str, rows: Sequence[dict[str, Any]]) -> ReplayGame:
-    """The game that its rows tell of.
+def _game_of(source: str, rows: Sequence[dict[str, Any]]) -> ReplayGame:
+    """Builds a game from its rows.
 
     Raises:
-        ValueError: if it can't be played again; says why.
+        ValueError: if the game cannot be replayed; the message says why.
     """
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
     scores = tuple(Score(float(row["elapsed_s"]), row["home_score"], row["away_score"]) for row in rows)
-    moments = [score.elapsed for score in scores]
-    if moments != sorted(moments) or moments[0] < 0:
-        raise ValueError("its rows run back in time")
-    if why := exclusion_reason(away, scores):
-        raise ValueError(why)
+    times = [score.elapsed for score in scores]
+    if times != sorted(times) or times[0] < 0:
+        raise ValueError("its rows are not in chronological order")
+    if reason := exclusion_reason(away, scores):
+        raise ValueError(reason)
     return ReplayGame(source, home, away, fill_idle_plays(scores))
 
 
 def fill_idle_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
-    """The same course with a row at least every `_IDLE_SECONDS` seconds of play.
+    """Returns the same timeline with a row at least every `_IDLE_SECONDS` seconds of play.
 
-    Files of games, and simulated ones, have scores alone. A feed tells of every rebound, foul and turnover too, and so
-    of the end of every minute soon after it: a replay without those would keep a poller waiting for the next basket.
+    Recorded and simulated games contain only score changes. A real feed also lists rebounds, fouls and turnovers, so
+    the end of each minute becomes visible soon after it. Without such plays a poller would wait for the next basket.
     """
     end = max(60.0 * REGULATION_MINUTES, scores[-1].elapsed)
     rows: list[Score] = []
     for score, then in itertools.pairwise([*scores, scores[-1]._replace(elapsed=end)]):
-        quiet = then.elapsed - score.elapsed
-        pieces = math.ceil(quiet / _IDLE_SECONDS)
+        gap = then.elapsed - score.elapsed
+        parts = math.ceil(gap / _IDLE_SECONDS)
         rows.append(score)
-        rows += [
-            score._replace(elapsed=round(score.elapsed + quiet * number / pieces, 1)) for number in range(1, pieces)
-        ]
+        rows += [score._replace(elapsed=round(score.elapsed + gap * number / parts, 1)) for number in range(1, parts)]
     return tuple(rows)
 
 
 def _rows(path: Path, day: str) -> list[dict[str, Any]]:
-    """The rows of a day's games, in the file's order."""
+    """Reads the rows of a day's games, in the file's order."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.compute as pc  # noqa: PLC0415
@@ -158,7 +156,7 @@ def _rows(path: Path, day: str) -> list[dict[str, Any]]:
         ) from error
     try:
         table = _table(path)
-        if _DATE in table.column_names:  # ids of the NBA do not begin with the date
+        if _DATE in table.column_names:  # NBA game ids do not start with the date
             days = pc.strftime(table[_DATE].cast(pa.date32()), format="%Y%m%d")
         else:
             days = pc.utf8_slice_codeunits(table["game_id"].cast(pa.string()), 0, 8)
@@ -169,7 +167,7 @@ def _rows(path: Path, day: str) -> list[dict[str, Any]]:
         raise BadGamesFile(f"{path}: not a file of plays: {error}") from error
     if not rows:
         covered = pc.min_max(days).as_py()
-        raise BadGamesFile(f"{path}: no game of {day}; its days run from {covered['min']} to {covered['max']}")
+        raise BadGamesFile(f"{path}: no game of {day}; it covers {covered['min']} to {covered['max']}")
     return rows
 
 
@@ -189,5 +187,5 @@ def _table(path: Path) -> pa.Table:
 
 
 def _dates(columns: Sequence[str]) -> list[str]:
-    """The column of dates, if a file has one."""
+    """Returns the date column, if the file has one."""
     return [_DATE] if _DATE in columns else []

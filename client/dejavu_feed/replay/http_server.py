@@ -1,4 +1,4 @@
-"""A small HTTP server in the process: what a replay is served by, and what tests put faults into."""
+"""A small in-process HTTP server for replays and for fault injection in tests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer, before it is sent: a layer of faults may put another in its place.
+    """An HTTP response before it is sent; a fault injector may replace it.
 
-    Content-Length is that of the body unless the headers give another.
+    Content-Length is the length of the body unless the headers override it.
 
     Attributes:
-        hold: if not 0, there is no answer: the connection is held for so many seconds, then closed without a word.
+        hold: if not 0, nothing is sent: the connection is held open for so many seconds, then closed.
     """
 
     status: int
@@ -29,16 +29,16 @@ class Response:
 
 
 Responder = Callable[[str], Response]
-"""Answers the GET of a path, its query left out unless the server was told to leave it."""
+"""Responds to the GET of a path; the path includes the query only if the server was created with `query=True`."""
 
 
 class LocalServer:
-    """Serves a responder over HTTP from a thread of its own, from `with` until its end.
+    """Serves a responder over HTTP in its own thread while its context is open.
 
     Args:
-        respond: what answers; called from many threads.
-        host, port: where to listen; port 0 takes a free one.
-        query: whether a path comes with its query.
+        respond: creates the responses; called from many threads.
+        host, port: address to listen on; port 0 picks a free port.
+        query: whether paths include the query.
 
     Raises:
         OSError: if the address cannot be bound.
@@ -50,7 +50,7 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """The address to give to a feed's reader."""
+        """Base URL for a feed client."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
@@ -75,11 +75,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        """Binds without asking DNS for the host's full name, which can take seconds and serves only CGI."""
+        """Binds without a DNS lookup of the host's full name, which can take seconds and is only used by CGI."""
         TCPServer.server_bind(self)
 
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
-        """A reader that hangs up in the middle is no fault of ours; anything else is not hidden."""
+        """Ignores clients that disconnect during a response; reports other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -87,7 +87,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    # Headers and body leave together: apart, the reader's delayed acknowledgement costs 40 ms a call.
+    # Send headers and body in one packet; otherwise the client's delayed ACK costs 40 ms per call.
     wbufsize = -1
     disable_nagle_algorithm = True
     timeout = 60
@@ -105,4 +105,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body)
 
     def log_message(self, *_: object) -> None:
-        """Quiet: a poller asks many times a second."""
+        """Logs nothing: a poller sends many requests per second."""

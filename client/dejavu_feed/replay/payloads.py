@@ -1,7 +1,6 @@
-"""Played games → the NBA's live JSON, as it would read at a moment: the same keys, the same types.
+"""Renders a game at a given time as the NBA's live JSON, with the same keys and types.
 
-What the source of a game does not know (players, fouls, wins) is left out where the feed may leave it out, and empty
-or 0 elsewhere.
+Data that a game's source lacks (players, fouls, wins) is omitted where the feed may omit it, and empty or 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from dejavu_feed.replay.timeline import TimedPlay, Timeline
 
 Json = dict[str, Any]
 EASTERN: Final = timezone(timedelta(hours=-5))
-"""The league's clock in winter; fixed, so that no time zone database is needed."""
+"""The league's time zone in winter; a fixed offset, so that no time zone database is needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveGame:
-    """A game at a moment of its replay.
+    """A game at one point of its replay.
 
     Attributes:
         tip_off: wall-clock time of the tip-off, aware.
-        speed: life seconds a wall-clock second.
-        at: life seconds since tip-off; negative before.
+        speed: game-day seconds per wall-clock second.
+        at: game-day seconds since tip-off; negative before.
     """
 
     game_id: str
@@ -39,7 +38,7 @@ class LiveGame:
 
     @property
     def plays(self) -> tuple[TimedPlay, ...]:
-        """What is published so far."""
+        """Plays published so far."""
         return self.timeline.published(self.at)
 
     @property
@@ -51,16 +50,16 @@ class LiveGame:
 
     @property
     def code(self) -> str:
-        """The date and the teams, for instance 20230420/SACGSW."""
+        """Date and teams, for example 20230420/SACGSW."""
         return f"{self.tip_off.astimezone(EASTERN):%Y%m%d}/{self.timeline.game.away}{self.timeline.game.home}"
 
     def wall_time(self, at: float) -> datetime:
-        """When a moment in life seconds comes."""
+        """Converts game-day seconds since tip-off to wall-clock time."""
         return self.tip_off + timedelta(seconds=at / self.speed)
 
 
 def scoreboard(games: Sequence[LiveGame], now: datetime) -> Json:
-    """The payload of scoreboard/todaysScoreboard_00.json."""
+    """Returns the payload of scoreboard/todaysScoreboard_00.json."""
     return {
         "meta": _meta("scoreboard/todaysScoreboard_00.json", now),
         "scoreboard": {
@@ -73,7 +72,7 @@ def scoreboard(games: Sequence[LiveGame], now: datetime) -> Json:
 
 
 def playbyplay(game: LiveGame, now: datetime) -> Json:
-    """The payload of playbyplay/playbyplay_{id}.json."""
+    """Returns the payload of playbyplay/playbyplay_{id}.json."""
     return {
         "meta": _meta(f"playbyplay/playbyplay_{game.game_id}.json", now),
         "game": {
@@ -84,7 +83,7 @@ def playbyplay(game: LiveGame, now: datetime) -> Json:
 
 
 def boxscore(game: LiveGame, now: datetime) -> Json:
-    """The payload of boxscore/boxscore_{id}.json. It names no player and no official."""
+    """Returns the payload of boxscore/boxscore_{id}.json, without players and officials."""
     local = _second(game.tip_off.astimezone(EASTERN))
     entry = _scoreboard_entry(game)
     return {
@@ -114,9 +113,9 @@ def boxscore(game: LiveGame, now: datetime) -> Json:
 
 
 def clock_text(seconds: float) -> str:
-    """Seconds as the feed writes a clock: 365 → "PT06M05.00S".
+    """Formats seconds as the feed's clock: 365 → "PT06M05.00S".
 
-    Hundredths are cut off, not rounded, so that a play just after the end of a minute does not slip into it.
+    Truncates to hundredths instead of rounding, so that a play just after the end of a minute does not move into it.
     """
     hundredths = math.floor(seconds * 100 + 1e-6)
     minutes, rest = divmod(hundredths, 6000)
@@ -129,9 +128,9 @@ def _meta(path: str, now: datetime) -> Json:
 
 
 def _scoreboard_entry(game: LiveGame) -> Json:
-    moment = game.timeline.moment(game.at)
+    moment = game.timeline.clock_at(game.at)
     live = game.status is GameStatus.LIVE
-    nobody = {
+    no_leader = {
         "personId": 0,
         "name": "",
         "jerseyNum": "",
@@ -160,13 +159,13 @@ def _scoreboard_entry(game: LiveGame) -> Json:
         "gameSubtype": "",
         "homeTeam": {**_team(game, home=True), "wins": 0, "losses": 0, "seed": 0},
         "awayTeam": {**_team(game, home=False), "wins": 0, "losses": 0, "seed": 0},
-        "gameLeaders": {"homeLeaders": nobody, "awayLeaders": nobody},
+        "gameLeaders": {"homeLeaders": no_leader, "awayLeaders": no_leader},
         "pbOdds": {"team": None, "odds": 0.0, "suspended": 0},
     }
 
 
 def _status_text(game: LiveGame) -> str:
-    moment = game.timeline.moment(game.at)
+    moment = game.timeline.clock_at(game.at)
     overtimes = moment.period - 4
     if game.status is GameStatus.SCHEDULED:
         local = game.tip_off.astimezone(EASTERN)
@@ -200,7 +199,7 @@ def _team(game: LiveGame, *, home: bool) -> Json:
 
 
 def _period_points(game: LiveGame, *, home: bool) -> list[int]:
-    """Points of each period so far; quarters not yet played are 0."""
+    """Returns the points of each period so far; 0 for quarters not yet played."""
     plays = game.plays
     points = [0] * max(4, plays[-1].period if plays else 0)
     before = 0
@@ -212,8 +211,8 @@ def _period_points(game: LiveGame, *, home: bool) -> list[int]:
 
 
 def _boxscore_team(game: LiveGame, *, home: bool) -> Json:
-    made = [play.points for play in game.plays if play.points and play.by_home is home]
-    twos, threes, free_throws = made.count(2), made.count(3), made.count(1)
+    shots = [play.points for play in game.plays if play.points and play.by_home is home]
+    twos, threes, free_throws = shots.count(2), shots.count(3), shots.count(1)
     own, other = _team(game, home=home), _team(game, home=not home)
     statistics = {
         "fieldGoalsMade": twos + threes,
@@ -263,5 +262,5 @@ def _period_type(period: int) -> str:
     return "REGULAR" if period <= 4 else "OVERTIME"
 
 
-def _second(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
+def _second(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

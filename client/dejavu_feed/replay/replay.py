@@ -1,7 +1,7 @@
-"""A local stand-in for the NBA's live feed: its paths and its JSON, games faster than life.
+"""A local replacement for the NBA's live feed, with the same paths and JSON, faster than real time.
 
-A replay keeps no state: what it answers follows from the clock alone, so tests step the clock instead of waiting, and
-any number of readers see the same evening. After the last game it serves the finals on and on.
+A replay is stateless: its responses depend only on the clock. Tests step the clock instead of waiting, and any number
+of clients see the same evening. After the last game it continues to serve the final states.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class File(NamedTuple):
 
     kind: Literal["scoreboard", "playbyplay", "boxscore"]
     game_id: str = ""
-    """Whose plays or box score it is; "" for the scoreboard."""
+    """Game of the plays or box score; "" for the scoreboard."""
 
 
 def file_at(path: str) -> File | None:
-    """The file that a path names; None if the feed has none of that form."""
+    """Returns the file at a path; None if the path does not match any file of the feed."""
     if path == _SCOREBOARD:
         return File("scoreboard")
     match = _GAME.fullmatch(path)
@@ -47,21 +47,21 @@ def file_at(path: str) -> File | None:
 
 
 class Replay:
-    """The evening's games against a clock.
+    """Replays the games of an evening by a clock.
 
     Args:
-        games: what was played, in the order of their tip-offs.
-        speed: how many times faster than life; 1 takes about two hours and a quarter.
+        games: the games in the order of their tip-offs.
+        speed: speed relative to real time; 1 takes about two hours and a quarter.
         delay: wall-clock seconds from now until the first tip-off.
-        stagger: life seconds between one tip-off and the next.
-        now: the clock, aware.
+        stagger: game-day seconds between two tip-offs.
+        now: the clock; returns aware datetimes.
 
     Attributes:
-        start: when the first game tips off.
-        speed: as given.
+        start: tip-off of the first game.
+        speed: speed relative to real time.
 
     Raises:
-        ValueError: if there are no games, or speed is not positive, or a time negative.
+        ValueError: if there are no games, speed is not positive, or a duration is negative.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Replay:
         self._now = now
         self.speed = speed
         self.start = first = now() + timedelta(seconds=delay)
-        # Eight digits drawn anew for each run: no two runs share an id, so no ledger takes one game for another.
-        minted = secrets.randbelow(10**8 - len(games))
+        # Draw eight random digits per run, so that two runs do not share ids and a ledger does not confuse their games.
+        first_id = secrets.randbelow(10**8 - len(games))
         self._games = {
-            f"{REPLAY_PREFIX}{minted + index:08d}": (
+            f"{REPLAY_PREFIX}{first_id + index:08d}": (
                 Timeline(game),
                 first + timedelta(seconds=index * stagger / speed),
             )
@@ -92,26 +92,26 @@ class Replay:
 
     @property
     def games(self) -> dict[str, ReplayGame]:
-        """The minted id of each game and what was played, in the order of their tip-offs."""
+        """Generated game id → game, in the order of their tip-offs."""
         return {game_id: timeline.game for game_id, (timeline, _) in self._games.items()}
 
     @property
     def end(self) -> datetime:
-        """When the last game becomes final."""
+        """Wall-clock time at which the last game becomes final."""
         return max(
             tip_off + timedelta(seconds=timeline.length / self.speed) for timeline, tip_off in self._games.values()
         )
 
     def now(self) -> datetime:
-        """What its clock shows."""
+        """Returns the current time of the replay's clock."""
         return self._now()
 
     def respond(self, path: str) -> Response:
-        """The answer to the GET of a path at this moment. What the NBA has no file for yet is 404 here."""
+        """Responds to the GET of a path now. Files that the NBA would not have yet are 404."""
         return self.respond_at(path, self._now())
 
     def respond_at(self, path: str, now: datetime) -> Response:
-        """The answer to the GET of a path at any moment."""
+        """Responds to the GET of a path at a given time."""
         file = file_at(path)
         if file is None or (file.game_id and file.game_id not in self._games):
             return Response(HTTPStatus.NOT_FOUND, b"no such file")
@@ -125,10 +125,10 @@ class Replay:
         return json_response(payloads.playbyplay(game, now))
 
     def game_at(self, game_id: str, now: datetime) -> payloads.LiveGame:
-        """A game as it stands at a moment.
+        """Returns a game's state at a given time.
 
         Raises:
-            KeyError: if it is not one of the evening.
+            KeyError: if the game is not part of the evening.
         """
         timeline, tip_off = self._games[game_id]
         at = (now - tip_off).total_seconds() * self.speed
@@ -136,6 +136,6 @@ class Replay:
 
 
 def json_response(payload: payloads.Json) -> Response:
-    """A payload as the feed sends it."""
+    """Returns the feed's HTTP response for a payload."""
     body = json.dumps(payload, separators=(",", ":")).encode()
     return Response(HTTPStatus.OK, body, {"Content-Type": "application/json", "Cache-Control": "no-store"})

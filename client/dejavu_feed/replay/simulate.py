@@ -1,8 +1,9 @@
-"""Plausible games out of chance: for a replay without recorded games, and for seasons to try the trainer on.
+"""Simulates plausible games, for replays without recorded games and for test seasons of the trainer.
 
-Trip by trip (possessions): twos, threes, free throws, and-ones and empty trips at about the league's rates of recent
-seasons. That gives 108 points a team, final margins with a standard deviation of 14 points and, from 6:00 of the second
-quarter to the half, increments with one of 5.7, much as real seasons do. Nothing in it is learned from a game.
+Simulates each possession ("trip"): twos, threes, free throws, and-ones and empty trips at about the league's recent
+rates. This gives 108 points per team, final margins with a standard deviation of 14 points, and increments from 6:00 of
+the second quarter to the half with a standard deviation of 5.7 points, similar to real seasons. No parameter is fitted
+to recorded games.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _LONGEST_TRIP: Final = 22.5
 _TRIPS_A_TEAM: Final = 100.0
 _POINTS_A_TRIP: Final = 1.08
 _EASE: Final = 0.0035
-"""Points a trip that a side gives away for each point it leads by; without it margins would spread too far."""
+"""Points per trip that a team loses for each point of its lead; without it margins would spread too far."""
 _EDGE_LEFT: Final = 0.82
-"""The share of an edge that is left in the final margin once leaders have eased off (measured on 3,000 games)."""
+"""Share of an edge that remains in the final margin after this effect (measured on 3,000 games)."""
 
 _TRIPS: Final = (
-    # Points of the shots of a trip, each shot a row of its own; probability in an average trip.
+    # Points of each shot of a trip (each shot becomes a row), and probability of such a trip.
     ((2,), 0.325),
     ((3,), 0.125),
     ((1, 1), 0.070),
@@ -34,7 +35,7 @@ _WEIGHTS: Final = tuple(share for _, share in _TRIPS)
 
 
 def _period(rng: random.Random, start: float, seconds: int, home: int, away: int, home_edge: float) -> list[Score]:
-    """The scores of one period that begins at `start` game seconds with the score home–away."""
+    """Simulates the scores of one period that starts at `start` game seconds with the score home–away."""
     scores: list[Score] = []
     end = start + seconds
     now = start
@@ -43,33 +44,33 @@ def _period(rng: random.Random, start: float, seconds: int, home: int, away: int
         now += rng.uniform(_SHORTEST_TRIP, _LONGEST_TRIP)
         if now >= end:
             return scores
-        # The clock shows whole seconds, and tenths in the last minute.
-        moment = min(float(end), round(now, 1) if end - now < 60 else float(round(now)))
+        # The clock has whole seconds, and tenths in the last minute.
+        elapsed = min(float(end), round(now, 1) if end - now < 60 else float(round(now)))
         shift = home_edge / (2 * _TRIPS_A_TEAM * _EDGE_LEFT) - _EASE * (home - away) / 2
         level = (_POINTS_A_TRIP + (shift if home_has_ball else -shift)) / _AVERAGE
         empty = 1 - level * sum(_WEIGHTS)
         (points,) = rng.choices(
             [(), *(points for points, _ in _TRIPS)], weights=[max(0.0, empty), *(level * w for w in _WEIGHTS)]
         )
-        for made in points:
+        for shot in points:
             if home_has_ball:
-                home += made
+                home += shot
             else:
-                away += made
-            scores.append(Score(moment, home, away))
+                away += shot
+            scores.append(Score(elapsed, home, away))
         home_has_ball = not home_has_ball
 
 
 def simulate_game(rng: random.Random, *, home_edge: float = 0.0) -> list[Score]:
-    """One game: every change of its score in order of time, from 0–0 at tip-off; never tied at its end.
+    """Simulates one game: every score change in chronological order, from 0–0 at tip-off. The game never ends tied.
 
     Args:
-        rng: where chance comes from; the same state gives the same game.
-        home_edge: by how many points the home team is expected to win, within about ±25.
+        rng: random number generator; the same state gives the same game.
+        home_edge: expected final margin of the home team in points, within about ±25.
 
     Returns:
-        Scores as in a file of recorded games: the first is `Score(0.0, 0, 0)`, free throws share a moment, overtimes of
-        300 s follow while the game is tied.
+        Scores as in a file of recorded games: the first is `Score(0.0, 0, 0)`, free throws of a trip have the same
+        time, and overtimes of 300 s follow while the game is tied.
     """
     scores = [Score(0.0, 0, 0)]
     start = 0

@@ -1,7 +1,7 @@
-"""A played game laid out in time: when each of its plays is published, and what the clock shows in between.
+"""Timeline of a game: when each play is published, and what the clock shows in between.
 
-Times are *life seconds*: seconds of a real evening since tip-off, stoppages and breaks included. A replay shows them
-faster, but in the same proportion. The pace is that of real games: a quarter takes 27 minutes.
+Times are *game-day seconds*: real seconds since tip-off, including stoppages and breaks. A replay scales them by its
+speed. The pace is that of real games: a quarter takes 27 minutes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_secon
 from dejavu_feed.replay.games import ReplayGame
 
 PACE: Final = 2.25
-"""Life seconds a second of play takes."""
+"""Game-day seconds per second of play."""
 QUARTER_BREAK: Final = 210.0
 HALFTIME_BREAK: Final = 990.0
 GAME_END_DELAY: Final = 18.0
-"""Life seconds from the last buzzer until the game is final."""
+"""Game-day seconds from the last buzzer until the game is final."""
 
 _SHOTS: Final = {1: ("freethrow", "1 of 1"), 2: ("2pt", "Jump Shot"), 3: ("3pt", "Jump Shot")}
 
@@ -30,11 +30,11 @@ class TimedPlay:
     """A play and when it is published.
 
     Attributes:
-        at: life seconds since tip-off.
+        at: time of publication, in game-day seconds since tip-off.
         clock: seconds left in the period.
-        action, detail: as the feed's `actionType` and `subType`.
-        points: how many it made; 0 for what is no shot.
-        by_home: whose shot it was; meaningless if no points were made.
+        action, detail: the feed's `actionType` and `subType`.
+        points: points of a made shot; 0 for other plays.
+        by_home: whether the home team scored; meaningless without points.
     """
 
     at: float
@@ -49,8 +49,8 @@ class TimedPlay:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """What the scoreboard's clock shows. `period` is 0 before tip-off; `running` is False in breaks and at the end."""
+class ClockState:
+    """State of the scoreboard's clock. `period` is 0 before tip-off; `running` is False in breaks and at the end."""
 
     period: int
     clock: float
@@ -59,74 +59,74 @@ class Moment:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A game in life seconds."""
+    """A game laid out in game-day seconds."""
 
     game: ReplayGame
 
     @cached_property
     def periods(self) -> int:
-        """How many periods it has, overtimes included."""
+        """Number of periods, including overtimes."""
         return max(4, period_of(self.game.scores[-1].elapsed))
 
     @cached_property
     def plays(self) -> tuple[TimedPlay, ...]:
-        """Every play, in the order in which they are published."""
+        """All plays in the order of publication."""
         return tuple(self._lay_out())
 
     @cached_property
     def length(self) -> float:
-        """Life seconds from tip-off until the game is final."""
+        """Game-day seconds from tip-off until the game is final."""
         return self.plays[-1].at
 
     def published(self, at: float) -> tuple[TimedPlay, ...]:
-        """The plays published until a moment, that included."""
+        """Returns the plays published up to and including a time."""
         return self.plays[: bisect_right(self.plays, at, key=lambda play: play.at)]
 
-    def moment(self, at: float) -> Moment:
-        """What the clock shows at a moment. It runs evenly: seconds of play take `PACE` each."""
+    def clock_at(self, at: float) -> ClockState:
+        """Returns the clock at a time. It runs evenly: each second of play takes `PACE` game-day seconds."""
         if at < 0:
-            return Moment(0, 0.0, running=False)
+            return ClockState(0, 0.0, running=False)
         period = max(number for number in range(1, self.periods + 1) if number == 1 or _start(number) <= at)
         left = period_seconds(period) - (at - _start(period)) / PACE
-        return Moment(period, max(0.0, left), running=left > 0)
+        return ClockState(period, max(0.0, left), running=left > 0)
 
     def _lay_out(self) -> Iterator[TimedPlay]:
         home = away = 0
-        rest = iter(self.game.scores)
-        score = next(rest, None)
+        remaining = iter(self.game.scores)
+        score = next(remaining, None)
         for period in range(1, self.periods + 1):
             length = period_seconds(period)
             yield TimedPlay(_start(period), period, length, home, away, "period", "start")
             while score is not None and period_of(score.elapsed) == period:
-                made = (score.home - home, score.away - away)
+                change = (score.home - home, score.away - away)
                 home, away = score.home, score.away
                 clock = elapsed_seconds(period, 0) - score.elapsed
                 at = _start(period) + PACE * (length - clock)
-                if made == (0, 0) and 0 < clock < length:
+                if change == (0, 0) and 0 < clock < length:
                     yield TimedPlay(at, period, clock, home, away, "rebound", "defensive")
-                elif made != (0, 0):
-                    # A score that falls, or rises for both at once, is a correction: there is no shot for it.
-                    points = sum(made) if min(made) == 0 and max(made) in _SHOTS else 0
+                elif change != (0, 0):
+                    # A change that no single shot explains (a decrease, or points for both teams) is a correction.
+                    points = sum(change) if min(change) == 0 and max(change) in _SHOTS else 0
                     action, detail = _SHOTS.get(points, ("stoppage", "correction"))
-                    yield TimedPlay(at, period, clock, home, away, action, detail, points, by_home=made[0] > 0)
-                score = next(rest, None)
+                    yield TimedPlay(at, period, clock, home, away, action, detail, points, by_home=change[0] > 0)
+                score = next(remaining, None)
             yield TimedPlay(_start(period) + PACE * length, period, 0.0, home, away, "period", "end")
         final = period_end(self.periods) + GAME_END_DELAY
         yield TimedPlay(final, self.periods, 0.0, home, away, "game", "end")
 
 
 def period_seconds(period: int) -> int:
-    """How many seconds of play a period has."""
+    """Returns the length of a period in seconds of play."""
     return QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS
 
 
 def period_end(period: int) -> float:
-    """Life seconds from tip-off to the end of a period."""
+    """Returns game-day seconds from tip-off to the end of a period."""
     return _start(period) + PACE * period_seconds(period)
 
 
 def _start(period: int) -> float:
-    """Life seconds from tip-off to the start of a period."""
+    """Returns game-day seconds from tip-off to the start of a period."""
     played = elapsed_seconds(period, period_seconds(period))
     breaks = QUARTER_BREAK * (period - 1) + (HALFTIME_BREAK - QUARTER_BREAK) * (period > 2)
     return PACE * played + breaks

@@ -1,7 +1,7 @@
 /**
- * Fifty forecasts in one call, one of which is refused alone: `npm run batch -- [--json]`.
+ * Requests fifty forecasts in one call, one of which is invalid: `npm run batch -- [--json]`.
  *
- * They are what-ifs: leads of −24 to +24 points at minute 18, each grown evenly; the fiftieth request makes no sense.
+ * The requests are what-ifs with linearly growing leads of −24 to +24 points at minute 18; the fiftieth is invalid.
  */
 
 import { status } from "@grpc/grpc-js";

@@ -1,4 +1,4 @@
-/** The contract as the client needs it: services and messages out of the .proto files, typed by what was generated. */
+/** Loads services and messages from the .proto files, with the generated types. */
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -10,14 +10,14 @@ import type { ProtoGrpcType as ErrorModelTypes } from "./gen/error_model.js";
 import type { ProtoGrpcType as ModelTypes } from "./gen/model_service.js";
 import type { ProtoGrpcType as PredictionTypes } from "./gen/prediction_service.js";
 
-// In a project of your own: copy protos/dejavu, error_model.proto and service_config.json into it, and name them here.
+// In your own project: copy protos/dejavu, error_model.proto and service_config.json, and set their paths here.
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const DEJAVU_PROTOS = here("../../../protos");
 const OWN_PROTOS = here("../protos");
 const SERVICE_CONFIG = here("../../../client/dejavu_client/service_config.json");
 
-// As in the script "types" of package.json, by which the types were generated. A number of 64 bits, as `sequence` is,
-// does not fit into a number of JavaScript: it is a string.
+// Must match the script "types" of package.json, which generates the types. 64-bit integers such as `sequence` do not
+// fit into a JavaScript number and are strings.
 const options: Options = {
   longs: String,
   enums: String,
@@ -38,5 +38,5 @@ const loaded = loadPackageDefinition(definition) as unknown as Contract;
 export const { PredictionService, ModelService } = loaded.dejavu.v1;
 export const { Status, ErrorInfo, BadRequest } = loaded.google.rpc;
 
-/** The documented retries: which calls, on which codes, how often. */
+/** The documented retry policy: which calls, which codes, how many attempts. */
 export const serviceConfig: string = readFileSync(SERVICE_CONFIG, "utf8");

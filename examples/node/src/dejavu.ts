@@ -1,5 +1,5 @@
 /**
- * A client of Dejavu for Node: typed calls with deadlines and the documented retries; a stream that resumes by itself.
+ * Dejavu client for Node: typed calls with deadlines and the documented retries; a stream that resumes automatically.
  *
  *     const client = new DejavuClient("127.0.0.1:50051");
  *     const forecast = await client.predict({ pattern: [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6] });
@@ -32,36 +32,36 @@ export const DEFAULT_ADDRESS = "127.0.0.1:50051";
 
 const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.service_config": serviceConfig,
-  "grpc.service_config_disable_resolution": 1, // retries are the client's affair, not the name service's
-  "grpc.use_local_subchannel_pool": 1, // a connection of this client's own, and so a worker of its own
+  "grpc.service_config_disable_resolution": 1, // use the client's retry policy, not one from name resolution
+  "grpc.use_local_subchannel_pool": 1, // own connection for each client, so that clients are spread over workers
   "grpc.keepalive_time_ms": 30_000, // the server allows a ping every 10 s
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
-  "grpc.initial_reconnect_backoff_ms": 200, // a server that comes back is found while a call's retries last
+  "grpc.initial_reconnect_backoff_ms": 200, // reconnect to a restarted server before a call's retries are exhausted
   "grpc.max_reconnect_backoff_ms": 800,
-  "grpc.max_receive_message_length": 64 * 1024 * 1024, // a thousand explained forecasts are larger than 4 MiB
+  "grpc.max_receive_message_length": 64 * 1024 * 1024, // a thousand explained forecasts exceed the default 4 MiB
 };
 
 export interface ClientOptions {
-  /** Deadline of a call in milliseconds, its retries included; not of a stream. By default DEJAVU_TIMEOUT, or 3 s. */
+  /** Deadline of a call in milliseconds, including retries; not for streams. Default: DEJAVU_TIMEOUT, or 3 s. */
   timeoutMs?: number;
-  /** A stream without any message, heartbeats included, for so many milliseconds is taken to be dead. */
+  /** A stream that receives no message, not even a heartbeat, for so many milliseconds is considered dead. */
   silenceMs?: number;
-  /** For TLS; plain text unless given. */
+  /** TLS credentials; plaintext by default. */
   credentials?: ChannelCredentials;
 }
 
 export interface StreamOptions extends Wanted {
   /** Ends the stream without an error. */
   signal?: AbortSignal;
-  /** Told what ended a connection, and in how many milliseconds the next one is tried. */
+  /** Called with the error that ended a connection, and the delay before the next attempt in milliseconds. */
   onLost?: (error: DejavuError, delayMs: number) => void;
 }
 
 /**
- * Calls a Dejavu server, by default the one that DEJAVU_TARGET names; connects when it is first needed.
+ * Client of a Dejavu server, by default the one at DEJAVU_TARGET. Connects on first use.
  *
- * Every call that gets no answer throws a DejavuError.
+ * Failed calls throw a DejavuError.
  */
 export class DejavuClient {
   readonly #prediction;
@@ -72,7 +72,7 @@ export class DejavuClient {
   constructor(address: string = process.env["DEJAVU_TARGET"] ?? DEFAULT_ADDRESS, options: ClientOptions = {}) {
     const security = options.credentials ?? credentials.createInsecure();
     this.#prediction = new PredictionService(address, security, CHANNEL_OPTIONS);
-    // One connection for both services.
+    // Both services share one connection.
     this.#models = new ModelService(address, security, { channelOverride: this.#prediction.getChannel() });
     this.#timeoutMs = options.timeoutMs ?? 1000 * Number(process.env["DEJAVU_TIMEOUT"] ?? 3);
     if (!(this.#timeoutMs > 0 && this.#timeoutMs < Infinity)) {
@@ -81,7 +81,7 @@ export class DejavuClient {
     this.#silenceMs = options.silenceMs ?? 60_000;
   }
 
-  /** Forecasts one game. With a `gameId` it is in the server's ledger before it is answered; without, a what-if. */
+  /** Forecasts one game. With a `gameId` it is recorded in the ledger before the response; without, it is a what-if. */
   async predict(request: PredictRequest): Promise<Forecast__Output> {
     const { forecast } = await this.#call<PredictResponse__Output>((options, done) =>
       this.#prediction.predict(request, options, done),
@@ -89,7 +89,7 @@ export class DejavuClient {
     return given(forecast);
   }
 
-  /** Forecasts 1 to 1,000 games; each succeeds or fails for itself. Results are in the order of the requests. */
+  /** Forecasts 1 to 1,000 games; each succeeds or fails independently. Results are in the order of the requests. */
   async predictBatch(requests: PredictRequest[]): Promise<PredictBatchResult__Output[]> {
     const { results } = await this.#call<PredictBatchResponse__Output>((options, done) =>
       this.#prediction.predictBatch({ requests }, options, done),
@@ -97,7 +97,7 @@ export class DejavuClient {
     return results;
   }
 
-  /** The models that the server holds, the active one first. */
+  /** Lists the models loaded by the server, the active one first. */
   async listModels(): Promise<Model__Output[]> {
     const { models } = await this.#call<ListModelsResponse__Output>((options, done) =>
       this.#models.listModels({}, options, done),
@@ -106,12 +106,12 @@ export class DejavuClient {
   }
 
   /**
-   * Every recorded forecast, once and in order of sequence, for as long as it is read.
+   * Streams every recorded forecast and outcome, once and in order of sequence, until the caller stops reading.
    *
-   * A broken connection is made again, and the stream goes on where it stood.
+   * Reconnects after a broken connection and resumes at the last event.
    *
-   * @throws DejavuError OUT_OF_RANGE if the place of the resume token is gone, INVALID_ARGUMENT if it is another
-   *   ledger's, UNAVAILABLE if the server can't be reached at first; later the stream tries on and on.
+   * @throws DejavuError OUT_OF_RANGE if the resume token has expired, INVALID_ARGUMENT if it is from another ledger,
+   *   UNAVAILABLE if the server can't be reached at first; after the first connection it retries indefinitely.
    */
   async *streamPredictions(
     options: StreamOptions = {},
@@ -132,18 +132,18 @@ export class DejavuClient {
     }
   }
 
-  /** Gives the connection back; calls under way end with CANCELLED. */
+  /** Closes the connection; calls in progress end with CANCELLED. */
   close(): void {
     this.#prediction.close();
   }
 
-  /** The events of one connection; ends with an exception, unless the reader leaves first. */
+  /** Yields the events of one connection. Ends with an exception, unless the reader stops first. */
   async *#connection(
     subscription: Subscription,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<StreamPredictionsResponse__Output, void, undefined> {
     const call = this.#prediction.streamPredictions(subscription.request());
-    call.on("error", () => undefined); // it is thrown below; a reader who has left does not care
+    call.on("error", () => undefined); // the error is thrown below; after the reader has stopped it is ignored
     const cancel = (): void => call.cancel();
     signal?.addEventListener("abort", cancel, { once: true });
     const messages = call[Symbol.asyncIterator]() as AsyncIterator<StreamPredictionsResponse__Output>;
@@ -163,7 +163,7 @@ export class DejavuClient {
     }
   }
 
-  /** The next message; only the wait for it counts as silence, not what the reader does with it. */
+  /** Returns the next message. Only the wait for it counts as silence, not the reader's processing time. */
   async #next<T>(messages: AsyncIterator<T>, cancel: () => void): Promise<IteratorResult<T>> {
     let silent = false;
     const watchdog = setTimeout(() => {
@@ -182,7 +182,7 @@ export class DejavuClient {
     }
   }
 
-  /** A call with the client's deadline, as a promise. */
+  /** Starts a call with the client's deadline and returns a promise. */
   #call<Response>(start: (options: CallOptions, done: requestCallback<Response>) => unknown): Promise<Response> {
     return new Promise((resolve, reject) => {
       start({ deadline: Date.now() + this.#timeoutMs }, (error, response) => {

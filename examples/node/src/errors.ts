@@ -1,25 +1,25 @@
-/** What a call can end with other than an answer: the status code, and what the server's details say about it. */
+/** Errors of calls: the status code and the server's error details. */
 
 import { status, type Metadata, type ServiceError } from "@grpc/grpc-js";
 
 import { BadRequest, ErrorInfo, Status } from "./contract.js";
 
-/** A field that the server refused: its name (`pattern[3]`), what was found and what was expected. */
+/** A field that the server rejected: its name (`pattern[3]`), the received and the expected value. */
 export interface FieldViolation {
   field: string;
   description: string;
 }
 
-/** A call that got no answer. */
+/** A failed call. */
 export class DejavuError extends Error {
   override readonly name = "DejavuError";
 
   /**
    * @param code the status code.
-   * @param message what is wrong, for people.
-   * @param reason a stable name for programs, for instance INVALID_PATTERN; empty if the server gave none.
-   * @param fieldViolations the fields that were refused.
-   * @param requestId the server's name for the call, to be found in its log; empty if the call never reached it.
+   * @param message description of the error, for people.
+   * @param reason stable reason code for programs, for example INVALID_PATTERN; empty if the server sent none.
+   * @param fieldViolations the rejected fields.
+   * @param requestId the server's id of the call, as in its log; empty if the call never reached the server.
    */
   constructor(
     readonly code: status,
@@ -32,13 +32,13 @@ export class DejavuError extends Error {
     super(message, options);
   }
 
-  /** For people: code, reason and message in one line. */
+  /** Returns code, reason and message on one line, for people. */
   override toString(): string {
     return [status[this.code], this.reason, this.message].filter(Boolean).join(": ");
   }
 }
 
-/** The error of a call as a DejavuError; what is no gRPC error stays as it is. */
+/** Converts the error of a call to a DejavuError; returns other errors unchanged. */
 export function fromCall(error: unknown): unknown {
   if (!isServiceError(error)) {
     return error;
@@ -52,7 +52,7 @@ function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "code" in error && "details" in error && "metadata" in error;
 }
 
-/** Reason and field violations out of the google.rpc details that travel as trailing metadata. */
+/** Extracts reason and field violations from the google.rpc details in the trailing metadata. */
 function details(metadata: Metadata): { reason: string; fieldViolations: FieldViolation[] } {
   const found = { reason: "", fieldViolations: [] as FieldViolation[] };
   const [packed] = metadata.get("grpc-status-details-bin");
@@ -69,7 +69,7 @@ function details(metadata: Metadata): { reason: string; fieldViolations: FieldVi
       }
     }
   } catch {
-    // Details that are none, for instance a proxy's: the status alone has to do.
+    // Invalid details, for example from a proxy: use only the status.
   }
   return found;
 }

@@ -1,7 +1,7 @@
 /**
- * One forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--final] [--json] [DIFFERENTIAL …]`.
+ * Requests one forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--final] [--json] [DIFFERENTIAL …]`.
  *
- * Without a game's id it is a what-if, which leaves no trace; with one it is recorded.
+ * Without a game id it is a what-if, which is not recorded; with one it is recorded.
  */
 
 import { parseArgs } from "node:util";

@@ -1,10 +1,10 @@
 /**
- * Recorded forecasts as they are made, and outcomes as they are reported:
+ * Streams forecasts as they are recorded, and outcomes as they are reported:
  *
  *     npm run stream -- [--current] [--game ID]… [--token TOKEN] [--count N] [--json]
  *
- * Goes on by itself when a worker or the server is restarted. What ends it (Ctrl-C, or --count) leaves the last resume
- * token on stderr: with --token the next run goes on right there.
+ * Reconnects by itself when a worker or the server restarts. When it ends (Ctrl-C or --count), it prints the last
+ * resume token on stderr; pass it to --token to resume right after it.
  */
 
 import { parseArgs } from "node:util";
@@ -46,7 +46,7 @@ try {
     token = resumeToken;
     const told = forecast ?? outcome;
     if (!told) {
-      if (!standing) console.error("listening"); // from here on nothing is missed
+      if (!standing) console.error("listening"); // no event is missed from now on
       standing = true;
       continue;
     }

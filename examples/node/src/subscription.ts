@@ -1,7 +1,7 @@
 /**
- * What a stream knows beyond its connections: where it stands, what may be handed on, and when to try again.
+ * State of a stream across connections: resume token, duplicate filter and reconnect delay.
  *
- * Without any input or output of its own; the Python client's dejavu_client/subscription.py has the same rules.
+ * Performs no I/O. The Python client's dejavu_client/transport/subscription.py has the same rules.
  */
 
 import { status } from "@grpc/grpc-js";
@@ -10,19 +10,19 @@ import { DejavuError } from "./errors.js";
 import type { StreamPredictionsRequest } from "./gen/dejavu/v1/StreamPredictionsRequest.js";
 import type { StreamPredictionsResponse__Output } from "./gen/dejavu/v1/StreamPredictionsResponse.js";
 
-/** How often a stream tries to connect before it ever stood; afterwards it goes on for as long as it is read. */
+/** Maximum attempts before the first successful connection; after that a stream retries indefinitely. */
 const FIRST_ATTEMPTS = 3;
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
 
 export interface Wanted {
-  /** The NBA's ids of the games wanted; none: all. */
+  /** NBA game ids to follow; all games if empty. */
   gameIds?: readonly string[];
-  /** `resumeToken` of an earlier response: begin right after it; empty: begin now. */
+  /** `resumeToken` of an earlier response to resume after; empty to start now. */
   resumeToken?: string;
-  /** Begin with the newest forecast of each game and horizon of the last 12 hours. */
+  /** Start with the newest forecast of each game and horizon of the last 12 hours. */
   includeCurrent?: boolean;
-  /** Hand on heartbeats too; the first one says that the subscription stands. */
+  /** Yield heartbeats too; the first one confirms the subscription. */
   heartbeats?: boolean;
 }
 
@@ -36,17 +36,17 @@ export class Subscription {
     this.#token = wanted.resumeToken ?? "";
   }
 
-  /** What to ask for on the next connection: to go on right after the last response seen. */
+  /** Returns the request for the next connection, which resumes after the last response. */
   request(): StreamPredictionsRequest {
     const { gameIds = [], includeCurrent = false } = this.wanted;
     return { gameIds: [...gameIds], includeCurrent, resumeToken: this.#token };
   }
 
   /**
-   * Takes note of a response; says whether to hand it on.
+   * Processes a response and returns whether to yield it.
    *
-   * A forecast or an outcome, which share one order, is not handed on again at or before the newest one seen, whatever
-   * the server sends. An event of a kind that is not known moves the token along and nothing else.
+   * Forecasts and outcomes share one sequence; those at or before the newest sequence seen are dropped. An event of an
+   * unknown kind only updates the token.
    */
   accept(response: StreamPredictionsResponse__Output): boolean {
     this.#stood = true;
@@ -65,9 +65,9 @@ export class Subscription {
   }
 
   /**
-   * Milliseconds to wait before connecting again, after a connection ended with `error`.
+   * Returns the milliseconds to wait before reconnecting after a connection ended with `error`.
    *
-   * @throws `error` itself, if another connection would not help, or if the stream never stood and was tried enough.
+   * @throws `error` itself, if reconnecting would not help, or if all attempts before the first connection failed.
    */
   lost(error: unknown): number {
     this.#failures += 1;
@@ -75,11 +75,11 @@ export class Subscription {
       throw error;
     }
     const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(this.#failures - 1, 10));
-    return delay * (1 - 0.5 * Math.random()); // so that the clients of one server do not come back all at once
+    return delay * (1 - 0.5 * Math.random()); // jitter, so that the clients of a server do not reconnect all at once
   }
 }
 
-/** Whether what ended a stream is a matter of the connection or the moment, not of the request. */
+/** Whether an error is transient, that is, caused by the connection or the load and not by the request. */
 function passes(error: unknown): boolean {
   if (!(error instanceof DejavuError)) {
     return false;
@@ -92,7 +92,7 @@ function passes(error: unknown): boolean {
     case status.RESOURCE_EXHAUSTED:
       return error.reason === "SUBSCRIBER_TOO_SLOW";
     case status.INTERNAL:
-      // A connection that breaks in mid-frame: gRPC's own transport speaks, not the server.
+      // The connection broke in mid-frame: the error comes from gRPC's transport, not from the server.
       return error.reason === "" && /RST_STREAM|HTTP2|HTTP\/2/i.test(error.message);
     default:
       return false;

@@ -1,1 +1,1 @@
-"""Point forecasts: linear models, nearest neighbours (Dejavu) and the LSTM, and the ensemble that weighs them."""
+"""Point forecasts: linear models, nearest neighbours (Dejavu), LSTM, and their weighted ensemble."""

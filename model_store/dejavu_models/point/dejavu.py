@@ -1,12 +1,12 @@
-"""Dejavu: what happened after the past patterns nearest to this one.
+"""Dejavu: kernel regression over the past games most similar to a pattern.
 
-One database a minute of the game, so that windows with different time to go do not mix. It answers with what the linear
-models left on the neighbours, so that neighbours of other strength or with another lead do not mislead.
+Keeps one database per minute of the game, so patterns with different time remaining do not mix. Predicts the residuals
+of the linear models on the neighbours, so differences in strength or lead do not bias the forecast.
 
-A kernel regression on nearest neighbours (Nadaraya 1964; Watson 1964) with the distance to the K-th neighbour as its
-bandwidth, so that it adapts to how common a pattern is. Neighbours come from a navigable small-world graph (Malkov &
-Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2018; hnswlib). An entry of the
-database is one past game, or a prototype that stands for several.
+Nadaraya–Watson regression (Nadaraya 1964; Watson 1964) over K nearest neighbours, with the distance to the K-th
+neighbour as bandwidth: the bandwidth adapts to how common a pattern is. Large databases use a navigable small-world
+graph (Malkov & Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2018; hnswlib).
+An entry of a database is one past game, or a prototype that represents several.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from dejavu_models.types import HORIZONS, MARGIN_SOURCES
 
 
 class Kernel(enum.Enum):
-    """How a neighbour's weight falls with distance: from 1 to 0 at the K-th neighbour, or, if uniform, not at all."""
+    """Kernel: the weight falls from 1 at distance 0 to 0 at the K-th neighbour; UNIFORM is constant."""
 
     UNIFORM = "uniform"
     EPANECHNIKOV = "epanechnikov"
     TRICUBE = "tricube"
 
     def weights(self, distances: Floats) -> Floats:
-        """Weights of neighbours, nearest first: (n, k) → (n, k), each row with a positive sum."""
+        """Returns the weights of neighbours, nearest first: (n, k) → (n, k), each row with a positive sum."""
         if self is Kernel.UNIFORM:
             return np.ones_like(distances)
         bandwidth = distances[:, -1:]
-        # Where all neighbours are as far as the last, a kernel that ends there would weigh nothing: they count alike.
+        # If all neighbours are at the bandwidth, all kernel weights would be 0: weight them equally.
         tied = distances[:, :1] == bandwidth
         relative = distances / np.where(tied, 1.0, bandwidth)
         weights = 1 - relative**2 if self is Kernel.EPANECHNIKOV else (1 - relative**3) ** 3
@@ -47,18 +47,18 @@ class Kernel(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What is known of each entry of a minute's database, in columns of one length m, in the index's order.
+    """Entries of a minute's database, as columns of equal length m, in the order of the index.
 
     Attributes:
         home, away: NBA codes of the teams (of a prototype: of the game nearest to its mean).
         date: local date of that game, datetime64[D].
-        games: how many games the entry stands for, int32, at least 1.
-        increments: (m, 2), the mean increment that followed, by horizon, in points; 0 for one that has passed.
-        spreads: (m, 2), the standard deviation of the increments that followed, in points; 0 for one game.
-        residuals: (m, 2 modes, 2 horizons), the mean of what the linear models left, in points.
+        games: number of games the entry represents, int32, at least 1.
+        increments: (m, 2), mean increment to each horizon, in points; 0 for a horizon that has passed.
+        spreads: (m, 2), standard deviation of the increments, in points; 0 for one game.
+        residuals: (m, 2 margin sources, 2 horizons), mean residual of the linear models, in points.
 
     Raises:
-        ValueError: if the columns do not fit together.
+        ValueError: if the columns are inconsistent or out of bounds.
     """
 
     home: NDArray[np.str_]
@@ -85,7 +85,7 @@ class Entries:
             if column.dtype.kind != kind or column.shape != (count, *shape):
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
         if not count or (self.games < 1).any():
-            raise ValueError("entries: every entry must stand for at least one game, and there must be one")
+            raise ValueError("entries: there must be entries, and each must represent at least one game")
         if not all(np.isfinite(column).all() for column in (self.increments, self.spreads, self.residuals)):
             raise ValueError("entries: increments, spreads and residuals must be finite")
 
@@ -93,16 +93,16 @@ class Entries:
         return len(self.games)
 
     def rows(self, start: int, stop: int) -> Entries:
-        """A part of the entries."""
+        """Returns a slice of the entries."""
         return Entries(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Entries]) -> Entries:
-        """Several parts in a row; at least one."""
+        """Concatenates parts; at least one."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def to_bytes(self) -> bytes:
-        """As a .npz file; the same entries give the same bytes."""
+        """Serializes to a .npz file; equal entries give equal bytes."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
@@ -111,10 +111,10 @@ class Entries:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Entries:
-        """Back from `to_bytes`.
+        """Deserializes the output of `to_bytes`.
 
         Raises:
-            ValueError, KeyError, OSError, zipfile.BadZipFile: if it is not what `to_bytes` writes.
+            ValueError, KeyError, OSError, zipfile.BadZipFile: if the content is not valid output of `to_bytes`.
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as columns:
             return cls(**{field.name: columns[field.name] for field in fields(cls)})
@@ -122,12 +122,13 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class DejavuSettings:
-    """What the trainer chose.
+    """Hyperparameters selected by the trainer.
 
     Attributes:
-        recency: minutes by which a slot's weight in the distance falls by a factor e.
+        recency: decay constant of the slot weights in the distance, in minutes: the weight falls by a factor e per
+            `recency` minutes of age.
         neighbours: K, in entries.
-        kernel: how their weights fall with distance.
+        kernel: weight of a neighbour by distance.
     """
 
     recency: float
@@ -137,12 +138,12 @@ class DejavuSettings:
 
 @dataclass(frozen=True, slots=True)
 class NeighborResult:
-    """The neighbours of n patterns, nearest first, and what they forecast.
+    """Neighbours of n patterns, nearest first, and their forecast.
 
     Attributes:
         entries: (n, K), positions in the database.
         distances: (n, K), in points.
-        residuals: (n, 2 modes, 2 horizons), what should be added to the linear models' increments, in points.
+        residuals: (n, 2 margin sources, 2 horizons), correction to the linear models' increments, in points.
     """
 
     entries: Integers
@@ -151,13 +152,13 @@ class NeighborResult:
 
 
 def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: Neighbors, kernel: Kernel) -> Floats:
-    """Means of values of the neighbours, weighted by the kernel and by how many games an entry stands for.
+    """Computes means over the neighbours, weighted by the kernel and by the number of games of each entry.
 
     Args:
-        values: (m, …), of each entry of the database.
-        games: (m,), how many games each entry stands for.
+        values: (m, …), one value per entry of the database.
+        games: (m,), number of games per entry.
         near: the neighbours of n patterns.
-        kernel: how weights fall with distance.
+        kernel: weight of a neighbour by distance.
 
     Returns:
         (n, …).
@@ -179,13 +180,15 @@ class Neighbors(NamedTuple):
 
 
 class Dejavu:
-    """A minute's database: forecasts from the entries nearest to a pattern; safe to call from several threads.
+    """Database of one minute: forecasts from the entries nearest to a pattern; thread-safe.
 
     Args:
-        index: over the entries' course vectors, with their positions as labels.
+        index: index over the pattern vectors of the entries, with their positions as labels.
+        entries: entries of the database.
+        settings: hyperparameters.
 
     Raises:
-        ValueError: if there are fewer entries than neighbours are asked for.
+        ValueError: if there are fewer entries than neighbours, or index and entries differ in length.
     """
 
     def __init__(self, index: VectorIndex, entries: Entries, settings: DejavuSettings) -> None:
@@ -196,7 +199,7 @@ class Dejavu:
         self.settings = settings
 
     def query(self, patterns: Floats) -> NeighborResult:
-        """The neighbours of patterns and what they forecast; a row's result does not depend on its companions.
+        """Returns the neighbours of patterns and their forecast; each row's result is independent of the other rows.
 
         Args:
             patterns: (n, minutes), finite (hnswlib does not check), in points.
@@ -206,7 +209,7 @@ class Dejavu:
         return NeighborResult(*near, residuals)
 
     def nearest(self, patterns: Floats) -> Neighbors:
-        """The neighbours of patterns.
+        """Returns the neighbours of patterns.
 
         Args:
             patterns: (n, minutes), finite (hnswlib does not check), in points.
@@ -216,5 +219,5 @@ class Dejavu:
         return Neighbors(entries, np.sqrt(squares))
 
     def index_bytes(self) -> bytes:
-        """The index as a file."""
+        """Serializes the index."""
         return self._index.to_bytes()

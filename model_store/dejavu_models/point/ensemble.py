@@ -1,4 +1,4 @@
-"""The models of a bundle that need no calibration, put together: what each forecasts for games at some minute."""
+"""Ensemble of the point models of a bundle: linear models, Dejavu and LSTM."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
 
 @dataclass(frozen=True, slots=True)
 class EnsembleWeights:
-    """How the models are combined at each minute.
+    """Weights of the ensemble at each minute.
 
     Attributes:
-        dejavu_weights: (2 horizons, 48), by the minute, in [0, 1]: Dejavu's share of the ensemble; the LSTM has the
+        dejavu_weights: (2 horizons, 48), by minute, in [0, 1]: Dejavu's weight in the ensemble; the LSTM has the
             rest. Minute 0 is not used.
-        shrinkage: (2 horizons, 48), in [0, 1]: how much of what Dejavu's neighbours say is believed.
+        shrinkage: (2 horizons, 48), in [0, 1]: factor applied to the residuals of Dejavu's neighbours.
 
     Raises:
-        ValueError: if a shape is another, or a value out of bounds.
+        ValueError: if a shape is wrong or a value is out of bounds.
     """
 
     dejavu_weights: Floats
@@ -41,16 +41,16 @@ class EnsembleWeights:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What each model forecasts for n games at one minute: differentials at the horizons, in points.
+    """Predictions of each model for n games at one minute: differentials at the horizons, in points.
 
-    What stands for a horizon that has passed is without meaning.
+    Values for a horizon that has passed are meaningless.
 
     Attributes:
-        minute: at which the patterns end.
+        minute: minute at which the patterns end.
         persistence: (n,), the last known differential.
         linear, dejavu, lstm, ensemble: (n, 2), by horizon.
-        lstm_residuals: (n, 2), what the LSTM adds to the linear models.
-        neighbourhoods: what Dejavu's forecasts rest on.
+        lstm_residuals: (n, 2), correction of the LSTM to the linear models.
+        neighbourhoods: neighbours behind Dejavu's predictions.
     """
 
     minute: int
@@ -65,10 +65,10 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class PointEnsemble:
-    """All models of a bundle but for its calibration.
+    """The point models of a bundle, without its calibration.
 
     Attributes:
-        minutes: the databases, by minute; which minutes the bundle knows.
+        minutes: Dejavu databases by minute; the keys are the minutes that the bundle supports.
     """
 
     linear: LinearModels
@@ -77,11 +77,11 @@ class PointEnsemble:
     weights: EnsembleWeights
 
     def predict(self, patterns: Floats, margins: Floats) -> Predictions:
-        """Forecasts many games at the minute that their patterns end with, in one pass.
+        """Predicts many games at the minute at which their patterns end, in one batch.
 
         Args:
             patterns: (n, minute), finite, in points; n ≥ 1.
-            margins: (n,), expected final differentials before the game, in points; NaN where unknown.
+            margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
         Raises:
             KeyError: if there is no database for the minute.
@@ -89,14 +89,14 @@ class PointEnsemble:
         return self.predict_from_residuals(patterns, margins, self.lstm.residuals(patterns, margins)[:, -1])
 
     def predict_from_residuals(self, patterns: Floats, margins: Floats, lstm_residuals: Floats) -> Predictions:
-        """As `predict`, with what the LSTM has said of the games already: (n, 2), in points."""
+        """Like `predict`, with LSTM residuals computed beforehand: (n, 2), in points."""
         minute = patterns.shape[1]
         dejavu = self.minutes[minute]
         last = patterns[:, -1]
         linear = last[:, None] + self.linear.increments(minute, last, margins)
         neighbourhoods = dejavu.query(patterns)
-        modes = np.where(np.isfinite(margins), MarginSource.KNOWN, MarginSource.UNKNOWN)
-        of_neighbours = neighbourhoods.residuals[np.arange(len(modes)), modes] * self.weights.shrinkage[:, minute]
+        sources = np.where(np.isfinite(margins), MarginSource.KNOWN, MarginSource.UNKNOWN)
+        of_neighbours = neighbourhoods.residuals[np.arange(len(sources)), sources] * self.weights.shrinkage[:, minute]
         weight = self.weights.dejavu_weights[:, minute]
         return Predictions(
             minute=minute,

@@ -1,9 +1,9 @@
-"""From patterns to what the models read: the only definition, for training and for serving.
+"""Model features computed from patterns, shared by training and serving.
 
-The Dejavu index compares courses anchored at the last known differential, because what is forecast is the increment
-from there: two games that ran alike up to a constant give the same anchored minutes. A pattern of m slots is taken
-with the tip-off's 0–0 before it, so that the lead itself stays visible, as the distance that the game has come since
-tip-off. The LSTM reads the minutes as they come, so that one run tells what it would have said after each of them.
+The Dejavu index compares patterns anchored at the last known differential, because the target is the increment from
+there: two games that differ by a constant have the same anchored minutes. The tip-off (0–0) is prepended to a pattern
+of m slots, so the lead itself stays in the features, as the change since tip-off. The LSTM reads the minutes in order,
+so one run gives its output after each of them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.arrays import Floats, Singles
 
 STEP_CHANNELS = 5
-"""Numbers that the LSTM reads for each minute."""
+"""Number of LSTM input features per minute."""
 
 
 def anchored(patterns: Floats) -> Floats:
-    """Differentials at the start of each minute, less the last known one.
+    """Returns the differentials at the start of each minute, minus the last known differential.
 
     Args:
         patterns: (n, m), in points.
 
     Returns:
-        (n, m), in points: column j is the differential after j minutes (0 at tip-off) less that after m minutes.
+        (n, m), in points: column j is the differential after j minutes (0 at tip-off) minus that after m minutes.
     """
     result = np.empty_like(patterns)
     last = patterns[:, -1:]
@@ -37,18 +37,18 @@ def anchored(patterns: Floats) -> Floats:
 
 @lru_cache(maxsize=128)
 def _recency_weights(minutes: int, recency: float) -> Floats:
-    """Weights of the anchored minutes, (minutes,): exp(−age / recency), their squares summing to 1."""
+    """Returns the weights of the anchored minutes, (minutes,): exp(−age / recency), normalised to unit norm."""
     weights = np.exp(-np.arange(minutes, 0, -1) / recency)
     weights /= np.sqrt(np.square(weights).sum())
-    weights.flags.writeable = False  # cached: one caller must not change it for the others
+    weights.flags.writeable = False  # cached and shared between callers
     return weights
 
 
 def pattern_vectors(patterns: Floats, recency: float) -> Singles:
-    """The vectors that the Dejavu index compares by Euclidean distance.
+    """Returns the vectors that the Dejavu index compares by Euclidean distance.
 
-    The weights are folded in and their squares sum to 1, so that a distance is a root mean square difference, in
-    points, in which a minute's weight falls by a factor e with every `recency` minutes that it lies back.
+    The vectors include the recency weights, whose squares sum to 1. A distance is therefore a weighted root mean square
+    difference, in points; the weight of a minute falls by a factor e per `recency` minutes of age.
 
     Args:
         patterns: (n, m), in points.
@@ -63,15 +63,15 @@ def pattern_vectors(patterns: Floats, recency: float) -> Singles:
 
 
 def minute_steps(patterns: Floats, margins: Floats) -> Singles:
-    """The sequence that the LSTM reads, minute by minute.
+    """Builds the LSTM input, minute by minute.
 
     Args:
         patterns: (n, m), in points.
-        margins: (n,), expected final differentials before the game, in points; NaN where unknown.
+        margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
     Returns:
-        (n, m, 5): the differential after the minute and its change during it, in points; the minute as a share of the
-        48; the expected margin, in points, 0 where unknown; and 1 where it is known, else 0.
+        (n, m, 5): differential after the minute and its change during it, in points; minute / 48; expected margin, in
+        points, 0 if unknown; 1 if the margin is known, else 0.
     """
     steps = np.empty((*patterns.shape, STEP_CHANNELS), dtype=np.float32)
     known = np.isfinite(margins)

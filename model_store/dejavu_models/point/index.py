@@ -1,7 +1,7 @@
-"""Nearest vectors by Euclidean distance: by a scan where there are few, in a graph where there are many (hnswlib).
+"""Nearest-neighbour indexes by Euclidean distance: brute force for few vectors, an HNSW graph for many (hnswlib).
 
-A graph is approximate and pays off from about a thousand vectors on (`python -m bench.index`). Each holds 2.5 MiB of
-locks besides, which 47 of them would add to every worker.
+A graph is approximate and faster only from about a thousand vectors on (`python -m bench.index`). Each graph also
+allocates 2.5 MiB of locks, which every worker would pay for up to 47 graphs.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ import numpy as np
 from dejavu_models.arrays import Floats, Integers, Singles
 
 SCAN_LIMIT = 1000
-"""The most vectors that are scanned."""
+"""Maximum number of vectors for a brute-force index."""
 
 LINKS = 16
 CONSTRUCTION_BREADTH = 200
 
 _ARRAY = b"\x93NUMPY"
-"""How the file of a scan begins."""
+"""Magic bytes of a brute-force index file."""
 
 
 class VectorIndex(Protocol):
-    """Some vectors, numbered from 0; safe to ask from several threads."""
+    """Index of vectors, numbered from 0; thread-safe."""
 
     def __len__(self) -> int:
-        """How many vectors there are."""
+        """Number of vectors."""
 
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
-        """The nearest vectors to each of some.
+        """Finds the nearest neighbours of each query vector.
 
         Args:
             vectors: (n, dimensions), C-contiguous and finite: hnswlib checks neither dimension nor NaN.
-            count: of neighbours, k, at most as many as there are vectors.
+            count: number of neighbours, k, at most the number of indexed vectors.
 
         Returns:
             Numbers and squared distances, (n, k) each, nearest first.
         """
 
     def to_bytes(self) -> bytes:
-        """As a file that `load_index` reads; the same index gives the same bytes."""
+        """Serializes to a file for `load_index`; the same index gives the same bytes."""
 
 
 class BruteForceIndex:
-    """Compares with every vector.
+    """Exact search over all vectors.
 
     Args:
         vectors: (m, dimensions).
@@ -92,9 +92,9 @@ class HnswIndex:
         return int(self._index.element_count)
 
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
-        """See `VectorIndex`; with a recall above 0.99."""
+        """See `VectorIndex`; recall is above 0.99."""
         breadth = search_breadth(count)
-        if breadth != self._breadth:  # hnswlib forgets it with the file
+        if breadth != self._breadth:  # hnswlib does not store it in the file
             self._index.set_ef(breadth)
             self._breadth = breadth
         labels, squares = self._index.knn_query(vectors, k=count, num_threads=1)
@@ -109,38 +109,38 @@ class HnswIndex:
 
 
 def search_breadth(neighbours: int) -> int:
-    """Candidates held while a graph is searched for so many neighbours (ef).
+    """Returns the size of the candidate list for a graph search (ef).
 
-    A quarter more than them keeps the recall above 0.99, and twice as many would take half as long again; a test
-    measures the recall.
+    1.25 × the number of neighbours, at least 64, keeps the recall above 0.99 (a test measures it); 2 × would take 50 %
+    longer.
     """
     return max(5 * neighbours // 4, 64)
 
 
 def build_index(vectors: Singles, seed: int) -> VectorIndex:
-    """Indexes vectors; the same vectors and seed give the same index.
+    """Builds an index; the same vectors and seed give the same index.
 
     Args:
         vectors: (m, dimensions), C-contiguous.
-        seed: of the graph's levels, where there is one.
+        seed: seed of the graph levels; not used by a brute-force index.
     """
     return BruteForceIndex(vectors) if len(vectors) <= SCAN_LIMIT else HnswIndex(build_hnsw(vectors, seed))
 
 
 def build_hnsw(vectors: Singles, seed: int) -> Any:
-    """The graph of vectors, however few they are, as an hnswlib.Index."""
+    """Builds an hnswlib.Index graph for any number of vectors."""
     index = hnswlib.Index(space="l2", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=CONSTRUCTION_BREADTH, random_seed=seed)
-    # Several threads would link the same points in another order each time.
+    # With several threads, the order of links would not be deterministic.
     index.add_items(vectors, np.arange(len(vectors)), num_threads=1)
     return index
 
 
 def load_index(content: bytes, dimensions: int, count: int) -> VectorIndex:
-    """An index from the bytes of its file, whose hash was verified: hnswlib trusts what it reads.
+    """Loads an index from the bytes of its file. Verify the file's hash first: hnswlib does not validate its input.
 
     Raises:
-        ValueError: if it is none, or its dimensions or size are not what is expected.
+        ValueError: if it is not an index, or has other dimensions or another size than expected.
     """
     if content.startswith(_ARRAY):
         vectors = np.load(io.BytesIO(content), allow_pickle=False)
@@ -153,14 +153,14 @@ def load_index(content: bytes, dimensions: int, count: int) -> VectorIndex:
 def _load_hnsw(content: bytes, dimensions: int, count: int) -> Any:
     header = struct.Struct("=6Q")
     if len(content) < header.size:
-        raise ValueError("the index is too short to be one")
-    # hnswlib would take the file's word for both.
-    _, _, held, _, label_offset, data_offset = header.unpack_from(content)
-    if (found := (label_offset - data_offset) // 4) != dimensions or held != count:
-        raise ValueError(f"the index holds {held} vectors of {found}, not {count} of {dimensions}")
+        raise ValueError("the index is too short for its header")
+    # Check both here: hnswlib trusts the header.
+    _, _, stored_count, _, label_offset, data_offset = header.unpack_from(content)
+    if (stored_dimensions := (label_offset - data_offset) // 4) != dimensions or stored_count != count:
+        raise ValueError(f"the index holds {stored_count} vectors of {stored_dimensions}, not {count} of {dimensions}")
     index = hnswlib.Index(space="l2", dim=dimensions)
-    # hnswlib reads files only. It gets one of its own, as whatever now lies where the bytes came from was not verified,
-    # and one in memory: a worker has to start on a full disk too.
+    # hnswlib reads only files. Use an in-memory file with the verified bytes: the original file may have changed since,
+    # and a worker must be able to start on a full disk.
     with os.fdopen(os.memfd_create("dejavu-index"), "wb") as file:
         file.write(content)
         file.flush()

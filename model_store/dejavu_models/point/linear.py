@@ -1,7 +1,7 @@
-"""The linear models on the lead and the expected margin: where the forecasts begin.
+"""Linear models on lead and expected margin: the base of all forecasts.
 
-One for each horizon and minute, once with the expected margin and once without it. From minute 18 to the half hardly
-anything beats it (docs/model-card.md), so Dejavu and the LSTM only say what should be added to it.
+One model per horizon and minute, with and without the expected margin. From minute 18 to halftime hardly anything beats
+it (docs/model-card.md), so Dejavu and the LSTM only predict its residuals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSourc
 from dejavu_models.uncertainty.conformal import UNSCALED
 
 INTERCEPT, SLOPE, MARGIN_SLOPE = range(3)
-"""The order of the coefficients."""
+"""Order of the coefficients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +23,20 @@ class LinearModels:
     """increment = intercept + slope · lead + margin slope · expected margin.
 
     Attributes:
-        coefficients: (2 horizons, 48 minutes, 2 modes, 3), for minutes 0 (before tip-off) to 47; NaN where a horizon
-            has passed (HALFTIME from minute 24 on). The margin slope of mode MarginSource.UNKNOWN is 0.
-        scales: (2 horizons, 48 minutes, 2 modes, 4), how far off they are on the training games, as a root mean square
-            in points, by the groups between `conformal.LEAD_EDGES`; all 1 if that is not to count.
+        coefficients: (2 horizons, 48 minutes, 2 margin sources, 3), for minutes 0 (before tip-off) to 47; NaN where a
+            horizon has passed (HALFTIME from minute 24 on). The margin slope of MarginSource.UNKNOWN is 0.
+        scales: (2 horizons, 48 minutes, 2 margin sources, 4), RMSE on the training games, in points, by the groups
+            between `conformal.LEAD_EDGES`; all 1 to disable scaling.
 
     Raises:
-        ValueError: if the shape is another, or a coefficient that is needed is not finite.
+        ValueError: if a shape is wrong, a required coefficient is not finite, or a scale is not positive and finite.
     """
 
     coefficients: Floats
     scales: Floats = field(
         default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
     )
-    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 modes, 2 horizons, 3)
+    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 margin sources, 2 horizons, 3)
 
     def __post_init__(self) -> None:
         values = self.coefficients
@@ -46,7 +46,7 @@ class LinearModels:
             if not np.isfinite(of_horizon[: horizon.last_slot + 1]).all():
                 raise ValueError(f"linear coefficients for {horizon.value} must be finite")
         if np.nan_to_num(values[:, :, MarginSource.UNKNOWN, MARGIN_SLOPE]).any():
-            raise ValueError("without an expected margin there is no slope for it")
+            raise ValueError("the margin slope must be 0 without an expected margin")
         if self.scales.shape != (*values.shape[:3], len(UNSCALED)) or not (
             np.isfinite(self.scales).all() and (self.scales > 0).all()
         ):
@@ -54,25 +54,25 @@ class LinearModels:
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats) -> Floats:
-        """Increments from minutes to both horizons.
+        """Predicts the increments from minutes to both horizons.
 
         Args:
-            minutes: the minute of all leads, or a slice of minutes if leads has a column for each of them.
+            minutes: the minute of all leads, or a slice of minutes if leads has one column per minute.
             leads: (n,) or (n, minutes), in points.
-            margins: (n,), expected final differentials before the game, in points; NaN where unknown.
+            margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
         Returns:
             (n, 2), or (n, minutes, 2), in points, by horizon; NaN for a horizon that has passed.
         """
         known = np.isfinite(margins)
         margin = np.where(known, margins, 0.0)
-        modes = known.astype(np.intp)
+        sources = known.astype(np.intp)
         # (n, 2, 3), or (n, minutes, 2, 3)
-        chosen = self._by_minute[minutes][modes] if isinstance(minutes, int) else self._courses(minutes)[modes]
+        chosen = self._by_minute[minutes][sources] if isinstance(minutes, int) else self._by_source(minutes)[sources]
         result: Floats = chosen[..., INTERCEPT] + chosen[..., SLOPE] * leads[..., None]
         result += chosen[..., MARGIN_SLOPE] * margin.reshape(-1, *(1,) * leads.ndim)
         return result
 
-    def _courses(self, minutes: slice) -> Floats:
-        """The coefficients of some minutes in a row: (2 modes, minutes, 2 horizons, 3)."""
+    def _by_source(self, minutes: slice) -> Floats:
+        """Returns the coefficients of a range of minutes: (2 margin sources, minutes, 2 horizons, 3)."""
         return self._by_minute[minutes].transpose(1, 0, 2, 3)

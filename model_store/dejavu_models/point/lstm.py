@@ -1,15 +1,16 @@
-"""The LSTM, as ONNX Runtime serves it; the trainer fits it and writes the graph.
+"""LSTM inference with ONNX Runtime; the trainer fits the network and exports the graph.
 
-It reads a game minute by minute and says after each what should be added to the linear models. What it says after
-minute k depends on the first k minutes only, so that one graph reads any pattern, and its whole course in one run.
+The LSTM reads a game minute by minute and predicts after each minute the residuals of the linear models. Its output
+after minute k depends only on the first k minutes: one graph handles patterns of any length, and one run gives the
+output after every minute.
 """
 
 from __future__ import annotations
 
 import os
 
-# It reads this when it is loaded. From 1.29 on it would else send telemetry, from threads of its own, and keep a
-# database for it in the user's home, which all processes share.
+# ONNX Runtime reads this on import. From 1.29 on it otherwise sends telemetry from background threads and keeps a
+# database for it in the user's home directory, shared by all processes.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
@@ -19,28 +20,28 @@ from dejavu_models.point import features
 from dejavu_models.types import HORIZONS
 
 INPUT, OUTPUT = "steps", "residuals"
-"""Names in the graph: (n, minutes, channels) float32 → (n, minutes, 2 horizons) float32, in points. It normalises
-within itself."""
+"""Tensor names of the graph: (n, minutes, channels) float32 → (n, minutes, 2 horizons) float32, in points. The graph
+includes the normalisation."""
 
 
 class Lstm:
-    """Forecasts what the linear models leave; safe to call from several threads.
+    """Predicts the residuals of the linear models; thread-safe.
 
     Args:
         graph: the ONNX graph.
 
     Raises:
-        ValueError: if it is not a graph of this form.
+        ValueError: if the graph cannot be loaded or has other inputs or outputs.
     """
 
     def __init__(self, graph: bytes) -> None:
         options = ort.SessionOptions()
-        # A worker is one of many on the machine: threads of one call would only fight those of the next.
+        # Many workers share the machine: threads per call would only compete for cores.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         try:
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exception classes are private to its extension module
+        except Exception as error:  # the exception classes are private to the extension module
             raise ValueError(f"not an ONNX graph that can be loaded: {error}") from error
         sizes = {node.name: node.shape[2:] for node in (*self._session.get_inputs(), *self._session.get_outputs())}
         if sizes != {INPUT: [features.STEP_CHANNELS], OUTPUT: [len(HORIZONS)]}:
@@ -48,17 +49,16 @@ class Lstm:
             raise ValueError(f"the graph's inputs and outputs are {shapes}")
 
     def residuals(self, patterns: Floats, margins: Floats) -> Floats:
-        """What should be added to the linear models' increments after each minute.
+        """Predicts corrections to the linear models' increments after each minute.
 
         Args:
-            patterns: (n, minutes), in points; what stands after a game's last known minute is read, but has no
-                influence on what is said after that minute or an earlier one.
-            margins: (n,), expected final differentials before the game, in points; NaN where unknown.
+            patterns: (n, minutes), in points; padding after a game's last known minute does not affect the output of
+                that minute or earlier ones.
+            margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
         Returns:
-            (n, minutes, 2), in points, by horizon; without meaning for a horizon that has passed. A row's values depend
-            on its companions by less than 1e-4 points: with their number, the order changes in which products are
-            summed.
+            (n, minutes, 2), in points, by horizon; meaningless for a horizon that has passed. A row's values depend on
+            the batch by less than 1e-4 points, because the summation order depends on the batch size.
         """
         (residuals,) = self._session.run([OUTPUT], {INPUT: features.minute_steps(patterns, margins)})
         return residuals.astype(float)  # type: ignore[no-any-return]  # onnxruntime is untyped

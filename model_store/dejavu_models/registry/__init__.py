@@ -1,1 +1,1 @@
-"""Bundles: the folders that hold everything a forecast needs, and the ones that a process has loaded."""
+"""Model bundles: loading, publishing, and the registry of loaded models."""

@@ -1,8 +1,9 @@
-"""Bundles on disk: a folder with manifest.json and the files that it names.
+"""Bundles on disk: a folder with manifest.json and the files listed in it.
 
-Loading verifies the hash of every file and hands libraries the very bytes that it verified. It takes nothing on trust:
-what is missing, altered or written by later code is refused by name. Publishing writes beside the target, loads that
-back, holds it against a golden query and only then moves it into place. Nothing is pickled.
+Loading verifies the hash of every file and passes exactly the verified bytes to the libraries. Files that are missing,
+changed or written with another schema raise a BundleError that names the file. Publishing writes to a temporary folder
+beside the target, loads the result, compares it with the golden queries, and only then renames it into place. Nothing
+is pickled.
 """
 
 from __future__ import annotations
@@ -52,19 +53,21 @@ from dejavu_models.uncertainty.calibration import Calibration, Situation
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
-"""How far, in points, a bundle that was loaded back may be from what was computed before it was written."""
+"""Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
 
 def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
-    """A forecaster from a bundle's folder; if that is replaced meanwhile, from the old or the new one, never from both.
+    """Loads a forecaster from a bundle's folder.
+
+    If the folder is replaced while loading, returns the old or the new bundle, never a mix.
 
     Args:
-        folder: where it lies.
-        allow_unfit: whether a bundle will do whose recipe did not prove itself.
+        folder: folder of the bundle.
+        allow_unfit: whether to accept a bundle whose recipe failed its backtest.
 
     Raises:
-        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it is refused; the
-            message names the file.
+        BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
+            loaded; the message names the file.
     """
     manifest = read_manifest(folder)
     try:
@@ -73,7 +76,7 @@ def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
         newer = read_manifest(folder)
         if newer == manifest:
             raise
-        # Published between the reading of the manifest and of its files.
+        # A new bundle was published between reading the manifest and its files.
         manifest, contents = newer, _read_files(folder, newer)
     if not (manifest.verdict.fit or allow_unfit):
         raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
@@ -81,19 +84,19 @@ def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """A bundle's manifest, without its files.
+    """Reads the manifest of a bundle, without its files.
 
     Raises:
-        BundleNotFound, BundleCorrupt, BundleTooNew, BundleTooOld: if there is none, or it can't be read.
+        BundleNotFound, BundleCorrupt, BundleTooNew, BundleTooOld: if there is none, or it cannot be read.
     """
     try:
         text = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleNotFound(f"{folder}: there is no bundle: no {MANIFEST}") from None
+        raise BundleNotFound(f"{folder}: no bundle found: no {MANIFEST}") from None
     except OSError as error:
         raise BundleCorrupt(f"{folder}: {MANIFEST} cannot be read: {error.strerror}") from error
     try:
-        # Asked first: a later schema may have another form altogether.
+        # Check the version before validating: a newer schema may have entirely different fields.
         schema = dict(json.loads(text)).get("schema_version")
         if isinstance(schema, int) and schema > SCHEMA_VERSION:
             raise BundleTooNew(
@@ -101,17 +104,17 @@ def read_manifest(folder: Path) -> Manifest:
             )
         if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
             raise BundleTooOld(
-                f"{folder}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: fit it anew"
+                f"{folder}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
             )
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a manifest: {place}: {first['msg']}") from error
+        location = ".".join(map(str, first["loc"])) or "document"
+        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a valid manifest: {location}: {first['msg']}") from error
     except (ValueError, TypeError) as error:
         raise BundleCorrupt(f"{folder}: {MANIFEST} is not a JSON object: {error}") from error
-    except RecursionError:  # its traceback is as long as the nesting is deep
-        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a manifest: it is nested too deeply to be read") from None
+    except RecursionError:  # omit the traceback, which is as long as the nesting is deep
+        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a valid manifest: it is nested too deeply") from None
 
 
 def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -126,7 +129,7 @@ def _verified(folder: Path, name: str, sha256: str) -> bytes:
     except OSError as error:
         raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise BundleCorrupt(f"{folder}: {name} is not the file that the manifest describes: its SHA-256 differs")
+        raise BundleCorrupt(f"{folder}: {name} does not match the manifest: its SHA-256 differs")
     return content
 
 
@@ -135,14 +138,14 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
     with _refusing(folder, LSTM):
         lstm = Lstm(contents[LSTM])
     with _refusing(folder, COMBINATION):
-        linear, combination = combination_from_bytes(contents[COMBINATION])
+        linear, combination = ensemble_from_bytes(contents[COMBINATION])
     with _refusing(folder, CALIBRATION):
         calibration = Calibration.from_bytes(contents[CALIBRATION])
         if stray := {situation.minute for situation in calibration.distributions} ^ set(record.minutes):
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
         for horizon, minute, _ in calibration.distributions:
-            if any(Situation(horizon, minute, mode) not in calibration.distributions for mode in MarginSource):
-                raise ValueError(f"for {horizon.value} from minute {minute} it lacks a kind of expected margin")
+            if any(Situation(horizon, minute, source) not in calibration.distributions for source in MarginSource):
+                raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
     with _refusing(folder, RATINGS):
         ratings = ratings_from_bytes(contents[RATINGS], manifest.ratings)
     with _refusing(folder, ENTRIES):
@@ -151,7 +154,7 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
             raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
-        # After a minute or two games have taken few different courses.
+        # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
         settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
         with _refusing(folder, name := index_name(minute)):
             index = load_index(contents[name], minute, count)
@@ -162,15 +165,15 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
 
 @contextlib.contextmanager
 def _refusing(folder: Path, name: str) -> Iterator[None]:
-    """Says which file it was that could not be read."""
+    """Converts errors while parsing a file to BundleCorrupt with the file name."""
     try:
         yield
     except (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise BundleCorrupt(f"{folder}: {name} cannot be read: {error}") from error
 
 
-def combination_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
-    """The linear models and how all are combined, as a .npz file."""
+def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
+    """Serializes the linear models and the ensemble weights to a .npz file."""
     return _packed(
         coefficients=linear.coefficients,
         scales=linear.scales,
@@ -179,11 +182,11 @@ def combination_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> 
     )
 
 
-def combination_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
-    """Back from `combination_to_bytes`.
+def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
+    """Deserializes the output of `ensemble_to_bytes`.
 
     Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is not what that writes.
+        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as columns:
         linear = LinearModels(columns["coefficients"], columns["scales"])
@@ -191,15 +194,15 @@ def combination_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeight
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:
-    """The state of the ratings' filter, as a .npz file; its settings, season and date stand in the manifest."""
+    """Serializes the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
     return _packed(mean=state.mean, covariance=state.covariance)
 
 
 def ratings_from_bytes(content: bytes, record: RatingsRecord) -> RatingFilter:
-    """Back from `ratings_to_bytes`.
+    """Deserializes the output of `ratings_to_bytes`.
 
     Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is not what that writes.
+        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as columns:
         mean, covariance = columns["mean"], columns["covariance"]
@@ -214,38 +217,38 @@ def _packed(**columns: Floats) -> bytes:
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
-    """Writes a bundle and moves it into place once it has proved itself.
+    """Writes a bundle, verifies it and renames it into place.
 
-    An older bundle at `folder` is replaced. For an instant between two renames there is none: a reader then gets a
-    BundleError, never half a bundle.
+    Replaces an older bundle at `folder`. Between two renames the folder does not exist for an instant: a reader then
+    gets a BundleError, never a partial bundle.
 
     Args:
-        folder: where it shall lie.
-        manifest: what it says of itself.
-        contents: what each file that the manifest names shall hold.
+        folder: target folder.
+        manifest: manifest of the bundle.
+        contents: content of each file listed in the manifest.
 
     Returns:
-        The forecaster, as loaded back.
+        The forecaster loaded from the written bundle.
 
     Raises:
         FileExistsError: if `folder` exists and is neither a bundle nor empty.
-        BundleError: if what was written can't be loaded back, or does not answer the golden queries as it should.
+        BundleError: if the written bundle cannot be loaded, or does not reproduce the golden answers.
     """
     check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workshop:
-        fresh, old = Path(workshop) / "new", Path(workshop) / "old"
-        fresh.mkdir()
-        # The manifest last: a folder without one is no bundle.
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        # Write the manifest last: a folder without one is not a bundle.
         for name, content in (*contents.items(), (MANIFEST, manifest.to_json().encode())):
-            _write_durably(fresh / name, content)
-        _sync_folder(fresh)
-        forecaster = load_bundle(fresh, allow_unfit=True)
+            _write_durably(new / name, content)
+        _sync_folder(new)
+        forecaster = load_bundle(new, allow_unfit=True)
         check_golden(forecaster)
         if folder.exists():
             folder.rename(old)
         try:
-            fresh.rename(folder)
+            new.rename(folder)
         except OSError:
             if old.exists():
                 old.rename(folder)
@@ -255,10 +258,10 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
 
 
 def check_target(folder: Path) -> None:
-    """Whether a bundle may be written there.
+    """Checks that a bundle may be written to a folder.
 
     Raises:
-        FileExistsError: if something lies there that is neither a bundle nor an empty folder.
+        FileExistsError: if it exists and is neither a bundle nor an empty folder.
     """
     if not folder.exists() or (folder / MANIFEST).is_file() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -266,20 +269,20 @@ def check_target(folder: Path) -> None:
 
 
 def check_golden(forecaster: Forecaster) -> None:
-    """Holds a bundle's answers to its golden queries against those in its manifest.
+    """Compares a bundle's answers to its golden queries with those in its manifest.
 
     Raises:
-        BundleCorrupt: if they differ by more than rounding.
+        BundleCorrupt: if they differ by more than GOLDEN_TOLERANCE.
     """
     for golden in forecaster.manifest.golden:
         query = ForecastQuery(
             ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team
         )
         answer = forecaster.forecast(query)
-        found = (answer.point, answer.interval.lower, answer.interval.upper, answer.home_lead_probability)
-        due = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
-        if max(abs(a - b) for a, b in zip(found, due, strict=True)) > GOLDEN_TOLERANCE:
-            raise BundleCorrupt(f"{forecaster.version}: a golden query is answered with {found}, not {due}")
+        actual = (answer.point, answer.interval.lower, answer.interval.upper, answer.home_lead_probability)
+        expected = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
+        if max(abs(a - b) for a, b in zip(actual, expected, strict=True)) > GOLDEN_TOLERANCE:
+            raise BundleCorrupt(f"{forecaster.version}: a golden query returned {actual}, expected {expected}")
 
 
 def _write_durably(path: Path, content: bytes) -> None:

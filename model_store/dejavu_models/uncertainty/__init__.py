@@ -1,1 +1,1 @@
-"""Conformal predictive distributions: how they are fitted, kept and adapted."""
+"""Conformal predictive distributions: fitting, storage and online adaptation."""

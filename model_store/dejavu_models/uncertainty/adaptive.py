@@ -1,15 +1,16 @@
-"""Intervals that follow what outcomes teach: how far out to go in a model's distribution to hold the share promised.
+"""Adaptive intervals: online conformal adjustment of interval width to keep the nominal coverage.
 
-An outcome's place in a forecast is its standard-normal score: normal over games while the calibration holds. For some
-target rates of miscoverage a tracker keeps the score that intervals must reach to, in two ways, and moves it with every
-settled game; no assumption on the games is made. What lies between the targets is interpolated by one monotone map, so
-that intervals stay nested. States are a pure function of the scores in their order.
+The static score of an outcome is its standard-normal score in the recorded forecast: N(0, 1) over games while the
+calibration is valid. For each of several target miscoverage rates, a tracker keeps the score at which intervals must
+end (the radius), by two methods, and updates it with every settled game; no assumption about the games is made. One
+monotone map interpolates between the targets, so intervals stay nested. States are a pure function of the ordered
+scores.
 
-*Adaptive conformal inference* moves the miscoverage that is asked for by STEP × (target − miss) (Gibbs & Candès,
-Adaptive conformal inference under distribution shift, NeurIPS 2021). *Conformal PID control* moves the score itself, by
-a share of the largest recent score, and adds a saturating integral of the misses (Angelopoulos, Candès & Tibshirani,
-Conformal PID control for time series prediction, NeurIPS 2023; without their forecast of scores). Its steps follow the
-scale of the scores; which share of that they are was chosen (docs/adaptive.md).
+*Adaptive conformal inference* updates the requested miscoverage by ACI_STEP × (target − miss) (Gibbs & Candès,
+Adaptive conformal inference under distribution shift, NeurIPS 2021). *Conformal PID control* updates the score itself,
+by a share of the largest recent score, and adds a saturating integral of the misses (Angelopoulos, Candès & Tibshirani,
+Conformal PID control for time series prediction, NeurIPS 2023; without their score forecaster). Its step scales with
+the scores; docs/adaptive.md describes how the share was chosen.
 """
 
 from __future__ import annotations
@@ -28,51 +29,51 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ScoreGrid
 
 QUARTER_MIDPOINTS: Final = (6, 18, 30, 42)
-"""The middle minute of each stage of a game: of the game's forecasts in it, intervals learn from the nearest one."""
+"""Middle minute of each quarter. Trackers learn from the game's forecast nearest to it in each quarter."""
 
 TARGETS: Final = (0.5, 0.2, 0.1, 0.05, 0.02)
-"""The rates of miscoverage that are tracked."""
+"""Tracked miscoverage rates."""
 
 MAX_SCORE: Final = 6.0
-"""The furthest standard-normal score told apart: beyond it lies one game in half a billion."""
+"""Bound of standard-normal scores: |score| exceeds it in one game in half a billion."""
 
 ROLLING_GAMES: Final = 100
-"""How many games the rolling coverage is of, and the largest recent score."""
+"""Window of the rolling coverage and of the largest recent score, in games."""
 
 ACI_STEP: Final = 0.005
-"""Of adaptive conformal inference, as Gibbs & Candès have it."""
+"""Step size of adaptive conformal inference; the value of Gibbs & Candès."""
 
 PID_GAIN: Final = 0.07
-"""Of conformal PID control: the step, as a share of the largest recent score. Its authors take 0.1, 0.05 and others:
-the larger, the sooner intervals find their way, and the wider they are when there is none to find. Chosen with the next
-two on made scores (docs/adaptive.md)."""
+"""Step size of conformal PID control, as a share of the largest recent score. The authors use 0.1, 0.05 and others: a
+larger step adapts faster after a shift, and gives wider intervals without one. Chosen with the next two constants on
+synthetic scores (docs/adaptive.md)."""
 
 PID_INTEGRAL: Final = 0.25
-"""The weight of the integral, as a share of the largest recent score."""
+"""Weight of the integral term, as a share of the largest recent score."""
 
 HEAD_START: Final = 100
-"""Games that the integral is calm after as if it had counted them: it would swing with the very first ones."""
+"""Offset added to the game count in the integral gain: without it, the first games would make the integral swing."""
 
 _NORMAL = NormalDist()
 _KNOTS: Final = tuple(_NORMAL.inv_cdf(1 - target / 2) for target in TARGETS)
 _MIDDLE = len(DISTRIBUTION_LEVELS) // 2
-_FLATTEST = 0.01
-"""The least slope of a map: it has to have an inverse."""
+_MIN_SLOPE = 0.01
+"""Minimum slope of a score map, which must be invertible."""
 _SATURATED = 1.5
-"""Where the integral's tangent, which has a pole at π/2, is cut off."""
+"""Clipping bound of the integral's tangent argument: the tangent has a pole at π/2."""
 _DIGITS = 9
-"""Decimals that states are kept to, so that libraries that differ in the last bit of a logarithm lead to the same."""
+"""Decimals of stored states: libraries whose logarithms differ in the last bit then give the same state."""
 
 
 class AdaptationMethod(enum.Enum):
-    """How intervals adapt; its value is the name used in settings."""
+    """Adaptation method; the value is the name used in settings."""
 
     ACI = "aci"
     PID = "pid"
 
 
 class TrackerKey(NamedTuple):
-    """What a tracker is kept by."""
+    """Key of a tracker."""
 
     model_version: str
     horizon: Horizon
@@ -80,77 +81,77 @@ class TrackerKey(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """A settled game: whose tracker learns from it, and its `static_score`."""
+    """A settled game: the key of the tracker to update, and its `static_score`."""
 
     key: TrackerKey
     score: float
 
 
 def quarter_of(minute: int) -> int:
-    """The stage of the game that a forecast after some minutes is of, 0 to 3: its quarter."""
+    """Returns the quarter of a forecast at a minute, 0 to 3."""
     return (minute - 1) // 12
 
 
 class ScoreMap:
-    """How far out to go in a model's distribution, for how far out one means to go: an odd map of scores that rises.
+    """Monotone, odd map from nominal to adapted standard-normal scores.
 
-    Piecewise linear through the tracked targets and 0, beyond the outermost target in proportion.
+    Piecewise linear through 0 and the tracked targets; proportional beyond the outermost target.
 
     Args:
-        radii: of each of TARGETS, the score that intervals reach to, at least 0. Where a stricter target has a smaller
-            one, it is raised.
+        radii: score at which intervals end for each of TARGETS, at least 0. A radius smaller than that of a less
+            strict target is raised.
     """
 
     def __init__(self, radii: Sequence[float]) -> None:
-        self.radii = nested(radii)
+        self.radii = make_nested(radii)
         self._from = (0.0, *_KNOTS, 2 * _KNOTS[-1])
         self._to = (0.0, *self.radii, 2 * self.radii[-1])
 
     @cached_property
     def distribution(self) -> tuple[float, ...]:
-        """The scores in the model's own distribution of the quantiles at DISTRIBUTION_LEVELS, to 6 decimals."""
+        """Adapted scores of the quantiles at DISTRIBUTION_LEVELS, in the model's own distribution, to 6 decimals."""
         return tuple(round(self(score), 6) for score in LEVEL_SCORES)
 
     @cached_property
-    def places(self) -> ScoreGrid:
-        """The same, as places in a distribution."""
+    def grid(self) -> ScoreGrid:
+        """The scores of `distribution`, as a grid."""
         return ScoreGrid(self.distribution)
 
     def __call__(self, score: float) -> float:
-        """The score in the model's own distribution."""
-        return _along(score, self._from, self._to)
+        """Returns the adapted score, in the model's own distribution."""
+        return _interpolate(score, self._from, self._to)
 
     def inverse(self, score: float) -> float:
-        """The score that a place in the model's own distribution is worth, within ±WIDEST."""
-        return max(-MAX_SCORE, min(MAX_SCORE, _along(score, self._to, self._from)))
+        """Returns the nominal score of a score in the model's own distribution, within ±MAX_SCORE."""
+        return max(-MAX_SCORE, min(MAX_SCORE, _interpolate(score, self._to, self._from)))
 
 
-def nested(radii: Sequence[float]) -> tuple[float, ...]:
-    """Radii of TARGETS, each raised so far that it lies beyond the one before it."""
+def make_nested(radii: Sequence[float]) -> tuple[float, ...]:
+    """Returns the radii of TARGETS, each raised if needed to exceed the previous one."""
     result: list[float] = []
     knot = radius = 0.0
-    for next_knot, wanted in zip(_KNOTS, radii, strict=True):
-        radius = max(wanted, radius + _FLATTEST * (next_knot - knot))
+    for next_knot, requested in zip(_KNOTS, radii, strict=True):
+        radius = max(requested, radius + _MIN_SLOPE * (next_knot - knot))
         knot = next_knot
         result.append(radius)
     return tuple(result)
 
 
-def _along(value: float, start: Sequence[float], end: Sequence[float]) -> float:
-    """A piecewise linear map through points with ascending coordinates, odd, and going on beyond the last ones."""
+def _interpolate(value: float, start: Sequence[float], end: Sequence[float]) -> float:
+    """Evaluates an odd, piecewise linear map through ascending points; extrapolates beyond the last."""
     size = abs(value)
-    place = min(bisect_right(start, size), len(start) - 1)
-    slope = (end[place] - end[place - 1]) / (start[place] - start[place - 1])
-    return math.copysign(end[place - 1] + slope * (size - start[place - 1]), value)
+    index = min(bisect_right(start, size), len(start) - 1)
+    slope = (end[index] - end[index - 1]) / (start[index] - start[index - 1])
+    return math.copysign(end[index - 1] + slope * (size - start[index - 1]), value)
 
 
-def score_of(alpha: float) -> float:
-    """The standard-normal score that a central interval of some miscoverage reaches to."""
+def radius_of_alpha(alpha: float) -> float:
+    """Returns the standard-normal score at which a central interval with miscoverage `alpha` ends."""
     return -_NORMAL.inv_cdf(alpha / 2)
 
 
 def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
-    """The radii that a `ScoreMap` makes a score's of, and how much of each: its knots are always the same."""
+    """Returns the indices and weights of the two radii that a `ScoreMap` interpolates for a score; knots are fixed."""
     outer = bisect_left(_KNOTS, score)
     if outer == 0 or outer == len(_KNOTS):
         end = min(outer, len(_KNOTS) - 1)
@@ -160,7 +161,7 @@ def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
 
 
 class TrackedGame(NamedTuple):
-    """A game that a tracker has learned from: its |score|, and where the intervals of each method reached to then."""
+    """A game applied to a tracker: its |score|, and the radii of each method before the game."""
 
     score: float
     aci: tuple[float, ...]
@@ -169,14 +170,14 @@ class TrackedGame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """What settled games of one model, horizon and stage have taught; each gives a new one.
+    """Adaptation state of one model, horizon and quarter; immutable.
 
     Attributes:
-        games: how many there were.
-        alphas: by adaptive conformal inference, the miscoverage to ask for, for each of TARGETS; not bounded.
-        quantiles: by conformal PID control, the tracked quantile of |score|, for each of TARGETS.
-        excess: its misses beyond what the target allows, added up.
-        recent: the last ROLLING games, oldest first.
+        games: number of games applied.
+        alphas: adaptive conformal inference: miscoverage to request for each of TARGETS; unbounded.
+        quantiles: conformal PID control: tracked quantile of |score| for each of TARGETS.
+        excess: conformal PID control: cumulative sum of miss − target.
+        recent: the last ROLLING_GAMES games, oldest first.
     """
 
     games: int = 0
@@ -186,20 +187,20 @@ class Tracker:
     recent: tuple[TrackedGame, ...] = ()
 
     def radii(self, method: AdaptationMethod) -> tuple[float, ...]:
-        """Where intervals reach to for each of TARGETS: standard-normal scores of the model's distribution."""
+        """Returns the radius of each of TARGETS: standard-normal scores in the model's own distribution."""
         if method is AdaptationMethod.ACI:
-            return nested([_radius(alpha) for alpha in self.alphas])
-        return nested(self._controlled(self._largest()))
+            return make_nested([_radius(alpha) for alpha in self.alphas])
+        return make_nested(self._controlled(self._largest()))
 
     def map(self, method: AdaptationMethod) -> ScoreMap:
-        """How far out to go for any miscoverage."""
+        """Returns the score map of a method, for any miscoverage."""
         return ScoreMap(self.radii(method))
 
     def after(self, score: float) -> Tracker:
-        """Once one more game has settled.
+        """Returns the state after one more settled game.
 
         Args:
-            score: its `static_score`.
+            score: `static_score` of the game.
 
         Raises:
             ValueError: if it is not finite.
@@ -226,28 +227,28 @@ class Tracker:
         )
 
     def rolling_coverage(self, alpha: float, method: AdaptationMethod) -> float | None:
-        """The share of recent games whose outcome lay in an adapted interval of this alpha; None without games."""
+        """Returns the share of recent games covered by adapted intervals of this alpha; None without games."""
         if not self.recent:
             return None
-        (inner, share), (outer, rest) = _between(score_of(alpha))
-        held = 0
+        (inner, share), (outer, rest) = _between(radius_of_alpha(alpha))
+        covered = 0
         for each in self.recent:
             radii = each.aci if method is AdaptationMethod.ACI else each.pid
-            held += each.score <= share * radii[inner] + rest * radii[outer]
-        return held / len(self.recent)
+            covered += each.score <= share * radii[inner] + rest * radii[outer]
+        return covered / len(self.recent)
 
     def static_rolling_coverage(self, alpha: float) -> float | None:
-        """The same of intervals as the model was calibrated."""
+        """Returns the share of recent games covered by static intervals of this alpha; None without games."""
         if not self.recent:
             return None
-        reach = score_of(alpha)
-        return sum(each.score <= reach for each in self.recent) / len(self.recent)
+        radius = radius_of_alpha(alpha)
+        return sum(each.score <= radius for each in self.recent) / len(self.recent)
 
     def _largest(self) -> float:
         return max(self.recent).score if self.recent else 0.0
 
     def _controlled(self, largest: float) -> list[float]:
-        """The tracked quantiles, and the integral that brings coverage home: K·tan(excess · log(t)/(t·C)), C = 2/π."""
+        """Returns the tracked quantiles plus the integral term: K·tan(excess · log(t)/(t·C)), C = 2/π."""
         games = self.games + 1 + HEAD_START
         gain = math.log(games) / games * math.pi / 2
         weight = PID_INTEGRAL * largest
@@ -265,30 +266,30 @@ _LEAST_ALPHA = 2 * _NORMAL.cdf(-MAX_SCORE)
 
 
 def _radius(alpha: float) -> float:
-    """The score that an interval of some miscoverage reaches to, were it normal: from 0 to WIDEST."""
+    """Returns the standard-normal radius of an interval with miscoverage `alpha`, 0 to MAX_SCORE."""
     if alpha <= _LEAST_ALPHA:
         return MAX_SCORE
     return round(_NORMAL.inv_cdf(1 - alpha / 2), _DIGITS) if alpha < 1 else 0.0
 
 
-_FORM = 1
+_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveState:
-    """All trackers: what the outcomes up to a place in a ledger have taught."""
+    """All trackers, after the outcomes up to a ledger sequence."""
 
     trackers: Mapping[TrackerKey, Tracker] = field(default_factory=dict)
 
-    def after(self, lessons: Iterable[Observation]) -> AdaptiveState:
-        """Once more games have settled, in this order."""
+    def after(self, observations: Iterable[Observation]) -> AdaptiveState:
+        """Returns the state after more settled games, applied in this order."""
         trackers = dict(self.trackers)
-        for key, score in lessons:
-            trackers[key] = trackers.get(key, _NEW).after(score)
+        for key, score in observations:
+            trackers[key] = trackers.get(key, _INITIAL).after(score)
         return AdaptiveState(trackers)
 
     def of(self, model_version: str) -> Mapping[tuple[Horizon, int], Tracker]:
-        """The trackers of a model version, by horizon and stage."""
+        """Returns the trackers of a model version, by horizon and quarter."""
         return {
             (key.horizon, key.quarter): tracker
             for key, tracker in self.trackers.items()
@@ -296,7 +297,7 @@ class AdaptiveState:
         }
 
     def to_bytes(self) -> bytes:
-        """As JSON; equal states give equal bytes, whatever order their lessons of different keys came in."""
+        """Serializes to JSON; equal states give equal bytes, regardless of the order in which keys were first seen."""
         trackers = [
             {
                 "model_version": key.model_version,
@@ -312,25 +313,25 @@ class AdaptiveState:
                 self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].quarter)
             )
         ]
-        return json.dumps({"form": _FORM, "trackers": trackers}, separators=(",", ":")).encode()
+        return json.dumps({"form": _FORMAT, "trackers": trackers}, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Back from `to_bytes`, to the last bit.
+        """Deserializes the output of `to_bytes`, bit for bit.
 
         Raises:
-            ValueError: if it is not what that writes.
+            ValueError: if the content is not valid output of `to_bytes`.
         """
         try:
-            found = json.loads(content)
-            if found["form"] != _FORM:
-                raise ValueError(f"form {found['form']}; expected {_FORM}")
-            return cls({_key(each): _tracker(each) for each in found["trackers"]})
+            stored = json.loads(content)
+            if stored["form"] != _FORMAT:
+                raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
+            return cls({_key(each): _tracker(each) for each in stored["trackers"]})
         except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"no state of intervals: {error!r}") from error
+            raise ValueError(f"invalid adaptive state: {error!r}") from error
 
 
-_NEW = Tracker()
+_INITIAL = Tracker()
 
 
 def _key(record: Mapping[str, Any]) -> TrackerKey:
@@ -340,16 +341,16 @@ def _key(record: Mapping[str, Any]) -> TrackerKey:
 def _tracker(record: Mapping[str, Any]) -> Tracker:
     return Tracker(
         games=int(record["games"]),
-        alphas=_of_targets(record["alphas"]),
-        quantiles=_of_targets(record["quantiles"]),
-        excess=_of_targets(record["excess"]),
+        alphas=_per_target(record["alphas"]),
+        quantiles=_per_target(record["quantiles"]),
+        excess=_per_target(record["excess"]),
         recent=tuple(
-            TrackedGame(float(size), _of_targets(aci), _of_targets(pid)) for size, aci, pid in record["recent"]
+            TrackedGame(float(size), _per_target(aci), _per_target(pid)) for size, aci, pid in record["recent"]
         ),
     )
 
 
-def _of_targets(values: Sequence[float]) -> tuple[float, ...]:
+def _per_target(values: Sequence[float]) -> tuple[float, ...]:
     result = tuple(map(float, values))
     if len(result) != len(TARGETS):
         raise ValueError(f"{len(result)} values; expected {len(TARGETS)}")
@@ -357,21 +358,21 @@ def _of_targets(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def static_score(distribution: Sequence[float], static_scores: Sequence[float], outcome: float) -> float:
-    """Where an outcome lies in a recorded forecast, as the model was calibrated: a standard-normal score.
+    """Returns the standard-normal score of an outcome in a recorded forecast, under the model as calibrated.
 
-    Linear between the recorded quantiles, and beyond them in proportion to the distance from the median. On several
-    equal ones it is the middle of theirs.
+    Interpolates linearly between the recorded quantiles; beyond them, extrapolates in proportion to the distance from
+    the median. If several quantiles equal the outcome, returns the middle of their scores.
 
     Args:
         distribution: quantiles at DISTRIBUTION_LEVELS, in points, ascending.
-        static_scores: of those quantiles, ascending; empty: those of the levels.
-        outcome: the differential that came, in points.
+        static_scores: scores of those quantiles, ascending; empty for the scores of the levels.
+        outcome: observed differential, in points.
 
     Returns:
-        The score, within ±WIDEST; standard normal over games while the calibration holds.
+        The score, within ±MAX_SCORE; standard normal over games while the calibration is valid.
 
     Raises:
-        ValueError: if there is not one quantile for each level, or another number of scores.
+        ValueError: if there is not exactly one quantile and one score per level.
     """
     scores = static_scores or LEVEL_SCORES
     if not len(distribution) == len(scores) == len(DISTRIBUTION_LEVELS):

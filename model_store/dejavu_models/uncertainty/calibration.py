@@ -1,4 +1,4 @@
-"""The calibration of a bundle: a predictive distribution for every horizon, minute and mode."""
+"""Calibration of a bundle: one predictive distribution per horizon, minute and margin source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dejavu_models.uncertainty.conformal_scores import ConformalScores
 
 
 class Situation(NamedTuple):
-    """What a predictive distribution is kept by.
+    """Key of a predictive distribution.
 
     Attributes:
-        minute: at which the pattern ends.
-        margin_source: where the expected margin comes from.
+        minute: minute at which the pattern ends.
+        margin_source: source of the expected margin.
     """
 
     horizon: Horizon
@@ -29,10 +29,10 @@ class Situation(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """The predictive distributions of a bundle.
+    """Predictive distributions of a bundle.
 
     Raises:
-        ValueError: if there is none, or one is kept by a minute after which its horizon has passed.
+        ValueError: if there are none, or a key has a minute at which its horizon cannot be forecast.
     """
 
     distributions: Mapping[Situation, PredictiveDistribution]
@@ -42,7 +42,7 @@ class Calibration:
             raise ValueError("a calibration needs at least one distribution")
         for horizon, minute, _ in self.distributions:
             if not 1 <= minute <= horizon.last_slot:
-                raise ValueError(f"no situation of a game: {horizon.value} from minute {minute}")
+                raise ValueError(f"invalid situation: {horizon.value} from minute {minute}")
 
     @property
     def smallest_alpha(self) -> float:
@@ -50,7 +50,7 @@ class Calibration:
         return max(each.smallest_alpha for each in self.distributions.values())
 
     def to_bytes(self) -> bytes:
-        """As a .npz file; the same calibration gives the same bytes. Residuals are kept as float32."""
+        """Serializes to a .npz file; equal calibrations give equal bytes. Residuals are stored as float32."""
         situations = sorted(
             (HORIZONS.index(situation.horizon), situation.minute, int(situation.margin_source))
             for situation in self.distributions
@@ -72,10 +72,10 @@ class Calibration:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
-        """Back from `to_bytes`.
+        """Deserializes the output of `to_bytes`.
 
         Raises:
-            ValueError, KeyError, OSError, zipfile.BadZipFile: if it is not what `to_bytes` writes.
+            ValueError, KeyError, OSError, zipfile.BadZipFile: if the content is not valid output of `to_bytes`.
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as columns:
             situations, counts, edges, sizes, residuals, scales = (
@@ -91,21 +91,21 @@ class Calibration:
             or sizes.sum() != len(residuals)
             or len(scales) != len(counts)
         ):
-            raise ValueError("the columns do not fit together")
+            raise ValueError("the columns are inconsistent")
         cells = iter(np.split(residuals.astype(np.float64), np.cumsum(sizes)[:-1]))
-        between = iter(edges.tolist())
+        all_edges = iter(edges.tolist())
         distributions = {}
-        for (horizon, minute, source), count, its_scales in zip(
+        for (horizon, minute, source), count, group_scales in zip(
             situations.tolist(), counts.tolist(), scales.tolist(), strict=True
         ):
             situation = Situation(HORIZONS[horizon], minute, MarginSource(source))
-            of_situation = tuple(ConformalScores(next(cells)) for _ in range(count))
-            its_edges = tuple(next(between) for _ in range(count - 1))
+            cell_scores = tuple(ConformalScores(next(cells)) for _ in range(count))
+            cell_edges = tuple(next(all_edges) for _ in range(count - 1))
             distributions[situation] = PredictiveDistribution(
-                THRESHOLDS[situation.horizon], its_edges, of_situation, tuple(its_scales)
+                THRESHOLDS[situation.horizon], cell_edges, cell_scores, tuple(group_scales)
             )
         return cls(distributions)
 
     def rounded(self) -> Calibration:
-        """As it will be once it was written and read: what is computed from it agrees to the last bit."""
+        """Returns the calibration after a write/read round trip: results from both are bit-identical."""
         return Calibration.from_bytes(self.to_bytes())

@@ -1,15 +1,15 @@
-"""Split-conformal predictive distributions: from residuals of games that no model saw to intervals and probabilities.
+"""Split-conformal predictive distributions: intervals and probabilities from residuals of held-out games.
 
 For n residuals that are exchangeable with the next game's, the interval between the k-th smallest and the k-th
-largest, k = ⌊(n + 1)·α/2⌋, holds with probability at least 1 − α, and each tail is missed with at most α/2 (Vovk,
-Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; the asymmetric form: Romano, Patterson & Candès,
-Conformalized Quantile Regression, 2019). All levels together are a conformal predictive distribution (Vovk, Shen,
-Manokhin & Xie, Nonparametric predictive distributions based on conformal prediction, 2019).
+largest, k = ⌊(n + 1)·α/2⌋, covers the outcome with probability at least 1 − α, and misses it on each side with at most
+α/2 (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; the asymmetric form: Romano, Patterson &
+Candès, Conformalized Quantile Regression, 2019). All levels together form a conformal predictive distribution (Vovk,
+Shen, Manokhin & Xie, Nonparametric predictive distributions based on conformal prediction, 2019).
 
-What holds on average has to hold for close and for decided games too. So residuals are divided by how far the models
-are off at leads of that size, as the training games tell (normalised conformal prediction: Papadopoulos, Gammerman &
-Vovk, 2008), and kept apart by the size of the lead where there are enough of them (Mondrian categories: Vovk et al.
-2005, section 4.5).
+Coverage should hold for close games and for blowouts, not only on average. Residuals are therefore divided by the RMSE
+of the models at that size of lead on the training games (normalised conformal prediction: Papadopoulos, Gammerman &
+Vovk, 2008), and split into cells by the size of the lead where there are enough of them (Mondrian categories: Vovk et
+al. 2005, section 4.5).
 """
 
 from __future__ import annotations
@@ -29,46 +29,47 @@ from dejavu_models.types import Horizon, Interval
 from dejavu_models.uncertainty.conformal_scores import NORMAL, ConformalScores, ScoreGrid
 
 THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
-"""Beyond which predicted differential the home team leads. At the half a prediction below half a point rounds to a tie,
-which is no lead; at the end there is no tie."""
+"""Predicted differential above which the home team counts as leading. At halftime a prediction below half a point
+rounds to a tie, which is not a lead; a final score is never a tie."""
 
 LEAD_EDGES: Final = (3.5, 8.5, 15.5)
-"""Between groups of games, by |lead| in points: 0–3, 4–8, 9–15, 16 and more. Each has a scale; a cell is one or several
-of them."""
+"""Edges between groups of games by |lead|, in points: 0–3, 4–8, 9–15, 16 and more. Each group has a scale; a cell is
+one group or several adjacent ones."""
 
 UNSCALED: Final = (1.0,) * (len(LEAD_EDGES) + 1)
 
 MIN_CELL: Final = 1000
-"""The fewest calibration games of a cell, where there is more than one. A probability taken from n residuals is off by
-p(1 − p)/n in squared error, which smaller cells add faster than they gain; chosen on the seasons 2017 and 2018."""
+"""Minimum calibration games per cell if there is more than one cell. A probability from n residuals has a squared error
+of p(1 − p)/n, which in smaller cells outweighs the gain; chosen on the seasons 2017 and 2018."""
 
 LATE_MIN_CELL: Final = 400
-"""The same for the end, seen from the fourth quarter. There close games differ from others not in scale alone: who is
-behind fouls, and a tie is played on. Chosen on the same seasons."""
+"""Minimum for forecasts of the final from the fourth quarter. There, close games differ from others in more than scale:
+the trailing team fouls, and a tie goes to overtime. Chosen on the same seasons."""
 
 _LATE = 36
 
 
-_MOST_CERTAIN = 1e-9
-"""As near as probabilities of a bet come to 0 and 1."""
+_MIN_PROBABILITY = 1e-9
+"""Minimum distance of bet probabilities from 0 and 1."""
 
 
 @dataclass(frozen=True)
 class PredictiveDistribution:
-    """The differential at a horizon, given a point forecast and the lead.
+    """Predictive distribution of the differential at a horizon, given a point forecast and the lead.
 
-    A residual is outcome − forecast, over the scale of its group. In all cells but the first it is turned towards the
-    leader (its sign changed where the away team leads), because home and away teams lose leads alike; in the first,
-    where the lead may change hands with a basket, it is not, so that nothing jumps where the lead changes its sign.
+    A residual is (outcome − forecast) / scale of its group. In all cells except the first, residuals are mirrored
+    towards the leader (sign flipped if the away team leads), because home and away teams lose leads in the same way. In
+    the first cell, where one basket may change the lead, they are not mirrored, so the distribution has no jump where
+    the lead changes sign.
 
     Attributes:
-        threshold: of the differential, in points, beyond which the home team leads.
-        edges: between the cells, by |lead|, in points: some of LEAD_EDGES, ascending.
-        cells: the residuals, one more than edges.
-        scales: of the groups between LEAD_EDGES, in points; known before the calibration games were.
+        threshold: differential, in points, above which the home team leads.
+        edges: edges between the cells by |lead|, in points: a subset of LEAD_EDGES, ascending.
+        cells: residuals of each cell, one more than edges.
+        scales: scale of each group between LEAD_EDGES, in points; fitted without the calibration games.
 
     Raises:
-        ValueError: if these do not fit together.
+        ValueError: if these are inconsistent.
     """
 
     threshold: float
@@ -80,7 +81,7 @@ class PredictiveDistribution:
         if len(self.cells) != len(self.edges) + 1:
             raise ValueError(f"{len(self.cells)} cells and {len(self.edges)} edges between them")
         if self.edges != tuple(edge for edge in LEAD_EDGES if edge in self.edges):
-            raise ValueError(f"edges must be some of {LEAD_EDGES}, and ascend")
+            raise ValueError(f"edges must be some of {LEAD_EDGES}, in ascending order")
         if len(self.scales) != len(UNSCALED) or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"there must be {len(UNSCALED)} scales, positive and finite")
 
@@ -95,27 +96,27 @@ class PredictiveDistribution:
         scales: Sequence[float] = UNSCALED,
         min_cell: int = MIN_CELL,
     ) -> PredictiveDistribution:
-        """From the forecasts of calibration games, (n,) each, in points; n ≥ 1.
+        """Fits the distribution to forecasts of calibration games, (n,) each, in points; n ≥ 1.
 
-        Of the cells between LEAD_EDGES, the smallest is joined with its smaller neighbour until none has fewer than
-        `min_cell` games.
+        Starts with the cells between LEAD_EDGES and merges the smallest with its smaller neighbour until each has at
+        least `min_cell` games.
         """
         size = np.abs(leads)
-        edges = _joined(size, min_cell)
+        edges = _merged_edges(size, min_cell)
         residuals = (outcomes - points) / np.asarray(scales)[lead_groups(leads)]
-        place = np.searchsorted(edges, size, side="right")
-        turned = np.where((leads < 0) & (place > 0), -residuals, residuals)
-        cells = tuple(ConformalScores(np.sort(turned[place == cell])) for cell in range(len(edges) + 1))
+        cell_of = np.searchsorted(edges, size, side="right")
+        mirrored = np.where((leads < 0) & (cell_of > 0), -residuals, residuals)
+        cells = tuple(ConformalScores(np.sort(mirrored[cell_of == cell])) for cell in range(len(edges) + 1))
         return cls(THRESHOLDS[horizon], edges, cells, tuple(map(float, scales)))
 
     @property
     def games(self) -> int:
-        """How many calibration games all cells have."""
+        """Number of calibration games in all cells."""
         return sum(cell.games for cell in self.cells)
 
     @cached_property
     def smallest_alpha(self) -> float:
-        """The smallest alpha for which every cell has an interval."""
+        """Smallest alpha for which every cell has an interval."""
         return 2 * max(cell.smallest_level for cell in self.cells)
 
     @cached_property
@@ -123,24 +124,24 @@ class PredictiveDistribution:
         return tuple(bisect.bisect_right(self.edges, least) for least in (0.0, *LEAD_EDGES))
 
     def scores(self, lead: float) -> ConformalScores:
-        """The residuals that speak of a game with this lead, over their scales and turned as they are kept."""
+        """Returns the residuals of the cell of this lead, as stored: scaled and mirrored."""
         return self.cells[self._cell_of_group[_group(lead)]]
 
-    def sample(self, lead: float) -> ConformalScores:
-        """The residuals as they apply to a game with this lead: outcome − forecast, in points."""
+    def residuals_for(self, lead: float) -> ConformalScores:
+        """Returns the residuals for a game with this lead: outcome − forecast, in points."""
         group = _group(lead)
         residuals = self.cells[self._cell_of_group[group]].residuals * self.scales[group]
         return ConformalScores(-residuals[::-1] if self._mirrored(lead, group) else residuals)
 
     def _mirrored(self, lead: float, group: int) -> bool:
-        """Whether residuals of this lead are turned: those of the away team's, beyond the first cell."""
+        """Returns whether residuals of this lead are mirrored: the away team leads, beyond the first cell."""
         return lead < 0 and self._cell_of_group[group] > 0
 
     def interval(self, point: float, lead: float, alpha: float) -> Interval:
-        """The interval around a point forecast; nested in alpha.
+        """Returns the interval around a point forecast; nested in alpha.
 
-        For alpha near 1 both quantiles may lie on one side of the point; the interval is then widened to hold it, which
-        can only raise its coverage.
+        For alpha near 1 both quantiles may lie on one side of the point; the interval is then widened to contain it,
+        which can only raise its coverage.
 
         Raises:
             ValueError: if alpha is less than `smallest_alpha` or not less than 1.
@@ -151,10 +152,11 @@ class PredictiveDistribution:
         return Interval(min(lower, point), max(upper, point))
 
     def quantiles(self, point: float, lead: float, levels: Sequence[float]) -> list[float]:
-        """Quantiles of the differential, in points, in the order of the levels; a higher level never has a lower one.
+        """Returns quantiles of the differential, in points, in the order of the levels; non-decreasing in the level.
 
         Raises:
-            ValueError: if a level is nearer to 0 or 1 than half of `smallest_alpha`.
+            ValueError: if a level is closer to 0 or 1 than the cell of this lead allows; a distance of at least half of
+                `smallest_alpha` works for every cell.
         """
         scores, scale = self._signed(lead)
         if scale < 0:
@@ -162,54 +164,55 @@ class PredictiveDistribution:
         return [point + scale * scores.quantile(level) for level in levels]
 
     def interval_at(self, point: float, lead: float, reach: float) -> Interval:
-        """As `interval`, between the quantiles at standard-normal scores of ∓reach, however far out they lie."""
+        """Like `interval`, but between the quantiles at standard-normal scores of ±reach, for any reach."""
         lower, upper = self.values_at(point, lead, (-reach, reach))
         return Interval(min(lower, point), max(upper, point))
 
     def values_at(self, point: float, lead: float, scores: Sequence[float]) -> list[float]:
-        """Quantiles at the levels of standard-normal scores, in points; see `ConformalScores.value_at`."""
+        """Returns quantiles at the levels of standard-normal scores, in points; see `ConformalScores.value_at`."""
         cell, scale = self._signed(lead)
-        towards = math.copysign(1.0, scale)
-        return [point + scale * cell.value_at(towards * score) for score in scores]
+        sign = math.copysign(1.0, scale)
+        return [point + scale * cell.value_at(sign * score) for score in scores]
 
-    def recorded(self, point: float, lead: float, places: ScoreGrid | None = None) -> tuple[float, ...]:
-        """Quantiles in many places, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
+    def recorded_quantiles(self, point: float, lead: float, places: ScoreGrid | None = None) -> tuple[float, ...]:
+        """Returns quantiles on a score grid, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
         cell, scale = self._signed(lead)
         values = cell.at_levels if places is None else cell.values_at(places)
-        # The other end, which turned residuals are asked for from, is as far from the middle.
+        # The grid is symmetric, so mirrored residuals only need the reversed order.
         result: list[float] = np.round(point + scale * (values if scale > 0 else values[::-1]), 3).tolist()
         return tuple(result)
 
     def _signed(self, lead: float) -> tuple[ConformalScores, float]:
-        """The residuals that speak of a game with this lead, and their scale: negative where they are turned."""
+        """Returns the residuals of the cell of this lead and their scale: negative if they are mirrored."""
         group = _group(lead)
         scale = self.scales[group]
         return self.cells[self._cell_of_group[group]], -scale if self._mirrored(lead, group) else scale
 
     def probability_above(self, point: float, lead: float, value: float) -> float:
-        """P(differential > value); never rises with the value, and at the threshold is `home_lead_probability_of`.
+        """Returns P(differential > value); non-increasing in value, and `home_lead_probability_of` at the threshold.
 
-        There the groups of smaller leads have a say, elsewhere only the lead's own. What they change at the threshold
-        lasts on the side of what is surer still, and fades on the other within one scale; in standard-normal scores.
+        At the threshold, groups of smaller leads also contribute; elsewhere only the lead's own cell does. Their
+        adjustment at the threshold, in standard-normal scores, applies in full on the more certain side of the
+        threshold and fades out within one scale on the other side.
         """
         at_threshold = self.home_lead_probability_of(point, lead)
         if value == self.threshold:
             return at_threshold
         cell, scale = self._signed(lead)
-        share, there = (cell.share_above_one((each - point) / scale) for each in (value, self.threshold))
+        share, share_at_threshold = (cell.share_above_one((each - point) / scale) for each in (value, self.threshold))
         score = math.copysign(1.0, scale) * NORMAL.inv_cdf(share)
-        pulled = NORMAL.inv_cdf(at_threshold) - math.copysign(1.0, scale) * NORMAL.inv_cdf(there)
-        if pulled:
-            # A lead pulls up, a lag down; either is less the further from the threshold the surprise lies.
-            beyond = (value - self.threshold) * math.copysign(1.0, pulled)
-            score += pulled * min(1.0, max(0.0, 1.0 - beyond / abs(scale)))
-        return max(_MOST_CERTAIN, min(1 - _MOST_CERTAIN, NORMAL.cdf(score)))
+        shift = NORMAL.inv_cdf(at_threshold) - math.copysign(1.0, scale) * NORMAL.inv_cdf(share_at_threshold)
+        if shift:
+            # A lead shifts the score up, a deficit down; the shift fades as the value moves past the threshold.
+            beyond = (value - self.threshold) * math.copysign(1.0, shift)
+            score += shift * min(1.0, max(0.0, 1.0 - beyond / abs(scale)))
+        return max(_MIN_PROBABILITY, min(1 - _MIN_PROBABILITY, NORMAL.cdf(score)))
 
     def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
-        """P(differential > threshold); never falls as point and lead rise.
+        """Returns P(differential > threshold); non-decreasing in point and lead.
 
-        Two groups differ by chance too, and a probability must not fall because a lead has grown into the next one. So
-        a lead counts as at least as safe as the groups of smaller leads would have it.
+        Groups also differ by chance, and the probability must not fall when a lead grows into the next group. A lead is
+        therefore at least as safe as under the cells of all smaller leads.
 
         Args:
             points: (n,) point forecasts.
@@ -228,13 +231,13 @@ class PredictiveDistribution:
             if home.any():
                 result[home] = np.maximum(result[home], cell.share_above(scaled[home]))
             if away.any():
-                turned = self._cell_of_group[smaller] > 0
-                share = 1 - cell.share_above(-scaled[away]) if turned else cell.share_above(scaled[away])
+                mirrored = self._cell_of_group[smaller] > 0
+                share = 1 - cell.share_above(-scaled[away]) if mirrored else cell.share_above(scaled[away])
                 result[away] = np.minimum(result[away], share)
         return result
 
     def home_lead_probability_of(self, point: float, lead: float) -> float:
-        """As `home_lead_probability`, for one game: arrays of one value cost several times as much."""
+        """Like `home_lead_probability`, for one game; several times faster than arrays of one value."""
         needed = self.threshold - point
         result = self.cells[0].share_above_one(needed / self.scales[0])
         for smaller in range(1, _group(lead) + 1):
@@ -248,13 +251,13 @@ class PredictiveDistribution:
         return result
 
 
-def least_cell(horizon: Horizon, minute: int, min_cell: int = MIN_CELL) -> int:
-    """The fewest calibration games of a cell at a minute: `min_cell`, or LATE_MIN_CELL where it counts and is less."""
+def min_cell_size(horizon: Horizon, minute: int, min_cell: int = MIN_CELL) -> int:
+    """Returns the minimum calibration games per cell: `min_cell`, or LATE_MIN_CELL if it applies and is smaller."""
     return min(min_cell, LATE_MIN_CELL) if horizon is Horizon.FINAL and minute > _LATE else min_cell
 
 
 def lead_groups(leads: Floats | NDArray[np.integer]) -> Integers:
-    """Which of 0–3, 4–8, 9–15, 16 or more points each lead lies in, whoever has it: (n,) → (n,)."""
+    """Returns the group of each |lead| (0–3, 4–8, 9–15, 16 or more points), 0 to 3: (n,) → (n,)."""
     return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
 
 
@@ -262,8 +265,8 @@ def _group(lead: float) -> int:
     return bisect.bisect_right(LEAD_EDGES, abs(lead))
 
 
-def _joined(size: Floats, min_cell: int) -> tuple[float, ...]:
-    """The edges that are left between cells of at least `min_cell` games each, if there is more than one."""
+def _merged_edges(size: Floats, min_cell: int) -> tuple[float, ...]:
+    """Returns the edges left after merging cells until each has at least `min_cell` games, or one cell is left."""
     edges = list(LEAD_EDGES)
     while edges:
         counts = np.bincount(np.searchsorted(edges, size, side="right"), minlength=len(edges) + 1)

@@ -1,4 +1,4 @@
-"""Residuals of calibration games as quantiles, by level or by standard-normal score (conformal.py has the method)."""
+"""Quantiles of calibration residuals, by level or by standard-normal score (see conformal.py for the method)."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ LEVEL_SCORES: Final = tuple(NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVE
 
 
 class ScoreGrid:
-    """Places in a distribution, by standard-normal scores: ascending, and as far from 0 below it as above."""
+    """Grid of standard-normal scores at which a distribution is evaluated: ascending and symmetric around 0."""
 
     def __init__(self, scores: Sequence[float]) -> None:
         self.scores = np.array(scores)
         self.lower = self.scores < 0
-        self.tails = np.array([NORMAL.cdf(-abs(score)) for score in scores])  # the share beyond each, up to ½
+        self.tails = np.array(
+            [NORMAL.cdf(-abs(score)) for score in scores]
+        )  # tail probability beyond each score, at most ½
 
 
 LEVEL_GRID: Final = ScoreGrid(LEVEL_SCORES)
-"""The grid of DISTRIBUTION_LEVELS."""
+"""Grid of DISTRIBUTION_LEVELS."""
 
 
 @dataclass(frozen=True)
 class ConformalScores:
-    """Residuals of calibration games, ascending.
+    """Residuals of calibration games, in ascending order.
 
     Raises:
         ValueError: if there are none, or they are not finite and ascending.
@@ -55,27 +57,27 @@ class ConformalScores:
 
     @property
     def games(self) -> int:
-        """How many games they come from."""
+        """Number of calibration games."""
         return len(self.residuals)
 
     def _rank(self, level: float) -> int:
-        """Which smallest residual is the quantile for a level up to ½, from 1 on; 0 if the level is too small."""
-        # Levels such as 1 − 0.9 fall short of what they mean by rounding.
+        """Returns the rank of the quantile of a level up to ½, from 1; 0 if the level is too small."""
+        # _ROUNDING: levels such as 1 − 0.9 are slightly too small by floating-point rounding.
         return math.floor((self.games + 1) * level + _ROUNDING)
 
     @cached_property
     def smallest_level(self) -> float:
-        """The smallest level for which there is a quantile; ½ with a single residual."""
+        """Smallest level that has a quantile; ½ with a single residual."""
         return 1 / (self.games + 1)
 
     def quantile(self, level: float) -> float:
-        """The quantile of the residuals, rounded outwards: away from the median; never falls as the level rises.
+        """Returns the quantile of the residuals, rounded away from the median; non-decreasing in the level.
 
         Args:
-            level: from `smallest_level` to 1 less that.
+            level: in [smallest_level, 1 − smallest_level].
 
         Raises:
-            ValueError: if the level is nearer to 0 or 1.
+            ValueError: if the level is outside.
         """
         rank = self._rank(min(level, 1 - level))
         if rank < 1:
@@ -88,21 +90,21 @@ class ConformalScores:
 
     @cached_property
     def _tail(self) -> float:
-        """The level beyond which places go on in proportion: the outermost that forecasts record, if it is known."""
+        """Level beyond which quantiles are extrapolated: the outermost recorded level, if it has a quantile."""
         return max(self.smallest_level, DISTRIBUTION_LEVELS[0])
 
     @cached_property
     def _reach(self) -> float:
-        """The score of that level; 0 with a single residual."""
+        """Absolute score of that level; 0 with a single residual."""
         return -NORMAL.inv_cdf(self._tail)
 
     def value_at(self, score: float) -> float:
-        """The quantile at the level of a standard-normal score; never falls as that rises.
+        """Returns the quantile at the level of a standard-normal score; non-decreasing in the score.
 
-        Beyond the outermost level that a forecast records, or for which there is a quantile, it goes on in proportion:
-        at twice its score, twice as far from the median. That is how `adaptive.static_score` judges outcomes out there,
-        so that an interval that outcomes have taught to reach so far is the one that they were held against. What few
-        residuals lie beyond would tell another tale, and none of the games that intervals are widened for.
+        Beyond the outermost level that is recorded and has a quantile, extrapolates in proportion: twice the score is
+        twice as far from the median. `adaptive.static_score` scores outcomes in the same way, so the adapted intervals
+        agree with the scores they are tracked by. The few residuals beyond are not used: they would disagree with
+        those scores, and say nothing about the games for which intervals are widened.
         """
         if -self._reach <= score <= self._reach:
             return self.quantile(NORMAL.cdf(score))
@@ -112,12 +114,12 @@ class ConformalScores:
 
     @cached_property
     def _ends(self) -> tuple[float, float, float]:
-        """The quantiles at the level beyond which places go on in proportion, and the median between them."""
+        """Returns the lower quantile at the extrapolation level, the median, and the upper quantile."""
         rank = self._rank(self._tail)
         return float(self.residuals[rank - 1]), self.quantile(0.5), float(self.residuals[-rank])
 
     def values_at(self, places: ScoreGrid) -> Floats:
-        """As `value_at`, for many scores, (n,), none of them 0."""
+        """Like `value_at`, for a grid of n scores, none of them 0: (n,)."""
         ranks = np.maximum(1, ((self.games + 1) * places.tails + _ROUNDING).astype(np.int64))
         values: Floats = self.residuals[np.where(places.lower, ranks - 1, -ranks)]
         sizes = np.abs(places.scores)
@@ -134,10 +136,10 @@ class ConformalScores:
         return self.values_at(LEVEL_GRID)
 
     def share_above(self, needed: Floats) -> Floats:
-        """The share of residuals above each value, those equal to it counted half.
+        """Returns the share of residuals above each value, counting ties as half.
 
-        Smoothed as a conformal p-value is, with the game to come as one more residual, half above and half below; so it
-        is never 0 or 1.
+        Smoothed like a conformal p-value: the next game counts as one more residual, half above and half below, so the
+        share is never 0 or 1.
 
         Args:
             needed: (n,), in points.
@@ -149,6 +151,6 @@ class ConformalScores:
         return (self.games + 0.5 - not_above / 2) / (self.games + 1)
 
     def share_above_one(self, needed: float) -> float:
-        """As `share_above`, for one value."""
+        """Like `share_above`, for one value."""
         not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
         return (self.games + 0.5 - float(not_above) / 2) / (self.games + 1)

@@ -1,1 +1,1 @@
-"""The gRPC services: message in, domain call, message out; errors, interceptor, health and reflection."""
+"""gRPC services with their converters, error table, interceptor, health service and reflection."""

@@ -1,22 +1,22 @@
-"""Domain error → status code, reason and details. The one table, and how a row becomes a google.rpc.Status.
+"""Maps domain errors to status codes, reasons and details of a google.rpc.Status.
 
     domain error                               status code           reason
-    InvalidInput and its kin                   INVALID_ARGUMENT      INVALID_…; InvalidResumeToken is one of them
-    InvalidMessage                             INVALID_ARGUMENT      INVALID_MESSAGE
-    Unsupported and its kin                    FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and such
-    UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and such
-    OutcomeKnown                               FAILED_PRECONDITION   OUTCOME_KNOWN
+    InvalidInput and subclasses                INVALID_ARGUMENT      INVALID_…, including InvalidResumeToken
+    MalformedRequest                           INVALID_ARGUMENT      INVALID_MESSAGE
+    Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
+    UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
+    OutcomeAlreadyRecorded                     FAILED_PRECONDITION   OUTCOME_KNOWN
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
-    LedgerUnavailable, Draining                UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
+    LedgerUnavailable, ServerDraining          UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
-    DeadlinePassed                             DEADLINE_EXCEEDED     DEADLINE_PASSED
+    DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED
     StreamFailed                               INTERNAL              STREAM_FAILED
-    whatever else                              INTERNAL              INTERNAL, without a word of the exception
+    any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
-The reason is the error class's own `reason`. Every status carries google.rpc.ErrorInfo; one that names a field carries
-google.rpc.BadRequest too.
+The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; a status that names a field
+also carries google.rpc.BadRequest.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ ERROR_DOMAIN = "dejavu"
 """Domain of every google.rpc.ErrorInfo that the server sends."""
 
 MAX_TEXT = 256
-"""Longest message or description sent, in bytes of UTF-8.
+"""Maximum length of a message or description, in bytes of UTF-8.
 
-A status travels in HTTP/2 trailers, of which clients take 8 kB in all: the message percent-encoded, which triples what
-is not ASCII, and once more with its description in the details, in Base64.
+A status is sent in HTTP/2 trailers, which clients limit to 8 kB in total. The trailers contain the message twice:
+percent-encoded, which triples non-ASCII text, and again in the Base64-encoded details, together with the description.
 """
 
 
 class MalformedRequest(DejavuError):
-    """What came is no message of the method that was called."""
+    """The request bytes do not decode as the request message of the method."""
 
     reason = "INVALID_MESSAGE"
 
 
 class DeadlineExceeded(DejavuError):
-    """A call came too late, or without a deadline of its own and ran into the server's."""
+    """A call arrived after its deadline, or had no deadline and exceeded that of the server."""
 
     reason = "DEADLINE_PASSED"
 
@@ -81,32 +81,32 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     StreamFailed: grpc.StatusCode.INTERNAL,
 }
-"""The table. An error that is not in it answers like the nearest of its bases that is."""
+"""Status codes by error class. An error that is not listed uses its nearest listed base class."""
 
 
 INTERNAL = "INTERNAL"
-"""The reason of what is not in the table."""
+"""Reason of errors that are not in the table."""
 
 
 class Violation(NamedTuple):
-    """What is wrong with a field."""
+    """An invalid field with a description of the error."""
 
     field: str
     description: str
 
 
 class Failure(NamedTuple):
-    """What a caller is told about an error."""
+    """The code, reason, message and field violations sent to a caller."""
 
     code: grpc.StatusCode
     reason: str
     message: str
     violations: tuple[Violation, ...] = ()
-    """The offending fields, the one that the reason speaks of first; empty if the error names none."""
+    """Invalid fields; the first is the one of the reason. Empty if the error names no field."""
 
 
 def describe(error: BaseException) -> Failure:
-    """Looks an error up in the table; what is not in it becomes a bare INTERNAL."""
+    """Looks up an error in the table; returns INTERNAL without details for other exceptions."""
     code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
     if code is None or not isinstance(error, DejavuError):
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
@@ -116,7 +116,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def status(failure: Failure) -> status_pb2.Status:
-    """A failure as google.rpc.Status, with its details."""
+    """Converts a failure to google.rpc.Status with details."""
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = {"field": failure.violations[0].field} if failure.violations else {}
     info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=metadata)
@@ -130,7 +130,7 @@ def status(failure: Failure) -> status_pb2.Status:
 
 
 def batch_error(failure: Failure) -> pb.PredictError:
-    """A failure as the result of one request of a batch."""
+    """Converts a failure to the error result of one request of a batch."""
     error = pb.PredictError(code=status_number(failure.code), reason=failure.reason, message=failure.message)
     for field, description in failure.violations:
         error.field_violations.add(field=field, description=description)
@@ -138,7 +138,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
 
 
 def status_number(code: grpc.StatusCode) -> int:
-    """The google.rpc.Code of a status code: the same number under another type."""
+    """Returns the google.rpc.Code of a gRPC status code, which has the same number."""
     number: int = code_pb2.Code.Value(code.name)
     return number
 

@@ -1,11 +1,11 @@
-"""The standard health service (grpc.health.v1), such that watching it does not hold a drain up.
+"""Standard health service (grpc.health.v1) whose watchers do not delay a drain.
 
-The servicer of grpcio-health-checking keeps a Watch open after it said NOT_SERVING for good; a draining server then
-waits for its watchers until the grace time is over. This one tells them and ends.
+The servicer of grpcio-health-checking keeps a Watch open after its final NOT_SERVING, so a draining server would wait
+for its watchers until the grace time ends. This service sends NOT_SERVING and ends the Watch.
 
-Health answers whether requests may be sent here, and so stays SERVING while the ledger can't be used: what-ifs are
-still answered, and whoever acts on NOT_SERVING would end those too, on every worker that shares the ledger. The ledger
-has a name of its own, LEDGER, which is NOT_SERVING meanwhile.
+Health reports whether requests may be sent here, so it stays SERVING while the ledger is unavailable: what-ifs are
+still answered, and clients that act on NOT_SERVING would stop those too, on every worker that shares the ledger. The
+ledger has its own service name, LEDGER, which is NOT_SERVING meanwhile.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from dejavu_server.streaming.errors import ServerDraining
 
 HEALTH_SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 OVERALL = ""
-"""The service name that stands for the whole server."""
+"""Service name of the whole server."""
 
 LEDGER = "dejavu.ledger"
-"""The name that stands for the ledger as the worker asked sees it: whether it records forecasts and sends streams."""
+"""Service name of the ledger as this worker sees it: SERVING if it records forecasts and sends streams."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class UnknownService(FieldError):
-    """Health was asked of a service that this server does not have."""
+    """A health request names a service that this server does not have."""
 
     reason = "UNKNOWN_SERVICE"
     default_field = "service"
 
 
 class HealthService:
-    """Health of the server and of each of its services, which share one fate: starting, serving, draining.
+    """Reports the health of the server and its services, which share one state: starting, serving or draining.
 
     Args:
         services: full names of the services.
-        parts: names of what the server can go without; none of them serves until it is said to.
+        parts: names of optional parts; each is NOT_SERVING until `set_part` changes it.
     """
 
     def __init__(self, services: Iterable[str], parts: Iterable[str] = ()) -> None:
@@ -53,43 +53,43 @@ class HealthService:
         self._changed = asyncio.Event()
 
     def serve(self) -> None:
-        """Says SERVING from now on."""
+        """Reports SERVING from now on."""
         self._serving = True
-        self._tell()
+        self._notify()
 
     def set_part(self, name: str, *, serving: bool) -> None:
-        """Says whether a part serves, as long as the server does."""
+        """Sets whether a part is SERVING; it applies while the server is."""
         self._parts[name] = serving
-        self._tell()
+        self._notify()
 
     def drain(self) -> None:
-        """Says NOT_SERVING for good, and ends those who watch."""
+        """Reports NOT_SERVING permanently and ends all watches."""
         self._serving, self._draining = False, True
-        self._tell()
+        self._notify()
 
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
-        """Tells the health of a service now."""
-        if not self._knows(request.service):
-            held = ", ".join(sorted({*self._services, *self._parts} - {OVERALL}))
-            raise UnknownService(quoted(request.service), f"one of {held}, or empty for the whole server")
+        """Returns the current health of a service."""
+        if not self._is_known(request.service):
+            known = ", ".join(sorted({*self._services, *self._parts} - {OVERALL}))
+            raise UnknownService(quoted(request.service), f"one of {known}, or empty for the whole server")
         return self._response(request.service)
 
     async def watch(self, request: pb.HealthCheckRequest, _: Context) -> AsyncIterator[pb.HealthCheckResponse]:
-        """Tells the health of a service now and whenever it changes; of an unknown one, that it is unknown."""
-        told = None
+        """Streams the health of a service: now and on every change; SERVICE_UNKNOWN for an unknown service."""
+        last = None
         while True:
             changed = self._changed
             response = self._response(request.service)
-            if response != told:
+            if response != last:
                 yield response
-                told = response
+                last = response
             elif self._draining:
                 raise ServerDraining()
             else:
                 await changed.wait()
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """The service's methods, for a server to be given."""
+        """Returns the method handlers of the service, to register with a server."""
         return grpc.method_handlers_generic_handler(
             HEALTH_SERVICE,
             {
@@ -102,17 +102,17 @@ class HealthService:
             },
         )
 
-    def _knows(self, service: str) -> bool:
+    def _is_known(self, service: str) -> bool:
         return service in self._services or service in self._parts
 
     def _response(self, service: str) -> pb.HealthCheckResponse:
-        if not self._knows(service):
+        if not self._is_known(service):
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN)
         if self._serving and self._parts.get(service, True):
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVING)
         return pb.HealthCheckResponse(status=pb.HealthCheckResponse.NOT_SERVING)
 
-    def _tell(self) -> None:
-        # Those who wait hold the old event; whoever looks from now on sees the new state.
+    def _notify(self) -> None:
+        # Wakes the watchers of the old event; from here on they wait for the new one.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

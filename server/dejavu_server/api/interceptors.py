@@ -1,16 +1,16 @@
-"""What every call goes through, in one layer: request id, deadline, metrics, log, and errors to statuses.
+"""Server interceptor of every call: request id, deadline, metrics, logging and error statuses in one layer.
 
-One layer rather than one for each concern, because each costs every call some microseconds; and a handler is wrapped
-when its method is called for the first time, not at every call.
+One interceptor handles all concerns, because each layer adds some microseconds to every call. It wraps a handler on the
+first call of its method, not on every call.
 
-Metadata: a caller's `x-request-id` is taken over if it can be sent back, else one is made. It is in every log line of
-the call and in the trailing metadata of the answer, beside `dejavu-worker`, the name of the worker that answered, and
-`dejavu-workers`, how many the server was started with. A stream, which may live for hours, has all three in its initial
-metadata too.
+Metadata: the `x-request-id` of the caller is reused if it can be sent back; otherwise one is generated. Every log line
+of the call has it, and so do the trailing metadata of the response, beside `dejavu-worker`, the name of the worker that
+answered, and `dejavu-workers`, the number of workers that the server was started with. A stream, which may last hours,
+also sends all three in its initial metadata.
 
-Log: what is the server's fault is an error; one that is in the table of errors is logged as a trouble, however many
-calls it fails. Calls that succeed, and those refused for what their caller sent, are only seen at level debug: the
-metrics count them, and no caller can fill the log.
+Log: faults of the server are logged as errors. Those in the error table are rate-limited by a FailureLog, however many
+calls fail. Calls that succeed, and calls rejected because of their input, are logged only at level debug: the metrics
+count them, and no caller can fill the log.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ WORKER = "dejavu-worker"
 WORKERS = "dejavu-workers"
 
 MAX_REQUEST_ID = 128
-"""Longest request id taken over from a caller, in characters."""
+"""Maximum length of a caller's request id, in characters; longer ones are truncated."""
 
 MAX_CALL_SECONDS = 60.0
-"""Deadline of a unary call that came without one."""
+"""Deadline of a unary call that has none of its own."""
 
-LAST_WORDS_SECONDS = 0.25
-"""How long a drain lets streams say their last words before it ends them."""
+DRAIN_STREAM_SECONDS = 0.25
+"""How long a drain waits for streams to send their final messages before it ends them."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-# The stubs give handlers the context of the synchronous server.
+# The type stubs give handlers the context of the synchronous server.
 Behaviour = Callable[..., Any]
 
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
-_sent_back: ContextVar[Metadata] = ContextVar("sent_back")
-"""What the present call sends back: its id, and who answers it."""
+_response_metadata: ContextVar[Metadata] = ContextVar("response_metadata")
+"""Response metadata of the current call: its request id and its worker."""
 
 _log = structlog.get_logger(__name__)
 
@@ -68,27 +68,27 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method of a server.
 
     Args:
-        worker: name of the worker, told to callers.
-        metrics: where calls are counted.
-        workers: how many workers share the port, told to callers.
-        max_call_seconds: deadline of a unary call that came without one.
+        worker: name of the worker, sent to callers.
+        metrics: the metrics to update.
+        workers: number of workers that share the port, sent to callers.
+        max_call_seconds: deadline of a unary call that has none of its own.
     """
 
     def __init__(
         self, worker: str, metrics: Metrics, *, workers: int = 1, max_call_seconds: float = MAX_CALL_SECONDS
     ) -> None:
-        self._whence = ((WORKER, worker), (WORKERS, str(workers)))
+        self._worker_metadata = ((WORKER, worker), (WORKERS, str(workers)))
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self._handlers: dict[str, Handler] = {}
         self._streams = set[asyncio.Task[Any]]()
-        self._ended = set[asyncio.Task[Any]]()
+        self._ended_by_drain = set[asyncio.Task[Any]]()
         self._draining = False
-        self._troubles: defaultdict[tuple[str, str], FailureLog] = defaultdict(
+        self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
         )
-        # Both looked up once rather than at every call, which costs more than the counting and the logging do.
-        self._finished = cache(lambda method, code: metrics.calls.labels(method, code.name))
+        # Cached: looking these up on every call would cost more than counting and logging do.
+        self._call_counter = cache(lambda method, code: metrics.calls.labels(method, code.name))
         self._log = _log.bind()
         boot = secrets.token_hex(4)
         self._ids = (f"{boot}-{number:x}" for number in itertools.count(1))
@@ -98,7 +98,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The wrapped handler of the method called; None if the server has no such method."""
+        """Returns the wrapped handler of the called method; None if the server has no such method."""
         self._identify(handler_call_details)
         method = handler_call_details.method
         wrapped = self._handlers.get(method)
@@ -110,29 +110,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     async def end_streams(self) -> None:
-        """Ends the streams that do not end by themselves, with DRAINING; those to come too."""
+        """Ends streams that do not end on their own, with DRAINING; rejects later streams the same way."""
         self._draining = True
         if self._streams:
-            _, late = await asyncio.wait(self._streams, timeout=LAST_WORDS_SECONDS)
-            self._ended |= late
-            for task in late:
+            _, pending = await asyncio.wait(self._streams, timeout=DRAIN_STREAM_SECONDS)
+            self._ended_by_drain |= pending
+            for task in pending:
                 task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        read, write = handler.request_deserializer, handler.response_serializer
-        # One request is read in here rather than by gRPC, whose answer to bytes that are no message is UNKNOWN with the
-        # text of an exception.
+        deserializer, write = handler.request_deserializer, handler.response_serializer
+        # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
-            reading = _reading(read, handler.unary_unary)
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, reading), None, write)
+            decoding = _decode_request(deserializer, handler.unary_unary)
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, decoding), None, write)
         if handler.unary_stream is not None:
-            reading = _reading(read, handler.unary_stream)
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, reading), None, write)
+            decoding = _decode_request(deserializer, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, decoding), None, write)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream), _checked(read), write
+                self._stream(method, handler.stream_stream), _checked_deserializer(deserializer), write
             )
-        raise NotImplementedError(f"{method}: no service of this server takes a stream and answers once")
+        raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
         in_flight = self._metrics.in_flight.labels(method)
@@ -141,7 +140,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             in_flight.inc()
-            metadata = _sent_back.get()
+            metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
@@ -149,7 +148,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if remaining is None:
                     return await self._bounded(behaviour(request, context))
                 if remaining <= 0:
-                    raise DeadlineExceeded("the deadline had passed before the call began")
+                    raise DeadlineExceeded("the deadline passed before the call started")
                 return await behaviour(request, context)
             except asyncio.CancelledError:
                 code = _cancelled_code(context)
@@ -172,13 +171,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> None:
             started = time.perf_counter()
             in_flight.inc()
-            metadata = _sent_back.get()
+            metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
-                with self._endable():
+                with self._ended_when_draining():
                     await context.send_initial_metadata(metadata)
-                    # Closed at once, not when the garbage is collected: it holds a subscription.
+                    # Close the generator now, not at garbage collection: it holds a subscription.
                     async with aclosing(behaviour(request, context)) as events:
                         async for event in events:
                             await context.write(event)
@@ -186,7 +185,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 code = _cancelled_code(context)
                 raise
-            except grpc.aio.InternalError:  # the connection broke, and the news of it is on its way
+            except grpc.aio.InternalError:  # the connection broke; gRPC is about to cancel this task
                 code = grpc.StatusCode.CANCELLED
                 raise asyncio.CancelledError from None
             except Exception as error:
@@ -199,23 +198,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call
 
     @contextmanager
-    def _endable(self) -> Iterator[None]:
-        """While in it, a stream is one of those that a drain ends: what it is cancelled by then becomes Draining."""
+    def _ended_when_draining(self) -> Iterator[None]:
+        """Lets a drain cancel the current stream; raises ServerDraining for that cancellation."""
         if self._draining:
             raise ServerDraining()
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a stream runs in a task of its own")
+            raise RuntimeError("a stream must run in its own task")
         self._streams.add(task)
         try:
             yield
         except asyncio.CancelledError:
-            if task in self._ended:
+            if task in self._ended_by_drain:
                 raise ServerDraining() from None
             raise
         finally:
             self._streams.discard(task)
-            self._ended.discard(task)
+            self._ended_by_drain.discard(task)
 
     async def _bounded(self, answer: Awaitable[Any]) -> Any:
         limit = asyncio.timeout(self._max_call_seconds)
@@ -228,73 +227,73 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     def _identify(self, call: grpc.HandlerCallDetails) -> None:
-        """Gives a call its id, in the log and in what goes back.
+        """Sets the request id of a call in its log context and its response metadata.
 
-        Here, where the metadata lie ready: a handler that asks its context for them has them made once more. A call
-        runs in one task, and so in a context of its own, from here to its end: nothing needs to be unbound.
+        The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
+        runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
         """
         request_id = ""
         for key, value in call.invocation_metadata or ():
-            # gRPC reads values that it would refuse to send, and then fails the call.
+            # gRPC accepts values that it refuses to send back, which would fail the call.
             if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
                 request_id = value[:MAX_REQUEST_ID]
                 break
         request_id = request_id or next(self._ids)
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        _sent_back.set(((REQUEST_ID, request_id), *self._whence))
+        _response_metadata.set(((REQUEST_ID, request_id), *self._worker_metadata))
 
     async def _fail(self, method: str, error: Exception, context: Context, metadata: Metadata) -> Never:
-        """Ends a call with the status that an error stands for."""
+        """Aborts a call with the status of an error."""
         failure = describe(error)
-        if failure.reason == INTERNAL:  # each may be another
+        if failure.reason == INTERNAL:  # not rate-limited: each may have another cause
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
         elif failure.code in _SERVER_FAULTS and not isinstance(error, ServerDraining):
-            trouble = self._troubles[method, failure.reason]
-            trouble.failed(error, method=method, code=failure.code.name, reason=failure.reason)
+            failure_log = self._failure_logs[method, failure.reason]
+            failure_log.failed(error, method=method, code=failure.code.name, reason=failure.reason)
         details = rpc_status.to_status(status(failure)).trailing_metadata
         try:
             await context.abort(failure.code, failure.message, (*metadata, *details))
-        except grpc.aio.InternalError:  # nobody is there to be told
+        except grpc.aio.InternalError:  # the caller has disconnected
             raise asyncio.CancelledError from None
 
     def _finish(self, method: str, code: grpc.StatusCode, elapsed: float) -> None:
-        self._finished(method, code).inc()
+        self._call_counter(method, code).inc()
         self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
 
-def _reading(read: Callable[[bytes], Any] | None, behaviour: Behaviour) -> Behaviour:
-    """A behaviour that reads its request itself."""
-    checked = _checked(read)
-    if checked is None:
+def _decode_request(deserializer: Callable[[bytes], Any] | None, behaviour: Behaviour) -> Behaviour:
+    """Wraps a behaviour so that it decodes its request."""
+    deserialize = _checked_deserializer(deserializer)
+    if deserialize is None:
         return behaviour
 
-    def reading(data: bytes, context: Context) -> Any:
-        return behaviour(checked(data), context)
+    def decoding(data: bytes, context: Context) -> Any:
+        return behaviour(deserialize(data), context)
 
-    return reading
+    return decoding
 
 
-def _checked(read: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """A deserializer that names the caller's mistake; None for none."""
-    if read is None:
+def _checked_deserializer(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Wraps a deserializer to raise MalformedRequest on bytes that do not decode; None stays None."""
+    if deserializer is None:
         return None
 
-    def checked(data: bytes) -> Any:
+    def deserialize(data: bytes) -> Any:
         try:
-            return read(data)
+            return deserializer(data)
         except DecodeError:
-            raise MalformedRequest(f"the request's {len(data)} bytes are not a message of this method") from None
+            raise MalformedRequest(f"the {len(data)} bytes of the request are not a message of this method") from None
 
-    return checked
+    return deserialize
 
 
 def _remaining(context: Context) -> float | None:
-    """Seconds until the call's deadline; None without one."""
+    """Returns the seconds until the deadline of the call; None if it has none."""
     return context.time_remaining()
 
 
 def _cancelled_code(context: Context) -> grpc.StatusCode:
-    """Why the call's task was cancelled: its deadline passed, or its caller went."""
+    """Returns why the task of a call was cancelled: its deadline passed, or its caller disconnected."""
     remaining = _remaining(context)
     if remaining is not None and remaining <= 0:
         return grpc.StatusCode.DEADLINE_EXCEEDED

@@ -1,4 +1,4 @@
-"""ModelService: the models that the server holds."""
+"""ModelService: lists the loaded models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 
 class ModelService:
-    """Tells which models the server holds; the answer is made once."""
+    """Lists the loaded models; builds the response once."""
 
     def __init__(self, registry: Registry) -> None:
-        self._answer = models_pb.ListModelsResponse(
-            models=[prediction.model_message(info, active=place == 0) for place, info in enumerate(registry.models())]
+        self._response = models_pb.ListModelsResponse(
+            models=[prediction.model_message(info, active=index == 0) for index, info in enumerate(registry.models())]
         )
 
     async def list_models(self, _: models_pb.ListModelsRequest, __: Context) -> models_pb.ListModelsResponse:
         """Lists the models, the active one first."""
-        return self._answer
+        return self._response
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """The service's methods, for a server to be given."""
+        """Returns the method handlers of the service, to register with a server."""
         return grpc.method_handlers_generic_handler(
             MODEL_SERVICE,
             {

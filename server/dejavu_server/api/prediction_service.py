@@ -1,4 +1,4 @@
-"""The contract's services: message in, domain call, message out. Errors leave through the interceptor."""
+"""PredictionService: converts messages and calls the domain. The interceptor maps errors to statuses."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-MESSAGES_A_TURN = 32
-"""How many messages of a batch are read or written before other calls have their turn."""
+MESSAGES_PER_TURN = 32
+"""Messages of a batch to convert before yielding to other calls."""
 
 _T = TypeVar("_T")
 
 
 class PredictionService:
-    """Forecasts: one, many, and as they happen."""
+    """Serves single forecasts, batches, streams and risk assessments."""
 
-    def __init__(self, issuer: ForecastService, keeper: LedgerManager) -> None:
-        self._forecasts = issuer
-        self._streams = keeper
+    def __init__(self, forecast_service: ForecastService, ledger_manager: LedgerManager) -> None:
+        self._forecasts = forecast_service
+        self._streams = ledger_manager
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
@@ -46,32 +46,32 @@ class PredictionService:
         return pb.PredictResponse(forecast=message, market=prediction.market_message_of(issued))
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
-        """Forecasts many games, as many in one pass as there may be."""
+        """Forecasts many games, in chunks of up to CHUNK requests."""
         requests = prediction.batch_requests(request)
         response = pb.PredictBatchResponse()
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
-            outcomes = await self._answer(await _in_turns(_read, chunk))
-            response.results.extend(await _in_turns(_result, chunk, outcomes))
+            outcomes = await self._answer(await _map_yielding(_read, chunk))
+            response.results.extend(await _map_yielding(_result, chunk, outcomes))
         return response
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
-        """Sends forecasts as they are recorded: messages that the hub serialised, once for all subscribers."""
-        wanted = prediction.stream_request(request)
-        return self._streams.subscribe(wanted.game_ids, wanted.resume_token, wanted.include_current)
+        """Streams forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
+        stream = prediction.stream_request(request)
+        return self._streams.subscribe(stream.game_ids, stream.resume_token, stream.include_current)
 
-    async def _answer(self, questions: Sequence[ForecastRequest | InvalidInput]) -> list[IssuedForecast | Exception]:
-        """Answers questions of a batch, in order; each fails for itself, and one that could not be read has."""
-        readable = [question for question in questions if isinstance(question, ForecastRequest)]
+    async def _answer(self, requests: Sequence[ForecastRequest | InvalidInput]) -> list[IssuedForecast | Exception]:
+        """Answers the requests of a batch in order. Each fails on its own; one that failed to parse keeps its error."""
+        readable = [request for request in requests if isinstance(request, ForecastRequest)]
         answers = iter(await self._forecasts.forecast_many(readable))
-        return [question if isinstance(question, InvalidInput) else next(answers) for question in questions]
+        return [request if isinstance(request, InvalidInput) else next(answers) for request in requests]
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
-        """Tells how unsettled a game is: plain arithmetic, done at once."""
+        """Assesses how uncertain a game still is; cheap enough to compute on the event loop."""
         return risk_message(risk.assess(*risk_request(request)))
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """The service's methods, for a server to be given."""
+        """Returns the method handlers of the service, to register with a server."""
         return grpc.method_handlers_generic_handler(
             PREDICTION_SERVICE,
             {
@@ -81,7 +81,7 @@ class PredictionService:
                 "PredictBatch": grpc.unary_unary_rpc_method_handler(
                     self.predict_batch, pb.PredictBatchRequest.FromString, pb.PredictBatchResponse.SerializeToString
                 ),
-                # No serializer: the events are bytes already.
+                # No serializer: the events are already bytes.
                 "StreamPredictions": grpc.unary_stream_rpc_method_handler(
                     self.stream_predictions, pb.StreamPredictionsRequest.FromString
                 ),
@@ -92,12 +92,12 @@ class PredictionService:
         )
 
 
-async def _in_turns(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
-    """What `map` gives, with other calls let in between: messages of many games take some milliseconds."""
+async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
+    """Works like `map`, but yields to other calls: converting messages of many games takes some milliseconds."""
     results = []
-    for place, values in enumerate(zip(*columns, strict=True), 1):
+    for index, values in enumerate(zip(*columns, strict=True), 1):
         results.append(work(*values))
-        if place % MESSAGES_A_TURN == 0:
+        if index % MESSAGES_PER_TURN == 0:
             await asyncio.sleep(0)
     return results
 

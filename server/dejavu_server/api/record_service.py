@@ -1,7 +1,7 @@
-"""The record's service: outcomes go in, and what the ledger knows comes out. Errors leave through the interceptor.
+"""RecordService: records outcomes and queries the ledger. The interceptor maps errors to statuses.
 
-What is read is read, added up and made into messages in the ledger's reading threads, so that other calls have their
-turn meanwhile.
+Queries run, aggregate and build their messages on the reader threads of the ledger, so that they do not block other
+calls.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _T = TypeVar("_T")
 
 
 class Record(Protocol):
-    """What the service needs of the ledger."""
+    """Ledger operations that the service uses."""
 
     async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
-        """Records an outcome; returns it as it stands, and how many forecasts it settles."""
+        """Records an outcome; returns it as stored, and the number of forecasts that it settles."""
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """What a function returns that reads."""
+        """Runs a read-only function on a connection and returns its result."""
 
 
 class RecordService:
-    """The track record.
+    """Serves the track record.
 
     Args:
         record: the ledger.
-        clock: tells the time.
+        clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
     """
 
@@ -52,66 +52,66 @@ class RecordService:
         self._record = record
         self._clock = clock
         self._signer = signer
-        # One thread each, at most: the third is left to streams, whoever asks how often for whatever.
+        # Lookups and scorecards use at most one reader thread each; the third thread stays free for streams.
         self._lookup_slot = asyncio.Semaphore(1)
         self._scorecard_slot = asyncio.Semaphore(1)
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
-        """Records an outcome and settles what was forecast."""
+        """Records an outcome and settles its forecasts."""
         outcome, settled = await self._record.record_outcome(record_requests.outcome(request, self._clock()))
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
-        """The latest forecast of a game."""
-        asked = record_requests.game_query(request)
+        """Returns the latest forecast of a game."""
+        query = record_requests.game_query(request)
 
         def read(connection: Connection) -> pb.GetPredictionResponse:
-            return record.game_message(predictions.latest(connection, *asked))
+            return record.game_message(predictions.latest_forecast(connection, *query))
 
-        return await self._read_in_turn(self._lookup_slot, read)
+        return await self._read_with_slot(self._lookup_slot, read)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
-        """A page of recorded forecasts."""
-        asked = record_requests.list_query(request)
+        """Returns a page of recorded forecasts."""
+        query = record_requests.list_query(request)
 
         def read(connection: Connection) -> pb.ListPredictionsResponse:
-            page = pages.page(connection, *asked)
-            told = [record.recorded_message(each, explanation=False) for each in page.forecasts]
-            return pb.ListPredictionsResponse(predictions=told, next_page_token=page.next_token)
+            page = pages.page(connection, *query)
+            messages = [record.recorded_message(each, explanation=False) for each in page.forecasts]
+            return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
-        return await self._read_in_turn(self._lookup_slot, read)
+        return await self._read_with_slot(self._lookup_slot, read)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
-        """How settled forecasts fared."""
-        wanted = record_requests.scorecard_filter(request)
+        """Scores settled forecasts."""
+        score_filter = record_requests.scorecard_filter(request)
 
         def read(connection: Connection) -> pb.GetScorecardResponse:
-            card = scorecard(scorecards.settled(connection, wanted).forecasts)
+            card = scorecard(scorecards.settled(connection, score_filter).forecasts)
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
 
-        return await self._read_in_turn(self._scorecard_slot, read)
+        return await self._read_with_slot(self._scorecard_slot, read)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
-        """The model versions in order."""
-        asked = record_requests.leaderboard_query(request)
+        """Ranks the model versions."""
+        query = record_requests.leaderboard_query(request)
 
         def read(connection: Connection) -> pb.GetLeaderboardResponse:
-            found = scorecards.settled(connection, asked.filter)
+            settled = scorecards.settled(connection, query.filter)
             cards = {
-                version: scorecard(found.forecasts.where(found.model == place))
-                for place, version in enumerate(found.models)
+                version: scorecard(settled.forecasts.where(settled.model == index))
+                for index, version in enumerate(settled.models)
             }
-            standings = leaderboard(cards, asked.metric, asked.min_games)
-            return record.leaderboard_message(standings, asked.metric, asked.min_games)
+            entries = leaderboard(cards, query.metric, query.min_games)
+            return record.leaderboard_message(entries, query.metric, query.min_games)
 
-        return await self._read_in_turn(self._scorecard_slot, read)
+        return await self._read_with_slot(self._scorecard_slot, read)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
-        """The signed head of the ledger."""
+        """Returns the signed head of the ledger."""
         return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(await self._signer()))
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """The service's methods, for a server to be given."""
+        """Returns the method handlers of the service, to register with a server."""
         methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
             "ReportOutcome": (self.report_outcome, pb.ReportOutcomeRequest, pb.ReportOutcomeResponse),
             "GetPrediction": (self.get_prediction, pb.GetPredictionRequest, pb.GetPredictionResponse),
@@ -128,18 +128,18 @@ class RecordService:
             },
         )
 
-    async def _read_in_turn(self, turn: asyncio.Semaphore, read: Callable[[Connection], _T]) -> _T:
-        """Reads when its turn has come, and keeps it until the reading is over.
+    async def _read_with_slot(self, slot: asyncio.Semaphore, read: Callable[[Connection], _T]) -> _T:
+        """Waits for the slot, reads, and holds the slot until the read ends.
 
-        A thread can't be stopped: the next one waits for its end, also if its caller has gone.
+        A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
         """
-        await turn.acquire()
-        reading_now = asyncio.ensure_future(self._record.read(read))
+        await slot.acquire()
+        reading = asyncio.ensure_future(self._record.read(read))
 
-        def over(finished: asyncio.Future[_T]) -> None:
-            turn.release()
+        def release(finished: asyncio.Future[_T]) -> None:
+            slot.release()
             if not finished.cancelled():
-                finished.exception()  # which the caller was told, unless it has gone
+                finished.exception()  # retrieved here, or asyncio would log it if the caller disconnected
 
-        reading_now.add_done_callback(over)
-        return await asyncio.shield(reading_now)
+        reading.add_done_callback(release)
+        return await asyncio.shield(reading)

@@ -1,1 +1,1 @@
-"""The command `dejavu-server`: serve, and the commands that read a ledger's files."""
+"""Command `dejavu-server`: the server, and commands that read ledger files."""

@@ -1,6 +1,6 @@
-"""Writes games that the ledger has seen to their end as seasons that the trainer reads: plays_{season}.parquet.
+"""Exports completed games of the ledger as training data, one plays_{season}.parquet per season.
 
-docs/data.md describes the format. What can't be written down in it is left out, and told with the reason.
+docs/data.md describes the format. Games that do not fit it are skipped and returned with the reason.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 
 
-class CannotExport(DejavuError):
-    """Nothing was written: the message says why."""
+class ExportError(DejavuError):
+    """The export failed before it wrote a file; the message says why."""
 
     reason = "CANNOT_EXPORT"
 
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """A season's file.
+    """An exported file of one season.
 
     Attributes:
         season: the year in which it ends.
         path: the file.
-        games, rows: what it holds.
+        games, rows: number of games and rows in the file.
     """
 
     season: int
@@ -42,7 +42,7 @@ class Season:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export wrote, by season, and what it left out."""
+    """Result of an export: the files by season, and the skipped games."""
 
     seasons: tuple[Season, ...]
     left_out: tuple[SkippedGame, ...]
@@ -53,57 +53,57 @@ def export_games(
     folder: Path,
     *,
     seasons: Collection[int] = (),
-    least_minutes: int,
+    min_minutes: int,
     include_replays: bool = False,
     overwrite: bool = False,
 ) -> Export:
-    """Writes the ledger's games into a folder, which is made if need be: a file for each season.
+    """Writes the completed games of a ledger to a folder, one file per season; creates the folder if needed.
 
     Args:
-        url: which ledger.
-        folder: where the files go.
-        seasons: years in which the seasons end that are wanted; none: all.
-        least_minutes: of how many minutes the differential must be known.
-        include_replays: whether games of replays and simulated seasons count too.
-        overwrite: whether to replace files that are there.
+        url: URL of the ledger.
+        folder: output folder.
+        seasons: seasons to export, by the year in which they end; empty for all.
+        min_minutes: minimum number of minutes with a known differential.
+        include_replays: whether to include games of replays and simulated seasons.
+        overwrite: whether to replace existing files.
 
     Raises:
-        CannotExport: if a file is there already, pyarrow is not installed, or there is no game to write.
+        CannotExport: if a file already exists, pyarrow is not installed, or there is no game to export.
         LedgerError: if the ledger can't be read.
         OSError: if a file can't be written.
     """
     pa = _pyarrow()
-    games, left_out = _read(url, least_minutes=least_minutes, include_replays=include_replays)
+    games, skipped = _read(url, min_minutes=min_minutes, include_replays=include_replays)
     by_season = defaultdict[int, list[CompletedGame]](list)
     for game in games:
         if not seasons or game.season in seasons:
             by_season[game.season].append(game)
     if not by_season:
-        told = f", {len(left_out):,} left out: {_first(left_out)}" if left_out else ""
-        replays = "" if include_replays else "; replays are left out unless --include-replays is given"
-        raise CannotExport(f"the ledger has no game to write{told}{replays}")
+        skipped_text = f", {len(skipped):,} skipped: {_first_skipped(skipped)}" if skipped else ""
+        replay_hint = "" if include_replays else "; replays are skipped without --include-replays"
+        raise ExportError(f"the ledger has no game to export{skipped_text}{replay_hint}")
     paths = {season: folder / f"plays_{season}.parquet" for season in sorted(by_season)}
-    if not overwrite and (there := [path for path in paths.values() if path.exists()]):
-        raise CannotExport(f"{there[0]} is there already; --overwrite replaces it")
+    if not overwrite and (existing := [path for path in paths.values() if path.exists()]):
+        raise ExportError(f"{existing[0]} already exists; use --overwrite to replace it")
     folder.mkdir(parents=True, exist_ok=True)
     written = [Season(season, path, *_write(pa, path, by_season[season])) for season, path in paths.items()]
-    return Export(tuple(written), tuple(left_out))
+    return Export(tuple(written), tuple(skipped))
 
 
-def _first(left_out: list[SkippedGame]) -> str:
-    more = ", …" if len(left_out) > 1 else ""
-    return f"{left_out[0].game_id}: {left_out[0].reason}{more}"
+def _first_skipped(skipped: list[SkippedGame]) -> str:
+    more = ", …" if len(skipped) > 1 else ""
+    return f"{skipped[0].game_id}: {skipped[0].reason}{more}"
 
 
-def _read(url: str, *, least_minutes: int, include_replays: bool) -> tuple[list[CompletedGame], list[SkippedGame]]:
+def _read(url: str, *, min_minutes: int, include_replays: bool) -> tuple[list[CompletedGame], list[SkippedGame]]:
     with read_only_ledger(url) as connection:
-        found = list(completed_games(connection, least_minutes=least_minutes, include_replays=include_replays))
-    games = [each for each in found if isinstance(each, CompletedGame)]
-    return games, [each for each in found if isinstance(each, SkippedGame)]
+        results = list(completed_games(connection, min_minutes=min_minutes, include_replays=include_replays))
+    games = [each for each in results if isinstance(each, CompletedGame)]
+    return games, [each for each in results if isinstance(each, SkippedGame)]
 
 
 def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, int]:
-    """Writes a season, whole or not at all; returns how many games and rows it holds."""
+    """Writes the file of a season atomically; returns its number of games and rows."""
     ordered = sorted(games, key=lambda game: (game.day, game.game_id))
     rows = [(game, score) for game in ordered for score in game.scores]
     columns = {
@@ -119,20 +119,20 @@ def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, in
     table = pa.table({name: pa.array(values, kind) for name, (kind, values) in columns.items()})
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
-    beside = Path(name)
+    temporary = Path(name)
     try:
-        pa.parquet.write_table(table, beside, compression="zstd")
-        beside.chmod(0o644)  # mkstemp makes files that only their owner may read
-        beside.replace(path)
+        pa.parquet.write_table(table, temporary, compression="zstd")
+        temporary.chmod(0o644)  # mkstemp creates files that only their owner may read
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return len(ordered), len(rows)
 
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow as pa  # noqa: PLC0415 - the server does without
+        import pyarrow as pa  # noqa: PLC0415 - optional; the server runs without it
         import pyarrow.parquet  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise CannotExport("writing parquet needs pyarrow: pip install 'dejavu-forecast[server,trainer]'") from None
+        raise ExportError("writing parquet needs pyarrow: pip install 'dejavu-forecast[server,trainer]'") from None
     return pa

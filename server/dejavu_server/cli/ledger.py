@@ -1,6 +1,6 @@
-"""What `dejavu-server ledger` can do with a ledger's files, whether a server runs on them or not.
+"""Commands of `dejavu-server ledger`, which read ledger files whether or not a server is using them.
 
-Nothing here writes to a ledger. What it needs is loaded when a command runs: serving does without.
+No command writes to a ledger. Commands import their dependencies when they run, because serving does not need them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from dejavu_server.records import Checkpoint
 
 SHOWN = 20
-"""How many games left out people are shown; --json has them all."""
+"""Maximum number of skipped games to print; --json lists all."""
 
 app = typer.Typer(
     name="ledger",
-    help="Verifies the ledger, signs its head, writes its games to train on.",
+    help="Verify the ledger, sign its head, or export its games as training data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, and sound · 1 refused, failed or not sound, with the reason on stderr · 2 wrong usage.",
+    epilog="Exit codes: 0 done and valid · 1 refused, failed or invalid, with the reason on stderr · 2 wrong usage.",
 )
 
 Ledger = Annotated[
@@ -39,7 +39,7 @@ Ledger = Annotated[
         "--ledger",
         envvar="DEJAVU_LEDGER",
         metavar="sqlite:///PATH",
-        help="Which ledger.",
+        help="URL of the ledger.",
         show_default="in the user's state folder",
     ),
 ]
@@ -49,7 +49,7 @@ SigningKey = Annotated[
         "--signing-key",
         envvar="DEJAVU_SIGNING_KEY",
         metavar="PATH",
-        help="The ed25519 key (PEM) to sign with; made if absent.",
+        help="The ed25519 key (PEM) to sign with; created if absent.",
         show_default="signing-key.pem beside the ledger",
     ),
 ]
@@ -61,61 +61,61 @@ def verify(
     ledger: Ledger = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A checkpoint kept earlier (dejavu checkpoint --out FILE)."),
+        typer.Option(metavar="FILE", help="A checkpoint saved earlier (dejavu checkpoint --out FILE)."),
     ] = None,
     public_key: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="A key that checkpoints may be signed with (PEM, or hexadecimal); again for more.",
+            help="A key that may have signed checkpoints (PEM or hexadecimal); repeatable.",
             show_default="any",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Checks every row of the ledger, and that its past is the one of a checkpoint.
+    """Verifies every row of the ledger, and its history against a checkpoint.
 
-    What every row has to be is made again from the chained entries. A chain
-    that somebody rebuilt as a whole is as sound: what shows it is a checkpoint
-    that was kept where they can't reach it.
+    Recomputes every row from the chained entries. A chain that was rebuilt as
+    a whole also passes; detecting that takes a checkpoint stored out of reach
+    of those who can edit the ledger.
     """
-    from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module's docstring
+    from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
     from dejavu_server.ledger import verify as verify_ledger  # noqa: PLC0415
     from dejavu_server.ledger.audit.signing_key import read_public_key  # noqa: PLC0415
 
-    with _refusing(as_json=as_json):
+    with _exit_on_error(as_json=as_json):
         keys = [read_public_key(path) for path in public_key or ()]
-        kept = None if checkpoint is None else checkpoint_files.read(checkpoint)
+        expected = None if checkpoint is None else checkpoint_files.read(checkpoint)
         url = ledger or default_ledger()
-        found = verify_ledger(url, kept, public_keys=keys)
+        result = verify_ledger(url, expected, public_keys=keys)
     if as_json:
-        document = {"failed": False, "ledger": url, **asdict(found), "checkpoint": kept and kept.sequence}
+        document = {"failed": False, "ledger": url, **asdict(result), "checkpoint": expected and expected.sequence}
         typer.echo(json.dumps(document))
     else:
-        typer.echo("\n".join(_told(url, found, kept)))
+        typer.echo("\n".join(_verification_lines(url, result, expected)))
 
 
 @app.command()
 def checkpoint(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to; - for standard output.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file; - for standard output.")],
     ledger: Ledger = None,
     signing_key: SigningKey = "",
 ) -> None:
-    """Signs the ledger's head and writes it down, as GetCheckpoint does, without a server.
+    """Signs the head of the ledger and writes it to a file, like GetCheckpoint but without a server.
 
-    Keep it where whoever can edit the ledger can't reach it.
-    `dejavu-server ledger verify --checkpoint FILE` then shows whether what the
-    ledger held is still there.
+    Store the file out of reach of those who can edit the ledger.
+    `dejavu-server ledger verify --checkpoint FILE` then shows whether the
+    ledger still has everything up to that point.
     """
-    from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module's docstring
+    from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
     from dejavu_server.forecasting.service import utc_now  # noqa: PLC0415
     from dejavu_server.ledger.audit import checkpoints  # noqa: PLC0415
-    from dejavu_server.ledger.audit.signing_key import key_path, load_or_make  # noqa: PLC0415
+    from dejavu_server.ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
 
-    with _refusing():
+    with _exit_on_error():
         url = ledger or default_ledger()
         identity, head = checkpoints.read_head(url)
-        signed = checkpoints.sign(load_or_make(key_path(url, signing_key)), identity, head, utc_now())
+        signed = checkpoints.sign(load_or_create(key_path(url, signing_key)), identity, head, utc_now())
         if str(out) == "-":
             typer.echo(checkpoint_files.to_json(signed), nl=False)
         else:
@@ -129,48 +129,48 @@ def export(
     ledger: Ledger = None,
     season: Annotated[
         list[int] | None,
-        typer.Option(metavar="YEAR", help="The year in which a season ends; again for more.", show_default="all"),
+        typer.Option(metavar="YEAR", help="Year in which the season ends; repeatable.", show_default="all"),
     ] = None,
     min_minutes: Annotated[
         int,
-        typer.Option(min=37, max=47, help="Minutes that must be known; those missing after them are carried forward."),
+        typer.Option(min=37, max=47, help="Minimum known minutes; the last value fills missing later ones."),
     ] = 47,
     include_replays: Annotated[
-        bool, typer.Option("--include-replays", help="Games of replays and simulated seasons too.")
+        bool, typer.Option("--include-replays", help="Include games of replays and simulated seasons.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace seasons that are already there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Writes the games that the ledger has seen to their end as seasons to train on.
+    """Exports the completed games of the ledger as training seasons.
 
-    A game counts whose final was reported and that was forecast as far as its
-    last minute, as it is when it is forecast every minute. The ledger knows
-    differentials: the scores written are the least that have them.
+    Includes games with a reported final and forecasts up to the last minute,
+    as forecasting every minute produces. The ledger stores differentials: the
+    exported scores are the lowest ones with these differentials.
     """
-    from dejavu_server.cli.export_games import export_games  # noqa: PLC0415 - see the module's docstring
+    from dejavu_server.cli.export_games import export_games  # noqa: PLC0415 - see the module docstring
 
-    with _refusing(as_json=as_json):
-        done = export_games(
+    with _exit_on_error(as_json=as_json):
+        result = export_games(
             ledger or default_ledger(),
             out,
             seasons=season or (),
-            least_minutes=min_minutes,
+            min_minutes=min_minutes,
             include_replays=include_replays,
             overwrite=overwrite,
         )
     if as_json:
-        typer.echo(json.dumps({"failed": False, **asdict(done)}, default=str))
+        typer.echo(json.dumps({"failed": False, **asdict(result)}, default=str))
     else:
-        typer.echo("\n".join(_written(done)))
+        typer.echo("\n".join(_export_lines(result)))
 
 
 @contextmanager
-def _refusing(*, as_json: bool = False) -> Iterator[None]:
-    """Turns what a user can mend, or has to know, into one line on stderr and exit code 1; a URL that can't be into 2.
+def _exit_on_error(*, as_json: bool = False) -> Iterator[None]:
+    """Turns expected errors into one line on stderr and exit code 1; an invalid URL into exit code 2.
 
-    With `as_json` the reason and the message are a document on stdout too.
+    With `as_json`, also prints the reason and the message as a JSON document on stdout.
     """
-    from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module's docstring
+    from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
 
     try:
         yield
@@ -185,32 +185,32 @@ def _refusing(*, as_json: bool = False) -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _told(url: str, found: Verification, kept: Checkpoint | None) -> Iterator[str]:
-    yield f"{url}: sound"
-    removed = f"; those up to {found.pruned_through:,} were removed" if found.pruned_through else ""
-    kinds = f"{found.forecasts:,} forecasts, {found.outcomes:,} outcomes, {found.markets:,} markets"
-    yield f"  ledger       {found.ledger_id}"
-    yield f"  entries      {found.entries:,} up to sequence {found.sequence:,} ({kinds}){removed}"
-    yield f"  hash         {found.hash}"
-    yield f"  settlements  {found.settlements:,}, as the outcomes have it"
-    yield f"  checkpoints  {found.checkpoints:,} in the ledger" + (", signed with" if found.keys else "")
-    yield from (f"               {key}" for key in found.keys)
-    yield f"  snapshots    {found.snapshots:,}, as the outcomes teach"
-    if kept is None:
-        yield "  not held against a checkpoint: a chain rebuilt as a whole would look as sound (--checkpoint FILE)"
+def _verification_lines(url: str, result: Verification, expected: Checkpoint | None) -> Iterator[str]:
+    yield f"{url}: valid"
+    removed = f"; entries up to {result.pruned_through:,} were pruned" if result.pruned_through else ""
+    kinds = f"{result.forecasts:,} forecasts, {result.outcomes:,} outcomes, {result.markets:,} markets"
+    yield f"  ledger       {result.ledger_id}"
+    yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds}){removed}"
+    yield f"  hash         {result.hash}"
+    yield f"  settlements  {result.settlements:,}, consistent with the outcomes"
+    yield f"  checkpoints  {result.checkpoints:,} in the ledger" + (", signed with" if result.keys else "")
+    yield from (f"               {key}" for key in result.keys)
+    yield f"  snapshots    {result.snapshots:,}, consistent with the outcomes"
+    if expected is None:
+        yield "  not compared with a checkpoint: a chain rebuilt as a whole would also be valid (--checkpoint FILE)"
     else:
         yield (
-            f"  nothing up to {kept.sequence:,} was changed since the checkpoint of {kept.signed_time:%Y-%m-%d %H:%M} "
-            "UTC, signed with"
+            f"  nothing up to {expected.sequence:,} was changed since the checkpoint of "
+            f"{expected.signed_time:%Y-%m-%d %H:%M} UTC, signed with"
         )
-        yield f"               {kept.public_key.hex()}"
+        yield f"               {expected.public_key.hex()}"
 
 
-def _written(done: Export) -> Iterator[str]:
-    for season in done.seasons:
+def _export_lines(result: Export) -> Iterator[str]:
+    for season in result.seasons:
         yield f"{season.path}: {season.games:,} games, {season.rows:,} rows"
-    if done.left_out:
-        yield f"{len(done.left_out):,} left out:"
-        yield from (f"  {game.game_id}: {game.reason}" for game in done.left_out[:SHOWN])
-        if len(done.left_out) > SHOWN:
-            yield f"  and {len(done.left_out) - SHOWN:,} more"
+    if result.left_out:
+        yield f"{len(result.left_out):,} skipped:"
+        yield from (f"  {game.game_id}: {game.reason}" for game in result.left_out[:SHOWN])
+        if len(result.left_out) > SHOWN:
+            yield f"  and {len(result.left_out) - SHOWN:,} more"

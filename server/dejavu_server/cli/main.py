@@ -1,4 +1,4 @@
-"""Entry point of the command `dejavu-server`; without the extra that it needs, it says so."""
+"""Entry point of the command `dejavu-server`; reports a missing optional dependency."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ def main() -> None:
     """Runs the command."""
     open_standard_files()
     try:
-        from dejavu_server.cli.serve import app  # noqa: PLC0415 - what it needs may not be installed
+        from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("dejavu"):
             raise
         sys.exit(f"dejavu-server needs {error.name}: pip install 'dejavu-forecast[server]'")
-    except KeyboardInterrupt:  # while it loads
+    except KeyboardInterrupt:  # during the imports
         sys.exit(130)
     app()
 
 
 def open_standard_files() -> None:
-    """Has standard input, output and error lead nowhere where whoever started this process closed them.
+    """Opens standard input, output and error on /dev/null if the parent process closed them.
 
-    Else the next file that is opened, such as a socket, would be taken for them, here and in the workers.
+    Otherwise the next opened file, such as a socket, would get their descriptor, here and in the workers.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number, which is this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free descriptor, this one
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))

@@ -1,4 +1,4 @@
-"""What the command `dejavu-server` can do: options become Settings, and a supervisor runs by them."""
+"""Command `dejavu-server`: builds Settings from options and runs a supervisor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 drained after a signal · 1 could not start, or no worker came to serve any more, or workers had "
+        "Exit codes: 0 drained after a signal · 1 could not start, no worker could be started any more, or workers had "
         "to be killed · 2 wrong usage."
     ),
 )
@@ -43,25 +43,25 @@ app.add_typer(ledger_commands.app)
 
 _DEFAULTS = Settings()
 
-# Which option a setting comes from, where the names differ.
+# Options whose names differ from their settings.
 _OPTIONS = {"bundles": "--bundle", "grace_seconds": "--grace"}
 
 _log = structlog.get_logger(__name__)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"dejavu-server {version('dejavu-forecast')}")
         raise typer.Exit
 
 
-def _refuse_options(context: typer.Context) -> None:
-    """A command besides serving has options of its own: those of serving before it would count for nothing."""
+def _reject_server_options(context: typer.Context) -> None:
+    """Rejects server options before a subcommand, which would ignore them."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
-                f"an option of serving, which `{context.invoked_subcommand}` does not do; give that its own after it",
+                f"this is an option of the server; put the options of `{context.invoked_subcommand}` after it",
                 param_hint=parameter.opts[0],
             )
 
@@ -71,7 +71,8 @@ def serve(
     context: typer.Context,
     *,
     listen: Annotated[
-        str, typer.Option(envvar="DEJAVU_LISTEN", metavar="HOST:PORT", help="Where to serve gRPC; port 0: a free one.")
+        str,
+        typer.Option(envvar="DEJAVU_LISTEN", metavar="HOST:PORT", help="gRPC address; port 0 picks a free one."),
     ] = _DEFAULTS.listen,
     workers: Annotated[
         int, typer.Option(envvar="DEJAVU_WORKERS", metavar="N", help="Worker processes that share the port.")
@@ -83,8 +84,8 @@ def serve(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="A model bundle; again for more, the first is active.",
-            show_default="the one that ships",
+            help="A model bundle; repeatable, the first one is active.",
+            show_default="the shipped one",
         ),
     ] = None,
     allow_unfit: Annotated[
@@ -92,7 +93,7 @@ def serve(
         typer.Option(
             "--allow-unfit",
             envvar="DEJAVU_ALLOW_UNFIT",
-            help="Serve a bundle too whose own backtest speaks against it (ListModels tells the verdict).",
+            help="Also serve a bundle whose backtest verdict is negative (see ListModels).",
         ),
     ] = _DEFAULTS.allow_unfit,
     ledger: Annotated[
@@ -100,7 +101,7 @@ def serve(
         typer.Option(
             envvar="DEJAVU_LEDGER",
             metavar="sqlite:///PATH",
-            help="Where forecasts that name a game are recorded.",
+            help="Ledger that records forecasts of named games.",
             show_default="in the user's state folder",
         ),
     ] = None,
@@ -109,7 +110,7 @@ def serve(
         typer.Option(
             envvar="DEJAVU_DURABILITY",
             metavar="|".join(DURABILITIES),
-            help="What a recorded forecast survives: a killed process, or power loss too.",
+            help="What a recorded forecast survives: a process kill, or also power loss.",
         ),
     ] = _DEFAULTS.durability,
     metrics_listen: Annotated[
@@ -117,32 +118,32 @@ def serve(
         typer.Option(
             envvar="DEJAVU_METRICS_LISTEN",
             metavar="HOST:PORT",
-            help="Where to serve Prometheus metrics, at /metrics.",
+            help="Address for Prometheus metrics, at /metrics.",
             show_default="off",
         ),
     ] = _DEFAULTS.metrics_listen,
     grace: Annotated[
         float,
-        typer.Option(envvar="DEJAVU_GRACE", metavar="SECONDS", help="How long a drain waits for calls that run."),
+        typer.Option(envvar="DEJAVU_GRACE", metavar="SECONDS", help="How long a drain waits for calls in progress."),
     ] = _DEFAULTS.grace_seconds,
     heartbeat_seconds: Annotated[
         float,
         typer.Option(
             envvar="DEJAVU_HEARTBEAT_SECONDS",
             metavar="SECONDS",
-            help="Silence after which a stream says it lives; at most 30.",
+            help="Idle time before a stream sends a heartbeat; at most 30.",
         ),
     ] = _DEFAULTS.heartbeat_seconds,
     expires_seconds: Annotated[
         float,
-        typer.Option(envvar="DEJAVU_EXPIRES_SECONDS", metavar="SECONDS", help="How long a forecast counts as current."),
+        typer.Option(envvar="DEJAVU_EXPIRES_SECONDS", metavar="SECONDS", help="How long a forecast stays current."),
     ] = _DEFAULTS.expires_seconds,
     adaptive: Annotated[
         str,
         typer.Option(
             envvar="DEJAVU_ADAPTIVE",
             metavar="|".join(ADAPTIVE),
-            help="Whether intervals follow outcomes; shadow: told beside the model's own, which stay the answer.",
+            help="Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer.",
         ),
     ] = _DEFAULTS.adaptive,
     adaptive_method: Annotated[
@@ -150,7 +151,7 @@ def serve(
         typer.Option(
             envvar="DEJAVU_ADAPTIVE_METHOD",
             metavar="|".join(ADAPTIVE_METHODS),
-            help="How they do: conformal PID control, or adaptive conformal inference.",
+            help="Adaptation method: conformal PID control, or adaptive conformal inference.",
         ),
     ] = _DEFAULTS.adaptive_method,
     ratings: Annotated[
@@ -158,7 +159,7 @@ def serve(
         typer.Option(
             envvar="DEJAVU_RATINGS",
             metavar="|".join(RATINGS),
-            help="Whether teams' ratings advance with reported finals.",
+            help="Whether reported finals update the ratings of teams.",
         ),
     ] = _DEFAULTS.ratings,
     signing_key: Annotated[
@@ -166,7 +167,7 @@ def serve(
         typer.Option(
             envvar="DEJAVU_SIGNING_KEY",
             metavar="PATH",
-            help="The ed25519 key (PEM) that signs the ledger's head; made if absent.",
+            help="The ed25519 key (PEM) that signs the ledger's head; created if absent.",
             show_default="signing-key.pem beside the ledger",
         ),
     ] = _DEFAULTS.signing_key,
@@ -175,37 +176,35 @@ def serve(
         typer.Option(
             envvar="DEJAVU_CHECKPOINT_SECONDS",
             metavar="SECONDS",
-            help="How often a signed head is kept in the ledger, if it moved.",
+            help="How often to store a signed head in the ledger, if it changed.",
         ),
     ] = _DEFAULTS.checkpoint_seconds,
     kelly_fraction: Annotated[
         float,
-        typer.Option(envvar="DEJAVU_KELLY_FRACTION", metavar="SHARE", help="Share of Kelly's fraction that is staked."),
+        typer.Option(envvar="DEJAVU_KELLY_FRACTION", metavar="SHARE", help="Fraction of the full Kelly stake to bet."),
     ] = _DEFAULTS.kelly_fraction,
     kelly_cap: Annotated[
         float,
-        typer.Option(
-            envvar="DEJAVU_KELLY_CAP", metavar="SHARE", help="The most that is staked, as a share of the bankroll."
-        ),
+        typer.Option(envvar="DEJAVU_KELLY_CAP", metavar="SHARE", help="Maximum stake, as a share of the bankroll."),
     ] = _DEFAULTS.kelly_cap,
     confidence_threshold: Annotated[
         float,
         typer.Option(
             envvar="DEJAVU_CONFIDENCE_THRESHOLD",
             metavar="PROBABILITY",
-            help="Least win probability of a bet worth considering.",
+            help="Minimum win probability of a bet worth considering.",
         ),
     ] = _DEFAULTS.confidence_threshold,
     log_level: Annotated[
         str,
-        typer.Option(envvar="DEJAVU_LOG_LEVEL", metavar="|".join(LOG_LEVELS), help="The least that is logged."),
+        typer.Option(envvar="DEJAVU_LOG_LEVEL", metavar="|".join(LOG_LEVELS), help="Minimum level to log."),
     ] = _DEFAULTS.log_level,
     log_format: Annotated[
         str,
         typer.Option(
             envvar="DEJAVU_LOG_FORMAT",
             metavar="|".join(LOG_FORMATS),
-            help="For machines or for people; auto: for people on a terminal.",
+            help="Log format; auto: console on a terminal, json elsewhere.",
         ),
     ] = _DEFAULTS.log_format,
     show_version: Annotated[
@@ -214,15 +213,15 @@ def serve(
 ) -> None:
     """Serves forecasts of NBA games over gRPC.
 
-    The first SIGTERM or SIGINT drains: calls that run are finished, streams are ended. A second one kills.
+    The first SIGTERM or SIGINT drains: calls in progress finish, streams are ended. A second one kills.
 
-    SIGHUP brings in new bundles, or a new release, without an interruption:
-    each worker is replaced by one that loads the bundles anew and runs what is
-    installed by then, as soon as that one serves. Options stay as they are. If
-    it can't serve, the log says why (reload_failed) and the old workers stay.
+    SIGHUP loads new bundles, or a new release, without an interruption: it
+    replaces each worker by one that reloads the bundles and runs the installed
+    release, as soon as the new worker serves. Options do not change. If a new
+    worker can't serve, the log says why (reload_failed) and the old workers stay.
     """
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        _reject_server_options(context)
         return
     try:
         settings = Settings(

@@ -1,1 +1,1 @@
-"""From a request to a recorded forecast: batching, recording, and what outcomes teach the models."""
+"""Forecasting: batches and records forecasts, and updates the models from outcomes."""

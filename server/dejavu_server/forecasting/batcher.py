@@ -1,10 +1,10 @@
-"""Queries that wait together are computed together, without waiting for company.
+"""Micro-batching of concurrent queries without a timer.
 
-gRPC hands over the calls that have arrived one by one, a turn or more of the event loop apart. So a group is computed
-as soon as a few turns in a row have brought nobody new. No clock is involved: turns without work take microseconds, and
-a query that is alone is not held up. Under load, what would be computed one by one is computed in one pass.
+gRPC delivers calls one by one, one or more turns of the event loop apart. A group is computed once several turns in a
+row brought no new query. No clock is involved: idle turns take microseconds, so a single query is not delayed. Under
+load, queries that would be computed one by one are computed in one pass.
 
-What would keep the loop from other calls for long is computed on a thread.
+Large groups are computed on a thread, so that they do not block the event loop.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast, ForecastQuery
 
 CHUNK = 128
-"""Most queries computed in one pass: some ten milliseconds of work. An evening's games at both horizons are fewer."""
+"""Maximum queries in one pass, about ten milliseconds of work. One evening of games at both horizons is fewer."""
 
-MOST_ON_THE_LOOP = 16
-"""Most queries computed on the loop itself; a larger group is worth the detour over a thread."""
+MAX_ON_LOOP = 16
+"""Maximum queries computed on the event loop; larger groups justify the overhead of a thread."""
 
 QUIET_TURNS = 8
-"""How many turns of the loop in a row must bring nobody new before a group is computed.
+"""Consecutive turns of the loop without a new query before a group is computed.
 
-With fewer, calls that arrived together are mostly computed one by one; with more, nothing is gained.
+With fewer, calls that arrive together are mostly computed one by one; more bring no benefit.
 """
 
 MAX_WAITING = 8192
-"""Most queries that may wait at a time; more are refused, rather than kept waiting past their deadlines."""
+"""Maximum waiting queries; further ones are rejected instead of waiting past their deadlines."""
 
 Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
 
@@ -40,17 +40,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Overloaded(DejavuError):
-    """More queries wait than the worker is willing to hold."""
+    """Too many queries wait in the worker."""
 
     reason = "OVERLOADED"
 
 
 class Batcher:
-    """Computes forecasts for the calls of one event loop; only to be used from that loop.
+    """Computes forecasts for the calls of one event loop; must be used from that loop only.
 
     Args:
-        max_waiting: most queries that may wait for their answer at a time.
-        observe: is told the size of each group computed in one pass.
+        max_waiting: maximum number of unanswered queries.
+        observe: called with the size of each group computed in one pass.
     """
 
     def __init__(self, *, max_waiting: int = MAX_WAITING, observe: Callable[[int], None] = lambda _: None) -> None:
@@ -60,7 +60,7 @@ class Batcher:
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
         self._quiet_turns = 0
-        self._looking = False
+        self._turn_scheduled = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
         self._tasks = set[asyncio.Task[None]]()
 
@@ -69,7 +69,7 @@ class Batcher:
 
         Raises:
             Unsupported: if the model can't answer it.
-            Overloaded: if too many wait already.
+            Overloaded: if too many queries wait already.
         """
         forecaster.check(query)
         self._admit(1)
@@ -81,12 +81,12 @@ class Batcher:
     async def forecast_many(
         self, forecaster: Forecaster, queries: Sequence[ForecastQuery]
     ) -> list[Forecast | Exception]:
-        """Answers many queries of one call, in order, on the thread; each fails for itself.
+        """Answers many queries of one call in order, on the thread; each fails on its own.
 
-        The queries must be such as the forecaster's `check` accepts.
+        The queries must have passed the `check` of the forecaster.
 
         Raises:
-            Overloaded: if too many wait already.
+            Overloaded: if too many queries wait already.
         """
         self._admit(len(queries))
         loop = asyncio.get_running_loop()
@@ -101,14 +101,14 @@ class Batcher:
         return answers
 
     async def close(self) -> None:
-        """Answers what waits, and ends the thread."""
+        """Answers the waiting queries and stops the thread."""
         self._flush()
         await asyncio.gather(*self._tasks)
         await asyncio.to_thread(self._thread.shutdown)
 
     def _admit(self, queries: int) -> None:
         if self._unanswered + queries > self._max_waiting:
-            raise Overloaded(f"{self._unanswered} queries wait already; at most {self._max_waiting} may")
+            raise Overloaded(f"{self._unanswered} queries are waiting; at most {self._max_waiting} may wait")
         self._unanswered += queries
 
     def _enqueue(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
@@ -117,35 +117,35 @@ class Batcher:
         self._groups.setdefault(forecaster, []).append((query, answer))
         self._enqueued_count += 1
         self._quiet_turns = 0
-        if not self._looking:
-            self._looking = True
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
             loop.call_soon(self._turn)
         if self._enqueued_count == CHUNK:
             self._flush()
         return answer
 
     def _turn(self) -> None:
-        """Looks around once a turn of the loop, until nobody has come for long enough."""
+        """Runs once per turn of the loop; flushes after QUIET_TURNS turns without a new query."""
         if self._enqueued_count and self._quiet_turns < QUIET_TURNS:
             self._quiet_turns += 1
             asyncio.get_running_loop().call_soon(self._turn)
         else:
-            self._looking = False
+            self._turn_scheduled = False
             self._flush()
 
     def _flush(self) -> None:
-        """Computes what was put down."""
+        """Computes the enqueued groups."""
         groups, self._groups, self._enqueued_count = self._groups, {}, 0
         for forecaster, group in groups.items():
-            # Those whose callers have gone need no answer.
-            wanted = [(query, answer) for query, answer in group if not answer.done()]
-            if len(wanted) > MOST_ON_THE_LOOP:
-                task = asyncio.get_running_loop().create_task(self._answer_on_thread(forecaster, wanted))
+            # Skip queries whose callers have cancelled.
+            pending = [(query, answer) for query, answer in group if not answer.done()]
+            if len(pending) > MAX_ON_LOOP:
+                task = asyncio.get_running_loop().create_task(self._answer_on_thread(forecaster, pending))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            elif wanted:
-                self._observe(len(wanted))
-                resolve(wanted, compute(forecaster, [query for query, _ in wanted]))
+            elif pending:
+                self._observe(len(pending))
+                resolve(pending, compute(forecaster, [query for query, _ in pending]))
 
     async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting]) -> None:
         self._observe(len(group))
@@ -155,18 +155,18 @@ class Batcher:
 
 
 def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Forecast | Exception]:
-    """Answers queries in one pass; if that fails, one by one, so that only those fail that are to blame."""
+    """Answers queries in one pass; if that fails, one by one, so that only the failing queries get an error."""
     try:
         return list(forecaster.forecast_many(queries))
     except Exception as error:
         if len(queries) == 1:
             return [error]
-        _log.warning("group_failed", size=len(queries), effect="answered one by one", exc_info=True)
+        _log.warning("group_failed", size=len(queries), effect="queries are answered one by one", exc_info=True)
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 
 def resolve(group: Sequence[Waiting], answers: Sequence[Forecast | Exception]) -> None:
-    """Hands the answers to those who still wait."""
+    """Sets the results of the futures that still wait."""
     for (_, waiting), answer in zip(group, answers, strict=True):
         if waiting.done():
             continue

@@ -1,8 +1,9 @@
-"""Has the models learn from the outcomes in the ledger: intervals adapt, and the teams' ratings advance.
+"""Updates the models from the outcomes in the ledger: adapts intervals and advances team ratings.
 
-What a model has learned is a pure fold over the outcomes up to a place in the ledger, so that every worker, on whatever
-machine, answers alike at the same place; a forecast tells the place (calibration_sequence). A corrected outcome is put
-in where it was first reported, and what came after is folded anew from a point before it. Forecasts made stand.
+The online state of a model is a pure fold over the outcomes up to a sequence number of the ledger. All workers, on any
+machine, therefore give the same answer at the same sequence, which each forecast reports (calibration_sequence). A
+corrected outcome replaces the original one at its first sequence; later outcomes are folded again from a snapshot
+before it. Issued forecasts do not change.
 """
 
 from __future__ import annotations
@@ -31,39 +32,40 @@ from dejavu_server.observability.failure_log import FailureLog
 _T = TypeVar("_T")
 
 SNAPSHOT_EVERY: Final = 50
-"""Outcomes between two points to go back to."""
+"""Number of outcomes between two snapshots."""
 
 SNAPSHOTS_KEPT: Final = 20
-"""How many such points are kept in memory: corrections are nearly always of the last days."""
+"""Number of snapshots kept in memory: corrections are almost always of recent days."""
 
 POLL_SECONDS: Final = 30.0
-"""How often to look for outcomes without having heard of one; sooner after a failure."""
+"""How often to poll for outcomes without a notification; retries after a failure come sooner."""
 
 _RETRY_SECONDS: Final = 2.0
 
 _START_SECONDS: Final = 20.0
-"""How long a worker's start waits until all there is was learned."""
+"""Maximum time that a worker's start waits for the first update."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Records(Protocol):
-    """What learning needs of the ledger."""
+    """Ledger operations that the updater uses."""
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """What a function reads."""
+        """Runs a read-only function on a connection and returns its result."""
 
     async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """What a function writes, in a transaction of its own."""
+        """Runs a function in its own write transaction and returns its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Generic[_T]):
-    """A state of a fold.
+    """A state of a projection.
 
     Attributes:
-        place: the last outcome's that went into it.
-        count: how many did.
+        sequence: sequence number of the last outcome included.
+        count: number of outcomes included.
+        state: the state.
     """
 
     sequence: int
@@ -72,52 +74,52 @@ class Snapshot(Generic[_T]):
 
 
 class Projection(Generic[_T]):
-    """A pure fold over outcomes that can go back a while.
+    """A pure fold over outcomes that can be rewound to earlier snapshots.
 
     Args:
         start: the state before the first outcome.
-        step: the state after one more.
+        step: returns the state after one more outcome.
     """
 
     def __init__(self, start: _T, step: Callable[[_T, SettledGame], _T]) -> None:
         self._step = step
-        self._points = [Snapshot(0, 0, start)]
-        self._now = self._points[0]
+        self._snapshots = [Snapshot(0, 0, start)]
+        self._current = self._snapshots[0]
 
     @property
-    def now(self) -> Snapshot[_T]:
-        """The state as it is."""
-        return self._now
+    def current(self) -> Snapshot[_T]:
+        """The current state."""
+        return self._current
 
-    def begin_at(self, point: Snapshot[_T]) -> None:
-        """Goes on from a point that somebody else folded up to."""
-        self._points.append(point)
-        self._now = point
+    def restore(self, snapshot: Snapshot[_T]) -> None:
+        """Continues from a stored snapshot."""
+        self._snapshots.append(snapshot)
+        self._current = snapshot
 
-    def go_back(self, before: int) -> None:
-        """Goes back to the newest point that nothing at or after a place went into."""
-        self._points = [point for point in self._points if point.sequence < before]
-        self._now = self._points[-1]
+    def rewind(self, before: int) -> None:
+        """Rewinds to the newest snapshot that includes no outcome at or after a sequence number."""
+        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.sequence < before]
+        self._current = self._snapshots[-1]
 
-    def go_on(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
-        """Folds in what follows; returns the points passed."""
-        passed = []
+    def advance(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
+        """Folds in further outcomes; returns the new snapshots."""
+        snapshots = []
         for game in games:
-            self._now = Snapshot(game.sequence, self._now.count + 1, self._step(self._now.state, game))
-            if self._now.count % SNAPSHOT_EVERY == 0:
-                passed.append(self._now)
-        self._points.extend(passed)
-        del self._points[1:-SNAPSHOTS_KEPT]
-        return passed
+            self._current = Snapshot(game.sequence, self._current.count + 1, self._step(self._current.state, game))
+            if self._current.count % SNAPSHOT_EVERY == 0:
+                snapshots.append(self._current)
+        self._snapshots.extend(snapshots)
+        del self._snapshots[1:-SNAPSHOTS_KEPT]
+        return snapshots
 
 
 def update_intervals(state: AdaptiveState, game: SettledGame) -> AdaptiveState:
-    """The state of the intervals after an outcome."""
+    """Returns the interval state after an outcome."""
     return state.after(game.observations)
 
 
 def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
-    """The teams' ratings after an outcome; only finals of known teams and seasons count."""
+    """Returns the team ratings after an outcome; ignores all but finals of known teams and seasons."""
     season = season_of(game.game_id)
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
@@ -125,16 +127,19 @@ def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
 
 
 def new_intervals() -> Projection[AdaptiveState]:
-    """The fold of the intervals, before the first outcome."""
+    """Returns the interval projection before the first outcome."""
     return Projection(AdaptiveState(), update_intervals)
 
 
 class OnlineProjection:
-    """What the outcomes of one ledger have taught, as far as they were read. Used by one thread at a time.
+    """Online state computed from the outcomes of one ledger. Must be used by one thread at a time.
 
     Args:
         ratings: the ratings of each model version before the first outcome.
-        intervals: whether intervals are learned.
+        intervals: whether intervals adapt.
+
+    Attributes:
+        sequence: the newest outcome included; 0 if none.
     """
 
     def __init__(self, ratings: Mapping[str, LiveRatings], *, intervals: bool) -> None:
@@ -144,63 +149,63 @@ class OnlineProjection:
 
     @property
     def intervals(self) -> AdaptiveState:
-        """The state of the intervals."""
-        return AdaptiveState() if self._intervals is None else self._intervals.now.state
+        """The current interval state."""
+        return AdaptiveState() if self._intervals is None else self._intervals.current.state
 
     def ratings(self, version: str) -> LiveRatings | None:
-        """The ratings of a model version; None if they do not advance."""
-        fold = self._ratings.get(version)
-        return None if fold is None else fold.now.state
+        """Returns the ratings of a model version; None if they do not advance."""
+        projection = self._ratings.get(version)
+        return None if projection is None else projection.current.state
 
     def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
-        """Learns what is new; returns points of the intervals worth a snapshot."""
+        """Folds in new outcomes and corrections; returns the interval snapshots to store."""
         with store.snapshot_read(connection):
             newest = learning.newest(connection)
             if newest == self.sequence:
                 return []
-            folds: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
+            projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
-                folds.append(self._intervals)
+                projections.append(self._intervals)
             corrected = learning.corrected_since(connection, self.sequence)
             if corrected is not None:
-                for fold in folds:
-                    fold.go_back(corrected)
-            if self._intervals is not None and not self._intervals.now.sequence:
+                for projection in projections:
+                    projection.rewind(corrected)
+            if self._intervals is not None and not self._intervals.current.sequence:
                 self._begin(connection, self._intervals, corrected or newest + 1)
-            # Of ratings there is no snapshot: all outcomes are read for them, and so without what takes long.
-            after = min((fold.now.sequence for fold in self._ratings.values()), default=newest)
-            results = list(learning.settled_games_after(connection, after, lessons=False))
-            after = newest if self._intervals is None else self._intervals.now.sequence
-            lessons = list(learning.settled_games_after(connection, after))
-        for fold in self._ratings.values():
-            fold.go_on([game for game in results if game.sequence > fold.now.sequence])
-        passed = [] if self._intervals is None else self._intervals.go_on(lessons)
+            # Ratings have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
+            after = min((projection.current.sequence for projection in self._ratings.values()), default=newest)
+            games = list(learning.settled_games_after(connection, after, with_observations=False))
+            after = newest if self._intervals is None else self._intervals.current.sequence
+            observed_games = list(learning.settled_games_after(connection, after))
+        for projection in self._ratings.values():
+            projection.advance([game for game in games if game.sequence > projection.current.sequence])
+        snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
         self.sequence = newest
-        return passed
+        return snapshots
 
     @staticmethod
     def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int) -> None:
-        found = learning.read_snapshot(connection, INTERVALS, before)
-        if found is None:
+        stored = learning.read_snapshot(connection, INTERVALS, before)
+        if stored is None:
             return
-        place, kept = found
+        sequence, data = stored
         try:
-            state = AdaptiveState.from_bytes(kept)
-        except ValueError as error:  # damaged, or of another release: it is a cache, which is made again
-            _log.warning("snapshot_unreadable", place=place, error=str(error), effect="all outcomes are read anew")
+            state = AdaptiveState.from_bytes(data)
+        except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
+            _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="all outcomes are read again")
             return
-        intervals.begin_at(Snapshot(place, learning.count(connection, place), state))
+        intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
 
 
 class OnlineUpdater:
-    """Keeps the models of a worker at what the ledger's outcomes have taught.
+    """Keeps the models of a worker up to date with the outcomes in the ledger.
 
     Args:
         records: the ledger.
         forecasters: the models.
-        mode: whether intervals follow; None: they do not adapt.
+        mode: adaptation mode; None to disable adaptation.
         method: how they adapt.
-        carry_ratings: whether ratings advance.
+        carry_ratings: whether ratings advance with outcomes.
     """
 
     def __init__(
@@ -218,100 +223,100 @@ class OnlineUpdater:
         self._method = method
         self._carry_ratings = carry_ratings
         self._ledger: tuple[str, str] | None = None
-        self._projection = self._nothing()
-        self._news = asyncio.Event()
-        self._tried = asyncio.Event()
-        self._trouble = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
+        self._projection = self._initial_projection()
+        self._notified = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task: asyncio.Task[None] | None = None
 
     @property
     def sequence(self) -> int:
-        """The newest outcome that was learned from; 0: none."""
+        """The newest outcome included in the models; 0 if none."""
         return self._projection.sequence
 
     async def start(self) -> None:
-        """Learns what there is, then goes on as outcomes come. A ledger that can't be read is tried again."""
+        """Applies the existing outcomes, then follows new ones in a task. Retries a ledger that can't be read."""
         if self._mode is None and not self._carry_ratings:
             return
-        self._task = asyncio.create_task(self._run(), name="learner")
-        # Waited for, and not cancelled: the thread that reads would go on, beside the next one.
+        self._task = asyncio.create_task(self._run(), name="online-updater")
+        # Wait without cancelling: the reading thread would continue beside the next one.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
-                await self._tried.wait()
+                await self._attempted.wait()
 
-    def notice(self) -> None:
-        """There is an outcome: to be called in the loop."""
-        self._news.set()
+    def notify(self) -> None:
+        """Signals a new outcome; must be called on the event loop."""
+        self._notified.set()
 
     async def close(self) -> None:
-        """Stops learning. May be called again."""
+        """Stops updating. Safe to call more than once."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
 
     async def update(self) -> None:
-        """Learns what is new and hands it to the models.
+        """Reads new outcomes, updates the models and stores snapshots.
 
         Raises:
-            DejavuError: if the ledger can't be read at present.
+            DejavuError: if the ledger can't be read or written at present.
         """
         before = self._projection.sequence
-        passed = await self._records.read(self._read)
+        snapshots = await self._records.read(self._read)
         self._apply()
         if self._projection.sequence != before:
             _log.debug("learned", sequence=self._projection.sequence)
-        for point in passed:
-            snapshot = partial(
+        for snapshot in snapshots:
+            write = partial(
                 learning.write_snapshot,
                 part=INTERVALS,
-                place=point.sequence,
-                state=point.state.to_bytes(),
+                sequence=snapshot.sequence,
+                state=snapshot.state.to_bytes(),
                 read_at=self._projection.sequence,
             )
-            await self._records.write(snapshot)
+            await self._records.write(write)
 
     def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         identity = store.identity(connection)
         ledger = (identity.ledger_id, identity.epoch)
-        if ledger != self._ledger:  # at first, or after a restore
-            self._ledger, self._projection = ledger, self._nothing()
+        if ledger != self._ledger:  # first read, or the ledger was restored
+            self._ledger, self._projection = ledger, self._initial_projection()
         return self._projection.read(connection)
 
-    def _nothing(self) -> OnlineProjection:
+    def _initial_projection(self) -> OnlineProjection:
         ratings = {each.version: LiveRatings.start(each.rating_filter) for each in self._forecasters}
         return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
 
     def _apply(self) -> None:
-        learned = self._projection
+        projection = self._projection
         for forecaster in self._forecasters:
             forecaster.update(
                 OnlineState(
-                    sequence=learned.sequence,
+                    sequence=projection.sequence,
                     mode=self._mode,
                     method=self._method,
-                    trackers=learned.intervals.of(forecaster.version),
-                    ratings=learned.ratings(forecaster.version),
+                    trackers=projection.intervals.of(forecaster.version),
+                    ratings=projection.ratings(forecaster.version),
                 )
             )
 
     async def _run(self) -> None:
         while True:
             wait = POLL_SECONDS if await self._try() else _RETRY_SECONDS
-            self._tried.set()
+            self._attempted.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._news.wait()
+                    await self._notified.wait()
 
     async def _try(self) -> bool:
-        self._news.clear()  # before reading: whatever comes from here on is looked for again
+        self._notified.clear()  # before reading, so that a later outcome triggers another read
         try:
             await self.update()
         except DejavuError as error:
-            self._trouble.failed(error, traceback=False, effect="forecasts go by what was learned before")
+            self._failure_log.failed(error, traceback=False, effect="forecasts use the previous online state")
             return False
         except Exception as error:
-            self._trouble.failed(error, effect="forecasts go by what was learned before")
+            self._failure_log.failed(error, effect="forecasts use the previous online state")
             return False
-        self._trouble.succeeded()
+        self._failure_log.succeeded()
         return True

@@ -13,28 +13,28 @@ from dejavu_server.records import IssuedForecast
 
 
 class MeteredRecorder:
-    """A ledger that counts what it is given: new entries, ones it had already, those of what is known, failures."""
+    """Records forecasts and counts them as new, already recorded (known), rejected by a known outcome, or failed."""
 
     def __init__(self, ledger: Recorder, counter: Counter) -> None:
         self._ledger = ledger
-        # Looked up once, and so told as 0 until they count.
+        # Created at once, so that they are exported as 0 before the first forecast.
         self._new, self._known, self._refused, self._failed = (
             {horizon: counter.labels(outcome, horizon.value) for horizon in Horizon}
             for outcome in ("new", "known", "refused", "failed")
         )
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
-        """Records forecasts."""
+        """Records forecasts together; see `Recorder.commit`."""
         try:
             stored = await self._ledger.commit(issued)
         except Exception:
-            for mine in issued:
-                self._failed[mine.forecast.horizon].inc()
+            for requested in issued:
+                self._failed[requested.forecast.horizon].inc()
             raise
-        for mine, its in zip(issued, stored, strict=True):
-            if isinstance(its, OutcomeAlreadyRecorded):
-                counted = self._refused
+        for requested, recorded in zip(issued, stored, strict=True):
+            if isinstance(recorded, OutcomeAlreadyRecorded):
+                counters = self._refused
             else:
-                counted = self._new if mine.generated_time == its.generated_time else self._known
-            counted[mine.forecast.horizon].inc()
+                counters = self._new if requested.generated_time == recorded.generated_time else self._known
+            counters[requested.forecast.horizon].inc()
         return stored

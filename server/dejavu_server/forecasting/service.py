@@ -1,4 +1,4 @@
-"""The server's use case: a question becomes an issued forecast, recorded first where it names a game. Knows no gRPC."""
+"""Forecast service, independent of gRPC: computes forecasts and records those of named games before it returns them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from dejavu_server.records import IssuedForecast
 
 @dataclass(frozen=True, slots=True)
 class ForecastRequest:
-    """What somebody asks of the server.
+    """Request for one forecast.
 
     Attributes:
         game_id: the NBA's id, ten digits; empty for a what-if.
-        model_version: the model asked; empty for the active one.
+        model_version: the requested model; empty for the active one.
+        query: the query for the model.
     """
 
     game_id: str
@@ -31,26 +32,26 @@ class ForecastRequest:
 
 
 class Recorder(Protocol):
-    """What issuing needs of the ledger."""
+    """Ledger operation that the forecast service uses."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
-        """Records forecasts together; of each, itself with its place, the one recorded before, or why there is none."""
+        """Records forecasts together; returns for each the recorded one, new or earlier, or the error."""
 
 
 def utc_now() -> datetime:
-    """The present moment, aware."""
+    """Returns the current time, aware and in UTC."""
     return datetime.now(UTC)
 
 
 class ForecastService:
-    """Answers questions, and records the answers that name a game before anybody hears them.
+    """Computes forecasts, and records those of named games before it returns them.
 
     Args:
         registry: the models.
-        batcher: computes.
-        recorder: records.
-        lifetime: for how long a forecast counts as current.
-        clock: tells the time.
+        batcher: computes forecasts.
+        recorder: records forecasts.
+        lifetime: how long a forecast stays current.
+        clock: returns the current time, aware and in UTC.
     """
 
     def __init__(
@@ -68,58 +69,58 @@ class ForecastService:
         self._lifetime = lifetime
         self._clock = clock
 
-    async def forecast(self, question: ForecastRequest) -> IssuedForecast:
-        """Answers one question.
+    async def forecast(self, request: ForecastRequest) -> IssuedForecast:
+        """Answers one request.
 
         Raises:
             UnknownModel, Unsupported: if no model can answer it.
-            OutcomeKnown: if it is a new forecast, and what it forecasts is known.
-            Overloaded, LedgerUnavailable: if the server can't at present.
+            OutcomeAlreadyRecorded: if the forecast is new and the outcome is already recorded.
+            Overloaded, LedgerUnavailable: if the server can't answer at present.
         """
-        forecaster = self._registry.get(question.model_version)
-        issued = self._stamp(question, await self._batcher.forecast(forecaster, question.query))
-        if question.game_id:
+        forecaster = self._registry.get(request.model_version)
+        issued = self._stamp(request, await self._batcher.forecast(forecaster, request.query))
+        if request.game_id:
             [recorded] = await self._commit([issued])
             if isinstance(recorded, OutcomeAlreadyRecorded):
                 raise recorded
             return recorded
         return issued
 
-    async def forecast_many(self, questions: Sequence[ForecastRequest]) -> list[IssuedForecast | Exception]:
-        """Answers many questions, in order; each fails for itself. Those that name a game are recorded together."""
+    async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[IssuedForecast | Exception]:
+        """Answers many requests in order; each fails on its own. Forecasts of named games are recorded together."""
         results: dict[int, IssuedForecast | Exception] = {}
         groups: dict[Forecaster, list[int]] = {}
-        for place, question in enumerate(questions):
+        for index, request in enumerate(requests):
             try:
-                forecaster = self._registry.get(question.model_version)
-                forecaster.check(question.query)
-                groups.setdefault(forecaster, []).append(place)
+                forecaster = self._registry.get(request.model_version)
+                forecaster.check(request.query)
+                groups.setdefault(forecaster, []).append(index)
             except DejavuError as error:
-                results[place] = error
-        for forecaster, places in groups.items():
-            answers = await self._compute(forecaster, [questions[place] for place in places])
-            results.update(zip(places, answers, strict=True))
+                results[index] = error
+        for forecaster, indices in groups.items():
+            answers = await self._compute(forecaster, [requests[index] for index in indices])
+            results.update(zip(indices, answers, strict=True))
         await self._record(results)
-        return [results[place] for place in range(len(questions))]
+        return [results[index] for index in range(len(requests))]
 
     async def _compute(
-        self, forecaster: Forecaster, questions: Sequence[ForecastRequest]
+        self, forecaster: Forecaster, requests: Sequence[ForecastRequest]
     ) -> list[IssuedForecast | Exception]:
         try:
-            answers = await self._batcher.forecast_many(forecaster, [question.query for question in questions])
+            answers = await self._batcher.forecast_many(forecaster, [request.query for request in requests])
         except DejavuError as error:
-            return [error] * len(questions)
+            return [error] * len(requests)
         return [
-            answer if isinstance(answer, Exception) else self._stamp(question, answer)
-            for question, answer in zip(questions, answers, strict=True)
+            answer if isinstance(answer, Exception) else self._stamp(request, answer)
+            for request, answer in zip(requests, answers, strict=True)
         ]
 
     async def _record(self, results: dict[int, IssuedForecast | Exception]) -> None:
-        """Puts what the ledger says in the place of each answer that names a game."""
-        # In the order of the questions, whatever models were asked: it is the order of the ledger.
+        """Replaces each forecast of a named game by its recorded forecast or error."""
+        # Record in the order of the requests, whatever their models: this sets the order in the ledger.
         named = {
-            place: issued
-            for place, issued in sorted(results.items())
+            index: issued
+            for index, issued in sorted(results.items())
             if isinstance(issued, IssuedForecast) and issued.game_id
         }
         if not named:
@@ -130,35 +131,36 @@ class ForecastService:
             results.update(dict.fromkeys(named, error))
 
     async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
-        """What the ledger says of forecasts, each with what was computed for this caller and the ledger does not keep.
+        """Records forecasts; returns each recorded forecast with the quantiles and market of this request.
 
-        It belongs to them all the same: where an earlier forecast stands, it has this one's model, pattern and teams.
-        What outcomes have taught since may part the two; the one that stands is the one that counts.
+        The ledger does not store these. They are taken from the new forecast also if an earlier one is returned, which
+        has the same model, pattern and teams. The two may differ if the model was updated from outcomes in between;
+        the recorded one is authoritative.
         """
         stored = await self._recorder.commit(issued)
         return [
-            its if isinstance(its, OutcomeAlreadyRecorded) else _as_asked(its, mine)
-            for mine, its in zip(issued, stored, strict=True)
+            recorded if isinstance(recorded, OutcomeAlreadyRecorded) else _with_requested(recorded, requested)
+            for requested, recorded in zip(issued, stored, strict=True)
         ]
 
-    def _stamp(self, question: ForecastRequest, forecast: Forecast) -> IssuedForecast:
+    def _stamp(self, request: ForecastRequest, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
         return IssuedForecast(
-            game_id=question.game_id,
-            home_team=question.query.home_team,
-            away_team=question.query.away_team,
-            pattern=question.query.pattern,
-            pregame_margin=question.query.pregame_margin,
+            game_id=request.game_id,
+            home_team=request.query.home_team,
+            away_team=request.query.away_team,
+            pattern=request.query.pattern,
+            pregame_margin=request.query.pregame_margin,
             forecast=forecast,
             generated_time=generated,
             expires_time=generated + self._lifetime,
-            market=question.query.market,
+            market=request.query.market,
         )
 
 
-def _as_asked(stored: IssuedForecast, asked: IssuedForecast) -> IssuedForecast:
-    """The stored forecast with the quantiles, the market and its answer that were asked for now."""
-    its, mine = stored.forecast, asked.forecast
-    if (its.quantiles, its.market, stored.market) == (mine.quantiles, mine.market, asked.market):  # mostly none
+def _with_requested(stored: IssuedForecast, requested: IssuedForecast) -> IssuedForecast:
+    """Returns the stored forecast with the quantiles, the market and the market evaluation of this request."""
+    old, new = stored.forecast, requested.forecast
+    if (old.quantiles, old.market, stored.market) == (new.quantiles, new.market, requested.market):  # usual
         return stored
-    return replace(stored, market=asked.market, forecast=replace(its, quantiles=mine.quantiles, market=mine.market))
+    return replace(stored, market=requested.market, forecast=replace(old, quantiles=new.quantiles, market=new.market))

@@ -1,4 +1,4 @@
-"""The ledger: every forecast for a named game and every outcome; durable, once, in one order that streams follow."""
+"""Ledger: durable, totally ordered record of every forecast for a named game and every outcome, each stored once."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""What can go wrong with the ledger.
+"""Errors of the ledger.
 
 DejavuError
-├── LedgerError                  base; its text is fit to be sent to a caller: no SQL, no traceback
+├── LedgerError                  base; its message can be sent to callers: no SQL, no traceback
 │   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, gone, closed
-│   ├── LedgerCorrupt            the file is damaged, or an entry is not what its hash says
-│   ├── LedgerSchemaError        the database was written by a later release, or is not a ledger, or not any more
-│   ├── InvalidLedgerUrl         the URL names no database that can hold a ledger
-│   └── ResumeTokenExpired       this ledger's token, but what follows its place is not here any more (a FieldError too)
-├── OutcomeKnown                 a forecast that would be recorded after what it forecasts was known
+│   ├── LedgerCorrupt            the file is damaged, or an entry does not match its hash
+│   ├── LedgerSchemaError        the database was written by a later release, or is not (or no longer) a ledger
+│   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
+│   └── ResumeTokenExpired       token of this ledger whose following entries are gone (also a FieldError)
+├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
 └── InvalidInput
-    └── InvalidResumeToken       not a token, or that of another ledger
+    └── InvalidResumeToken       not a token, or a token of another ledger
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class LedgerError(DejavuError):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot be opened, read or written at present; trying again later may help."""
+    """The ledger cannot be opened, read or written at the moment; retrying later may help."""
 
     reason = "LEDGER_UNAVAILABLE"
 
 
 class LedgerCorrupt(LedgerError):
-    """The ledger's file is damaged, or an entry is not what its hash says."""
+    """The ledger's file is damaged, or an entry does not match its hash."""
 
     reason = "LEDGER_CORRUPT"
 
 
 class LedgerSchemaError(LedgerError):
-    """The database was written by a later release of the server, or holds something else than a ledger."""
+    """The database was written by a later release of the server, or is not a ledger."""
 
     reason = "LEDGER_SCHEMA"
 
@@ -55,33 +55,33 @@ class InvalidLedgerUrl(LedgerError):
 
 
 class ResumeTokenExpired(LedgerError, FieldError):
-    """A token of this ledger whose place was pruned or lies past a restore: what follows it cannot be told.
+    """A token of this ledger from which no stream can resume: later entries were pruned, or the ledger was restored.
 
     Args:
-        found: the token, and what became of its place.
+        found: the token, and why it expired.
     """
 
     reason = "RESUME_TOKEN_EXPIRED"
     default_field = "resume_token"
 
     def __init__(self, found: str) -> None:
-        super().__init__(found, "none, to start anew")
+        super().__init__(found, "no token, to start a new stream")
 
 
 class OutcomeAlreadyRecorded(DejavuError):
-    """A new forecast, or a revision, of what is known already: the record keeps none made with hindsight."""
+    """A new forecast or revision whose outcome is known already: the ledger records none with hindsight."""
 
     reason = "OUTCOME_KNOWN"
 
 
 class InvalidResumeToken(InvalidInput):
-    """The resume_token is malformed, or of another ledger."""
+    """The resume_token is malformed or belongs to another ledger."""
 
     reason = "INVALID_RESUME_TOKEN"
     default_field = "resume_token"
 
 
-# SQLite's primary result codes (https://www.sqlite.org/rescode.html) in words for a caller.
+# Messages to callers for SQLite's primary result codes (https://www.sqlite.org/rescode.html).
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "locked by another process for too long",
     sqlite3.SQLITE_LOCKED: "locked by another process for too long",
@@ -91,28 +91,28 @@ _CAUSES = {
     sqlite3.SQLITE_AUTH: "not accessible: permission denied",
     sqlite3.SQLITE_IOERR: "not accessible: disk I/O error",
     sqlite3.SQLITE_FULL: "full: no space left on the disk",
-    sqlite3.SQLITE_CANTOPEN: "not to be opened: check the path and its permissions",
+    sqlite3.SQLITE_CANTOPEN: "not accessible: check the path and its permissions",
 }
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
-# What SQLite says, under the code for whatever is wrong with a statement, when a table or column is not there.
+# SQLite's messages for a missing table or column, which share the generic code SQLITE_ERROR.
 _OTHER_SCHEMA = ("no such table", "no such column", "has no column named")
 
 
 def primary_code(error: BaseException | None) -> int:
-    """SQLite's primary result code of an error; 0 where it has none, as those of the Python driver itself."""
-    # The low byte of an extended code is its primary code.
+    """Returns SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
+    # The low byte of an extended result code is the primary code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def from_database(error: SQLAlchemyError) -> LedgerError:
-    """The ledger's error for one of the database; the original belongs into the log only."""
+    """Converts a database error to a ledger error. The original error must only go to the log."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     code, text = primary_code(cause), str(cause)
     if code in _DAMAGE:
         return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
     if code == sqlite3.SQLITE_CONSTRAINT or "Could not decode to UTF-8" in text:
-        # All is decided under the write lock by what was read under it: only damage can contradict that.
+        # Writers decide on what they read under the write lock, so only damage can violate a constraint.
         return LedgerCorrupt("the ledger is damaged: its entries contradict each other")
     if code == sqlite3.SQLITE_ERROR and any(words in text for words in _OTHER_SCHEMA):
         return LedgerSchemaError("the database is not a ledger of this release: a table or column is missing")
@@ -123,7 +123,7 @@ def from_database(error: SQLAlchemyError) -> LedgerError:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turns the database's errors into the ledger's; the original stays attached as the cause."""
+    """Converts database errors in the block to ledger errors, with the original as the cause."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -134,7 +134,7 @@ _ErrorT = TypeVar("_ErrorT", bound=DejavuError)
 
 
 def copy_of(error: _ErrorT) -> _ErrorT:
-    """The same error once more, for another caller: raising one adds to its traceback."""
-    again = type(error)(str(error))
-    again.__cause__ = error.__cause__
-    return again
+    """Returns a copy of an error for another caller, because raising an error extends its traceback."""
+    copy = type(error)(str(error))
+    copy.__cause__ = error.__cause__
+    return copy

@@ -1,4 +1,4 @@
-"""The ledger as the rest of the server sees it: asynchronous, whatever lies below."""
+"""Asynchronous interface of the ledger for the rest of the server."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 READERS = 3
-"""Threads, and so connections, that read: one for the tail, the others for subscribers that catch up."""
+"""Reader threads, each with its own connection: one for the tail, the others for subscribers that catch up."""
 
-PAGE = 500
-"""How many entries a tail reads at once."""
+PAGE_SIZE = 500
+"""Entries that a tail reads per page."""
 
 
 class _Opened(NamedTuple):
-    """What opening a ledger found."""
+    """Result of opening a ledger."""
 
     identity: Identity
     files: sqlite.OpenFiles
@@ -51,13 +51,13 @@ class _Opened(NamedTuple):
 
 
 class Ledger:
-    """Every forecast for a named game, and every outcome: durable, once, and in one order for all who write to it.
+    """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
-    A forecast is kept by its game, horizon, minute, alpha, model version and pregame_margin. Recorded again with the
-    pattern and the teams of its newest revision it stays what it is; with others it becomes the next revision. Once the
-    outcome of what it forecasts is there, neither is recorded any more.
+    The key of a forecast is its game, horizon, minute, alpha, model version and pregame_margin. Recording a key again
+    with the pattern and teams of its newest revision changes nothing; with others it adds the next revision. Once the
+    outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
-    Made by `open`; to be used in one event loop, and closed.
+    Create it with `open`, use it in one event loop and close it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Ledger:
         self._on_failure = on_failure
         self._notifier = None if self._runtime is None else notify.Notifier(self._runtime)
         self._writer = Writer(writing, path, self._notify)
-        self._reading = sqlite.reading(path)
+        self._reading = sqlite.reading_engine(path)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
 
@@ -82,23 +82,24 @@ class Ledger:
         make: bool = True,
         on_failure: Callable[[LedgerError], None] | None = None,
     ) -> Ledger:
-        """Opens the ledger of a URL (`sqlite:///PATH`); makes or migrates it, with its folder, where needed.
+        """Opens the ledger at a URL (`sqlite:///PATH`); creates it with its folder, or migrates it, if needed.
 
-        Any number of processes may do so at once. One that fails leaves a ledger as it was, or an empty file.
+        Any number of processes may open it concurrently. A failure leaves an existing ledger unchanged, or an empty
+        file.
 
         Args:
-            url: which ledger.
+            url: URL of the ledger.
             durability: what a committed forecast survives.
-            make: whether to make the ledger, and its folder, where there is none.
-            on_failure: called in the loop with whatever keeps a later call from reading or writing.
+            make: whether to create the ledger and its folder if they do not exist.
+            on_failure: called in the event loop with every error that makes a later read or write fail.
 
         Raises:
-            InvalidLedgerUrl: if the URL can't name a ledger.
+            InvalidLedgerUrl: if the URL cannot name a ledger.
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
         path = sqlite.database_path(url)
-        writing = sqlite.writing(path, durability)
+        writing = sqlite.writing_engine(path, durability)
         opened = await asyncio.to_thread(cls._open, path, writing, make)
         return cls(path, writing, opened, on_failure)
 
@@ -113,7 +114,7 @@ class Ledger:
                     identity, files = store.identity(connection), sqlite.open_files(connection)
         except OSError as error:
             writing.dispose()
-            raise LedgerUnavailable(f"the ledger's folder can't be used: {error.strerror}") from error
+            raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
         except BaseException:
             writing.dispose()
             raise
@@ -126,45 +127,45 @@ class Ledger:
 
     @property
     def identity(self) -> Identity:
-        """Which ledger it is."""
+        """Identity of the ledger, as read when it was opened."""
         return self._identity
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
-        """Records forecasts, in one transaction with whatever else is waiting; durable when this returns.
+        """Records forecasts, in one transaction with other pending writes; they are durable when this returns.
 
-        Cancelled before its turn, it leaves no trace; later, it is recorded all the same.
+        A call cancelled before its turn records nothing. A call cancelled later is still recorded.
 
         Returns:
-            For each, in order, what stands in the ledger: itself with its sequence and revision, or the forecast
-            recorded earlier where the newest revision of its key has the same pattern and teams; or why it was not
-            recorded, though the others were.
+            For each forecast, in order, what the ledger holds: the forecast with its sequence and revision, or the
+            earlier one if the newest revision of its key has the same pattern and teams; or the reason why it was not
+            recorded, in which case the others still were.
 
         Raises:
-            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded; then none of `issued` was.
-            ValueError: if one names no game or cannot be written down.
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of `issued` is recorded.
+            ValueError: if a forecast names no game or cannot be encoded.
         """
         if not issued:
             return []
         drafts = [codec.prepare(each) for each in issued]
-        with self._told():
+        with self._reporting_failures():
             return await asyncio.wrap_future(self._writer.submit(drafts))
 
     async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
-        """Records an outcome, and settles every forecast of its game and horizon by it; durable when this returns.
+        """Records an outcome and settles every forecast of its game and horizon; durable when this returns.
 
-        Reported again with the differential of its newest revision, and its teams or none, it stays what it is; with
-        others it becomes the next revision, and what was settled is settled anew.
+        Reporting the differential of the newest revision again, with its teams or none, changes nothing. Other values
+        add the next revision and settle the forecasts again.
 
         Returns:
-            The outcome as it stands in the ledger, and how many forecasts it settles.
+            The outcome as recorded, and the number of forecasts that it settles.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
-            InvalidTeam: if the forecasts of the game have its teams the other way round.
-            ValueError: if it names no game, ends one level, or cannot be written down.
+            InvalidTeam: if the forecasts of the game have home and away team swapped.
+            ValueError: if it names no game, ends a game in a tie, or cannot be encoded.
         """
-        codec.outcome_payload(outcome)  # what is wrong with it is told here, and not by the writer
-        with self._told():
+        codec.outcome_payload(outcome)  # raises ValueError here rather than in the writer
+        with self._reporting_failures():
             answer = await asyncio.wrap_future(
                 self._writer.run(lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC)))
             )
@@ -173,93 +174,93 @@ class Ledger:
         return answer
 
     async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """What a function returns that writes, in a transaction of its own that holds the write lock.
+        """Returns the result of a function that writes, in its own transaction that holds the write lock.
 
-        It may be called more than once, and must not touch entries: `commit` and `record_outcome` record those.
+        The function may be called more than once. It must not write entries: use `commit` and `record_outcome`.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
-        with self._told():
+        with self._reporting_failures():
             return await asyncio.wrap_future(self._writer.run(function, alone=True))
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """What a function returns that reads, on a connection each of whose statements sees the newest commit.
+        """Returns the result of a function that reads; each of its statements sees the newest commit.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
         """
-        with self._told():
+        with self._reporting_failures():
             return await self._in_reader(partial(self._read_now, function))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
-        """The first `limit` forecasts and outcomes after a place, in order of sequence."""
+        """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
         return await self.read(lambda connection: store.read_after(connection, sequence, limit))
 
     async def current(self, game_ids: frozenset[str], since: datetime, up_to: int) -> list[IssuedForecast]:
-        """The newest forecast of each game and horizon, in order of sequence.
+        """Returns the newest forecast of each game and horizon, in order of sequence.
 
         Args:
             game_ids: the games; empty: all.
-            since: only forecasts made at or after this moment (UTC).
+            since: only forecasts made at or after this time (UTC).
             up_to: only forecasts up to this sequence.
         """
         since_us = codec.microseconds(since)
         return await self.read(lambda connection: store.current(connection, game_ids, since_us, up_to))
 
     async def head(self) -> int:
-        """The sequence of the newest entry; 0 while there is none."""
+        """Returns the sequence of the newest entry; 0 if there is none."""
         return await self.read(lambda connection: store.head(connection).sequence)
 
     async def newest(self) -> int:
-        """The sequence of the newest forecast or outcome; 0 while there is none."""
+        """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
         return await self.read(store.newest)
 
     def token(self, sequence: int) -> str:
-        """The token with which a stream goes on right after a sequence."""
+        """Returns the token that resumes a stream right after a sequence."""
         return resume_tokens.encode(resume_tokens.ResumeToken(self._identity.ledger_id, self._identity.epoch, sequence))
 
     async def resume_position(self, token: str) -> int:
-        """The sequence after which a token's stream goes on.
+        """Returns the sequence after which a token's stream resumes.
 
         Raises:
-            InvalidResumeToken: if it is not a token, or one of another ledger.
-            ResumeTokenExpired: if what follows its place was pruned, or its place lies past a restore.
+            InvalidResumeToken: if it is not a token, or a token of another ledger.
+            ResumeTokenExpired: if entries after it were pruned, or the ledger was restored since.
         """
-        asked = resume_tokens.decode(token)
-        # Read anew: what is pruned by another process counts at once.
-        kept, head = await self.read(lambda connection: (store.identity(connection), store.head(connection).sequence))
-        if asked.ledger_id != kept.ledger_id:
-            raise InvalidResumeToken(
-                f"{quoted(token)}, of another ledger", "a resume_token that this server's ledger gave out"
-            )
-        if asked.epoch != kept.epoch or asked.sequence > head:
-            raise ResumeTokenExpired(f"{quoted(token)}, since which the ledger was restored")
-        if asked.sequence < kept.pruned_through:
-            raise ResumeTokenExpired(f"{quoted(token)}, after which forecasts were removed")
-        return asked.sequence
+        requested = resume_tokens.decode(token)
+        # Read the identity again: another process may have pruned entries.
+        identity, head = await self.read(
+            lambda connection: (store.identity(connection), store.head(connection).sequence)
+        )
+        if requested.ledger_id != identity.ledger_id:
+            raise InvalidResumeToken(f"{quoted(token)}, of another ledger", "a resume_token of this server's ledger")
+        if requested.epoch != identity.epoch or requested.sequence > head:
+            raise ResumeTokenExpired(f"{quoted(token)}, issued before the ledger was restored")
+        if requested.sequence < identity.pruned_through:
+            raise ResumeTokenExpired(f"{quoted(token)}, whose following forecasts were removed")
+        return requested.sequence
 
     async def tail(
         self, after: int, *, poll_seconds: float = 1.0
     ) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
-        """Every forecast and outcome after a place, in order, without end, by pages; each as soon as it is committed.
+        """Yields pages of every forecast and outcome after a sequence, in order, without end, as they are committed.
 
         Close it (`contextlib.aclosing`) when done.
 
         Args:
-            after: the sequence to begin after.
-            poll_seconds: how often to look without having been woken.
+            after: the sequence to start after.
+            poll_seconds: polling interval without notifications.
 
         Raises:
-            LedgerError: if the ledger cannot be read. Of an entry that cannot be read back, LedgerCorrupt: what comes
-                after it can't be told in order any more.
+            LedgerError: if the ledger cannot be read; LedgerCorrupt at an entry that cannot be decoded, because later
+                entries could no longer be returned in order.
         """
         woken = asyncio.Event()
         listener = self._listen(woken)
         try:
             while not self._closed:
-                woken.clear()  # before reading: whatever is announced from here on is looked for again
-                if page := await self.read_after(after, PAGE):
+                woken.clear()  # before reading: a notification from here on causes another read
+                if page := await self.read_after(after, PAGE_SIZE):
                     after = page[-1].sequence
                     yield page
                 else:
@@ -271,7 +272,7 @@ class Ledger:
                 listener.close()
 
     async def check(self) -> None:
-        """Looks whether the ledger still lies where it was opened.
+        """Checks that the ledger's files are still at the path where they were opened.
 
         Raises:
             LedgerUnavailable: if its files were removed or replaced.
@@ -279,13 +280,13 @@ class Ledger:
         await self._in_reader(partial(self._files.check, self._path))
 
     async def probe(self, *, thorough: bool = False) -> None:
-        """Tries whether it can be written, by a commit that changes nothing.
+        """Tests whether the ledger can be written, by a commit that changes nothing.
 
         Args:
-            thorough: also read the whole file and check how it is built.
+            thorough: also read the whole file and check its structure.
 
         Raises:
-            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it can't, or is damaged.
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it cannot be written or is damaged.
         """
         await self._in_reader(partial(self._probe_now, thorough))
 
@@ -296,10 +297,10 @@ class Ledger:
                     store.check_structure(connection)
             with self._writing.begin() as connection:
                 store.probe_write(connection)
-        sqlite.check_room(self._path)
+        sqlite.check_free_space(self._path)
 
     async def close(self) -> None:
-        """Commits what is waiting and closes the ledger. May be called again."""
+        """Commits pending writes and closes the ledger. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -318,7 +319,7 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reporting_failures(self) -> Iterator[None]:
         try:
             yield
         except LedgerError as error:

@@ -1,6 +1,6 @@
-"""Takes outcomes into the ledger, and settles by them what was forecast.
+"""Records outcomes in the ledger and settles the forecasts by them.
 
-On a connection whose transaction holds the write lock from its start, as all that writes (see `store`).
+The connection's transaction must hold the write lock from its start, as for all writes (see `store`).
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ from dejavu_server.ledger.queries import learning
 from dejavu_server.records import ReportedOutcome
 
 
-class _Standing(NamedTuple):
-    """The newest revision of an outcome, and the place of its first."""
+class _StoredOutcome(NamedTuple):
+    """Newest revision of an outcome, and the sequence of its first revision."""
 
     outcome: ReportedOutcome
     first_sequence: int
 
-    def agrees(self, told: ReportedOutcome) -> bool:
-        """Whether a report says nothing else."""
-        mine, its = self.outcome, told
-        same_teams = (its.home_team, its.away_team) in {("", ""), (mine.home_team, mine.away_team)}
-        return mine.differential == its.differential and same_teams
+    def agrees(self, reported: ReportedOutcome) -> bool:
+        """Returns whether a report has the same differential, and the same teams or none."""
+        stored, new = self.outcome, reported
+        same_teams = (new.home_team, new.away_team) in {("", ""), (stored.home_team, stored.away_team)}
+        return stored.differential == new.differential and same_teams
 
 
 def record_outcome(
-    connection: Connection, told: ReportedOutcome, now: datetime
+    connection: Connection, reported: ReportedOutcome, now: datetime
 ) -> tuple[ReportedOutcome, int] | InvalidTeam:
-    """Records an outcome, unless it stands there already, and settles every forecast of its game and horizon by it.
+    """Records an outcome, unless it is recorded already, and settles every forecast of its game and horizon.
 
-    A report without teams agrees with one that has them, and one that corrects it keeps them.
+    A report without teams agrees with a stored outcome that has them; a correction without teams keeps the stored ones.
 
     Args:
-        connection: in a transaction that holds the write lock.
-        told: the outcome; its place, revision and recorded time do not count.
-        now: the present moment, UTC.
+        connection: a connection in a transaction that holds the write lock.
+        reported: the outcome; its sequence, revision and recorded time are ignored.
+        now: the current time, UTC.
 
     Returns:
-        The outcome as it stands in the ledger, and how many forecasts it settles. Or why it was not taken: its teams
-        stand the other way round in the game's forecasts, so that its differential is likely of the other sign.
+        The outcome as recorded, and the number of forecasts that it settles. Or an error if the forecasts of the game
+        have home and away team swapped, because its differential then likely has the wrong sign.
     """
-    standing = _standing(connection, told)
-    if standing is not None and standing.agrees(told):
-        count = connection.execute(_COUNT_SETTLED, {"first": standing.first_sequence}).scalar_one()
-        return standing.outcome, count
-    if _swapped(connection, told):
-        return InvalidTeam(told.home_team, f"{told.away_team}, who is at home in the forecasts of this game")
+    stored = _newest_revision(connection, reported)
+    if stored is not None and stored.agrees(reported):
+        count = connection.execute(_COUNT_SETTLED, {"first": stored.first_sequence}).scalar_one()
+        return stored.outcome, count
+    if _swapped(connection, reported):
+        return InvalidTeam(reported.home_team, f"{reported.away_team}, the home team in the forecasts of this game")
     head = store.head(connection)
     sequence = head.sequence + 1
-    outcome = replace(told, recorded_time=now, sequence=sequence, revision=0)
+    outcome = replace(reported, recorded_time=now, sequence=sequence, revision=0)
     first_sequence = sequence
-    if standing is not None:
-        before, first_sequence = standing
+    if stored is not None:
+        previous, first_sequence = stored
         learning.drop_snapshots(connection, first_sequence)
-        outcome = replace(outcome, revision=before.revision + 1)
-        if not told.home_team:
-            outcome = replace(outcome, home_team=before.home_team, away_team=before.away_team)
+        outcome = replace(outcome, revision=previous.revision + 1)
+        if not reported.home_team:
+            outcome = replace(outcome, home_team=previous.home_team, away_team=previous.away_team)
     payload = codec.outcome_payload(outcome)
     row, _ = store.entry_row(codec.OUTCOME, payload, outcome.revision, sequence, head.hash)
     connection.execute(store.ADD_ENTRIES, [row])
@@ -74,31 +74,31 @@ def record_outcome(
     return outcome, _settle(connection, outcome, first_sequence)
 
 
-def _standing(connection: Connection, told: ReportedOutcome) -> _Standing | None:
-    row = connection.execute(_NEWEST, {"game_id": told.game_id, "horizon": told.horizon.value}).one_or_none()
+def _newest_revision(connection: Connection, reported: ReportedOutcome) -> _StoredOutcome | None:
+    row = connection.execute(_NEWEST, {"game_id": reported.game_id, "horizon": reported.horizon.value}).one_or_none()
     if row is None:
         return None
     try:
-        return _Standing(codec.parse_outcome(row.canonical), row.first_sequence)
+        return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence)
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
 
 
-def _swapped(connection: Connection, told: ReportedOutcome) -> bool:
-    """Whether the newest forecast of a game that names teams has them the other way round."""
-    row = connection.execute(_TEAMS, {"game_id": told.game_id}).one_or_none() if told.home_team else None
-    return row is not None and (row.home_team, row.away_team) == (told.away_team, told.home_team)
+def _swapped(connection: Connection, reported: ReportedOutcome) -> bool:
+    """Returns whether the game's newest forecast with teams has home and away team swapped."""
+    row = connection.execute(_TEAMS, {"game_id": reported.game_id}).one_or_none() if reported.home_team else None
+    return row is not None and (row.home_team, row.away_team) == (reported.away_team, reported.home_team)
 
 
 def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: int) -> int:
-    """Settles by an outcome all that it is the outcome of, in place of what its earlier revisions settled."""
+    """Settles the forecasts of an outcome, replacing the settlements by its earlier revisions; returns their number."""
     connection.execute(_UNSETTLE, {"first": first_sequence})
-    found = connection.execute(_OF_GAME, {"game_id": outcome.game_id, "horizon": outcome.horizon.value}).all()
+    forecast_rows = connection.execute(_OF_GAME, {"game_id": outcome.game_id, "horizon": outcome.horizon.value}).all()
     newest: dict[str, int] = {}
-    for row in found:
+    for row in forecast_rows:
         newest[row.key] = max(row.revision, newest.get(row.key, 0))
     settled: list[Row] = []
-    for row in found:
+    for row in forecast_rows:
         try:
             issued = codec.parse(row.canonical)
             bet = None
@@ -118,7 +118,7 @@ def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: in
     return len(settled)
 
 
-# Made once: building a statement costs SQLAlchemy as much as running it.
+# Built once: building a statement costs SQLAlchemy as much as running it.
 _NEWEST = (
     select(outcomes.c.first_sequence, entries.c.canonical)
     .join(entries, entries.c.sequence == outcomes.c.sequence)

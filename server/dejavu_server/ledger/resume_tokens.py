@@ -1,4 +1,4 @@
-"""Resume tokens: opaque to clients, URL-safe, and bound to a ledger and its epoch."""
+"""Resume tokens: opaque to clients, URL-safe and bound to a ledger and its epoch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dejavu_models.errors import quoted
 from dejavu_server.ledger.errors import InvalidResumeToken
 
 _VERSION = 1
-_FORM = struct.Struct(">B16s8sQ")  # version, ledger id, epoch, place: 33 bytes, 44 characters without padding
+_LAYOUT = struct.Struct(">B16s8sQ")  # version, ledger id, epoch, sequence: 33 bytes, 44 characters without padding
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeToken:
-    """A place in a ledger.
+    """Position in a ledger.
 
     Attributes:
         ledger_id: 32 hexadecimal digits.
         epoch: 16 hexadecimal digits.
-        place: the last sequence that was received; 0: none.
+        sequence: the last sequence that was received; 0: none.
     """
 
     ledger_id: str
@@ -31,22 +31,22 @@ class ResumeToken:
 
 
 def encode(token: ResumeToken) -> str:
-    """A token as text."""
-    packed = _FORM.pack(_VERSION, UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch), token.sequence)
+    """Encodes a token as text."""
+    packed = _LAYOUT.pack(_VERSION, UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch), token.sequence)
     return base64.urlsafe_b64encode(packed).decode()
 
 
 def decode(text: str) -> ResumeToken:
-    """Reads a token.
+    """Decodes a token.
 
     Raises:
-        InvalidResumeToken: if it is not one that `encode` writes.
+        InvalidResumeToken: if `encode` did not produce it.
     """
     try:
         packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-        version, ledger_id, epoch, place = _FORM.unpack(packed)
+        version, ledger_id, epoch, sequence = _LAYOUT.unpack(packed)
     except (UnicodeEncodeError, binascii.Error, struct.error):
         raise InvalidResumeToken(quoted(text), "a resume_token of an earlier response") from None
     if version != _VERSION:
         raise InvalidResumeToken(f"a token of form {version}", f"form {_VERSION}")
-    return ResumeToken(ledger_id.hex(), epoch.hex(), place)
+    return ResumeToken(ledger_id.hex(), epoch.hex(), sequence)

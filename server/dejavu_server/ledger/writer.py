@@ -1,6 +1,6 @@
-"""The thread that writes: everything that waits when it turns to its queue goes into one transaction.
+"""Writer thread with group commit: all calls that are queued go into one transaction.
 
-Under load this shares the price of a commit among many; alone, a commit starts at once and waits for nobody.
+Under load, many calls share the cost of a commit. A single call is committed at once, without waiting for others.
 """
 
 from __future__ import annotations
@@ -28,12 +28,19 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 GROUP_SIZE = 2000
-"""How many forecasts go into one transaction at the most, but for a single call that has more."""
+"""Forecast count at which a transaction takes no further calls; a call is never split."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """Something to be done in a transaction: drafts to be recorded, or else work of another kind."""
+    """A queued write: forecasts to record, or a function that writes.
+
+    Attributes:
+        answer: receives the result or the error.
+        drafts: forecasts to record; empty if `work` is set.
+        work: function to call in the transaction.
+        alone: whether the call needs its own transaction.
+    """
 
     answer: Future[Any]
     drafts: Sequence[PreparedForecast] = ()
@@ -42,27 +49,27 @@ class _Call:
 
 
 class Writer:
-    """Commits forecasts and whatever else is written, in groups, in the order of the calls, on a thread of its own.
+    """Commits forecasts and other writes in groups, in the order of the calls, on its own thread.
 
     Args:
-        writing: an engine whose transactions hold the write lock (see `engine.writing`); closed by `close`.
-        path: the database's.
-        announce: called on the thread after each transaction that may have added something.
+        writing: an engine whose transactions hold the write lock (see `sqlite.writing`); disposed by `close`.
+        path: path of the database.
+        announce: called on the thread after each transaction that may have added entries.
     """
 
-    def __init__(self, writing: Engine, path: Path, announce: Callable[[], None]) -> None:
+    def __init__(self, writing: Engine, path: Path, on_commit: Callable[[], None]) -> None:
         self._engine = writing
         self._path = path
-        self._announce = announce
-        self._fault = FailureLog(_log, failed="ledger_commit_failed")
+        self._announce = on_commit
+        self._failure_log = FailureLog(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # so that nothing is queued behind the end
+        self._lock = threading.Lock()  # prevents calls from being queued after the end marker
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
     def submit(self, drafts: Sequence[PreparedForecast]) -> Future[list[IssuedForecast | OutcomeAlreadyRecorded]]:
-        """Queues forecasts to be recorded together. A call cancelled before its turn leaves no trace.
+        """Queues forecasts to record together. A call cancelled before its turn records nothing.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
@@ -72,11 +79,11 @@ class Writer:
         return answer
 
     def run(self, work: Callable[[Connection], _T], *, alone: bool = False) -> Future[_T]:
-        """Queues something else that writes.
+        """Queues a function that writes.
 
         Args:
-            work: called in a transaction that holds the write lock; called again, in another one, if that failed.
-            alone: whether the transaction is its own.
+            work: called in a transaction that holds the write lock; may be called again in another one after a failure.
+            alone: whether to use a separate transaction.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
@@ -92,7 +99,7 @@ class Writer:
             self._calls.put(call)
 
     def close(self) -> None:
-        """Commits what is queued, then ends the thread and closes the connections. May be called again."""
+        """Commits the queued calls, then ends the thread and closes the connections. Idempotent."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -111,7 +118,7 @@ class Writer:
             self._engine.dispose()
 
     def _gather(self, first: _Call) -> tuple[list[_Call], bool]:
-        """What waits, up to the group's size, and whether the end was among it."""
+        """Returns the queued calls, up to GROUP_SIZE forecasts, and whether the end marker was reached."""
         group, size = [first], _size(first)
         while size < GROUP_SIZE:
             try:
@@ -130,30 +137,30 @@ class Writer:
         try:
             with database_errors(), self._engine.begin() as connection:
                 files = sqlite.open_files(connection)
-                files.check(self._path)  # what is removed or replaced is left alone
-                answers = _write(connection, group)
-            files.check(self._path)  # what went into files that were taken away meanwhile is not recorded
+                files.check(self._path)  # do not write to files that were removed or replaced
+                results = _write(connection, group)
+            files.check(self._path)  # commits to files removed or replaced meanwhile do not count
         except Exception as error:
-            # Nothing of the transaction stands. What the database can't do now it can't do one by one either;
-            # anything else may be one call's doing, and must then be that call's alone.
+            # The transaction was rolled back. If the ledger is unavailable, single calls would fail as well. Other
+            # errors may come from one call: retry the calls one by one, so that only that call fails.
             if len(group) > 1 and not isinstance(error, LedgerUnavailable):
                 for call in group:
                     self._commit([call])
                 return
             for call in group:
-                call.answer.set_exception(self._known(error, call))
+                call.answer.set_exception(self._caller_error(error, call))
             return
         self._announce()
-        for call, answer in zip(group, answers, strict=True):
+        for call, answer in zip(group, results, strict=True):
             call.answer.set_result(answer)
 
-    def _known(self, error: Exception, call: _Call) -> Exception:
-        """What the caller is told: never a word of an error that is none of ours, which goes into the log."""
+    def _caller_error(self, error: Exception, call: _Call) -> Exception:
+        """Returns the error for the caller. Unexpected errors are logged and not exposed to the caller."""
         if isinstance(error, LedgerError):
             return copy_of(error)
         if call.alone and isinstance(error, DejavuError):
             return error
-        self._fault.failed(error, forecasts=len(call.drafts))
+        self._failure_log.failed(error, forecasts=len(call.drafts))
         return LedgerUnavailable("the ledger could not be written")
 
 
@@ -162,7 +169,7 @@ def _size(call: _Call) -> int:
 
 
 def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
-    """The calls in their order, cut where one wants a transaction for itself."""
+    """Splits the calls, in order, so that calls with `alone` get their own transaction."""
     part: list[_Call] = []
     for call in group:
         if call.alone:
@@ -175,16 +182,16 @@ def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
 
 
 def _write(connection: Connection, group: list[_Call]) -> list[Any]:
-    """Does what the calls ask for, in their order; drafts of neighbours are recorded together. Their answers."""
-    answers: list[Any] = []
+    """Executes the calls in order, recording the drafts of adjacent calls together; returns their results."""
+    results: list[Any] = []
     for work, calls in groupby(group, key=lambda call: call.work):
-        together = list(calls)
+        adjacent = list(calls)
         if work is not None:
-            answers += [work(connection) for _ in together]
+            results += [work(connection) for _ in adjacent]
             continue
-        recorded = store.append(connection, [draft for call in together for draft in call.drafts])
+        recorded = store.append(connection, [draft for call in adjacent for draft in call.drafts])
         end = 0
-        for call in together:
+        for call in adjacent:
             start, end = end, end + len(call.drafts)
-            answers.append(recorded[start:end])
-    return answers
+            results.append(recorded[start:end])
+    return results

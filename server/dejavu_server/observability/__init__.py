@@ -1,1 +1,1 @@
-"""Metrics and logs, of supervisor and workers. No import in this file: the supervisor loads it without gRPC."""
+"""Metrics and logs of supervisor and workers. Imports nothing here: the supervisor must load it without gRPC."""

@@ -1,4 +1,4 @@
-"""Troubles that repeat with every call, such as a full disk, take a few lines of the log, not one for each call."""
+"""Rate-limited logging of failures that repeat with every call, such as a full disk."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 REMINDER_SECONDS = 60.0
-"""How often a trouble that lasts is told of again; one that was away for as long is a new one."""
+"""Interval at which a continuing failure is logged again; after a pause this long a failure counts as new."""
 
 SETTLED_SECONDS = 5.0
-"""How long nothing may fail before a success ends the trouble: failures and successes may alternate."""
+"""Time without a failure before a success counts as recovery, because failures and successes may alternate."""
 
 
 class FailureLog:
-    """One thing that can go wrong again and again; to be used by one thread.
+    """Logs one kind of repeating failure. Use it from one thread.
 
-    Its first failure is logged as an error, those that follow are counted in a line now and then,
-    and its end is a line again.
+    The first failure is logged as an error. Further failures are counted and logged once per REMINDER_SECONDS.
+    The recovery is logged once.
 
     Args:
-        log: where it is told.
-        failed: the event of a failure.
-        recovered: the event of its end; never logged where nobody calls `succeeded`.
-        clock: seconds, monotonic.
+        log: logger to write to.
+        failed: event name of a failure.
+        recovered: event name of the recovery; unused if `succeeded` is never called.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -40,31 +40,37 @@ class FailureLog:
         self._event = failed
         self._recovered = recovered
         self._clock = clock
-        self._failures = 0  # since it began; 0: there is none
-        self._began = self._latest = self._told = 0.0
+        self._failures = 0  # since the failure began; 0 while nothing fails
+        self._began = self._latest = self._logged_at = 0.0
 
     def failed(self, error: BaseException, *, traceback: bool = True, **fields: Any) -> None:
-        """Takes note of a failure; the fields are logged with it, and the first time its traceback if wanted."""
+        """Records a failure.
+
+        Args:
+            error: the failure.
+            traceback: whether to log its traceback the first time.
+            fields: further fields to log.
+        """
         now = self._clock()
         if now - self._latest >= REMINDER_SECONDS:
             self._failures = 0
         self._failures += 1
         self._latest = now
         if self._failures == 1:
-            self._began = self._told = now
-            told = {"exc_info": error} if traceback else {}
-            self._log.error(self._event, error=str(error), **told, **fields)
-        elif now - self._told >= REMINDER_SECONDS:
-            self._told = now
-            self._log.error(self._event, error=str(error), **self._so_far(now), **fields)
+            self._began = self._logged_at = now
+            traceback_field = {"exc_info": error} if traceback else {}
+            self._log.error(self._event, error=str(error), **traceback_field, **fields)
+        elif now - self._logged_at >= REMINDER_SECONDS:
+            self._logged_at = now
+            self._log.error(self._event, error=str(error), **self._summary(now), **fields)
 
     def succeeded(self, **fields: Any) -> None:
-        """Takes note that it worked; the fields are logged with the end of the trouble."""
+        """Records a success; logs the recovery, with these fields, if the failure has ended."""
         if self._failures:
             now = self._clock()
             if now - self._latest >= SETTLED_SECONDS:
-                self._log.info(self._recovered, **self._so_far(now), **fields)
+                self._log.info(self._recovered, **self._summary(now), **fields)
                 self._failures = 0
 
-    def _so_far(self, now: float) -> dict[str, Any]:
+    def _summary(self, now: float) -> dict[str, Any]:
         return {"failures": self._failures, "seconds": round(now - self._began, 1)}

@@ -1,6 +1,6 @@
-"""Logging: structlog, as JSON for machines or coloured lines for people, always to standard error.
+"""Logging with structlog to standard error, as JSON or as colored console lines.
 
-What libraries log through the standard library takes the same form.
+Log records of libraries, which use the standard library's logging, get the same format.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from structlog.typing import Processor
 
 
 def configure(level: str, log_format: str, **bound: str | int) -> None:
-    """Sets up logging for the whole process.
+    """Configures logging for the whole process.
 
     Args:
-        level: lowest level shown: debug, info, warning or error.
-        log_format: json, console, or auto: console where standard error is a terminal.
-        bound: what every line of this process carries.
+        level: lowest level to log: debug, info, warning or error.
+        log_format: json, console, or auto: console if standard error is a terminal, otherwise json.
+        bound: fields added to every log line of this process.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[Processor] = [
@@ -31,7 +31,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
     ]
     renderer: list[Processor] = (
         [
-            # Without local variables: a batch's are long, and nobody's business.
+            # Omit local variables: those of a batch are long and private.
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ]
@@ -52,14 +52,14 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    handler.addFilter(_is_news)
-    # Libraries have their say from warnings on: what they tell below is about themselves.
+    handler.addFilter(_not_caused_by_caller)
+    # Libraries log from WARNING up: their lower levels only concern their internals.
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 
 class _StandardError:
-    """Standard error, whose terminal may be closed, reader gone or disk full: no call may fail for not being logged."""
+    """Standard error that ignores write errors: a closed terminal or full disk must not make a call fail."""
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -70,9 +70,11 @@ class _StandardError:
             sys.stderr.flush()
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for tracebacks of gRPC's about what callers did, who could fill the log with them: no longer waited for an
-    answer (how calls ended is counted), or sent metadata or a path that is no text (see breakage.py).
+def _not_caused_by_caller(record: logging.LogRecord) -> bool:
+    """Returns False for gRPC tracebacks that callers can cause, and could fill the log with.
+
+    These are calls whose caller no longer waits for the response (the metrics count how calls end), and metadata or
+    paths that are not valid text (see grpc_failure.py).
     """
     kind = record.exc_info[0] if record.exc_info else None
     if kind is None:

@@ -1,1 +1,1 @@
-"""From the ledger to subscribers, and what keeps ledger and streams up."""
+"""Streams ledger entries to subscribers; reopens the ledger and restarts the streams after a failure."""

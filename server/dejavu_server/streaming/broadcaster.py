@@ -1,14 +1,14 @@
-"""The ledger's tail, fanned out to the subscribers of this worker.
+"""Fans the ledger's tail out to the subscribers of this worker.
 
-One task follows the ledger; each forecast and outcome is serialised once, whatever the number of subscribers, and goes
-to those that want its game. A subscriber gets all of them after its starting place once and in order of sequence: until
-it is level with the tail it reads the ledger by pages, then it is attached, and between finding it level and attaching
-it nothing else runs.
+One task follows the ledger. It serializes each forecast and outcome once, whatever the number of subscribers, and
+queues it for the subscribers of that game. A subscriber gets every entry after its start position exactly once, in
+order of sequence: it reads the ledger page by page until it has caught up with the tail, and is then attached. No other
+task runs between the check that it has caught up and attaching it.
 
-A subscriber that stops reading is detached once too much waits for it, and its queue is dropped at once. It hears of it
-when it reads on: its call waits in flow control for the connection, which neither a status nor the end of the handler
-passes, and grpc.aio offers no way to reset a single call. Meanwhile it costs a task and one message; a connection whose
-other end is gone is found by keepalive.
+A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It receives the
+error only when it reads again: its call is blocked in the connection's flow control, which neither a status nor the end
+of the handler bypasses, and grpc.aio cannot reset a single call. Until then it costs one task and one message.
+Keepalive detects connections whose peer is gone.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from dejavu_server.streaming.subscription import StreamEvent, Subscription
 _T = TypeVar("_T")
 
 CURRENT_AGE = timedelta(hours=12)
-"""How far back `include_current` reaches: a day's games."""
+"""How far back `include_current` reaches: one day of games."""
 
 PAGE_SIZE = 500
-"""How many entries a subscriber that catches up reads at once."""
+"""Entries that a subscriber reads per page while it catches up."""
 
 MAX_CATCHING_UP = 2
-"""How many subscribers read the ledger at the same time: fewer than it has readers, so that the tail never waits."""
+"""Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
 
 
 class Broadcaster:
-    """Sends what is recorded, by whatever worker, to every subscriber of this one.
+    """Sends entries recorded by any worker to the subscribers of this worker.
 
     Args:
-        ledger: the ledger to follow; stays the caller's to close, after the hub.
-        encode: the contract's message of a forecast, with its explanation.
-        encode_outcome: that of an outcome.
-        heartbeat_seconds: after how long a silence a subscriber gets a heartbeat.
-        queue_size: how many forecasts and outcomes may wait for a subscriber before it is cut off.
-        on_failure: called once, with the reason, if the ledger can't be followed any more: every stream of this hub has
-            then ended for good, and only another hub can go on.
-        on_outcome: called with every outcome that it comes by in the ledger.
+        ledger: the ledger to follow; the caller closes it, after closing the broadcaster.
+        encode: converts a forecast, with its explanation, to its proto message.
+        encode_outcome: converts an outcome to its proto message.
+        heartbeat_seconds: idle time after which a subscriber gets a heartbeat.
+        queue_size: forecasts and outcomes that may be queued for a subscriber before it is cut off.
+        on_failure: called once, with the reason, when the ledger can no longer be followed. All streams of this
+            broadcaster have then ended for good; continuing takes a new broadcaster.
+        on_outcome: called with every outcome that is read from the ledger's tail.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Broadcaster:
         self._queue_size = queue_size
         self._on_failure = on_failure
         self._on_outcome = on_outcome
-        self._position = 0  # everything up to here was offered to whoever is attached
+        self._position = 0  # every entry up to this sequence was offered to the attached subscribers
         self._subscriptions: set[Subscription] = set()
         self._attached_to_all: set[Subscription] = set()
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
@@ -85,41 +85,41 @@ class Broadcaster:
 
     @property
     def subscribers(self) -> int:
-        """How many subscriptions stand."""
+        """Number of current subscriptions."""
         return len(self._subscriptions)
 
     @property
     def position(self) -> int:
-        """The sequence up to which it has followed the ledger."""
+        """Sequence up to which the ledger has been followed."""
         return self._position
 
     @property
     def ended(self) -> bool:
-        """Whether it was closed or has failed."""
+        """Whether the broadcaster was closed or has failed."""
         return self._ended is not None
 
     async def start(self, after: int | None = None) -> None:
-        """Begins to follow the ledger.
+        """Starts following the ledger.
 
         Args:
-            after: the sequence to begin after; by default, and where it lies before, that of the newest forecast or
-                outcome. Not the ledger's head: after another kind of entry a page is empty for no fault.
+            after: the sequence to start after, limited to that of the newest forecast or outcome, which is also the
+                default. The ledger's head is not used: after entries of other kinds a page may rightly be empty.
 
         Raises:
-            LedgerError: if the ledger, or what comes next in it, cannot be read.
+            LedgerError: if the ledger, or the next entry in it, cannot be read.
         """
         newest = await self._ledger.newest()
         self._position = newest if after is None else min(after, newest)
         await self._ledger.read_after(
             self._position, PAGE_SIZE
-        )  # else it would seem to go on until it came to what can't be
+        )  # fail now if the next entries are unreadable, rather than after reporting a successful start
         self._tail = asyncio.create_task(self._follow(), name="ledger-tail")
 
     async def close(self, reason: DejavuError | None = None) -> None:
-        """Ends every subscription at once, and refuses new ones. May be called again.
+        """Ends every subscription at once and refuses new ones. Idempotent.
 
         Args:
-            reason: what subscribers are told; Draining by default.
+            reason: the error that subscribers get; ServerDraining by default.
         """
         self._finish(reason or ServerDraining())
         if self._tail is not None:
@@ -129,29 +129,29 @@ class Broadcaster:
     async def subscribe(
         self, game_ids: frozenset[str], resume_token: str, include_current: bool
     ) -> AsyncGenerator[bytes, None]:
-        """The stream of one subscriber: serialised StreamPredictionsResponse messages, without end.
+        """Yields serialized StreamPredictionsResponse messages to one subscriber, without end.
 
-        The first message is a heartbeat: from then on nothing after its token is missed. Only the forecasts that
-        `include_current` asks for go before it.
+        The first message is a heartbeat, preceded only by the forecasts that `include_current` requests. No entry after
+        the heartbeat's token is missed.
 
         Args:
-            game_ids: the games wanted; empty: all.
-            resume_token: of the message to go on after; empty: from now on.
-            include_current: send first the newest forecast of each game and horizon; ignored with a token.
+            game_ids: the games to subscribe to; empty: all.
+            resume_token: token of the message to resume after; empty: start now.
+            include_current: send the newest forecast of each game and horizon first; ignored with a token.
 
         Raises:
-            InvalidResumeToken, ResumeTokenExpired: if the stream can't go on from that token.
-            SubscriberTooSlow: if more than `queue_size` forecasts and outcomes waited for the caller.
-            Draining: when the hub is closed.
-            LedgerError: if the ledger cannot be read, or not be followed any more.
-            StreamFailed: if a fault of the program keeps it from being followed.
+            InvalidResumeToken, ResumeTokenExpired: if the stream cannot resume from that token.
+            SubscriberTooSlow: if more than `queue_size` forecasts and outcomes were queued for the caller.
+            ServerDraining: when the broadcaster is closed.
+            LedgerError: if the ledger cannot be read, or can no longer be followed.
+            StreamFailed: if an internal error stops the broadcaster from following the ledger.
         """
         subscription = Subscription(game_ids, self._queue_size)
         with self._registered(subscription):
             if resume_token:
                 subscription.sequence = await self._read(partial(self._ledger.resume_position, resume_token))
             else:
-                # Not the tail's position: that may lag behind what callers were already told is recorded.
+                # Not the tail's position: it may lag behind commits that callers already know of.
                 subscription.sequence = await self._read(self._ledger.head)
                 if include_current:
                     for issued in await self._current(game_ids, subscription.sequence):
@@ -164,14 +164,16 @@ class Broadcaster:
                     if subscription.wants(entry.game_id):
                         yield self._serialize(entry)
                         subscription.check()
-                yield self._heartbeat(subscription)  # a page may hold nothing for this subscriber
+                yield self._heartbeat(
+                    subscription
+                )  # advances the token even if the page had nothing for this subscriber
                 attached = self._attach(subscription)
             while True:
                 event = await subscription.next(self._heartbeat_seconds)
                 if event is not None:
                     yield event.data
                 else:
-                    # Nothing waits, so all up to the tail's position has been sent or was not wanted.
+                    # The queue is empty: every entry up to the tail's position was sent or filtered out.
                     subscription.sequence = max(subscription.sequence, self._position)
                     yield self._heartbeat(subscription)
 
@@ -181,7 +183,7 @@ class Broadcaster:
                 async for page in pages:
                     for entry in page:
                         self._publish(entry)
-                        await asyncio.sleep(0)  # a long page must not hold up the other calls
+                        await asyncio.sleep(0)  # lets other calls run during a long page
         except LedgerError as error:
             self._fail(error)
         except Exception as error:
@@ -192,7 +194,7 @@ class Broadcaster:
             self._finish(ServerDraining())
 
     def _fail(self, error: DejavuError) -> None:
-        # Without the tail nobody would be told anything any more: better an end that clients see.
+        # Without the tail no stream would get anything more: end the streams so that clients notice.
         self._finish(error)
         self._on_failure(error)
 
@@ -225,7 +227,7 @@ class Broadcaster:
             self._detach(subscription)
 
     def _attach(self, subscription: Subscription) -> bool:
-        """Attaches a subscriber if it has everything up to the tail's position; no await in here, ever."""
+        """Attaches a subscriber if it has caught up with the tail's position. Must never await."""
         subscription.check()
         if subscription.sequence < self._position:
             return False
@@ -245,12 +247,12 @@ class Broadcaster:
 
     async def _read(self, read: Callable[[], Awaitable[_T]]) -> _T:
         async with self._reading:
-            return await read()  # made here: who is cancelled before leaves nothing that was never awaited
+            return await read()  # created here, so that a cancelled waiter leaves no coroutine that was never awaited
 
-    async def _page(self, place: int) -> list[IssuedForecast | ReportedOutcome]:
-        page = await self._read(partial(self._ledger.read_after, place, PAGE_SIZE))
-        if not page:  # the tail saw more than this
-            raise ResumeTokenExpired("one after which forecasts were removed meanwhile")
+    async def _page(self, sequence: int) -> list[IssuedForecast | ReportedOutcome]:
+        page = await self._read(partial(self._ledger.read_after, sequence, PAGE_SIZE))
+        if not page:  # the tail is ahead, so the entries in between were pruned
+            raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
         return page
 
     async def _current(self, game_ids: frozenset[str], up_to: int) -> list[IssuedForecast]:

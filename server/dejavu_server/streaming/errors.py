@@ -1,4 +1,4 @@
-"""How streams end."""
+"""Errors that end a stream."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dejavu_models.errors import DejavuError
 
 
 class SubscriberTooSlow(DejavuError):
-    """More is waiting for a subscriber than may wait; it can go on with the token that it received last."""
+    """The subscriber's queue overflowed; it can resume with the last token that it received."""
 
     reason = "SUBSCRIBER_TOO_SLOW"
 
-    def __init__(self, message: str = "the subscriber reads too slowly; go on with the last resume_token") -> None:
+    def __init__(self, message: str = "the subscriber reads too slowly; resume with the last resume_token") -> None:
         super().__init__(message)
 
 
 class ServerDraining(DejavuError):
-    """This worker is shutting down; another goes on."""
+    """This worker is shutting down; another worker can continue the stream."""
 
     reason = "DRAINING"
 
@@ -24,9 +24,9 @@ class ServerDraining(DejavuError):
 
 
 class StreamFailed(DejavuError):
-    """A fault of the program, logged when it happened, keeps this worker from following the ledger."""
+    """An internal error, logged when it occurred, stops this worker from following the ledger."""
 
     reason = "STREAM_FAILED"
 
-    def __init__(self, message: str = "this worker can't send streams at present") -> None:
+    def __init__(self, message: str = "this worker cannot serve streams at the moment") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What waits for one subscriber."""
+"""Event queue of one subscriber."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dejavu_server.streaming.errors import SubscriberTooSlow
 
 
 class StreamEvent(NamedTuple):
-    """A forecast or an outcome as all its subscribers get it: their queues share the bytes."""
+    """A serialized forecast or outcome. All subscriber queues share the same bytes."""
 
     sequence: int
     data: bytes
 
 
 class Subscription:
-    """What waits for one subscriber.
+    """Bounded event queue of one subscriber.
 
     Attributes:
-        game_ids: the games it wants; empty: all.
-        place: it has everything up to here that it wants.
+        game_ids: the games that it subscribes to; empty: all.
+        sequence: the subscriber has received all its entries up to this sequence.
     """
 
     def __init__(self, game_ids: frozenset[str], queue_size: int) -> None:
@@ -31,15 +31,15 @@ class Subscription:
         self.sequence = 0
         self._queue_size = queue_size
         self._waiting: deque[StreamEvent] = deque()
-        self._ready = asyncio.Event()  # something waits, or it is over
+        self._ready = asyncio.Event()  # set while an event is queued, and for good once the subscription has ended
         self._end: DejavuError | None = None
 
     def wants(self, game_id: str) -> bool:
-        """Whether it wants a game's forecasts and outcomes."""
+        """Returns whether the subscriber gets the forecasts and outcomes of a game."""
         return not self.game_ids or game_id in self.game_ids
 
     def offer(self, event: StreamEvent) -> bool:
-        """Queues an event, unless the subscriber has it already; false if that is too much and ends it."""
+        """Queues an event unless the subscriber already has it. Ends the subscription, returning False, on overflow."""
         if event.sequence <= self.sequence:
             return True
         if len(self._waiting) >= self._queue_size:
@@ -50,20 +50,20 @@ class Subscription:
         return True
 
     def end(self, error: DejavuError) -> None:
-        """Drops what waits; the subscriber gets the error instead."""
+        """Drops the queued events; the next call raises the error instead."""
         self._end = error
         self._waiting.clear()
         self._ready.set()
 
     def check(self) -> None:
-        """Raises the error with which it was ended, if it was."""
+        """Raises the error that ended the subscription, if any."""
         if self._end is not None:
             raise self._end
 
     async def next(self, seconds: float) -> StreamEvent | None:
-        """The next event, or None after that many seconds without one."""
+        """Returns the next event, or None after `seconds` without one."""
         if not self._ready.is_set():
-            # An event may come in while the time-out is being delivered: what waits is decided after it.
+            # An event may arrive while the timeout is being delivered, so check the queue only afterwards.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._ready.wait()

@@ -1,1 +1,1 @@
-"""The supervisor: signals, worker processes, the port that they share. No gRPC in here, and no import in this file."""
+"""Supervisor: signals, worker processes and their shared port. Imports no gRPC; this file imports nothing at all."""

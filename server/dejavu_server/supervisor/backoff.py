@@ -1,24 +1,28 @@
-"""How long to wait before a process that keeps dying is started again."""
+"""Backoff between restarts of a process that keeps dying."""
 
 from __future__ import annotations
 
 STEADY_SECONDS = 5.0
-"""A process that lived this long is replaced at once; after one that died sooner the wait is longer each time."""
+"""A process that ran at least this long is restarted at once; each one that died sooner increases the delay."""
 
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 30.0
 
 
 class Backoff:
-    """The waits of one process and its successors: none at first, then half a second, doubled each time."""
+    """Restart delays of one process and its successors: 0 first, then 0.5 s, doubling up to 30 s."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._next_delay = 0.0
 
     def after(self, lived: float) -> float:
-        """Seconds to wait, given how many seconds the last one lived; 0 for one that could not be started."""
+        """Returns the seconds to wait before the next start.
+
+        Args:
+            lived: seconds that the last process ran; 0 if it could not be started.
+        """
         if lived >= STEADY_SECONDS:
-            self._next = 0.0
-        wait = self._next
-        self._next = min(max(2 * wait, FIRST_SECONDS), LONGEST_SECONDS)
-        return wait
+            self._next_delay = 0.0
+        delay = self._next_delay
+        self._next_delay = min(max(2 * delay, FIRST_SECONDS), LONGEST_SECONDS)
+        return delay

@@ -1,7 +1,7 @@
-"""What SIGHUP means: a wish to reload, unless it tells that the terminal is gone from which the server was started.
+"""Distinguishes the two meanings of SIGHUP: reload, or the controlling terminal was closed.
 
-Both come as the same signal. A server in the foreground has to end with its terminal, as any program does; it would
-otherwise live on unseen and hold its port. One under nohup has been told not to.
+A server in the foreground ends with its terminal, as any program does; it would otherwise keep running unseen and hold
+its port. A server under nohup keeps running.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import signal
 
 
 class ControllingTerminal:
-    """The terminal that this process was started from, if any; to be made before SIGHUP gets a handler."""
+    """The terminal that this process was started from, if any. Create it before installing a SIGHUP handler."""
 
     def __init__(self) -> None:
-        self._matters = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and _controls()
+        self._ends_server = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and _has_terminal()
 
     def is_closed(self) -> bool:
-        """Whether there was one whose end is ours too, and is no more."""
-        return self._matters and not _controls()
+        """Returns whether the server was started from a terminal, without nohup, and that terminal is gone."""
+        return self._ends_server and not _has_terminal()
 
 
-def _controls() -> bool:
-    """Whether a terminal controls this process."""
+def _has_terminal() -> bool:
+    """Returns whether this process has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

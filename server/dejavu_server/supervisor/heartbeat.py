@@ -1,7 +1,7 @@
-"""The pipe on which a worker reports, and then shows that it lives: its event loop writes a byte every second.
+"""Status pipe of a worker: one status report, then one heartbeat byte per second from its event loop.
 
-A process that was stopped, or whose loop hangs, lives on for the kernel, which goes on giving it connections that
-nobody answers. The bytes stay away, and that is how its supervisor learns of it.
+The kernel keeps assigning connections to a process that was stopped or whose event loop hangs, and those calls are
+never answered. The supervisor detects such a worker by its missing heartbeats.
 """
 
 from __future__ import annotations
@@ -11,65 +11,65 @@ import os
 from collections.abc import Callable
 
 HEARTBEAT_SECONDS = 1.0
-"""How often a worker writes a byte, and how often its supervisor looks for one."""
+"""Interval at which a worker writes a heartbeat and its supervisor checks for one."""
 
-_BEAT = b"."
-_BEAT_WITH_LEDGER = b"L"
+_HEARTBEAT = b"."
+_HEARTBEAT_WITH_LEDGER = b"L"
 
 
 async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool]) -> None:
-    """Writes the beats of a worker that has reported, until nobody can read them any more.
+    """Writes heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
 
     Args:
-        pipe: file descriptor of the pipe's end; of its own, for it is made non-blocking.
-        has_ledger: whether the worker has the ledger open, which every beat tells.
+        pipe: file descriptor of the pipe's writing end; not shared, because it is made non-blocking.
+        has_ledger: returns whether the worker has the ledger open; every heartbeat carries it.
     """
     os.set_blocking(pipe, False)
     while True:
         try:
-            os.write(pipe, _BEAT_WITH_LEDGER if has_ledger() else _BEAT)
+            os.write(pipe, _HEARTBEAT_WITH_LEDGER if has_ledger() else _HEARTBEAT)
         except BlockingIOError:
-            pass  # the supervisor has not read for hours; it finds enough of them when it does
+            pass  # the pipe is full because the supervisor has not read for hours; it has enough heartbeats to read
         except BrokenPipeError:
-            return  # it is gone, or of a release that reads no more than the report
+            return  # the supervisor is gone, or an older release that reads the status only
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 class HeartbeatReader(asyncio.Protocol):
-    """The supervisor's end of the pipe. Made in its event loop.
+    """The supervisor's end of the status pipe. Create it in the supervisor's event loop.
 
     Attributes:
-        beaten: whether anything came since this was last set to false.
-        with_ledger: whether a beat told that the worker has the ledger open.
+        last_heartbeat: whether data has arrived since the supervisor last reset this to false.
+        has_ledger: whether any heartbeat reported that the worker has the ledger open.
     """
 
     def __init__(self) -> None:
         self.last_heartbeat = False
         self.has_ledger = False
-        self._begun = b""
+        self._partial_line = b""
         self._report: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     @property
     def reported(self) -> bool:
-        """Whether the report, or the end in its place, has come."""
+        """Whether the status report, or the end of the pipe instead, has arrived."""
         return self._report.done()
 
     async def report(self) -> str:
-        """The line that the worker reports in; empty if it ended before that. To be awaited once."""
+        """Returns the worker's status line, or an empty string if it ended before reporting. Await it only once."""
         return (await self._report).decode()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came; called by the event loop."""
+        """Parses received bytes; called by the event loop."""
         self.last_heartbeat = True
         if not self._report.done():
-            line, newline, data = (self._begun + data).partition(b"\n")
+            line, newline, data = (self._partial_line + data).partition(b"\n")
             if not newline:
-                self._begun = line
+                self._partial_line = line
                 return
             self._report.set_result(line)
-        self.has_ledger |= _BEAT_WITH_LEDGER in data
+        self.has_ledger |= _HEARTBEAT_WITH_LEDGER in data
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Takes note that nothing more can come; called by the event loop."""
+        """Completes the report with an empty line if it is still missing; called by the event loop."""
         if not self._report.done():
             self._report.set_result(b"")

@@ -1,7 +1,7 @@
-"""The port that a server's workers share, held from before the first of them lives until after the last.
+"""Reserves the port that a server's workers share, from before the first worker starts until after the last ends.
 
-A probe finds out whether somebody listens already, which SO_REUSEPORT alone would hide; then a socket that is bound but
-never listens holds the port, so that it stays this server's between two workers' lives.
+A probe without SO_REUSEPORT detects another listener, which SO_REUSEPORT alone would hide. A socket that is bound but
+never listens then reserves the port, also while no worker runs.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from dejavu_server.settings import Address
 from dejavu_server.supervisor.worker_process import StartError
 
 PATIENCE_SECONDS = 2.0
-"""How long a port may be in use before it is refused: the workers of a server that was killed are still letting go."""
+"""How long to wait for a port in use: the workers of a server that was just killed may not have released it yet."""
 
-_PAUSE_SECONDS = 0.05
+_RETRY_SECONDS = 0.05
 
 _log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def held_port(address: Address, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[Address]:
-    """Holds a port for workers to share; yields the address that they are to listen on, with a numeric host.
+async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[Address]:
+    """Reserves a port for workers to share; yields the address that they listen on, with a numeric host.
 
     Args:
-        address: where; port 0 takes a free one.
-        patience: for how many seconds to try again while the port is in use.
+        address: the address to reserve; port 0 picks a free one.
+        patience: seconds to retry while the port is in use.
 
     Raises:
-        StartError: if the host can't be resolved, or the port stays in use or can't be bound.
+        StartError: if the host cannot be resolved, or the port stays in use or cannot be bound.
     """
     try:
         resolved = await asyncio.get_running_loop().getaddrinfo(
@@ -44,35 +44,35 @@ async def held_port(address: Address, *, patience: float = PATIENCE_SECONDS) -> 
     except OSError as error:
         raise StartError(f"{address.host}: {error.strerror}") from error
     family, _, _, _, numeric = resolved[0]
-    last_try = time.monotonic() + patience
+    deadline = time.monotonic() + patience
     holder: socket.socket | None = None
-    told = False
+    logged = False
     while holder is None:
         try:
-            holder = _bound(family, numeric, shared=bool(address.port))
+            holder = _bind(family, numeric, shared=bool(address.port))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() >= last_try:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 raise StartError(f"cannot listen on {address}: {error.strerror}") from error
-            if not told:
+            if not logged:
                 _log.info("waiting_for_port", address=str(address), seconds=patience)
-                told = True
-            await asyncio.sleep(_PAUSE_SECONDS)
+                logged = True
+            await asyncio.sleep(_RETRY_SECONDS)
     with holder:
         host, port = holder.getsockname()[:2]
         yield Address(host, port)
 
 
-def _bound(family: int, numeric: tuple[object, ...], *, shared: bool) -> socket.socket:
-    """A socket that holds an address without listening.
+def _bind(family: int, numeric: tuple[object, ...], *, shared: bool) -> socket.socket:
+    """Returns a socket that is bound to an address without listening.
 
     Args:
-        family: of the address.
-        numeric: the address as the socket module has it.
-        shared: whether somebody might listen there already, unlike on a free port.
+        family: address family.
+        numeric: the address as a tuple of the socket module.
+        shared: whether to probe for another listener first, which a free port (0) does not need.
     """
     if shared:
-        # Without SO_REUSEPORT this fails where anybody listens, our own kind included. SO_REUSEADDR lets connections
-        # of a server that is gone be: they are no hindrance.
+        # Without SO_REUSEPORT this fails if any process listens there, including another Dejavu server. SO_REUSEADDR
+        # ignores leftover connections of a server that has ended.
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(numeric)

@@ -1,9 +1,9 @@
-"""What a supervisor and its workers say to each other. Imports no gRPC.
+"""Protocol between the supervisor and its workers. Imports no gRPC.
 
-The supervisor writes a WorkerOrder to a worker's standard input; the worker answers with one WorkerReport on the pipe
-that the order names, and from then on only beats (see beats.py), signals and exit codes speak. Order and report are one
-line of JSON each, and between releases they may gain fields that have defaults, and lose none: a rolling restart starts
-new workers under an old supervisor.
+The supervisor writes a WorkerStart to a worker's standard input. The worker replies with one WorkerStatus on the pipe
+that WorkerStart names. After that they communicate only by heartbeats (see heartbeat.py), signals and exit codes.
+WorkerStart and WorkerStatus are one line of JSON each. A new release may add fields that have defaults, but must not
+remove any, because a rolling restart runs new workers under an old supervisor.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
-    """What a worker is to do.
+    """Start message to a worker.
 
     Attributes:
-        slot: which of the server's workers it is, from 0 on; one that dies is replaced in its slot.
-        report_fd: file descriptor of the pipe for its report and its beats.
-        make_ledger: whether to make a ledger where there is none.
+        settings: settings of the server.
+        slot: index of the worker in the server, from 0; a worker that dies is replaced in its slot.
+        report_fd: file descriptor of the pipe for its status and heartbeats.
+        make_ledger: whether to create a ledger if none exists.
     """
 
     settings: Settings
@@ -42,21 +43,21 @@ class WorkerStart:
 
     @classmethod
     def from_json(cls, text: str) -> WorkerStart:
-        """The order that `to_json` wrote, in whatever release."""
+        """Parses a WorkerStart that `to_json` of any release wrote."""
         fields = known_fields(cls, json.loads(text))
         return cls(**{**fields, "settings": Settings.from_json(json.dumps(fields["settings"]))})
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What became of a worker's start.
+    """Result of a worker's start.
 
     Attributes:
-        address: where it serves; empty if it does not.
-        refusal: why it does not serve; empty if it does.
-        models: versions of the models that it holds, the active one first.
-        ledger: whether it has the ledger open.
-        beats: whether beats follow, without which it is to be taken for hung.
+        address: the address that it serves on; empty if the start failed.
+        refusal: why the start failed; empty if it succeeded.
+        models: versions of the loaded models, the active one first.
+        ledger: whether the worker has the ledger open.
+        beats: whether the worker sends heartbeats, so that missing ones mean that it hangs.
     """
 
     address: str = ""
@@ -71,18 +72,22 @@ class WorkerStatus:
 
     @classmethod
     def from_json(cls, text: str) -> WorkerStatus:
-        """The report that `to_json` wrote, in whatever release."""
+        """Parses a WorkerStatus that `to_json` of any release wrote."""
         fields = known_fields(cls, json.loads(text))
         return cls(**{**fields, "models": tuple(fields.get("models", ()))})
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Has the kernel send SIGTERM to this process when its parent dies, in whatever way.
+    """Makes the kernel send SIGTERM to this process when its parent dies for any reason.
 
-    Without it the workers of a supervisor killed by SIGKILL would serve on, and share the port with its successor.
+    Otherwise the workers of a supervisor killed by SIGKILL would keep serving and share the port with its successor.
+
+    Raises:
+        OSError: if the kernel refuses.
+        SystemExit: if the parent has died already.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent_pid:  # it died before the kernel was asked
+    if os.getppid() != parent_pid:  # the parent died before the prctl call
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""One of a server's places for a worker: filled, found vacant when its worker dies, and renewed without a gap."""
+"""Worker slot of a server: starts its worker, signals its death and replaces it without downtime."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from dejavu_server.supervisor.worker_process import WorkerProcess
 
 
 class WorkerSlot:
-    """A place for a worker.
+    """Slot for one worker.
 
     Args:
-        number: which of the server's slots it is, from 0 on.
-        crew: starts and ends workers.
+        number: index of the slot in the server, from 0.
+        pool: starts and ends workers.
     """
 
-    def __init__(self, number: int, crew: WorkerPool) -> None:
+    def __init__(self, number: int, pool: WorkerPool) -> None:
         self.number = number
-        self._pool = crew
+        self._pool = pool
         self._worker: WorkerProcess | None = None
-        self._starting = asyncio.Lock()  # one worker at a time comes to serve here
+        self._starting = asyncio.Lock()  # one start at a time per slot
         self._vacated = asyncio.Event()
         self._served = 0.0
 
-    async def vacated(self) -> float:
-        """Waits until the slot has lost its worker; returns how many seconds that one had served."""
+    async def wait_vacated(self) -> float:
+        """Waits until the slot has lost its worker; returns the seconds that the worker had served."""
         await self._vacated.wait()
         self._vacated.clear()
         return self._served
 
     async def fill(self) -> None:
-        """Starts a worker, if there is none; returns once it serves.
+        """Starts a worker if the slot is empty; returns once it serves.
 
         Raises:
-            StartError: if it does not come to serve.
+            StartError: if the worker fails to start.
         """
         async with self._starting:
             if self._worker is None:
                 self._worker = await self._pool.start(self.number, self._on_end)
 
-    async def renew(self) -> None:
-        """Puts another worker in the place of the one there is, which is drained once its successor serves.
+    async def replace(self) -> None:
+        """Replaces the current worker, draining it once its successor serves.
 
         Raises:
-            StartError: if the successor does not come to serve; the old one then stays.
+            StartError: if the successor fails to start; the current worker then stays.
         """
         async with self._starting:
             successor = await self._pool.start(self.number, self._on_end)
             worker, self._worker = self._worker, successor
-        if worker is not None:  # it may have died meanwhile
+        if worker is not None:  # None if it died during the start of its successor
             await self._pool.retire(worker)
 
     def _on_end(self, worker: WorkerProcess, served: float) -> None:

@@ -1,7 +1,7 @@
-"""One process more than there are workers, which has loaded what takes long and waits to be told what to serve.
+"""Standby worker: an extra process that has done its slow imports and waits for its start message.
 
-A worker needs a second of one core before it can load a bundle, and more on a busy machine. The successor of one that
-died has that second behind it.
+A worker needs a second of one core before it can load a bundle, and more on a busy machine. The standby saves that time
+when it replaces a worker that died.
 """
 
 from __future__ import annotations
@@ -13,53 +13,53 @@ from collections.abc import Mapping
 import structlog
 
 from dejavu_server.supervisor.backoff import Backoff
-from dejavu_server.supervisor.worker_process import StartError, WorkerProcess, ending
+from dejavu_server.supervisor.worker_process import StartError, WorkerProcess, describe_exit
 
 _log = structlog.get_logger(__name__)
 
 
 class StandbyWorker:
-    """Keeps one process waiting.
+    """Keeps one spare process running.
 
     Args:
-        environment: of the processes.
+        environment: environment variables of the processes.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._waiting: WorkerProcess | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._keep_task: asyncio.Task[None] | None = None
 
-    def want(self) -> None:
-        """Has a process wait from now on, if none does; one that dies is replaced."""
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep(), name="spare")
+    def enable(self) -> None:
+        """Keeps one standby process running from now on; one that dies is replaced."""
+        if self._keep_task is None:
+            self._keep_task = asyncio.create_task(self._keep(), name="standby")
 
     async def take(self) -> WorkerProcess | None:
-        """The process that waits, if one does; there is no spare until one is wanted again."""
-        worker = await self._let_go()
+        """Returns the standby process, if it is alive, and stops replacing it until `enable` is called again."""
+        worker = await self._release()
         return None if worker is None or worker.ended else worker
 
-    async def fresh(self) -> WorkerProcess:
-        """A process that has not waited.
+    async def spawn(self) -> WorkerProcess:
+        """Starts a new process instead of using the standby.
 
         Raises:
             StartError: if no process can be started.
         """
         return await WorkerProcess.spawn(self._environment)
 
-    async def dismiss(self) -> None:
-        """Ends the spare, if there is one."""
-        worker = await self._let_go()
+    async def disable(self) -> None:
+        """Kills the standby process, if any, and stops replacing it."""
+        worker = await self._release()
         if worker is not None:
             worker.kill()
             await worker.wait()
 
-    async def _let_go(self) -> WorkerProcess | None:
-        keeping, self._keeping = self._keeping, None
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.wait([keeping])
+    async def _release(self) -> WorkerProcess | None:
+        task, self._keep_task = self._keep_task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
         worker, self._waiting = self._waiting, None
         return worker
 
@@ -70,9 +70,12 @@ class StandbyWorker:
             try:
                 if self._waiting is None or self._waiting.ended:
                     self._waiting = await WorkerProcess.spawn(self._environment)
-                told: dict[str, str | int] = {"pid": self._waiting.pid, "ending": ending(await self._waiting.wait())}
+                details: dict[str, str | int] = {
+                    "pid": self._waiting.pid,
+                    "ending": describe_exit(await self._waiting.wait()),
+                }
             except StartError as error:
-                told = {"reason": str(error)}
-            wait = backoff.after(time.monotonic() - started)
-            _log.warning("no_spare", **told, retry_seconds=wait)
-            await asyncio.sleep(wait)
+                details = {"reason": str(error)}
+            delay = backoff.after(time.monotonic() - started)
+            _log.warning("no_spare", **details, retry_seconds=delay)
+            await asyncio.sleep(delay)

@@ -1,7 +1,7 @@
-"""Starts the workers, replaces those that die, renews all of them on SIGHUP, and drains them. Imports no gRPC.
+"""Starts the workers, replaces those that die, restarts them one by one on SIGHUP, and drains them. Imports no gRPC.
 
-The first SIGTERM or SIGINT drains, a second one kills. SIGHUP replaces the workers one by one, each when its successor
-serves: that one loads the bundles anew from their paths and runs the code that is installed by then.
+The first SIGTERM or SIGINT drains, a second one kills. SIGHUP replaces the workers one by one: each is drained once its
+successor serves. The successor reloads the bundles from their paths and runs the code installed at that time.
 """
 
 from __future__ import annotations
@@ -20,76 +20,82 @@ from dejavu_server.observability.multiprocess import SupervisorMetrics, supervis
 from dejavu_server.settings import Address, Settings
 from dejavu_server.supervisor.backoff import Backoff
 from dejavu_server.supervisor.hangup import ControllingTerminal
-from dejavu_server.supervisor.ports import held_port
+from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.slots import WorkerSlot
 from dejavu_server.supervisor.worker_pool import WorkerPool
 from dejavu_server.supervisor.worker_process import StartError
 
 MAX_FAILED_STARTS = 8
-"""How many starts of every worker may fail in a row, while none serves, before the server gives up."""
+"""Consecutive failed starts, per worker of the server, after which it gives up while no worker serves."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Runs a server, its workers and its port, until a signal ends it or no worker comes to serve any more."""
+    """Runs a server with its workers and port until a signal ends it or no worker can be started any more."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: WorkerPool | None = None
         self._terminal = ControllingTerminal()
         self._stopping = asyncio.Event()
-        self._reload_asked = asyncio.Event()
+        self._reload_requested = asyncio.Event()
         self._reloading = False
         self._gave_up = False
 
     async def run(self) -> int:
-        """Serves until SIGTERM or SIGINT; returns the exit code: 0 if every worker ended by itself, in time.
+        """Serves until SIGTERM or SIGINT.
+
+        Returns:
+            The exit code: 0 if every worker drained in time; 1 if workers were killed or the server gave up.
 
         Raises:
-            StartError: if the server can't start.
+            StartError: if the server cannot start.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_end_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        async with held_port(Address.parse(self._settings.listen)) as address:
-            with self._exposition() as figures:
-                killed = await self._serve(replace(self._settings, listen=str(address)), figures)
+        async with reserved_port(Address.parse(self._settings.listen)) as address:
+            with self._metrics() as server_metrics:
+                killed = await self._serve(replace(self._settings, listen=str(address)), server_metrics)
         _log.info("stopped", killed=killed)
         return int(killed or self._gave_up)
 
-    async def _serve(self, settings: Settings, figures: SupervisorMetrics) -> bool:
-        """Serves until the server is to stop; says whether a worker had to be killed then."""
-        crew = self._pool = WorkerPool(settings, figures)
-        slots = [WorkerSlot(number, crew) for number in range(settings.workers)]
-        metrics = figures.address and str(figures.address)
+    async def _serve(self, settings: Settings, server_metrics: SupervisorMetrics) -> bool:
+        """Serves until the server is stopped; returns whether a worker had to be killed."""
+        pool = self._pool = WorkerPool(settings, server_metrics)
+        slots = [WorkerSlot(number, pool) for number in range(settings.workers)]
+        metrics = server_metrics.address and str(server_metrics.address)
         _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
         try:
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)
-                keeping = (self._keep(slot, crew) for slot in slots)
-                await self._unless_stopped(*keeping, self._reload_when_asked(slots, crew, figures))
+                replacing = (self._keep(slot, pool) for slot in slots)
+                await self._unless_stopped(*replacing, self._reload_on_request(slots, pool, server_metrics))
         finally:
             self._stopping.set()
-            await crew.end()
-        return crew.killed
+            await pool.end()
+        return pool.killed
 
     @contextlib.contextmanager
-    def _exposition(self) -> Iterator[SupervisorMetrics]:
+    def _metrics(self) -> Iterator[SupervisorMetrics]:
         listen = self._settings.metrics_listen
         with contextlib.ExitStack() as stack:
             try:
-                figures = stack.enter_context(supervisor_metrics(Address.parse(listen) if listen else None))
+                server_metrics = stack.enter_context(supervisor_metrics(Address.parse(listen) if listen else None))
             except OSError as error:
                 raise StartError(f"cannot serve metrics on {listen}: {error.strerror}") from error
-            yield figures
+            yield server_metrics
 
     async def _unless_stopped(self, *work: Coroutine[Any, Any, None]) -> bool:
-        """Does some work at once; false if the server is to stop before it is done. Leaves nothing of it running.
+        """Runs coroutines concurrently until they finish or the server stops, then cancels whatever still runs.
+
+        Returns:
+            Whether the coroutines finished; False if the server was stopped first.
 
         Raises:
-            Exception: the first that fails some of the work; the rest is then cancelled.
+            Exception: the first exception of a coroutine; the others are then cancelled.
         """
         stopping = asyncio.create_task(self._stopping.wait())
         tasks = [asyncio.create_task(each) for each in work]
@@ -106,63 +112,63 @@ class Supervisor:
             return False
         return done
 
-    async def _keep(self, slot: WorkerSlot, crew: WorkerPool) -> None:
-        """Has every worker of a slot that dies succeeded by another."""
+    async def _keep(self, slot: WorkerSlot, pool: WorkerPool) -> None:
+        """Replaces every worker of a slot that dies."""
         backoff = Backoff()
         while True:
-            wait = backoff.after(await slot.vacated())
+            delay = backoff.after(await slot.wait_vacated())
             filled = False
             while not filled:
-                await crew.pause(wait)
+                await pool.pause(delay)
                 try:
                     await slot.fill()
                     filled = True
                 except StartError as error:
-                    wait = backoff.after(0.0)
-                    _log.error("worker_not_started", slot=slot.number, reason=str(error), retry_seconds=wait)
-                    self._give_up_if_in_vain(crew, error)
+                    delay = backoff.after(0.0)
+                    _log.error("worker_not_started", slot=slot.number, reason=str(error), retry_seconds=delay)
+                    self._give_up_if_none_starts(pool, error)
             if not self._reloading:
-                _warn_if_models_differ(crew)
+                _warn_if_models_differ(pool)
 
-    def _give_up_if_in_vain(self, crew: WorkerPool, error: StartError) -> None:
-        # As long as one worker serves, a server a worker short is better than none.
-        if crew.failed_starts >= MAX_FAILED_STARTS * self._settings.workers and not self._stopping.is_set():
-            _log.error("cannot_go_on", reason=str(error), starts_failed=crew.failed_starts)
+    def _give_up_if_none_starts(self, pool: WorkerPool, error: StartError) -> None:
+        # Does not give up while a worker serves: a server that is a worker short is better than none.
+        if pool.failed_starts >= MAX_FAILED_STARTS * self._settings.workers and not self._stopping.is_set():
+            _log.error("cannot_go_on", reason=str(error), starts_failed=pool.failed_starts)
             self._gave_up = True
             self._stopping.set()
 
-    async def _reload_when_asked(
-        self, slots: Sequence[WorkerSlot], crew: WorkerPool, figures: SupervisorMetrics
+    async def _reload_on_request(
+        self, slots: Sequence[WorkerSlot], pool: WorkerPool, server_metrics: SupervisorMetrics
     ) -> None:
         while True:
-            await self._reload_asked.wait()
-            self._reload_asked.clear()  # asked again from here on, there will be another round
+            await self._reload_requested.wait()
+            self._reload_requested.clear()  # a SIGHUP from here on triggers another round
             self._reloading = True
             try:
-                await self._reload(slots, crew)
-                figures.reloaded("done")
+                await self._reload(slots, pool)
+                server_metrics.reloaded("done")
             except StartError:
-                figures.reloaded("failed")
+                server_metrics.reloaded("failed")
             finally:
                 self._reloading = False
 
-    async def _reload(self, slots: Sequence[WorkerSlot], crew: WorkerPool) -> None:
-        """Renews one slot after the other.
+    async def _reload(self, slots: Sequence[WorkerSlot], pool: WorkerPool) -> None:
+        """Replaces the workers one slot at a time.
 
         Raises:
-            StartError: if a worker does not come to serve; it and those that come after it are left as they are.
+            StartError: if a replacement fails to start; the workers of this slot and of the later ones are kept.
         """
         started = time.monotonic()
         _log.info("reloading", workers=len(slots))
-        await crew.forget_code()
+        await pool.discard_standby()
         for slot in slots:
             try:
-                await slot.renew()
+                await slot.replace()
             except StartError as error:
-                told = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
-                _log.error("reload_failed", reason=str(error), **told)
+                details = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
+                _log.error("reload_failed", reason=str(error), **details)
                 raise
-        models = sorted({version for worker in crew.serving() for version in worker.models})
+        models = sorted({version for worker in pool.serving() for version in worker.models})
         _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
 
     def _on_end_signal(self, number: int) -> None:
@@ -176,12 +182,12 @@ class Supervisor:
         if self._terminal.is_closed():
             self._on_end_signal(signal.SIGHUP)
         else:
-            self._reload_asked.set()
+            self._reload_requested.set()
 
 
-def _warn_if_models_differ(crew: WorkerPool) -> None:
-    """A worker that was started anew loads what lies at the bundles' paths by then."""
-    held = {worker.models for worker in crew.serving() if worker.models}
-    if len(held) > 1:
-        advice = "the bundles were changed: SIGHUP has all workers load them"
-        _log.warning("models_differ", models=sorted(held), advice=advice)
+def _warn_if_models_differ(pool: WorkerPool) -> None:
+    """Warns if workers serve different models: a restarted worker loads the bundles that are at the paths by then."""
+    loaded = {worker.models for worker in pool.serving() if worker.models}
+    if len(loaded) > 1:
+        advice = "the bundles have changed: send SIGHUP to make all workers load them"
+        _log.warning("models_differ", models=sorted(loaded), advice=advice)

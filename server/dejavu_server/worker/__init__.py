@@ -1,1 +1,1 @@
-"""One worker: models, ledger, stream and services behind one gRPC server."""
+"""Worker: models, ledger, streams and services behind one gRPC server."""

@@ -1,10 +1,10 @@
-"""Notices that gRPC's server broke, so that its process ends and another takes its place.
+"""Detects a failure of the gRPC server, so that its process exits and is replaced.
 
-gRPC's asyncio server reads a call's path in the loop that accepts calls, outside of any handler. A path that is no
-UTF-8, which no client sends but anybody can write on a connection, ends that loop: nobody listens any more, and the
-process lives on. Nor can it be mended from within: after such an end the calls that still ran brought about
-segmentation faults. (Seen in grpcio 1.85; tests/server/worker/test_grpc_failure.py has the bytes.) So such a process
-ends at once, as if it were killed: to its callers it is unavailable, which they try again.
+The asyncio server of gRPC decodes the path of a call in its accept loop, outside of any handler. A path that is not
+valid UTF-8 ends that loop: the process keeps running but accepts no more calls. No client library sends such a path,
+but any peer can write one to a connection. The server can't be restarted in the process: calls still in progress then
+caused segmentation faults. (Seen in grpcio 1.85; tests/server/worker/test_grpc_failure.py has the bytes.) Such a
+process therefore exits at once, as if it were killed; its callers get UNAVAILABLE and retry.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import grpc
 
 LOOK_SECONDS = 0.05
-"""How often a server is looked after: gRPC tells of a break only to those who ask."""
+"""How often to check a server: gRPC reports a failure only when polled."""
 
 
 async def wait_for_server_failure(server: grpc.aio.Server) -> Exception | None:
-    """Waits until a server that was started ends; returns why, or None if it was stopped."""
+    """Waits until a started server ends; returns the exception that ended it, or None if it was stopped."""
     try:
         while await server.wait_for_termination(LOOK_SECONDS):
             pass
-    except Exception as error:  # whatever it was that ended it
+    except Exception as error:  # any exception that ended the server
         return error
     return None

@@ -1,4 +1,4 @@
-"""The models of a worker: loaded as the settings say, and warmed up."""
+"""Loads and warms up the models of a worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dejavu_server.settings import Settings
 
 
 class DuplicateBundle(BundleError):
-    """The same bundle was named twice."""
+    """The same bundle was given twice."""
 
     reason = "BUNDLE_TWICE"
 
@@ -19,18 +19,18 @@ def load_models(settings: Settings) -> Registry:
     """Loads the bundles of the settings; unfit ones only if allowed.
 
     Raises:
-        BundleError: one can't be loaded, is unfit, or was named twice.
+        BundleError: if a bundle can't be loaded, is unfit, or was given twice.
     """
     try:
         return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit)
     except BundleUnfit as error:
-        raise BundleUnfit(f"{error} (--allow-unfit has it served all the same)") from error
+        raise BundleUnfit(f"{error} (use --allow-unfit to serve it anyway)") from error
     except ValueError as error:
         raise DuplicateBundle(str(error)) from error
 
 
 def warm_up(registry: Registry) -> None:
-    """Asks every model something, alone and in company, so that no caller pays for a first time."""
+    """Runs single and batched queries on every model, so that no caller pays for first-time initialization."""
     for info in registry.models():
         forecaster = registry.get(info.version)
         alpha = max(DEFAULT_ALPHA, info.smallest_alpha)
@@ -41,6 +41,6 @@ def warm_up(registry: Registry) -> None:
                 forecaster.forecast_many([query])
         longest = max(info.horizons, key=lambda support: support.max_slots)
         for size in (2, CHUNK):
-            # No two alike: a game that is asked about twice is computed once.
+            # All different, because identical queries are computed once.
             patterns = [ScorePattern((game / size, *(0.0,) * (longest.max_slots - 1))) for game in range(size)]
             forecaster.forecast_many([ForecastQuery(pattern, longest.horizon, alpha) for pattern in patterns])

@@ -1,11 +1,11 @@
-"""The composition root of one worker: models, ledger, stream and services behind one gRPC server.
+"""Composition root of one worker: models, ledger, streams and services behind one gRPC server.
 
-In a test's process:
+Use in the process of a test:
 
     async with Worker(Settings(listen="127.0.0.1:0", ledger=f"sqlite:///{path}")) as worker:
-        ...  # worker.address answers
+        ...  # worker.address serves
 
-What the supervisor starts is worker_main.py, which runs one of these.
+The supervisor starts worker_main.py, which runs a Worker.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ from dejavu_server.worker.models import load_models, warm_up
 _MEBIBYTE = 1024 * 1024
 
 SERVICES = (PREDICTION_SERVICE, MODEL_SERVICE, RECORD_SERVICE)
-"""What a worker serves, beside health and reflection."""
+"""Services of a worker, in addition to health and reflection."""
 
 CHANNEL_OPTIONS = {
-    # A full batch is at most about 1 MiB; its answer, with explanations and all quantiles, about 3 MiB.
+    # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.
     "grpc.max_receive_message_length": 4 * _MEBIBYTE,
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
-    # Calls that one connection may have open; more wait at the client, and can't crowd out those of other connections.
+    # Open calls per connection. Further calls wait in the client and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": 1000,
-    # Clients may ask every 10 s whether the connection lives, calls or not; the server asks every minute.
+    # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.keepalive_time_ms": 60_000,
@@ -76,21 +76,23 @@ class BindError(DejavuError):
 
 
 class Worker:
-    """One worker, from `async with` on until its end, which drains it.
+    """Runs one worker; use it with `async with`, which starts it and drains it on exit.
 
     Args:
-        settings: what it runs by; of `listen`, port 0 takes a free one.
-        name: its name, told to callers.
-        workers: how many workers the server has, told to callers. Not of `settings`: this may be one run alone.
-        registry: the models; loaded as the settings say unless given.
-        metrics: where it counts; in memory unless given.
-        clock: tells the time.
-        reuse_port: share the port with other workers.
-        make_ledger: make a ledger where there is none.
+        settings: the settings; port 0 of `listen` picks a free port.
+        name: its name, sent to callers.
+        workers: number of workers of the server, sent to callers. Not taken from `settings`, because a worker may run
+            alone.
+        registry: the models; by default loaded according to the settings.
+        metrics: its metrics; in memory by default.
+        clock: returns the current time, aware and in UTC.
+        reuse_port: whether to share the port with other workers.
+        make_ledger: whether to create a missing ledger.
 
     Raises:
-        BundleError, InvalidLedgerUrl, CannotListen, OSError: on entry, if it can't start. A ledger that can't be used
-            is no reason: what-ifs do without, and the rest follows once it can (see keeper.py).
+        BundleError, InvalidLedgerUrl, BindError, OSError: on entry, if it can't start. An unavailable ledger does not
+            prevent the start: what-ifs do not need it, and the rest works once it is available (see
+            ledger_manager.py).
     """
 
     def __init__(
@@ -122,9 +124,9 @@ class Worker:
         self._online_updater: OnlineUpdater
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
-        """HOST:PORT that it answers on."""
+        """HOST:PORT that it serves on."""
         self.models: tuple[str, ...] = ()
-        """Versions of the models that it holds, the active one first; empty before it starts."""
+        """Versions of its loaded models, the active one first; empty before the start."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -156,14 +158,14 @@ class Worker:
         self._ledger_manager = LedgerManager(
             settings.ledger,
             durability=Durability(settings.durability),
-            new_hub=partial(
+            new_broadcaster=partial(
                 Broadcaster,
                 encode=partial(forecast_message, explanation=True),
                 encode_outcome=outcome_message,
                 heartbeat_seconds=settings.heartbeat_seconds,
-                on_outcome=lambda _: self._online_updater.notice(),
+                on_outcome=lambda _: self._online_updater.notify(),
             ),
-            on_change=self._tell,
+            on_change=self._on_ledger_health,
             make=self._make_ledger,
         )
         self._online_updater = OnlineUpdater(
@@ -187,7 +189,7 @@ class Worker:
         signer.start()
         batcher = Batcher(observe=self._metrics.batch_size.observe)
         stack.push_async_callback(batcher.close)
-        issuer = ForecastService(
+        forecast_service = ForecastService(
             registry,
             batcher,
             MeteredRecorder(self._ledger_manager, self._metrics.recorded),
@@ -197,7 +199,7 @@ class Worker:
 
         self._server.add_generic_rpc_handlers(
             [
-                PredictionService(issuer, self._ledger_manager).handlers(),
+                PredictionService(forecast_service, self._ledger_manager).handlers(),
                 ModelService(registry).handlers(),
                 RecordService(self._ledger_manager, self._clock, signer.checkpoint).handlers(),
                 self._health.handlers(),
@@ -220,13 +222,13 @@ class Worker:
         return self._ledger_manager.is_open
 
     async def wait_for_failure(self) -> Exception | None:
-        """Waits until gRPC's server ends; returns why if it broke, after which this process is not to be trusted."""
+        """Waits until the gRPC server ends; returns the exception if it failed. The process must then exit."""
         return await wait_for_server_failure(self._server)
 
     async def drain(self) -> None:
-        """Stops taking calls, lets those that run finish within the grace time, ends the streams.
+        """Stops accepting calls, lets calls in progress finish within the grace time and ends the streams.
 
-        May be called again, also meanwhile: it returns when the drain is over.
+        Safe to call more than once, also during a drain: returns when the drain is complete.
         """
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain(), name="drain")
@@ -235,14 +237,14 @@ class Worker:
     async def _drain(self) -> None:
         self._health.drain()
         stopping = asyncio.create_task(self._server.stop(self._settings.grace_seconds))
-        await asyncio.sleep(0)  # from here on no connection is taken, so that no stream comes back to this worker
+        await asyncio.sleep(0)  # the server now stops accepting connections, so that no stream reconnects here
         await self._ledger_manager.end_streams()
         await self._calls.end_streams()
         await stopping
         await self._resources.aclose()
         _log.info("drained")
 
-    def _tell(self, ledger: LedgerHealth) -> None:
+    def _on_ledger_health(self, ledger: LedgerHealth) -> None:
         self._metrics.ledger_failed.set(not ledger.recording)
         self._metrics.streams_failed.set(not ledger.streaming)
         self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)

@@ -1,4 +1,4 @@
-"""The games that the demo simulates: of teams that are as strong as the model takes them to be."""
+"""The games simulated by the demo have the margins that the model expects."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.support.fakes.service import FakeServer, forecast
 
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult, PredictError
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_client.cli.demo import games_of
+from dejavu_client.cli.demo import simulate_matched_games
 
 
 def margins(server: FakeServer, expected: float) -> None:
-    """Has the server expect a margin of every game."""
+    """Makes the server return an expected margin for every game."""
 
     def answer(request: PredictBatchRequest) -> PredictBatchResponse:
         made = [forecast(each, expected_margin=expected) for each in request.requests]
@@ -29,10 +29,12 @@ async def test_games_are_simulated_around_the_margins_that_the_model_expects(
 ) -> None:
     margins(server, expected)
     async with AsyncDejavuClient(server.target) as client:
-        games = await games_of(client, random.Random(1), 15)
+        games = await simulate_matched_games(client, random.Random(1), 15)
 
     final = [game.scores[-1].home - game.scores[-1].away for game in games]
-    assert fmean(final) == pytest.approx(expected, abs=4 * 14 / 15**0.5)  # margins spread by 14 points
+    assert fmean(final) == pytest.approx(
+        expected, abs=4 * 14 / 15**0.5
+    )  # margins have a standard deviation of 14 points
     asked = server.next_call().request.requests
     assert [(each.home_team, each.away_team, each.horizon, each.game_id) for each in asked] == [
         (game.home, game.away, FINAL, "") for game in games
@@ -43,7 +45,7 @@ async def test_without_an_expected_margin_there_are_games_all_the_same(server: F
     refused = PredictBatchResult(error=PredictError(code=9, reason="UNSUPPORTED_SLOTS", message="no"))
     server.answers("PredictBatch", PredictBatchResponse(results=[refused, PredictBatchResult(forecast=forecast())]))
     async with AsyncDejavuClient(server.target) as client:
-        games = await games_of(client, random.Random(1), 2)
+        games = await simulate_matched_games(client, random.Random(1), 2)
 
     assert len({team for game in games for team in (game.home, game.away)}) == 4
     assert all(game.scores[-1].elapsed >= 2868 for game in games)

@@ -1,4 +1,4 @@
-"""The table of commands, and every command's help."""
+"""The table of commands, and the help of every command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT: Any = typer.main.get_command(app)
 
 
 def parameters() -> list[tuple[str, Any]]:
-    """Every parameter of every command, the root's included."""
+    """Returns every parameter of every command, including the root's."""
     commands = {name: ROOT.get_command(None, name) for name in COMMANDS}
     return [(name, parameter) for name, command in {"": ROOT, **commands}.items() for parameter in command.params]
 
@@ -72,7 +72,7 @@ from dejavu_client.cli.main import main
 
 main()
 """
-"""The program where some packages are not installed; the first argument names them."""
+"""Runs the program without some packages; the first argument lists them."""
 
 
 def run_without(hidden: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -118,7 +118,7 @@ def test_help_needs_no_extra(name: str) -> None:
 
 
 def test_every_extra_a_command_needs_brings_what_it_needs() -> None:
-    """The modules of the table are those of packages that the extra lists, so that the advice helps."""
+    """The modules in the table belong to packages of the extra, so that installing the extra helps."""
     brought = dict[str, set[str]]()
     for requirement in (Requirement(line) for line in requires("dejavu-forecast") or ()):
         for extra in ("live", "server"):

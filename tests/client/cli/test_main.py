@@ -1,4 +1,4 @@
-"""The command line: what it asks the server, what it prints, and how it exits."""
+"""The command line: requests to the server, output and exit codes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ EXPLAINED = forecast(
 
 @pytest.fixture
 def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments, against the fake server unless they say otherwise."""
+    """Runs `dejavu` with arguments, against the fake server unless another target is given."""
 
     def run(*arguments: str, stdin: str = "", target: str | None = None) -> Result:
         environment = {"DEJAVU_TARGET": target or server.target, "COLUMNS": "120", "TERM": "dumb"}
@@ -126,8 +126,8 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "+16.2  weight 0.4",
         "+18.1  weight 0.6",
         "+20.0",
-        "+16.9  where both begin",
-        "1,210 games with a lead about as large",
+        "+16.9  starting point of both",
+        "1,210 games with a similar lead",
         "10 %: +8.2  62.5 %: +19.0",
         "GSW by 4.5 expected at the end",
         "BKN leads then",
@@ -191,7 +191,7 @@ def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: 
     [
         ([], "give the lead at the end of each minute"),
         (["three"], "'three' is not a number"),
-        (["1", "--alhpa", "3"], "'--alhpa' is no option and no number"),
+        (["1", "--alhpa", "3"], "'--alhpa' is neither an option nor a number"),
         (["1", "--pattern-json", "[1]"], "not both"),
         (["--pattern-json", "{"], "not JSON"),
         (["--pattern-json", "[]"], "expected an array of numbers"),
@@ -325,7 +325,7 @@ def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: R
     assert run("health").stdout == "SERVING\n"
     server.health.set("dejavu.ledger", HealthCheckResponse.NOT_SERVING)
     result = run("health")
-    assert result.exit_code == 0  # what-ifs are answered
+    assert result.exit_code == 0  # what-ifs still work
     first, second = result.stdout.splitlines()
     assert first == "SERVING"
     assert second.startswith("ledger: NOT_SERVING")

@@ -1,4 +1,4 @@
-"""Odds and risks on the command line: what is asked, and what is shown."""
+"""Odds and risk on the command line: requests and output."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     server.answers("Predict", QUOTE)
     lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
     [home] = [line for line in lines if line.startswith("│ BKN −5.5")]
-    assert home.split("│")[2:8] == [" −110 ", "       52 % ", " 60 % ", "      +0.14 ", "  16 % ", " 40.00 "]
+    assert home.split("│")[2:8] == [" −110 ", "          52 % ", "      60 % ", "       +0.14 ", "  16 % ", " 40.00 "]
     [away] = [line for line in lines if line.startswith("│ GSW +5.5")]
     assert away.split("│")[2] == " 1.95 "
     assert "−0.26" in away
@@ -101,7 +101,7 @@ def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:
 
 def test_a_server_that_does_not_weigh_odds_is_said_to_be_old(server: FakeServer, run: Run) -> None:
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast))
-    assert "The server does not weigh odds: it is of an earlier release." in run("predict", "1", *ODDS).stdout
+    assert "The server does not evaluate odds: it runs an earlier release." in run("predict", "1", *ODDS).stdout
 
 
 def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) -> None:
@@ -117,10 +117,10 @@ def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--market-line", "5"], "go together; --home-odds, --away-odds not given"),
-        (["--home-odds", "2", "--away-odds", "2"], "go together; --market-line not given"),
-        (["--bankroll", "100"], "--market-line, --home-odds, --away-odds not given"),
-        (["--confidence", "0.5"], "--market-line, --home-odds, --away-odds not given"),
+        (["--market-line", "5"], "must be given together; --home-odds, --away-odds missing"),
+        (["--home-odds", "2", "--away-odds", "2"], "must be given together; --market-line missing"),
+        (["--bankroll", "100"], "--market-line, --home-odds, --away-odds missing"),
+        (["--confidence", "0.5"], "--market-line, --home-odds, --away-odds missing"),
         (
             ["--market-line", "5", "--home-odds", "evens", "--away-odds", "2"],
             "--home-odds",
@@ -137,7 +137,7 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
 @pytest.mark.parametrize(
     ("mode", "line", "how"),
     [
-        (ADAPTATION_MODE_SHADOW, "if it adapted −9.0 to +13.5", "if adapted"),
+        (ADAPTATION_MODE_SHADOW, "if adapted −9.0 to +13.5", "if adapted"),
         (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
     ],
 )
@@ -162,7 +162,7 @@ def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
 
 def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
     server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
-    assert "held lately" not in run("predict", "1").stdout
+    assert "rolling coverage" not in run("predict", "1").stdout
 
 
 RISK = AssessRiskResponse(
@@ -184,7 +184,7 @@ def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -
     assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
     lines = result.stdout.splitlines()
     assert lines[0].strip() == "81 of 100: extreme"
-    assert "│ pace       │ 240.0 points a game │            47 % │   15 % │  7.0 │" in lines
+    assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
     assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
 
 
@@ -199,7 +199,7 @@ def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
     ("arguments", "said"),
     [
         ([], "give the lead at the end of each minute"),
-        (["1", "2", "--total-points", "-3"], "-3 is no number of points"),
+        (["1", "2", "--total-points", "-3"], "-3 is not a valid number of points"),
     ],
 )
 def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:

@@ -1,4 +1,4 @@
-"""`dejavu poll`, the program: a replay that the test steps, a server of the test's, what is printed and how it ends."""
+"""The program `dejavu poll` against a stepped replay and a fake server: output and exit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Program = subprocess.Popen[str]
 
 
 class Stage:
-    """An evening served over HTTP and a server that forecasts."""
+    """An evening served over HTTP, and a fake forecast server."""
 
     def __init__(self, evening: Evening, feed_url: str, server: FakeServer) -> None:
         self.evening = evening
@@ -54,7 +54,7 @@ def stage() -> Iterator[Stage]:
 
 
 def next_record(program: Program, event: str) -> Any:
-    """The next JSON line that tells such an event; those before it are skipped."""
+    """Returns the next JSON line with an event of the given name; skips the lines before it."""
     assert program.stdout is not None
     for line in program.stdout:
         record = json.loads(line)

@@ -1,4 +1,4 @@
-"""`dejavu` as a process of its own: pipes, signals, and that no user ever sees a traceback."""
+"""`dejavu` as a separate process: pipes, signals, and no tracebacks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start(server: FakeServer, *arguments: str, program: Sequence[str] = DEJAVU) 
 
 
 def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
-    # Nothing comes after the first forecast: the process has to notice without writing.
+    # No event follows the first forecast: the process must detect the closed pipe without writing.
     server.answers("StreamPredictions", [heartbeat("now"), event(1)])
     with start(server, "stream", "--json") as process:
         assert process.stdout is not None
@@ -38,7 +38,7 @@ def test_a_stream_ends_when_its_reader_has_enough(server: FakeServer) -> None:
 
 
 def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
-    # `models` writes once, at its end, when nobody reads any more.
+    # `models` writes once, at its end, when the pipe is already closed.
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
@@ -78,7 +78,7 @@ def test_a_bug_is_reported_in_a_sentence(server: FakeServer, debug: bool) -> Non
 
 
 def test_the_client_alone_needs_no_extra(server: FakeServer) -> None:
-    """Neither of the packages that the extras bring may be loaded by a command of the base installation."""
+    """A command of the base installation loads no package of the extras."""
     heavy = ("numpy", "torch", "nba_api", "pandas", "pyarrow", "sqlalchemy", "onnxruntime", "hnswlib", "dejavu_server")
     program = (
         "import sys, dejavu_client.cli.main as c\n"

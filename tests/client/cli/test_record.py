@@ -1,4 +1,4 @@
-"""The commands that read the record and report to it: what they ask, what they show, what they write."""
+"""The commands that read the track record and report outcomes: requests, output and files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments, against the fake server, on a terminal of so many columns."""
+    """Runs `dejavu` with arguments against the fake server, with the given terminal width."""
 
     def run(*arguments: str, width: int = 120) -> Result:
         environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
@@ -84,7 +84,7 @@ def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServ
     server.answers("ListPredictions", page)
     heading, _, first, second, notes = run("predictions").stdout.splitlines()
     assert [" ".join(line.split()) for line in (heading, first, second)] == [
-        "made game game id min of forecast interval home ahead outcome off by persistence held #",
+        "created game game id min horizon forecast interval home ahead outcome off by persistence held #",
         "2026-01-15 LAL @ BOS 0022500123 18 half +6.3 −4…+18 75 % −7 13.2 12.0 no 12",
         "2026-01-15 LAL @ BOS 0022500123 18 end +6.3 −4…+18 75 % 8",
     ]
@@ -114,13 +114,13 @@ def test_a_narrow_terminal_loses_columns_and_no_part_of_one(server: FakeServer, 
 
 
 def test_no_predictions_are_told_in_words(run: Run) -> None:
-    assert run("predictions").stdout == "No recorded forecast is like that.\n"
+    assert run("predictions").stdout == "No recorded forecasts match.\n"
 
 
 def test_a_table_ends_with_its_limit_and_says_that_there_is_more(server: FakeServer, run: Run) -> None:
     server.answers("ListPredictions", listed(9, 8, 7, token="more"))
     shown = run("predictions", "--limit", "2").stdout
-    assert "the newest 2: --limit asks for more" in shown
+    assert "the newest 2; use --limit for more" in shown
     assert len(shown.splitlines()) == 5
     server.answers("ListPredictions", listed(9, 8))
     assert "--limit" not in run("predictions", "--limit", "2").stdout
@@ -129,7 +129,7 @@ def test_a_table_ends_with_its_limit_and_says_that_there_is_more(server: FakeSer
 
 def test_the_terminal_has_fifty_by_default_and_a_file_all(server: FakeServer, run: Run, tmp_path: Path) -> None:
     server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"))
-    assert "the newest 50: --limit asks for more" in run("predictions").stdout
+    assert "the newest 50; use --limit for more" in run("predictions").stdout
     server.answers("ListPredictions", listed(*range(60, 9, -1), token="a"), listed(*range(9, 0, -1)))
     result = run("predictions", "--csv", str(tmp_path / "a.csv"))
     assert result.stderr == f"60 forecasts in {tmp_path / 'a.csv'}\n"
@@ -179,18 +179,18 @@ def test_parquet_without_what_writes_it_says_what_to_install(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["predictions", "--json", "--csv", "-"], "give one of them"),
-        (["scorecard", "--csv", "a", "--parquet", "b"], "give one of them"),
-        (["predictions", "--date", "2026-01-02", "--to", "2026-01-03"], "either one day or where days begin and end"),
+        (["predictions", "--json", "--csv", "-"], "give only one of them"),
+        (["scorecard", "--csv", "a", "--parquet", "b"], "give only one of them"),
+        (["predictions", "--date", "2026-01-02", "--to", "2026-01-03"], "either one day or a range of days"),
         (["scorecard", "--from", "2026-01-02", "--to", "2026-01-01"], "2026-01-01 is before --from 2026-01-02"),
-        (["scorecard", "--minute", "2", "--max-minute", "3"], "either one minute or where minutes begin and end"),
+        (["scorecard", "--minute", "2", "--max-minute", "3"], "either one minute or a range of minutes"),
         (["leaderboard", "--min-minute", "3", "--max-minute", "2"], "2 is before --min-minute 3"),
         (["leaderboard", "--date", "yesterday"], "yesterday"),
         (["leaderboard", "--metric", "luck"], "luck"),
         (["predictions", "--limit", "-1"], "greater than or equal to 0"),
         (["report", GAME, "four", "--horizon", "half"], "integer"),
         (["report", GAME, "4"], "--horizon"),
-        (["report", GAME, "4", "--horizon", "half", "--observed", "noon"], "'noon' is no time"),
+        (["report", GAME, "4", "--horizon", "half", "--observed", "noon"], "'noon' is not a time"),
     ],
 )
 def test_wrong_usage_is_named_and_exits_2(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
@@ -235,7 +235,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
 def test_a_prediction_without_an_outcome_says_so(server: FakeServer, run: Run) -> None:
     server.answers("GetPrediction", GetPredictionResponse(prediction=recorded(12, settled=False)))
     shown = run("prediction", GAME).stdout
-    assert "No outcome of the half was reported yet." in shown
+    assert "No outcome of the half has been reported." in shown
     assert "revision" not in shown
 
 
@@ -253,7 +253,7 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
     assert server.next_call().request.filter == ScoreFilter(
         from_date="2026-01-02", horizon=FINAL, min_minutes=12, max_minutes=12, model_version="abc", include_replays=True
     )
-    assert "scorecard · the end, model abc, from 2026-01-02, minute 12, replays too" in shown
+    assert "scorecard · the end, model abc, from 2026-01-02, minute 12, including replays" in shown
     rows = [" ".join(line.strip("│ ").split()) for line in shown.splitlines()]
     for row in (
         "games 312 14,890 forecasts",
@@ -262,9 +262,9 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
         "difference −0.81 −1.00 to −0.62 better than persistence",
         "CRPS 3.80 3.60 to 4.10 points",
         "95 % intervals held 94.6 % 92.9 to 96 % 23.1 points wide, 312 games",
-        "bets 31 of 40 markets asked about",
+        "bets 31 of 40 markets quoted",
         "return on stakes +2.5 %",
-        "bankroll −3 % staking so, game after game",
+        "bankroll −3 % compounded over the games",
     ):
         assert row in rows, shown
     assert "few" not in shown
@@ -272,7 +272,7 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
 
 @pytest.mark.parametrize(
     ("lower", "upper", "said"),
-    [(-1.0, -0.1, "better than"), (0.1, 1.0, "worse than"), (-0.1, 0.1, "no difference is shown")],
+    [(-1.0, -0.1, "better than"), (0.1, 1.0, "worse than"), (-0.1, 0.1, "no significant difference")],
 )
 def test_a_scorecard_claims_no_more_than_its_interval(
     server: FakeServer, run: Run, lower: float, upper: float, said: str
@@ -319,7 +319,7 @@ def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: 
     assert (request.metric, request.min_games) == (LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
     assert first.split()[:5] == ["1", "version1", "−0.125", "312", "5.25"]
     assert about == (
-        "the half; by mean absolute error less that of persistence, less is better; versions with 7 games or more"
+        "the half; by mean absolute error minus that of persistence, lower is better; versions with 7 games or more"
     )
     written = list(csv.DictReader(io.StringIO(run("leaderboard", "--csv", "-").stdout)))
     assert {(row["rank"], row["model_version"]) for row in written} == {("1", "version1"), ("2", "version2")}
@@ -328,7 +328,7 @@ def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: 
 def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:
     server.answers("GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100))
     assert run("leaderboard").stdout == (
-        "No model version has enough games: the half; by CRPS, less is better; versions with 100 games or more.\n"
+        "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more.\n"
     )
 
 
@@ -348,7 +348,7 @@ def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, r
 
 def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
     result = run("report", GAME, "4", "--horizon", "final")
-    assert result.stdout == "0022500123: +4 at the end, recorded as 1; no forecast to settle\n"
+    assert result.stdout == "0022500123: +4 at the end, recorded as 1; settles no forecasts\n"
     assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4
 
 
@@ -357,7 +357,7 @@ def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_
     server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=head)] * 3)
     result = run("checkpoint", "--out", str(tmp_path / "head.json"))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == f"the ledger up to 7 in {tmp_path / 'head.json'}\n"
+    assert result.stderr == f"checkpoint of the ledger up to entry 7 in {tmp_path / 'head.json'}\n"
     assert Parse((tmp_path / "head.json").read_text(), Checkpoint()) == head
     assert Parse(run("checkpoint").stdout, Checkpoint()) == head
     [line] = run("checkpoint", "--json").stdout.splitlines()

@@ -1,4 +1,4 @@
-"""`dejavu replay`, the program."""
+"""The program `dejavu replay`."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
 
     assert lines[0].startswith("Serving 1 game at http://127.0.0.1:")
     assert lines[1].endswith("PHX @ LAL  202303060LAL")
-    assert lines[2] == "left out: 202303060DEN: away is missing"
+    assert lines[2] == "excluded: 202303060DEN: away is missing"
     assert lines[4].startswith("dejavu poll --feed-url http://127.0.0.1:")
 
 
 def test_what_cannot_be_replayed_is_refused_by_name(tmp_path: Path) -> None:
-    assert "go together" in fails_with(2, "--games", "plays.parquet")
+    assert "must be given together" in fails_with(2, "--games", "plays.parquet")
     assert "not HOST:PORT" in fails_with(2, "--listen", "8008")
     assert "missing.parquet" in fails_with(1, "--games", str(tmp_path / "missing.parquet"), "--date", "2023-03-06")
 
@@ -87,7 +87,7 @@ def read_until_it_fails(feed: NbaFeed) -> None:
 
 
 def announced(*options: str) -> dict[str, Any]:
-    """What a replay tells of itself as it begins."""
+    """Returns the JSON object that a replay prints at its start."""
     with subprocess.Popen([*COMMAND, "--listen", "127.0.0.1:0", "--json", *options], stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         told: dict[str, Any] = json.loads(program.stdout.readline())
@@ -117,7 +117,7 @@ def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
 
 def test_an_unknown_fault_is_a_usage_error_that_names_those_there_are() -> None:
     message = fails_with(2, "--faults", "gremlins")
-    assert "gremlins is no kind of fault" in message
+    assert "gremlins is not a kind of fault" in message
     assert "withdrawn" in message
 
 

@@ -1,4 +1,4 @@
-"""Files of the record: the same columns in CSV and in parquet, and what is written is what was there."""
+"""Exports of the track record: the same columns in CSV and parquet, and lossless round trips."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ READ: dict[ColumnType, Callable[[str], Any]] = {
     ColumnType.TIME: datetime.fromisoformat,
     ColumnType.REALS: lambda text: [float(number) for number in text.split()],
 }
-"""How a cell of a CSV file is read back."""
+"""Parses a cell of a CSV file, by column type."""
 
 floats = st.floats(-150, 150)
 predictions = st.builds(
@@ -65,7 +65,7 @@ def test_both_files_read_back_as_what_was_recorded(
     assert table.column_names == [column.name for column in PREDICTION_COLUMNS]
     expected = [{column.name: column.pick(row) for column in PREDICTION_COLUMNS} for row in rows]
     assert table.to_pylist() == expected
-    # An empty list and a missing one are the same in CSV.
+    # CSV does not distinguish an empty list from a missing one.
     assert from_csv(place / "a.csv") == [
         {name: value or (None if value == [] else value) for name, value in row.items()} for row in expected
     ]

@@ -1,4 +1,4 @@
-"""The table of an evening, and the lines and records that tell the same elsewhere."""
+"""The live table of an evening, and its events as lines and records."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def watched(
     age: float = 0.0,
     trouble: str = "",
 ) -> WatchedGame:
-    """A game, with the forecasts that there are after minute 18; `both`: the plain ones."""
+    """Returns a game with the given forecasts after minute 18; `both` uses the default ones."""
     half, end = (forecast(), forecast(8.1, horizon=FINAL)) if both else (half, end)
     game = WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=watched_horizons(WANTED))
     game.failure = trouble
@@ -190,7 +190,7 @@ def test_before_the_first_scoreboard_and_without_games_it_says_so() -> None:
 
 
 def widest() -> list[WatchedGame]:
-    """Games whose cells are as wide as they get."""
+    """Returns games whose cells have their maximum width."""
     late = replace(state(GameStatus.LIVE, "Q4 01:12"), home_score=131, away_score=128)
     over = replace(late, status=GameStatus.FINAL, text="Final/OT2")
     return [

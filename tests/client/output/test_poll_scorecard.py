@@ -1,4 +1,4 @@
-"""The evening by the server's record, beside what the poller summed up; and the scorecard that a replay ends with."""
+"""The server's scorecards of an evening compared with the poller's summary, and the scorecard printed by a replay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CARD = Scorecard(
 
 
 async def summary() -> Summary:
-    """An evening of two games whose half was forecast twice, and three times."""
+    """Returns the summary of an evening of two games with several forecasts of the half."""
     evening, predictor = Evening([game(lead=3, run=2), game("MIA", "NYK", lead=-1)]), StoringPredictor()
     async with watching(evening, predictor, horizons=(HALFTIME,), from_minute=21) as watch:
         for minute in (22, 23):
@@ -72,7 +72,7 @@ async def test_figures_that_the_record_has_otherwise_are_named() -> None:
 
 async def test_errors_are_means_over_games_of_each_games_mean() -> None:
     (own,) = (await summary()).horizons
-    # One game leads by 3 at minutes 22 and 23, and by 5 at the half; the other by −1 at 21 … and at the half.
+    # The home team leads by 3 at minutes 22 and 23 and by 5 at the half in one game, always by −1 in the other.
     assert own.settled_games == 2
     assert own.persistence_error == pytest.approx(1.0), "2 of the one game and 0 of the other, however many of each"
 

@@ -1,4 +1,4 @@
-"""Evenings on which the feed goes wrong in every way: they end with the forecasts of a good one, or without."""
+"""Evenings with all kinds of feed faults end with the forecasts of a faultless evening, or without forecasts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Patterns = dict[tuple[str, Horizon.ValueType], tuple[int, ...]]
 
 
 def final_patterns(day: BadDay) -> Patterns:
-    """What the newest forecast of each game and horizon rests on, by its home team and the horizon."""
+    """Returns the pattern of the newest forecast of each game and horizon, by home team and horizon."""
     return {key: prediction.pattern for key, prediction in day.newest.items()}
 
 
 def true_patterns(games: Sequence[ReplayGame], half: int = 23, final: int = 47) -> Patterns:
-    """The patterns of the last minutes from which the half and the end are forecast."""
+    """Returns the patterns of the last minutes from which halftime and final are forecast."""
     minutes = {HALFTIME: half, FINAL: final}
     return {
         (played.home, horizon): slots(played.scores, minute) for played in games for horizon, minute in minutes.items()
@@ -64,7 +64,7 @@ async def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without
 
 
 async def ends_as_a_good_day(games: Sequence[ReplayGame], seed: int) -> None:
-    """Games as they are played: a last minute may have no score, so that the minute before is the newest."""
+    """Checks games as played: the last minute may have no score, so that the minute before is the newest."""
     good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
     await good.go_by()
     await bad.go_by()
@@ -98,7 +98,9 @@ async def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file
 
 @pytest.mark.parametrize("until", [SIX_MINUTES + 120, HALF - 300, HALF + 60, REGULATION - 400])
 async def test_a_poller_restarted_in_the_middle_of_a_bad_day_does_no_harm(until: float) -> None:
-    kinds = set(FeedFaultKind) - {FeedFaultKind.MIDNIGHT}  # what the scoreboard does not show, nobody can find anew
+    kinds = set(FeedFaultKind) - {
+        FeedFaultKind.MIDNIGHT
+    }  # a new poller cannot find a game that the scoreboard does not show
     day = BadDay(GAMES, sorted(kinds), seed=11)
     await day.go_by(restart=until)
 
@@ -135,7 +137,7 @@ async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_s
         missed = [event for event in day.events if isinstance(event, ForecastMissed) and event.game.game_id == game_id]
         [half] = [event for event in missed if event.horizon == HALFTIME]
         assert half.minutes == tuple(range(seen[game_id, HALFTIME] + 1, 24))
-        assert half.reason == "over when the plays told of it"
+        assert half.reason == "already over when the plays showed it"
         first_final = next(event for event in missed if event.horizon == FINAL)
         assert first_final.minutes[0] == seen[game_id, FINAL] + 1
         made = [asked.minute for asked in day.predictor.asked if (asked.game_id, asked.horizon) == (game_id, FINAL)]
@@ -157,5 +159,5 @@ async def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not
     assert final_patterns(day)["BOS", HALFTIME] == slots(GAMES[0].scores, 23)
     assert final_patterns(day)["MIA", HALFTIME] == slots(GAMES[1].scores, 23)
     assert [event.reason for event in day.events if isinstance(event, ForecastMissed)][:1] == [
-        "over when the plays told of it"
+        "already over when the plays showed it"
     ]

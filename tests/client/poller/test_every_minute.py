@@ -1,4 +1,4 @@
-"""The poller over whole games: what it asks for after each minute, what it leaves out, and how it all comes out."""
+"""The poller over whole games: requests after each minute, skipped minutes and outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dejavu_feed.replay.faults.overtime import extend_to_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:
-    """A look just after the end of each of these minutes."""
+    """Polls just after the end of each of these minutes."""
     for minute in range(first, last + 1):
         await watch.at(60.0 * minute + 1)
 
@@ -97,8 +97,8 @@ async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
         assert told == [
             (HALFTIME, (6, 7, 8), "polled too late"),
             (FINAL, (6, 7, 8), "polled too late"),
-            (HALFTIME, (10, 11), "over when the plays told of it"),
-            (FINAL, (10, 11), "over when the plays told of it"),
+            (HALFTIME, (10, 11), "already over when the plays showed it"),
+            (FINAL, (10, 11), "already over when the plays showed it"),
         ]
         assert watch.poller.summary().missed == 10
 
@@ -199,7 +199,7 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
     (limits,) = watch.told(ModelLimits)
     assert limits.model_version == "old"
     assert limits.reason == (
-        "model old forecasts the half after minute 18 alone, the end not at all; nothing else is asked for"
+        "model old forecasts the half after minute 18 alone, the end not at all; other forecasts are not requested"
     )
     assert watch.poller.limits == limits.reason
     assert not watch.told(ForecastMissed), "what can't be forecast is not missed"
@@ -226,7 +226,7 @@ async def test_a_server_that_does_not_tell_what_it_can_do_is_asked_again() -> No
     async with watching(Evening([game()]), predictor) as watch:
         await watch.at(601)
         (fault,) = watch.told(Fault)
-        assert (fault.kind, fault.reason) == (FaultKind.SERVER, "no forecast, trying again: away")
+        assert (fault.kind, fault.reason) == (FaultKind.SERVER, "no forecast, will retry: away")
         await watch.turn()
 
     assert predictor.minutes(FINAL) == [10]
@@ -245,7 +245,7 @@ async def test_one_horizon_that_is_refused_does_not_cost_the_other() -> None:
     (fault,) = watch.told(Fault)
     assert (fault.kind, fault.reason) == (
         FaultKind.REFUSED,
-        "the server refuses to forecast the half: not that many",
+        "the server refused to forecast the half: not that many",
     )
     assert predictor.minutes(HALFTIME) == [10], "not asked again about the same pattern"
 
@@ -299,7 +299,7 @@ async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end
         await watch.turn()
         seen = watch.poller.games[game_id]
         assert (seen.state.text, seen.read_to_end) == ("Final", False)
-        assert "do not tell of its end" in watch.told(Fault)[0].reason
+        assert "do not show the end" in watch.told(Fault)[0].reason
         del evening.edit[game_id]
         for _ in range(3):
             await watch.turn()
@@ -319,7 +319,7 @@ async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> N
         await watch.turn()
         await watch.turn()
         seen = watch.poller.games[game_id]
-        assert seen.failure == "feed: the game is final at 48–51, and at 48–50 by its plays"
+        assert seen.failure == "feed: the final score is 48–51 on the scoreboard, but 48–50 in the plays"
         del evening.edit[game_id]
         for _ in range(3):
             await watch.turn()

@@ -1,4 +1,4 @@
-"""The example in the poller's docstring, as it stands but for its addresses."""
+"""The example in the poller's docstring, unchanged except for its addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The poller when the feed, the server or a callback fails it."""
+"""The poller when the feed, the server or a callback fails."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_slow_game_does_not_delay_the_others() -> None:
         evening.go_to(SIX_MINUTES + 1)
         watch.poller.turn()
         await forecast.wait()
-        watch.poller.turn()  # does not pile a second read on the slow one
+        watch.poller.turn()  # no second read is started while the slow one is in progress
         assert [asked.game_id for asked in watch.predictor.asked] == [quick]
 
         evening.release.set()

@@ -1,4 +1,4 @@
-"""A poller that begins in mid-game: what was forecast before counts, and only what is missing is missed."""
+"""A poller that starts in mid-game: recorded forecasts count, and only minutes without one are missed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The minutes of a horizon, whatever a poller comes to see of them: forecast once, or missed and told once."""
+"""The minutes of a horizon, in any order of reads: forecast once, or reported as missed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dejavu_client.poller.horizons import HorizonState, forecast_minutes
 
 ALL = range(1, 48)
 looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
-"""What a poller sees one after the other: how many minutes are complete, and whether the server answers."""
+"""Sequence of reads of a poller: number of completed minutes, and whether the server answers."""
 
 
 def test_the_half_is_forecast_until_minute_23_and_the_end_until_47() -> None:

@@ -1,4 +1,4 @@
-"""The poller and games that the scoreboard does not show, not any more, or not as they end."""
+"""The poller with games that the scoreboard drops, or whose end it does not show."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -
 
 
 class Turning(Evening):
-    """The scoreboard turns to the next day when the second game is under way: it shows tomorrow's game alone."""
+    """A scoreboard that switches to the next day during the second game and shows only tomorrow's game."""
 
     def scoreboard(self) -> Scoreboard:
         self.clock.step(60)

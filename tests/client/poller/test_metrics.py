@@ -1,4 +1,4 @@
-"""A poller's metrics: ages that grow with the feed's silence, and what went wrong, was forecast and was missed."""
+"""Metrics of a poller: ages that grow while the feed is silent; counts of faults, forecasts and missed minutes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import UnavailableError
-from dejavu_client.poller.metrics import measure, served
+from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 
 AGE = "dejavu_poll_game_data_age_seconds"
 
 
 class Measured:
-    """A watch on two games, an hour apart, and its figures."""
+    """A poller of two games, an hour apart, and its metrics."""
 
     def __init__(self, watch: Watch, registry: CollectorRegistry) -> None:
         self.watch = watch
@@ -27,7 +27,7 @@ class Measured:
         self.ids = watch.evening.ids
 
     def age(self, game_id: str) -> float | None:
-        """None where there is no such sample."""
+        """Returns a game's age; None if there is no such sample."""
         played = self.watch.evening.replay.games[game_id]
         return self.registry.get_sample_value(AGE, {"game_id": game_id, "home": played.home, "away": played.away})
 
@@ -45,7 +45,7 @@ def page(url: str) -> str:
 async def measured() -> AsyncIterator[Measured]:
     evening = Evening([game(), game("MIA", "NYK")], stagger=3600)
     async with watching(evening, **ONCE) as watch:
-        yield Measured(watch, measure(watch.poller, now=evening.clock))
+        yield Measured(watch, register_metrics(watch.poller, now=evening.clock))
 
 
 async def test_a_game_under_way_has_an_age_and_one_that_is_not_has_none(measured: Measured) -> None:
@@ -158,7 +158,7 @@ async def test_every_figure_but_the_ages_is_there_from_the_start(measured: Measu
 
 async def test_figures_are_served_until_the_end(measured: Measured) -> None:
     await measured.watch.at(60)
-    with served(measured.registry, "127.0.0.1", 0) as url:
+    with serve_poll_metrics(measured.registry, "127.0.0.1", 0) as url:
         text = await asyncio.to_thread(page, url)
 
     assert f'{AGE}{{away="LAL",game_id="{measured.ids[0]}",home="BOS"}} 0.0' in text

@@ -1,4 +1,4 @@
-"""The poller, stepped through evenings: what it asks for, when, and what it tells."""
+"""The poller, stepped through evenings: its requests, their times, and its events."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ async def test_the_summary_counts_and_compares_on_the_same_games() -> None:
 
 
 class HurryingEvening(Evening):
-    """Every look at the scoreboard takes five minutes of life."""
+    """An evening in which every read of the scoreboard takes five minutes."""
 
     def scoreboard(self) -> Scoreboard:
         self.clock.step(300)

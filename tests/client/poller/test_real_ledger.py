@@ -1,4 +1,4 @@
-"""Pollers and a real server: its ledger is what keeps a game's forecast one, and makes corrections visible."""
+"""Pollers with a real server: its ledger keeps one forecast per pattern and shows corrections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
-from dejavu_client.output.poll_scorecard import disagreement, record_of
+from dejavu_client.output.poll_scorecard import disagreement, fetch_scorecards
 from dejavu_client.poller.events import Fault, ForecastMissed, HorizonClosed, HorizonResult, OutcomeReported, Prediction
 
 
@@ -62,7 +62,7 @@ async def test_a_restart_takes_up_what_the_record_has_and_what_it_reports_settle
             evening.clock.now = evening.replay.end
             for _ in range(3):
                 await second.turn()
-        cards = await record_of(client)
+        cards = await fetch_scorecards(client)
         stored = [each async for each in client.list_predictions(game_id=game_id, page_size=500)]
 
     assert [(each.horizon, each.minutes) for each in second.told(ForecastMissed)] == [(HALFTIME, (18,)), (FINAL, (18,))]

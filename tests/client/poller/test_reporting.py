@@ -1,4 +1,4 @@
-"""What a poller reports to the record, when and how often, and what it makes of a record that has the outcome."""
+"""Reports of a poller: content, time and frequency, and its behavior if the outcome is already recorded."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live import Play
 
 LATE: Final[dict[str, Any]] = {"from_minute": 22}
-"""Few forecasts: outcomes are what these tests are about."""
+"""Few forecasts: these tests are about outcomes."""
 
 
 def said(watch: Watch) -> list[tuple[int, int]]:
-    """Horizons and differentials, as they were reported."""
+    """Returns the reported horizons and differentials."""
     return [(report.horizon, report.differential) for report in watch.predictor.reports]
 
 
 async def to_the_end(watch: Watch) -> None:
-    """A game from its last minutes of the first half on."""
+    """Plays a game from the last minutes of its first half to the end."""
     for elapsed in (60.0 * 22 + 1, 60.0 * 23 + 1, HALF, HALF + 61, END - 59):
         await watch.at(elapsed)
     watch.evening.clock.now = watch.evening.replay.end
@@ -180,7 +180,7 @@ async def test_the_half_waits_for_a_forecast_that_it_would_close() -> None:
     async with watching(Evening([game()]), **LATE) as watch:
         await watch.at(60.0 * 22 + 1)
         watch.predictor.failures = [UnavailableError("away")]
-        await watch.at(HALF)  # minute 23 counts for the end until the next one is complete
+        await watch.at(HALF)  # the final is forecast from minute 23 until the next minute is complete
         assert not watch.predictor.reports
         await watch.turn()
 
@@ -201,7 +201,7 @@ async def test_a_report_without_an_answer_is_tried_until_it_is_through_and_the_e
     assert [(event.horizon, event.differential) for event in watch.told(OutcomeReported)] == [(HALFTIME, 3), (FINAL, 3)]
     faults = watch.told(Fault)
     assert [(fault.kind, fault.failures) for fault in faults] == [(FaultKind.SERVER, n) for n in (1, 2, 3)]
-    assert faults[0].reason == "the half is not reported, trying again: away"
+    assert faults[0].reason == "the outcome of the half was not reported, will retry: away"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_a_report_that_is_refused_is_not_repeated_but_another_value_is_tol
         (fault,) = watch.told(Fault)
         assert (fault.kind, fault.reason) == (
             FaultKind.REFUSED,
-            f"the server refuses how the half came out: {error}",
+            f"the server refused the outcome of the half: {error}",
         )
         watch.evening.edit[watch.evening.ids[0]] = lambda plays: correct(plays, until=END, by=-1)
         await watch.at(HALF + 121)
@@ -251,7 +251,7 @@ async def test_a_server_without_a_record_is_told_of_once_and_asked_no_more() -> 
         await watch.poller.run(until_final=True)
 
     (fault,) = watch.told(Fault)
-    assert fault.reason == "the server keeps no record, no outcome is reported: what?"
+    assert fault.reason == "the server keeps no track record, outcomes are not reported: what?"
     assert not watch.told(OutcomeReported)
 
 

@@ -1,4 +1,4 @@
-"""The poller where the feed tells of the past, or takes back what it told."""
+"""The poller with a feed that serves stale data or withdraws data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dejavu_feed.nba.live import GameState, GameStatus, Play, Scoreboard
 
 
 class Showing(Evening):
-    """An evening whose scoreboard shows what the test says, in place of what is."""
+    """An evening whose scoreboard shows what the test sets."""
 
     shown: GameState | None = None
 
@@ -64,7 +64,7 @@ async def test_a_play_dated_into_the_future_hides_no_answer_of_the_past(field: s
 
 
 async def test_a_play_that_is_withdrawn_takes_a_forecast_back_to_what_is_true() -> None:
-    """A shot just past 6:00 that never was completes the pattern; withdrawn, the pattern is incomplete again."""
+    """A wrongly recorded shot just past 6:00 completes the pattern. Once withdrawn, the pattern is incomplete again."""
     evening = Evening([game()])
     (game_id,) = evening.ids
 
@@ -104,7 +104,7 @@ async def test_a_slip_in_a_clock_does_not_complete_a_pattern_once_another_play_f
 
 
 async def test_nothing_is_forecast_from_plays_so_old_that_the_half_may_be_over() -> None:
-    """All that the feed serves is of the second quarter, and the quarter may have ended since."""
+    """The feed serves only plays of the second quarter, which may have ended since."""
     evening = Showing([game()])
     (game_id,) = evening.ids
     evening.go_to(SIX_MINUTES + 1)
@@ -140,7 +140,7 @@ async def test_a_scoreboard_that_runs_ahead_by_a_period_and_comes_back_costs_no_
         assert len(watch.told(ForecastMissed)) == 1
         evening.shown = None
         evening.clock.step(1)
-        for _ in range(70):  # for five minutes it might be a cache that tells of the past
+        for _ in range(70):  # for five minutes it might be a stale cache
             evening.clock.step(10)
             await watch.turn()
 
@@ -171,7 +171,7 @@ async def test_an_end_of_the_half_that_is_withdrawn_costs_no_forecast() -> None:
 
 
 async def test_a_half_that_goes_on_after_its_end_is_settled_anew() -> None:
-    """Officials may put time back on the clock when a quarter had ended."""
+    """Officials may put time back on the clock after the end of a quarter."""
     evening = Evening([game(run=2)])
     (game_id,) = evening.ids
     async with watching(evening, **ONCE) as watch:
@@ -208,7 +208,7 @@ async def test_a_scoreboard_of_the_past_is_told_once_and_not_taken_over() -> Non
 
 @pytest.mark.parametrize("before_the_end", [200, 60, 0])
 async def test_a_scoreboard_of_the_past_opens_no_game_that_is_over(before_the_end: float) -> None:
-    """Else a half that was missed would be told, and counted, again each time that an old copy is served."""
+    """Otherwise a missed half would be reported and counted again each time an old copy is served."""
     evening = Showing([game()])
     (game_id,) = evening.ids
     async with watching(evening, **ONCE) as watch:
@@ -234,7 +234,7 @@ async def test_a_scoreboard_that_stands_still_while_plays_go_on_grows_old() -> N
         evening.shown = evening.scoreboard().games[0]
         await watch.at(361)
         await watch.at(421)
-        seen = evening.clock()  # until here it might lag behind the plays, as scoreboards do
+        seen = evening.clock()  # until here it might only lag behind the plays, as scoreboards do
         await watch.at(481)
 
         assert watch.poller.games[game_id].age(evening.clock()) == (evening.clock() - seen).total_seconds() > 0

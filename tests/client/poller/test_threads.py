@@ -1,4 +1,4 @@
-"""Blocking work beside the loop."""
+"""Blocking work in daemon threads."""
 
 from __future__ import annotations
 

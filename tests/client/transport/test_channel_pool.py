@@ -1,4 +1,4 @@
-"""The pool's lines: whose turn it is, when one is given up for a fresh one, and when it is hung up."""
+"""Channel pool: order of use, replacement and closing of connections."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dejavu_client.transport.worker_identity import WorkerIdentity, worker_ident
 
 
 class Service:
-    """Workers behind one port, as a pool sees them: each new line is given to one of them, and stays there.
+    """Workers behind one port, as seen by a pool: each new connection is assigned to one worker and stays there.
 
     Attributes:
         workers: the living workers.
-        told: how many workers the answers speak of.
-        lines: the worker of each line ever dialled.
-        hung_up: the lines that were hung up, in that order.
-        now: seconds by the pool's clock.
+        told: number of workers reported in the answers.
+        lines: the worker of each connection ever dialed.
+        hung_up: the closed connections, in order.
+        now: time of the pool's clock, in seconds.
     """
 
     def __init__(self, workers: int, size: int, choose: Callable[[list[str]], str], *, told: int | None = None) -> None:
@@ -41,10 +41,10 @@ class Service:
         return len(self.lines) - 1
 
     def answer(self, place: PooledChannel[int]) -> str:
-        """Ends a call with an answer; its worker. A line to a dead worker goes to one that lives."""
-        if self.lines[place.line] not in self.workers:
-            self.lines[place.line] = self._choose(self.workers)
-        worker = self.lines[place.line]
+        """Ends a call with an answer and returns its worker. A connection to a dead worker moves to a living one."""
+        if self.lines[place.connection] not in self.workers:
+            self.lines[place.connection] = self._choose(self.workers)
+        worker = self.lines[place.connection]
         self.pool.answered(place, WorkerIdentity(worker, self.told))
         self.give_back(place)
         return worker
@@ -58,7 +58,7 @@ class Service:
         return self.answer(place)
 
     def calls_until_all_are_reached(self) -> int:
-        """Calls until the newest ones, as many as there are workers, were answered by all of them."""
+        """Returns the number of calls until the last N calls reached all N workers."""
         newest = list[str]()
         for count in range(1, 10_000):
             newest = [*newest, self.call()][-len(self.workers) :]
@@ -70,7 +70,7 @@ class Service:
 def taken(pool: ChannelPool[int]) -> int:
     place = pool.take()
     assert pool.give_back(place) == []
-    return place.line
+    return place.connection
 
 
 def first(workers: list[str]) -> str:
@@ -87,7 +87,7 @@ def test_lines_are_dialled_one_by_one_and_then_used_in_turn() -> None:
 def test_a_closed_pool_dials_no_more() -> None:
     pool = ChannelPool(object, 2)
     place = pool.take()
-    assert pool.close() == [place.line]
+    assert pool.close() == [place.connection]
     assert pool.close() == []
     assert pool.give_back(place) == []
     with pytest.raises(ClientClosedError):
@@ -133,9 +133,9 @@ def test_no_call_loses_its_line_and_no_line_is_left_open(seed: int, workers: int
             service.now += 10.0
         elif under_way:
             place = under_way.pop(draw.randrange(len(under_way)))
-            assert place.line not in service.hung_up
+            assert place.connection not in service.hung_up
             (service.answer if step == "answer" else service.give_back)(place)
-        busy = {place.line for place in under_way}
+        busy = {place.connection for place in under_way}
         assert not busy & set(service.hung_up)
         assert len(service.lines) - len(service.hung_up) <= size + len(under_way) + 1
     assert sorted(service.hung_up + service.pool.close()) == list(range(len(service.lines)))
@@ -176,7 +176,7 @@ def test_redials_go_one_by_one() -> None:
     service.answer(fresh)
     service.pool.take()
     assert len(service.lines) == 4
-    assert {place.line for place in others} <= {0, 1, 2}
+    assert {place.connection for place in others} <= {0, 1, 2}
 
 
 def test_redials_in_vain_become_rare_and_a_successor_is_looked_for_at_once() -> None:
@@ -207,7 +207,7 @@ def test_calls_are_spread_over_workers_however_many_lines_each_has() -> None:
     lines = Counter[int]()
     for _ in range(60):
         place = service.pool.take()
-        lines[place.line] += 1
+        lines[place.connection] += 1
         service.answer(place)
     assert lines == {0: 10, 1: 10, 2: 10, 3: 30}
 

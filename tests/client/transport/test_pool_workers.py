@@ -14,7 +14,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
 async def answering(client: AnyClient, count: int) -> set[str]:
-    """The workers that answer the next calls."""
+    """Returns the workers that answer the next `count` calls."""
     before = client.stats.workers
     for _ in range(count):
         await client.call("predict", PATTERN, timeout=10.0)
@@ -22,7 +22,7 @@ async def answering(client: AnyClient, count: int) -> set[str]:
 
 
 async def reached(client: AnyClient, workers: set[str]) -> None:
-    """Calls until as many calls in a row as there are workers reach them all; fails after 60 s."""
+    """Calls until N consecutive calls reach all N workers; fails after 60 s."""
     async with asyncio.timeout(60):
         while True:
             if await answering(client, len(workers)) == workers:
@@ -31,7 +31,7 @@ async def reached(client: AnyClient, workers: set[str]) -> None:
 
 
 def serving(server: SpawnedServer, count: int) -> list[str]:
-    """The names of the first workers, in the order in which they came to serve; waits for as many."""
+    """Waits for a number of workers and returns their names in order of their start."""
     names = list[str]()
     for _ in range(count):
         names.append(server.wait_for("serving", lambda entry: entry["worker"] not in names)["worker"])
@@ -57,7 +57,7 @@ async def test_no_call_fails_and_no_stream_ends_because_of_a_redial(tmp_path: Pa
     with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
         names = await asyncio.to_thread(serving, server, 2)
         for kind in CLIENTS.values():
-            # Enough clients that one of them certainly has to redial: 1 in 8 begins with all its lines at one worker.
+            # Enough clients that at least one must redial: 1 in 8 starts with all its connections at one worker.
             for _ in range(6):
                 async with kind(server.address) as client:
                     streams = [client.stream(heartbeats=True) for _ in range(2)]

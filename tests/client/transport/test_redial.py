@@ -1,4 +1,4 @@
-"""What a redial does to calls and streams: nothing. The server tells of two workers and is but one."""
+"""A redial does not affect calls and streams. The server reports two workers but has one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATTERN = [0.0, 2.0, -3.0]
 
 
 async def peers(server: FakeServer, client: AnyClient, *, calls: int, until: int) -> set[str]:
-    """The connections that calls came over; ends early with as many as wanted."""
+    """Returns the connections used by calls; ends early once there are `until` of them."""
     seen = set[str]()
     for _ in range(calls):
         await client.call("predict", PATTERN)

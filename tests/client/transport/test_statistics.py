@@ -1,4 +1,4 @@
-"""Figures of calls: what they count, how much they remember, what they log."""
+"""Call statistics: counts, bounded memory, logging."""
 
 from __future__ import annotations
 

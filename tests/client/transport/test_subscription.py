@@ -1,4 +1,4 @@
-"""A stream's memory across connections, without any connection."""
+"""State of a stream across connections, tested without connections."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def standing() -> StreamResumption:
 
 def test_attempts_come_at_growing_distances_up_to_a_longest() -> None:
     subscription = standing()
-    delays = [subscription.lost(UnavailableError("gone")) for _ in range(40)]
+    delays = [subscription.connection_lost(UnavailableError("gone")) for _ in range(40)]
     assert delays[:4] == [FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY, 8 * FIRST_DELAY]
     assert delays[-1] == LONGEST_DELAY
 
@@ -48,9 +48,9 @@ def test_attempts_come_at_growing_distances_up_to_a_longest() -> None:
 def test_a_message_makes_the_next_attempt_quick_again() -> None:
     subscription = standing()
     for _ in range(5):
-        subscription.lost(UnavailableError("gone"))
+        subscription.connection_lost(UnavailableError("gone"))
     subscription.accept(heartbeat("again"))
-    assert subscription.lost(UnavailableError("gone")) == FIRST_DELAY
+    assert subscription.connection_lost(UnavailableError("gone")) == FIRST_DELAY
 
 
 @given(st.integers(1, 30), st.integers())
@@ -58,17 +58,17 @@ def test_jitter_never_lengthens_a_wait_and_at_most_halves_it(failures: int, seed
     plain, spread = standing(), StreamResumption(jitter=random.Random(seed))
     spread.accept(heartbeat("start"))
     for _ in range(failures):
-        longest = plain.lost(UnavailableError("gone"))
-        assert longest / 2 <= spread.lost(UnavailableError("gone")) <= longest
+        longest = plain.connection_lost(UnavailableError("gone"))
+        assert longest / 2 <= spread.connection_lost(UnavailableError("gone")) <= longest
 
 
 def test_before_it_stood_it_gives_up_after_a_few_attempts() -> None:
     subscription = StreamResumption()
     for _ in range(FIRST_ATTEMPTS - 1):
-        subscription.lost(UnavailableError("gone"))
+        subscription.connection_lost(UnavailableError("gone"))
     last = UnavailableError("gone")
     with pytest.raises(UnavailableError) as caught:
-        subscription.lost(last)
+        subscription.connection_lost(last)
     assert caught.value is last
 
 
@@ -84,7 +84,7 @@ def test_before_it_stood_it_gives_up_after_a_few_attempts() -> None:
     ids=repr,
 )
 def test_what_passes_leads_to_another_attempt(error: DejavuClientError) -> None:
-    assert standing().lost(error) == FIRST_DELAY
+    assert standing().connection_lost(error) == FIRST_DELAY
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_passes_leads_to_another_attempt(error: DejavuClientError) -> None:
 )
 def test_what_does_not_pass_is_told(error: DejavuClientError) -> None:
     with pytest.raises(type(error)) as caught:
-        standing().lost(error)
+        standing().connection_lost(error)
     assert caught.value is error
 
 

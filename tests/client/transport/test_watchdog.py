@@ -1,4 +1,4 @@
-"""The watch over waits of a synchronous stream."""
+"""Watchdog of the waits of a synchronous stream."""
 
 from __future__ import annotations
 

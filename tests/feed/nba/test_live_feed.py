@@ -1,4 +1,4 @@
-"""nba_api against a local server: it reads a replay, and every fault of a feed leaves as a FeedError."""
+"""nba_api against a local server: it reads a replay, and every fault is raised as a FeedError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dejavu_feed.replay.replay import Replay
 
 
 class FaultyReplay:
-    """A replay of three games at half-time, with a layer that tests can put faults into."""
+    """A replay of three games at half-time into which tests can inject faults."""
 
     def __init__(self) -> None:
         self.clock = SteppedClock()
@@ -38,7 +38,7 @@ class FaultyReplay:
         return self.fault(self.replay.respond(path))
 
     def edit(self, change: Callable[[Any], object]) -> None:
-        """Lets `change` alter the payload of every answer in place."""
+        """Applies `change` to the payload of every response, in place."""
 
         def edited(response: Response) -> Response:
             payload = json.loads(response.body)
@@ -171,10 +171,10 @@ def test_a_feed_that_does_not_answer_in_time_is_unavailable(source: FaultyReplay
 
 
 class Dripping(ThreadingHTTPServer):
-    """Begins to answer a GET and then gives a byte every 20 ms, until it is closed or `whole` is set.
+    """Server that sends a GET's body byte by byte every 20 ms until it is closed. Responds normally if `whole` is set.
 
     Attributes:
-        connections: how many were made.
+        connections: number of connections accepted.
     """
 
     def __init__(self, *, chunked: bool = False) -> None:
@@ -193,10 +193,10 @@ class Dripping(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Readers are expected to leave."""
+        """Ignores errors: clients are expected to disconnect."""
 
     def pause(self) -> bool:
-        """Waits for the next byte's time; false when the server ends."""
+        """Waits until the next byte is due. Returns False when the server ends."""
         return not self._ended.wait(0.02)
 
     def end(self) -> None:
@@ -223,7 +223,7 @@ class _Drip(BaseHTTPRequestHandler):
             self.wfile.write(b"1\r\n \r\n" if self.server.chunked else b" ")
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Logs nothing."""
 
 
 @contextmanager
@@ -316,7 +316,7 @@ def test_a_fault_in_one_game_does_not_hide_the_others(
 
 def test_what_only_decorates_may_be_missing(source: FaultyReplay, feed: NbaFeed) -> None:
     def strip(payload: Any) -> None:
-        del payload["scoreboard"]["gameDate"]  # nba_api itself stumbles over this one
+        del payload["scoreboard"]["gameDate"]  # nba_api itself fails without this one
         for game in payload["scoreboard"]["games"]:
             for key in ("gameClock", "gameTimeUTC", "gameStatusText", "gameLeaders"):
                 del game[key]

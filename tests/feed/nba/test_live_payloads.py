@@ -1,4 +1,4 @@
-"""The parser on real payloads of the NBA's live feed, and on what each of them teaches to expect."""
+"""The parser on real payloads of the NBA's live feed, and the peculiarities of each."""
 
 from __future__ import annotations
 

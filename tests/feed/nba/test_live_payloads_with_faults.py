@@ -1,4 +1,4 @@
-"""The NBA's own recorded payloads with each fault that an answer may have: refused by name, or read right."""
+"""The NBA's recorded payloads with each response fault: rejected with the right error, or parsed correctly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BOARD = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 
 
 class Recorded:
-    """The recorded files, served with a fault that a test puts in."""
+    """The recorded files, served with a fault injected by a test."""
 
     def __init__(self, folder: Path) -> None:
         self.files = {
@@ -49,7 +49,7 @@ class Recorded:
         return self.fault(json_response(self.files[path]))
 
     def spoil(self, kind: FeedFaultKind, seed: int) -> None:
-        """Has every answer spoilt by one kind of fault."""
+        """Injects one kind of fault into every response."""
 
         def spoilt(response: Response) -> Response:
             rng = random.Random(seed)
@@ -77,7 +77,7 @@ def feed(recorded: Recorded) -> Iterator[NbaFeed]:
 
 
 def refusals(feed: NbaFeed) -> list[FeedError]:
-    """What each of the three reads raises."""
+    """Returns the errors raised by the three reads."""
     found = []
     for read in (feed.scoreboard, lambda: feed.plays(GAME), lambda: feed.game(GAME)):
         with pytest.raises(FeedError) as caught:
@@ -144,9 +144,9 @@ def test_a_scoreboard_with_a_broken_game_shows_the_others(recorded: Recorded, fe
 
 
 class GoingBy:
-    """The recorded game as it went by: at each moment the plays that had happened, and a scoreboard that fits them.
+    """Replays the recorded game: at each time, the plays so far and a matching scoreboard.
 
-    In the first half of each minute a file may be spoilt, or two minutes old.
+    In the first half of each minute a file may be faulty, or two minutes old.
     """
 
     def __init__(self, recorded: Recorded, seed: int) -> None:

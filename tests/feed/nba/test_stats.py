@@ -1,4 +1,4 @@
-"""The NBA's statistics as they come → games and courses of scores: the payloads' traps, and the real ones."""
+"""Parsing the NBA's statistics into games and score timelines: irregular payloads, and real ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def listed(game: PlayedOnce = GAME, **changes: Any) -> ListedGame:
 
 
 def small(*actions: dict[str, Any]) -> dict[str, Any]:
-    """Plays of `SMALL`: a game of BOS and NYK on neutral ground that ends 4–3 for the host, BOS."""
+    """Returns plays of `SMALL`: a game of BOS and NYK at a neutral site that ends 4–3 for the home team, BOS."""
     return {"game": {"gameId": "0022400001", "actions": list(actions)}}
 
 
@@ -50,7 +50,7 @@ def action(place: int, clock: str, home: int | str, away: int | str, period: int
 
 
 def edited(payload: dict[str, Any], index: int, **changes: Any) -> dict[str, Any]:
-    """Plays with one action changed."""
+    """Returns the plays with one action changed."""
     payload = copy.deepcopy(payload)
     payload["game"]["actions"][index] |= changes
     return payload
@@ -90,13 +90,13 @@ def test_a_game_without_a_winner_is_not_over() -> None:
         (lambda rows, where: rows.append(rows[0]), "the list has 3 rows of it, expected 2"),
         (
             lambda rows, where: rows[0].__setitem__(where("TEAM_ID"), 15016),
-            "with team 15016, which is none of the league",
+            "names team 15016, which is not in the league",
         ),
         (
             lambda rows, where: rows[0].__setitem__(where("TEAM_ID"), [1]),
-            r"with team \[1\], which is none of the league",
+            r"names team \[1\], which is not in the league",
         ),
-        (lambda rows, where: rows.__setitem__(0, rows[1]), "play against itself"),
+        (lambda rows, where: rows.__setitem__(0, rows[1]), "playing itself"),
     ],
 )
 def test_a_game_that_the_list_garbles_does_not_hide_the_others(change: Any, fault: str) -> None:
@@ -180,7 +180,7 @@ def test_actions_count_in_the_order_of_their_ids() -> None:
 
 @pytest.mark.parametrize("late", [(4, 3), (2, 0)], ids=["score of its number", "score of its clock"])
 def test_a_play_entered_late_counts_at_its_clock(late: tuple[int, int]) -> None:
-    """The first basket was numbered last: with the score then, or with the one that it made."""
+    """The first basket has the last number, and either the score at its number or the score at its clock."""
     by_number = late == (4, 3)
     payload = small(
         action(1, "PT10M00.00S", 0 if by_number else 2, 3),
@@ -206,7 +206,7 @@ def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
     payload = small(action(1, "PT11M00.00S", 4, 3, location="", teamId=0))
     known = ListedGame("0022400001", date(2024, 10, 22), "NYK @ BOS", {"BOS": 4, "NYK": 3}, "BOS")
     assert read_score_timeline(payload, known).home == "BOS"
-    with pytest.raises(IncompleteGame, match="neither the list nor the plays tell who is at home"):
+    with pytest.raises(IncompleteGame, match="neither the list nor the plays name the home team"):
         read_score_timeline(payload, SMALL)
 
 
@@ -214,13 +214,13 @@ def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
     ("changes", "complaint"),
     [
         ({"clock": "11:22"}, "action 3 is at '11:22' of period 1"),
-        ({"clock": "PT12M00.10S"}, "which is no moment of a game"),
+        ({"clock": "PT12M00.10S"}, "which is not a valid game clock"),
         ({"clock": None}, "action 3.clock is missing"),
-        ({"clock": "PT06M00.00S", "period": 5}, "of period 5, which is no moment"),
+        ({"clock": "PT06M00.00S", "period": 5}, "of period 5, which is not a valid"),
         ({"period": 0}, "of period 0"),
         ({"period": "1"}, "action 3.period is '1', expected int"),
-        ({"scoreHome": ""}, "action 3 has the score of one team alone"),
-        ({"scoreAway": None}, "action 3 has the score of one team alone"),
+        ({"scoreHome": ""}, "action 3 has the score of only one team"),
+        ({"scoreAway": None}, "action 3 has the score of only one team"),
         ({"scoreHome": "-2"}, "action 3.scoreHome is '-2', expected points"),
         ({"scoreHome": "٣"}, "expected points"),
         ({"scoreHome": 2.0}, "action 3.scoreHome is 2.0, expected points"),
@@ -239,10 +239,14 @@ def test_a_play_that_cannot_be_read_refuses_the_game(changes: dict[str, Any], co
     [
         ({}, MalformedFeed, "payload.game is missing"),
         ({"game": None}, MalformedFeed, "payload.game is missing"),
-        ({"game": {"gameId": "0022400002", "actions": []}}, MalformedFeed, "asked for the plays of 0022400001, got"),
+        (
+            {"game": {"gameId": "0022400002", "actions": []}},
+            MalformedFeed,
+            "requested the plays of 0022400001, received",
+        ),
         ({"game": {"gameId": "0022400001"}}, MalformedFeed, "game.actions is missing"),
         ({"game": {"gameId": "0022400001", "actions": ["x"]}}, MalformedFeed, "action is 'x', expected an object"),
-        ({"game": {"gameId": "0022400001", "actions": []}}, IncompleteGame, "the NBA has no plays of it"),
+        ({"game": {"gameId": "0022400001", "actions": []}}, IncompleteGame, "the NBA has no plays for it"),
         (
             small(action(1, "PT11M00.00S", 2, 0)),
             IncompleteGame,

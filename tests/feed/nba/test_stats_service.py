@@ -1,4 +1,4 @@
-"""nba_api against a stand-in of the statistics: the questions it is asked, and every fault by name."""
+"""nba_api against a fake statistics service: requests, and every fault as the right error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults over a replay: what each kind does to the feed, that a seed brings it back, and that none lasts too long."""
+"""Faults injected into a replay: the effect of each kind, reproducibility by seed, and limited duration."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from dejavu_feed.replay.timeline import PACE, Timeline, period_end
 
 BOARD = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 SIX_MINUTES = (720 + 360) * PACE + 210
-"""Life seconds from tip-off to 6:00 of the second quarter."""
+"""Game-day seconds from tip-off to 6:00 of the second quarter."""
 
 
 class BadDay:
-    """A replay of three games with some kinds of faults, all the time when they come and go."""
+    """A replay of three games with some kinds of faults; by default every episode has a transient fault."""
 
     def __init__(self, *kinds: FeedFaultKind, seed: int = 1, rate: float = 1.0) -> None:
         self.clock = SteppedClock()
@@ -54,7 +54,7 @@ class BadDay:
         return self.faulty.fault(file, self.clock.now)
 
     def with_fault(self, path: str, *, after: float = 1200.0) -> Response:
-        """The answer of the first moment with a fault."""
+        """Returns the response at the first time with a fault."""
         self.go_to(after)
         while self.fault_of(path) is None:
             self.clock.step(5)
@@ -277,7 +277,7 @@ def test_the_last_pattern_of_a_half_and_of_regulation_is_put_right_while_it_can_
 
 def test_at_a_rate_of_0_nothing_passes_and_at_1_every_episode_has_its_fault() -> None:
     never, always = BadDay(*FeedFaultKind, rate=0.0), BadDay(FeedFaultKind.SERVER_ERROR, rate=1.0)
-    for episode in range(10):  # before the first half ends, which is calm
+    for episode in range(10):  # before the quiet window at the end of the first half
         seen = set()
         for into in range(0, int(EPISODE_SECONDS), 5):
             for day in (never, always):
@@ -293,7 +293,7 @@ def test_kinds_are_named_and_an_unknown_one_is_refused_by_name() -> None:
     assert parse_kinds("all") == frozenset(FeedFaultKind) == set(DESCRIPTIONS)
     assert parse_kinds("stale, 500") == {FeedFaultKind.STALE, FeedFaultKind.SERVER_ERROR}
     for text, found in (("stale,nonsense", "nonsense"), ("", "''"), ("all,stale", "all")):
-        with pytest.raises(ValueError, match=f"{found} is no kind of fault; there are: all, 403-html"):
+        with pytest.raises(ValueError, match=f"{found} is not a kind of fault; expected: all, 403-html"):
             parse_kinds(text)
 
 

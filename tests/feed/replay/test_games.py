@@ -1,4 +1,4 @@
-"""An evening's games: simulated, or read from a file of plays."""
+"""Games of a replay: simulated, or read from a file of plays."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
         "202303060UTA: 'XYZ' is not a team's code; expected an NBA code such as BOS",
         "202303060BOS: it ends tied",
         "202303060NYK: quarter 3 has no row",
-        "202303060MIA: its rows run back in time",
+        "202303060MIA: its rows are not in chronological order",
     )
 
 

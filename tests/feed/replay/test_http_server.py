@@ -1,4 +1,4 @@
-"""The local server where it gives no answer: how a reader sees it, and that the server's end is not held up."""
+"""The local server when it sends no response: the client's error, and that shutdown is not delayed."""
 
 from __future__ import annotations
 

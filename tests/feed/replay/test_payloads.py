@@ -1,4 +1,4 @@
-"""The replay's JSON beside the NBA's own: the same keys, the same types."""
+"""The replay's JSON has the same keys and types as the NBA's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Shape = dict[str, set[str]]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every path in a payload (all entries of a list are one) with the type found there."""
+    """Yields every path in a payload (all entries of a list share one) with the type of its value."""
     if isinstance(value, dict):
         yield path, "object"
         for key, inner in value.items():
@@ -43,7 +43,7 @@ def shape(*payloads: Any) -> Shape:
 
 
 def always(payload: Any, entries: str) -> set[str]:
-    """The keys that every entry of a list has."""
+    """Returns the keys common to all entries of a list."""
     for key in entries.split("."):
         payload = payload[key]
     return set.intersection(*(set(entry) for entry in payload))
@@ -51,7 +51,7 @@ def always(payload: Any, entries: str) -> set[str]:
 
 @pytest.fixture
 def ours() -> dict[str, list[Any]]:
-    """Payloads of every kind, from before the first tip-off until after the last game."""
+    """Returns payloads of every kind, from before the first tip-off until after the last game."""
     clock = SteppedClock()
     replay = Replay(simulated_evening(random.Random(11), 3), speed=60, delay=20, stagger=900, now=clock)
     found: dict[str, list[Any]] = defaultdict(list)
@@ -89,7 +89,7 @@ def test_every_key_is_one_of_the_feeds_and_of_its_type(
 
 
 def test_no_key_that_the_feed_always_has_is_missing(ours: dict[str, list[Any]], theirs: dict[str, list[Any]]) -> None:
-    evening = theirs["scoreboard"][0]  # the other scoreboard is of an older form
+    evening = theirs["scoreboard"][0]  # the other scoreboard has an older format
     plays = theirs["playbyplay"][0]
     for payload in ours["scoreboard"]:
         assert payload.keys() == evening.keys()

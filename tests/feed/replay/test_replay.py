@@ -1,4 +1,4 @@
-"""The replay: the feed's JSON at any moment of a clock that the tests step."""
+"""The replay: the feed's JSON at any time of a stepped clock."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ def test_a_play_is_published_at_the_moment_that_it_names() -> None:
 
 
 def full_game(*moments: float) -> list[Score]:
-    """A score in every quarter, and home threes at the moments asked for."""
+    """Returns a home three in every quarter, and at the given times."""
     rows = sorted([*moments, 100.0, 800.0, 1500.0, 2200.0])
     return [Score(moment, 3 * number, 0) for number, moment in enumerate(rows, 1)]
 
 
 @given(seed=st.integers(0, 2**32))
 def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
-    """Score → JSON → parser → slots: nothing is lost, at the end and at every moment in between."""
+    """Score → JSON → parser → slots loses nothing, at the end of the game and at the time of completion."""
     rng = random.Random(seed)
     game = ReplayGame("test", "BOS", "LAL", tuple(simulate_game(rng)))
     clock = SteppedClock()
@@ -139,7 +139,7 @@ def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
     assert live_pattern(plays(replay, game_id), 18) == slots(game.scores, 18)
 
 
-# Single precision: what is left of a period is then exact. Nobody's clock knows 1e-14 seconds.
+# Single precision keeps the remaining seconds of a period exact; no clock has a resolution of 1e-14 s.
 @given(elapsed=st.floats(60.0, 1500.0, width=32), minutes=st.integers(1, 24))
 def test_no_rounding_moves_a_play_into_another_minute(elapsed: float, minutes: int) -> None:
     game = one_game(*full_game(elapsed))

@@ -1,4 +1,4 @@
-"""Simulated games: valid whatever the seed, and about as spread as real ones."""
+"""Simulated games: valid for every seed, and with a spread similar to real ones."""
 
 from __future__ import annotations
 

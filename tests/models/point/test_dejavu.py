@@ -29,7 +29,7 @@ def walks(count: int, seed: int) -> Floats:
 
 
 def entries_of(residuals: Floats, games: Floats | None = None) -> Entries:
-    """Entries with residuals (m, 2 modes, 2 horizons)."""
+    """Returns entries with residuals (m, 2 margin sources, 2 horizons)."""
     count = len(residuals)
     return Entries(
         home=np.array(["BOS"] * count),

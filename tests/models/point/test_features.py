@@ -46,7 +46,7 @@ def test_distances_are_points_whatever_the_recency(patterns: Floats, recency: fl
     """Patterns whose anchored minutes all differ by 3 points are 3 points apart."""
     far = 3 * np.ones((1, patterns.shape[1]))
     far[:, -1] = 0
-    shifted = patterns - far  # moves all anchored minutes but the tip-off
+    shifted = patterns - far  # shifts all anchored minutes except the tip-off
     moved = pattern_vectors(shifted, recency) - pattern_vectors(patterns, recency)
     tip_off = np.exp(-patterns.shape[1] / recency)
     others = np.exp(-np.arange(1, patterns.shape[1]) / recency)

@@ -9,7 +9,7 @@ from dejavu_models.types import MarginSource
 
 
 def coefficients() -> Floats:
-    """Half of the margin is still to come at tip-off, and nothing at the end; the half passes with minute 24."""
+    """Returns coefficients: half of the margin is still to come at tip-off, none at the end; halftime passes at 24."""
     values = np.zeros((2, 48, 2, 3))
     values[..., INTERCEPT] = 1.0
     values[..., SLOPE] = -0.1

@@ -19,7 +19,7 @@ def graph(small_bundle: Path) -> bytes:
 
 
 def games(count: int, minutes: int) -> tuple[Floats, Floats]:
-    """Patterns and expected margins, every other one unknown."""
+    """Returns patterns and expected margins, every other margin unknown."""
     rng = np.random.default_rng(count)
     margins = rng.normal(2, 6, count)
     margins[::2] = np.nan

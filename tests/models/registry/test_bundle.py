@@ -29,17 +29,17 @@ from dejavu_models.types import Horizon, HorizonSupport, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration
 
 FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
-"""One of each kind: there is an index for every minute."""
+"""One file of each kind; every minute has an index."""
 
 
 @pytest.fixture
 def copy(small_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle that a test may break."""
+    """Copy of the small bundle that a test may modify."""
     return shutil.copytree(small_bundle, tmp_path / "bundle")
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes a manifest as its author could have."""
+    """Applies a change to the manifest of a bundle."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -50,7 +50,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
-    """A manifest whose hashes and version fit these files."""
+    """Returns the manifest with hashes and version recomputed for these files."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
     return manifest.model_copy(update={"files": hashes, "version": version, **fields})
@@ -91,7 +91,7 @@ def test_a_folder_where_a_file_should_be_refuses_the_bundle(copy: Path, name: st
 @pytest.mark.parametrize("name", [MANIFEST, *FILES])
 def test_a_file_that_the_system_does_not_give_out_refuses_the_bundle_by_its_name(copy: Path, name: str) -> None:
     (copy / name).unlink()
-    (copy / name).symlink_to(name)  # a loop: nobody can read it, not even root
+    (copy / name).symlink_to(name)  # a symlink loop: unreadable even for root
     with pytest.raises(BundleCorrupt, match=f"bundle: {name} cannot be read"):
         load_bundle(copy)
 
@@ -132,7 +132,7 @@ def test_a_later_schema_is_refused_as_such_whatever_else_it_says(copy: Path) -> 
 
 def test_an_earlier_schema_is_refused_with_what_to_do(copy: Path) -> None:
     (copy / MANIFEST).write_text('{"schema_version": 1, "stages": []}')
-    with pytest.raises(BundleTooOld, match=r"schema version 1, .* fit it anew"):
+    with pytest.raises(BundleTooOld, match=r"schema version 1, .* refit it"):
         load_bundle(copy)
 
 
@@ -163,7 +163,7 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["verdict"].update(reason=""), "verdict.reason"),
         (lambda it: it["dejavu"].update(minutes=[]), "minutes"),
         (lambda it: it["dejavu"]["minutes"].reverse(), "ascend"),
-        (lambda it: it["dejavu"]["entries"].pop(), "number of entries"),
+        (lambda it: it["dejavu"]["entries"].pop(), "one entry count each"),
         (lambda it: it["dejavu"]["minutes"].__setitem__(-1, 48), "minutes"),
         (lambda it: it["dejavu"].update(neighbours=0), "neighbours"),
         (lambda it: it["dejavu"].update(kernel="magic"), "kernel"),
@@ -188,7 +188,7 @@ def test_to_change_how_models_are_asked_is_to_break_the_version(copy: Path, part
         manifest[part][setting] += 1
 
     rewrite(copy, change)
-    with pytest.raises(BundleCorrupt, match="version is not the one"):
+    with pytest.raises(BundleCorrupt, match="version does not match"):
         load_bundle(copy)
 
 
@@ -200,7 +200,7 @@ def test_neither_time_nor_figures_change_the_version(small_bundle: Path, tmp_pat
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Path, tmp_path: Path, name: str) -> None:
-    """Hashes guard against accidents; what an honest author packed by mistake must be refused by name too."""
+    """Hashes detect corruption; a file packed by mistake with a correct hash must also be rejected by name."""
     files = contents(small_bundle) | {name: b"PK\x03\x04 something else" * 10}
     with pytest.raises(BundleCorrupt, match=name):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
@@ -230,7 +230,7 @@ def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(small_bundle: Path
     calibration = Calibration.from_bytes(files[CALIBRATION])
     without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, MarginSource.RATED)}
     files[CALIBRATION] = Calibration(without).to_bytes()
-    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a kind"):
+    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a margin source"):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 
@@ -293,7 +293,7 @@ def test_if_the_new_bundle_cannot_be_moved_the_old_one_returns(
 
 
 def before_read(number: int, meddle: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has something happen just before the reading of the file of that number, from 0, the manifest, on."""
+    """Calls `meddle` just before the file with this number is read; 0 is the manifest."""
     read_bytes, left = Path.read_bytes, iter(range(number))
 
     def read(self: Path) -> bytes:
@@ -327,7 +327,7 @@ def test_a_bundle_that_vanishes_while_it_is_read_is_refused(
 
 
 def test_the_index_is_made_of_the_bytes_that_were_verified(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """hnswlib wants a file: it must not be the bundle's, which may be another one by then."""
+    """hnswlib loads from a file: it must not be the file in the bundle, which may have changed."""
     import numpy as np
 
     other = build_index(np.zeros((60, 18), dtype=np.float32), seed=0)

@@ -1,4 +1,4 @@
-"""The bundle that ships, held against the real games that it says it was made of."""
+"""Compares the shipped bundle with the real games listed in its manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.conformal import PredictiveDistribution, least_cell
+from dejavu_models.uncertainty.conformal import PredictiveDistribution, min_cell_size
 from dejavu_trainer.data.games import load_games
 
 pytestmark = pytest.mark.real_data
@@ -25,7 +25,7 @@ def test_it_was_made_of_these_games(data_dir: Path) -> None:
 
 
 def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_dir: Path) -> None:
-    """Without teams, so that no rating is needed to know what it said."""
+    """Queries have no teams, so the expected predictions do not depend on ratings."""
     forecaster = load_bundle(default_bundle())
     games = load_games(data_dir, forecaster.info.calibration_seasons)
     levels, unknown = games.differentials.astype(float), np.full(len(games), np.nan)
@@ -40,7 +40,7 @@ def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_di
                     levels[:, minute - 1],
                     outcomes.astype(float),
                     scales=forecaster.models.linear.scales[place, minute, MarginSource.UNKNOWN].tolist(),
-                    min_cell=least_cell(horizon, minute),
+                    min_cell=min_cell_size(horizon, minute),
                 )
                 held = forecaster.calibration.distributions[Situation(horizon, minute, MarginSource.UNKNOWN)]
                 assert held.edges == made.edges
@@ -68,6 +68,6 @@ def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: P
     _, _, state = carried_margins(start, games.season, games.date, games.home, games.away, games.final)
     assert record.date == games.date[-1].item()
     assert record.season == 2024
-    due = state.at(2024).ratings()
+    due = state.predict(2024).ratings()
     assert forecaster.ratings.home_advantage == pytest.approx(due.home_advantage)
     assert dict(forecaster.ratings.strengths) == pytest.approx(dict(due.strengths))

@@ -26,7 +26,7 @@ from dejavu_models.uncertainty.adaptive import (
     Tracker,
     TrackerKey,
     quarter_of,
-    score_of,
+    radius_of_alpha,
     static_score,
 )
 
@@ -106,8 +106,8 @@ def test_a_map_rises_is_odd_and_has_an_inverse_whatever_the_radii(
 
 def test_a_map_goes_through_the_radii_and_on_in_proportion() -> None:
     way = ScoreMap([0.7, 1.5, 2.0, 2.5, 4.0])
-    assert [way(score_of(target)) for target in TARGETS] == pytest.approx([0.7, 1.5, 2.0, 2.5, 4.0])
-    assert way(3 * score_of(0.02)) == pytest.approx(12.0)
+    assert [way(radius_of_alpha(target)) for target in TARGETS] == pytest.approx([0.7, 1.5, 2.0, 2.5, 4.0])
+    assert way(3 * radius_of_alpha(0.02)) == pytest.approx(12.0)
 
 
 def test_a_tracker_that_has_learned_nothing_changes_nothing() -> None:
@@ -160,11 +160,11 @@ def test_the_rolling_coverage_is_the_share_of_recent_intervals_that_held(scores:
     held: dict[AdaptationMethod, list[bool]] = {method: [] for method in AdaptationMethod}
     for score in scores:
         for method in AdaptationMethod:
-            held[method].append(abs(score) <= tracker.map(method)(score_of(alpha)) + 1e-9)
+            held[method].append(abs(score) <= tracker.map(method)(radius_of_alpha(alpha)) + 1e-9)
         tracker = tracker.after(score)
     for method in AdaptationMethod:
         assert tracker.rolling_coverage(alpha, method) == pytest.approx(fmean(held[method][-ROLLING_GAMES:]), abs=0.011)
-    static = fmean(abs(score) <= score_of(alpha) for score in scores[-ROLLING_GAMES:])
+    static = fmean(abs(score) <= radius_of_alpha(alpha) for score in scores[-ROLLING_GAMES:])
     assert tracker.static_rolling_coverage(alpha) == pytest.approx(static)
 
 
@@ -216,7 +216,7 @@ def test_a_score_that_is_no_number_teaches_nothing(score: float) -> None:
 
 
 class Walk:
-    """Games of one seed, followed at 95 %; their scores spread by `volatility` from game SHIFT on."""
+    """Simulated games of one seed, tracked at 95 %; from game SHIFT on, scores have standard deviation `volatility`."""
 
     SHIFT = 150
     AT = TARGETS.index(0.05)
@@ -235,8 +235,8 @@ class Walk:
             self.radii[AdaptationMethod.PID].append(past.pid[self.AT])
 
     def coverage(self, method: AdaptationMethod | None, first: int) -> float:
-        """From a game on; of static intervals without a method."""
-        radii = [score_of(0.05)] * len(self.sizes) if method is None else self.radii[method]
+        """Returns the coverage from game `first` on; of static intervals if `method` is None."""
+        radii = [radius_of_alpha(0.05)] * len(self.sizes) if method is None else self.radii[method]
         return fmean(size <= radius for size, radius in list(zip(self.sizes, radii, strict=True))[first:])
 
 
@@ -244,7 +244,7 @@ SEEDS = range(50)
 
 
 def test_after_a_shift_static_intervals_lose_coverage_and_adaptive_ones_are_back_after_150_games() -> None:
-    """Scores twice as volatile from one day on, mean over 50 seeds."""
+    """Scores are twice as volatile after the shift; means over 50 seeds."""
     walks = [Walk(seed, 2.0) for seed in SEEDS]
     assert fmean(walk.coverage(None, Walk.SHIFT) for walk in walks) < 0.70
     for method in AdaptationMethod:
@@ -255,4 +255,4 @@ def test_without_a_shift_adaptive_intervals_are_at_most_5_percent_wider() -> Non
     walks = [Walk(seed, 1.0) for seed in SEEDS]
     for method in AdaptationMethod:
         assert fmean(walk.coverage(method, 0) for walk in walks) == pytest.approx(0.95, abs=0.01)
-        assert fmean(fmean(walk.radii[method]) for walk in walks) / score_of(0.05) < 1.05
+        assert fmean(fmean(walk.radii[method]) for walk in walks) / radius_of_alpha(0.05) < 1.05

@@ -64,7 +64,7 @@ def test_rounded_is_what_will_be_read() -> None:
 )
 def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:
     one = PredictiveDistribution(0.0, (), (ConformalScores(np.zeros(3)),))
-    with pytest.raises(ValueError, match="no situation"):
+    with pytest.raises(ValueError, match="invalid situation"):
         Calibration({key: one})
 
 

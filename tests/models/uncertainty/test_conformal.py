@@ -37,7 +37,7 @@ def distributions(draw: st.DrawFn) -> PredictiveDistribution:
 
 
 def alpha_of(distribution: PredictiveDistribution, share: float) -> float:
-    """An alpha between the smallest that the distribution allows and almost 1."""
+    """Returns an alpha between the smallest that the distribution supports and almost 1."""
     smallest = distribution.smallest_alpha
     return min(smallest + share * (1 - smallest), 0.9999)
 
@@ -51,7 +51,7 @@ def ends(distribution: PredictiveDistribution, alpha: float) -> tuple[float, flo
 def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allows(
     drawn: list[int], alpha: float
 ) -> None:
-    """If every one of n + 1 games is equally likely to be the next, counting over all of them is the probability."""
+    """Each of n + 1 games is equally likely to be the next one: the coverage is the share over all of them."""
     values = np.array(drawn, dtype=float)
     assume(len(values) > 2 and alpha >= one_cell(values[1:].tolist()).smallest_alpha)
     below = above = 0
@@ -143,12 +143,12 @@ def test_beyond_the_calibration_places_go_on_in_proportion_from_the_median() -> 
 
 @pytest.mark.parametrize("score", [0.4, 1.2, 2.2, 2.4, 3.1, 5.0])
 def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score(score: float) -> None:
-    """What intervals learn from and what they are made by agree, also of residuals with long tails, or short ones."""
+    """static_score inverts values_at, also for residuals with long or short tails."""
     rng = np.random.default_rng(0)
     for residuals in (rng.standard_t(3, 2000), rng.uniform(-12, 12, 2000), rng.exponential(9, 2000)):
         distribution = one_cell(residuals.tolist())
         lower, upper = distribution.values_at(3.0, 1.0, (-score, score))
-        recorded = distribution.recorded(3.0, 1.0)
+        recorded = distribution.recorded_quantiles(3.0, 1.0)
         assert static_score(recorded, (), lower) == pytest.approx(-score, abs=0.1)
         assert static_score(recorded, (), upper) == pytest.approx(score, abs=0.1)
 
@@ -159,7 +159,7 @@ def test_what_is_recorded_is_the_places_asked_for(
 ) -> None:
     stretched = [stretch * score for score in LEVEL_SCORES]
     for places, asked in ((None, LEVEL_SCORES), (ScoreGrid(stretched), stretched)):
-        recorded = distribution.recorded(point, lead, places)
+        recorded = distribution.recorded_quantiles(point, lead, places)
         assert recorded == pytest.approx(distribution.values_at(point, lead, asked), abs=0.001)
 
 
@@ -186,7 +186,7 @@ def test_far_from_the_threshold_the_probability_is_that_of_the_leads_own_games()
 
 
 def test_a_level_means_the_same_from_both_ends() -> None:
-    """1 − 0.9 is a little less than 0.1, and must not lose a rank by that."""
+    """1 − 0.9 is slightly below 0.1 in floating point and must not lose a rank."""
     thousand = scores([float(value) for value in range(999)])
     assert thousand.quantile(0.1) == 99.0
     assert thousand.quantile(0.9) == 998 - 99.0
@@ -216,7 +216,7 @@ def test_no_interval_for_what_is_no_rate(alpha: float) -> None:
 def test_the_probability_never_falls_as_the_lead_rises_and_is_never_certain(
     distribution: PredictiveDistribution, rising: list[tuple[float, float]]
 ) -> None:
-    """Point and lead rise together, through all cells and over to the other team."""
+    """Point and lead rise together, through all cells and across zero."""
     leads = np.sort([lead for lead, _ in rising])
     points = leads + np.cumsum([step for _, step in rising])
     probabilities = distribution.home_lead_probability(points, leads)
@@ -236,13 +236,13 @@ def test_one_game_gets_the_probability_that_it_gets_among_others(
 
 @given(RESIDUALS, st.integers(-80, 80), st.floats(0.01, 0.99))
 def test_leads_of_both_sides_and_ties_share_what_there_is(residuals: list[float], lead: int, fraction: float) -> None:
-    """Seen from the other bench, signs turn: what neither leads is the mass of sums that round to a tie."""
+    """For the away team all signs flip: the remaining probability is the mass of sums that round to a tie."""
     point = lead + fraction
     home = one_cell(residuals, 0.5).home_lead_probability_of(point, 0.0)
     away = one_cell([-residual for residual in residuals], 0.5).home_lead_probability_of(-point, 0.0)
     sums = np.abs(point + np.array(residuals))
     tied = (sums < 0.5).sum() + 0.5 * (sums == 0.5).sum()
-    # The game to come counts one half for each side.
+    # The next game counts half for each side.
     assert home + away == pytest.approx(1 - tied / (len(residuals) + 1))
 
 
@@ -253,7 +253,7 @@ def test_a_tie_is_no_lead_at_the_half_and_none_is_left_at_the_end() -> None:
 
 
 def test_lead_probabilities_are_calibrated_for_whole_outcomes() -> None:
-    """Outcomes are whole, forecasts are not: without the half point, half of the ties would count as leads."""
+    """Outcomes are integers, forecasts are not: without the half point, half of the ties would count as leads."""
     rng = np.random.default_rng(5)
     forecasts = rng.normal(0, 6, 100_000)
     outcomes = np.round(forecasts + rng.normal(0, 6, 100_000))
@@ -264,7 +264,7 @@ def test_lead_probabilities_are_calibrated_for_whole_outcomes() -> None:
 
 
 def games_that_widen_with_the_lead(count: int, seed: int) -> tuple[Floats, Floats, Floats]:
-    """Leads, forecasts and outcomes; beyond the first cell the leader loses ground that the forecasts do not see."""
+    """Returns leads, forecasts and outcomes; beyond the first cell the leader loses ground that the forecasts miss."""
     rng = np.random.default_rng(seed)
     leads = rng.normal(0, 10, count).round()
     points = leads + rng.normal(0, 1, count)
@@ -309,7 +309,7 @@ def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() ->
 def test_the_sample_is_what_quantiles_are_taken_from(
     distribution: PredictiveDistribution, lead: float, level: float
 ) -> None:
-    sample = distribution.sample(lead)
+    sample = distribution.residuals_for(lead)
     assert sample.games == distribution.scores(lead).games
     least = distribution.smallest_alpha / 2
     chosen = min(max(level, least), 1 - least)

@@ -1,6 +1,6 @@
-"""The predictive distributions held against crepes, which was written by others, and against what theory promises.
+"""Compares the predictive distributions with crepes, an independent implementation, and with theoretical coverage.
 
-crepes knows nothing of leads. Here it gets residuals turned towards the leader where ours are, and bins for cells.
+crepes does not support leads: it gets residuals mirrored towards the leader as in our code, and bins for cells.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, THRESHOLDS, PredictiveDistribution
 
 LARGE_CELLS = (1621, 1332, 1206, 1017)
-"""So many games that all cells stay, and no alpha that is tested meets a rank exactly, where rounding would decide."""
+"""Sizes at which no cells are merged, and no tested alpha gives an exact rank, which would depend on rounding."""
 
 FEW_DECIDED = (1621, 1332, 1206, 317)
-"""The last cell is too small, and joins the one before it."""
+"""Sizes at which the last cell is too small and is merged with the previous one."""
 
 RANGES = ((0.0, 3.4), (3.6, 8.4), (8.6, 15.4), (15.6, 40.0))
 
@@ -38,12 +38,12 @@ class Games(NamedTuple):
 
 
 def games_of(sizes: tuple[int, ...], seed: int, *, whole: bool = False) -> Games:
-    """So many games in each cell; a leader loses ground that the forecast does not see, more so far ahead.
+    """Draws games for each cell; the leader loses ground that the forecast misses, more so at large leads.
 
     Args:
-        sizes: games by cell.
-        seed: of chance.
-        whole: whether leads, forecasts and outcomes are whole numbers, so that residuals tie.
+        sizes: number of games by cell.
+        seed: random seed.
+        whole: whether leads, forecasts and outcomes are integers, so residuals tie.
     """
     rng = np.random.default_rng(seed)
     drawn = [rng.uniform(*bounds, count) for bounds, count in zip(RANGES, sizes, strict=True)]
@@ -58,7 +58,7 @@ def games_of(sizes: tuple[int, ...], seed: int, *, whole: bool = False) -> Games
 
 
 class Reference:
-    """What crepes makes of the same games."""
+    """crepes, fitted to the same games."""
 
     def __init__(self, games: Games, edges: tuple[float, ...]) -> None:
         self.edges = edges
@@ -73,13 +73,13 @@ class Reference:
         return np.where((leads < 0) & (self.cells(leads) > 0), -1.0, 1.0)
 
     def intervals(self, games: Games, alpha: float) -> Floats:
-        """(n, 2), in points."""
+        """Returns intervals, (n, 2), in points."""
         turn = self.turn(games.leads)
         ends = self.system.predict_int(turn * games.points, bins=self.cells(games.leads), confidence=1 - alpha)
         return np.sort(turn[:, None] * ends, axis=1)
 
     def quantiles(self, games: Games, levels: list[float]) -> Floats:
-        """(n, levels), in points: those below the median rounded down to a residual, those above it up."""
+        """Returns quantiles, (n, levels), in points: rounded down to a residual below the median, up above it."""
         low = [100 * level for level in levels if level < 0.5]
         high = [100 * level for level in levels if level > 0.5]
         mirrored = [100 * (1 - level) for level in levels]
@@ -91,14 +91,14 @@ class Reference:
             lower_percentiles=[each for each in mirrored if each < 50],
             higher_percentiles=[each for each in mirrored if each > 50],
         )
-        # Both come as those below the median, then those above it; mirrored, the latter belong to the lower levels.
+        # Both have the columns below the median first, then those above; mirrored, the latter are the lower levels.
         theirs = -np.concatenate([theirs[:, len(high) :], theirs[:, : len(high)]], axis=1)
         return np.where(turn[:, None] > 0, ours, theirs)
 
     def probabilities(self, games: Games, threshold: float) -> Floats:
-        """P(differential > threshold) of each game by its own cell and those of smaller leads: (n, cells), NaN beyond.
+        """Returns P(differential > threshold) by a game's own cell and those of smaller leads: (n, cells), else NaN.
 
-        A conformal p-value at y is smoothed at random; its mean is half-way between those of ≤ y and of < y.
+        A conformal p-value at y is randomised; its mean is half-way between those of ≤ y and of < y.
         """
         result = np.full((len(games.leads), len(self.edges) + 1), np.nan)
         turned = self.cells(games.leads) > 0
@@ -170,7 +170,7 @@ def test_the_probability_is_that_of_crepes_in_the_cell_or_a_smaller_lead_s(
 @given(st.integers(0, 2**32 - 1), st.integers(12, 400), st.floats(0.01, 0.99))
 def test_at_any_size_and_alpha_the_interval_is_that_of_crepes(seed: int, count: int, alpha: float) -> None:
     assume((count + 1) * alpha / 2 >= 1)
-    # On a whole rank crepes' rounding decides: (n + 1)·α/2 of 13.999… is 13 to it, and 14 to us.
+    # Exact ranks depend on rounding: crepes takes (n + 1)·α/2 = 13.999… as 13, our code as 14.
     assume(abs((count + 1) * alpha / 2 - round((count + 1) * alpha / 2)) > 1e-6)
     past = games_of((count, 0, 0, 0), seed)
     low, high = Reference(past, ()).intervals(past, alpha)[0]
@@ -181,7 +181,7 @@ def test_at_any_size_and_alpha_the_interval_is_that_of_crepes(seed: int, count: 
 
 @st.composite
 def made_of_games(draw: st.DrawFn) -> PredictiveDistribution:
-    """Distributions as calibration makes them, of little data, so that cells differ by chance."""
+    """Draws distributions fitted to little data, so cells differ by chance."""
     sizes = tuple(draw(st.integers(0, 60)) for _ in RANGES)
     assume(sum(sizes) >= 1)
     games = games_of(sizes, draw(st.integers(0, 2**32 - 1)), whole=draw(st.booleans()))
@@ -214,7 +214,7 @@ def test_intervals_are_nested_hold_the_point_and_end_at_ascending_quantiles(
 def test_the_probability_never_falls_as_lead_and_point_rise_together(
     made: PredictiveDistribution, rising: list[tuple[float, float]]
 ) -> None:
-    # The edges themselves are where a law across cells breaks first.
+    # Include the cell edges, where monotonicity would break first.
     edges = [side * edge for edge in made.edges for side in (-1, 1)]
     leads = np.sort(np.array([lead for lead, _ in rising] + edges + [np.nextafter(edge, 0) for edge in edges] + [0.0]))
     steps = np.resize([step for _, step in rising], len(leads))
@@ -229,7 +229,7 @@ ALPHAS = (0.05, 0.2, 0.5)
 
 
 def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
-    """How many outcomes intervals hold over REPETITIONS of calibration and test, by alpha and place: (3, 4)."""
+    """Counts covered outcomes over REPETITIONS of calibration and test, by alpha and range: (3, 4)."""
     held = np.zeros((len(ALPHAS), len(RANGES)), dtype=np.int64)
     for repetition in range(REPETITIONS):
         past = games_of(LARGE_CELLS, 1000 + repetition)
@@ -245,7 +245,7 @@ def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
 
 
 def regions() -> NDArray[np.int64]:
-    """The first and last counts that exchangeable games allow, corrected for their number: (3, 4, 2)."""
+    """Returns the first and last plausible counts for exchangeable games, Bonferroni-corrected: (3, 4, 2)."""
     level = 1 - 0.01 / (len(ALPHAS) * len(RANGES))
     return np.array(
         [

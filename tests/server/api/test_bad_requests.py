@@ -1,4 +1,4 @@
-"""What is refused, with which code, and that the refusal tells enough to mend the request: over real connections."""
+"""Invalid requests over real connections: status code, reason, and enough detail to fix the request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOTH = [good(home_team="BOS").SerializeToString(), good(pattern=[*PATTERN[:-1], 
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
-    """A connection to a worker with the bundle that ships."""
+    """A connection to a worker with the shipped bundle."""
     with (
         running_worker(tmp_path_factory.mktemp("server"), shipped=True) as address,
         grpc.insecure_channel(address) as channel,
@@ -45,7 +45,7 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
 
 
 def answer(channel: grpc.Channel, path: str, body: bytes, **options: Any) -> bytes:
-    """The first response of a method, whatever its kind: on the wire, calls of one request are alike."""
+    """Returns the first response of a method, unary or streaming: on the wire, both send one request."""
     opened: Any = channel.unary_stream(path)
     call = opened(body, **{"timeout": 60, **options})
     try:
@@ -94,7 +94,7 @@ def test_a_bad_request_is_refused_with_the_field_its_value_and_what_was_expected
 ) -> None:
     refused = refusal(channel, row.path, row.body)
     assert (refused.code, refused.reason, refused.domain) == (row.code, row.reason, "dejavu")
-    if not row.field:  # no message, so no field: the message tells
+    if not row.field:  # undecodable bytes, so no field: check the message
         assert refused.violations == {}
         assert row.found in refused.message
         assert row.expected in refused.message
@@ -129,7 +129,7 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
         away_team="\U000e0001" * 6,
         pregame_margin=math.inf,
         quantile_levels=[0.5, 1.0],
-        model_version="nope",  # looked for once the rest is right
+        model_version="nope",  # checked only if all other fields are valid
         market=Market(
             line=math.nan,
             horizon=cast("Any", 7),
@@ -186,7 +186,7 @@ def test_a_deadline_that_has_passed_is_not_waited_for(channel: grpc.Channel, pat
 def test_a_call_that_never_sends_its_message_ends_with_its_deadline(channel: grpc.Channel, path: str) -> None:
     opened: Any = channel.stream_stream(path)
     call = opened(iter(()), timeout=0.2)
-    if path == REFLECTION:  # any number of questions: none is one
+    if path == REFLECTION:  # bidirectional stream: zero requests are valid
         assert list(call) == []
         return
     with pytest.raises(grpc.RpcError) as caught:

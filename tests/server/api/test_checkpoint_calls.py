@@ -1,4 +1,4 @@
-"""GetCheckpoint of a real worker: a signed head, or why there is none; forecasts go on either way."""
+"""GetCheckpoint of a real worker: a signed head or an error; forecasts work in both cases."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_without_a_key_checkpoints_are_unavailable_and_forecasts_are_not(
         await record_service.GetCheckpoint(record.GetCheckpointRequest())
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "the signing key can't be used: its file has mode" in (refused.value.details() or "")
-    assert str(tmp_path) not in (refused.value.details() or ""), "where it lies is nobody's business"
+    assert str(tmp_path) not in (refused.value.details() or ""), "callers must not see the path"
     answer = await predict.Predict(prediction.PredictRequest(game_id=GAME, pattern=PATTERN))
     assert answer.forecast.sequence == 1
     key.unlink()

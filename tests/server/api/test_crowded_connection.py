@@ -1,4 +1,4 @@
-"""One connection with more calls than anybody needs: it has what is its due, and the others have theirs."""
+"""A connection with too many calls is limited, and other connections are not affected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_connection_s_calls_are_bounded_and_those_of_others_answered(wor
         assert answer.forecast.model_version
         assert [each for each in waiting if each.done()] == []
         assert len(waiting) == MORE
-        for stream in streams[:MORE]:  # who goes makes room for who waits
+        for stream in streams[:MORE]:  # ended streams make room for waiting ones
             stream.cancel()
         while waiting:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

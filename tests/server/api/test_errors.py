@@ -12,11 +12,11 @@ from dejavu_server.api import errors
 from dejavu_server.api.errors import CODES, batch_error, describe, status
 from dejavu_server.ledger import LedgerUnavailable
 
-importlib.import_module("dejavu_server.worker.worker")  # and with it whatever defines an error
+importlib.import_module("dejavu_server.worker.worker")  # imports all modules that define errors
 
-# They stop a worker from starting, or a command, so that no caller ever meets them.
+# Raised only when a worker starts or by a command, so never sent to a caller.
 ONLY_AT_THE_START = {"BundleError", "CannotExport", "BindError", "InvalidCheckpoint", "InvalidLedgerUrl"}
-# Bases that nobody raises.
+# Base classes that are never raised.
 ONLY_BASES = {"FieldError", "LedgerError"}
 
 

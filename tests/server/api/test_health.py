@@ -20,7 +20,7 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckRe
 
 
 @pytest.fixture
-def health(channel: grpc.aio.Channel) -> Any:  # its stubs know the synchronous channel alone
+def health(channel: grpc.aio.Channel) -> Any:  # its type stubs accept only the synchronous channel
     return health_pb2_grpc.HealthStub(channel)
 
 
@@ -43,7 +43,7 @@ async def test_a_service_that_is_not_here_can_be_watched(health: Any) -> None:
 async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Worker) -> None:
     watch = health.Watch(health_pb2.HealthCheckRequest())
     assert await watch.read() == SERVING
-    async with asyncio.timeout(2):  # the grace time is 5 s
+    async with asyncio.timeout(2):  # less than the grace time, 5 s
         draining = asyncio.create_task(worker.drain())
         assert await watch.read() == NOT_SERVING
         refused = await refusal(watch.read())

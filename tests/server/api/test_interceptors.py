@@ -84,7 +84,7 @@ async def test_an_unknown_error_is_logged_in_full_and_leaves_as_a_bare_internal(
 async def test_what_a_caller_gets_wrong_is_no_trouble_of_the_operator_s(service: PredictionServiceAsyncStub) -> None:
     with capture_logs() as log:
         await refusal(service.Predict(pb.PredictRequest()))
-        while not log:  # noqa: ASYNC110 - the answer leaves before the call is logged, of which no event tells
+        while not log:  # noqa: ASYNC110 - the call is logged after the response, without an event to wait for
             await asyncio.sleep(0)
     assert {entry["log_level"] for entry in log} == {"debug"}
 
@@ -97,7 +97,7 @@ async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> 
 
 
 class Bench:
-    """A server with the interceptor and handlers of a test's own."""
+    """A server with the interceptor and the test's own handlers."""
 
     def __init__(self, interceptor: CallInterceptor, registry: CollectorRegistry, channel: grpc.aio.Channel) -> None:
         self.interceptor = interceptor
@@ -153,7 +153,7 @@ async def test_a_call_without_a_deadline_gets_one(bench: Bench) -> None:
 
 async def test_a_call_with_a_deadline_of_its_own_may_take_longer(bench: Bench) -> None:
     call = asyncio.ensure_future(bench.call(b"", timeout=10))
-    await bench.begun.wait()  # the server's own deadline, of no time at all, would have passed by now
+    await bench.begun.wait()  # the server's own deadline of zero seconds would have passed by now
     bench.finish.set()
     assert await call == b"done"
 
@@ -177,7 +177,7 @@ async def test_a_call_ends_when_its_deadline_passes(bench: Bench) -> None:
 
 
 async def test_a_call_that_comes_too_late_is_not_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    # gRPC itself drops most such calls; what is left is the time between its look at the clock and ours.
+    # gRPC itself drops most such calls, except those whose deadline passes between its check and ours.
     monkeypatch.setattr(interceptors, "_remaining", lambda _: -0.001)
     refused = await refusal(bench.call(b"", timeout=10))
     assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")

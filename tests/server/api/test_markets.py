@@ -1,4 +1,4 @@
-"""Odds and risks through a worker with the bundle that ships."""
+"""Markets and risk assessments of a worker with the shipped bundle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(clie
     answer = client.quote(PATTERN, odds, game_id=GAME, home_team="BKN", away_team="GSW", horizon=FINAL)
     home, away = answer.market.home, answer.market.away
     assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
-    assert answer.market.push_probability == 0.0  # no game ends level
+    assert answer.market.push_probability == 0.0  # no NBA game ends in a tie
     assert home.win_probability + away.win_probability == pytest.approx(1)
     assert answer.market.side == MARKET_SIDE_HOME
     assert answer.market.stake == home.stake == pytest.approx(10)  # the cap

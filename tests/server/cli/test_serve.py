@@ -18,7 +18,7 @@ from dejavu_server.supervisor.worker_process import StartError
 
 
 class FakeSupervisor:
-    """Stands in for the real one; remembers the settings it was given."""
+    """Replaces the supervisor; stores the settings passed to it."""
 
     settings: ClassVar[list[Settings]]
     error: ClassVar[StartError | None]
@@ -155,7 +155,7 @@ def test_every_option_has_help_and_a_variable() -> None:
     for name in options:
         assert f"--{name.replace('_', '-')}" in plain
         assert f"DEJAVU_{name.upper()}" in plain
-        assert parameters[name].annotation  # each is Annotated with its typer.Option
+        assert parameters[name].annotation  # each must be Annotated with its typer.Option
     assert set(options) == {option.replace("-", "_") for option in EVERY_OPTION} | {"bundle", "allow_unfit"}
 
 

@@ -65,7 +65,7 @@ async def test_a_call_that_is_alone_waits_for_nobody(new_batcher: NewBatcher, mo
         await asyncio.sleep(0)
         turns += 1
     assert call.result().point == 3
-    assert turns <= QUIET_TURNS + 3  # put down, looked around, computed, picked up
+    assert turns <= QUIET_TURNS + 3  # enqueue, quiet turns, compute, resume the caller
 
 
 async def test_each_model_is_asked_its_own_queries(new_batcher: NewBatcher) -> None:
@@ -131,7 +131,7 @@ async def test_the_loop_is_free_while_many_are_computed(new_batcher: NewBatcher,
 
     model.before = wait_in_company
     many = asyncio.create_task(batcher.forecast_many(model, [query(last) for last in range(100)]))
-    assert (await batcher.forecast(model, query(7))).point == 7  # overtakes them
+    assert (await batcher.forecast(model, query(7))).point == 7  # answered before them
     assert not many.done()
     release.set()
     assert [answer.point for answer in await many if isinstance(answer, Forecast)] == list(range(100))
@@ -151,7 +151,7 @@ async def test_more_than_may_wait_are_refused_and_the_others_answered(
     assert [type(answer) for answer in answers] == [Forecast, Forecast, Overloaded]
     with pytest.raises(Overloaded):
         await batcher.forecast_many(model, [query(1)] * 3)
-    assert (await batcher.forecast(model, query(1))).point == 1  # nobody waits any more
+    assert (await batcher.forecast(model, query(1))).point == 1  # no queries wait any more
 
 
 async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster) -> None:

@@ -34,7 +34,7 @@ T = TypeVar("T")
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 START = LiveRatings.start(
-    RatingFilter.start(RatingSettings()).at(2024, np.datetime64("2024-06-17")).after("BOS", "DAL", 18)
+    RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")).update("BOS", "DAL", 18)
 )
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
 
@@ -74,7 +74,7 @@ def nothing() -> OnlineProjection:
 
 
 async def from_scratch(ledger: Ledger) -> OnlineProjection:
-    """What somebody has learned who reads it all, and no snapshot."""
+    """Returns a projection that read all outcomes and no snapshot."""
     learned = nothing()
     learned._begin = lambda *_: None  # type: ignore[method-assign]
     await ledger.read(learned.read)
@@ -108,7 +108,7 @@ def test_whoever_has_read_as_far_has_learned_the_same(
         try:
             for number in range(8):
                 await forecast(ledger, number)
-            for number, differential, read in told:  # the later ones of a game are corrections
+            for number, differential, read in told:  # later reports of a game are corrections
                 await report(ledger, number, differential)
                 if read:
                     await ledger.read(follower.read)
@@ -133,7 +133,7 @@ async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, 
     await ledger.read(corrected.read)
     await other.read(right.read)
     assert state(corrected)[1:] != state(right)[1:]
-    await report(ledger, 1, 4, day=20)  # it stays a game of its day
+    await report(ledger, 1, 4, day=20)  # the game keeps its date
     await ledger.read(corrected.read)
     assert state(corrected)[1:] == state(right)[1:]
     await other.close()
@@ -169,7 +169,7 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     for each in (first, second):
         await ledger.read(each.read)
         assert state(each) == state(await from_scratch(ledger))
-    await ledger.write(keep)  # by somebody who had not heard of the correction
+    await ledger.write(keep)  # by a worker that has not read the correction
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
 
 
@@ -210,12 +210,12 @@ def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
         learning.SettledGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
         for place in range(1, 3 * SNAPSHOT_EVERY)
     ]
-    passed = fold.go_on(games)
+    passed = fold.advance(games)
     assert [point.sequence for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
-    fold.go_back(SNAPSHOT_EVERY + 1)
-    assert fold.now.sequence == SNAPSHOT_EVERY
-    fold.go_back(SNAPSHOT_EVERY)
-    assert fold.now == online_updater.Snapshot(0, 0, 0)
+    fold.rewind(SNAPSHOT_EVERY + 1)
+    assert fold.current.sequence == SNAPSHOT_EVERY
+    fold.rewind(SNAPSHOT_EVERY)
+    assert fold.current == online_updater.Snapshot(0, 0, 0)
 
 
 async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
@@ -228,16 +228,16 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     keep = partial(
         learning.write_snapshot,
         part=INTERVALS,
-        place=point.sequence,
+        sequence=point.sequence,
         state=point.state.to_bytes(),
         read_at=first.sequence,
     )
     await ledger.write(keep)
     read: list[tuple[int, bool]] = []
 
-    def taught_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[SettledGame]:
-        read.append((place, lessons))
-        return whole(connection, place, lessons=lessons)
+    def taught_after(connection: Connection, place: int, *, with_observations: bool = True) -> Iterator[SettledGame]:
+        read.append((place, with_observations))
+        return whole(connection, place, with_observations=with_observations)
 
     whole = learning.settled_games_after
     monkeypatch.setattr(learning, "settled_games_after", taught_after)
@@ -271,7 +271,7 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
 
 
 class SlowLedger:
-    """A ledger whose readings wait until they are let go on."""
+    """A ledger whose reads block until released."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

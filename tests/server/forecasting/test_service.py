@@ -26,15 +26,15 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Notebook:
-    """A ledger in memory."""
+    """An in-memory ledger."""
 
     def __init__(self) -> None:
         self.commits: list[list[IssuedForecast]] = []
         self.broken = False
         self.stored: Forecast | None = None
-        """What stood there already."""
+        """The forecast already recorded, if any."""
         self.known = frozenset[str]()
-        """Games whose outcome is there."""
+        """Games with a recorded outcome."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
         if self.broken:
@@ -63,7 +63,7 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
 
 @pytest.fixture
 async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
-    """An issuer whose model knows quantiles."""
+    """A forecast service whose model supports quantiles."""
     batcher = Batcher()
     registry = Registry([EveryMinuteForecaster()])
     yield ForecastService(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
@@ -109,7 +109,7 @@ async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_k
 
     notebook.stored = (await ask()).forecast
     assert [each.level for each in (await ask(0.9, 0.1)).forecast.quantiles] == [0.9, 0.1]
-    notebook.stored = (await ask(0.5)).forecast  # a commit in whose transaction another's was the first
+    notebook.stored = (await ask(0.5)).forecast  # another worker's forecast was committed first in the transaction
     assert [each.level for each in (await ask(0.25)).forecast.quantiles] == [0.25]
     assert (await ask()).forecast.quantiles == ()
 

@@ -1,4 +1,4 @@
-"""What stands in the ledger after a commit, and what the caller is told."""
+"""Ledger contents after a commit, and the results returned to the caller."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def test_current_is_the_newest_of_each_game_and_horizon(ledger: Ledger) ->
 
 
 class Held:
-    """Holds the writer at its next transaction, so that what comes meanwhile makes one group."""
+    """Blocks the writer at its next transaction, so that calls queued meanwhile form one group."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.entered = asyncio.Event()
@@ -147,7 +147,7 @@ async def test_what_waits_is_committed_together_in_order(ledger: Ledger, monkeyp
     calls = [asyncio.create_task(recorded(ledger, issued(game(0))))]
     await held.entered.wait()
     calls += [asyncio.create_task(recorded(ledger, issued(game(n)), issued(game(n)))) for n in range(1, 10)]
-    await asyncio.sleep(0)  # each has run up to its wait, and so is queued
+    await asyncio.sleep(0)  # each task has run up to its wait, so its call is queued
     held.released.set()
     answers = await asyncio.gather(*calls)
     assert held.groups == [1, 18]
@@ -186,7 +186,7 @@ async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest
     append = store.append
 
     def picky(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
-        answers = append(connection, drafts)  # the failure comes when all was written already
+        answers = append(connection, drafts)  # fails after everything was written
         if any(draft.issued.home_team == "BAD" for draft in drafts):
             raise RuntimeError("not this one")
         return answers

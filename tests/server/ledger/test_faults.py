@@ -1,4 +1,4 @@
-"""Faults of the database reach callers as the ledger's errors: what is wrong, without SQL."""
+"""Database errors reach callers as ledger errors that name the cause without SQL."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from dejavu_server.ledger.database import sqlite, store
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
-    """Keeps what is logged from being rendered, tracebacks and all."""
+    """Captures log events, so that they and their tracebacks are not rendered."""
     with structlog.testing.capture_logs() as captured:
         yield captured
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the write lock, as a process would that hangs in the middle of a transaction."""
+    """Holds the write lock, like a process that hangs in a transaction."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -96,7 +96,7 @@ async def test_a_fault_of_the_program_is_logged_and_told_as_unavailable(
 
 
 def limit_size(ledger: Ledger) -> None:
-    """Makes SQLite find the disk full at 64 pages, by its own means."""
+    """Makes SQLite report a full disk at 64 pages, with its own page limit."""
     from sqlalchemy import Connection, event
 
     @event.listens_for(ledger._writer._engine, "begin")
@@ -121,7 +121,7 @@ async def test_an_entry_that_cannot_be_read_back_is_corrupt(ledger: Ledger, tmp_
 async def test_an_entry_that_contradicts_another_is_corrupt(ledger: Ledger, tmp_path: Path) -> None:
     await ledger.commit([issued()])
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
-        connection.execute("DELETE FROM entries")  # the index still holds it
+        connection.execute("DELETE FROM entries")  # the index still has the row
     with pytest.raises(LedgerCorrupt, match="contradict"):
         await ledger.commit([issued(game(2))])
 
@@ -186,7 +186,7 @@ async def test_a_probe_tells_whether_it_can_be_written_and_changes_nothing(
 
 
 async def test_a_path_that_is_a_folder_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match="not to be opened"):
+    with pytest.raises(LedgerUnavailable, match="check the path and its permissions"):
         await Ledger.open(f"sqlite:///{tmp_path}")
 
 

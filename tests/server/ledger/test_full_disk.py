@@ -1,4 +1,4 @@
-"""A disk that takes no more, wherever in its work that meets the ledger: nothing half-written stays."""
+"""A full disk at any point of the ledger's writes leaves nothing partially written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP = 4096
 
 @contextmanager
 def files_no_longer_than(size: int) -> Iterator[None]:
-    """No file that this process writes may grow beyond a size, whatever part of a write would still fit."""
+    """Limits the size of every file that this process writes; a write may be cut anywhere."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -44,11 +44,11 @@ async def test_a_ledger_that_could_not_be_made_is_made_later_whatever_was_left_o
         await ledger.close()
         assert stored.sequence == 1
         assert verify(url).entries == 1
-    assert 0 < refused < 16  # else the sizes say nothing
+    assert 0 < refused < 16  # otherwise the chosen sizes prove nothing
 
 
 async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_path: Path) -> None:
-    """At every size of the files: what was acknowledged stands, nothing else, and the chain is whole."""
+    """At every file size: exactly the acknowledged forecasts are stored, and the chain is intact."""
     ledger = await Ledger.open(url)
     acknowledged: list[str] = []
     refused = 0
@@ -71,7 +71,7 @@ async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_p
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_ledger_left_in_the_middle_of_a_full_disk_is_whole_when_opened_again(url: str, seed: int) -> None:
-    """Closed, which moves the log's content into the database, where there is no room for that."""
+    """Closing moves the write-ahead log into the database, which has no room for it."""
     acknowledged = 0
     for round_ in range(10):
         ledger = await Ledger.open(url)

@@ -1,4 +1,4 @@
-"""Nothing is recorded of what is known already, whoever asks and reports in whatever order."""
+"""No forecast is recorded with hindsight, in whatever order workers forecast and report outcomes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_refused_forecast_keeps_no_other_of_its_call_out(ledger: Ledger)
 
 
 class Step:
-    """Something that one of two workers does."""
+    """Action of one of two workers."""
 
     def __init__(self, worker: int, what: Sequence[IssuedForecast] | ReportedOutcome) -> None:
         self.worker = worker

@@ -1,4 +1,4 @@
-"""Outcomes in the ledger: once each, corrected by revisions, and settling what was forecast."""
+"""Outcomes in the ledger: recorded once, corrected by revisions, and settling the forecasts."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> No
     first, _ = await ledger.record_outcome(outcome(3))
     second, _ = await ledger.record_outcome(outcome(3, game(2)))
     for place in (first.sequence, second.sequence):
-        await ledger.write(partial(learning.write_snapshot, part="p", place=place, state=b"s", read_at=9))
+        await ledger.write(partial(learning.write_snapshot, part="p", sequence=place, state=b"s", read_at=9))
     await ledger.record_outcome(outcome(4, game(2)))
 
     def snapshots(connection: Connection) -> list[int]:
@@ -219,7 +219,7 @@ async def test_a_game_of_a_replay_is_settled_like_others(ledger: Ledger) -> None
 
 async def test_teams_the_other_way_round_are_refused_and_nothing_is_recorded(ledger: Ledger) -> None:
     await ledger.commit([issued(home_team="BKN", away_team="GSW")])
-    with pytest.raises(InvalidTeam, match="BKN, who is at home") as refused:
+    with pytest.raises(InvalidTeam, match="BKN, the home team in the forecasts") as refused:
         await ledger.record_outcome(outcome(-3, home_team="GSW", away_team="BKN"))
     assert refused.value.field == "home_team"
     assert await ledger.head() == 1

@@ -1,4 +1,4 @@
-"""Several processes, one ledger: one order, one chain, and nothing that was acknowledged is lost."""
+"""Several processes share one ledger: one order, one chain, and no acknowledged forecast is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dejavu_server.ledger import Ledger, verify
 
 
 async def test_two_processes_that_write_at_once_make_one_order(url: str) -> None:
-    # Neither file nor schema exist yet: both processes make them, at once. Half of the games are the same.
+    # Neither file nor schema exist yet: both processes create them concurrently. Half of the games are the same.
     with Writer(url, first=0, count=100) as one, Writer(url, first=50, count=100) as two:
         for writer in (one, two):
             writer.ready()
@@ -39,11 +39,11 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(url: str) -> 
         writer.process.send_signal(signal.SIGKILL)
         acknowledged += [int(place) for place in writer.rest()]
     assert acknowledged == list(range(1, len(acknowledged) + 1))
-    assert len(acknowledged) <= verify(url).entries <= len(acknowledged) + 1  # one may not have been printed any more
+    assert len(acknowledged) <= verify(url).entries <= len(acknowledged) + 1  # one may be committed but not printed
     ledger = await Ledger.open(url)
     stored = await ledger.read_after(0, 10_000)
     assert [entry.game_id for entry in stored] == [game(n) for n in range(len(stored))]
-    async with asyncio.timeout(10):  # it holds no lock any more
+    async with asyncio.timeout(10):  # the killed process holds no lock
         [after] = await recorded(ledger, issued(game(99_999)))
     assert after.sequence == len(stored) + 1
     await ledger.close()

@@ -1,4 +1,4 @@
-"""What others read from the ledger and write beside its entries, through its threads."""
+"""`Ledger.read` and `Ledger.write`: access by other modules, through the ledger's threads."""
 
 from __future__ import annotations
 

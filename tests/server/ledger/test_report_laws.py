@@ -1,4 +1,4 @@
-"""Whatever is reported of games, in whatever order and however often: what stands is the last thing told."""
+"""Outcomes reported in any order, any number of times: the last report of each is stored."""
 
 from __future__ import annotations
 

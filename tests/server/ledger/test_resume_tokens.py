@@ -1,4 +1,4 @@
-"""What a resume token promises, and which tokens are refused."""
+"""What a resume token guarantees, and which tokens are refused."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Le
 
 
 def change(folder: Path, **values: object) -> None:
-    """Does to the ledger's identity what a restore or a pruning would."""
-    writing = sqlite.writing(folder / "ledger.db", sqlite.Durability.PROCESS)
+    """Changes the ledger's identity as a restore or pruning would."""
+    writing = sqlite.writing_engine(folder / "ledger.db", sqlite.Durability.PROCESS)
     with writing.begin() as connection:
         connection.execute(update(schema.ledger).values(**values))
     writing.dispose()

@@ -1,4 +1,4 @@
-"""The tail: everything once and in order, woken at once, by whatever process commits."""
+"""The ledger's tail: every entry once and in order, woken at once by a commit of any process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Entry = IssuedForecast | ReportedOutcome
 
 @pytest.fixture(autouse=True)
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the sockets lie; not in pytest's folder, whose path may be too long for a socket's."""
+    """Folder of the sockets; not in pytest's folder, whose path may be too long for a socket."""
     with tempfile.TemporaryDirectory(prefix="dejavu-test-", dir="/tmp") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         yield Path(folder)
@@ -50,7 +50,7 @@ def list_all(folder: Path) -> list[Path]:
 
 
 async def asleep(*ledgers: Ledger) -> None:
-    """Waits until a tail of each, just made a task, has found nothing: only being woken makes it look again."""
+    """Waits until the new tail task of each ledger has found nothing, so that only a notification wakes it."""
     with pytest.MonkeyPatch.context() as patched:
         events = [finds_nothing(ledger, patched) for ledger in ledgers]
         for event in events:
@@ -104,7 +104,7 @@ async def test_a_tail_that_was_woken_goes_back_to_sleep(ledger: Ledger, monkeypa
             reads = AsyncMock(wraps=ledger.read_after)
             with monkeypatch.context() as patched:
                 patched.setattr(ledger, "read_after", reads)
-                for _ in range(5):  # a tail that is awake would read as often meanwhile
+                for _ in range(5):  # a tail that is awake would read as often during this loop
                     await ledger.head()
             assert not reads.await_count
             await ledger.commit([issued(game(number))])
@@ -198,7 +198,7 @@ async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: 
     folder = notify.runtime_folder(Path("/some/ledger.db"))
     listener = notify.Listener(folder, asyncio.Event())
     announcer = notify.Notifier(folder)
-    for _ in range(2000):  # far more than a socket's queue holds; the loop reads none of them meanwhile
+    for _ in range(2000):  # far more than a socket's queue takes; the event loop reads none of them during this loop
         announcer.notify()
     announcer.close()
     listener.close()

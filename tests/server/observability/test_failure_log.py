@@ -13,7 +13,7 @@ DISK_FULL = OSError("disk full")
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Clock that advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0

@@ -22,7 +22,7 @@ from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Supervisor
 from dejavu_server.records import IssuedForecast
 from dejavu_server.settings import Address
 
-# A worker's part: one call that is over, one that runs; its process id is told.
+# Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
 import os
 from dejavu_server.observability.metrics import new_metrics, reserve
@@ -35,7 +35,7 @@ print(os.getpid())
 
 
 def work(figures: SupervisorMetrics) -> int:
-    """Runs a worker that counts and is gone; returns its process id."""
+    """Runs a simulated worker until it ends; returns its process id."""
     environment = {FOLDER_VARIABLE: str(figures.folder)}
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment, timeout=30
@@ -44,11 +44,11 @@ def work(figures: SupervisorMetrics) -> int:
 
 
 def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_server.Handler, "timeout", 0.2)
+    monkeypatch.setattr(metrics_server.ScrapeHandler, "timeout", 0.2)
     with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
         assert figures.address is not None
         with socket.create_connection(figures.address, timeout=30) as silent:
-            assert silent.recv(1) == b""  # the server has hung up
+            assert silent.recv(1) == b""  # the server has closed the connection
         with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
             assert response.status == 200
 
@@ -119,7 +119,7 @@ def test_an_address_in_use_is_refused() -> None:
 
 
 class Ledger:
-    """Knows the forecasts of even games already, and is full for the game 0000000009."""
+    """Has recorded the forecasts of even games already; raises a full disk for game 0000000009."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
         if any(int(each.game_id) == 9 for each in issued):

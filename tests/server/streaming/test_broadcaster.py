@@ -1,4 +1,4 @@
-"""The hub: what is recorded reaches every subscriber, each forecast once and in order."""
+"""Broadcaster: every recorded forecast and outcome reaches every subscriber, once and in order."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecast
     await asyncio.gather(write(ledger, 0), write(other_ledger, 150))
     for received in await streams:
         assert received == list(range(1, 301))
-    assert encoded == Counter(range(1, 301))  # once a worker, not once a subscriber
+    assert encoded == Counter(range(1, 301))  # once per worker, not once per subscriber
     for subscriber in subscribers:
         await subscriber.stream.aclose()
     assert hub.subscribers == other_hub.subscribers == 0
@@ -110,7 +110,7 @@ async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Broa
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
     ledger: Ledger, hub: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail cross often
+    monkeypatch.setattr(hub_module, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail interleave often
 
     async def write() -> None:
         for number in range(0, 300, 3):
@@ -138,7 +138,7 @@ async def test_a_token_is_good_on_another_worker_and_after_a_restart(url: str) -
     await first.close()
     second = await Ledger.open(url)
     async with started(second) as hub, Subscriber(hub, token=token, current=True) as subscriber:
-        assert await subscriber.heartbeat() == token  # include_current is ignored: this comes first
+        assert await subscriber.heartbeat() == token  # include_current is ignored: the heartbeat is first
         assert await subscriber.forecasts(3) == [3, 4, 5]
     await second.close()
 
@@ -209,7 +209,7 @@ async def test_a_hub_tells_of_every_outcome_it_comes_by(ledger: Ledger) -> None:
     hub = new_hub(ledger, on_outcome=told.put_nowait)
     await hub.start()
     expected = [(await ledger.record_outcome(outcome(differential, game(2))))[0] for differential in (3, 4)]
-    assert [await told.get() for _ in range(2)] == expected, "what was there before it began is not news"
+    assert [await told.get() for _ in range(2)] == expected, "outcomes recorded before the start are not reported"
     await hub.close()
 
 

@@ -1,4 +1,4 @@
-"""What keeps a worker's ledger and streams up; tests/server/test_broken_disk.py holds it to whole faults."""
+"""Ledger manager: recovery of a worker's ledger and streams; tests/server/test_broken_disk.py covers disk faults."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def new_keeper(
     on_change: Callable[[LedgerHealth], None] = lambda _: None,
 ) -> LedgerManager:
     return LedgerManager(
-        url, durability=Durability.PROCESS, new_hub=partial(new_hub, encode=encoding), on_change=on_change
+        url, durability=Durability.PROCESS, new_broadcaster=partial(new_hub, encode=encoding), on_change=on_change
     )
 
 
@@ -166,6 +166,6 @@ def test_a_ledger_that_stays_broken_is_tried_ever_less_often(monkeypatch: pytest
     assert pauses[0] == pytest.approx(FIRST_RETRY_SECONDS)
     assert pauses[1:4] == pytest.approx([0.5, 1.0, 2.0])
     assert pauses[-1] == LONGEST_RETRY_SECONDS
-    keeper._failed_at -= keeper_module.AWAY_SECONDS  # it was well for so long
+    keeper._failed_at -= keeper_module.BACKOFF_RESET_SECONDS  # no failure for this long
     assert keeper._next_pause(time.monotonic()) == pytest.approx(FIRST_RETRY_SECONDS)
     assert keeper._next_pause(time.monotonic() - 100.0) >= 100.0  # an attempt that took long

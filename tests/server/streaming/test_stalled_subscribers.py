@@ -1,4 +1,4 @@
-"""Subscribers that stop reading: they delay nobody, hold no memory once cut off, and can resume."""
+"""Subscribers that stop reading: they delay no other subscriber, use no memory once cut off, and can resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORECASTS = 3000
 
 
 def held(hub: Broadcaster) -> int:
-    """How many forecasts wait for subscribers; those that wait for several are held once."""
+    """Returns the number of queued events; an event queued for several subscribers counts once."""
     return len({id(event) for subscription in hub._subscriptions for event in subscription._waiting})
 
 
@@ -36,8 +36,8 @@ async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(l
             received += await quick.forecasts(1)
             most = max(most, held(hub))
     assert received == list(range(1, FORECASTS + 1))
-    # Those who do not read share a queue, and a page may wait for the quick one; a busy machine may show nothing of the
-    # last page that went into the queues.
+    # The stalled queues share their events, and one page may be queued for the quick subscriber. On a busy machine the
+    # last page may never be observed in the queues.
     assert QUEUE - PAGE < most <= QUEUE + PAGE
     assert held(hub) == 0
     for subscriber in stalled:

@@ -1,4 +1,4 @@
-"""How streams end: at a drain, at a fault, at an entry that cannot be read; and where the next hub goes on."""
+"""How streams end: on a drain, a fault or an unreadable entry; and where the next broadcaster continues."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
             await subscriber.next()
     [failure] = failures
     assert isinstance(failure, StreamFailed)
-    assert isinstance(failure.__cause__, RuntimeError)  # for the log; no subscriber is told
+    assert isinstance(failure.__cause__, RuntimeError)  # for the log; not sent to subscribers
     with pytest.raises(StreamFailed):
         await Subscriber(hub).next()
     await hub.close()
@@ -129,7 +129,7 @@ async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     async with Subscriber(hub) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(5))])
-        assert await subscriber.forecasts(1) == [6]  # a new stream starts at the ledger's head all the same
+        assert await subscriber.forecasts(1) == [6]  # a new stream still starts at the ledger's head
     await hub.close()
 
 

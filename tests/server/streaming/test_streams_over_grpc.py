@@ -1,4 +1,4 @@
-"""Streams over the wire: subscribers that do not keep up, and what an older release recorded."""
+"""Streams over gRPC: subscribers that do not keep up, and entries recorded by an older release."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORECASTS = 200
 
 
 def bulky(number: int) -> IssuedForecast:
-    """A forecast of some 50 kB, so that few of them fill the buffers between server and client."""
+    """Returns a forecast of about 50 kB, so that a few fill the buffers between server and client."""
     plain = issued(game(number))
     assert plain.forecast.explanation is not None
     many = replace(plain.forecast.explanation, similar_games=plain.forecast.explanation.similar_games * 800)
@@ -49,14 +49,14 @@ async def read_to_the_end(
     stream: AsyncIterator[pb.StreamPredictionsResponse], into: list[pb.StreamPredictionsResponse]
 ) -> None:
     async for message in stream:
-        into.append(message)  # noqa: PERF401 - what came before an error counts
+        into.append(message)  # noqa: PERF401 - keeps the messages received before an error
 
 
 async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_a_gap(
     address: str, tmp_path: Path
 ) -> None:
-    """Flow control, not the hub, decides what has been read."""
-    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")  # as another worker would have it
+    """Flow control, not the broadcaster, determines what has been read."""
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")  # as another worker would open it
     async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(address) as other_channel:
         slow, quick = subscribe(channel), subscribe(other_channel)
         first = await anext(slow)

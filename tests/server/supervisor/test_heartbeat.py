@@ -1,4 +1,4 @@
-"""A worker that lives and answers nobody is found out by its silence, killed and replaced; and only such a one."""
+"""Hung workers are detected by missing heartbeats, killed and replaced; other workers are left alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five turns of silence are a hang. A turn is short; how long it takes does not matter."""
+    """Five intervals without a heartbeat count as a hang. Intervals are short; their duration does not matter."""
     monkeypatch.setattr(worker_process, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(worker_process, "HUNG_SECONDS", 0.05)
 
@@ -62,7 +62,7 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
         folder.unlink()
         folder.mkdir()
         async with asyncio.timeout(60):
-            while not worker.has_ledger:  # noqa: ASYNC110 - nothing tells of it
+            while not worker.has_ledger:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.02)
         assert not before
 
@@ -74,7 +74,7 @@ async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
     async with crew_in(tmp_path) as workers:
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
         old = await workers.start(0, lambda *_: None)
-        await workers.forget_code()
+        await workers.discard_standby()
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
         ended = asyncio.Event()
         await workers.start(1, lambda *_: ended.set())
@@ -108,8 +108,8 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
         await worker.serve(0, settings_in(tmp_path), make_ledger=True)
         hung = asyncio.create_task(worker.until_hung())
         await asyncio.sleep(0)
-        time.sleep(20 * worker_process.HUNG_SECONDS)  # noqa: ASYNC251 - everything stands still
-        for _ in range(4):  # time for a turn or two: it takes one pass for the time that is up, and one to go on
+        time.sleep(20 * worker_process.HUNG_SECONDS)  # noqa: ASYNC251 - blocks the event loop on purpose
+        for _ in range(4):  # an interval or two: one pass for the expired timer, one to continue
             await asyncio.sleep(0)
         assert not hung.done()
         async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""What becomes of a server whose workers do not come to serve any more: it ends if none is left, else it tries on."""
+"""A server whose workers fail to start: it gives up if none serves, otherwise it keeps retrying."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
 
 
 async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
-    await WorkerPool(settings_in(tmp_path), SupervisorMetrics()).pause(86_400.0)  # which a test can't wait for
+    await WorkerPool(settings_in(tmp_path), SupervisorMetrics()).pause(86_400.0)  # longer than a test could wait
 
 
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
@@ -114,10 +114,10 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
     crew = WorkerPool(settings_in(tmp_path), figures)
     slot = WorkerSlot(0, crew)
     for _ in range(5):
-        with contextlib.suppress(StartError):  # not raised where its end was not known yet
+        with contextlib.suppress(StartError):  # not raised if its end was not known yet
             await slot.fill()
             async with asyncio.timeout(60):
-                await slot.vacated()
+                await slot.wait_vacated()
         assert crew.serving() == []
     await crew.end()
     assert figures.registry.get_sample_value("dejavu_workers") == 0
@@ -129,7 +129,7 @@ async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
     crew = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
     worker = await crew.start(0, lambda *_: None)
-    await crew.forget_code()
+    await crew.discard_standby()
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
     with pytest.raises(StartError):
         await crew.start(1, lambda *_: None)

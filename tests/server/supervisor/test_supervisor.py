@@ -1,4 +1,4 @@
-"""The server as a process: what an operator sees of it."""
+"""The server as a process, as an operator sees it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry.registry import default_bundle
 from dejavu_server.settings import Address
 from dejavu_server.supervisor.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, Backoff
-from dejavu_server.supervisor.ports import held_port
+from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.worker_process import StartError
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
@@ -39,7 +39,7 @@ def ledger_in(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
-    """A server of two workers that tests must leave as they find it: serving."""
+    """Server with two workers, which tests must leave serving."""
     ledger = ledger_in(tmp_path_factory.mktemp("ledger"))
     with spawned_server("--workers", "2", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0") as server:
         assert server.address
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
 
 
 def ask(address: str, request: pb.PredictRequest = WHAT_IF) -> tuple[pb.PredictResponse, str]:
-    """An answer over a connection of its own, and the name of the worker that gave it."""
+    """Returns a response over a new connection, and the name of the worker that sent it."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, options=options) as channel:
         response, call = PredictionServiceStub(channel).Predict.with_call(request, timeout=10)
@@ -137,15 +137,15 @@ def test_a_drain_finishes_what_runs_ends_streams_and_exits_with_0(tmp_path: Path
         service = PredictionServiceStub(channel)
         stream = service.StreamPredictions(pb.StreamPredictionsRequest())
         assert next(stream).HasField("heartbeat")
-        service.Predict(WHAT_IF, timeout=20)  # the lock below is not waited for long: all else is ready before it
+        service.Predict(WHAT_IF, timeout=20)  # warm up: the call below waits for the lock only briefly
         with sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None) as lock:
-            lock.execute("BEGIN IMMEDIATE")  # nothing can be recorded until it ends
+            lock.execute("BEGIN IMMEDIATE")  # blocks all recording until it ends
             running = service.Predict.future(NAMED, timeout=20)
-            service.Predict(WHAT_IF, timeout=20)  # over the same connection: the server has the other call too
+            service.Predict(WHAT_IF, timeout=20)  # on the same connection, so the other call has arrived too
             server.process.send_signal(signal.SIGTERM)
             with pytest.raises(grpc.RpcError) as ended:
                 next(stream)
-            error: Any = ended.value  # a Call as well, which its type does not tell
+            error: Any = ended.value  # also a grpc.Call, which its static type lacks
             assert error.code() is grpc.StatusCode.UNAVAILABLE
             assert "DRAINING" in str(rpc_status.from_call(error))
             assert not running.done()
@@ -168,7 +168,7 @@ def test_ctrl_c_is_the_supervisor_s_business_and_drains_too(tmp_path: Path) -> N
     with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path)) as server:
         assert server.address
         [worker] = serving(server)
-        os.kill(pid_of(worker), signal.SIGINT)  # a worker does not care
+        os.kill(pid_of(worker), signal.SIGINT)  # workers ignore it
         assert ask(server.address)[1] == worker
         assert server.stop(signal.SIGINT) == 0
         assert not psutil.pid_exists(pid_of(worker))
@@ -179,7 +179,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "60") as server:
         assert server.address
         [worker] = server.workers
-        worker.suspend()  # it will not drain
+        worker.suspend()  # it cannot drain
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("draining")
         assert server.stop(signal.SIGTERM, seconds=60) == 1, server.log()
@@ -203,13 +203,13 @@ def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: 
 def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path)) as server:
         worker = psutil.Process(pid_of(server.wait_for("serving")["worker"]))
-        family = psutil.Process(server.process.pid).children()  # a spare as well
+        family = psutil.Process(server.process.pid).children()  # includes the standby worker
         server.process.kill()
         try:
             psutil.wait_procs(family, timeout=20)
             outlived = [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         finally:
-            for each in family:  # whoever holds the log open would have its reader wait for ever
+            for each in family:  # a process that keeps the log open would block its reader forever
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
     assert worker in family
@@ -236,20 +236,20 @@ def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 async def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
-    async with held_port(Address(host, 0)) as address:
+    async with reserved_port(Address(host, 0)) as address:
         with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as worker:
             worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             worker.bind((address.host, address.port))
             worker.listen()
         with pytest.raises(StartError, match=str(address.port)):
-            await held_port(Address(host, address.port), patience=0.1).__aenter__()
-    async with held_port(Address(host, address.port)) as again:
+            await reserved_port(Address(host, address.port), patience=0.1).__aenter__()
+    async with reserved_port(Address(host, address.port)) as again:
         assert again.port == address.port
 
 
 async def test_a_host_that_is_not_there_is_refused() -> None:
     with pytest.raises(StartError, match=r"nowhere\.invalid"):
-        await held_port(Address("nowhere.invalid", 0)).__aenter__()
+        await reserved_port(Address("nowhere.invalid", 0)).__aenter__()
 
 
 def test_the_log_is_json_line_by_line(server: SpawnedServer) -> None:

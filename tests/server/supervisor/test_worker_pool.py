@@ -1,4 +1,4 @@
-"""How workers come to serve and are ended, with stand-ins for their program."""
+"""Starting and ending workers, with stand-ins for their program."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
     async with crew_in(tmp_path, figures) as crew:
         await crew.start(0, lambda *_: None)
         async with asyncio.timeout(60):
-            while (spare := crew._standby._waiting) is None:  # noqa: ASYNC110 - nothing tells of it
+            while (spare := crew._standby._waiting) is None:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.01)
         once.touch()
         with capture_logs() as log:

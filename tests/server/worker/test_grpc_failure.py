@@ -1,4 +1,4 @@
-"""What goes on when a connection brings bytes that gRPC's own server does not survive, or nearly not."""
+"""Worker behaviour on bytes that break the gRPC server, or almost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_TEXT = wire.call("/??", MESSAGE).replace(b"/??", b"/\xff\xfe")
 
 
 async def sent(address: str, data: bytes) -> bytes:
-    """What comes back on a connection of its own, until the server ends it or a status came."""
+    """Returns the bytes received on a new connection, until the server closes it or sends a status."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
@@ -90,6 +90,6 @@ async def test_a_request_id_that_cannot_be_sent_back_is_replaced_and_harms_no_ca
 
 
 async def test_a_status_s_bytes_are_found_where_they_are_looked_for(worker: Worker) -> None:
-    """Holds the test above to failing: a call that is refused must not look like one that was answered."""
+    """Checks that the test above can fail: a rejected call must not look like an answered one."""
     received = await sent(worker.address, wire.call(PREDICT, wire.prefixed(b"\xff")))
     assert re.search(rb"grpc-status\x013", received)

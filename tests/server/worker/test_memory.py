@@ -1,4 +1,4 @@
-"""What a worker takes, after the largest batch that there is."""
+"""Memory of a worker after the largest possible batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 MOST = 150_000_000
-"""Bytes, with its share of what other processes hold too (PSS)."""
+"""Bytes, including its share of memory shared with other processes (PSS)."""
 
 
 def test_a_worker_with_the_bundle_that_ships_takes_less_than_150_megabytes(tmp_path: Path) -> None:

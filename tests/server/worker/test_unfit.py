@@ -1,4 +1,4 @@
-"""A bundle whose own backtest speaks against it is served by nobody who has not said so."""
+"""A bundle with a negative backtest verdict is served only with --allow-unfit."""
 
 from __future__ import annotations
 

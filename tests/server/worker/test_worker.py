@@ -1,4 +1,4 @@
-"""The worker's life: start, drain, and what it refuses to start with."""
+"""Worker lifecycle: start, drain, and errors that prevent a start."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
 
 
 class Gate:
-    """Holds a model up, in the batcher's thread, until it is opened."""
+    """Blocks a model on the batcher's thread until opened."""
 
     def __init__(self, model: PersistenceForecaster) -> None:
         self.reached = asyncio.Event()
@@ -63,7 +63,7 @@ def a_batch() -> pb.PredictBatchRequest:
 
 
 async def begin_to_drain(worker: Worker) -> asyncio.Task[None]:
-    """Has a worker drain; returns once it takes no calls any more."""
+    """Starts a drain; returns once the worker accepts no more calls."""
     async with grpc.aio.insecure_channel(worker.address) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
@@ -119,7 +119,7 @@ async def test_a_drain_cuts_off_what_outlasts_its_grace(tmp_path: Path, model: P
 async def test_a_drain_ends_streams_at_once_and_says_why(service: PredictionServiceAsyncStub, worker: Worker) -> None:
     stream = service.StreamPredictions(pb.StreamPredictionsRequest())
     await stream.read()
-    async with asyncio.timeout(2):  # the grace time is 5 s
+    async with asyncio.timeout(2):  # less than the grace time, 5 s
         await worker.drain()
     refused = await refusal(stream.read())
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
@@ -172,7 +172,7 @@ async def test_a_damaged_entry_ends_the_streams_and_nothing_else(tmp_path: Path)
         await stream.read()
         assert figures.get_sample_value("dejavu_workers_without_streams") == 0
         add_unreadable_entry(tmp_path / "ledger.sqlite3")
-        for _ in range(2):  # the stream that stood, and one that comes later
+        for _ in range(2):  # the existing stream, and a later one
             refused = await refusal(stream.read())
             assert (refused.code, refused.reason) == (grpc.StatusCode.DATA_LOSS, "LEDGER_CORRUPT")
             stream = service.StreamPredictions(pb.StreamPredictionsRequest())
@@ -211,7 +211,7 @@ async def test_a_url_that_can_name_no_ledger_is_refused(tmp_path: Path) -> None:
     [
         (LedgerUnavailable("the ledger is read-only"), "the ledger is read-only"),
         (PermissionError(13, "Permission denied", "/x"), "[Errno 13] Permission denied: '/x'"),
-        (RuntimeError("a\nb"), "a fault of the program, told of in the log: RuntimeError: a b"),
+        (RuntimeError("a\nb"), "internal error, see the log: RuntimeError: a b"),
     ],
 )
 async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
@@ -224,11 +224,11 @@ async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
     report, write_end = os.pipe()
     with capture_logs() as log:
         assert await worker_main._serve(WorkerStart(settings_in(tmp_path), 0, write_end), "0") == 1
-    os.close(write_end)  # as the end of its process does
-    error.with_traceback(None)  # its frames would hold the worker beyond the life of its loop
+    os.close(write_end)  # as the exit of its process does
+    error.with_traceback(None)  # its frames would keep the worker alive beyond its event loop
     with os.fdopen(report) as pipe:
         assert WorkerStatus.from_json(pipe.read()) == WorkerStatus(refusal=reason)
-    assert [entry["event"] for entry in log] == (["start_failed"] if "fault" in reason else [])
+    assert [entry["event"] for entry in log] == (["start_failed"] if "internal error" in reason else [])
 
 
 def test_the_bundle_that_ships_is_served(tmp_path: Path) -> None:

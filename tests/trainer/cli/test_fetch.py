@@ -1,4 +1,4 @@
-"""`dejavu-trainer fetch` from the outside: what it says, to people and to programs, and what it exits with."""
+"""`dejavu-trainer fetch` end to end: text and JSON output, and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GAMES = season_of_games(3)
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the waits, which no option takes away."""
+    """Removes the waits, which no option disables."""
     monkeypatch.setattr(fetch, "RetryPolicy", lambda: AT_ONCE)
 
 
@@ -45,24 +45,24 @@ def test_it_says_what_it_wrote(service: StatsStandIn, tmp_path: Path, capsys: py
     told = capsys.readouterr()
     rows = truth(GAMES)
     assert told.out == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games\n"
-    assert told.err == "2024-25: 5 games are over; 0 of them are here, 5 to ask for\n"
+    assert told.err == "2024-25: 5 games finished; 0 of them cached, 5 to fetch\n"
     assert rows_of(out / "plays_2025.parquet") == rows
 
 
 def test_what_could_not_be_had_is_said_and_listed(
     service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service.faults[GAMES[2].game_id] = [status(500)] * AT_ONCE.tries
+    service.faults[GAMES[2].game_id] = [status(500)] * AT_ONCE.max_attempts
     arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
     assert run(*arguments) == 1
     told = capsys.readouterr()
     assert told.out.endswith(" rows, 4 games\n")
     assert f"{GAMES[2].game_id} " in told.err
-    assert told.err.count("status 500; asking again in 0 s\n") == AT_ONCE.tries - 1
+    assert told.err.count("status 500; retrying in 0 s\n") == AT_ONCE.max_attempts - 1
     listing = tmp_path / "missing_2025.csv"
     assert told.err.endswith(
-        f"dejavu-trainer: 1 games of 2024-25 could not be had; {listing} names them, and the same command asks for them"
-        " again\n"
+        f"dejavu-trainer: 1 games of 2024-25 could not be fetched; {listing} lists them; run the same command again to"
+        " retry\n"
     )
     assert listing.is_file()
     assert run(*arguments) == 0
@@ -83,7 +83,7 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
         "game_id": game.game_id,
         "type": "RS",
         "date": game.day.isoformat(),
-        "reason": "status 404, asked 1 time",
+        "reason": "status 404, after 1 attempt",
     }
     assert teams == f"{game.away} @ {game.home}"
     assert season == {
@@ -103,11 +103,11 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
 def test_a_service_that_does_not_answer_is_said(
     service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service.faults["Regular Season"] = [status(403)] * AT_ONCE.tries
+    service.faults["Regular Season"] = [status(403)] * AT_ONCE.max_attempts
     assert run("--seasons", "2024-25", "--out", tmp_path, "--url", service.url) == 1
     assert capsys.readouterr().err.endswith(
-        "dejavu-trainer: 2024-25: the list of games, Regular Season, could not be had: status 403, asked 3 times;"
-        " the same command goes on from here\n"
+        "dejavu-trainer: 2024-25: the list of games, Regular Season, could not be fetched: status 403, after 3"
+        " attempts; run the same command again to resume\n"
     )
 
 
@@ -117,7 +117,7 @@ def test_a_season_that_has_not_begun_hides_none_before_it(
     assert run("--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
     told = capsys.readouterr()
     assert told.out.endswith(" rows, 5 games\n")
-    assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no game of it that is over\n")
+    assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no finished game\n")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_on_a_terminal_there_is_a_bar_with_the_time_left() -> None:
     assert "2024-25" in seen
     assert "61/100" in seen
     assert "left" in seen
-    assert "status 429; asking again in 8 s" in seen
+    assert "status 429; retrying in 8 s" in seen
     assert "0022400001 [NYK @ BOS]: no plays" in seen
 
 
@@ -169,6 +169,6 @@ def test_without_a_terminal_there_are_lines_with_the_time_left(monkeypatch: pyte
             now[0] += 1.0
             shown.done("2024-25")
     assert lines.getvalue().splitlines() == [
-        "2024-25: 1,300 games are over; 100 of them are here, 1,200 to ask for",
+        "2024-25: 1,300 games finished; 100 of them cached, 1,200 to fetch",
         "2024-25: 130 of 1,300 games, about 20 min left",
     ]

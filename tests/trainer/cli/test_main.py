@@ -1,4 +1,4 @@
-"""The trainer's commands from the outside: what they write, say and exit with."""
+"""The trainer's commands end to end: files, output and exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,
 
 
 def run(*arguments: object) -> int:
-    """Runs a command in this process; its exit code."""
+    """Runs a command in this process and returns its exit code."""
     with pytest.raises(SystemExit) as left:
         main([str(argument) for argument in arguments])
     code = left.value.code
@@ -34,7 +34,7 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly() -> Iterator[None]:
-    """Has `fit` take the quick recipe for the standard one, which takes minutes."""
+    """Makes `fit` use the quick recipe; the standard one takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "dejavu_trainer.training.recipe.TrainingConfig", lambda prototypes: replace(QUICK, prototypes=prototypes)
@@ -68,7 +68,7 @@ def test_a_fitted_bundle_answers(bundle: Path) -> None:
 
 
 def keys(document: dict[str, Any]) -> Iterator[str]:
-    """All keys of a document, but those of metrics, which the manifest has too."""
+    """Yields all keys of a document, except those of metrics, which the manifest has too."""
     for key, value in document.items():
         yield key
         if isinstance(value, dict):
@@ -96,7 +96,7 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
 def test_fit_tells_people_the_version_and_the_verdict(
     bundle: Path, seasons: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And with the same seed it is the same model again, in place of the older bundle."""
+    """With the same seed, the same model replaces the older bundle."""
     before = load_bundle(bundle, allow_unfit=True)
     assert run("fit", "--data", seasons, "--train", "2031-2032", "--calibrate", 2033, "--out", bundle) == 0
     told = capsys.readouterr().out

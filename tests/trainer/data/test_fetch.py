@@ -1,4 +1,4 @@
-"""A fetch against a stand-in of the NBA's statistics: what it writes, leaves out, asks for again and goes on from."""
+"""Fetches from a fake NBA statistics service: written files, exclusions, retries and resuming."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_result_that_the_nba_corrects_is_asked_for_again(service: StatsStandIn
 
 
 def test_games_that_could_not_be_had_are_listed_and_tried_again(service: StatsStandIn, tmp_path: Path) -> None:
-    service.faults[SECOND] = [status(500)] * AT_ONCE.tries
+    service.faults[SECOND] = [status(500)] * AT_ONCE.max_attempts
     notes = Notes()
     (fetched,) = fetch_from(service, tmp_path, notes=notes)
     assert fetched.path is not None
@@ -158,14 +158,14 @@ def test_games_that_could_not_be_had_are_listed_and_tried_again(service: StatsSt
             "type": "RS",
             "date": game.day.isoformat(),
             "teams": missing_rows(tmp_path)[0]["teams"],
-            "reason": "status 500, asked 3 times",
+            "reason": "status 500, after 3 attempts",
         }
     ]
     assert set(missing_rows(tmp_path)[0]["teams"].split(" @ ")) == {game.home, game.away}
     assert notes.games == len(GAMES)
     (said,) = notes.said
     assert said.startswith(f"{SECOND} ")
-    assert said.endswith("status 500, asked 3 times")
+    assert said.endswith("status 500, after 3 attempts")
     service.asked.clear()
     fetch_from(service, tmp_path)
     assert service.plays_asked() == [SECOND]
@@ -203,7 +203,7 @@ def test_a_list_of_another_season_is_not_believed(service: StatsStandIn, tmp_pat
     service.faults["Regular Season"] = [text(wrong)]
     notes = Notes()
     (fetched,) = fetch_from(service, tmp_path, notes=notes)
-    assert notes.waits == [(0.0, "holds game 0022300001, which is of another season")]
+    assert notes.waits == [(0.0, "holds game 0022300001 of another season")]
     assert rows_of(tmp_path / "plays_2025.parquet") == truth(GAMES)
     assert fetched.missing == ()
 
@@ -236,11 +236,13 @@ def test_a_service_that_answers_no_more_is_left_alone(tmp_path: Path) -> None:
     with StatsStandIn(list(games)) as service:
         for game in games[3:]:
             service.faults[game.game_id] = [status(403)] * 99
-        with pytest.raises(FetchStopped, match="2024-25: no good answer for 10 games in a row; try again later"):
+        with pytest.raises(FetchStopped, match="2024-25: no valid response for 10 games in a row; try again later"):
             fetch_from(service, tmp_path)
         assert rows_of(tmp_path / "plays_2025.parquet") == truth(games[:3])
         reasons = [row["reason"] for row in missing_rows(tmp_path)]
-        assert reasons == ["status 403, asked 3 times"] * 10 + ["not asked for: the service had stopped answering"] * 9
+        assert (
+            reasons == ["status 403, after 3 attempts"] * 10 + ["not requested: the service had stopped responding"] * 9
+        )
         service.faults.clear()
         service.asked.clear()
         fetch_from(service, tmp_path)
@@ -253,14 +255,14 @@ def test_a_list_that_could_not_be_had_ends_it_and_changes_nothing(service: Stats
     before = files_of(tmp_path)
     service.faults["Playoffs"] = [status(403)] * 3
     with pytest.raises(
-        FetchStopped, match="2024-25: the list of games, Playoffs, could not be had: status 403, asked 3"
+        FetchStopped, match="2024-25: the list of games, Playoffs, could not be fetched: status 403, after 3"
     ):
         fetch_from(service, tmp_path)
     assert files_of(tmp_path) == before
 
 
 def test_a_season_without_games_is_refused(service: StatsStandIn, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2030-31: the NBA lists no game of it that is over"):
+    with pytest.raises(DataError, match="2030-31: the NBA lists no finished game"):
         fetch_from(service, tmp_path, seasons=[2031])
     assert not (tmp_path / "plays_2031.parquet").exists()
 
@@ -268,7 +270,9 @@ def test_a_season_without_games_is_refused(service: StatsStandIn, tmp_path: Path
 def test_a_season_from_elsewhere_is_not_replaced_unasked(service: StatsStandIn, tmp_path: Path) -> None:
     path = write_plays(tmp_path, 2025, simulate_season(2025, games=3))
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"plays_2025.parquet: is already there, and not from a fetch; --overwrite"):
+    with pytest.raises(
+        DataError, match=r"plays_2025.parquet: already exists and was not written by fetch; use --overwrite"
+    ):
         fetch_from(service, tmp_path)
     assert path.read_bytes() == before
     assert service.asked == []
@@ -277,7 +281,7 @@ def test_a_season_from_elsewhere_is_not_replaced_unasked(service: StatsStandIn, 
 
 
 def test_two_fetches_into_one_folder_do_not_mix(service: StatsStandIn, tmp_path: Path) -> None:
-    with fetch_cache.exclusive_lock(tmp_path), pytest.raises(DataError, match="another fetch is at work there"):
+    with fetch_cache.exclusive_lock(tmp_path), pytest.raises(DataError, match="another fetch is running there"):
         fetch_from(service, tmp_path)
     assert service.asked == []
     fetch_from(service, tmp_path)
@@ -311,13 +315,13 @@ def test_seasons_are_named_as_the_nba_does_or_by_the_year_they_end_in(text: str,
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("2024-26", "'2024-26' is no season; did you mean 2024-25?"),
+        ("2024-26", "'2024-26' is not a season; did you mean 2024-25?"),
         ("1999-99", "did you mean 1999-00?"),
         ("2024/25", "'2024/25' is neither a season such as 2024-25 nor years such as 2025 or 2015-2021"),
         ("", "'' is neither"),
         ("2024-25,", "'' is neither"),
         ("2017-2015", "is neither"),
-        ("1995-96", "from 1996-97 on, none of 1995-96"),
+        ("1995-96", "from 1996-97 on, not of 1995-96"),
         ("٢٠٢٤-٢٥", "is neither"),
     ],
 )

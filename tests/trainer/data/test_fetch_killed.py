@@ -1,4 +1,4 @@
-"""A fetch that is killed, anywhere: it goes on where it was and ends with the files of one that was not."""
+"""A killed fetch resumes where it stopped and ends with the same files as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def service() -> Iterator[StatsStandIn]:
 
 
 class Killed(BaseException):
-    """In place of a kill, where it can be anywhere: nothing of the fetch may tidy up after it."""
+    """Stands in for a kill at any point; no code of the fetch may clean up after it."""
 
 
 def test_killed_between_any_two_writes_it_goes_on_to_the_same_files(
@@ -53,7 +53,9 @@ def test_killed_between_any_two_writes_it_goes_on_to_the_same_files(
     out = tmp_path / "killed"
     service.asked.clear()
     for kills in range(99):
-        left[0] = 2 + kills % 2  # a game takes two: each life gets one game further, and ends before or after a write
+        left[0] = (
+            2 + kills % 2
+        )  # a game takes two steps: each run gets one game further, and ends before or after a write
         try:
             fetch_from(service, out)
         except Killed:
@@ -73,7 +75,8 @@ from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.data.fetch import Phase, fetch
 from dejavu_trainer.data.rate_limit import RetryingClient
 notes = Notes()
-list(fetch(NbaStats(sys.argv[1]), [2025], tuple(Phase), Path(sys.argv[2]), notes, RetryingClient(AT_ONCE, notes.waiting)))
+client = RetryingClient(AT_ONCE, notes.waiting)
+list(fetch(NbaStats(sys.argv[1]), [2025], tuple(Phase), Path(sys.argv[2]), notes, client))
 """
 
 
@@ -83,7 +86,7 @@ def test_kill_9_at_a_request_loses_no_game_that_was_had(service: StatsStandIn, t
     started = list[subprocess.Popen[bytes]]()
 
     def kill(_: Asked) -> None:
-        if len(service.asked) == 7:  # three lists, three games, and one that is not answered
+        if len(service.asked) == 7:  # three lists, three games, and one unanswered request
             os.kill(started[0].pid, signal.SIGKILL)
             started[0].wait()
 

@@ -1,4 +1,4 @@
-"""Real games through a stand-in of the NBA's statistics: what is fetched is what was played."""
+"""Real games served by a fake NBA statistics service: fetching returns them unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def games_whose_score_falls(table: pa.Table) -> Any:
 
 @pytest.mark.real_data
 def test_real_games_come_through_as_they_were(data_dir: Path, tmp_path: Path) -> None:
-    """Some of 2023, some whose score falls among them: the same patterns as from the file that they come from."""
+    """Uses a sample of 2023, including games whose score falls: same patterns as from the original file."""
     table = pq.read_table(data_dir / "nba" / "plays_2023.parquet")
     true = load_games(data_dir, [2023])
     falling = np.intersect1d(games_whose_score_falls(table), true.game_id)

@@ -57,13 +57,13 @@ def test_an_id_of_the_nba_takes_its_date_from_the_column(tmp_path: Path) -> None
 
 def test_an_id_of_the_nba_without_a_date_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 2023, named_by_the_nba("0022200564"))
-    with pytest.raises(DataError, match=r"game 0022200564: .* tells no date; expected one in a column game_date"):
+    with pytest.raises(DataError, match=r"game 0022200564: .* contains no date; expected one in a column game_date"):
         load_games(tmp_path, [2023])
 
 
 def test_a_date_that_contradicts_the_id_is_refused(tmp_path: Path) -> None:
     write_plays(tmp_path, 2023, dated(game("202301010NYK"), date(2023, 1, 2)))
-    with pytest.raises(DataError, match="begins with another date than 2023-01-02"):
+    with pytest.raises(DataError, match="begins with a date other than 2023-01-02"):
         load_games(tmp_path, [2023])
 
 
@@ -194,7 +194,11 @@ def test_a_value_out_of_bounds_is_named_with_its_row(tmp_path: Path, row: Row, c
 
 @pytest.mark.parametrize(
     ("game_id", "away", "complaint"),
-    [("2023-01-01BOS", "BRK", "no game id"), ("202313010BOS", "BRK", "no date"), ("202301010BOS", "XYZ", "XYZ")],
+    [
+        ("2023-01-01BOS", "BRK", "not a game id"),
+        ("202313010BOS", "BRK", "not begin with a date"),
+        ("202301010BOS", "XYZ", "XYZ"),
+    ],
 )
 def test_an_unknown_team_or_a_malformed_id_is_named(tmp_path: Path, game_id: str, away: str, complaint: str) -> None:
     save(tmp_path, 2023, game(game_id, away))
@@ -260,7 +264,7 @@ def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> Non
 
 @pytest.mark.real_data
 def test_slots_of_real_games_are_the_last_row_not_after_the_minute(data_dir: Path) -> None:
-    """The same patterns by a definition of its own: one search over the sorted times of each game."""
+    """Compares with an independent definition: one search over the sorted times of each game."""
     games = load_games(data_dir, [2018])
     plays = pq.read_table(data_dir / "nba" / "plays_2018.parquet")
     ids = np.array(plays["game_id"].to_pylist())

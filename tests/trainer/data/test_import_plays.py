@@ -74,12 +74,12 @@ def test_games_with_ids_of_the_nba_bring_their_dates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ("0022200563,RS,BOS,BRK,60,2,0,", "game_date: '0022200563', an id of the NBA, tells no date; expected one"),
+        ("0022200563,RS,BOS,BRK,60,2,0,", "game_date: '0022200563', an id of the NBA, contains no date; expected one"),
         ("0022200563,RS,BOS,BRK,60,2,0,1 May", "game_date: '1 May'; expected a date such as 2024-10-22"),
         ("0022200563,RS,BOS,BRK,60,2,0,2024-01-01", "game_id: 2024-01-01 is not in the season that ends in 2023"),
         (
             "202301010BOS,RS,BOS,BRK,60,2,0,2023-01-02",
-            "game_date: '202301010BOS' begins with another date than 2023-01-02",
+            "game_date: '202301010BOS' begins with a date other than 2023-01-02",
         ),
     ],
 )
@@ -98,8 +98,8 @@ def test_an_id_of_the_nba_without_a_column_of_dates_is_told(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ("20230101BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '20230101BOS' is no game id"),
-        ("202313010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '202313010BOS' begins with no date"),
+        ("20230101BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '20230101BOS' is not a game id"),
+        ("202313010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '202313010BOS' does not begin with a date"),
         ("202301010XYZ,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 'XYZ' is not a team's code"),
         ("202211010BOS,RS,LAL,BRK,60,2,0", "row 2 (line 3), home: 'LAL' is not the team that the game's id"),
         ("202401010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 2024-01-01 is not in the season"),

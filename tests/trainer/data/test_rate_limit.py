@@ -1,4 +1,4 @@
-"""How often the NBA's statistics are asked: the law of the spacing, and what another try is worth."""
+"""Rate limit and retries of requests to the NBA's statistics: spacing, backoff and giving up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, Retry
 
 
 class Time:
-    """A clock that runs while something sleeps or takes its time."""
+    """Fake clock that advances during sleeps and requests."""
 
     def __init__(self, chance: float = 1.0) -> None:
         self.now = 1000.0
@@ -37,7 +37,7 @@ class Time:
 
 
 def failing(*errors: FeedError) -> Callable[[], str]:
-    """A question that fails in these ways, one after the other, before it is answered."""
+    """Returns a request that raises these errors, one per call, and then succeeds."""
     left = list(errors)
 
     def question() -> str:
@@ -55,9 +55,9 @@ Requests = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["good", "garbag
 def test_between_any_two_requests_there_is_the_spacing(
     requests: list[tuple[float, str]], chance: float, first_wait: float, begun: float
 ) -> None:
-    """Whatever they take, and however they fail; before the first too, for a fetch may have been killed just then."""
+    """Holds for any durations and failures, and before the first request, since a fetch may just have been killed."""
     time = Time(chance)
-    asker = time.asker(RetryPolicy(spacing=0.6, tries=3, first_wait=first_wait))
+    asker = time.asker(RetryPolicy(spacing=0.6, max_attempts=3, first_wait=first_wait))
     asked = [(time.now, time.now)]
     left = list(requests)
 
@@ -83,7 +83,7 @@ def test_between_any_two_requests_there_is_the_spacing(
 def test_requests_that_fail_and_fetches_one_after_the_other_keep_the_spacing_at_the_service(tmp_path: Path) -> None:
     with StatsStandIn(season_of_games(3)) as service:
         service.faults = {"PlayIn": [status(500)], service.games[0].game_id: [truncated()] * 3}
-        pace = RetryPolicy(spacing=0.04, tries=3, first_wait=0.0)
+        pace = RetryPolicy(spacing=0.04, max_attempts=3, first_wait=0.0)
         fetch_from(service, tmp_path, pace=pace)
         fetch_from(service, tmp_path, pace=pace)
         assert len(service.asked) == 3 + 1 + 5 + 2 + 3 + 1
@@ -93,7 +93,7 @@ def test_requests_that_fail_and_fetches_one_after_the_other_keep_the_spacing_at_
 def test_another_try_waits_twice_as_long_up_to_a_bound() -> None:
     time = Time()
     errors = [StatsUnavailable(f"status {code}") for code in (403, 429, 500, 503, 403, 500)]
-    asker = time.asker(RetryPolicy(spacing=0.0, tries=7, first_wait=2.0, longest_wait=20.0))
+    asker = time.asker(RetryPolicy(spacing=0.0, max_attempts=7, first_wait=2.0, longest_wait=20.0))
     assert asker.call(failing(*errors)) == "answer"
     assert time.slept == [2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
     assert time.notes.waits[0] == (2.0, "status 403")
@@ -115,21 +115,21 @@ def test_what_the_service_says_is_waited_for() -> None:
 
 def test_a_service_that_wants_long_to_be_left_alone_is() -> None:
     time = Time()
-    with pytest.raises(FetchStopped, match="status 429: the service says to come back in 60 min"):
+    with pytest.raises(FetchStopped, match="status 429: the service asks to retry in 60 min"):
         time.asker(RetryPolicy()).call(failing(StatsUnavailable("status 429", retry_after=3600.0)))
 
 
 def test_it_gives_up_after_so_many_tries() -> None:
     time = Time()
-    with pytest.raises(RetriesExhausted, match="status 500, asked 4 times"):
-        time.asker(RetryPolicy(tries=4)).call(failing(*[StatsUnavailable("status 500")] * 9))
+    with pytest.raises(RetriesExhausted, match="status 500, after 4 attempts"):
+        time.asker(RetryPolicy(max_attempts=4)).call(failing(*[StatsUnavailable("status 500")] * 9))
     assert len(time.notes.waits) == 3
 
 
 @pytest.mark.parametrize(
     ("error", "raised", "text"),
     [
-        (StatsUnavailable("status 404", passing=False), RetriesExhausted, "status 404, asked 1 time"),
+        (StatsUnavailable("status 404", transient=False), RetriesExhausted, "status 404, after 1 attempt"),
         (IncompleteGame("no plays"), IncompleteGame, "no plays"),
     ],
 )

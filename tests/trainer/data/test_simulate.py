@@ -46,7 +46,7 @@ def test_scores_run_about_as_in_real_seasons(season: Games) -> None:
 
 
 def test_teams_differ_in_strength(season: Games) -> None:
-    """More than chance does: means of 41 equal home sides would spread by 14/√41, about 2.2 points."""
+    """Exceeds sampling error: mean margins over 41 games of equal teams would spread by 14/√41, about 2.2 points."""
     margins = [season.final[season.home == team].mean() for team in sorted(set(season.home))]
     assert np.std(margins) > 3.3
 

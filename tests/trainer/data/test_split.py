@@ -23,14 +23,14 @@ def test_a_season_in_both_parts_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("train", "calibrate"), [([2020], [2019]), ([2018, 2020], [2019, 2021])])
 def test_to_calibrate_on_games_before_the_end_of_training_is_refused(train: list[int], calibrate: list[int]) -> None:
-    with pytest.raises(SplitError, match=r"begin on 2018-11-01, those to train on end on 2019-11-03"):
+    with pytest.raises(SplitError, match=r"begin on 2018-11-01, the training games end on 2019-11-03"):
         split_seasons(random_walks(10, range(2018, 2022)), train, calibrate)
 
 
 def test_the_last_day_of_training_is_not_one_to_calibrate_on() -> None:
     games = random_walks(4, range(2019, 2021))
     games.date[games.season == 2019] = games.date[games.season == 2020]
-    with pytest.raises(SplitError, match="begin on 2019-11-01, those to train on end on 2019-11-01"):
+    with pytest.raises(SplitError, match="begin on 2019-11-01, the training games end on 2019-11-01"):
         split_seasons(games, [2019], [2020])
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.builders.folds import walk_fold
 
 from dejavu_models.online_state import KNOWN_GAMES
-from dejavu_models.uncertainty.adaptive import score_of
+from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
@@ -16,7 +16,7 @@ from dejavu_trainer.reports.adaptive import tables
 
 @pytest.fixture(scope="module")
 def narrow() -> FoldScores:
-    """A season whose intervals were made from residuals of half their size."""
+    """A season whose intervals come from residuals scaled by one half."""
     return walk_fold(games=500, scale=0.5)
 
 
@@ -25,14 +25,14 @@ def test_what_is_followed_are_the_middles_of_the_stages() -> None:
 
 
 def test_places_and_scores_are_each_others_inverse_and_exact_at_the_ends_that_are_known() -> None:
-    reach = np.array([score_of(alpha) for alpha in ALPHAS])
+    reach = np.array([radius_of_alpha(alpha) for alpha in ALPHAS])
     ruler = QuantileGrid(np.tile(3.0 - 10 * reach, (50, 1)), np.tile(3.0 + 10 * reach, (50, 1)))
     wanted = np.linspace(-4.0, 4.0, 50)
-    assert ruler.at(wanted) == pytest.approx(3.0 + 10 * wanted)
-    assert ruler.score(3.0 + 10 * wanted) == pytest.approx(wanted)
+    assert ruler.values_at(wanted) == pytest.approx(3.0 + 10 * wanted)
+    assert ruler.scores_of(3.0 + 10 * wanted) == pytest.approx(wanted)
     lopsided = QuantileGrid(np.tile([-30.0, -8.0, -2.0], (50, 1)), np.tile([25.0, 12.0, 6.0], (50, 1)))
-    assert lopsided.score(lopsided.at(wanted)) == pytest.approx(wanted)
-    assert lopsided.at(np.full(50, reach[1]))[0] == pytest.approx(12.0)
+    assert lopsided.scores_of(lopsided.values_at(wanted)) == pytest.approx(wanted)
+    assert lopsided.values_at(np.full(50, reach[1]))[0] == pytest.approx(12.0)
 
 
 def test_a_fold_without_intervals_is_refused() -> None:
@@ -68,7 +68,7 @@ def test_a_day_is_forecast_without_what_its_own_games_teach(narrow: FoldScores) 
 
 
 def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -> None:
-    """Before, intervals are as wide as with frozen ratings, around the point of carried ones."""
+    """Before that, intervals have the width of frozen ratings, around the point forecast of carried ones."""
     frozen, carried = (replay_fold(narrow, ratings) for ratings in ("frozen", "carried"))
     assert carried.width["static"][:KNOWN_GAMES] == pytest.approx(frozen.width["static"][:KNOWN_GAMES], abs=1e-3)
     ensemble = narrow.forecasts["ensemble"]
@@ -96,6 +96,6 @@ def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
         ("all", "static", "500"), ("", "aci", ""), ("", "pid", ""),
     ]  # fmt: skip
     assert [row[1:] for row in carried.rows[:3]] == [row[1:] for row in carried.rows[3:]]
-    assert [row[0] for row in off.rows] == ["static", "aci", "pid", "by chance alone"]
+    assert [row[0] for row in off.rows] == ["static", "aci", "pid", "sampling error alone"]
     assert sum(int(row[2]) for row in months.rows if row[2]) == 500
     assert all(len(row) == len(months.header) for row in months.rows)

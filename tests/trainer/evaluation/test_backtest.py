@@ -16,7 +16,7 @@ from tests.support.builders.folds import walk_fold
 
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.backtest import Fold, backtest, seasons_there
+from dejavu_trainer.evaluation.backtest import Fold, available_seasons, backtest
 from dejavu_trainer.evaluation.fold_files import read_fold, remove_partial_files, to_bytes, write_atomic
 from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
 
@@ -39,7 +39,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a walk-forward that nobody disturbed."""
+    """The folder of an uninterrupted walk-forward."""
     folder = tmp_path_factory.mktemp("whole")
     backtest(simulated_games(), SEASONS, RECIPE, folder, calibrate_seasons=1)
     return folder
@@ -74,7 +74,7 @@ def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
 
 
 def test_later_games_change_nothing(whole: Path) -> None:
-    """The fold of 2033 from games of which none is later, and with those of 2034 turned round."""
+    """The fold of 2033 is the same without later games, and with the results of 2034 inverted."""
     games = simulated_games()
     later = games.season == 2034
     turned = replace(
@@ -90,7 +90,7 @@ def test_later_games_change_nothing(whole: Path) -> None:
 def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_season(whole: Path) -> None:
     fold = read_fold(next(whole.glob("fold-2034-*")))
     first = fold.date == fold.date.min()
-    # Before the first day of the season, both know the same games; strengths are drawn to the mean alike.
+    # On the first day of the season, both are based on the same games and shrunk to the mean equally.
     assert fold.margins[first] == pytest.approx(fold.frozen_margins[first], abs=1e-4)
     assert np.abs(fold.margins[~first] - fold.frozen_margins[~first]).max() > 1
 
@@ -98,10 +98,10 @@ def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_
 @pytest.mark.nightly
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path, tmp_path: Path, jobs: int) -> None:
-    """Killed once the first fold has landed; what it had begun is not mistaken for a fold."""
+    """Kills the run after the first fold; partial files are not mistaken for folds."""
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs)]
-    if jobs > 1:  # its processes read the program again, so that it must lie in a file
+    if jobs > 1:  # its processes import the program again, so it must be a file
         program = tmp_path.parent / f"walk_{tmp_path.name}.py"
         program.write_text(WALK)
         command[1:3] = [str(program)]
@@ -159,10 +159,10 @@ def test_what_a_fold_depends_on_names_its_file() -> None:
 @pytest.mark.parametrize(
     ("season", "calibrate_seasons", "message"),
     [
-        (2035, 1, "to test on 2035, there must be games of 2035"),
-        (2032, 1, "to test on 2032, there must be a season before 2031 to train on"),
-        (2031, 1, "to test on 2031, there must be games of 2030"),
-        (2033, 2, "to test on 2033, there must be a season before 2031 to train on"),
+        (2035, 1, "testing on 2035 requires games of 2035"),
+        (2032, 1, "testing on 2032 requires a season before 2031 to train on"),
+        (2031, 1, "testing on 2031 requires games of 2030"),
+        (2033, 2, "testing on 2033 requires a season before 2031 to train on"),
     ],
 )
 def test_seasons_that_can_not_be_tested_are_told_before_any_work(
@@ -187,7 +187,7 @@ def test_a_spoilt_fold_is_refused_by_name(tmp_path: Path, whole: Path, spoil: ob
     spoilt = tmp_path / path.name
     assert callable(spoil)
     spoilt.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(DataError, match=f"{path.name}: is no fold of a walk-forward.*--fresh"):
+    with pytest.raises(DataError, match=f"{path.name}: is not a valid walk-forward fold.*--fresh"):
         backtest(simulated_games(), [2033], RECIPE, tmp_path, calibrate_seasons=1)
 
 
@@ -206,19 +206,19 @@ def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no plays_SEASON\.parquet"):
-        seasons_there(tmp_path)
+    with pytest.raises(DataError, match=r"contains no plays_SEASON\.parquet"):
+        available_seasons(tmp_path)
     (tmp_path / "nba").mkdir()
     for name in ("nba/plays_2020.parquet", "plays_2019.parquet", "plays_last.parquet", "nba/plays_2020.csv"):
         (tmp_path / name).touch()
-    assert seasons_there(tmp_path) == [2019, 2020]
+    assert available_seasons(tmp_path) == [2019, 2020]
 
 
 @pytest.mark.nightly
 @pytest.mark.real_data
 @pytest.mark.timeout(4 * 3600)
 def test_the_walk_forward_on_real_games_keeps_its_promises(data_dir: Path, tmp_path: Path) -> None:
-    """What the documentation says of the seasons 2019 to 2023, computed anew."""
+    """Recomputes the documented results of the seasons 2019 to 2023."""
     command = ["-m", "dejavu_trainer.cli", "backtest", "--data", str(data_dir), "--test", "2019-2023", "--json"]
     made = subprocess.run(
         [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "400"],

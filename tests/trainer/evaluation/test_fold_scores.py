@@ -34,7 +34,7 @@ def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldS
 def test_what_is_scored_is_what_would_be_served(
     fold: FoldScores, name: str, mode: MarginSource, horizon: Horizon, minute: int
 ) -> None:
-    """Point, probability, interval ends and CRPS of each game, from the distribution asked for that game alone."""
+    """Compares point, probability, interval ends and CRPS with those of the served distribution for each game."""
     rated = rated_walks(600, range(2030, 2034), 0)
     train, calibrate, test = (rated.of_seasons(each) for each in ([2030, 2031], [2032], [2033]))
     models = plain_models(fit_linear(*train))
@@ -68,12 +68,12 @@ def test_samples_of_away_leads_are_turned(fold: FoldScores) -> None:
     served = plain_calibration(models, rated, MIN_CELL).distributions[Situation(Horizon.FINAL, 30, MarginSource.KNOWN)]
     levels = [0.05, 0.3, 0.5, 0.9]
     for lead in (-20.0, -10.0, -1.0, 0.0, 2.0, 12.0, 30.0):
-        of_lead = served.sample(lead)
+        of_lead = served.residuals_for(lead)
         assert served.quantiles(7.0, lead, levels) == pytest.approx([7.0 + of_lead.quantile(level) for level in levels])
 
 
 def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
-    """Games like those of the calibration: each tenth holds a tenth, up to chance, at a minute by itself."""
+    """Test games are like the calibration games: each tenth contains a tenth up to sampling error, at each minute."""
     pit = fold.forecasts["ensemble"].pit
     assert pit is not None
     assert ((pit > 0) & (pit < 1)).all()
@@ -95,7 +95,7 @@ def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
 
 
 def test_the_logistic_regression_finds_the_curve_that_chance_follows() -> None:
-    """Walks of normal steps with a known drift end above 0 with a probability that can be worked out."""
+    """Random walks of normal steps with known drift have a known probability of ending above 0."""
     past, asked = rated_walks(3000, range(2030, 2031), 5), rated_walks(300, range(2031, 2032), 6)
     found = logistic_probabilities(past, asked)
     assert np.isnan(found[:, 23:, 0]).all()
@@ -103,7 +103,9 @@ def test_the_logistic_regression_finds_the_curve_that_chance_follows() -> None:
     for minute in (12, 36):
         lead, left = asked.games.levels[:, minute - 1], 48 - minute
         mean = lead + asked.margins * left / 48 + 0.05 * left
-        truth = np.array([0.5 * (1 + np.tanh(0.8 * m / (2.5 * left**0.5))) for m in mean])  # close to the normal's
+        truth = np.array(
+            [0.5 * (1 + np.tanh(0.8 * m / (2.5 * left**0.5))) for m in mean]
+        )  # approximates the normal CDF
         assert np.abs(found[:, minute - 1, 1] - truth).mean() < 0.03
 
 

@@ -46,7 +46,7 @@ def test_every_figure_of_every_forecaster_is_there(found: MetricsByForecaster) -
         for name in FORECASTERS:
             assert set(values[name]) == (set(METRICS) if name != "logistic" else {"brier", "log_loss", "ece"})
             for metric, it in values[name].items():
-                # A resampled calibration error is larger than the one it comes from: chance adds to it.
+                # Resampling adds noise, so a resampled calibration error tends to exceed the original.
                 assert it.lower <= it.upper
                 assert it.lower <= it.value <= it.upper or metric == "ece"
 
@@ -109,14 +109,14 @@ def test_differences_are_paired_and_relative_to_the_reference(found: MetricsByFo
     assert difference.upper - difference.lower < mine.upper - mine.lower
     ratio = group.relative["ensemble"]["persistence"]["crps"]
     assert ratio.value == pytest.approx(mine.value / theirs.value - 1)
-    # The ensemble of models that add nothing to the linear ones is the linear one.
+    # The ensemble of models that add nothing to the linear model equals the linear model.
     assert group.differences["ensemble"]["linear"]["mae"].value == pytest.approx(0, abs=1e-6)
     assert "persistence" not in group.differences["persistence"]
     assert set(group.differences["ensemble"]["logistic"]) == {"brier", "log_loss"}
 
 
 def test_the_game_is_the_unit_of_chance(found: MetricsByForecaster) -> None:
-    """Each game's minutes share its fate: a figure of all of them is hardly surer than that of one."""
+    """Minutes of a game are dependent: a metric over all of them is hardly more precise than over one."""
     overall, first = (
         found[FINAL][kind][name].values["persistence"]["mae"] for kind, name in (("all", "all"), ("minute", "1"))
     )
@@ -129,7 +129,7 @@ def test_equal_seeds_give_equal_figures(folds: list[FoldScores]) -> None:
 
 
 def replace_games(fold: FoldScores, rows: slice) -> FoldScores:
-    """Some games of a fold."""
+    """Selects some games of a fold."""
     per_game = ("game_id", "season", "date", "phase", "home", "away", "leads", "outcomes", "margins", "frozen_margins")
     fields = ("probability", "point", "lower", "upper", "crps", "pit")
     forecasts = {}

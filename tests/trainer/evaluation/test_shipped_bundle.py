@@ -1,4 +1,4 @@
-"""The bundle that ships, held against the games that it was made from."""
+"""Evaluates the shipped bundle on the games that it was built from."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_the_shipped_bundle_was_calibrated_on_the_seasons_that_it_names(data_dir: Path) -> None:
-    """`evaluate` refuses other games; and on games that it was calibrated on, coverages are nominal by construction."""
+    """`evaluate` rejects other games; on its calibration games, coverage is nominal by construction."""
     forecaster = load_bundle(default_bundle())
     newest = max(forecaster.info.calibration_seasons)
     found = evaluate(forecaster, load_games(data_dir, seasons_needed(forecaster, newest)), newest, resamples=50)
     assert found.seen == "calibrate"
     for each in found.result.coverages:
         if each.forecaster == "frozen":
-            continue  # the bundle's ratings have counted these very games
+            continue  # the bundle's ratings include these games
         assert each.found.value == pytest.approx(each.level / 100, abs=0.03)

@@ -10,7 +10,14 @@ from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluation.fold_scores import CASES, FoldScores
-from dejavu_trainer.evaluation.verdict import JUDGED, LEAST_GAMES, coverage, coverage_groups, coverages, judge
+from dejavu_trainer.evaluation.verdict import (
+    MIN_GAMES,
+    VERDICT_FORECASTERS,
+    coverage,
+    coverage_groups,
+    coverages,
+    judge,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +29,7 @@ def test_models_that_know_more_than_the_lead_and_say_how_much_are_fit(good: list
     verdict = judge(good, resamples=300)
     assert verdict.fit, verdict.reason
     assert all(check.passed for check in verdict.checks)
-    assert verdict.reason.startswith("On 1,200 games of 2033, 2034: CRPS below persistence's")
+    assert verdict.reason.startswith("On 1,200 games of 2033, 2034: CRPS below persistence for both")
 
 
 def test_one_season_can_be_judged_too(good: list[FoldScores]) -> None:
@@ -44,10 +51,10 @@ def test_too_wide_intervals_are_unfit() -> None:
 
 
 def test_models_that_are_worse_than_persistence_are_unfit() -> None:
-    """Their intervals hold, since they are calibrated; that does not help."""
+    """Their coverage is nominal, since they are calibrated, but that is not sufficient."""
     verdict = judge([walk_fold(2033, contrary=True)], resamples=300)
     assert not verdict.fit
-    assert "CRPS, ensemble, final, less persistence's: +" in verdict.reason
+    assert "CRPS, ensemble, final, minus persistence: +" in verdict.reason
     rates = [check for check in verdict.checks if check.name.startswith("coverage at")]
     assert all(check.passed for check in rates)
 
@@ -55,11 +62,11 @@ def test_models_that_are_worse_than_persistence_are_unfit() -> None:
 def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) -> None:
     same = [replace(fold, forecasts=fold.forecasts | {"ensemble": fold.forecasts["persistence"]}) for fold in good]
     broken = {check.name for check in judge(same, resamples=300).checks if not check.passed}
-    assert {f"CRPS, ensemble, {horizon.value}, less persistence's" for horizon in HORIZONS} <= broken
+    assert {f"CRPS, ensemble, {horizon.value}, minus persistence" for horizon in HORIZONS} <= broken
 
 
 def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScores]) -> None:
-    """Too narrow where leads of 16 and more are known at minute 40 only: no overall rate shows it."""
+    """Intervals are too narrow only for leads of 16 or more at minute 40; no overall coverage shows it."""
     spoilt = []
     stage = CASES.index((1, 40))
     for fold in good:
@@ -68,7 +75,7 @@ def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScore
         assert ensemble.lower is not None
         lower = ensemble.lower.copy()
         far = lead_groups(fold.leads[:, 39]) == 3
-        assert far.sum() > LEAST_GAMES / 2
+        assert far.sum() > MIN_GAMES / 2
         lower[far, stage, 2] = ensemble.point[far, stage]
         spoilt.append(replace(fold, forecasts=fold.forecasts | {"ensemble": replace(ensemble, lower=lower)}))
     verdict = judge(spoilt, resamples=300)
@@ -78,8 +85,8 @@ def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScore
 
 def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
     groups = coverage_groups(good)
-    assert {group.forecaster for group in groups} == set(JUDGED)
-    assert min(group.games for group in groups) >= LEAST_GAMES
+    assert {group.forecaster for group in groups} == set(VERDICT_FORECASTERS)
+    assert min(group.games for group in groups) >= MIN_GAMES
     corrected = 1 - 0.01 / len(groups)
     for group in groups[:: len(groups) // 25]:
         place = next(index for index, horizon in enumerate(HORIZONS) if horizon.value == group.horizon)
@@ -121,7 +128,7 @@ def test_minutes_of_one_game_are_no_new_games(good: list[FoldScores]) -> None:
 
 
 def test_what_is_due_is_what_the_size_of_the_cells_allows(good: list[FoldScores]) -> None:
-    """Of 100 residuals and alpha 0.05, the 2nd smallest and largest hold 97/101; more residuals come nearer to 0.95."""
+    """With 100 residuals and alpha 0.05, the 2nd smallest and largest cover 97/101; more residuals approach 0.95."""
     for each in coverages(good):
         assert each.level / 100 <= each.due <= each.level / 100 + 2 / 101
     one_cell = [replace(fold, cell_games=np.full_like(fold.cell_games, 100)) for fold in good]

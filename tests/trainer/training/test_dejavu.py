@@ -8,7 +8,7 @@ from dejavu_models.point.dejavu import DejavuSettings, Kernel
 from dejavu_models.point.features import pattern_vectors
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
 from dejavu_trainer.data.split import SplitError
-from dejavu_trainer.training.dejavu import DejavuGrid, TrainingGames, build, build_all, choose_settings, predict_all
+from dejavu_trainer.training.dejavu import DejavuGrid, TrainingGames, build, build_all, predict_all, select_settings
 
 SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)
 GRID = DejavuGrid(recencies=(3.0, 12.0), neighbours=(25, 100, 200), minutes=(18,))
@@ -20,7 +20,7 @@ def quiet(_: int) -> None:
 
 
 def past_games(count: int, seed: int = 0) -> TrainingGames:
-    """Games of which the linear models leave noise."""
+    """Games with random noise as residuals of the linear models."""
     games = random_walks(count, range(2020, 2021), seed)
     residuals = np.random.default_rng(seed + 100).normal(0, 5, (count, MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     residuals[:, Horizon.HALFTIME.last_slot :, :, HORIZONS.index(Horizon.HALFTIME)] = 0
@@ -28,7 +28,7 @@ def past_games(count: int, seed: int = 0) -> TrainingGames:
 
 
 def where_the_last_minute_tells(count: int, seed: int = 0) -> TrainingGames:
-    """Games of which the linear models leave what the last minute's change was, four times over."""
+    """Games whose residuals of the linear models are four times the last minute's change."""
     past = past_games(count, seed)
     change = np.diff(past.games.levels, axis=1, prepend=0)
     return TrainingGames(past.games, np.where(past.residuals == 0, 0, 4 * change[:, :, None, None]))
@@ -52,7 +52,7 @@ def test_without_prototypes_each_course_is_an_entry(minute: int) -> None:
 
 @pytest.mark.parametrize("prototypes", [None, 60])
 def test_games_that_ran_alike_share_an_entry(prototypes: int | None) -> None:
-    """After a minute there are few courses: fewer than neighbours are asked for, so all of them are."""
+    """After a minute there are fewer distinct courses than requested neighbours, so all are used."""
     past = past_games(300)
     courses = len(np.unique(past.games.levels[:, 0]))
     dejavu = build(past, 1, SETTINGS, prototypes, 0)
@@ -72,7 +72,7 @@ def test_prototypes_stand_for_all_games_with_what_followed_on_average() -> None:
     assert np.tensordot(entries.games, entries.residuals, 1) == pytest.approx(
         past.residuals[:, 17].sum(axis=0), rel=1e-3
     )
-    # Variance within and between groups makes up all of it.
+    # Variances within and between groups add up to the total.
     within = entries.games @ np.square(entries.spreads.astype(float))
     between = entries.games @ np.square(entries.increments - increments.mean(axis=0))
     assert within + between == pytest.approx(300 * increments.var(axis=0), rel=1e-4)
@@ -88,15 +88,15 @@ def test_a_prototype_is_named_by_one_of_its_nearest_games() -> None:
         namesake = games.index(named)
         at = found.distances[namesake][found.entries[namesake] == entry]
         members = found.distances[found.entries[:, 0] == entry, 0]
-        assert len(at) == 1  # the prototype is among its namesake's neighbours
+        assert len(at) == 1  # the prototype is among the neighbours of the game it is named after
         assert at[0] <= members.min() + 1e-4
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_repeats_is_found_by_the_settings_chosen(workers: int) -> None:
-    """Where the last minute's change decides what follows, a database that forgets quickly must win."""
+    """If the last minute's change determines the outcome, the shortest recency must be selected."""
     steps = list[int]()
-    choice = choose_settings(
+    choice = select_settings(
         where_the_last_minute_tells(600), where_the_last_minute_tells(200, 1), None, GRID, 0, steps.append, workers
     )
     assert choice.settings == DejavuSettings(3.0, 25, choice.settings.kernel)
@@ -105,18 +105,18 @@ def test_what_repeats_is_found_by_the_settings_chosen(workers: int) -> None:
 
 
 def test_where_nothing_can_be_learned_little_is_gained() -> None:
-    choice = choose_settings(past_games(600), past_games(300, seed=1), None, GRID, 0, quiet)
+    choice = select_settings(past_games(600), past_games(300, seed=1), None, GRID, 0, quiet)
     assert choice.gain < 0.03
 
 
 def test_the_choice_never_asks_for_more_neighbours_than_there_are() -> None:
-    choice = choose_settings(past_games(200), past_games(50, seed=1), 60, GRID, 0, quiet)
+    choice = select_settings(past_games(200), past_games(50, seed=1), 60, GRID, 0, quiet)
     assert choice.settings.neighbours <= 60
 
 
 def test_a_database_too_small_to_choose_with_is_refused() -> None:
     with pytest.raises(SplitError, match="24 entries"):
-        choose_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)
+        select_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)
 
 
 def test_every_minute_says_what_its_own_database_does_however_many_work() -> None:

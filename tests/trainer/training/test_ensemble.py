@@ -20,7 +20,7 @@ LAST = Horizon.HALFTIME.last_slot
 
 
 def drawn(count: int, seed: int) -> np.ndarray:
-    """Something said of games after every minute, and nothing where a horizon has passed."""
+    """Random predictions after every minute; 0 where a horizon has passed."""
     values = np.random.default_rng(seed).normal(0, 1, (count, MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     values[:, LAST:, :, HALFTIME] = 0
     return values
@@ -81,7 +81,7 @@ def test_fixed_weights_are_taken_where_fitted_ones_do_not_last() -> None:
 @given(st.integers(0, 10_000), st.floats(-1, 2), st.floats(0.01, 100))
 def test_whatever_is_said_weights_stay_in_bounds(seed: int, share: float, scale: float) -> None:
     def scaled(one: TrialPredictions) -> TrialPredictions:
-        return TrialPredictions(scale * one.dejavu, one.lstm, one.due)
+        return TrialPredictions(scale * one.dejavu, one.lstm, one.target)
 
     choice = choose_weights(scaled(trial(12, seed, share)), scaled(trial(8, seed + 5, share)))
     for values in (choice.combination.dejavu_weights, choice.combination.shrinkage):

@@ -9,7 +9,7 @@ from dejavu_trainer.training.kmeans import ROUNDS, cluster, group_means
 
 
 class Steps:
-    """Counts what it is told."""
+    """Counts the reported steps."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -28,7 +28,7 @@ def test_heaps_are_found() -> None:
 
 @given(st.integers(1, 60), st.integers(0, 5), st.integers(1, 8))
 def test_every_group_has_a_member_and_the_steps_are_told_in_full(count: int, seed: int, values: int) -> None:
-    """Few different values make points coincide: then there are as many groups as points differ, at most."""
+    """With few distinct values points coincide; there are at most as many groups as distinct points."""
     points = np.random.default_rng(seed).integers(0, values, (60, 2)).astype(np.float32)
     steps = Steps()
     groups = cluster(points, count, seed, steps)

@@ -15,7 +15,7 @@ HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL
 
 
 def foretold(count: int) -> tuple[Games, np.ndarray]:
-    """Games that end at 3 − 0.25 · the lead after 40 minutes + 2 · the margin beyond that lead, to the point."""
+    """Games whose final lead is exactly the lead after 40 minutes + 3 − 0.25 · that lead + 2 · margin."""
     games = random_walks(count, range(2020, 2021))
     margins = np.random.default_rng(1).integers(-8, 9, count).astype(float)
     leads = games.differentials[:, 39] // 4 * 4
@@ -54,7 +54,7 @@ def test_before_tip_off_the_margin_is_all_there_is() -> None:
 
 
 def test_what_is_left_is_unrelated_to_what_was_asked() -> None:
-    """The normal equations of least squares, at every minute, for both horizons and modes."""
+    """Checks the normal equations of least squares at every minute, for both horizons and modes."""
     games = random_walks(150, range(2020, 2021))
     margins = np.random.default_rng(2).normal(0, 6, 150)
     left = linear_residuals(fit_linear(games, margins), games, margins)
@@ -79,7 +79,7 @@ def test_the_order_of_coefficients_is_that_of_the_models() -> None:
 
 
 def test_scales_tell_how_far_off_the_models_are_by_lead() -> None:
-    """Games that are three times as uncertain where the lead is large."""
+    """Uses games whose outcome spread is three times as large for large leads."""
     games = random_walks(6000, range(2020, 2021))
     lead = games.differentials[:, 29].astype(float)
     spread = np.where(np.abs(lead) < 16, 4.0, 12.0)

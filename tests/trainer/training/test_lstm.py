@@ -22,7 +22,7 @@ def quiet(_: int) -> None:
 
 
 def examples(count: int, seed: int) -> LstmExamples:
-    """Games in which the last minute goes on, and the half goes the other way; noise of as much again."""
+    """Games whose last change repeats for the final and reverses for halftime, plus noise of equal size."""
     rng = np.random.default_rng(seed)
     levels = rng.normal(0, 2.5, (count, MAX_SLOTS)).cumsum(axis=1)
     margins = rng.normal(0, 6, count)
@@ -48,7 +48,7 @@ def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: Tr
     for place, minutes in ((FINAL, slice(None)), (HALFTIME, slice(last))):
         due = new.residuals[:, minutes, mode, place]
         left = np.square(said[:, minutes, place] - due).mean()
-        assert left < 0.75 * np.square(due).mean()  # half of it is noise
+        assert left < 0.75 * np.square(due).mean()  # half of the variance is noise
 
 
 def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: TrainedLstm) -> None:
@@ -89,7 +89,7 @@ def test_before_it_has_learned_it_says_nothing() -> None:
 
 
 def test_it_speaks_in_points() -> None:
-    """Ten times the spread gives ten times the answer: scales are inside the graph."""
+    """Ten times the spread gives ten times the prediction, since scaling is inside the graph."""
     small, large = examples(80, 8), examples(80, 8)
     large = LstmExamples(large.levels, large.margins, 10 * large.residuals)
     one, other = (

@@ -20,7 +20,7 @@ from dejavu_trainer.training.ratings import (
 
 
 def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:
-    """Games between teams whose strengths last, and what was to be expected of each: strengths and 3 points at home."""
+    """Returns games between teams of constant strength, and expected margins with 3 points of home advantage."""
     games = random_walks(count, seasons, seed)
     rng = np.random.default_rng(seed + 1)
     strength = dict(zip(sorted(TEAMS), rng.normal(0, spread, len(TEAMS)), strict=True))
@@ -104,8 +104,8 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     later = games.of_seasons([2021, 2022])
     standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021
-    one = before.at(2021).ratings()
-    other = carry(before, later.select(first)).after.at(2022).ratings()
+    one = before.predict(2021).ratings()
+    other = carry(before, later.select(first)).after.predict(2022).ratings()
     for ratings, which in ((one, first), (other, ~first)):
         season = later.select(which)
         assert standing[which] == pytest.approx(frozen_margins(ratings, season.home, season.away))

@@ -50,10 +50,10 @@ def test_every_minute_has_a_database_and_every_horizon_its_weights(run: tuple[Tr
 
 def test_every_bar_comes_to_its_end(run: tuple[TrainedModels, RecordedProgress]) -> None:
     assert [name for name, _, _ in run[1].steps] == [
-        "Choose how Dejavu looks back",
+        "Select the Dejavu settings",
         "Trial: Build the Dejavu databases",
         "Trial: Train the LSTM",
-        "Combine the models",
+        "Fit the ensemble weights",
         "Build the Dejavu databases",
         "Train the LSTM",
     ]
@@ -136,7 +136,7 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
 
 @pytest.mark.parametrize("prototypes", [0, 49, 401])
 def test_a_number_of_prototypes_that_cannot_be_is_refused(rated: RatedGames, prototypes: int) -> None:
-    with pytest.raises(DataError, match=f"{prototypes} prototypes a minute; expected 50 to 400"):
+    with pytest.raises(DataError, match=f"{prototypes} prototypes per minute; expected 50 to 400"):
         train_models(*seasons(rated, 2031, 2032), replace(RECIPE, prototypes=prototypes))
 
 

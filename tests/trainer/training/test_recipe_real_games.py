@@ -1,4 +1,4 @@
-"""The standard recipe on real games: what condensing costs, and that models know nothing of games after training."""
+"""The standard recipe on real games: the cost of prototypes, and no dependence on games after training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(18
 
 TRAIN, CALIBRATE, TEST = (2015, 2016), (2017,), (2018,)
 PROTOTYPES = 400
-"""Of a minute, in the bundle that ships."""
+"""Prototypes per minute in the shipped bundle."""
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def whole(games: Games, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
 
 
 def scored(report: FitReport, games: Games) -> FoldScores:
-    """The bundle on the season after its calibration."""
+    """Scores the bundle on the season after its calibration."""
     ratings = report.forecaster.rating_filter
     test = games.of_seasons(TEST)
     margins = carry(ratings, test).margins
-    # What the logistic regression is given does not matter here.
+    # The inputs of the logistic regression are irrelevant here.
     past = games.of_seasons(CALIBRATE)
     before = GamesWithMargins(past, np.zeros(len(past)))
     return score_fold(
@@ -86,11 +86,11 @@ def test_it_beats_persistence_at_both_horizons(condensed: FitReport, games: Game
 
 
 def test_the_models_do_not_depend_on_games_after_training(condensed: FitReport, games: Games, tmp_path: Path) -> None:
-    """With other calibration games the same models are fitted."""
+    """Different calibration games give the same models."""
     other = fit(
         games, train=TRAIN, calibrate=TEST, out=tmp_path / "other", recipe=TrainingConfig(prototypes=PROTOTYPES)
     )
-    assert other.made.dejavu == condensed.made.dejavu
+    assert other.trained.dejavu == condensed.trained.dejavu
     files = ["lstm.onnx", "entries.npz", "combination.npz"]
     for name in (*files, *(f"dejavu-{minute:02d}.index" for minute in range(1, 48))):
         assert (other.bundle / name).read_bytes() == (condensed.bundle / name).read_bytes(), name

@@ -1,4 +1,4 @@
-"""What the commands of dejavu-trainer share: the application, options, errors for people."""
+"""Shared by the commands of dejavu-trainer: the application, common options and error handling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dejavu_trainer.data.games import DataError, parse_seasons
 
 app = typer.Typer(
     name="dejavu-trainer",
-    epilog="Exit codes: 0 done · 1 refused or failed, with the reason on stderr · 2 wrong usage · 130 interrupted.",
+    epilog="Exit codes: 0 success · 1 refused or failed, reason on stderr · 2 usage error · 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,25 +25,25 @@ app = typer.Typer(
 
 
 Data = Annotated[
-    Path, typer.Option("--data", help="Folder with plays_{season}.parquet, there or in its subfolder nba/.")
+    Path, typer.Option("--data", help="Folder with plays_{season}.parquet files, directly or in its subfolder nba/.")
 ]
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same seed gives the same result.")]
 
 
-Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="The year in which the season ends.")]
+Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="Year in which the season ends.")]
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a season that is already there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing season.")]
 
 
 @contextmanager
-def refusing(*more: type[Exception]) -> Iterator[None]:
-    """Turns what a user can mend into one line on stderr and exit code 1."""
+def exit_on_error(*more: type[Exception]) -> Iterator[None]:
+    """Turns errors that the user can fix into one line on stderr and exit code 1."""
     refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
     try:
         yield
@@ -52,8 +52,8 @@ def refusing(*more: type[Exception]) -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"dejavu-trainer {version('dejavu-forecast')}")
         raise typer.Exit
 
@@ -64,11 +64,11 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Games in, bundles out: fetch, import or simulate seasons, train, calibrate and evaluate."""
+    """Fetch, import or simulate seasons of games; train, calibrate and evaluate bundles."""
 
 
 def seasons_of(option: str, text: str) -> tuple[int, ...]:
-    """The seasons that an option names; wrong usage if it names none."""
+    """Parses the seasons of an option; raises a usage error if they are invalid."""
     try:
         return parse_seasons(text)
     except ValueError as error:
@@ -76,6 +76,6 @@ def seasons_of(option: str, text: str) -> tuple[int, ...]:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Prints a document to stdout, as the only thing there."""
+    """Prints a document to stdout; nothing else may be printed there."""
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")

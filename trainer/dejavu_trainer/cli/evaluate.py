@@ -1,4 +1,4 @@
-"""The commands of dejavu-trainer that hold forecasts against what came: `evaluate`, `backtest` and `adapt`."""
+"""Commands that compare forecasts with outcomes: `evaluate`, `backtest` and `adapt`."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ from rich.console import Console
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_trainer.cli.app import Data, Json, Season, Seed, app, print_json, refusing, seasons_of
+from dejavu_trainer.cli.app import Data, Json, Season, Seed, app, exit_on_error, print_json, seasons_of
 from dejavu_trainer.cli.progress_bars import ProgressBars
 from dejavu_trainer.data.games import load_games
 
 RESULT, PAGE, SUMMARY = "backtest.json", "backtest.html", "backtest.md"
-"""What `backtest` writes beside its folds: for programs, for people, and for documentation."""
+"""Files that `backtest` writes next to its folds: JSON, HTML report, Markdown."""
 
 ADAPTIVE = "adaptive.md"
-"""What `adapt` writes beside them."""
+"""File that `adapt` writes next to the folds."""
 
 Folds = Annotated[
-    Path, typer.Option("--out", help="Folder for the folds and the reports; a later run goes on from it.")
+    Path, typer.Option("--out", help="Folder for the folds and the reports; a later run resumes from it.")
 ]
-Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold each.")]
+Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold per season.")]
 CalibrateSeasons = Annotated[
-    int, typer.Option(min=1, max=2, help="How many seasons before the one tested are calibrated on.")
+    int, typer.Option(min=1, max=2, help="Number of seasons before the test season to calibrate on.")
 ]
 Prototypes = Annotated[
     int | None,
-    typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
+    typer.Option(
+        min=1, help="Cluster each minute's past games into this many prototypes; by default all games are kept."
+    ),
 ]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Folds at a time, of one thread each; as many as there are cores.")
+    int | None, typer.Option(min=1, help="Folds to run in parallel, one thread each; by default one per core.")
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Compute every fold anew.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Recompute every fold.")]
 
 
 @app.command()
 def evaluate(
     data: Data,
     season: Season,
-    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the one that ships if not given.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Also write a report with plots, as one HTML file.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle; the shipped one by default.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a report with plots as one HTML file.")] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Hold a bundle's forecasts of a season against what came, beside simpler forecasts of the same games.
+    """Evaluate a bundle on a season, with reference forecasts of the same games.
 
-    The data must hold the seasons that the bundle was made from, too: ratings are carried through them, and the simpler
-    forecasts are fitted and calibrated on them.
+    The data must also contain the seasons that the bundle was built from: ratings are carried through them, and the
+    reference forecasts are fitted and calibrated on them.
     """
-    # Late: what scores and draws takes seconds to load, and only these commands need it.
+    # Imported late: scoring and plotting take seconds to load, and only these commands need them.
     from dejavu_trainer.evaluation import bundle as bundle_evaluation
     from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.evaluation.result import to_json
@@ -64,26 +66,26 @@ def evaluate(
         text,
     )
 
-    with refusing():
+    with exit_on_error():
         forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)
         with ProgressBars() as bars:
             seasons = bundle_evaluation.seasons_needed(forecaster, season)
             with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
             with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
-                found = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
-        title = f"Model {found.model_version} on the season of {season}: {found.result.games:,} games"
+                evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
+        title = f"Model {evaluation.model_version} on season {season}: {evaluation.result.games:,} games"
         warning = ""
-        if found.seen is not None:
-            part = {"train": "TRAINED", "calibrate": "CALIBRATED"}[found.seen]
-            warning = f"The model was {part} on this season: these figures flatter it and say nothing about new games."
+        if evaluation.seen is not None:
+            part = {"train": "TRAINED", "calibrate": "CALIBRATED"}[evaluation.seen]
+            warning = f"The model was {part} on this season: its metrics are optimistic and do not apply to new games."
         if html is not None:
-            write_atomic(html, html_report.page(title, found.result, [found.scores], warning).encode())
+            write_atomic(html, html_report.page(title, evaluation.result, [evaluation.scores], warning).encode())
     if as_json:
-        document = json.loads(to_json(found.result))
-        print_json({"model_version": found.model_version, "season": season, "seen": found.seen, **document})
+        document = json.loads(to_json(evaluation.result))
+        print_json({"model_version": evaluation.model_version, "season": season, "seen": evaluation.seen, **document})
     else:
-        text.print_result(Console(), title, found.result, warning)
+        text.print_result(Console(), title, evaluation.result, warning)
 
 
 @app.command()
@@ -98,11 +100,11 @@ def backtest(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Try the recipe season by season, each time on nothing but what was known before (walk-forward).
+    """Run a walk-forward backtest of the recipe: for each test season, train only on earlier games.
 
-    Trains on all seasons that the data holds before those to calibrate on.
+    Trains on all seasons in the data before the calibration seasons.
     Writes backtest.json, backtest.html and backtest.md into the folder. A run
-    that was killed goes on with the folds that it had not finished.
+    that was killed resumes with the unfinished folds.
     """
     from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.fold_files import write_atomic
@@ -116,16 +118,16 @@ def backtest(
     from dejavu_trainer.training import lstm, recipe
 
     seasons = seasons_of("--test", test)
-    tried = recipe.TrainingConfig(prototypes=prototypes)
-    with refusing(lstm.FitError), ProgressBars() as bars:
-        there = [season for season in walk_forward.seasons_there(data) if season <= seasons[-1]]
-        with bars.step("Read the games", len(there)) as advance:
-            games = load_games(data, there, advance)
+    config = recipe.TrainingConfig(prototypes=prototypes)
+    with exit_on_error(lstm.FitError), ProgressBars() as bars:
+        available = [season for season in walk_forward.available_seasons(data) if season <= seasons[-1]]
+        with bars.step("Read the games", len(available)) as advance:
+            games = load_games(data, available, advance)
         with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(
                 games,
                 seasons,
-                tried,
+                config,
                 out,
                 calibrate_seasons=calibrate_seasons,
                 seed=seed,
@@ -133,8 +135,8 @@ def backtest(
                 fresh=fresh,
                 advance=advance,
             )
-        with bars.step("Take the figures", RESULT_STEPS + 1) as advance:
-            method = RunProvenance(tried.digest, prototypes, seed, games.fingerprint)
+        with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
+            method = RunProvenance(config.digest, prototypes, seed, games.fingerprint)
             result = result_of(folds, method, advance=advance)
             title = f"Walk-forward over {', '.join(map(str, seasons))}"
             write_atomic(out / RESULT, to_json(result).encode())
@@ -159,9 +161,9 @@ def adapt(
     fresh: Fresh = False,
     seed: Seed = 0,
 ) -> None:
-    """Live through the seasons of a walk-forward with intervals that adapt, beside static ones.
+    """Replay the seasons of a walk-forward with adaptive and with static intervals.
 
-    Takes the folds that `backtest` has left in the folder, and computes those that are missing. Writes adaptive.md.
+    Reuses the folds that `backtest` stored in the folder and computes missing ones. Writes adaptive.md.
     """
     from dejavu_trainer.evaluation import adaptive_study
     from dejavu_trainer.evaluation import backtest as walk_forward
@@ -171,10 +173,10 @@ def adapt(
     from dejavu_trainer.training import lstm, recipe
 
     seasons = seasons_of("--test", test)
-    with refusing(lstm.FitError), ProgressBars() as bars:
-        there = [season for season in walk_forward.seasons_there(data) if season <= seasons[-1]]
-        with bars.step("Read the games", len(there)) as advance:
-            games = load_games(data, there, advance)
+    with exit_on_error(lstm.FitError), ProgressBars() as bars:
+        available = [season for season in walk_forward.available_seasons(data) if season <= seasons[-1]]
+        with bars.step("Read the games", len(available)) as advance:
+            games = load_games(data, available, advance)
         with bars.step("Walk forward", len(seasons)) as advance:
             folds = walk_forward.backtest(
                 games,
@@ -187,15 +189,15 @@ def adapt(
                 fresh=fresh,
                 advance=advance,
             )
-        lived = []
-        with bars.step("Live through the seasons", len(folds)) as advance:
+        replayed = []
+        with bars.step("Replay the seasons", len(folds)) as advance:
             for fold in folds:
-                lived += [adaptive_study.replay_fold(fold, ratings) for ratings in adaptive_study.RATINGS]
+                replayed += [adaptive_study.replay_fold(fold, ratings) for ratings in adaptive_study.RATINGS]
                 advance(1)
-        tables = list(adaptive_report.tables(lived))
+        tables = list(adaptive_report.tables(replayed))
         lines = [line for table in tables for line in text.markdown_table(table)]
         write_atomic(out / ADAPTIVE, ("\n".join(lines).rstrip() + "\n").encode())
     console = Console()
-    console.width = max(console.width, text.LEAST_WIDTH)
+    console.width = max(console.width, text.MIN_WIDTH)
     for table in tables:
         console.print(text.rich_table(table))

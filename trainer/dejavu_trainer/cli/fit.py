@@ -1,6 +1,6 @@
-"""The commands of dejavu-trainer that read games and fit models: thin, each a few calls into the modules that do it.
+"""Commands that read games and fit models: `fit`, `import` and `simulate`.
 
-Those that hold models against games are in evaluation_commands.py.
+The commands that evaluate models are in evaluate.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dejavu_trainer.cli.app import Data, Json, Overwrite, Season, Seed, app, print_json, refusing, seasons_of
+from dejavu_trainer.cli.app import Data, Json, Overwrite, Season, Seed, app, exit_on_error, print_json, seasons_of
 from dejavu_trainer.cli.progress_bars import ProgressBars
 from dejavu_trainer.data.games import DataError, count_games, load_games
 from dejavu_trainer.data.import_plays import read_and_check
@@ -22,28 +22,32 @@ from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
 from dejavu_trainer.reports import fit as fit_report
 
 SHOWN_PROBLEMS = 20
-"""How many problems of an import people are shown; --json has them all."""
+"""Number of import problems printed to stderr; --json contains all of them."""
 
 
 @app.command()
 def fit(
     data: Data,
     train: Annotated[str, typer.Option(help="Seasons to train on, such as 2015-2021 or 2015,2017-2019.")],
-    calibrate: Annotated[str, typer.Option(help="Later seasons, seen by no model, that intervals are made from.")],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    calibrate: Annotated[str, typer.Option(help="Later seasons, unseen in training, to calibrate the intervals on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an existing bundle there is replaced.")],
     seed: Seed = 0,
     prototypes: Annotated[
         int | None,
-        typer.Option(min=1, help="Condense each minute's past games into so many prototypes; else keep every game."),
+        typer.Option(
+            min=1, help="Cluster each minute's past games into this many prototypes; by default every game is kept."
+        ),
     ] = None,
     backtest: Annotated[
         Path | None,
-        typer.Option(help="Result of a backtest of the same recipe, whose verdict to take; else one test is made."),
+        typer.Option(
+            help="Result of a backtest with the same recipe, to take the verdict from; by default, one holdout test."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Train and calibrate the models, and publish them as a bundle."""
-    # Late: torch takes seconds to load, and only this command needs it.
+    # Imported late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import pipeline
     from dejavu_trainer.training import (
         lstm,
@@ -52,12 +56,12 @@ def fit(
 
     to_train, to_calibrate = seasons_of("--train", train), seasons_of("--calibrate", calibrate)
     started = time.monotonic()
-    with refusing(lstm.FitError):
+    with exit_on_error(lstm.FitError):
         with ProgressBars() as bars:
             seasons = sorted({*to_train, *to_calibrate})
             with bars.step("Read the games", len(seasons)) as advance:
                 games = load_games(data, seasons, advance)
-            fitted = pipeline.fit(
+            report = pipeline.fit(
                 games,
                 train=to_train,
                 calibrate=to_calibrate,
@@ -67,7 +71,7 @@ def fit(
                 backtest=backtest,
                 progress=bars,
             )
-        document = fit_report.fit_document(fitted, seconds=time.monotonic() - started)
+        document = fit_report.fit_document(report, seconds=time.monotonic() - started)
         if as_json:
             print_json(document)
         else:
@@ -82,8 +86,8 @@ def import_plays(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Check a file of plays row by row, and keep it as a season that can be trained on."""
-    with refusing():
+    """Validate a file of plays row by row and store it as a season for training."""
+    with exit_on_error():
         _check_free(out, season, overwrite=overwrite)
         checked = read_and_check(file, season)
         if checked.problems:
@@ -103,20 +107,20 @@ def import_plays(
 
 @app.command()
 def simulate(
-    season: Annotated[str, typer.Option(help="The year in which it ends; also a range, such as 2031-2033.")],
+    season: Annotated[str, typer.Option(help="Year in which the season ends, or a range such as 2031-2033.")],
     out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
     seed: Seed = 0,
-    games: Annotated[int, typer.Option(min=1, max=GAMES_A_SEASON, help="How many games a season.")] = GAMES_A_SEASON,
+    games: Annotated[int, typer.Option(min=1, max=GAMES_A_SEASON, help="Games per season.")] = GAMES_A_SEASON,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write seasons of plausible games out of chance, to try the trainer without real ones."""
+    """Write seasons of randomly simulated games, to try the trainer without real data."""
     seasons = seasons_of("--season", season)
     documents = []
-    with refusing(), ProgressBars() as bars:
+    with exit_on_error(), ProgressBars() as bars:
         for year in seasons:
             _check_free(out, year, overwrite=overwrite)
-        with bars.step("Play the games", len(seasons) * games) as advance:
+        with bars.step("Simulate the games", len(seasons) * games) as advance:
             for year in seasons:
                 plays = simulate_season(year, seed=seed, games=games, advance=advance)
                 path = write_plays(out, year, plays)
@@ -131,4 +135,4 @@ def simulate(
 def _check_free(folder: Path, season: int, *, overwrite: bool) -> None:
     path = season_path(folder, season)
     if path.exists() and not overwrite:
-        raise DataError(f"{path}: is already there; --overwrite replaces it")
+        raise DataError(f"{path}: already exists; use --overwrite to replace it")

@@ -1,4 +1,4 @@
-"""The entry point of dejavu-trainer: says what to install where the trainer's extra is missing, then runs a command."""
+"""Entry point of dejavu-trainer: runs a command, or prints what to install if the trainer's extra is missing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command that the arguments (those of the process by default) name, and leaves with its exit code.
+    """Runs the command given by the arguments (by default those of the process) and exits with its exit code.
 
     Raises:
-        SystemExit: always. 0: done; 1: refused or failed, with the reason on stderr; 2: called in a wrong way; 130:
-            interrupted.
+        SystemExit: always. 0: success; 1: refused or failed, reason on stderr; 2: usage error; 130: interrupted.
     """
     try:
-        # Late: the commands import numpy and pyarrow, which the base installation does not bring.
-        from dejavu_trainer.cli import evaluate, fetch, fit  # noqa: F401 - each adds its commands
+        # Imported late: the commands need numpy and pyarrow, which are not in the base installation.
+        from dejavu_trainer.cli import evaluate, fetch, fit  # noqa: F401 - registers the commands
         from dejavu_trainer.cli.app import app
 
         app(None if arguments is None else list(arguments))
@@ -23,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name is None or error.name.startswith("dejavu"):
             raise
         sys.exit(
-            f"dejavu-trainer: {error.name} is not installed; it comes with the trainer's extra:"
+            f"dejavu-trainer: {error.name} is not installed; install the trainer extra:"
             " pip install 'dejavu-forecast[trainer]'"
         )
-    except KeyboardInterrupt:  # while it loads; a command that runs sees to it itself
+    except KeyboardInterrupt:  # during the imports; a running command handles it itself
         sys.exit(130)

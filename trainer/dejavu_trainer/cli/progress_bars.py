@@ -1,4 +1,4 @@
-"""Progress bars for people, on stderr, so that stdout stays the result's."""
+"""Progress bars on stderr; stdout is reserved for the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ProgressBars:
-    """A dejavu_trainer.execution.progress.Progress: one bar a stage. Where stderr is no terminal, nothing is shown."""
+    """Shows one bar per step if stderr is a terminal, else nothing.
+
+    Implements dejavu_trainer.execution.progress.Progress.
+    """
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -36,7 +39,7 @@ class ProgressBars:
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """A bar of `total` steps; one that ends well is full, also if it took fewer."""
+        """Shows a bar of `total` units; fills it on success, even if fewer units were reported."""
         task = self._bars.add_task(name, total=total)
 
         def advance(steps: int) -> None:

@@ -1,1 +1,1 @@
-"""Games: read, imported, simulated, fetched from the NBA, and split by date."""
+"""Reads, imports, simulates and fetches games, and splits them by date."""

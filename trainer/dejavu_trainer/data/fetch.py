@@ -1,7 +1,7 @@
-"""Seasons from the NBA's statistics to plays_{season}.parquet, game by game; a fetch that was killed goes on.
+"""Fetches seasons from the NBA's statistics into plays_{season}.parquet, game by game; resumable after a kill.
 
-Beside a season lies missing_{season}.csv with the games that could not be had. A later fetch asks for these again, for
-games played since, and for those whose result the NBA has corrected; all others are in the cache and stay there.
+missing_{season}.csv lists the games of a season that could not be fetched. A later fetch requests these again, as well
+as games played since and games whose result the NBA has corrected; all others are read from the cache.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, 
 from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
-"""The first of which the NBA has plays."""
+"""First season for which the NBA has plays."""
 _FIRST_PLAY_IN: Final = 2020
-_MOST_IN_A_ROW: Final = 10
-"""Games in a row without an answer after which the service counts as gone."""
+_MAX_FAILURES_IN_A_ROW: Final = 10
+"""Number of consecutive games without a valid response after which the fetch stops."""
 _SOURCE: Final = {b"dejavu.source": b"stats.nba.com"}
-"""In the metadata of a file that a fetch wrote, so that no other is ever replaced unasked."""
+"""Metadata that marks files written by a fetch; other files are only replaced with `overwrite`."""
 _NBA_SEASON: Final = re.compile(r"([0-9]{4})-([0-9]{2})", re.ASCII)
 
 
 class Phase(StrEnum):
-    """A part of a season, by its name in options."""
+    """Part of a season; the value is its name on the command line."""
 
     REGULAR = "regular"
     PLAY_IN = "play-in"
@@ -46,18 +46,18 @@ class Phase(StrEnum):
 
     @property
     def code(self) -> str:
-        """As the column `type` has it."""
+        """Code in the column `type`."""
         return {"regular": "RS", "play-in": "PI", "playoffs": "PO"}[self]
 
     @property
     def nba_name(self) -> str:
-        """As the NBA is asked for it."""
+        """Name in requests to the NBA."""
         return {"regular": "Regular Season", "play-in": "PlayIn", "playoffs": "Playoffs"}[self]
 
 
 @dataclass(frozen=True, slots=True)
 class MissingGame:
-    """A game that is over and could not be had."""
+    """A finished game that could not be fetched."""
 
     game: ListedGame
     phase: Phase
@@ -66,16 +66,16 @@ class MissingGame:
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """A season after a fetch.
+    """Result of fetching a season.
 
     Attributes:
-        season: the year in which it ends.
-        path: its file; None if no game of it could be had: then none was written.
-        plays: what the file holds, in the columns of dejavu_trainer.data.plays.DATED.
-        asked: how many games were had from the NBA this time; the others were there.
-        not_over: how many games the NBA lists that are still to be won.
-        missing: games that could not be had, by date and id.
-        stopped: why the service is not to be asked any more; "" if it answered to the end.
+        season: year in which the season ends.
+        path: file of the season; None if no game could be fetched and no file was written.
+        plays: content of the file, in the columns of dejavu_trainer.data.plays.DATED.
+        asked: number of games fetched from the NBA this time; the others were cached.
+        not_over: number of listed games that are not finished.
+        missing: games that could not be fetched, by date and id.
+        stopped: why the fetch stopped early; "" if it did not.
     """
 
     season: int
@@ -88,41 +88,41 @@ class FetchResult:
 
 
 class FetchObserver(Protocol):
-    """Is told how far a fetch is."""
+    """Receives the progress of a fetch."""
 
     def begin(self, season: str, games: int, there: int) -> object:
-        """A season's list was had: so many games that are over, so many of them in the cache."""
+        """Called with the number of finished games of a season, and how many of them are cached."""
         ...
 
     def done(self, season: str) -> object:
-        """A game was had, or given up."""
+        """Called after each game that was fetched or given up."""
         ...
 
     def say(self, text: str) -> object:
-        """Something that a reader should know now."""
+        """Shows a message to the user."""
         ...
 
 
 def season_name(season: int) -> str:
-    """The NBA's name of the season that ends in a year: 2025 is "2024-25"."""
+    """Returns the NBA's name of the season that ends in a year: "2024-25" for 2025."""
     return f"{season - 1}-{season % 100:02d}"
 
 
 def parse_nba_seasons(text: str) -> tuple[int, ...]:
-    """The seasons that a text names, as years in which they end, ascending, each once.
+    """Parses seasons into the years in which they end, ascending and without duplicates.
 
     Args:
-        text: parts with commas between: "2024-25" as the NBA writes it, or as `parse_seasons` takes them.
+        text: comma-separated parts: "2024-25" as the NBA writes it, or the syntax of `parse_seasons`.
 
     Raises:
-        ValueError: if it names none, a part is neither, or the NBA has no plays of it.
+        ValueError: if the text is empty, a part is malformed, or the NBA has no plays of a season.
     """
     seasons = set[int]()
     for part in (part.strip() for part in text.split(",")):
         if match := _NBA_SEASON.fullmatch(part):
             season = int(match[1]) + 1
             if season_name(season) != part:
-                raise ValueError(f"{part!r} is no season; did you mean {season_name(season)}?")
+                raise ValueError(f"{part!r} is not a season; did you mean {season_name(season)}?")
             seasons.add(season)
             continue
         try:
@@ -132,12 +132,12 @@ def parse_nba_seasons(text: str) -> tuple[int, ...]:
                 f"{part!r} is neither a season such as 2024-25 nor years such as 2025 or 2015-2021"
             ) from error
     if early := [season for season in sorted(seasons) if season < FIRST_SEASON]:
-        raise ValueError(f"the NBA has plays from {season_name(FIRST_SEASON)} on, none of {season_name(early[0])}")
+        raise ValueError(f"the NBA has plays from {season_name(FIRST_SEASON)} on, not of {season_name(early[0])}")
     return tuple(sorted(seasons))
 
 
 def missing_path(folder: Path, season: int) -> Path:
-    """Where the list of the games lies that could not be had; there is none if all were."""
+    """Returns the path of the list of missing games; the file exists only if games are missing."""
     return folder / f"missing_{season}.csv"
 
 
@@ -146,42 +146,44 @@ def fetch(
     seasons: Sequence[int],
     phases: Sequence[Phase],
     out: Path,
-    watcher: FetchObserver,
-    asker: RetryingClient,
+    observer: FetchObserver,
+    client: RetryingClient,
     *,
     overwrite: bool = False,
 ) -> Iterator[FetchResult]:
-    """Fetches seasons into a folder, one after the other, and says what came of each once its files are there.
+    """Fetches seasons into a folder, one after the other, and yields the result of each once its files are written.
 
-    The files hold the games of these phases, by date and id: equal for equal answers, whatever was killed in between.
+    The files hold the games of the phases, sorted by date and id. Equal responses give equal files, even if the fetch
+    was killed and resumed.
 
     Args:
-        stats: what is asked.
-        seasons: years in which they end.
-        phases: of each season.
-        out: folder of the seasons; made if need be.
-        watcher: told how far it is.
-        asker: asks at its pace.
-        overwrite: whether to replace a season's file that no fetch has written.
+        stats: the statistics service.
+        seasons: years in which the seasons end.
+        phases: parts of each season to fetch.
+        out: folder of the seasons; created if it does not exist.
+        observer: receives the progress.
+        client: sends the requests, with rate limit and retries.
+        overwrite: whether to replace a season's file that was not written by a fetch.
 
     Raises:
-        DataError: if another fetch is at work in the folder, a season has no game that is over, or a file of it that no
-            fetch has written.
-        FetchStopped: if a season's list could not be had, or the service has stopped answering. What was had stays.
+        DataError: if another fetch is running in the folder, a season has no finished game, or its file was not written
+            by a fetch.
+        FetchStopped: if the list of a season's games could not be fetched, or the service has stopped responding. Games
+            already fetched are kept.
         OSError: if a file cannot be written.
     """
     with exclusive_lock(out) as parts:
         for season in seasons:
             if not overwrite:
-                _check_ours(season_path(out, season))
+                _check_replaceable(season_path(out, season))
         for season in seasons:
-            fetched = _Season(stats, season, phases, out, parts, watcher, asker).fetch()
+            fetched = _Season(stats, season, phases, out, parts, observer, client).fetch()
             yield fetched
             if fetched.stopped:
                 raise FetchStopped(fetched.stopped)
 
 
-def _check_ours(path: Path) -> None:
+def _check_replaceable(path: Path) -> None:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except FileNotFoundError:
@@ -189,11 +191,11 @@ def _check_ours(path: Path) -> None:
     except (pa.ArrowException, OSError):
         metadata = {}
     if not metadata.items() >= _SOURCE.items():
-        raise DataError(f"{path}: is already there, and not from a fetch; --overwrite replaces it")
+        raise DataError(f"{path}: already exists and was not written by fetch; use --overwrite to replace it")
 
 
 class _Season:
-    """One season under way."""
+    """Fetch of one season."""
 
     def __init__(
         self,
@@ -202,8 +204,8 @@ class _Season:
         phases: Sequence[Phase],
         out: Path,
         parts: Path,
-        watcher: FetchObserver,
-        asker: RetryingClient,
+        observer: FetchObserver,
+        client: RetryingClient,
     ) -> None:
         self._stats = stats
         self._season = season
@@ -211,32 +213,34 @@ class _Season:
         self._phases = [phase for phase in Phase if phase in phases]
         self._out = out
         self._parts = parts
-        self._watcher = watcher
-        self._asker = asker
+        self._observer = observer
+        self._client = client
         self._cache = FetchCache(out, self._name)
-        self._asked = 0
+        self._fetched = 0
 
     def fetch(self) -> FetchResult:
         listed = sorted(
             ((game, phase) for phase in self._phases for game in self._list(phase)),
             key=lambda entry: (entry[0].date, entry[0].game_id),
         )
-        over = [(game, phase) for game, phase in listed if game.over]
-        if not over:
-            raise DataError(f"{self._name}: the NBA lists no game of it that is over")
-        courses = {game.game_id: course for game, _ in over if (course := self._had(game)) is not None}
-        self._watcher.begin(self._name, len(over), len(courses))
-        stopped, reasons = self._ask_for([game for game, _ in over if game.game_id not in courses], courses)
+        finished = [(game, phase) for game, phase in listed if game.over]
+        if not finished:
+            raise DataError(f"{self._name}: the NBA lists no finished game")
+        timelines = {game.game_id: timeline for game, _ in finished if (timeline := self._cached(game)) is not None}
+        self._observer.begin(self._name, len(finished), len(timelines))
+        stopped, reasons = self._request([game for game, _ in finished if game.game_id not in timelines], timelines)
         missing = tuple(
-            MissingGame(game, phase, reasons[game.game_id]) for game, phase in over if game.game_id not in courses
+            MissingGame(game, phase, reasons[game.game_id]) for game, phase in finished if game.game_id not in timelines
         )
-        plays = _table([(game, phase, courses[game.game_id]) for game, phase in over if game.game_id in courses])
+        plays = _table(
+            [(game, phase, timelines[game.game_id]) for game, phase in finished if game.game_id in timelines]
+        )
         return FetchResult(
             season=self._season,
             path=self._write(plays, missing),
             plays=plays,
-            asked=self._asked,
-            not_over=len(listed) - len(over),
+            asked=self._fetched,
+            not_over=len(listed) - len(finished),
             missing=missing,
             stopped=stopped,
         )
@@ -245,58 +249,62 @@ class _Season:
         if phase is Phase.PLAY_IN and self._season < _FIRST_PLAY_IN:
             return ()
 
-        def question() -> tuple[ListedGame, ...]:
+        def request() -> tuple[ListedGame, ...]:
             games = read_game_log(self._stats.game_log(self._name, phase.nba_name))
             if other := [game.game_id for game in games if season_of(game.game_id) != self._season]:
-                raise MalformedFeed(f"holds game {other[0]}, which is of another season")
+                raise MalformedFeed(f"holds game {other[0]} of another season")
             return games
 
         try:
-            return self._asker.call(question)
+            return self._client.call(request)
         except RetriesExhausted as error:
             raise FetchStopped(
-                f"{self._name}: the list of games, {phase.nba_name}, could not be had: {error}"
+                f"{self._name}: the list of games, {phase.nba_name}, could not be fetched: {error}"
             ) from error
 
-    def _had(self, game: ListedGame) -> ScoreTimeline | None:
-        """The game from the cache, if it still ends as the list has it."""
-        course = None if game.fault else self._cache.course(game.game_id)
-        return course if course is not None and course.points == dict(game.points) else None
+    def _cached(self, game: ListedGame) -> ScoreTimeline | None:
+        """Returns the cached game if its final score still matches the list, else None."""
+        timeline = None if game.fault else self._cache.course(game.game_id)
+        return timeline if timeline is not None and timeline.points == dict(game.points) else None
 
-    def _ask_for(self, games: Sequence[ListedGame], courses: dict[str, ScoreTimeline]) -> tuple[str, dict[str, str]]:
-        """Fills `courses`; why it stopped, "" if it did not, and by id why a game could not be had."""
-        reasons = {game.game_id: game.fault or "not asked for: the service had stopped answering" for game in games}
+    def _request(self, games: Sequence[ListedGame], timelines: dict[str, ScoreTimeline]) -> tuple[str, dict[str, str]]:
+        """Fetches games into `timelines`.
+
+        Returns:
+            Why the fetch stopped early ("" if it did not), and by game id the reason of each failure.
+        """
+        reasons = {game.game_id: game.fault or "not requested: the service had stopped responding" for game in games}
         in_a_row = 0
         for game in games:
             if not game.fault:
                 try:
-                    course = self._asker.call(self._question(game))
+                    timeline = self._client.call(self._request_plays(game))
                 except (RetriesExhausted, IncompleteGame) as error:
                     reasons[game.game_id] = str(error)
                     in_a_row = in_a_row + 1 if isinstance(error, RetriesExhausted) else 0
                 except FetchStopped as stopped:
                     return str(stopped), reasons
                 else:
-                    self._cache.keep(game.game_id, course)
-                    courses[game.game_id] = course
-                    self._asked += 1
+                    self._cache.keep(game.game_id, timeline)
+                    timelines[game.game_id] = timeline
+                    self._fetched += 1
                     in_a_row = 0
-            if game.game_id not in courses:
-                self._watcher.say(f"{game.game_id} {game.teams}, {game.date}: {reasons[game.game_id]}")
-            self._watcher.done(self._name)
-            if in_a_row == _MOST_IN_A_ROW:
-                return f"{self._name}: no good answer for {in_a_row} games in a row; try again later", reasons
+            if game.game_id not in timelines:
+                self._observer.say(f"{game.game_id} {game.teams}, {game.date}: {reasons[game.game_id]}")
+            self._observer.done(self._name)
+            if in_a_row == _MAX_FAILURES_IN_A_ROW:
+                return f"{self._name}: no valid response for {in_a_row} games in a row; try again later", reasons
         return "", reasons
 
-    def _question(self, game: ListedGame) -> Callable[[], ScoreTimeline]:
-        def question() -> ScoreTimeline:
-            course = read_score_timeline(self._stats.plays(game.game_id), game)
-            for score in course.scores:
+    def _request_plays(self, game: ListedGame) -> Callable[[], ScoreTimeline]:
+        def request() -> ScoreTimeline:
+            timeline = read_score_timeline(self._stats.plays(game.game_id), game)
+            for score in timeline.scores:
                 if not (min(score) >= 0 and max(score.home, score.away) <= MAX_SCORE and score.elapsed <= MAX_ELAPSED):
-                    raise IncompleteGame(f"its score is {score.home}–{score.away} after {score.elapsed:g} s")
-            return course
+                    raise IncompleteGame(f"invalid score: {score.home}–{score.away} after {score.elapsed:g} s")
+            return timeline
 
-        return question
+        return request
 
     def _write(self, plays: pa.Table, missing: Sequence[MissingGame]) -> Path | None:
         path = season_path(self._out, self._season) if len(plays) else None
@@ -311,10 +319,10 @@ class _Season:
 
 
 def _table(games: Sequence[tuple[ListedGame, Phase, ScoreTimeline]]) -> pa.Table:
-    """The plays of games in the columns of `DATED`, in the order given."""
+    """Builds a table of the games' plays in the columns of `DATED`, in the given order."""
     rows = chain.from_iterable(
-        ((game.game_id, phase.code, course.home, course.away, *score, game.date) for score in course.scores)
-        for game, phase, course in games
+        ((game.game_id, phase.code, timeline.home, timeline.away, *score, game.date) for score in timeline.scores)
+        for game, phase, timeline in games
     )
     columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in DATED]
     return pa.table(dict(zip(DATED.names, columns, strict=True)), schema=DATED.with_metadata(_SOURCE))

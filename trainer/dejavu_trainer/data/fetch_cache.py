@@ -1,6 +1,6 @@
-"""Games that were had, one file each, so that a fetch goes on where it ended, however it ended.
+"""Cache of fetched games, one file per game, so that an interrupted fetch can resume.
 
-A file is there whole or not at all. One that cannot be read, or is of another form, counts as not there.
+Files are written atomically. A file that cannot be read or has another format version counts as missing.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dejavu_feed.pattern import Score
 from dejavu_trainer.data.plays import DataError
 
 FOLDER: Final = "fetched"
-"""Where the games lie, in the folder of the seasons."""
-_FORM: Final = 1
-"""Raised when games are read in another way: then they are asked for anew."""
-_PART: Final = ".part"
+"""Subfolder of the cache in the folder of the seasons."""
+_FORMAT_VERSION: Final = 1
+"""Format version; incremented when games are parsed differently, so that they are fetched again."""
+_PARTIAL_SUFFIX: Final = ".part"
 
 
 class FetchCache:
-    """The games of one season.
+    """Cached games of one season.
 
     Args:
         out: folder of the seasons.
-        name: of the season, such as "2024-25".
+        name: name of the season, such as "2024-25".
     """
 
     def __init__(self, out: Path, name: str) -> None:
@@ -37,19 +37,25 @@ class FetchCache:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def course(self, game_id: str) -> ScoreTimeline | None:
-        """A game, if it is there."""
+        """Returns a cached game, or None."""
         try:
-            found = json.loads(self._path(game_id).read_bytes())
-            if (found["form"], found["game_id"]) != (_FORM, game_id):
+            document = json.loads(self._path(game_id).read_bytes())
+            if (document["form"], document["game_id"]) != (_FORMAT_VERSION, game_id):
                 return None
-            scores = tuple(Score(float(elapsed), int(home), int(away)) for elapsed, home, away in found["scores"])
-            return ScoreTimeline(str(found["home"]), str(found["away"]), scores) if scores else None
+            scores = tuple(Score(float(elapsed), int(home), int(away)) for elapsed, home, away in document["scores"])
+            return ScoreTimeline(str(document["home"]), str(document["away"]), scores) if scores else None
         except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def keep(self, game_id: str, course: ScoreTimeline) -> None:
-        """Keeps a game, in place of an older version."""
-        content = {"form": _FORM, "game_id": game_id, "home": course.home, "away": course.away, "scores": course.scores}
+        """Stores a game, replacing an older version."""
+        content = {
+            "form": _FORMAT_VERSION,
+            "game_id": game_id,
+            "home": course.home,
+            "away": course.away,
+            "scores": course.scores,
+        }
         text = json.dumps(content, separators=(",", ":")) + "\n"
         write_atomic(self._path(game_id), self._folder, lambda part: part.write_text(text))
 
@@ -59,13 +65,13 @@ class FetchCache:
 
 @contextmanager
 def exclusive_lock(out: Path) -> Iterator[Path]:
-    """Holds the folder of the seasons for one fetch, and clears away what a killed one left half written.
+    """Locks the folder of the seasons for one fetch, and removes partial files of a killed one.
 
     Yields:
-        The folder where files may be written before they are moved into `out`.
+        The folder for temporary files, which are then moved into `out`.
 
     Raises:
-        DataError: if another fetch is at work there.
+        DataError: if another fetch is running there.
     """
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,18 +79,18 @@ def exclusive_lock(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataError(f"{out}: another fetch is at work there") from error
-        for part in folder.rglob(f"*{_PART}"):
+            raise DataError(f"{out}: another fetch is running there") from error
+        for part in folder.rglob(f"*{_PARTIAL_SUFFIX}"):
             part.unlink()
         yield folder
 
 
 def write_atomic(target: Path, beside: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file in the folder `beside`, of the same file system, and moves it into place when whole.
+    """Writes a file atomically: `write` fills it in the folder `beside`, on the same file system, then it is renamed.
 
-    The name that it has until then is always the same, so that `exclusive_lock` finds it after a kill.
+    The temporary name is deterministic, so that `exclusive_lock` can remove the file after a kill.
     """
-    part = beside / (target.name + _PART)
+    part = beside / (target.name + _PARTIAL_SUFFIX)
     write(part)
     with part.open("rb") as file:
         os.fsync(file.fileno())

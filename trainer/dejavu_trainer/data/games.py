@@ -1,4 +1,4 @@
-"""Seasons of games as arrays: what models are trained, calibrated and evaluated on."""
+"""Loads seasons of games as arrays for training, calibration and evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays
 __all__ = ["SLOTS", "DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
 
 SLOTS = 18
-"""Minutes that a pattern covers: to 6:00 of the second quarter."""
+"""Minutes of a pattern that ends at 6:00 of the second quarter."""
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
@@ -39,7 +39,7 @@ class Games:
         game_id: (n,) as in the file of plays.
         season: (n,) year in which the season ends.
         date: (n,) datetime64[D], local date of the game.
-        phase: (n,) of the season: RS (regular season), PI (play-in) or PO (playoffs).
+        phase: (n,) phase of the season: RS (regular season), PI (play-in) or PO (playoffs).
         home, away: (n,) NBA codes of the teams.
         differentials: (n, 48) home − away at the end of minutes 1 … 48, in points.
         final: (n,) final home − away, overtime included, in points; never 0.
@@ -58,26 +58,26 @@ class Games:
         return len(self.game_id)
 
     def select(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Games:
-        """The games that a mask or an array of ascending indices picks."""
+        """Selects games by a mask or an array of ascending indices."""
         return Games(*(getattr(self, field.name)[which] for field in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Games]) -> Games:
-        """Several parts in a row, each later than the one before; at least one."""
+        """Concatenates at least one part; each part must be later than the one before."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def of_seasons(self, seasons: Sequence[int]) -> Games:
-        """The games of some seasons."""
+        """Selects the games of some seasons."""
         return self.select(np.isin(self.season, seasons))
 
     @property
     def levels(self) -> Floats:
-        """(n, 47), the differentials that a pattern can hold, in points: column m − 1 is that after minute m."""
+        """(n, 47), the differentials that a pattern can hold, in points; column m − 1 is the one after minute m."""
         return self.differentials[:, :MAX_SLOTS].astype(np.float64)
 
     @property
     def outcomes(self) -> Floats:
-        """(n, 2), the differentials that are forecast, by horizon (`dejavu_models.types.HORIZONS`), in points."""
+        """(n, 2), the target differentials by horizon (`dejavu_models.types.HORIZONS`), in points."""
         result = np.empty((len(self), len(HORIZONS)))
         for column, horizon in enumerate(HORIZONS):
             result[:, column] = self.halftime if horizon is Horizon.HALFTIME else self.final
@@ -85,17 +85,17 @@ class Games:
 
     @property
     def patterns(self) -> Floats:
-        """(n, SLOTS), what the models are asked at 6:00 of the second quarter, in points."""
+        """(n, SLOTS), the patterns at 6:00 of the second quarter, in points."""
         return self.differentials[:, :SLOTS].astype(np.float64)
 
     @property
     def halftime(self) -> Floats:
-        """(n,), the differential at the half, in points."""
+        """(n,), the differential at halftime, in points."""
         return self.differentials[:, HALFTIME_MINUTES - 1].astype(np.float64)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the content: equal for the same games, whatever file and machine they came from."""
+        """SHA-256 of the content in hex; independent of files and machine."""
         digest = hashlib.sha256()
         for field in fields(self):
             values = getattr(self, field.name)
@@ -122,15 +122,15 @@ class _Game(NamedTuple):
 def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], object] | None = None) -> Games:
     """Reads plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
 
-    Games are left out by the rule of dejavu_feed.eligibility.
+    Games are excluded by the rule of dejavu_feed.eligibility.
 
     Args:
-        folder: where the files lie.
+        folder: folder of the files.
         seasons: years in which the seasons end.
         advance: called with 1 after each season, to show progress.
 
     Raises:
-        DataError: if a file is missing or malformed, holds no game that counts, or a game occurs twice.
+        DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice.
     """
     games = list[_Game]()
     for season in seasons:
@@ -158,14 +158,14 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], ob
 
 
 def count_games(source: Path, plays: pa.Table) -> int:
-    """How many games of a table of plays `load_games` would return.
+    """Returns how many games of a table of plays `load_games` would return.
 
     Args:
-        source: named in errors.
-        plays: in the columns of dejavu_trainer.data.plays.
+        source: path to name in errors.
+        plays: plays in the columns of dejavu_trainer.data.plays.
 
     Raises:
-        DataError: if there is none, or one is malformed.
+        DataError: if there is no eligible game, or one is malformed.
     """
     return len(_games_of(source, plays, season=0))
 
@@ -173,7 +173,7 @@ def count_games(source: Path, plays: pa.Table) -> int:
 def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     ids = plays["game_id"].combine_chunks().dictionary_encode()
     codes = ids.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")  # the rows of a game together, in the order of the file
+    order = np.argsort(codes, kind="stable")  # groups the rows by game, in file order
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     elapsed = plays["elapsed_s"].to_numpy()[order]
     home_score = plays["home_score"].to_numpy()[order]
@@ -204,35 +204,39 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
 
 
 @lru_cache(maxsize=4096)
-def game_date(game_id: str, told: date | None = None) -> date:
-    """The local date of a game: by its id, yyyymmdd + 0 + home team's code, or as told beside an id of the NBA.
+def game_date(game_id: str, given: date | None = None) -> date:
+    """Returns the local date of a game, from its id or from a given date.
+
+    Args:
+        game_id: yyyymmdd + 0 + home team's code, or the NBA's ten digits, which contain no date.
+        given: the date from the column game_date; required for an id of the NBA.
 
     Raises:
-        ValueError: if the id is neither, names no date, needs one told or contradicts it.
+        ValueError: if the id is malformed or has an invalid date, or the given date is missing or contradicts the id.
     """
     if is_game_id(game_id):
-        if told is None:
-            raise ValueError(f"{game_id!r}, an id of the NBA, tells no date; expected one in a column {DATE}")
-        return told
+        if given is None:
+            raise ValueError(f"{game_id!r}, an id of the NBA, contains no date; expected one in a column {DATE}")
+        return given
     match = _GAME_ID.fullmatch(game_id)
     if match is None:
         raise ValueError(
-            f"{game_id!r} is no game id; expected yyyymmdd, 0 and the home team's code, or ten digits of the NBA"
+            f"{game_id!r} is not a game id; expected yyyymmdd, 0 and the home team's code, or the NBA's ten digits"
         )
     try:
-        named = date(*map(int, match.groups()))
+        from_id = date(*map(int, match.groups()))
     except ValueError:
-        raise ValueError(f"{game_id!r} begins with no date") from None
-    if told not in (None, named):
-        raise ValueError(f"{game_id!r} begins with another date than {told}")
-    return named
+        raise ValueError(f"{game_id!r} does not begin with a date") from None
+    if given not in (None, from_id):
+        raise ValueError(f"{game_id!r} begins with a date other than {given}")
+    return from_id
 
 
 def parse_seasons(text: str) -> tuple[int, ...]:
-    """The seasons that a text such as "2015-2021" or "2015,2017-2019" names, ascending, each once.
+    """Parses seasons such as "2015-2021" or "2015,2017-2019", ascending and without duplicates.
 
     Raises:
-        ValueError: if it names none, or a part is neither a year nor a range of years that ascends.
+        ValueError: if a part is neither a year nor an ascending range of years.
     """
     seasons = set[int]()
     for part in text.split(","):
@@ -242,6 +246,6 @@ def parse_seasons(text: str) -> tuple[int, ...]:
         first = int(match[1])
         last = int(match[2] or first)
         if last < first:
-            raise ValueError(f"{part.strip()!r} runs backwards")
+            raise ValueError(f"{part.strip()!r} is a backwards range")
         seasons.update(range(first, last + 1))
     return tuple(sorted(seasons))

@@ -1,6 +1,6 @@
-"""Plays from elsewhere: a CSV or parquet file, checked row by row, becomes plays_{season}.parquet.
+"""Imports plays from a CSV or parquet file into plays_{season}.parquet, validating every row.
 
-A fault found here has a row and a name; a fault let through would be a pattern that is quietly wrong.
+Problems are reported with row and column. An undetected error would silently give wrong patterns.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCO
 TYPES = ("RS", "PI", "PO")
 """Regular season, play-in, playoffs."""
 
-# What int() and float() take for numbers is more: True, 1_000, Arabic digits.
-_WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
+# int() and float() also accept True, 1_000 and Arabic digits.
+_INTEGER = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
 _REAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
-    """What is wrong in one row.
+    """A problem in one row.
 
     Attributes:
-        row: number among the rows of data, from 1.
-        line: line of the file on which the row ends; None for parquet, which has no lines.
-        column: name of the column; empty if it is the row as a whole.
-        message: what was found and what was expected.
+        row: number of the data row, from 1.
+        line: line of the file on which the row ends; None for parquet.
+        column: name of the column; empty if the problem concerns the whole row.
+        message: the invalid value and what was expected.
     """
 
     row: int
@@ -52,12 +52,12 @@ class ImportProblem:
 
 @dataclass(frozen=True, slots=True)
 class CheckedPlays:
-    """An input after its check: usable if there are no problems.
+    """Result of validating an input file.
 
     Attributes:
-        plays: the rows, in the columns of dejavu_trainer.data.plays, with dates if the input has them; none if there
+        plays: the rows in the columns of dejavu_trainer.data.plays, with dates if the input has them; empty if there
             are problems.
-        problems: in order of row.
+        problems: all problems, by row.
     """
 
     plays: pa.Table
@@ -72,7 +72,7 @@ class _Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Game:
-    """What the rows of a game must agree on, and how far they have come."""
+    """State of a game across its rows: labels that must agree, and the latest time."""
 
     labels: dict[str, Any]
     first_row: int
@@ -80,17 +80,17 @@ class _Game:
 
 
 def read_and_check(path: Path, season: int) -> CheckedPlays:
-    """Reads a file of plays and checks each row by itself and against the rows of its game before it.
+    """Reads a file of plays and validates each row by itself and against the earlier rows of its game.
 
-    A score may fall (a correction), and `away` may be empty (a game never played, which training leaves out). Time may
-    not run back within a game.
+    A score may fall (a correction), and `away` may be empty (a game never played, which training excludes). Time must
+    not decrease within a game.
 
     Args:
-        path: CSV if it ends in .csv, else parquet.
-        season: the year in which the season ends; all games must lie in it.
+        path: a CSV file if it ends in .csv, else parquet.
+        season: year in which the season ends; all games must lie in this season.
 
     Raises:
-        DataError: if the file can't be read, lacks a column or holds no row.
+        DataError: if the file can't be read, lacks a column or has no rows.
     """
     games = dict[str, _Game]()
     problems = list[ImportProblem]()
@@ -98,9 +98,9 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     empty, schema = True, SCHEMA
     for row in _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path):
         empty, schema = False, DATED if DATE in row.values else SCHEMA
-        play, faults = _parse(row.values, season)
-        faults = faults or _follow(games, row.number, play)
-        problems += (ImportProblem(row.number, row.line, column, message) for column, message in faults)
+        play, messages = _parse(row.values, season)
+        messages = messages or _check_against_game(games, row.number, play)
+        problems += (ImportProblem(row.number, row.line, column, message) for column, message in messages)
         if not problems:
             for column, values in columns.items():
                 values.append(play.get(column))
@@ -128,35 +128,35 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
     _require_columns(path, table.column_names)
-    wanted = [column for column in DATED.names if column in table.column_names]
-    for number, values in enumerate(table.select(wanted).to_pylist(), start=1):
+    columns = [column for column in DATED.names if column in table.column_names]
+    for number, values in enumerate(table.select(columns).to_pylist(), start=1):
         yield _Row(number, None, values)
 
 
-def _require_columns(path: Path, found: Any) -> None:
-    missing = [column for column in COLUMNS if column not in found]
+def _require_columns(path: Path, columns: Any) -> None:
+    missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The values of a row as they should be, and (column, message) for each that can't be."""
-    play, faults = dict[str, Any](), list[tuple[str, str]]()
-    if None in values:  # where DictReader puts what is beyond the last column
-        faults.append(("", "has more values than there are columns"))
+    """Parses the values of a row; returns them, and (column, message) for each invalid one."""
+    play, messages = dict[str, Any](), list[tuple[str, str]]()
+    if None in values:  # DictReader's key for values beyond the last column
+        messages.append(("", "has more values than there are columns"))
     for column, parse in _PARSERS.items():
         if column == DATE and DATE not in values:
             continue
         try:
             play[column] = parse(values[column])
         except ValueError as error:
-            faults.append((column, str(error)))
-    return play, faults or _contradictions(play, season)
+            messages.append((column, str(error)))
+    return play, messages or _inconsistencies(play, season)
 
 
-def _contradictions(play: dict[str, Any], season: int) -> list[tuple[str, str]]:
-    """What does not fit together in a row whose values are good each by itself; gives it its date where it has one."""
-    faults = list[tuple[str, str]]()
+def _inconsistencies(play: dict[str, Any], season: int) -> list[tuple[str, str]]:
+    """Checks that the valid values of a row are consistent; fills in its date if there is a date column."""
+    messages = list[tuple[str, str]]()
     home = play["home"]
     try:
         day = game_date(play["game_id"], play.get(DATE))
@@ -165,35 +165,35 @@ def _contradictions(play: dict[str, Any], season: int) -> list[tuple[str, str]]:
     if DATE in play:
         play[DATE] = day
     if not is_game_id(play["game_id"]) and team_code(play["game_id"][-3:]) != team_code(home):
-        faults.append(("home", f"{home!r} is not the team that the game's id {play['game_id']} ends in"))
+        messages.append(("home", f"{home!r} is not the team that the game's id {play['game_id']} ends in"))
     if play["away"] is not None and team_code(play["away"]) == team_code(home):
-        faults.append(("away", f"{play['away']!r} plays against itself"))
-    # Openings lie in late October at the earliest; the season of 2020 ended on 11 October.
+        messages.append(("away", f"{play['away']!r} plays against itself"))
+    # Seasons begin in late October at the earliest; the season of 2020 ended on 11 October.
     if not date(season - 1, 9, 1) <= day <= date(season, 10, 15):
-        faults.append(("game_id", f"{day} is not in the season that ends in {season}"))
-    return faults
+        messages.append(("game_id", f"{day} is not in the season that ends in {season}"))
+    return messages
 
 
-def _follow(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tuple[str, str]]:
-    """Holds a row against the rows of its game before it, and remembers it."""
+def _check_against_game(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tuple[str, str]]:
+    """Checks a row against the earlier rows of its game, and updates the state of the game."""
     labels = {column: play[column] for column in ("type", "home", "away", DATE) if column in play}
     game = games.setdefault(play["game_id"], _Game(labels, number, 0.0))
-    faults = [
+    messages = [
         (column, f"{value!r}, but {game.labels[column]!r} in row {game.first_row} of the same game")
         for column, value in labels.items()
         if value != game.labels[column]
     ]
     if play["elapsed_s"] < game.elapsed:
-        faults.append(("elapsed_s", f"{play['elapsed_s']:g} after {game.elapsed:g} in the same game: time runs back"))
+        messages.append(("elapsed_s", f"{play['elapsed_s']:g} after {game.elapsed:g} in the same game: time runs back"))
     game.elapsed = max(game.elapsed, play["elapsed_s"])
-    return faults
+    return messages
 
 
 def _text(value: Any) -> str:
     if value is None or value == "":
         raise ValueError("is missing")
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not text")
     return value.strip()
 
 
@@ -206,7 +206,7 @@ def _id(value: Any) -> str:
 
 
 def _date(value: Any) -> date | None:
-    """A date; None where there is none: an id may begin with it."""
+    """Parses a date; None if empty, since the game id may contain it."""
     if value is None or value == "":
         return None
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -235,16 +235,16 @@ def _elapsed(value: Any) -> float:
 
 
 def _score(value: Any) -> int:
-    return int(_number(value, _WHOLE, MAX_SCORE, "a whole number of points"))
+    return int(_number(value, _INTEGER, MAX_SCORE, "a whole number of points"))
 
 
-def _number(value: Any, form: re.Pattern[str], most: float, expected: str) -> float:
+def _number(value: Any, pattern: re.Pattern[str], maximum: float, expected: str) -> float:
     if value is None or value == "":
         raise ValueError("is missing")
     text = str(value).strip()
-    number = float(text) if form.fullmatch(text) else -1.0
-    if not 0 <= number <= most:
-        raise ValueError(f"{value!r}; expected {expected}, 0 to {most}")
+    number = float(text) if pattern.fullmatch(text) else -1.0
+    if not 0 <= number <= maximum:
+        raise ValueError(f"{value!r}; expected {expected}, 0 to {maximum}")
     return number
 
 

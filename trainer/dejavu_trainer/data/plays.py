@@ -1,6 +1,6 @@
-"""A season of plays on disk: plays_{season}.parquet, its columns and what must hold in each row.
+"""Format of plays_{season}.parquet: columns, bounds, reading and writing.
 
-Everything that reads or writes such a file does so through this module. docs/data.md describes the format.
+All code that reads or writes such a file uses this module. docs/data.md describes the format.
 """
 
 from __future__ import annotations
@@ -27,57 +27,57 @@ SCHEMA = pa.schema(
         pa.field("away_score", pa.int64()),
     ]
 )
-"""One row for every change of the score; the rows of a game in the order in which they happened."""
+"""One row per change of the score; the rows of a game are in chronological order."""
 
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 
 DATE = "game_date"
 DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
-"""With the local date of each game, which an id of the NBA does not tell."""
+"""SCHEMA with the local date of each game, which an id of the NBA does not contain."""
 
 MAX_ELAPSED = 4 * 720 + 20 * 300
-"""Bound of elapsed_s, in game seconds: twenty overtimes; the longest NBA game had six."""
+"""Upper bound of elapsed_s, in game seconds: twenty overtimes; the longest NBA game had six."""
 
 MAX_SCORE = 400
-"""Bound of one team's score, in points; the highest ever is 186."""
+"""Upper bound of one team's score, in points; the record is 186."""
 
 
 class DataError(ValueError):
-    """A file of plays that can't be used: the message names the file and what is wrong in it."""
+    """Unusable data; the message names the file and the problem."""
 
 
 def season_path(folder: Path, season: int) -> Path:
-    """Where a season lies in its folder."""
+    """Returns the path of a season in a folder."""
     return folder / f"plays_{season}.parquet"
 
 
 def plays_file(folder: Path, season: int) -> Path:
-    """The file of a season in `folder` or in its subfolder nba/.
+    """Finds the file of a season in `folder` or in its subfolder nba/.
 
     Raises:
-        DataError: if neither holds it.
+        DataError: if neither contains it.
     """
     path = season_path(folder, season)
-    for found in (path, season_path(folder / "nba", season)):
-        if found.is_file():
-            return found
-    raise DataError(f"{folder}: holds no {path.name}, nor does {folder / 'nba'}")
+    for candidate in (path, season_path(folder / "nba", season)):
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'nba'}")
 
 
 def read_plays(path: Path) -> pa.Table:
-    """The rows of a file, in their order, with the columns and types of `SCHEMA`; of `DATED` if the file has dates.
+    """Reads the rows of a file in file order, with the columns and types of `SCHEMA` (`DATED` if the file has dates).
 
-    Only `away` may be null: the sources name some games that were never played in that way.
+    Only `away` may be null: some sources mark games that were never played in this way.
 
     Raises:
-        DataError: if the file is no parquet, lacks a column, or a value is of a wrong type, missing or out of bounds.
+        DataError: if the file is not parquet, lacks a column, or a value has a wrong type, is missing or out of bounds.
     """
     try:
-        found = pq.read_schema(path).names
-        missing = [column for column in COLUMNS if column not in found]
+        columns = pq.read_schema(path).names
+        missing = [column for column in COLUMNS if column not in columns]
         if missing:
             raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-        schema = DATED if DATE in found else SCHEMA
+        schema = DATED if DATE in columns else SCHEMA
         table = pq.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as plays: {error}") from error
@@ -91,16 +91,16 @@ def read_plays(path: Path) -> pa.Table:
     return table
 
 
-def _check_bounds(path: Path, table: pa.Table, column: str, most: float) -> None:
+def _check_bounds(path: Path, table: pa.Table, column: str, maximum: float) -> None:
     values: NDArray[np.float64] = table[column].to_numpy()
-    wrong = np.flatnonzero(~((values >= 0) & (values <= most)))  # true for NaN too
+    wrong = np.flatnonzero(~((values >= 0) & (values <= maximum)))  # NaN counts as wrong too
     if len(wrong):
         row = int(wrong[0])
-        raise DataError(f"{path}: row {row + 1}: {column} is {values[row]}; expected 0 to {most:g}")
+        raise DataError(f"{path}: row {row + 1}: {column} is {values[row]}; expected 0 to {maximum:g}")
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
-    """Writes plays_{season}.parquet into `folder`, which is made if need be; a reader never sees half a file."""
+    """Writes plays_{season}.parquet atomically into `folder`, which is created if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
     schema = DATED if DATE in table.column_names else SCHEMA
@@ -109,13 +109,13 @@ def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
 
 
 def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a file beside `target` and moves it into place once it is whole."""
+    """Writes a file atomically: `write` fills a temporary file next to `target`, which is then renamed."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
-    beside = Path(name)
+    temporary = Path(name)
     try:
-        write(beside)
-        beside.chmod(0o644)  # mkstemp makes files that only their owner may read
-        beside.replace(target)
+        write(temporary)
+        temporary.chmod(0o644)  # mkstemp creates files with mode 0600
+        temporary.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

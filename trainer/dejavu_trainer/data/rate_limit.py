@@ -1,4 +1,4 @@
-"""How the NBA's statistics are asked: never too often, again after a while where that may help, and not for ever."""
+"""Rate limit and retries with exponential backoff for requests to the NBA's statistics."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ T = TypeVar("T")
 
 
 class FetchStopped(FeedError):
-    """The service cannot be asked any more for now; what was had stays."""
+    """The service must not be called for now; games already fetched are kept."""
 
 
 class RetriesExhausted(FeedError):
-    """A question was asked as often as it is worth, and never answered well. Its text is the last reason."""
+    """A request failed for good or in every attempt; the message is the last error."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often to ask.
+    """Rate limit and retry settings.
 
     Attributes:
-        spacing: seconds from the end of one request until the next begins, at least.
-        tries: how often one question is asked.
-        first_wait: seconds before the second try; each later one waits twice as long as the one before.
-        longest_wait: bound of that.
-        longest_told: seconds that a Retry-After may ask for; beyond that the fetch stops rather than waits.
+        spacing: minimum seconds between the end of one request and the start of the next.
+        tries: maximum attempts per request.
+        first_wait: seconds before the second attempt; doubles with each further attempt.
+        longest_wait: upper bound of this wait, in seconds.
+        longest_told: largest Retry-After to wait for, in seconds; beyond it the fetch stops.
     """
 
     spacing: float = 0.6
-    tries: int = 5
+    max_attempts: int = 5
     first_wait: float = 2.0
     longest_wait: float = 60.0
-    longest_told: float = 900.0
+    max_retry_after: float = 900.0
 
 
 class RetryingClient:
-    """Asks questions one after the other.
+    """Runs requests one after the other, with rate limit and retries.
 
-    The first one waits too: a fetch that was killed may have asked a moment ago.
+    The first request waits too: a fetch that was just killed may have sent one.
 
     Args:
-        pace: how often.
-        waiting: told of each wait before another try: its seconds and the reason.
-        clock, sleep, chance: time and chance, for tests.
+        pace: rate limit and retry settings.
+        waiting: called before each retry, with the wait in seconds and the reason.
+        clock, sleep, chance: clock, sleep and random source, replaceable in tests.
     """
 
     def __init__(
@@ -68,42 +68,42 @@ class RetryingClient:
         self._chance = chance
         self._last = clock()
 
-    def call(self, question: Callable[[], T]) -> T:
-        """What a question gives that makes one request; asked again after what passes and what is no answer.
+    def call(self, request: Callable[[], T]) -> T:
+        """Calls a function that makes one request; retries after transient errors and malformed responses.
 
         Raises:
-            GaveUp: if no try was answered well, or another try would not help.
-            FetchStopped: if the service says to come back much later.
-            FeedError: any other that the question raises.
+            RetriesExhausted: if every attempt failed, or a retry would not help.
+            FetchStopped: if the service asks for a longer wait than `max_retry_after`.
+            FeedError: any other error that the function raises.
         """
-        for tried in range(1, self._pace.tries + 1):
-            self._hold(self._last + self._pace.spacing - self._clock())
+        for attempt in range(1, self._pace.max_attempts + 1):
+            self._pause(self._last + self._pace.spacing - self._clock())
             try:
-                return question()
+                return request()
             except (FeedUnavailable, MalformedFeed) as error:
-                wait = self._wait(error, tried)
+                wait = self._wait(error, attempt)
                 if wait is None:
-                    raise RetriesExhausted(f"{error}, asked {tried} time{'s' * (tried > 1)}") from error
+                    raise RetriesExhausted(f"{error}, after {attempt} attempt{'s' * (attempt > 1)}") from error
                 reason = str(error)
             finally:
                 self._last = self._clock()
             self._waiting(wait, reason)
-            self._hold(wait)
-        raise AssertionError("the last try returns or raises")
+            self._pause(wait)
+        raise AssertionError("the last attempt returns or raises")
 
-    def _hold(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> None:
         if seconds > 0:
             self._sleep(seconds)
 
-    def _wait(self, error: FeedError, tried: int) -> float | None:
-        """How long to wait after a try, in seconds; None if there is to be no other.
+    def _wait(self, error: FeedError, attempt: int) -> float | None:
+        """Returns the wait after a failed attempt in seconds; None if there is no further attempt.
 
-        Exponential back-off with "equal jitter" (Brooker, Exponential Backoff And Jitter, AWS 2015).
+        Exponential backoff with "equal jitter" (Brooker, Exponential Backoff And Jitter, AWS 2015).
         """
-        told = error.retry_after if isinstance(error, StatsUnavailable) else None
-        if told is not None and told > self._pace.longest_told:
-            raise FetchStopped(f"{error}: the service says to come back in {told / 60:.0f} min") from error
-        if tried == self._pace.tries or (isinstance(error, StatsUnavailable) and not error.passing):
+        retry_after = error.retry_after if isinstance(error, StatsUnavailable) else None
+        if retry_after is not None and retry_after > self._pace.max_retry_after:
+            raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error
+        if attempt == self._pace.max_attempts or (isinstance(error, StatsUnavailable) and not error.passing):
             return None
-        wait = min(self._pace.longest_wait, self._pace.first_wait * 2.0 ** (tried - 1)) * (0.5 + self._chance() / 2)
-        return max(wait, told or 0.0)
+        wait = min(self._pace.longest_wait, self._pace.first_wait * 2.0 ** (attempt - 1)) * (0.5 + self._chance() / 2)
+        return max(wait, retry_after or 0.0)

@@ -1,7 +1,7 @@
-"""A season of plausible games out of chance, so that a user without recorded ones can try the trainer.
+"""Simulates seasons of plausible games, for users who have no recorded ones.
 
-The course of a game is dejavu_feed.replay.simulate's; here are the schedule and the strengths of the teams around it.
-Nothing in it is learned from a game, and a model trained on it says nothing about real ones.
+dejavu_feed.replay.simulate simulates a single game; this module adds the schedule and the team strengths. Nothing is
+estimated from real games: a model trained on simulated seasons is not valid for real ones.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dejavu_feed.replay.simulate import simulate_game
 from dejavu_trainer.data.plays import COLUMNS
 
 GAMES_A_SEASON: Final = 1230
-"""82 for each of 30 teams, 41 of them at home."""
+"""82 games for each of 30 teams, 41 of them at home."""
 
 HOME_ADVANTAGE: Final = 2.5
-"""Points by which a home team beats a visitor as strong as itself."""
+"""Expected margin of a home team against an equally strong visitor, in points."""
 
 STRENGTH_SPREAD: Final = 4.5
-"""Standard deviation of the teams' strengths, in points a game: that of season net ratings in most years."""
+"""Standard deviation of team strengths, in points per game; typical of season net ratings."""
 
 _OPENING: Final = (10, 20)
 _DAYS: Final = 172
@@ -33,20 +33,20 @@ _DAYS: Final = 172
 def simulate_season(
     season: int, *, seed: int = 0, games: int = GAMES_A_SEASON, advance: Callable[[int], object] | None = None
 ) -> pa.Table:
-    """The plays of one season, in the columns of dejavu_trainer.data.plays.
+    """Simulates the plays of one season, in the columns of dejavu_trainer.data.plays.
 
     Args:
-        season: the year in which it ends.
-        seed: the same season and seed give the same plays.
-        games: how many, 1 to 1,230; with fewer, teams play less often.
+        season: year in which the season ends.
+        seed: random seed; the same season and seed give the same plays.
+        games: number of games, 1 to 1,230; with fewer, teams play less often.
         advance: called with 1 after each game, to show progress.
 
     Raises:
-        ValueError: if there is no such number of games.
+        ValueError: if the number of games is out of range.
     """
     if not 1 <= games <= GAMES_A_SEASON:
         raise ValueError(f"{games} games; expected 1 to {GAMES_A_SEASON}")
-    rng = random.Random(f"season {season}, seed {seed}")  # noqa: S311 - games, not secrets
+    rng = random.Random(f"season {season}, seed {seed}")  # noqa: S311 - simulation, not cryptography
     strength = {team: rng.gauss(0.0, STRENGTH_SPREAD) for team in TEAMS}
     rows = list[tuple[str, str, str, str, float, int, int]]()
     for day, home, away in _schedule(rng, season, games):
@@ -62,9 +62,10 @@ def simulate_season(
 
 
 def _schedule(rng: random.Random, season: int, games: int) -> list[tuple[date, str, str]]:
-    """Dates and pairings (home, away) in order of date; nobody plays twice a day.
+    """Returns dates and pairings (home, away), sorted by date; no team plays twice a day.
 
-    Everybody hosts everybody once, and a dozen teams a second time: as a circle, so that hosts and guests even out.
+    Each team hosts every other team once, and twelve teams a second time. The twelve follow the host in a circle, so
+    that home and away games balance.
     """
     teams = rng.sample(sorted(TEAMS), len(TEAMS))
     circle = range(len(teams))

@@ -1,1 +1,1 @@
-"""Forecasts beside simpler ones on the same games: scores, walk-forward, verdicts."""
+"""Scores forecasts against reference forecasts, runs walk-forward backtests and gives verdicts."""

@@ -1,4 +1,4 @@
-"""What the forecasts promise of a walk-forward, each promise held against its figures."""
+"""Acceptance checks on the metrics of a walk-forward."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from dejavu_trainer.evaluation.verdict import (
 )
 
 SHARE: Final = 0.005
-"""Of a reference's score: how far the upper end of a difference's interval may lie above it."""
+"""Largest accepted upper end of the interval of a relative difference, as a share of the reference's score."""
 
 CALIBRATION_ERROR: Final = 0.02
 MINUTE: Final = "18"
-"""At which the half is forecast first of all: 6:00 of the second quarter."""
+"""Main minute for forecasting halftime: 6:00 of the second quarter."""
 
 
-def promises(
+def acceptance_checks(
     folds: Sequence[FoldScores],
     figures: MetricsByForecaster,
     coverages: Sequence[CoverageCheck],
     groups: Sequence[CoverageGroup],
 ) -> tuple[Check, ...]:
-    """Every promise, and whether it holds.
+    """Returns all acceptance checks.
 
     Args:
-        folds: of the walk-forward.
-        figures: of all of them.
-        coverages: of all of them; those with teams are looked at.
-        groups: likewise.
+        folds: folds of the walk-forward.
+        figures: metrics of all folds.
+        coverages: coverages of all folds; only those of the ensemble with teams are checked.
+        groups: coverage by group, of all folds; only those of the ensemble with teams are checked.
     """
     return (
         *_half(figures),
@@ -52,25 +52,27 @@ def _half(figures: MetricsByForecaster) -> Iterator[Check]:
     by_kind = figures[Horizon.HALFTIME.value]
     group, seasons = by_kind["minute"][MINUTE], by_kind["season at minute 18"]
     for metric in ("mae", "crps"):
-        name = f"half from minute {MINUTE}: {metric.upper()}"
+        name = f"halftime from minute {MINUTE}: {metric.upper()}"
         difference = _difference(group, "persistence", metric)
         yield Check(
-            name=f"{name} less persistence's",
-            promise="the whole interval lies below 0",
+            name=f"{name} minus persistence",
+            promise="95 % interval entirely below 0",
             found=_points(difference),
             passed=difference.upper < 0,
         )
-        by_season = {season: _difference(found, "persistence", metric).value for season, found in seasons.items()}
+        by_season = {
+            season: _difference(season_group, "persistence", metric).value for season, season_group in seasons.items()
+        }
         yield Check(
-            name=f"{name} less persistence's, by season",
-            promise="above 0 in no season",
+            name=f"{name} minus persistence, by season",
+            promise="at most 0 in every season",
             found=", ".join(f"{season}: {value:+.3f}" for season, value in by_season.items()),
             passed=max(by_season.values()) <= 0,
         )
-        yield _within_share(f"{name} over the linear model's", group, "linear", metric)
+        yield _within_share(f"{name} relative to the linear model", group, "linear", metric)
     winkler = _difference(group, "persistence", "winkler_95")
     yield Check(
-        name=f"half from minute {MINUTE}: Winkler score at 95 % less persistence's",
+        name=f"halftime from minute {MINUTE}: Winkler score at 95 % minus persistence",
         promise="below 0",
         found=_points(winkler),
         passed=winkler.value < 0,
@@ -79,19 +81,21 @@ def _half(figures: MetricsByForecaster) -> Iterator[Check]:
 
 def _final(figures: MetricsByForecaster) -> Iterator[Check]:
     group = figures[Horizon.FINAL.value]["all"]["all"]
-    yield _within_share("winner, minutes 1–47: Brier score over the logistic regression's", group, "logistic", "brier")
+    yield _within_share(
+        "winner, minutes 1–47: Brier score relative to the logistic regression", group, "logistic", "brier"
+    )
     difference = _difference(group, "logistic", "brier")
-    mine, theirs = (group.values[name]["brier"].value for name in ("ensemble", "logistic"))
+    ensemble, logistic = (group.values[name]["brier"].value for name in ("ensemble", "logistic"))
     yield Check(
-        name="winner, minutes 1–47: Brier score less the logistic regression's",
+        name="winner, minutes 1–47: Brier score minus the logistic regression",
         promise="below 0",
         found=(
             f"{difference.value:+.5f} [{difference.lower:+.5f}, {difference.upper:+.5f}];"
-            f" {mine:.4f} beside {theirs:.4f}"
+            f" {ensemble:.4f} vs. {logistic:.4f}"
         ),
         passed=difference.value < 0,
     )
-    for horizon, name in ((Horizon.FINAL, "winner"), (Horizon.HALFTIME, "leader at the half")):
+    for horizon, name in ((Horizon.FINAL, "winner"), (Horizon.HALFTIME, "leader at halftime")):
         error = figures[horizon.value]["all"]["all"].values["ensemble"]["ece"]
         yield Check(
             name=f"{name}: expected calibration error, all minutes",
@@ -102,20 +106,20 @@ def _final(figures: MetricsByForecaster) -> Iterator[Check]:
 
 
 def _rates(folds: Sequence[FoldScores], coverages: Sequence[CoverageCheck]) -> Iterator[Check]:
-    for each in coverages:
-        if each.forecaster == "ensemble":
-            yield coverage_check(f"coverage at {each.level} %, {each.horizon}, all minutes", each)
+    for check in coverages:
+        if check.forecaster == "ensemble":
+            yield coverage_check(f"coverage at {check.level} %, {check.horizon}, all minutes", check)
     for level in LEVELS:
         at_18 = coverage(folds, "ensemble", Horizon.HALFTIME, [int(MINUTE)], level)
         if at_18 is not None:
-            yield coverage_check(f"coverage at {level} %, half from minute {MINUTE}", at_18)
+            yield coverage_check(f"coverage at {level} %, halftime from minute {MINUTE}", at_18)
 
 
 def _within_share(name: str, group: GroupMetrics, reference: str, metric: str) -> Check:
     ratio = group.relative["ensemble"][reference][metric]
     return Check(
         name=name,
-        promise=f"the interval's upper end at most {SHARE:+.1%}",
+        promise=f"upper end of the interval at most {SHARE:+.1%}",
         found=f"{ratio.value:+.2%} [{ratio.lower:+.2%}, {ratio.upper:+.2%}]",
         passed=ratio.upper <= SHARE,
     )
@@ -126,5 +130,5 @@ def _difference(group: GroupMetrics, reference: str, metric: str) -> Estimate:
     return by_metric[metric]
 
 
-def _points(it: Estimate) -> str:
-    return f"{it.value:+.4f} [{it.lower:+.4f}, {it.upper:+.4f}] points"
+def _points(estimate: Estimate) -> str:
+    return f"{estimate.value:+.4f} [{estimate.lower:+.4f}, {estimate.upper:+.4f}] points"

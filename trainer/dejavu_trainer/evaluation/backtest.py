@@ -1,9 +1,9 @@
-"""The walk-forward: a recipe tried season by season, each time on nothing but what was known before.
+"""Walk-forward backtest: evaluates a recipe season by season, using only earlier games.
 
-For each season tested, models are made from the seasons up to three before it and calibrated on the two before it (or
-up to two, and on one). Ratings' settings are chosen on the training games; the ratings themselves are carried from game
-to game throughout, and once more as a server has them, as they stood before the season. How many seasons to calibrate
-on was chosen on the seasons 2017 and 2018, which are not tested.
+For test season S, models are trained on the seasons up to S − 3 and calibrated on S − 2 and S − 1 (with one calibration
+season: trained up to S − 2, calibrated on S − 1). The settings of the ratings are selected on the training games. The
+ratings are carried from game to game throughout; forecasts are also made with ratings frozen before the season, as on a
+server. The number of calibration seasons was selected on the seasons 2017 and 2018, which are not tested.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dejavu_trainer.training.ratings import carry, choose_start, margins_with_fr
 from dejavu_trainer.training.recipe import TrainingConfig, train_models
 
 CALIBRATE_SEASONS: Final = 2
-"""Two seasons of residuals: with one, chance in the calibration costs probabilities more than older games do."""
+"""With one season, sampling error in the calibration costs more than using older residuals does."""
 
 _PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 _PR_SET_PDEATHSIG = 1
@@ -44,13 +44,13 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One season of a walk-forward.
+    """One test season of a walk-forward.
 
     Attributes:
-        recipe: how models are made.
-        season: to test on, by the year in which it ends.
-        calibrate_seasons: how many seasons before it are calibrated on; all earlier ones are trained on.
-        seed: of everything random.
+        recipe: the training configuration.
+        season: test season, by the year in which it ends.
+        calibrate_seasons: number of seasons before it to calibrate on; all earlier ones are training seasons.
+        seed: random seed.
     """
 
     recipe: TrainingConfig
@@ -59,30 +59,30 @@ class Fold:
     seed: int = 0
 
     def check(self, games: Games) -> None:
-        """Whether there are games to train on, calibrate on and test on.
+        """Checks that there are games to train on, calibrate on and test on.
 
         Raises:
-            DataError: if not; the message names what is missing.
+            DataError: if not; the message names the missing season.
         """
-        there = np.unique(games.season).tolist()
+        available = np.unique(games.season).tolist()
         first = self.season - self.calibrate_seasons
         needed = [*range(first, self.season + 1)]
-        if missing := [season for season in needed if season not in there]:
-            raise DataError(f"to test on {self.season}, there must be games of {missing[0]}")
-        if not any(season < first for season in there):
-            raise DataError(f"to test on {self.season}, there must be a season before {first} to train on")
+        if missing := [season for season in needed if season not in available]:
+            raise DataError(f"testing on {self.season} requires games of {missing[0]}")
+        if not any(season < first for season in available):
+            raise DataError(f"testing on {self.season} requires a season before {first} to train on")
 
     def key(self, games: Games) -> str:
-        """Identifies what the fold's scores depend on: the first 16 hexadecimal digits of a SHA-256."""
+        """Returns a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""
         until = games.select(games.season <= self.season)
         content = [FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def run(self, games: Games) -> FoldScores:
-        """Makes models from what was known before the season, and scores them on it.
+        """Trains and calibrates models on earlier seasons, and scores them on the test season.
 
         Args:
-            games: of all seasons up to the one tested, and perhaps more, which are ignored.
+            games: games of all seasons up to the test season; later ones are ignored.
 
         Raises:
             DataError: if games are missing, or too few.
@@ -112,16 +112,16 @@ class Fold:
         )
 
 
-def seasons_there(folder: Path) -> list[int]:
-    """The seasons of which a folder, or its subfolder nba/, holds plays; ascending.
+def available_seasons(folder: Path) -> list[int]:
+    """Returns the seasons with plays in a folder or its subfolder nba/, ascending.
 
     Raises:
         DataError: if there is none.
     """
-    names = [path.name for place in (folder, folder / "nba") for path in place.glob("plays_*.parquet")]
-    if found := {int(match[1]) for match in map(_PLAYS.fullmatch, names) if match}:
-        return sorted(found)
-    raise DataError(f"{folder}: holds no plays_SEASON.parquet, nor does {folder / 'nba'}")
+    names = [path.name for location in (folder, folder / "nba") for path in location.glob("plays_*.parquet")]
+    if seasons := {int(match[1]) for match in map(_PLAYS.fullmatch, names) if match}:
+        return sorted(seasons)
+    raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'nba'}")
 
 
 def backtest(
@@ -136,26 +136,26 @@ def backtest(
     fresh: bool = False,
     advance: Callable[[int], object] | None = None,
 ) -> list[FoldScores]:
-    """Tries a recipe on several seasons, and keeps the scores of each in a folder.
+    """Backtests a recipe on several seasons, and stores the scores of each in a folder.
 
-    A fold that lies there already is not computed again, if it is of the same games, recipe and seed.
+    A stored fold with the same games, recipe and seed is reused.
 
     Args:
-        games: of all seasons needed.
-        seasons: to test on, ascending.
-        recipe: how models are made.
-        out: folder for fold-{season}-{key}.npz; made if it is not there.
-        calibrate_seasons: how many seasons before the one tested are calibrated on.
-        seed: of everything random.
-        jobs: folds computed at a time, each by a process with one thread; the result does not depend on it.
-        fresh: whether to compute every fold anew.
+        games: games of all seasons needed.
+        seasons: test seasons, ascending.
+        recipe: the training configuration.
+        out: folder for fold-{season}-{key}.npz; created if it does not exist.
+        calibrate_seasons: number of seasons before the test season to calibrate on.
+        seed: random seed.
+        jobs: number of folds computed in parallel, each by a process with one thread; does not change the result.
+        fresh: whether to recompute every fold.
         advance: called with 1 after each fold.
 
     Returns:
-        A fold for each season, in their order.
+        One fold per season, in the given order.
 
     Raises:
-        DataError: if games are missing, or too few, or a fold that lies there can't be read.
+        DataError: if games are missing or too few, or a stored fold can't be read.
         FitError: if an LSTM can't be fitted.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -165,41 +165,43 @@ def backtest(
     for fold in folds:
         fold.check(games)
         paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
-    told = advance or (lambda _: None)
-    due = []
+    report_progress = advance or (lambda _: None)
+    pending = []
     for fold, path in zip(folds, paths, strict=True):
         if fresh or not path.exists():
-            due.append((fold, path))
+            pending.append((fold, path))
         else:
-            told(1)
-    _run_all(games, due, jobs, told)
+            report_progress(1)
+    _run_all(games, pending, jobs, report_progress)
     return [read_fold(path) for path in paths]
 
 
-def _run_all(games: Games, due: list[tuple[Fold, Path]], jobs: int, told: Callable[[int], object]) -> None:
-    if not due:
+def _run_all(
+    games: Games, pending: list[tuple[Fold, Path]], jobs: int, report_progress: Callable[[int], object]
+) -> None:
+    if not pending:
         return
     if jobs == 1:
         with threadpool_limits(1):
-            for fold, path in due:
+            for fold, path in pending:
                 _run_one(games, fold, path)
-                told(1)
+                report_progress(1)
         return
-    # Spawned, not forked: torch and onnxruntime have threads of their own, which a fork would lose.
+    # Spawn, not fork: torch and onnxruntime have their own threads, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with (
         _one_thread_each(),
         ProcessPoolExecutor(
-            min(jobs, len(due)), mp_context=context, initializer=_end_with, initargs=(os.getpid(),)
+            min(jobs, len(pending)), mp_context=context, initializer=_die_with_parent, initargs=(os.getpid(),)
         ) as pool,
     ):
         try:
-            for done in as_completed([pool.submit(_run_one, games, fold, path) for fold, path in due]):
+            for done in as_completed([pool.submit(_run_one, games, fold, path) for fold, path in pending]):
                 done.result()
-                told(1)
+                report_progress(1)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():  # what they work on would take minutes
+            for process in multiprocessing.active_children():  # their current folds would take minutes
                 process.terminate()
             raise
 
@@ -210,7 +212,7 @@ def _run_one(games: Games, fold: Fold, path: Path) -> None:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile compute with one thread each: the folds share the cores among them."""
+    """Limits processes started in this context to one thread each, since parallel folds share the cores."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:
@@ -223,11 +225,11 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _end_with(parent: int) -> None:
-    """Has a process end when the one that started it does, however that ends: else it would wait for work forever."""
+def _die_with_parent(parent: int) -> None:
+    """Kills this worker process when its parent ends for any reason; otherwise it would wait for work forever."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it had ended before
+    if os.getppid() != parent:  # the parent ended before prctl
         os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all; what to say of it is the parent's
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the parent reports it

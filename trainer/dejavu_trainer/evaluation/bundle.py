@@ -1,4 +1,4 @@
-"""A bundle's forecasts of a season held against what came: at every minute and for both horizons."""
+"""Evaluates a bundle on a season, at every minute and for both horizons."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunPr
 from dejavu_trainer.training.ratings import carry
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS
-"""How often `evaluate` tells how far it is."""
+"""Number of progress updates of `evaluate`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a bundle's forecasts of a season were worth.
+    """Evaluation of a bundle on a season.
 
     Attributes:
-        model_version: of the bundle.
-        season: the year in which it ends.
-        seen: the part of the bundle's own making that the season was used for; None if it is new to it.
-        result: the figures; the references are calibrated on the games that the bundle was calibrated on.
-        scores: what they were taken from.
+        model_version: version of the bundle.
+        season: year in which the season ends.
+        seen: how the bundle used this season in its own training; None if it is new to the bundle.
+        result: the metrics; the references are calibrated on the bundle's calibration games.
+        scores: the scores that the metrics are computed from.
     """
 
     model_version: str
@@ -40,7 +40,7 @@ class Evaluation:
 
 
 def seasons_needed(forecaster: Forecaster, season: int) -> list[int]:
-    """The seasons whose games `evaluate` needs: those that the bundle was made from, and the one to test on."""
+    """Returns the seasons that `evaluate` needs: those the bundle was built from, and the test season."""
     info = forecaster.info
     return sorted({season, *info.train_seasons, *info.calibration_seasons})
 
@@ -57,34 +57,37 @@ def evaluate(
     """Evaluates a bundle on the games of one season.
 
     Args:
-        forecaster: the bundle, loaded.
-        games: of `seasons_needed`.
-        season: to test on.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        forecaster: the loaded bundle.
+        games: games of `seasons_needed`.
+        season: test season.
+        seed: random seed of the bootstrap.
+        resamples: number of bootstrap resamples.
         advance: called with 1 after each of STEPS.
 
     Raises:
-        DataError: if the games are not those that the bundle was made from, there are none of the season, or none
-            before it for the references to learn from; or if the bundle does not know every minute.
+        DataError: if the games differ from those that the bundle was built from, there are no games of the season or
+            none before it to fit the references on, or the bundle lacks a minute.
     """
     info, manifest = forecaster.info, forecaster.manifest
     if missing := [minute for minute in range(1, MAX_SLOTS + 1) if minute not in forecaster.models.minutes]:
         raise DataError(
-            f"bundle {forecaster.version} knows nothing of minute {missing[0]}; expected one of all minutes"
+            f"bundle {forecaster.version} has no database for minute {missing[0]}; expected a bundle with all minutes"
         )
     made_from = games.of_seasons([*info.train_seasons, *info.calibration_seasons])
     if made_from.fingerprint != manifest.data_fingerprint:
         raise DataError(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
-            f" {forecaster.version} was made from; without them there is nothing to calibrate the references on"
+            f" {forecaster.version} was built from; the references cannot be calibrated without them"
         )
     start = RatingFilter.start(forecaster.rating_filter.settings)
     rated = GamesWithMargins(games, carry(start, games).margins)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
-    for found, what in ((test, f"of season {season}"), (earlier, f"before {season} for the references to learn from")):
-        if not len(found.games):
-            raise DataError(f"there are no games {what}")
+    for selected, description in (
+        (test, f"of season {season}"),
+        (earlier, f"before {season} to fit the references on"),
+    ):
+        if not len(selected.games):
+            raise DataError(f"there are no games {description}")
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,

@@ -1,4 +1,4 @@
-"""Folds on disk: each lands whole or not at all, so that a walk-forward that was killed goes on where it stood."""
+"""Reads and writes folds atomically, so that a killed walk-forward can resume."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
 
 FORM = 1
-"""Of the files; raised with every change of what is scored or how it is kept."""
+"""Format version of the files; incremented with every change of the scores or their storage."""
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")
-"""Fields that are no arrays."""
+"""Fields that are not arrays; stored as JSON."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file beside, and moves it into place once it is on disk."""
+    """Writes a file atomically: a temporary file next to it is synced to disk, then renamed."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
@@ -38,13 +38,13 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Removes what writers that were killed left in a folder."""
-    for rest in folder.glob(".fold-*.npz.*"):
-        rest.unlink(missing_ok=True)
+    """Removes the partial files of killed writers from a folder."""
+    for partial in folder.glob(".fold-*.npz.*"):
+        partial.unlink(missing_ok=True)
 
 
 def to_bytes(fold: FoldScores) -> bytes:
-    """As a .npz file; the same fold gives the same bytes."""
+    """Serializes a fold as .npz; the same fold gives the same bytes."""
     plain = {name: getattr(fold, name) for name in _PLAIN}
     arrays = {
         field.name: getattr(fold, field.name)
@@ -61,10 +61,10 @@ def to_bytes(fold: FoldScores) -> bytes:
 
 
 def read_fold(path: Path) -> FoldScores:
-    """Back from what `to_bytes` wrote.
+    """Reads a fold that `to_bytes` serialized.
 
     Raises:
-        DataError: if the file is not one of a fold.
+        DataError: if the file is not a valid fold.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
@@ -74,9 +74,9 @@ def read_fold(path: Path) -> FoldScores:
         for key in [key for key in arrays if "." in key]:
             name, field = key.split(".")
             forecasts.setdefault(name, {})[field] = arrays.pop(key)
-        found: dict[str, Any] = {**plain, **arrays}
+        values_by_name: dict[str, Any] = {**plain, **arrays}
         for name in ("train_seasons", "calibration_seasons"):
-            found[name] = tuple(found[name])
-        return FoldScores(**found, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
+            values_by_name[name] = tuple(values_by_name[name])
+        return FoldScores(**values_by_name, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: is no fold of a walk-forward: {error}; --fresh makes it anew") from error
+        raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error

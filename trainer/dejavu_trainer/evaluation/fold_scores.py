@@ -1,7 +1,7 @@
-"""Forecasts held against what came, game by game and minute by minute: what all figures are made from.
+"""Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. The ensemble is so with the very distributions that it serves with; those
-it is held against get a split-conformal calibration of their own, on the games that the ensemble was calibrated on.
+Every forecaster is scored on the same games. The ensemble uses the distributions that are served. Its components and
+the references get their own split-conformal calibration, on the games that the ensemble was calibrated on.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, least_cell
+from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, min_cell_size
 from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecasts, logistic_probabilities, persistence
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 
 CASES: Final = tuple(
     (place, minute) for place, horizon in enumerate(HORIZONS) for minute in range(1, horizon.last_slot + 1)
 )
-"""Horizons (by place in HORIZONS) and minutes that forecasts are made for, in the order of every axis over stages."""
+"""Forecast cases (index in HORIZONS, minute), in the order of every axis over cases."""
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
-"""Of the intervals that are scored."""
+"""Miscoverages of the scored intervals."""
 
 SERVED: Final = ("ensemble", "frozen", "no_teams")
-"""The ensemble with ratings carried from game to game; with ratings as they stood before the season; without teams."""
+"""The ensemble with carried ratings; with ratings frozen before the season; without teams."""
 
 PARTS: Final = ("dejavu", "lstm", "fixed")
-"""What the ensemble is made of, and with fixed weights; each with ratings carried from game to game."""
+"""Components of the ensemble, and the ensemble with fixed weights; all with carried ratings."""
 
 BASELINES: Final = ("linear", "persistence")
 
 LOGISTIC: Final = "logistic"
-"""It gives probabilities and nothing else."""
+"""Forecaster that gives only probabilities."""
 
 FORECASTERS: Final = (*SERVED, *PARTS, *BASELINES, LOGISTIC)
 
 SCORING_STEPS: Final = 6
-"""How often `score_fold` tells how far it is."""
+"""Number of progress updates of `score_fold`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """One forecaster's forecasts of n games at every stage; a logistic regression has probabilities only.
+    """One forecaster's forecasts of n games for every case; the logistic regression has only probabilities.
 
     Attributes:
-        probability: (n, stages), that the home team leads at the horizon.
-        point: (n, stages), in points.
-        lower, upper: (n, stages, alphas), ends of intervals, in points; NaN where the calibration is too small.
-        crps: (n, stages), in points.
-        pit: (n, stages), the share of the predictive distribution below what came (Dawid 1984); where it is calibrated,
-            these are uniform on (0, 1).
+        probability: (n, cases), probability that the home team leads at the horizon.
+        point: (n, cases), point forecasts in points.
+        lower, upper: (n, cases, alphas), ends of the intervals in points; NaN where the calibration is too small.
+        crps: (n, cases), in points.
+        pit: (n, cases), probability integral transform of the outcomes (Dawid 1984); uniform on (0, 1) if the forecasts
+            are calibrated.
     """
 
     probability: Singles
@@ -71,24 +71,24 @@ class Forecasts:
 
 @dataclass(frozen=True)
 class FoldScores:
-    """What models that were made from earlier seasons forecast of n later games, and what came.
+    """Forecasts of n games by models from earlier seasons, with outcomes and scores.
 
     Attributes:
-        train_seasons, calibration_seasons: of the models.
-        calibration_games: how many games they were calibrated on.
-        cell_games: (stages, 4), the calibration games in the cell that leads of 0–3, 4–8, 9–15 and 16 or more lie in.
-        home_advantage: the mean final differential of all earlier games, in points: what one expects who does not know
-            the teams.
+        train_seasons, calibration_seasons: seasons of the models.
+        calibration_games: number of calibration games.
+        cell_games: (cases, 4), number of calibration games in the cell of |leads| 0–3, 4–8, 9–15 and 16 or more.
+        home_advantage: mean final differential of all earlier games, in points; the expected margin without knowing the
+            teams.
         game_id: (n,).
         season: (n,).
         date: (n,).
         phase: (n,), RS, PI or PO.
         home, away: (n,), NBA codes.
         leads: (n, 47), differentials after minutes 1 to 47, in points.
-        outcomes: (n, 2), by horizon, in points.
-        margins: (n,), expected final differentials with ratings carried from game to game, in points.
-        frozen_margins: (n,), the same with ratings as they stood before the season.
-        forecasts: by forecaster.
+        outcomes: (n, 2), differentials by horizon, in points.
+        margins: (n,), expected final differentials with carried ratings, in points.
+        frozen_margins: (n,), the same with ratings frozen before the season.
+        forecasts: forecasts by forecaster.
     """
 
     train_seasons: tuple[int, ...]
@@ -123,34 +123,34 @@ def score_fold(
     min_cell: int = MIN_CELL,
     advance: Callable[[int], object] | None = None,
 ) -> FoldScores:
-    """Scores models on games that are later than all that they were made from.
+    """Scores models on games later than all their training and calibration games.
 
     Args:
-        models: with a database for every minute.
-        calibration: of the models, as it will be served.
-        earlier: all games before those to test on, `calibrate` among them, with margins carried from game to game: what
-            the logistic regression is fitted on.
-        calibrate: the games that `calibration` was made from.
-        test: games to test on, at least one, with margins carried from game to game.
-        frozen_margins: (n,), of the games to test on, with ratings as they stood before the first of them, in points.
-        min_cell: the fewest calibration games of a cell, for forecasters that are calibrated here.
+        models: models with a database for every minute.
+        calibration: calibration of the models, as served.
+        earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the logistic
+            regression is fitted on them.
+        calibrate: the games that `calibration` was fitted on.
+        test: test games, at least one, with margins from carried ratings.
+        frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
+        min_cell: minimum number of calibration games per cell, for forecasters that are calibrated here.
         advance: called with 1 after each of SCORING_STEPS.
 
     Raises:
-        KeyError: if the models or the calibration do not know a minute.
+        KeyError: if the models or the calibration lack a minute.
     """
-    told = advance or (lambda _: None)
+    report_progress = advance or (lambda _: None)
     games = test.games
     past = point_forecasts(models, calibrate)
-    told(1)
+    report_progress(1)
     points = point_forecasts(models, test)
-    told(1)
+    report_progress(1)
     frozen = point_forecasts(models, GamesWithMargins(games, frozen_margins))["ensemble"]
-    told(1)
+    report_progress(1)
     no_teams = point_forecasts(models, GamesWithMargins(games, np.full(len(games), np.nan)))["ensemble"]
-    told(1)
+    report_progress(1)
     served = {
-        mode: [calibration.distributions[Situation(HORIZONS[place], minute, mode)] for place, minute in CASES]
+        mode: [calibration.distributions[Situation(HORIZONS[index], minute, mode)] for index, minute in CASES]
         for mode in MarginSource
     }
     forecasts = {
@@ -159,13 +159,13 @@ def score_fold(
         "no_teams": _forecasts(no_teams, served[MarginSource.UNKNOWN], test),
     }
     for name in (*PARTS, *BASELINES):
-        # Persistence has no training games that could tell how far off it is.
+        # Persistence is not fitted, so it has no training residuals to take scales from.
         scales = np.ones_like(models.linear.scales) if name == "persistence" else models.linear.scales
         own = _own_calibration(past[name], calibrate, scales[:, :, MarginSource.KNOWN], min_cell)
         forecasts[name] = _forecasts(points[name], own, test)
-    told(1)
+    report_progress(1)
     forecasts[LOGISTIC] = Forecasts(_by_case(logistic_probabilities(earlier, test)))
-    told(1)
+    report_progress(1)
     trained = earlier.select(~np.isin(earlier.games.game_id, calibrate.games.game_id))
     return FoldScores(
         train_seasons=_seasons(trained),
@@ -188,10 +188,10 @@ def score_fold(
 
 
 def point_forecasts(models: PointEnsemble, rated: GamesWithMargins) -> dict[str, Floats]:
-    """What each model forecasts for n games after every minute.
+    """Computes the point forecasts of each model for n games after every minute.
 
     Returns:
-        By forecaster, (n, 47 minutes, 2 horizons), in points; without meaning for a horizon that has passed.
+        By forecaster, (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed.
     """
     leads = rated.games.levels
     names = ("ensemble", "dejavu", "lstm")
@@ -213,14 +213,14 @@ def _own_calibration(
     leads, outcomes = calibrate.games.levels, calibrate.games.outcomes
     return [
         PredictiveDistribution.fit(
-            HORIZONS[place],
-            points[:, minute - 1, place],
+            HORIZONS[index],
+            points[:, minute - 1, index],
             leads[:, minute - 1],
-            outcomes[:, place],
-            scales=scales[place, minute].tolist(),
-            min_cell=least_cell(HORIZONS[place], minute, min_cell),
+            outcomes[:, index],
+            scales=scales[index, minute].tolist(),
+            min_cell=min_cell_size(HORIZONS[index], minute, min_cell),
         )
-        for place, minute in CASES
+        for index, minute in CASES
     ]
 
 
@@ -229,24 +229,24 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
     shape = (len(leads), len(CASES))
     point, crps, probability, pit = (np.empty(shape, dtype=np.float32) for _ in range(4))
     lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
-    for column, ((place, minute), distribution) in enumerate(zip(CASES, distributions, strict=True)):
-        at, lead, came = points[:, minute - 1, place], leads[:, minute - 1], outcomes[:, place]
-        point[:, column] = at
-        probability[:, column] = distribution.home_lead_probability(at, lead)
+    for column, ((index, minute), distribution) in enumerate(zip(CASES, distributions, strict=True)):
+        center, lead, outcome = points[:, minute - 1, index], leads[:, minute - 1], outcomes[:, index]
+        point[:, column] = center
+        probability[:, column] = distribution.home_lead_probability(center, lead)
         for side, group in itertools.product((lead < 0, lead >= 0), range(len(LEAD_EDGES) + 1)):
             rows = np.flatnonzero(side & (lead_groups(lead) == group))
             if len(rows):
-                # The games of one group and side share their distribution, up to the point forecast.
-                one = float(lead[rows[0]])
-                residuals, error = distribution.sample(one), came[rows] - at[rows]
+                # Games of one lead group and side share their residual distribution.
+                group_lead = float(lead[rows[0]])
+                residuals, error = distribution.residuals_for(group_lead), outcome[rows] - center[rows]
                 crps[rows, column] = metrics.crps(np.zeros(len(rows)), residuals.residuals, error)
                 pit[rows, column] = 1 - residuals.share_above(error)
-                lower[rows, column], upper[rows, column] = at[rows, None] + _offsets(distribution, one)
+                lower[rows, column], upper[rows, column] = center[rows, None] + _offsets(distribution, group_lead)
     return Forecasts(probability, point, lower, upper, crps, pit)
 
 
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
-    """What the ends of intervals lie from the point forecast: (2, 1, alphas); NaN where there is no interval."""
+    """Returns the interval ends relative to the point forecast: (2, 1, alphas); NaN where there is no interval."""
     result = np.full((2, 1, len(ALPHAS)), np.nan)
     for column, alpha in enumerate(ALPHAS):
         if alpha >= distribution.smallest_alpha:
@@ -256,13 +256,13 @@ def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
 
 
 def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
-    """How many calibration games the cell has in which each group of leads lies."""
+    """Returns the number of calibration games in the cell of each lead group."""
     return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
 
 
 def _by_case(values: Floats) -> Singles:
-    """(n, 47 minutes, 2 horizons) → (n, stages)."""
-    return np.stack([values[:, minute - 1, place] for place, minute in CASES], axis=1).astype(np.float32)
+    """(n, 47 minutes, 2 horizons) → (n, cases)."""
+    return np.stack([values[:, minute - 1, index] for index, minute in CASES], axis=1).astype(np.float32)
 
 
 def _seasons(rated: GamesWithMargins) -> tuple[int, ...]:

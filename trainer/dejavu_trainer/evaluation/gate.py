@@ -1,7 +1,7 @@
-"""Where a bundle's verdict comes from: its recipe's walk-forward, or one test on the last of its calibration games.
+"""Verdict of a bundle: from a walk-forward of its recipe, or from one holdout test on the last calibration games.
 
-In that test the models are the very ones that ship; their calibration is made anew from the earlier calibration games,
-so that the later ones are new to all of it. The calibration that ships has them all.
+The holdout test uses the models of the bundle, calibrated only on the earlier calibration games, so that the later ones
+are unseen. The calibration in the bundle uses all calibration games.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from dejavu_trainer.training.recipe import TrainingConfig
 def holdout_verdict(
     models: PointEnsemble, trained_on: RatedGames, calibrated_on: RatedGames, recipe: TrainingConfig, progress: Progress
 ) -> VerdictRecord:
-    """The verdict on models by one test.
+    """Returns the verdict on models from one holdout test.
 
     Args:
-        models: those that ship.
-        trained_on: the games that they were made from.
-        calibrated_on: those that they are calibrated on.
-        recipe: how they were made.
-        progress: is told how far it is.
+        models: the models of the bundle.
+        trained_on: the training games.
+        calibrated_on: the calibration games.
+        recipe: the training configuration.
+        progress: receives progress updates.
 
     Raises:
-        SplitError: if the games to calibrate on are too few to be divided.
+        SplitError: if there are too few calibration games to split.
     """
-    with progress.step("Test once", SCORING_STEPS + 1) as advance:
+    with progress.step("Evaluate on the holdout", SCORING_STEPS + 1) as advance:
         earlier, later = divide(calibrated_on.games)
         past = calibrated_on.games.select(earlier)
-        standing = margins_with_frozen_ratings(trained_on.after, past)
-        calibration = calibrate(models, past, calibrated_on.margins[earlier], standing, recipe.min_cell)
+        frozen_past = margins_with_frozen_ratings(trained_on.after, past)
+        calibration = calibrate(models, past, calibrated_on.margins[earlier], frozen_past, recipe.min_cell)
         advance(1)
         test = calibrated_on.games.select(later)
-        frozen = carry(trained_on.after, past).after.at(int(test.season[0])).ratings()
+        frozen = carry(trained_on.after, past).after.predict(int(test.season[0])).ratings()
         scored = score_fold(
             models,
             calibration,
@@ -68,35 +68,35 @@ def holdout_verdict(
 
 
 def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks of the games to calibrate the test with, and of those to test on: the last season, or half of the only one.
+    """Returns masks of the calibration and of the test games: the last season, or the later half of a single one.
 
     Raises:
-        SplitError: if a single season has too few days of play.
+        SplitError: if a single season has games on too few days.
     """
     last = games.season == games.season[-1]
     return hold_out_last(games.date, 0.5) if last.all() else (~last, last)
 
 
 def judged(folds: Sequence[FoldScores], recipe: TrainingConfig) -> VerdictRecord:
-    """The verdict on scores, as the manifest has it."""
+    """Returns the verdict on scores as a record for the manifest."""
     verdict = judge(folds)
     seasons = sorted({int(season) for fold in folds for season in np.unique(fold.season)})
     return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=recipe.digest, seasons=tuple(seasons))
 
 
 def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:
-    """The verdict of a walk-forward of the same recipe.
+    """Reads the verdict of a walk-forward with the same recipe.
 
     Args:
-        backtest: the JSON document that `dejavu-trainer backtest` writes.
-        recipe: how the models to judge were made.
+        backtest: the JSON file that `dejavu-trainer backtest` writes.
+        recipe: training configuration of the models to judge.
 
     Raises:
-        DataError: if it can't be read, or is of another recipe.
+        DataError: if the file can't be read or has another recipe.
     """
     try:
         document = json.loads(backtest.read_bytes())
-        found = VerdictRecord(
+        record = VerdictRecord(
             fit=document["verdict"]["fit"],
             reason=document["verdict"]["reason"],
             recipe=document["recipe"],
@@ -104,8 +104,8 @@ def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{backtest}: is not the result of a backtest: {error}") from error
-    if found.recipe != recipe.digest:
+    if record.recipe != recipe.digest:
         raise DataError(
-            f"{backtest}: is of recipe {found.recipe}, not of {recipe.digest}: run a backtest with the same options"
+            f"{backtest}: has recipe {record.recipe}, not {recipe.digest}: run a backtest with the same options"
         )
-    return found
+    return record

@@ -1,8 +1,8 @@
-"""Figures of many games: errors, scores and coverages by group, each with the interval that chance leaves it.
+"""Computes errors, scores and coverages by group of forecasts, with bootstrap intervals.
 
-A figure is a mean over the forecasts of a group, each game's forecasts at several minutes counting alike; one game is
-the unit of its uncertainty, since what happens in a game decides about all its minutes. Intervals are 95 % percentile
-bootstrap intervals over games, and differences are paired: of the same resampled games.
+A metric is the unweighted mean over the forecasts of a group. Uncertainty is computed by game, since the minutes of one
+game are dependent: intervals are 95 % percentile bootstrap intervals over games. Differences are paired, that is,
+computed on the same resampled games.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from dejavu_models.uncertainty.conformal import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores, Forecasts
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
-"""Groups by |lead| at the minute of the forecast, in points, both ends included."""
+"""Groups by |lead| at the minute of the forecast, in points, inclusive."""
 
 PHASES: Final = ("first third", "second third", "last third", "playoffs")
-"""Of a season: its regular games in the order of their dates, and play-in and playoffs."""
+"""Phases of a season: thirds of the regular season by date; play-in and playoffs."""
 
 QUARTERS: Final = ("first quarter", "second quarter", "third quarter", "fourth quarter")
 """By the minute of the forecast: 1–12, 13–24, 25–36, 37–47."""
 
 REFERENCES: Final = ("persistence", "linear", "logistic")
-"""What differences are taken from."""
+"""Forecasters that differences are computed against."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""
@@ -40,33 +40,33 @@ LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 POINTS: Final = ("mae", "rmse", "crps", *(f"winkler_{level}" for level in LEVELS))
 PROBABILITIES: Final = ("brier", "log_loss")
 SCORES: Final = (*POINTS, *PROBABILITIES)
-"""Negatively oriented: of these there are differences."""
+"""Negatively oriented scores; differences are computed for these."""
 RATES: Final = (*(f"coverage_{level}" for level in LEVELS), *(f"width_{level}" for level in LEVELS), "ece")
 METRICS: Final = (*SCORES, *RATES)
 
 MINUTE_AND_LEAD: Final = "minute and lead"
 SMALL_FORECASTERS: Final = ("ensemble", *REFERENCES)
 SMALL_METRICS: Final = ("mae", "crps", "brier", *(f"coverage_{level}" for level in LEVELS))
-"""What is measured in each of the many small groups by minute and lead."""
+"""Metrics of the many small groups by minute and lead."""
 
 CALIBRATION_KINDS: Final = ("all", "season", "quarter", "phase", "lead")
-"""Kinds of groups that are large enough for a calibration error to be more than chance."""
+"""Kinds of groups large enough for the calibration error not to be dominated by sampling error."""
 
 _BATCH = 48
-"""Groups that are resampled at once, to bound the memory."""
+"""Number of groups resampled at once; bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMetrics:
-    """The figures of some forecasts.
+    """Metrics of a group of forecasts.
 
     Attributes:
-        games, cases: how many games and forecasts of each forecaster they come from.
-        values: by forecaster and metric. A metric is missing where a forecaster has none, or the calibration is too
-            small for the interval.
-        differences: by forecaster, reference and score: its mean less the reference's, on the same games; below 0 is
+        games, cases: number of games, and of forecasts per forecaster.
+        values: by forecaster and metric. A metric is missing if the forecaster does not have it, or the calibration is
+            too small for the interval.
+        differences: by forecaster, reference and score: mean score minus the reference's on the same games; below 0 is
             better.
-        relative: the same as a share of the reference's mean; missing where the reference may be without error.
+        relative: the same as a share of the reference's mean; missing if the reference's mean can be 0 in a resample.
     """
 
     games: int
@@ -77,13 +77,13 @@ class GroupMetrics:
 
 
 MetricsByForecaster = dict[str, dict[str, dict[str, GroupMetrics]]]
-"""By horizon's name, kind of group (all, season, season at minute 18, quarter, phase, lead,
-minute, minute and lead) and group's name."""
+"""By horizon, kind of group (all, season, season at minute 18, quarter, phase, lead, minute, minute and lead) and name
+of the group."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Forecasts that are looked at together: `which` (n, minutes) of the minutes from `first` (0 is minute 1) on."""
+    """A group of forecasts: mask `which` (n, minutes), starting at minute index `first` (0 is minute 1)."""
 
     kind: str
     name: str
@@ -91,18 +91,18 @@ class _Group:
     first: int = 0
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Of values (n, minutes of the horizon), the columns that `which` speaks of."""
+        """Selects the columns that `which` covers from values (n, minutes of the horizon)."""
         return values[:, self.first : self.first + self.which.shape[1]]
 
 
 def pool(folds: Sequence[FoldScores]) -> FoldScores:
-    """The games of several folds as those of one; what only a fold has is taken from the first.
+    """Pools the games of several folds into one; fold-level fields are taken from the first.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no fold.
     """
     if not folds:
-        raise ValueError("no fold to take figures from")
+        raise ValueError("no fold to compute metrics from")
     first = folds[0]
     joined = {
         field.name: np.concatenate([getattr(fold, field.name) for fold in folds])
@@ -124,36 +124,38 @@ def pool(folds: Sequence[FoldScores]) -> FoldScores:
 
 
 def cases_of(horizon: Horizon) -> slice:
-    """Where a horizon's stages lie on axes over stages: its first minute first."""
-    places = [index for index, (place, _) in enumerate(CASES) if HORIZONS[place] is horizon]
-    return slice(places[0], places[-1] + 1)
+    """Returns the slice of a horizon's cases on axes over cases, ordered by minute."""
+    indices = [index for index, (horizon_index, _) in enumerate(CASES) if HORIZONS[horizon_index] is horizon]
+    return slice(indices[0], indices[-1] + 1)
 
 
-def losses(forecasts: Forecasts, outcomes: NDArray[np.integer], stages: slice) -> dict[str, Floats]:
-    """What each metric is the mean of (rmse: the root of the mean), but for ece, for each forecast: (n, stages).
+def losses(forecasts: Forecasts, outcomes: NDArray[np.integer], cases: slice) -> dict[str, Floats]:
+    """Computes the loss of each forecast by metric, (n, cases); a metric is its mean (rmse: the root of it).
+
+    There is none for ece, which is not a mean.
 
     Args:
-        forecasts: of one forecaster.
+        forecasts: forecasts of one forecaster.
         outcomes: (n,), differentials at the horizon, in points.
-        stages: those of the horizon.
+        cases: slice of the horizon's cases.
     """
-    came = outcomes[:, None].astype(np.float64)
-    probability = forecasts.probability[:, stages].astype(np.float64)
+    outcome = outcomes[:, None].astype(np.float64)
+    probability = forecasts.probability[:, cases].astype(np.float64)
     result = {
-        "brier": metrics.brier(probability, came > 0),
-        "log_loss": metrics.log_loss(probability, came > 0),
+        "brier": metrics.brier(probability, outcome > 0),
+        "log_loss": metrics.log_loss(probability, outcome > 0),
     }
     if forecasts.point is not None and forecasts.crps is not None:
-        point = forecasts.point[:, stages]
-        result["mae"] = metrics.absolute_error(point, came)
-        result["rmse"] = metrics.squared_error(point, came)
-        result["crps"] = forecasts.crps[:, stages].astype(np.float64)
+        point = forecasts.point[:, cases]
+        result["mae"] = metrics.absolute_error(point, outcome)
+        result["rmse"] = metrics.squared_error(point, outcome)
+        result["crps"] = forecasts.crps[:, cases].astype(np.float64)
     if forecasts.lower is not None and forecasts.upper is not None:
         for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
-            lower, upper = (ends[:, stages, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
+            lower, upper = (ends[:, cases, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
             if np.isfinite(lower).all():
-                result[f"winkler_{level}"] = metrics.winkler(lower, upper, came, alpha)
-                result[f"coverage_{level}"] = metrics.covered(lower, upper, came).astype(np.float64)
+                result[f"winkler_{level}"] = metrics.winkler(lower, upper, outcome, alpha)
+                result[f"coverage_{level}"] = metrics.covered(lower, upper, outcome).astype(np.float64)
                 result[f"width_{level}"] = upper - lower
     return result
 
@@ -165,51 +167,51 @@ def compute_metrics(
     resamples: int = 2000,
     advance: Callable[[int], object] | None = None,
 ) -> MetricsByForecaster:
-    """All figures of the games of some folds.
+    """Computes all metrics of the games of some folds.
 
     Args:
-        folds: at least one.
-        seed: of the bootstrap over games.
-        resamples: of the bootstrap.
+        folds: at least one fold.
+        seed: random seed of the bootstrap over games.
+        resamples: number of bootstrap resamples.
         advance: called with 1 after each horizon.
     """
     pooled = pool(folds)
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     result: MetricsByForecaster = {}
-    for place, horizon in enumerate(HORIZONS):
+    for index, horizon in enumerate(HORIZONS):
         groups = [group for group in _groups(pooled, horizon) if group.which.any()]
         by_kind: dict[str, dict[str, GroupMetrics]] = {}
         for batch in _batches(groups):
-            for group, found in zip(batch, _measure(pooled, place, batch, bootstrap), strict=True):
-                by_kind.setdefault(group.kind, {})[group.name] = found
+            for group, metrics_of_group in zip(batch, _measure(pooled, index, batch, bootstrap), strict=True):
+                by_kind.setdefault(group.kind, {})[group.name] = metrics_of_group
         result[horizon.value] = by_kind
         if advance is not None:
             advance(1)
     return result
 
 
-def phases(found: FoldScores) -> NDArray[np.int64]:
-    """Which of PHASES each game is of."""
-    result = np.full(len(found), len(PHASES) - 1, dtype=np.int64)
-    for season in np.unique(found.season):
-        regular = np.flatnonzero((found.season == season) & (found.phase == "RS"))
-        ordered = regular[np.argsort(found.date[regular], kind="stable")]
+def phases(fold: FoldScores) -> NDArray[np.int64]:
+    """Returns the index in PHASES of each game."""
+    result = np.full(len(fold), len(PHASES) - 1, dtype=np.int64)
+    for season in np.unique(fold.season):
+        regular = np.flatnonzero((fold.season == season) & (fold.phase == "RS"))
+        ordered = regular[np.argsort(fold.date[regular], kind="stable")]
         result[ordered] = np.arange(len(ordered)) * 3 // max(len(ordered), 1)
     return result
 
 
-def _groups(found: FoldScores, horizon: Horizon) -> Iterator[_Group]:
+def _groups(fold: FoldScores, horizon: Horizon) -> Iterator[_Group]:
     minutes = range(horizon.last_slot)
-    games, shape = np.ones((len(found), 1), dtype=np.bool_), (len(found), len(minutes))
-    seasons = [(str(season), (found.season == season)[:, None]) for season in np.unique(found.season)]
-    lead, phase = lead_groups(found.leads[:, : len(minutes)]), phases(found)
+    games, shape = np.ones((len(fold), 1), dtype=np.bool_), (len(fold), len(minutes))
+    seasons = [(str(season), (fold.season == season)[:, None]) for season in np.unique(fold.season)]
+    lead, phase = lead_groups(fold.leads[:, : len(minutes)]), phases(fold)
     yield _Group("all", "all", np.broadcast_to(games, shape))
     for name, of_season in seasons:
         yield _Group("season", name, np.broadcast_to(of_season, shape))
     for number, name in enumerate(QUARTERS):
         of_quarter = range(12 * number, min(12 * number + 12, len(minutes)))
         if of_quarter:
-            yield _Group("quarter", name, np.broadcast_to(games, (len(found), len(of_quarter))), of_quarter[0])
+            yield _Group("quarter", name, np.broadcast_to(games, (len(fold), len(of_quarter))), of_quarter[0])
     for number, name in enumerate(PHASES):
         yield _Group("phase", name, np.broadcast_to((phase == number)[:, None], shape))
     for number, name in enumerate(LEADS):
@@ -224,18 +226,18 @@ def _groups(found: FoldScores, horizon: Horizon) -> Iterator[_Group]:
 
 
 def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
-    """At most _BATCH groups of one kind at a time."""
-    for _, found in itertools.groupby(groups, key=lambda group: group.kind):
-        of_kind = list(found)
+    """Yields batches of at most _BATCH groups of the same kind."""
+    for _, members in itertools.groupby(groups, key=lambda group: group.kind):
+        of_kind = list(members)
         for start in range(0, len(of_kind), _BATCH):
             yield of_kind[start : start + _BATCH]
 
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """Means of a metric over a batch's groups: (groups,), and in each resample (resamples, groups).
+    """Means of a metric over a batch's groups, (groups,), and by resample, (resamples, groups).
 
-    NaN in resamples that have no game of the group.
+    NaN in resamples without a game of the group.
     """
 
     value: Floats
@@ -245,12 +247,12 @@ class _Means:
         return _Means(self.value - other.value, self.resampled - other.resampled)
 
     def over(self, other: _Means) -> _Means:
-        """How much larger these are, as a share of the other's."""
+        """Returns the relative difference from the other means."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return _Means(self.value / other.value - 1, self.resampled / other.resampled - 1)
 
     def estimates(self, bootstrap: GameBootstrap) -> list[Estimate | None]:
-        """The figure of each group; None if it is not finite in a resample that has a game of the group."""
+        """Returns the estimate of each group; None if it is not finite in a resample with a game of the group."""
         ends = bootstrap.intervals(self.resampled)
         return [
             Estimate(*map(float, each)) if np.isfinite(each).all() else None
@@ -258,37 +260,41 @@ class _Means:
         ]
 
 
-def _measure(found: FoldScores, place: int, groups: Sequence[_Group], bootstrap: GameBootstrap) -> list[GroupMetrics]:
-    horizon = HORIZONS[place]
-    outcomes = found.outcomes[:, place]
+def _measure(
+    fold: FoldScores, horizon_index: int, groups: Sequence[_Group], bootstrap: GameBootstrap
+) -> list[GroupMetrics]:
+    horizon = HORIZONS[horizon_index]
+    outcomes = fold.outcomes[:, horizon_index]
     cases = np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1)  # (n, groups)
-    # They are whole numbers, but for rounding.
-    resampled = np.rint(bootstrap.resampled_means(cases) * len(found)) / len(found)
+    # The totals are integers up to floating-point error.
+    resampled = np.rint(bootstrap.resampled_means(cases) * len(fold)) / len(fold)
     counts = _Means(cases.mean(axis=0), np.where(resampled > 0, resampled, np.nan))
     means: dict[str, dict[str, _Means]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
     for name in SMALL_FORECASTERS if small else FORECASTERS:
-        of_each = losses(found.forecasts[name], outcomes, cases_of(horizon))
+        losses_by_metric = losses(fold.forecasts[name], outcomes, cases_of(horizon))
         if small:
-            of_each = {metric: of_each[metric] for metric in SMALL_METRICS if metric in of_each}
+            losses_by_metric = {
+                metric: losses_by_metric[metric] for metric in SMALL_METRICS if metric in losses_by_metric
+            }
         columns = {
             metric: np.stack([(group.of(values) * group.which).sum(axis=1) for group in groups], axis=1)
-            for metric, values in of_each.items()
+            for metric, values in losses_by_metric.items()
         }
         means[name] = _ratios(columns, counts, bootstrap)
         if "rmse" in means[name]:
             squared = means[name]["rmse"]
             means[name]["rmse"] = _Means(np.sqrt(squared.value), np.sqrt(squared.resampled))
         if groups[0].kind in CALIBRATION_KINDS:
-            probability = found.forecasts[name].probability[:, cases_of(horizon)]
+            probability = fold.forecasts[name].probability[:, cases_of(horizon)]
             means[name]["ece"] = _calibration_errors(probability, outcomes > 0, groups, counts, bootstrap)
-    return _of_groups(groups, means, bootstrap)
+    return _group_metrics(groups, means, bootstrap)
 
 
 def _ratios(columns: dict[str, Floats], counts: _Means, bootstrap: GameBootstrap) -> dict[str, _Means]:
-    """Means over forecasts from sums over each game's: (n, groups) by metric."""
-    together = np.concatenate(list(columns.values()), axis=1)
-    value, resampled = together.mean(axis=0), bootstrap.resampled_means(together)
+    """Computes means over forecasts from the sums by game, (n, groups) by metric."""
+    stacked = np.concatenate(list(columns.values()), axis=1)
+    value, resampled = stacked.mean(axis=0), bootstrap.resampled_means(stacked)
     groups = len(counts.value)
     result = {}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -305,13 +311,13 @@ def _calibration_errors(
     counts: _Means,
     bootstrap: GameBootstrap,
 ) -> _Means:
-    """The expected calibration errors of a batch's groups."""
+    """Computes the expected calibration errors of a batch's groups."""
     gaps = probability.astype(np.float64) - happened[:, None]
-    places = np.arange(len(gaps))[:, None] * ECE_BINS + metrics.probability_bin(probability)
+    bins = np.arange(len(gaps))[:, None] * ECE_BINS + metrics.probability_bin(probability)
     values, resampled = [], []
     with np.errstate(divide="ignore", invalid="ignore"):
         for index, group in enumerate(groups):
-            of_group = group.of(places)[group.which], group.of(gaps)[group.which]
+            of_group = group.of(bins)[group.which], group.of(gaps)[group.which]
             counted = np.bincount(of_group[0], weights=of_group[1], minlength=len(gaps) * ECE_BINS)
             sums = counted.astype(np.float64).reshape(-1, ECE_BINS)
             values.append(np.abs(sums.mean(axis=0)).sum() / counts.value[index])
@@ -319,34 +325,34 @@ def _calibration_errors(
     return _Means(np.array(values), np.stack(resampled, axis=1))
 
 
-def _of_groups(
+def _group_metrics(
     groups: Sequence[_Group], means: dict[str, dict[str, _Means]], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
     result = [GroupMetrics(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
-    for name, mine in means.items():
-        _keep(result, {metric: mine[metric] for metric in METRICS if metric in mine}, bootstrap, "values", name)
+    for name, own in means.items():
+        _store(result, {metric: own[metric] for metric in METRICS if metric in own}, bootstrap, "values", name)
         for reference in REFERENCES:
             if name != reference:
-                theirs = means[reference]
-                shared = [metric for metric in SCORES if metric in mine and metric in theirs]
-                less = {metric: mine[metric] - theirs[metric] for metric in shared}
-                _keep(result, less, bootstrap, "differences", name, reference)
-                over = {metric: mine[metric].over(theirs[metric]) for metric in shared}
-                _keep(result, over, bootstrap, "relative", name, reference)
+                other = means[reference]
+                shared = [metric for metric in SCORES if metric in own and metric in other]
+                differences = {metric: own[metric] - other[metric] for metric in shared}
+                _store(result, differences, bootstrap, "differences", name, reference)
+                relative = {metric: own[metric].over(other[metric]) for metric in shared}
+                _store(result, relative, bootstrap, "relative", name, reference)
     return result
 
 
-def _keep(
+def _store(
     result: list[GroupMetrics], means: dict[str, _Means], bootstrap: GameBootstrap, field: str, *path: str
 ) -> None:
-    """Puts figures in their places in each group, by metric; those that are not there are left out."""
-    places = []
+    """Stores estimates in a field of each group under `path`, by metric; missing ones are skipped."""
+    targets = []
     for group in result:
-        place = getattr(group, field)
+        target = getattr(group, field)
         for key in path:
-            place = place.setdefault(key, {})
-        places.append(place)
+            target = target.setdefault(key, {})
+        targets.append(target)
     for metric, each in means.items():
-        for place, it in zip(places, each.estimates(bootstrap), strict=True):
-            if it is not None:
-                place[metric] = it
+        for target, estimate in zip(targets, each.estimates(bootstrap), strict=True):
+            if estimate is not None:
+                target[metric] = estimate

@@ -1,4 +1,4 @@
-"""The result of a walk-forward: all that its reports show, and what is kept of it for programs."""
+"""Result of a walk-forward, shown in the reports and stored as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate, GameBootstrap
-from dejavu_trainer.evaluation.acceptance import promises
+from dejavu_trainer.evaluation.acceptance import acceptance_checks
 from dejavu_trainer.evaluation.fold_scores import FoldScores
 from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
 from dejavu_trainer.evaluation.verdict import (
@@ -26,21 +26,21 @@ from dejavu_trainer.evaluation.verdict import (
 )
 
 RESULT_STEPS: Final = 3
-"""How often `result_of` tells how far it is."""
+"""Number of progress updates of `result_of`."""
 
 EXPECTATIONS: Final = ("carried", "frozen", "home advantage")
-"""Of a game before it begins: by ratings carried from game to game, by ratings as they stood before the season, and by
-who plays at home alone."""
+"""Sources of the pregame expected margin: carried ratings, ratings frozen before the season, and home advantage
+alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunProvenance:
-    """What was tested.
+    """Provenance of a run.
 
     Attributes:
-        recipe: its digest.
+        recipe: digest of the recipe.
         prototypes: entries of each minute's database; None: all games.
-        seed: of everything random.
+        seed: random seed.
         data: SHA-256 of the games.
     """
 
@@ -52,7 +52,7 @@ class RunProvenance:
 
 @dataclass(frozen=True, slots=True)
 class FoldInfo:
-    """What one season's models were made from."""
+    """Seasons and games of one fold."""
 
     season: int
     games: int
@@ -63,17 +63,17 @@ class FoldInfo:
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What came out of a walk-forward.
+    """Result of a walk-forward.
 
     Attributes:
-        folds: what was tested, in order.
+        method: provenance of the run.
+        folds: the tested folds, in order.
         verdict: whether the recipe's forecasts may be served.
-        promises: what they promise beyond that; not all can be told of a few games.
-        ratings: by EXPECTATIONS and metric (mae, rmse, in points): error of the final differential expected before
-            tip-off.
-        figures: all others.
-        coverages: over all minutes.
-        groups: by minute and |lead|.
+        promises: acceptance checks beyond the verdict; few games may not suffice to decide them.
+        ratings: error of the pregame expected margin, by EXPECTATIONS and metric (mae, rmse, in points).
+        figures: all other metrics.
+        coverages: coverage over all minutes.
+        groups: coverage by minute and |lead|.
     """
 
     method: RunProvenance
@@ -87,7 +87,7 @@ class BacktestResult:
 
     @property
     def games(self) -> int:
-        """How many games were tested."""
+        """Number of test games."""
         return sum(fold.games for fold in self.folds)
 
 
@@ -98,19 +98,19 @@ def result_of(
     resamples: int = 2000,
     advance: Callable[[int], object] | None = None,
 ) -> BacktestResult:
-    """Takes all figures of some folds.
+    """Computes all metrics, checks and the verdict of some folds.
 
     Args:
-        folds: at least one, each of one season.
-        method: what was tested.
-        resamples: of the bootstrap over games.
+        folds: at least one fold, each of one season.
+        method: provenance of the run.
+        resamples: number of bootstrap resamples over games.
         advance: called with 1 after each of RESULT_STEPS.
     """
-    told = advance or (lambda _: None)
-    found = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=told)
+    report_progress = advance or (lambda _: None)
+    metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=report_progress)
     of_all, groups = coverages(folds), coverage_groups(folds)
     verdict = judge(folds, seed=method.seed, resamples=resamples)
-    told(1)
+    report_progress(1)
     return BacktestResult(
         method=method,
         folds=tuple(
@@ -124,16 +124,16 @@ def result_of(
             for fold in folds
         ),
         verdict=verdict,
-        promises=promises(folds, found, of_all, groups),
+        promises=acceptance_checks(folds, metrics_by_forecaster, of_all, groups),
         ratings=rating_errors(folds, method.seed, resamples),
-        figures=found,
+        figures=metrics_by_forecaster,
         coverages=tuple(of_all),
         groups=tuple(groups),
     )
 
 
 def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dict[str, dict[str, Estimate]]:
-    """By EXPECTATIONS: MAE and RMSE of the final differential expected before tip-off, in points."""
+    """Computes MAE and RMSE of the pregame expected margin, in points, by EXPECTATIONS."""
     pooled = pool(folds)
     home = np.concatenate([np.full(len(fold), fold.home_advantage) for fold in folds])
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
@@ -151,7 +151,7 @@ def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dic
 
 
 def to_json(result: BacktestResult) -> str:
-    """The result for programs; docs/evaluation.md says what is where."""
+    """Serializes the result as JSON; docs/evaluation.md documents the format."""
     document = {
         "recipe": result.method.recipe,
         "seasons": [fold.season for fold in result.folds],
@@ -161,7 +161,7 @@ def to_json(result: BacktestResult) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """With figures in brackets, value, lower and upper end, and no more digits than mean something."""
+    """Converts estimates to lists [value, lower, upper], and rounds numbers to six significant digits."""
     if isinstance(value, dict):
         if value.keys() == {"value", "lower", "upper"}:
             return [_plain(value[key]) for key in ("value", "lower", "upper")]

@@ -1,1 +1,1 @@
-"""How work is spread over threads, and how it is told how far it is."""
+"""Thread pool and progress reporting."""

@@ -1,4 +1,4 @@
-"""How a training run tells how far it is, without knowing who shows it."""
+"""Progress reporting, independent of how it is displayed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Shows stages of work, one after the other."""
+    """Reports the progress of consecutive steps of a run."""
 
     def step(self, name: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
-        """A stage of `total` steps; inside, the function that it yields is called with how many more are done."""
+        """Begins a step of `total` units; the yielded function is called with the number of units just completed."""
         ...
 
 
 class NoProgress:
-    """A progress that shows nothing."""
+    """Progress that shows nothing."""
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """Does nothing with what it is told."""
+        """Ignores all updates."""
         del name, total
         yield lambda _: None

@@ -1,4 +1,4 @@
-"""Independent pieces of work on several cores, with results that do not depend on how many."""
+"""Runs independent work items on several threads; results do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ R = TypeVar("R")
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Callable[[int], object]) -> list[R]:
-    """The results of `work` on each piece, in order.
+    """Returns the results of `work` on each piece, in order.
 
-    Threads do: hnswlib and numpy's matrix products let others run meanwhile, and nothing has to be copied between
-    processes.
+    Threads suffice: hnswlib and numpy's matrix products release the GIL, and no data is copied between processes.
 
     Args:
-        work: must not depend on what it was called with before.
-        pieces: what it is called with.
-        workers: how many threads, at least 1.
+        work: function of one piece; must not depend on earlier calls.
+        pieces: inputs of `work`.
+        workers: number of threads, at least 1.
         advance: called with 1 after each piece.
     """
 
-    def told(piece: T) -> R:
+    def run_piece(piece: T) -> R:
         result = work(piece)
         advance(1)
         return result
 
-    # A product that is summed by several threads rounds otherwise than one that is not.
+    # A matrix product rounds differently when BLAS splits it over several threads.
     with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(told, pieces))
+        return list(pool.map(run_piece, pieces))

@@ -1,1 +1,1 @@
-"""What was fitted and found, as text, HTML and plots."""
+"""Reports of fits and evaluations as text, HTML and plots."""

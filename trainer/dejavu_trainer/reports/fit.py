@@ -1,4 +1,4 @@
-"""What `fit`, `import` and `simulate` say: documents for programs (--json) and tables for people."""
+"""Output of `fit`, `import`, `simulate` and `fetch`: JSON documents and text."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from dejavu_models.ratings import RatingSettings
 from dejavu_models.types import HORIZONS
 
 if TYPE_CHECKING:
-    from dejavu_trainer.pipeline import FitReport  # it imports torch, which no report needs
+    from dejavu_trainer.pipeline import FitReport  # imports torch, which reports do not need
 
 
 _EXPECTED = {
-    "carried": "carried on",
-    "frozen": "frozen in training",
+    "carried": "carried from game to game",
+    "frozen": "frozen after training",
     "constant": "home advantage alone",
 }
-"""How a margin is expected, for people; see `fit_ratings.RatingErrors`."""
+"""Labels of the margin forecasts; see `dejavu_trainer.training.ratings.RatingErrors`."""
 
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
-    """What a training run made; docs/data.md lists the keys."""
-    info, made = fitted.forecaster.info, fitted.made
-    settings = made.dejavu.settings
+    """Returns the result of a training run; docs/data.md lists the keys."""
+    info, trained = fitted.forecaster.info, fitted.trained
+    settings = trained.dejavu.settings
     return {
         "bundle": str(fitted.bundle),
         "model_version": fitted.version,
@@ -47,17 +47,17 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "neighbours": settings.neighbours,
             "kernel": settings.kernel.value,
             "recency": settings.recency,
-            "gain": made.dejavu.gain,
+            "gain": trained.dejavu.gain,
         },
-        "lstm": {"epochs": made.lstm.epochs, "parity": made.lstm.parity},
+        "lstm": {"epochs": trained.lstm.epochs, "parity": trained.lstm.parity},
         "weights": {
             horizon.value: {
-                "dejavu_by_quarter": _by_quarter(made.models.weights.dejavu_weights[place], horizon.last_slot),
-                "fitted": made.weights.takes_fitted[place],
-                "fitted_crps": float(made.weights.fitted_crps[place]),
-                "fixed_crps": float(made.weights.fixed_crps[place]),
+                "dejavu_by_quarter": _by_quarter(trained.models.weights.dejavu_weights[index], horizon.last_slot),
+                "fitted": trained.weights.takes_fitted[index],
+                "fitted_crps": float(trained.weights.fitted_crps[index]),
+                "fixed_crps": float(trained.weights.fixed_crps[index]),
             }
-            for place, horizon in enumerate(HORIZONS)
+            for index, horizon in enumerate(HORIZONS)
         },
         "verdict": fitted.verdict.model_dump(mode="json"),
         "metrics": [metric.model_dump() for metric in fitted.metrics],
@@ -77,7 +77,7 @@ def _by_quarter(weights: np.ndarray, last_slot: int) -> list[float]:
 
 
 def print_fit(console: Console, document: dict[str, Any]) -> None:
-    """What a training run made, for people."""
+    """Prints the result of a training run."""
     dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     errors = [(_EXPECTED[name], error) for name, error in ratings["errors"].items()]
@@ -90,14 +90,17 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             f"{document['calibration_games']:,} games, seasons {ranges(document['calibration_seasons'])}",
         ),
         ("Smallest alpha", f"{document['smallest_alpha']:.4g}"),
-        ("Ratings", f"for the season {ratings['season']}, of {ratings['date']}"),
-        ("Expected margin", "before tip-off, on the calibration games, with ratings"),
+        ("Ratings", f"for season {ratings['season']}, as of {ratings['date']}"),
+        ("Expected margin", "error before tip-off on the calibration games, by ratings"),
         *((f"  {name}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points") for name, error in errors),
         (
             "Dejavu",
-            f"{dejavu['entries']:,} entries; of a minute's the nearest {dejavu['neighbours']}, {dejavu['kernel']}",
+            f"{dejavu['entries']:,} entries; {dejavu['neighbours']} nearest per minute, kernel {dejavu['kernel']}",
         ),
-        ("LSTM", f"{document['lstm']['epochs']} epochs; torch − ONNX at most {document['lstm']['parity']:.1e} points"),
+        (
+            "LSTM",
+            f"{document['lstm']['epochs']} epochs; torch vs. ONNX: at most {document['lstm']['parity']:.1e} points",
+        ),
     ]
     rows += [(f"Weights, {name}", _weights(weights)) for name, weights in document["weights"].items()]
     for name, text in rows:
@@ -113,7 +116,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             table.add_row(
                 Text(f"{horizon} from {minute.replace('_', ' ')}"),
                 Text(
-                    f"MAE {metric['value']:.3f} × persistence's [{metric['lower']:.3f}, {metric['upper']:.3f}],"
+                    f"MAE {metric['value']:.3f} × persistence [{metric['lower']:.3f}, {metric['upper']:.3f}],"
                     " on the calibration games"
                 ),
             )
@@ -124,29 +127,29 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
 def _weights(weights: dict[str, Any]) -> str:
     shares = " ".join(f"{share:.2f}" for share in weights["dejavu_by_quarter"])
     return (
-        f"Dejavu's share {shares} by quarter: {'fitted' if weights['fitted'] else 'fixed'};"
+        f"Dejavu weight {shares} by quarter: {'fitted' if weights['fitted'] else 'fixed'};"
         f" CRPS {weights['fitted_crps']:.4f} fitted, {weights['fixed_crps']:.4f} fixed"
     )
 
 
 def season_document(path: Path, plays: pa.Table, counted: int) -> dict[str, Any]:
-    """What a season on disk holds; `counted` is how many games the rule of docs/data.md leaves."""
+    """Returns a summary of a season file; `counted` is the number of eligible games (docs/data.md)."""
     games = int(pc.count_distinct(plays["game_id"]).as_py())
     return {"file": str(path), "rows": len(plays), "games": games, "left_out": games - counted}
 
 
 def print_season(console: Console, document: dict[str, Any]) -> None:
-    """What a season on disk holds, for people."""
-    left_out = f"; {document['left_out']} of them incomplete, left out of training" if document["left_out"] else ""
+    """Prints the content of a season file."""
+    excluded = f"; {document['left_out']} of them incomplete, left out of training" if document["left_out"] else ""
     console.print(
-        f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{left_out}",
+        f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{excluded}",
         highlight=False,
         soft_wrap=True,
     )
 
 
 def ranges(seasons: list[int]) -> str:
-    """Ascending seasons as `parse_seasons` takes them: 2015-2017,2019."""
+    """Formats ascending seasons in the syntax of `parse_seasons`: 2015-2017,2019."""
     runs = list[list[int]]()
     for season in seasons:
         if runs and season == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""A result as one HTML page with its plots inside: it opens without a network, from a file or a mail."""
+"""Renders a result as a self-contained HTML page with inline plots; needs no network."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warning: str = "") -> str:
-    """The page.
+    """Renders the page.
 
     Args:
-        title: what was tested.
-        result: the figures.
-        folds: what they were taken from.
-        warning: what must be known before any figure is read; may be empty.
+        title: title of the page.
+        result: the metrics.
+        folds: the scores that the metrics are computed from.
+        warning: warning shown at the top; may be empty.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True

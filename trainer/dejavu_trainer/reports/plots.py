@@ -1,4 +1,4 @@
-"""The plots of a report, each as one SVG picture; the same scores give the same bytes."""
+"""Plots of a report, each as an SVG; the same scores give the same bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS: Final = {
     "logistic": "#cc79a7",
     "persistence": "#777777",
 }
-"""Okabe & Ito's, which people tell apart however they see colours."""
+"""Colour-blind safe palette of Okabe & Ito."""
 
 LEVEL_COLOURS: Final = dict(zip(LEVELS, ("#0b5fa5", "#009e73", "#d55e00"), strict=True))
 
@@ -55,12 +55,12 @@ PIT_BINS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture.
+    """A plot.
 
     Attributes:
-        title: of its part of the report.
-        caption: how to read it.
-        svg: the picture, an svg element.
+        title: heading of its section in the report.
+        caption: explanation of the plot.
+        svg: the plot as an svg element.
     """
 
     title: str
@@ -69,62 +69,62 @@ class Plot:
 
 
 def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]:
-    """All plots of a report.
+    """Yields all plots of a report.
 
     Args:
-        result: the figures.
-        folds: what they were taken from.
+        result: the metrics.
+        folds: the scores that the metrics are computed from.
     """
     pooled = pool(folds)
     with mpl.rc_context(STYLE):
         yield Plot(
-            "Error over the game clock",
-            "CRPS of the whole predictive distribution, after each minute. Below: in percent of persistence's, on the"
-            " same games; shaded: 95 % bootstrap interval over games.",
+            "CRPS by minute",
+            "Top: CRPS of the predictive distribution by minute of the forecast. Bottom: difference from persistence in"
+            " percent, on the same games; shaded: 95 % bootstrap interval over games.",
             _svg("clock", _over_the_clock(result)),
         )
         yield Plot(
-            "Who will lead: Brier score over the game clock",
-            "In percent of the logistic regression's on lead and rating; below 0 is better. Shaded: 95 % interval.",
+            "Probability of a home lead: Brier score by minute",
+            "Difference from the logistic regression in percent; below 0 is better. Shaded: 95 % bootstrap interval.",
             _svg("brier", _brier(result)),
         )
         yield Plot(
             "Reliability",
-            f"How often it came, by stated probability, in {ECE_BINS} bins of equal width. A dot's area tells how many"
-            " forecasts are in the bin. On the diagonal, probabilities are what they say.",
+            f"Observed frequency by forecast probability, in {ECE_BINS} bins of equal width. The area of a dot grows"
+            " with the number of forecasts in the bin. Calibrated probabilities lie on the diagonal.",
             _svg("reliability", _reliability(pooled)),
         )
         yield Plot(
             "Reliability by quarter of the forecast",
-            "The same for the winner, by the quarter in which the forecast was made.",
+            "Reliability of the winner's probability, by the quarter in which the forecast was made.",
             _svg("quarters", _reliability_by_quarter(pooled)),
         )
         yield Plot(
             "Coverage by minute",
-            "By how much the share of games whose outcome the interval held lies above the nominal one. Shaded: 95 %"
-            " bootstrap interval over games, without the chance in the calibration.",
+            "Empirical minus nominal coverage of the intervals. Shaded: 95 % bootstrap interval over games, which does"
+            " not include the sampling error of the calibration.",
             _svg("coverage", _coverage_by_minute(result)),
         )
         yield Plot(
             "Coverage by lead",
-            "The same by |lead| at the minute of the forecast, over all minutes.",
+            "Empirical minus nominal coverage by |lead| at the minute of the forecast, over all minutes.",
             _svg("leads", _coverage_by_lead(result)),
         )
         yield Plot(
             "Probability integral transform",
-            "Where in its predictive distribution the outcome fell. A distribution that is true has flat bars; a hump"
-            " in the middle says too wide, a bowl too narrow. Outline: persistence with its own conformal calibration.",
+            "Histogram of the outcome's quantile in its predictive distribution. Flat: calibrated; hump: too wide;"
+            " U-shape: too narrow. Outline: persistence with its own conformal calibration.",
             _svg("pit", _pit(pooled)),
         )
         yield Plot(
-            "Expected before tip-off",
-            "Error of the final differential expected before the game, with 95 % bootstrap intervals.",
+            "Expected margin before tip-off",
+            "Error of the expected final differential, with 95 % bootstrap intervals.",
             _svg("ratings", _ratings(result)),
         )
         yield Plot(
             "Fan charts",
-            "Forecasts of the final differential (home − away) while four games were played: intervals of 50, 80 and"
-            " 95 %, the point forecast (dashed), the lead (black) and the end (dot). The games were chosen by rule.",
+            "Forecasts of the final differential (home − away) during four games: intervals at 50, 80 and 95 %, point"
+            " forecast (dashed), lead (black) and result (dot). The games were selected by fixed rules.",
             _svg("fans", _fans(chosen_games(pooled))),
         )
 
@@ -135,7 +135,7 @@ def _svg(name: str, figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     svg = text[text.index("<svg") :]
-    # Several pictures on one page must not share the names of their parts.
+    # Element ids must be unique across the plots of a page.
     return svg.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
 
 
@@ -148,7 +148,7 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
 def _line(axes: Axes, groups: dict[str, Estimate], name: str, *, factor: float = 1.0, band: bool = True) -> None:
     minutes = [int(minute) for minute in groups]
     value, lower, upper = (
-        [factor * getattr(it, part) for it in groups.values()] for part in ("value", "lower", "upper")
+        [factor * getattr(estimate, part) for estimate in groups.values()] for part in ("value", "lower", "upper")
     )
     axes.plot(minutes, value, color=COLOURS[name], label=NAMES[name].replace("… ", "Ensemble, "), linewidth=1.6)
     if band:
@@ -163,17 +163,17 @@ def _over_the_clock(result: BacktestResult) -> Figure:
     figure, axes = _figure(2, 2, 6.4)
     for column, horizon in enumerate(HORIZONS):
         groups = _by_minute(result, horizon)
-        above, below = axes[0][column], axes[1][column]
+        top, bottom = axes[0][column], axes[1][column]
         for name in ("persistence", "no_teams", "linear", "ensemble"):
-            _line(above, {m: it.values[name]["crps"] for m, it in groups.items()}, name, band=False)
+            _line(top, {m: group.values[name]["crps"] for m, group in groups.items()}, name, band=False)
         for name in ("no_teams", "frozen", "linear", "ensemble"):
-            shares = {m: it.relative[name]["persistence"] for m, it in groups.items()}
-            _line(below, {m: it["crps"] for m, it in shares.items() if "crps" in it}, name, factor=100)
-        below.axhline(0, color=COLOURS["persistence"], linewidth=1)
-        above.set(title=f"{HORIZON_NAMES[horizon.value]}: CRPS, points", ylim=(0, None))
-        below.set(title="less persistence's, %", xlabel="minute of the forecast")
-        above.legend()
-        below.legend()
+            shares = {m: group.relative[name]["persistence"] for m, group in groups.items()}
+            _line(bottom, {m: group["crps"] for m, group in shares.items() if "crps" in group}, name, factor=100)
+        bottom.axhline(0, color=COLOURS["persistence"], linewidth=1)
+        top.set(title=f"{HORIZON_NAMES[horizon.value]}: CRPS, points", ylim=(0, None))
+        bottom.set(title="difference from persistence, %", xlabel="minute of the forecast")
+        top.legend()
+        bottom.legend()
     return figure
 
 
@@ -181,21 +181,23 @@ def _brier(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 3.4)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
         for name in ("linear", "frozen", "ensemble"):
-            shares = {m: it.relative[name]["logistic"] for m, it in _by_minute(result, horizon).items()}
-            _line(axis, {m: it["brier"] for m, it in shares.items() if "brier" in it}, name, factor=100)
+            shares = {m: group.relative[name]["logistic"] for m, group in _by_minute(result, horizon).items()}
+            _line(axis, {m: group["brier"] for m, group in shares.items() if "brier" in group}, name, factor=100)
         axis.axhline(0, color=COLOURS["logistic"], linewidth=1)
-        axis.set(title=f"{HORIZON_NAMES[horizon.value]}: Brier less logistic's, %", xlabel="minute of the forecast")
+        axis.set(
+            title=f"{HORIZON_NAMES[horizon.value]}: Brier, difference from logistic, %", xlabel="minute of the forecast"
+        )
         axis.legend()
     return figure
 
 
 def _reliability(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 2, 4.7)
-    for place, (axis, horizon) in enumerate(zip(axes[0], HORIZONS, strict=True)):
+    for index, (axis, horizon) in enumerate(zip(axes[0], HORIZONS, strict=True)):
         for name in ("logistic", "ensemble"):
-            _reliability_dots(axis, pooled, place, name, cases_of(horizon))
-        axis.set_title(f"{HORIZON_NAMES[horizon.value]}: the home team leads")
-        axis.set(xlabel="stated probability", ylabel="how often it came")
+            _reliability_dots(axis, pooled, index, name, cases_of(horizon))
+        axis.set_title(f"{HORIZON_NAMES[horizon.value]}: home team leads")
+        axis.set(xlabel="forecast probability", ylabel="observed frequency")
         axis.legend(loc="upper left")
     return figure
 
@@ -204,25 +206,27 @@ def _reliability_by_quarter(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 4, 3.2, sharey=True)
     first = cases_of(Horizon.FINAL).start
     for number, (axis, name) in enumerate(zip(axes[0], QUARTERS, strict=True)):
-        stages = slice(first + 12 * number, min(first + 12 * number + 12, cases_of(Horizon.FINAL).stop))
-        _reliability_dots(axis, pooled, 1, "ensemble", stages)
+        cases = slice(first + 12 * number, min(first + 12 * number + 12, cases_of(Horizon.FINAL).stop))
+        _reliability_dots(axis, pooled, 1, "ensemble", cases)
         axis.set_title(name.capitalize())
-        axis.set(xlabel="stated probability")
-    axes[0][0].set_ylabel("how often it came")
+        axis.set(xlabel="forecast probability")
+    axes[0][0].set_ylabel("observed frequency")
     return figure
 
 
-def _reliability_dots(axis: Axes, pooled: FoldScores, place: int, name: str, stages: slice) -> None:
-    probability = pooled.forecasts[name].probability[:, stages].astype(float)
-    happened = np.broadcast_to((pooled.outcomes[:, place] > 0)[:, None], probability.shape)
+def _reliability_dots(axis: Axes, pooled: FoldScores, horizon_index: int, name: str, cases: slice) -> None:
+    probability = pooled.forecasts[name].probability[:, cases].astype(float)
+    happened = np.broadcast_to((pooled.outcomes[:, horizon_index] > 0)[:, None], probability.shape)
     bins = probability_bin(probability).ravel()
     count = np.bincount(bins, minlength=ECE_BINS)
-    there = count > 0
-    stated = np.bincount(bins, weights=probability.ravel(), minlength=ECE_BINS)[there] / count[there]
-    rate = np.bincount(bins, weights=happened.ravel(), minlength=ECE_BINS)[there] / count[there]
+    filled = count > 0
+    mean_probability = np.bincount(bins, weights=probability.ravel(), minlength=ECE_BINS)[filled] / count[filled]
+    rate = np.bincount(bins, weights=happened.ravel(), minlength=ECE_BINS)[filled] / count[filled]
     axis.plot([0, 1], [0, 1], color="#aaaaaa", linewidth=1)
-    size = 8 + 140 * count[there] / count.max()
-    axis.scatter(stated, rate, s=size, color=COLOURS[name], alpha=0.75, linewidth=0, label=NAMES[name], zorder=3)
+    size = 8 + 140 * count[filled] / count.max()
+    axis.scatter(
+        mean_probability, rate, s=size, color=COLOURS[name], alpha=0.75, linewidth=0, label=NAMES[name], zorder=3
+    )
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axis.set_aspect("equal")
 
@@ -234,13 +238,13 @@ def _coverage_by_minute(result: BacktestResult) -> Figure:
             groups = _by_minute(result, horizon)
             for name in ("no_teams", "ensemble"):
                 metric = f"coverage_{level}"
-                known = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
-                _line(axis, {m: _beyond(it, level) for m, it in known.items()}, name, factor=100)
+                coverage = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
+                _line(axis, {m: _minus_nominal(it, level) for m, it in coverage.items()}, name, factor=100)
             axis.axhline(0, color="#444444", linewidth=0.8)
             axis.set_title(f"{HORIZON_NAMES[horizon.value]}: {level} % intervals")
             if row == len(LEVELS) - 1:
                 axis.set_xlabel("minute of the forecast")
-        axes[row][0].set_ylabel("held − nominal, %")
+        axes[row][0].set_ylabel("empirical − nominal, %")
     axes[0][1].legend(loc="lower left", ncols=2)
     return figure
 
@@ -249,24 +253,24 @@ def _coverage_by_lead(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 3.6, sharey=True)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
         groups = result.figures[horizon.value]["lead"]
-        for place, (level, colour) in enumerate(LEVEL_COLOURS.items()):
+        for level_index, (level, colour) in enumerate(LEVEL_COLOURS.items()):
             for number, lead in enumerate(LEADS):
-                it = groups[lead].values["ensemble"].get(f"coverage_{level}") if lead in groups else None
-                if it is not None:
-                    ends = [[100 * (it.value - it.lower)], [100 * (it.upper - it.value)]]
-                    at = [number + 0.16 * (place - 1)], [100 * it.value - level]
+                estimate = groups[lead].values["ensemble"].get(f"coverage_{level}") if lead in groups else None
+                if estimate is not None:
+                    ends = [[100 * (estimate.value - estimate.lower)], [100 * (estimate.upper - estimate.value)]]
+                    position = [number + 0.16 * (level_index - 1)], [100 * estimate.value - level]
                     label = f"{level} %" if number == 0 else None
-                    axis.errorbar(*at, ends, fmt="o", color=colour, markersize=4.5, capsize=2.5, label=label)
+                    axis.errorbar(*position, ends, fmt="o", color=colour, markersize=4.5, capsize=2.5, label=label)
         axis.axhline(0, color="#444444", linewidth=0.8)
         axis.set_xticks(range(len(LEADS)), LEADS)
-        axis.set(title=f"{HORIZON_NAMES[horizon.value]}: held − nominal, %", xlabel="|lead|, points")
+        axis.set(title=f"{HORIZON_NAMES[horizon.value]}: empirical − nominal coverage, %", xlabel="|lead|, points")
     axes[0][0].legend(loc="lower left", ncols=3)
     return figure
 
 
-def _beyond(it: Estimate, level: int) -> Estimate:
-    """How far a coverage lies above the nominal one, which is given in %."""
-    return Estimate(*(each - level / 100 for each in (it.value, it.lower, it.upper)))
+def _minus_nominal(estimate: Estimate, level: int) -> Estimate:
+    """Returns a coverage minus the nominal one, which is given in %."""
+    return Estimate(*(each - level / 100 for each in (estimate.value, estimate.lower, estimate.upper)))
 
 
 def _pit(pooled: FoldScores) -> Figure:
@@ -295,9 +299,9 @@ def _ratings(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 2.2)
     for axis, metric in zip(axes[0], ("mae", "rmse"), strict=True):
         for number, name in enumerate(reversed(EXPECTATIONS)):
-            it = result.ratings[name][metric]
-            ends = [[it.value - it.lower], [it.upper - it.value]]
-            axis.errorbar([it.value], [number], xerr=ends, fmt="o", color=COLOURS["ensemble"], capsize=3)
+            estimate = result.ratings[name][metric]
+            ends = [[estimate.value - estimate.lower], [estimate.upper - estimate.value]]
+            axis.errorbar([estimate.value], [number], xerr=ends, fmt="o", color=COLOURS["ensemble"], capsize=3)
         axis.set_yticks(range(len(EXPECTATIONS)), list(reversed(EXPECTATIONS)))
         axis.set(title=f"{metric.upper()}, points", ylim=(-0.6, len(EXPECTATIONS) - 0.4))
     return figure

@@ -1,4 +1,4 @@
-"""The tables of a result, as text in cells: shown on a terminal, in Markdown and in HTML."""
+"""Tables of a result as text cells, for the terminal, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES: Final = {
     "persistence": "Persistence",
     "logistic": "Logistic",
 }
-"""Forecasters for people, in the order in which they are shown."""
+"""Labels of the forecasters, in display order."""
 
 METRIC_NAMES: Final = {
     "mae": "MAE",
@@ -33,11 +33,11 @@ METRIC_NAMES: Final = {
     "brier": "Brier",
     "log_loss": "Log loss",
     "ece": "ECE",
-    **{f"coverage_{level}": f"{level} % held" for level in LEVELS},
+    **{f"coverage_{level}": f"{level} % coverage" for level in LEVELS},
     **{f"width_{level}": f"{level} % width" for level in LEVELS},
 }
 
-HORIZON_NAMES: Final = {Horizon.HALFTIME.value: "The half", Horizon.FINAL.value: "The end"}
+HORIZON_NAMES: Final = {Horizon.HALFTIME.value: "Halftime", Horizon.FINAL.value: "Final"}
 
 SHOWN_MINUTES: Final = {
     Horizon.HALFTIME.value: ("1", "6", "12", "18", "20", "23"),
@@ -47,13 +47,13 @@ SHOWN_MINUTES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Text in rows and columns; the first column names the rows.
+    """Text table; the first column contains the row labels.
 
     Attributes:
-        title: what it shows.
-        header: of each column.
-        rows: as long as the header.
-        note: how to read it; may be empty.
+        title: title of the table.
+        header: column headers.
+        rows: rows, as long as the header.
+        note: explanation; may be empty.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Table:
 
 
 def tables(result: BacktestResult) -> Iterator[Table]:
-    """All tables of a result, those of one horizon after the other."""
+    """Yields all tables of a result, grouped by horizon."""
     yield _tested(result)
     yield _ratings(result)
     for horizon in (each.value for each in HORIZONS):
@@ -71,11 +71,11 @@ def tables(result: BacktestResult) -> Iterator[Table]:
         name = HORIZON_NAMES[horizon]
         overall = by_kind["all"]["all"]
         yield _scores(f"{name}: all minutes", overall)
-        yield _differences(f"{name}: all minutes, beside the references", overall)
+        yield _differences(f"{name}: all minutes, relative to the references", overall)
         if horizon == Horizon.HALFTIME.value:
             minute = by_kind["minute"]["18"]
             yield _scores(f"{name} from minute 18", minute)
-            yield _differences(f"{name} from minute 18, beside the references", minute)
+            yield _differences(f"{name} from minute 18, relative to the references", minute)
         shown = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES[horizon]}
         yield _groups(f"{name}, by minute", "minute", shown)
         for kind, title in (("lead", "|lead|"), ("quarter", "quarter"), ("phase", "phase"), ("season", "season")):
@@ -83,27 +83,37 @@ def tables(result: BacktestResult) -> Iterator[Table]:
 
 
 def checks_table(title: str, checks: Sequence[Check]) -> Table:
-    """Checks with what was found."""
-    rows = tuple(("✓" if it.passed else "✗", it.name, it.found, it.promise) for it in checks)
-    return Table(title, ("", "what", "found", "must be"), rows)
+    """Builds the table of checks and their results."""
+    rows = tuple(("✓" if check.passed else "✗", check.name, check.found, check.promise) for check in checks)
+    return Table(title, ("", "check", "result", "required"), rows)
 
 
-def number(it: Estimate | None, metric: str) -> str:
-    """A figure without its interval, with the digits that its metric has use for."""
-    return "" if it is None else f"{100 * it.value:.1f}" if _is_share(metric) else f"{it.value:.{_digits(metric)}f}"
+def number(estimate: Estimate | None, metric: str) -> str:
+    """Formats an estimate without its interval, with the digits of its metric."""
+    return (
+        ""
+        if estimate is None
+        else f"{100 * estimate.value:.1f}"
+        if _is_share(metric)
+        else f"{estimate.value:.{_digits(metric)}f}"
+    )
 
 
-def with_interval(it: Estimate | None, metric: str) -> str:
-    """A figure with its interval in brackets."""
-    if it is None:
+def with_interval(estimate: Estimate | None, metric: str) -> str:
+    """Formats an estimate with its interval in brackets."""
+    if estimate is None:
         return ""
-    value, lower, upper = (f"{each:.{_digits(metric)}f}" for each in (it.value, it.lower, it.upper))
+    value, lower, upper = (f"{each:.{_digits(metric)}f}" for each in (estimate.value, estimate.lower, estimate.upper))
     return f"{value} [{lower}, {upper}]"
 
 
-def in_percent(it: Estimate | None) -> str:
-    """A share with its interval, in percent and with a sign."""
-    return "" if it is None else f"{100 * it.value:+.2f} [{100 * it.lower:+.2f}, {100 * it.upper:+.2f}]"
+def in_percent(estimate: Estimate | None) -> str:
+    """Formats a share with its interval, in percent and with a sign."""
+    return (
+        ""
+        if estimate is None
+        else f"{100 * estimate.value:+.2f} [{100 * estimate.lower:+.2f}, {100 * estimate.upper:+.2f}]"
+    )
 
 
 def _is_share(metric: str) -> bool:
@@ -125,8 +135,8 @@ def _tested(result: BacktestResult) -> Table:
         )
         for fold in result.folds
     )
-    header = ("season tested", "games", "trained on", "calibrated on", "calibration games")
-    return Table("What was tested", header, rows)
+    header = ("test season", "games", "training seasons", "calibration seasons", "calibration games")
+    return Table("Tested seasons", header, rows)
 
 
 def _span(seasons: Sequence[int]) -> str:
@@ -138,8 +148,10 @@ def _ratings(result: BacktestResult) -> Table:
         (name, *(with_interval(result.ratings[name][metric], metric) for metric in ("mae", "rmse")))
         for name in EXPECTATIONS
     )
-    note = "Carried: from game to game. Frozen: as before the season. Home advantage: whoever plays."
-    return Table("The final differential, expected before tip-off", ("by", "MAE", "RMSE"), rows, note)
+    note = (
+        "Carried: ratings updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
+    )
+    return Table("Expected margin before tip-off: error", ("source", "MAE", "RMSE"), rows, note)
 
 
 def _scores(title: str, group: GroupMetrics) -> Table:
@@ -183,7 +195,7 @@ def _differences(title: str, group: GroupMetrics) -> Table:
         if name not in {"persistence", "logistic"}
     )
     header = ("", *(f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in pairs))
-    note = "In % of the reference's score, below 0 is better; paired 95 % bootstrap intervals over games."
+    note = "Difference in % of the reference's score; below 0 is better. Paired 95 % bootstrap intervals over games."
     return Table(title, header, rows, note)
 
 
@@ -199,11 +211,15 @@ def _groups(title: str, kind: str, groups: dict[str, GroupMetrics]) -> Table:
         for name in names
     ]
     rows = tuple(
-        (group, f"{found.games:,}", *(number(found.values[name].get(metric), metric) for name, metric in cells))
-        for group, found in groups.items()
+        (
+            group,
+            f"{metrics_of_group.games:,}",
+            *(number(metrics_of_group.values[name].get(metric), metric) for name, metric in cells),
+        )
+        for group, metrics_of_group in groups.items()
     )
     header = (kind, "games", *(_short(name, metric) for name, metric in cells))
-    return Table(title, header, rows, "Ensemble where no other is named.")
+    return Table(title, header, rows, "Columns that name no forecaster are the ensemble's.")
 
 
 def _short(name: str, metric: str) -> str:

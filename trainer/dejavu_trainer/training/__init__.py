@@ -1,1 +1,1 @@
-"""Models made of training games, and the distributions of what they leave."""
+"""Trains the models, and calibrates their predictive distributions."""

@@ -1,7 +1,7 @@
-"""Fits Dejavu: chooses how the databases are asked, and builds one for each minute.
+"""Fits Dejavu: selects the query settings and builds one database per minute.
 
-What is chosen (recency, K, kernel) is chosen on the training games alone: the earlier of them make trial databases, of
-the same kind as those that ship, and the later ones ask them.
+The settings (recency, K, kernel) are selected on the training games alone: trial databases are built from the earlier
+games, like those of the bundle, and queried with the later ones.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KERNELS = tuple(Kernel)
 
 @dataclass(frozen=True, slots=True)
 class DejavuGrid:
-    """What `choose_settings` chooses from.
+    """Grid of candidates for `select_settings`.
 
     Attributes:
-        recencies: minutes.
-        neighbours: numbers of entries.
-        minutes: of the game, at which the candidates are tried.
+        recencies: recency settings, in minutes.
+        neighbours: numbers of neighbours.
+        minutes: minutes of the game at which the candidates are evaluated.
     """
 
     recencies: tuple[float, ...] = (3.0, 6.0, 12.0, 24.0)
@@ -44,40 +44,40 @@ class DejavuGrid:
 
     @property
     def steps(self) -> int:
-        """Steps that `choose_settings` reports."""
+        """Number of steps that `select_settings` reports."""
         return len(self.recencies) * len(self.minutes)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingGames:
-    """What databases are made of.
+    """Games to build databases from.
 
     Attributes:
-        games: n of them.
-        residuals: (n, 47, 2 modes, 2 horizons), what the linear models leave on them, in points.
+        games: n games.
+        residuals: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
     """
 
     games: Games
     residuals: Floats
 
     def select(self, mask: NDArray[np.bool_]) -> TrainingGames:
-        """Those that a mask (n,) picks."""
+        """Selects games by a mask (n,)."""
         return TrainingGames(self.games.select(mask), self.residuals[mask])
 
     def patterns(self, minute: int) -> Floats:
-        """(n, minute), as they stood after a minute, in points."""
+        """Returns the patterns after a minute, (n, minute), in points."""
         return self.games.levels[:, :minute]
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedSettings:
-    """The settings chosen, and the share of the linear models' squared error that they took away on later games."""
+    """Selected settings, and the share of the linear models' squared error that they explain on later games."""
 
     settings: DejavuSettings
     gain: float
 
 
-def choose_settings(
+def select_settings(
     past: TrainingGames,
     later: TrainingGames,
     prototypes: int | None,
@@ -86,62 +86,69 @@ def choose_settings(
     advance: Callable[[int], object],
     workers: int = 1,
 ) -> SelectedSettings:
-    """The settings with which databases of `past` explain most of what the linear models leave on `later`.
+    """Selects the settings with which databases of `past` best explain the linear models' residuals on `later`.
 
-    That is the share of the squared error that the neighbours' mean takes away, in units of the spread at each minute,
-    once it is scaled by the factor that suits it best: one for each horizon. The mean over the horizons decides; the
-    first of the candidates wins a tie.
+    The criterion is the share of the squared error explained by the neighbours' mean, in units of the spread at each
+    minute, after optimal scaling by one factor per horizon; averaged over the horizons. The first candidate wins a tie.
 
     Args:
-        past: the earlier games of the training part.
-        later: its later games.
-        prototypes: how many a minute to condense `past` into; None for an entry for every course.
+        past: the earlier training games.
+        later: the later training games.
+        prototypes: number of prototypes per minute to cluster `past` into; None for one entry per distinct course.
         grid: the candidates.
-        seed: of the databases.
+        seed: random seed of the databases.
         advance: called as grid.steps steps are done.
-        workers: threads; they do not change the result.
+        workers: number of threads; does not change the result.
 
     Raises:
-        SplitError: if a database would have fewer entries than the least number of neighbours.
+        SplitError: if a database would have fewer entries than the smallest number of neighbours.
     """
     entries = len(past.games) if prototypes is None else prototypes
-    asked = [neighbours for neighbours in grid.neighbours if neighbours <= entries]
-    if not asked:
-        raise SplitError(f"a database of {entries} entries is too small: at least {min(grid.neighbours)} are asked")
-    candidates = list(itertools.product(asked, KERNELS))
+    neighbour_counts = [neighbours for neighbours in grid.neighbours if neighbours <= entries]
+    if not neighbour_counts:
+        raise SplitError(f"a database of {entries} entries is too small; expected {min(grid.neighbours)} or more")
+    candidates = list(itertools.product(neighbour_counts, KERNELS))
 
     def products(trial: tuple[float, int]) -> Floats:
         recency, minute = trial
-        widest = DejavuSettings(recency, max(asked), Kernel.UNIFORM)
+        widest = DejavuSettings(recency, max(neighbour_counts), Kernel.UNIFORM)
         database = build(past, minute, widest, prototypes, seed)
-        near, known = database.nearest(later.patterns(minute)), database.entries
-        found = []
+        near, entries_of_minute = database.nearest(later.patterns(minute)), database.entries
+        results = []
         for neighbours, kernel in candidates:
-            # At most all that there are.
+            # A small database may return fewer neighbours.
             nearest = Neighbors(near.entries[:, :neighbours], near.distances[:, :neighbours])
-            said = kernel_regression(known.residuals, known.games, nearest, kernel)
-            found.append(_products(said, later.residuals[:, minute - 1], minute))
-        return np.stack(found)
+            predicted = kernel_regression(entries_of_minute.residuals, entries_of_minute.games, nearest, kernel)
+            results.append(_products(predicted, later.residuals[:, minute - 1], minute))
+        return np.stack(results)
 
     trials = list(itertools.product(grid.recencies, grid.minutes))
     by_trial = np.stack(map_threads(products, trials, workers, advance))
     # (recencies, minutes, candidates, 3, horizons) → (3, recencies, candidates, horizons)
     sums = by_trial.reshape(len(grid.recencies), len(grid.minutes), *by_trial.shape[1:]).sum(axis=1)
-    together, size, left = np.moveaxis(sums, 2, 0)
-    gains = np.square(together.clip(min=0)) / np.maximum(size * left, np.finfo(float).tiny)
+    cross, size, target = np.moveaxis(sums, 2, 0)
+    gains = np.square(cross.clip(min=0)) / np.maximum(size * target, np.finfo(float).tiny)
     means = gains.mean(axis=-1)
-    place, candidate = np.unravel_index(means.argmax(), means.shape)
+    index, candidate = np.unravel_index(means.argmax(), means.shape)
     neighbours, kernel = candidates[candidate]
-    return SelectedSettings(DejavuSettings(grid.recencies[place], neighbours, kernel), float(means.max()))
+    return SelectedSettings(DejavuSettings(grid.recencies[index], neighbours, kernel), float(means.max()))
 
 
-def _products(said: Floats, due: Floats, minute: int) -> Floats:
-    """(3, 2 horizons): sums of said · due, said² and due², in units of the mean of due²; 0 for one that has passed."""
-    sums = np.stack([(one * other).sum(axis=(0, 1)) for one, other in ((said, due), (said, said), (due, due))])
-    for place, horizon in enumerate(HORIZONS):
+def _products(predicted: Floats, target: Floats, minute: int) -> Floats:
+    """Returns (3, 2 horizons): sums of predicted · target, predicted² and target², in units of the mean of target².
+
+    They are 0 for a horizon that has passed.
+    """
+    sums = np.stack(
+        [
+            (left * right).sum(axis=(0, 1))
+            for left, right in ((predicted, target), (predicted, predicted), (target, target))
+        ]
+    )
+    for index, horizon in enumerate(HORIZONS):
         if minute > horizon.last_slot:
-            sums[:, place] = 0
-    result: Floats = sums * due.shape[0] * due.shape[1] / np.maximum(sums[2], np.finfo(float).tiny)
+            sums[:, index] = 0
+    result: Floats = sums * target.shape[0] * target.shape[1] / np.maximum(sums[2], np.finfo(float).tiny)
     return result
 
 
@@ -158,30 +165,30 @@ def build_all(
 
     Args:
         past: the games.
-        minutes: of the game.
-        settings: how they shall be asked.
-        prototypes: how many a minute at most; None for an entry for every course.
-        seed: of prototypes and indices.
-        advance: called with 1 after each.
-        workers: threads; they do not change the result.
+        minutes: minutes of the game.
+        settings: query settings.
+        prototypes: maximum number of entries per minute; None for one entry per distinct course.
+        seed: random seed of prototypes and indices.
+        advance: called with 1 after each database.
+        workers: number of threads; does not change the result.
     """
     built = map_threads(lambda minute: build(past, minute, settings, prototypes, seed), minutes, workers, advance)
     return dict(zip(minutes, built, strict=True))
 
 
 def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
-    """Builds a minute's database.
+    """Builds the database of a minute.
 
-    Games that ran alike to the point share an entry: the index's graph does not lead out of a heap of equal points.
-    After a minute or two, when games have taken few different courses, there may be fewer entries than neighbours are
-    asked for; then all are.
+    Games with identical courses share an entry, since a graph index cannot leave a cluster of equal points. After a
+    minute or two there are few distinct courses; if there are fewer entries than the requested neighbours, all entries
+    are used.
 
     Args:
         past: the games.
-        minute: of the game.
-        settings: how it shall be asked.
-        prototypes: how many entries at most; None for one for every course.
-        seed: of prototypes and index.
+        minute: minute of the game.
+        settings: query settings.
+        prototypes: maximum number of entries; None for one per distinct course.
+        seed: random seed of prototypes and index.
     """
     vectors = features.pattern_vectors(past.patterns(minute), settings.recency)
     courses = _courses(vectors)
@@ -189,12 +196,12 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
         courses = cluster(vectors, prototypes, seed, lambda _: None)
     means = group_means(vectors.astype(np.float64), courses)
     entries = _entries_of(past, minute, courses, vectors, means)
-    asked = replace(settings, neighbours=min(settings.neighbours, len(entries)))
-    return Dejavu(build_index(means.astype(np.float32), seed), entries, asked)
+    query_settings = replace(settings, neighbours=min(settings.neighbours, len(entries)))
+    return Dejavu(build_index(means.astype(np.float32), seed), entries, query_settings)
 
 
 def _courses(vectors: Singles) -> Integers:
-    """Numbers equal vectors alike, in the order of their first occurrence: (n, dimensions) → (n,)."""
+    """Numbers distinct vectors in the order of their first occurrence: (n, dimensions) → (n,)."""
     _, first, groups = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -202,12 +209,12 @@ def _courses(vectors: Singles) -> Integers:
 
 
 def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Singles, means: Floats) -> Entries:
-    """One entry a group: what followed on average, and the game nearest to the group's mean to name it by."""
+    """Builds one entry per group: mean and spread of the increments, named after the game nearest to the mean."""
     games = past.games
     increments = games.outcomes - games.levels[:, minute - 1 : minute]
-    for place, horizon in enumerate(HORIZONS):
+    for index, horizon in enumerate(HORIZONS):
         if minute > horizon.last_slot:
-            increments[:, place] = 0
+            increments[:, index] = 0
     mean = group_means(increments, groups)
     spreads = np.sqrt(group_means(np.square(increments - mean[groups]), groups))
     distances = np.square(vectors - means[groups]).sum(axis=1)
@@ -228,26 +235,26 @@ def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Sin
 def predict_all(
     databases: Mapping[int, Dejavu], games: Games, advance: Callable[[int], object], workers: int = 1
 ) -> Floats:
-    """What the neighbours of games say should be added to the linear models, after every minute that has a database.
+    """Predicts the linear models' residuals from each game's neighbours, after every minute with a database.
 
     Args:
-        databases: by minute.
-        games: n that ask.
+        databases: databases by minute.
+        games: n games to predict.
         advance: called with 1 after each minute.
-        workers: threads; they do not change the result.
+        workers: number of threads; does not change the result.
 
     Returns:
         (n, 47, 2 modes, 2 horizons), in points; 0 where there is no database.
     """
     levels = games.levels
-    said = np.zeros((len(games), MAX_SLOTS, 2, len(HORIZONS)))
+    predicted = np.zeros((len(games), MAX_SLOTS, 2, len(HORIZONS)))
     minutes = list(databases)
-    found: Iterable[Floats] = map_threads(
+    results: Iterable[Floats] = map_threads(
         lambda minute: databases[minute].query(np.ascontiguousarray(levels[:, :minute])).residuals,
         minutes,
         workers,
         advance,
     )
-    for minute, residuals in zip(minutes, found, strict=True):
-        said[:, minute - 1] = residuals
-    return said
+    for minute, residuals in zip(minutes, results, strict=True):
+        predicted[:, minute - 1] = residuals
+    return predicted

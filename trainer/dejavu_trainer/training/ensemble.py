@@ -1,7 +1,7 @@
-"""Fits how the models are combined: how far the neighbours are believed, and each model's share of the ensemble.
+"""Fits the combination of the models: shrinkage of the neighbours' predictions, and the ensemble weights.
 
-Both are least squares on games that the trial models did not see. The fitted shares are then held against fixed ones on
-games that are later still, by CRPS; the better of the two is taken, for each horizon.
+Both are fitted by least squares on games unseen by the trial models. The fitted weights are then compared with fixed
+ones by CRPS on still later games; the better ones are selected for each horizon.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS
 
 FIXED_DEJAVU_WEIGHT = 0.4
-"""Dejavu's share of the ensemble that fitted ones are held against, and that is taken where they are no better."""
+"""Fixed weight of Dejavu in the ensemble; used unless the fitted weights are better."""
 
 REACH = 8
-"""Minutes on either side from which a minute's shrinkage is estimated too."""
+"""Half-width of the window for estimating a minute's shrinkage, in minutes."""
 
 QUARTER = 12
-"""Minutes."""
+"""Minutes per quarter."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialPredictions:
-    """What trial models say of n games that they have not seen, and what they should have said; in points.
+    """Predictions of the trial models for n unseen games, and the targets, in points.
 
     Attributes:
-        dejavu: (n, 47, 2 modes, 2 horizons), what neighbours say should be added to the linear models.
-        lstm: likewise, the LSTM.
-        due: likewise, what the linear models leave.
+        dejavu: (n, 47, 2 modes, 2 horizons), Dejavu's prediction of the linear models' residuals.
+        lstm: (n, 47, 2 modes, 2 horizons), the LSTM's prediction of the same.
+        due: (n, 47, 2 modes, 2 horizons), the residuals of the linear models.
     """
 
     dejavu: Floats
     lstm: Floats
-    due: Floats
+    target: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSelection:
-    """The combination chosen, and how it came about.
+    """Selected combination, and the basis of the selection.
 
     Attributes:
-        combination: what goes into the bundle.
-        fitted: (2 horizons, 4 quarters), Dejavu's share by least squares; NaN for a horizon that has passed.
-        fitted_crps, fixed_crps: (2,), of the two on the games held out for that, in points: means over games, minutes
-            and modes.
-        takes_fitted: (2,), whether the fitted share is the better one.
+        combination: the weights for the bundle.
+        fitted: (2 horizons, 4 quarters), Dejavu's weight by least squares; NaN for a horizon that has passed.
+        fitted_crps, fixed_crps: (2,), CRPS with fitted and with fixed weights on the comparison games, in points: means
+            over games, minutes and modes.
+        takes_fitted: (2,), whether the fitted weight is better.
     """
 
     combination: EnsembleWeights
@@ -60,8 +60,8 @@ class WeightSelection:
 
 
 def choose_weights(fitting: TrialPredictions, comparing: TrialPredictions) -> WeightSelection:
-    """Fits the combination on some games and holds it against fixed weights on later ones."""
-    shrinkage = fit_shrinkage(fitting.dejavu, fitting.due)
+    """Fits the combination on some games and compares it with fixed weights on later ones."""
+    shrinkage = fit_shrinkage(fitting.dejavu, fitting.target)
     fitted = fit_shares(fitting, shrinkage)
     by_minute = _by_minute(fitted)
     fixed = np.full_like(by_minute, FIXED_DEJAVU_WEIGHT)
@@ -73,96 +73,96 @@ def choose_weights(fitting: TrialPredictions, comparing: TrialPredictions) -> We
     )
 
 
-def fit_shrinkage(said: Floats, due: Floats) -> Floats:
-    """The factor in [0, 1] by which what neighbours say is least wrong, for each horizon and minute.
+def fit_shrinkage(predicted: Floats, target: Floats) -> Floats:
+    """Fits the factor in [0, 1] for the neighbours' predictions, for each horizon and minute.
 
-    Least squares over the minutes within REACH, with triangular weights, since one minute's games can't tell how much
-    the neighbours explain; drawn to 0 as far as chance alone may have made it (the positive part of James & Stein,
-    Estimation with quadratic loss, 1961), with a game as the unit.
+    Least squares over the minutes within REACH, with triangular weights, since the games of one minute are too few to
+    estimate it. The factor is shrunk to 0 in proportion to its sampling error (positive part of James & Stein,
+    Estimation with quadratic loss, 1961), with the game as the unit.
 
     Args:
-        said: (n, 47, 2 modes, 2 horizons), by the neighbours, in points.
-        due: likewise, what the linear models left.
+        predicted: (n, 47, 2 modes, 2 horizons), predictions of the neighbours, in points.
+        target: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
 
     Returns:
         (2 horizons, 48); 0 for minute 0 and where a horizon has passed.
     """
-    scale = np.square(_spreads(due))
-    together = (said * due).sum(axis=2) / scale  # (n, 47, 2)
-    size = np.square(said).sum(axis=2) / scale
+    scale = np.square(_spreads(target))
+    cross = (predicted * target).sum(axis=2) / scale  # (n, 47, 2)
+    size = np.square(predicted).sum(axis=2) / scale
     result = np.zeros((len(HORIZONS), MAX_SLOTS + 1))
-    for place, horizon in enumerate(HORIZONS):
+    for index, horizon in enumerate(HORIZONS):
         minutes = np.arange(horizon.last_slot)
         near = (1 - np.abs(minutes[:, None] - minutes) / (REACH + 1)).clip(min=0)
-        by_game, sizes = (values[:, : horizon.last_slot, place] @ near for values in (together, size))
+        by_game, sizes = (values[:, : horizon.last_slot, index] @ near for values in (cross, size))
         above, below = by_game.sum(axis=0), sizes.sum(axis=0)
         factor = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
         noise = np.square(by_game - factor * sizes).sum(axis=0)
-        certain = 1 - np.divide(noise, np.square(above), out=np.ones_like(above), where=above > 0)
-        result[place, 1 : horizon.last_slot + 1] = factor.clip(0, 1) * certain.clip(0, 1)
+        reliability = 1 - np.divide(noise, np.square(above), out=np.ones_like(above), where=above > 0)
+        result[index, 1 : horizon.last_slot + 1] = factor.clip(0, 1) * reliability.clip(0, 1)
     return result
 
 
 def fit_shares(trial: TrialPredictions, shrinkage: Floats) -> Floats:
-    """Dejavu's share with which the ensemble is least wrong, in [0, 1], by horizon and quarter.
+    """Fits Dejavu's weight in the ensemble by least squares, in [0, 1], by horizon and quarter.
 
-    Minutes and modes count alike, whatever the spread of what is left after them. A quarter's sums of squares are taken
-    together with those of an average quarter, as a quarter alone tells little.
+    Minutes and modes are weighted equally, whatever the spread of their residuals. The sums of squares of a quarter are
+    pooled with those of an average quarter, since a single quarter has too little data.
 
     Args:
-        trial: what was said.
-        shrinkage: (2, 48), how far neighbours are believed.
+        trial: predictions and targets.
+        shrinkage: (2, 48), factors of the neighbours' predictions.
 
     Returns:
         (2 horizons, 4 quarters); NaN where a horizon has passed.
     """
-    scale = _spreads(trial.due)[None, :, None, :]
-    apart = (_believed(trial.dejavu, shrinkage) - trial.lstm) / scale
-    wanted = (trial.due - trial.lstm) / scale
-    together, size = ((apart * values).sum(axis=(0, 2)) for values in (wanted, apart))  # (47, 2)
+    scale = _spreads(trial.target)[None, :, None, :]
+    difference = (_shrunk(trial.dejavu, shrinkage) - trial.lstm) / scale
+    target = (trial.target - trial.lstm) / scale
+    cross, size = ((difference * values).sum(axis=(0, 2)) for values in (target, difference))  # (47, 2)
     result = np.full((len(HORIZONS), 4), np.nan)
-    for place, horizon in enumerate(HORIZONS):
+    for index, horizon in enumerate(HORIZONS):
         starts = np.arange(0, horizon.last_slot, QUARTER)
-        above, below = (np.add.reduceat(sums[: horizon.last_slot, place], starts) for sums in (together, size))
+        above, below = (np.add.reduceat(sums[: horizon.last_slot, index], starts) for sums in (cross, size))
         above, below = above + above.mean(), below + below.mean()
         shares = np.divide(above, below, out=np.full_like(above, FIXED_DEJAVU_WEIGHT), where=below > 0)
-        result[place, : len(starts)] = shares.clip(0, 1)
+        result[index, : len(starts)] = shares.clip(0, 1)
     return result
 
 
-def _believed(said: Floats, shrinkage: Floats) -> Floats:
-    return said * shrinkage.T[None, 1:, None, :]
+def _shrunk(predicted: Floats, shrinkage: Floats) -> Floats:
+    return predicted * shrinkage.T[None, 1:, None, :]
 
 
-def _spreads(due: Floats) -> Floats:
-    """(47, 2), what the linear models leave, in points; never 0."""
-    spreads: Floats = np.sqrt(np.square(due).mean(axis=(0, 2))).clip(min=1e-6)
+def _spreads(target: Floats) -> Floats:
+    """Returns the root mean square of the targets, (47, 2), in points; never 0."""
+    spreads: Floats = np.sqrt(np.square(target).mean(axis=(0, 2))).clip(min=1e-6)
     return spreads
 
 
 def _by_minute(shares: Floats) -> Floats:
-    """(2, 4) by quarter → (2, 48) by minute; minutes that are not used have what fixed weights would have."""
+    """(2, 4) by quarter → (2, 48) by minute; unused minutes get the fixed weight."""
     result = np.full((len(HORIZONS), MAX_SLOTS + 1), FIXED_DEJAVU_WEIGHT)
     result[:, 1:] = np.repeat(shares, QUARTER, axis=1)[:, :MAX_SLOTS]
     return np.where(np.isnan(result), FIXED_DEJAVU_WEIGHT, result)
 
 
 def _crps(fitting: TrialPredictions, comparing: TrialPredictions, shrinkage: Floats, weights: Floats) -> Floats:
-    """(2,), of the games compared, with the residuals of those that were fitted on as distribution."""
-    # An error of the ensemble is one of what it adds to the linear models: the lead cancels.
-    past, new = (_added(trial, shrinkage, weights) for trial in (fitting, comparing))
+    """Returns the CRPS of the comparison games, (2,), with the residuals of the fitting games as distribution."""
+    # The ensemble's error equals the error of its prediction of the residuals: the linear part cancels.
+    past, new = (_combined(trial, shrinkage, weights) for trial in (fitting, comparing))
     result = np.empty(len(HORIZONS))
-    for place, horizon in enumerate(HORIZONS):
-        found = [
-            metrics.crps(new[at], fitting.due[at] - past[at], comparing.due[at]).mean()
+    for index, horizon in enumerate(HORIZONS):
+        scores = [
+            metrics.crps(new[cell], fitting.target[cell] - past[cell], comparing.target[cell]).mean()
             for minute in range(horizon.last_slot)
             for mode in MARGIN_SOURCES
-            for at in [(slice(None), minute, mode, place)]
+            for cell in [(slice(None), minute, mode, index)]
         ]
-        result[place] = np.mean(found)
+        result[index] = np.mean(scores)
     return result
 
 
-def _added(trial: TrialPredictions, shrinkage: Floats, weights: Floats) -> Floats:
+def _combined(trial: TrialPredictions, shrinkage: Floats, weights: Floats) -> Floats:
     share = weights.T[None, 1:, None, :]
-    return share * _believed(trial.dejavu, shrinkage) + (1 - share) * trial.lstm
+    return share * _shrunk(trial.dejavu, shrinkage) + (1 - share) * trial.lstm

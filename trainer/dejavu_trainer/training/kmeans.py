@@ -1,6 +1,6 @@
-"""Condenses a database of games into prototypes by k-means.
+"""Clusters the games of a database into prototypes by k-means.
 
-Lloyd's algorithm (Least squares quantization in PCM, 1982) from k-means++ seeds (Arthur & Vassilvitskii, 2007).
+Lloyd's algorithm (Least squares quantization in PCM, 1982), initialized by k-means++ (Arthur & Vassilvitskii, 2007).
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import numpy as np
 from dejavu_models.arrays import Floats, Integers, Singles
 
 ROUNDS = 15
-"""Of Lloyd's algorithm at most; later ones move the means by little."""
+"""Maximum number of iterations of Lloyd's algorithm; later ones hardly move the means."""
 _CHUNK = 2048
 
 
 def cluster(vectors: Singles, count: int, seed: int, advance: Callable[[int], object]) -> Integers:
-    """Groups vectors around means.
+    """Clusters vectors by k-means.
 
     Args:
         vectors: (n, dimensions).
-        count: how many groups, at least 1 and at most n.
-        seed: of the first means; the same vectors and seed give the same groups.
-        advance: called with 1 after each of ROUNDS rounds, and with the rest at an early end.
+        count: number of groups, 1 to n.
+        seed: random seed of the initial means; the same vectors and seed give the same groups.
+        advance: called with 1 after each of ROUNDS rounds, and with the remaining rounds on early convergence.
 
     Returns:
-        (n,), the group of each vector. Groups are numbered from 0 without gaps; there are fewer than `count` only where
+        (n,), the group of each vector. Groups are numbered from 0 without gaps; there are fewer than `count` only if
         vectors coincide.
 
     Raises:
@@ -50,7 +50,7 @@ def cluster(vectors: Singles, count: int, seed: int, advance: Callable[[int], ob
 
 
 def group_means(values: Floats, groups: Integers) -> Floats:
-    """Means of rows or numbers by group, for groups 0 … max without gaps: (n, …) → (groups, …)."""
+    """Computes the means of values by group, for groups 0 … max without gaps: (n, …) → (groups, …)."""
     sums = np.zeros((groups.max() + 1, *values.shape[1:]))
     np.add.at(sums, groups, values)
     counts = np.bincount(groups)
@@ -58,14 +58,14 @@ def group_means(values: Floats, groups: Integers) -> Floats:
 
 
 def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """First means, each drawn from the points with probability ∝ squared distance to the nearest one drawn before."""
+    """Draws initial means from the points, with probability ∝ squared distance to the nearest mean drawn before."""
     chosen = [int(rng.integers(len(points)))]
     nearest = np.square(points - points[chosen[0]]).sum(axis=1)
     while len(chosen) < count:
         cumulative = nearest.cumsum()
-        if cumulative[-1] <= 0:  # every point coincides with one chosen
+        if cumulative[-1] <= 0:  # every point coincides with a chosen one
             break
-        # Scaling a draw below 1 may round up to the total: the last point with any weight is meant then.
+        # A draw below 1 may round up to the total; then take the last point with positive weight.
         drawn = cumulative.searchsorted(rng.random() * cumulative[-1], side="right")
         chosen.append(int(min(drawn, np.flatnonzero(nearest)[-1])))
         nearest = np.minimum(nearest, np.square(points - points[chosen[-1]]).sum(axis=1))
@@ -73,7 +73,7 @@ def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
 
 
 def _nearest(points: Floats, means: Floats) -> tuple[Integers, Floats]:
-    """The nearest mean of each point, and the squared distance to it; in chunks, to bound the memory."""
+    """Returns the nearest mean of each point and the squared distance to it; in chunks, to bound the memory."""
     half_squares = np.square(means).sum(axis=1) / 2
     nearest = np.empty(len(points), dtype=np.int64)
     for start in range(0, len(points), _CHUNK):
@@ -83,7 +83,7 @@ def _nearest(points: Floats, means: Floats) -> tuple[Integers, Floats]:
 
 
 def _fill_empty(groups: Integers, distances: Floats, count: int) -> None:
-    """Gives each empty group, in place, the point farthest from its mean whose own group keeps another."""
+    """Moves into each empty group, in place, the point farthest from its mean whose group has other points."""
     sizes = np.bincount(groups, minlength=count)
     candidates = iter(np.argsort(-distances, kind="stable"))
     for empty in np.flatnonzero(sizes == 0):

@@ -1,11 +1,11 @@
-"""Fits the LSTM with torch and writes it as an ONNX graph.
+"""Fits the LSTM with torch and exports it as an ONNX graph.
 
-One layer reads the minutes; a linear head turns its state after each of them into what should be added to the linear
-models for both horizons. The head starts at zero, that is, at the linear models: what little there is to learn beyond
-them is learned from there. Each epoch shows a game once, with its expected margin or without, as it was or mirrored:
-home and away exchanged, every sign turned, which is as good a game. The weights that are kept are a running mean of
-those that the optimiser went through (Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992).
-Inputs and outputs are scaled inside the graph, so that nothing outside can do it differently.
+One layer reads the minutes; a linear head maps its state after each minute to the predicted residuals of the linear
+models for both horizons. The head is initialized to zero, so that training starts at the linear models. Each epoch
+shows each game once, with or without its expected margin, as it was or mirrored (home and away exchanged, signs
+inverted) as data augmentation. The final weights are a running mean over the optimiser's steps (Polyak & Juditsky,
+Acceleration of stochastic approximation by averaging, 1992). Inputs and outputs are scaled inside the graph, so that
+training and serving cannot differ in scaling.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSourc
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
-"""How far, in points, the served graph may be from the torch model."""
+"""Largest accepted difference between the exported graph and the torch model, in points."""
 
 _PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in range(1, MAX_SLOTS + 1)])
-"""(47, 2): where a horizon has passed after a minute."""
+"""(47, 2): whether a horizon has passed after a minute."""
 
 
 class FitError(RuntimeError):
-    """A fit whose result can't be used."""
+    """A fit has failed or its result is unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class LstmConfig:
-    """What the fit does not choose for itself; chosen on the seasons up to 2018.
+    """Hyperparameters of the LSTM, selected on the seasons up to 2018.
 
     Attributes:
         hidden: units of the layer.
-        members: how many networks, from seeds of their own, the graph holds and takes the mean of.
-        batch: games a step.
-        epochs: passes over the games. With the running mean, errors on later seasons fell to the end, while stopping
-            early on a few hundred games that were held out stopped by chance.
-        learning_rate, weight_decay: of AdamW (Loshchilov & Hutter, 2019).
-        known_share: of the games of an epoch that are shown with their expected margin.
-        memory: steps over which the running mean of the weights reaches back.
+        members: number of networks with different seeds whose predictions the graph averages.
+        batch: games per step.
+        epochs: passes over the games. With the running mean, errors on later seasons decreased to the end, while early
+            stopping on a few hundred held-out games was dominated by noise.
+        learning_rate, weight_decay: settings of AdamW (Loshchilov & Hutter, 2019).
+        known_share: share of the games of an epoch that are shown with their expected margin.
+        memory: time constant of the running mean of the weights, in steps.
     """
 
     hidden: int = 32
@@ -65,18 +65,18 @@ class LstmConfig:
 
     @property
     def steps(self) -> int:
-        """Epochs of all members: steps that `fit_lstm` reports."""
+        """Number of steps that `fit_lstm` reports: epochs of all members."""
         return self.members * self.epochs
 
 
 @dataclass(frozen=True, slots=True)
 class LstmExamples:
-    """Games to learn from.
+    """Training games.
 
     Attributes:
         levels: (n, 47), differentials after each minute, in points.
         margins: (n,), expected final differentials before the game, in points; finite.
-        residuals: (n, 47, 2 modes, 2 horizons), what the linear models leave, in points.
+        residuals: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
     """
 
     levels: Floats
@@ -84,7 +84,7 @@ class LstmExamples:
     residuals: Floats
 
     def in_mode(self, mode: MarginSource) -> tuple[Tensor, Tensor]:
-        """Steps (n, 47, channels) and what should be said after each (n, 47, 2), in points."""
+        """Returns the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
         margins = self.margins if mode == MarginSource.KNOWN else np.full_like(self.margins, np.nan)
         steps = torch.from_numpy(features.minute_steps(self.levels, margins))
         return steps, torch.from_numpy(self.residuals[:, :, mode].astype(np.float32))
@@ -97,7 +97,7 @@ class TrainedLstm:
     Attributes:
         graph: the ONNX graph.
         epochs: passes over the games.
-        parity: largest difference between torch and ONNX Runtime on them, in points.
+        parity: largest difference between torch and ONNX Runtime on the games, in points.
     """
 
     graph: bytes
@@ -106,12 +106,12 @@ class TrainedLstm:
 
 
 class LstmNetwork(nn.Module):
-    """(n, minutes, channels) in points → (n, minutes, 2) in points.
+    """Network (n, minutes, channels) in points → (n, minutes, 2) in points.
 
     Args:
-        steps: (n, 47, channels) games, whose spread scales inputs.
-        spreads: (47, 2), standard deviation of what the linear models leave, in points; 0 where a horizon has passed.
-        hidden: units.
+        steps: (n, 47, channels) training inputs, whose root mean square scales the inputs.
+        spreads: (47, 2), spread of the linear models' residuals, in points; 0 where a horizon has passed.
+        hidden: units of the layer.
     """
 
     step_scale: Tensor
@@ -119,8 +119,8 @@ class LstmNetwork(nn.Module):
 
     def __init__(self, steps: Tensor, spreads: Tensor, hidden: int) -> None:
         super().__init__()
-        # Scaled, not centred: a mirrored game must be the mirror image of its inputs. An input that hardly varies in
-        # little data must not be divided by next to nothing.
+        # Scaled, not centred, so that mirroring a game inverts the signs of its inputs. Clamped, so that an input with
+        # near-zero spread in a small data set is not divided by it.
         self.register_buffer("step_scale", steps.square().mean(dim=(0, 1)).sqrt().clamp(min=0.1))
         self.register_buffer("spreads", spreads)
         self.lstm = nn.LSTM(features.STEP_CHANNELS, hidden, batch_first=True)
@@ -129,21 +129,21 @@ class LstmNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """What should be added to the linear models, in points."""
+        """Predicts the residuals of the linear models, in points."""
         states, _ = self.lstm(steps / self.step_scale)
         residuals: Tensor = self.head(states) * self.spreads[: steps.shape[1]]
         return residuals
 
 
 class LstmEnsemble(nn.Module):
-    """The mean of several networks."""
+    """Mean of several networks."""
 
     def __init__(self, members: list[LstmNetwork]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """The mean of what the members say, in points."""
+        """Returns the mean prediction of the members, in points."""
         return torch.stack([member(steps) for member in self.members]).mean(dim=0)
 
 
@@ -151,13 +151,13 @@ def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Cal
     """Fits the LSTM.
 
     Args:
-        examples: games to learn from.
-        recipe: how.
-        seed: of initial weights and the order of games; the same seed and games give the same graph on one machine.
+        examples: training games.
+        recipe: the hyperparameters.
+        seed: random seed; the same seed and games give the same graph on the same machine.
         advance: called with 1 after each of recipe.steps epochs.
 
     Raises:
-        FitError: if the loss diverges, or the graph does not compute what the model does.
+        FitError: if the loss diverges, or the graph's results differ from the model's.
     """
     with _reproducible():
         members = [
@@ -182,12 +182,12 @@ def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Calla
         for batch in torch.split(torch.randperm(len(examples.levels)), recipe.batch):
             known = (torch.rand(len(batch)) < recipe.known_share)[:, None, None]
             sign = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)[:, None, None]
-            steps, due = (
+            steps, targets = (
                 torch.where(known, with_margin[batch], without[batch])
                 for without, with_margin in zip(*modes, strict=True)
             )
             optimizer.zero_grad()
-            loss = _squared_error(network(_mirrored(steps, sign)), due * sign, network.spreads)
+            loss = _squared_error(network(_mirrored(steps, sign)), targets * sign, network.spreads)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
             optimizer.step()
@@ -199,10 +199,10 @@ def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Calla
     return cast("LstmNetwork", smooth.module)
 
 
-def _squared_error(said: Tensor, due: Tensor, spreads: Tensor) -> Tensor:
-    """In units of the spread at each minute; a horizon that has passed has none and does not count."""
-    coming = (spreads > 0).nonzero(as_tuple=True)
-    error = (said - due)[:, coming[0], coming[1]] / spreads[coming]
+def _squared_error(predicted: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
+    """Returns the mean squared error in units of the spread at each minute, without horizons that have passed."""
+    open_cases = (spreads > 0).nonzero(as_tuple=True)
+    error = (predicted - targets)[:, open_cases[0], open_cases[1]] / spreads[open_cases]
     return error.square().mean()
 
 
@@ -211,22 +211,22 @@ def _spreads(examples: LstmExamples) -> Tensor:
     return torch.from_numpy(np.where(_PASSED, 0.0, spreads).astype(np.float32))
 
 
-_SIGNED = torch.tensor([True, True, False, True, False])
-"""The channels of `features.minute_steps` that turn when home and away are exchanged."""
+_SIGNED_CHANNELS = torch.tensor([True, True, False, True, False])
+"""Channels of `features.minute_steps` that change sign when home and away are exchanged."""
 
 
 def _mirrored(steps: Tensor, sign: Tensor) -> Tensor:
-    """Games with home and away exchanged where the sign, (n, 1, 1), is −1."""
-    return torch.where(_SIGNED, steps * sign, steps)
+    """Exchanges home and away in games whose sign, (n, 1, 1), is −1."""
+    return torch.where(_SIGNED_CHANNELS, steps * sign, steps)
 
 
 def _export(network: nn.Module, example: Tensor) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The exporter by tracing is deprecated, but writes one small file and needs no further library.
+        # The tracing exporter is deprecated, but writes one small file and needs no other library.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        # It fixes what is fixed: the number of channels, which the LSTM checks. The number of minutes stays free.
+        # The check that is traced as a constant is on the number of channels; the number of minutes stays dynamic.
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
-        # It fears LSTMs whose initial states depend on the batch; the parity check runs over other batch sizes.
+        # This warns of LSTMs with batch-dependent initial states; the parity check uses other batch sizes.
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         path = Path(folder) / "lstm.onnx"
         axes = {0: "games", 1: "minutes"}
@@ -243,18 +243,18 @@ def _export(network: nn.Module, example: Tensor) -> bytes:
 
 
 def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
-    """The largest difference between torch and ONNX Runtime, in points; for many games and for one, long and short.
+    """Returns the largest difference between torch and ONNX Runtime, in points, for several batch sizes and lengths.
 
     Raises:
-        FitError: if it is more than PARITY_TOLERANCE.
+        FitError: if it exceeds PARITY_TOLERANCE.
     """
     served = Lstm(graph)
     with torch.inference_mode():
         expected = network(examples.in_mode(MarginSource.KNOWN)[0]).numpy()
     parity = 0.0
     for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
-        found = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])
-        parity = max(parity, float(np.abs(found - expected[:games, :minutes]).max()))
+        predicted = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])
+        parity = max(parity, float(np.abs(predicted - expected[:games, :minutes]).max()))
     if not parity <= PARITY_TOLERANCE:
         raise FitError(f"the exported LSTM differs from the trained one by {parity} points")
     return parity
@@ -262,7 +262,7 @@ def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """One thread, deterministic algorithms and random numbers of its own, and everything as it was afterwards."""
+    """Uses one thread, deterministic algorithms and a separate random state in torch; restores them afterwards."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)

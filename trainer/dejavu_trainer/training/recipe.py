@@ -1,8 +1,8 @@
-"""How models are made from training games, as one value: what a backtest tries out and a fit publishes.
+"""Training configuration ("recipe") and the training of all models; used by backtests and by fits.
 
-A recipe says nothing of seasons. Whatever depends on games is chosen anew from the training games of each run: they are
-divided by date, trial models are fitted on the earlier ones and held against the later ones, and the models that ship
-are fitted on all of them with what was chosen.
+A recipe does not depend on seasons. Hyperparameters are selected in each run from its training games: the games are
+split by date, trial models are fitted on the earlier ones and evaluated on the later ones, and the final models are
+fitted on all of them with the selected settings.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from dejavu_trainer.training.dejavu import (
     SelectedSettings,
     TrainingGames,
     build_all,
-    choose_settings,
     predict_all,
+    select_settings,
 )
 from dejavu_trainer.training.ensemble import TrialPredictions, WeightSelection, choose_weights
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm import LstmConfig, LstmExamples, TrainedLstm, fit_lstm
 
 METHOD = 4
-"""Raised with every change of the code that makes other models of the same games, so that a verdict on the older ones
-is not taken for one on these."""
+"""Version of the training code; incremented with every change that gives different models for the same games, so that
+a verdict on older models is not reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """What identifies how models are made.
+    """Training configuration (recipe).
 
     Attributes:
-        prototypes: entries of each minute's Dejavu database at most; None: every course that a game took has one.
-        min_cell: the fewest calibration games of a cell by lead.
-        weights_share: of the training games, the last: trial models do not see them. On the earlier half of them the
-            combination of the models is fitted, on the later half it is held against fixed weights.
-        rating_steps: evaluations of the likelihood in the search for the ratings' settings.
-        dejavu: what is chosen from.
-        lstm: how it is fitted.
+        prototypes: maximum entries of each minute's Dejavu database; None: one entry per distinct course.
+        min_cell: minimum number of calibration games of a cell by lead.
+        weights_share: share of the training games, the last ones, held out from the trial models. The combination of
+            the models is fitted on their earlier half and compared with fixed weights on their later half.
+        rating_steps: likelihood evaluations in the search for the ratings' settings.
+        dejavu: candidates for the Dejavu settings.
+        lstm: hyperparameters of the LSTM.
     """
 
     prototypes: int | None = None
@@ -65,20 +65,20 @@ class TrainingConfig:
 
     @property
     def digest(self) -> str:
-        """Identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
+        """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
         content = {"method": METHOD, "lead_edges": LEAD_EDGES, "late_min_cell": LATE_MIN_CELL, **asdict(self)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModels:
-    """Models made by a recipe, and what was chosen on the way.
+    """Trained models and selected settings.
 
     Attributes:
-        models: all but the calibration.
-        lstm: the LSTM's fit, with its graph.
-        dejavu: how the databases are asked.
-        weights: how the models are combined.
+        models: all models, without calibration.
+        lstm: the fitted LSTM with its graph.
+        dejavu: selected query settings of the databases.
+        weights: selected combination of the models.
     """
 
     models: PointEnsemble
@@ -95,27 +95,27 @@ def train_models(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> TrainedModels:
-    """Makes models of training games.
+    """Trains all models.
 
-    The same games, margins, recipe and seed give the same models on one machine.
+    The same games, margins, recipe and seed give the same models on the same machine.
 
     Args:
-        games: n to train on.
-        margins: (n,), what was expected of each before it began, with ratings carried from game to game, in points.
-        recipe: how.
-        seed: of everything random, at least 0.
-        progress: is told how far it is.
-        workers: threads, as many as there are cores if not given; they do not change the result.
+        games: n training games.
+        margins: (n,), expected margins before tip-off with carried ratings, in points.
+        recipe: the training configuration.
+        seed: random seed, at least 0.
+        progress: receives progress updates.
+        workers: number of threads, by default one per core; does not change the result.
 
     Raises:
-        DataError: if the games are too few.
+        DataError: if there are too few games.
         FitError: if the LSTM can't be fitted.
     """
     if recipe.prototypes is not None and not 2 * min(recipe.dejavu.neighbours) <= recipe.prototypes <= len(games):
-        # With fewer, all of them would be neighbours of every pattern.
-        least = 2 * min(recipe.dejavu.neighbours)
+        # With fewer prototypes, most of them would be neighbours of every pattern.
+        minimum = 2 * min(recipe.dejavu.neighbours)
         raise SplitError(
-            f"{recipe.prototypes} prototypes a minute; expected {least} to {len(games)}, the games to train on"
+            f"{recipe.prototypes} prototypes per minute; expected {minimum} to {len(games)}, the training games"
         )
     run = _Run(recipe, seed, progress or NoProgress(), workers or cores())
     earlier, later = hold_out_last(games.date, recipe.weights_share)
@@ -141,36 +141,38 @@ class _Run:
     def select_hyperparameters(
         self, past: tuple[Games, Floats], later: tuple[Games, Floats], fitting: np.ndarray, comparing: np.ndarray
     ) -> tuple[SelectedSettings, WeightSelection]:
-        """How Dejavu is asked, and how the models are combined; `fitting` and `comparing` are masks of later games."""
+        """Selects the Dejavu settings and the combination; `fitting` and `comparing` are masks of the later games."""
         games, margins = past
         later_games, later_margins = later
         recipe, grid = self.recipe, self.recipe.dejavu
-        # Trial databases are condensed as much as those that will ship.
+        # Cluster trial databases in the same proportion as the final ones.
         share = len(games) / (len(games) + len(later_games))
         prototypes = recipe.prototypes and max(min(grid.neighbours), round(recipe.prototypes * share))
         linear = fit_linear(games, margins)
-        due = linear_residuals(linear, later_games, later_margins)
-        learned = TrainingGames(games, linear_residuals(linear, games, margins))
-        asking = TrainingGames(later_games, due).select(fitting)
-        with self.progress.step("Choose how Dejavu looks back", grid.steps) as advance:
-            choice = choose_settings(learned, asking, prototypes, grid, self.seed, advance, self.workers)
+        targets = linear_residuals(linear, later_games, later_margins)
+        known_games = TrainingGames(games, linear_residuals(linear, games, margins))
+        queries = TrainingGames(later_games, targets).select(fitting)
+        with self.progress.step("Select the Dejavu settings", grid.steps) as advance:
+            choice = select_settings(known_games, queries, prototypes, grid, self.seed, advance, self.workers)
         _, lstm, databases = self.fit_all("Trial: ", games, margins, choice, prototypes)
-        with self.progress.step("Combine the models", len(MINUTES)) as advance:
-            said = predict_all(databases, later_games, advance, self.workers)
-            heard = _lstm_residuals(Lstm(lstm.graph), later_games, later_margins)
-            parts = [TrialPredictions(said[part], heard[part], due[part]) for part in (fitting, comparing)]
+        with self.progress.step("Fit the ensemble weights", len(MINUTES)) as advance:
+            from_neighbours = predict_all(databases, later_games, advance, self.workers)
+            from_lstm = _lstm_residuals(Lstm(lstm.graph), later_games, later_margins)
+            parts = [
+                TrialPredictions(from_neighbours[part], from_lstm[part], targets[part]) for part in (fitting, comparing)
+            ]
             return choice, choose_weights(*parts)
 
     def fit_all(
         self, name: str, games: Games, margins: Floats, choice: SelectedSettings, prototypes: int | None = None
     ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
-        """All models on some games."""
+        """Fits all models on some games."""
         recipe = self.recipe
         linear = fit_linear(games, margins)
-        left = linear_residuals(linear, games, margins)
+        residuals = linear_residuals(linear, games, margins)
         with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
             databases = build_all(
-                TrainingGames(games, left),
+                TrainingGames(games, residuals),
                 MINUTES,
                 choice.settings,
                 prototypes or recipe.prototypes,
@@ -179,12 +181,12 @@ class _Run:
                 self.workers,
             )
         with self.progress.step(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
-            lstm = fit_lstm(LstmExamples(games.levels, margins, left), recipe.lstm, self.seed, advance)
+            lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
         return linear, lstm, databases
 
 
 def _lstm_residuals(lstm: Lstm, games: Games, margins: Floats) -> Floats:
-    """What the LSTM says of games, (n, 47, 2 modes, 2 horizons), in points."""
+    """Returns the LSTM's predictions for games, (n, 47, 2 modes, 2 horizons), in points."""
     levels = games.levels
     by_mode = {MarginSource.UNKNOWN: np.full_like(margins, np.nan), MarginSource.KNOWN: margins}
     return np.stack([lstm.residuals(levels, by_mode[mode]) for mode in MARGIN_SOURCES], axis=2)

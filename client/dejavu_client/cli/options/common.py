@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are called and explained the same everywhere."""
+"""Options shared by several commands, with the same names and help texts everywhere."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 
 
-def _note_json(ctx: typer.Context, wanted: bool) -> bool:
-    ctx.meta[JSON_KEY] = wanted
-    return wanted
+def _note_json(ctx: typer.Context, requested: bool) -> bool:
+    ctx.meta[JSON_KEY] = requested
+    return requested
 
 
 def _timeout(seconds: float) -> float:
@@ -35,14 +35,14 @@ Timeout = Annotated[
         metavar="SECONDS",
         envvar="DEJAVU_TIMEOUT",
         callback=_timeout,
-        help="How long to wait for an answer, retries included.",
+        help="How long to wait for a response, including retries.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object a line.")]
+Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object per line.")]
 
 
 def address(text: str, option: str) -> tuple[str, int]:
-    """The host and the port of an option that says where to listen; an IPv6 host stands in brackets.
+    """Parses a HOST:PORT option into host and port. An IPv6 host is written in brackets.
 
     Raises:
         typer.BadParameter: if it is not HOST:PORT.
@@ -58,7 +58,7 @@ def address(text: str, option: str) -> tuple[str, int]:
 
 
 def connect(target: str, timeout: float = DEFAULT_TIMEOUT) -> DejavuClient:
-    """A client for one command: of one connection, and without a word about slow calls to somebody who waits."""
+    """Returns a client for one command: one connection, and no log messages about slow calls."""
     return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf)
 
 

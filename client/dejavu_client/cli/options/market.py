@@ -1,4 +1,4 @@
-"""Odds on the command line: the options of a market, which go together."""
+"""Options that describe a betting market. They must be given together."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MarketLine = Annotated[
     float | None,
     typer.Option(
         metavar="POINTS",
-        help="Weigh a bet on the home team leading by more than this at the horizon, a multiple of 0.5: a home "
-        "favourite's spread of −5.5 is 5.5, 0 is the bet on who leads. Needs both odds.",
+        help="Evaluate a bet that the home team leads by more than this at the horizon, a multiple of 0.5: a home "
+        "favorite's spread of −5.5 is 5.5; 0 bets on who leads. Requires both odds.",
     ),
 ]
 HomeOdds = Annotated[
@@ -24,12 +24,12 @@ AwayOdds = Annotated[
     float | None, typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120).")
 ]
 Bankroll = Annotated[
-    float | None, typer.Option(metavar="AMOUNT", help="What can be staked; stakes are shown as shares without it.")
+    float | None, typer.Option(metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares.")
 ]
 Confidence = Annotated[
     float | None,
     typer.Option(
-        metavar="SHARE", help="The least win probability at which a bet is worth considering; the server's by default."
+        metavar="SHARE", help="Minimum win probability for considering a bet; the server's setting by default."
     ),
 ]
 
@@ -41,18 +41,18 @@ def read_market(
     bankroll: float | None,
     confidence: float | None,
 ) -> Market | None:
-    """The market that the options describe; None where there is none. What of it cannot be, the server says.
+    """Returns the market described by the options; None if none was given. The server validates the values.
 
     Raises:
-        typer.BadParameter: if only a part of it was given.
+        typer.BadParameter: if only some of the required options were given.
     """
     needed = {"--market-line": line, "--home-odds": home_odds, "--away-odds": away_odds}
-    further = {"--bankroll": bankroll, "--confidence": confidence}
-    given = [option for option, value in {**needed, **further}.items() if value is not None]
+    optional = {"--bankroll": bankroll, "--confidence": confidence}
+    given = [option for option, value in {**needed, **optional}.items() if value is not None]
     if not given:
         return None
     if line is None or home_odds is None or away_odds is None:
         missing = [option for option, value in needed.items() if value is None]
-        together = "--market-line, --home-odds and --away-odds go together"
-        raise typer.BadParameter(f"{together}; {', '.join(missing)} not given", param_hint=given[0])
+        together = "--market-line, --home-odds and --away-odds must be given together"
+        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
     return market(line, home_odds, away_odds, bankroll=bankroll, confidence_threshold=confidence)

@@ -1,4 +1,4 @@
-"""The course of a score on the command line: as numbers, or as a JSON array."""
+"""Parses a pattern (the lead at the end of each minute) from numbers or a JSON array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pattern = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[PATTERN]...",
-        help="The home team's lead at the end of each minute so far, 1 to 47 of them, in points: 0 2 -3 …; - reads "
+        help="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
         "a JSON array from standard input.",
     ),
 ]
@@ -24,10 +24,10 @@ PatternJson = Annotated[
 
 
 def read_pattern(arguments: list[str], text: str | None) -> list[float]:
-    """The pattern, however it was given.
+    """Returns the pattern from the arguments or the JSON option.
 
     Raises:
-        typer.BadParameter: if it was given twice or not at all, or is not made of numbers.
+        typer.BadParameter: if it was given twice, not at all, or contains something other than numbers.
     """
     if arguments == ["-"]:
         arguments, text = [], "-" if text is None else text
@@ -37,7 +37,7 @@ def read_pattern(arguments: list[str], text: str | None) -> list[float]:
         return _from_json(sys.stdin.read() if text == "-" else text)
     values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
     if not values:
-        raise typer.BadParameter("give the lead at the end of each minute, for instance 0 2 -3 …", param_hint=HINT)
+        raise typer.BadParameter("give the lead at the end of each minute, for example 0 2 -3 …", param_hint=HINT)
     return values
 
 
@@ -45,9 +45,9 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except (ValueError, OverflowError):
-        # Options that are not known end up here, since negative numbers have to.
-        known = "is no option and no number" if text.startswith("-") else "is not a number"
-        raise typer.BadParameter(f"{text!r} {known}", param_hint=HINT) from None
+        # Unknown options end up here because negative numbers must.
+        problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
+        raise typer.BadParameter(f"{text!r} {problem}", param_hint=HINT) from None
 
 
 def _from_json(text: str) -> list[float]:
@@ -58,7 +58,7 @@ def _from_json(text: str) -> list[float]:
     except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--pattern-json") from None
     if not isinstance(values, list) or not values or not all(type(value) in (int, float) for value in values):
-        raise typer.BadParameter("expected an array of numbers, for instance [0, 2, -3]", param_hint="--pattern-json")
+        raise typer.BadParameter("expected an array of numbers, for example [0, 2, -3]", param_hint="--pattern-json")
     try:
         return [float(value) for value in values]
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Options of the commands that read the record, and where their answers go: the terminal, JSON or a file."""
+"""Options of the commands that read the track record, including the output format: terminal, JSON or a file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _DAY = ["%Y-%m-%d"]
 
 Date = Annotated[
     datetime | None,
-    typer.Option(metavar="YYYY-MM-DD", formats=_DAY, help="Only games of this day, by the date where they are played."),
+    typer.Option(metavar="YYYY-MM-DD", formats=_DAY, help="Only games of this day, by the local date of the venue."),
 ]
 From = Annotated[
-    datetime | None, typer.Option("--from", metavar="YYYY-MM-DD", formats=_DAY, help="Only games from this day on.")
+    datetime | None, typer.Option("--from", metavar="YYYY-MM-DD", formats=_DAY, help="Only games on or after this day.")
 ]
 To = Annotated[
-    datetime | None, typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only games up to this day.")
+    datetime | None, typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only games on or before this day.")
 ]
 Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
-Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model; of all by default.")]
-Replays = Annotated[bool, typer.Option("--replays", help="Count games of replays and simulated seasons too.")]
+Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
+Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
 Csv = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file; - writes it to standard output.")
 ]
@@ -36,14 +36,14 @@ Parquet = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help=
 
 
 def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:
-    """The first and the last day that options name.
+    """Returns the first and the last day selected by the options.
 
     Raises:
-        typer.BadParameter: if they contradict each other.
+        typer.BadParameter: if the options contradict each other.
     """
     if day is not None:
         if first is not None or last is not None:
-            raise typer.BadParameter("give either one day or where days begin and end", param_hint="--date")
+            raise typer.BadParameter("give either one day or a range of days", param_hint="--date")
         return day.date(), day.date()
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"{last:%Y-%m-%d} is before --from {first:%Y-%m-%d}", param_hint="--to")
@@ -51,30 +51,30 @@ def days(day: datetime | None, first: datetime | None, last: datetime | None) ->
 
 
 def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int | None, int | None]:
-    """The first and the last minute of play that options name.
+    """Returns the first and the last minute of play selected by the options.
 
     Raises:
-        typer.BadParameter: if they contradict each other.
+        typer.BadParameter: if the options contradict each other.
     """
     if only is not None:
         if first is not None or last is not None:
-            raise typer.BadParameter("give either one minute or where minutes begin and end", param_hint="--minute")
+            raise typer.BadParameter("give either one minute or a range of minutes", param_hint="--minute")
         return only, only
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"{last} is before --min-minute {first}", param_hint="--max-minute")
     return first, last
 
 
-def one_form(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
-    """Makes sure that an answer is wanted in one form, and that it can be written.
+def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
+    """Checks that at most one output format is requested and that it can be written.
 
     Raises:
-        typer.BadParameter: if it is wanted in several.
-        typer.Exit: if parquet is wanted and what writes it is missing.
+        typer.BadParameter: if several formats are requested.
+        typer.Exit: if parquet is requested but pyarrow is not installed.
     """
-    wanted = [name for name, given in (("--json", as_json), ("--csv", csv), ("--parquet", parquet)) if given]
-    if len(wanted) > 1:
-        raise typer.BadParameter("give one of them", param_hint=" and ".join(wanted))
+    requested = [name for name, given in (("--json", as_json), ("--csv", csv), ("--parquet", parquet)) if given]
+    if len(requested) > 1:
+        raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
     if parquet is not None:
         try:
             need_parquet()
@@ -83,29 +83,30 @@ def one_form(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
             raise typer.Exit(FAILED) from None
 
 
-def written(path: Path, what: str, write: Callable[[], int]) -> None:
-    """Writes a file and says so on standard error.
+def write_and_report(path: Path, what: str, write: Callable[[], int]) -> None:
+    """Writes a file and reports the number of rows on standard error.
 
     Args:
-        path: where to.
-        what: what its rows are, for people.
-        write: does it and gives their number.
+        path: destination of the file.
+        what: what a row is, in the singular, for people.
+        write: writes the file and returns the number of rows.
 
     Raises:
-        typer.Exit: if it can't be written.
+        typer.Exit: if the file cannot be written.
     """
-    with record_errors(path):
+    with exit_on_write_error(path):
         rows = write()
     if path != STANDARD_OUTPUT:
         typer.echo(f"{pluralize(rows, what)} in {path}", err=True)
 
 
 @contextmanager
-def record_errors(path: Path) -> Iterator[None]:
-    """Turns an error of writing a file into a message and an exit code.
+def exit_on_write_error(path: Path) -> Iterator[None]:
+    """Turns a file write error into a message and an exit code.
 
     Raises:
-        typer.Exit: in the place of an OSError, but for a reader of standard output that has left.
+        BrokenPipeError: if the reader of standard output closed the pipe.
+        typer.Exit: instead of any other OSError.
     """
     try:
         yield

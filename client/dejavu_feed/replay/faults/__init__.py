@@ -1,1 +1,1 @@
-"""What goes wrong with the NBA's live feed, laid over a replay: at will, and the same again by a seed."""
+"""Injects the faults of the NBA's live feed into a replay: selectable by kind and reproducible by seed."""

@@ -1,10 +1,11 @@
-"""Faults over a replay. As the replay itself they keep no state: they follow from its clock, the kinds and a seed.
+"""Injects faults into a replay. Like the replay it is stateless: faults depend only on its clock, the kinds and a seed.
 
-Faults of answers come and go by *episodes* of five minutes of life: each file of the feed may have one in the first
-three minutes of an episode, and none has in the last two. Mistakes in plays are mended within minutes. The last minute
-of a half, and that of regulation, is *calm*: its game's files and the scoreboard have no fault that comes and goes, and
-mistakes of before are mended early in it. So whoever asks every ten seconds of life, and less often after failures,
-ends with the newest forecasts of a good day. (Of a feed that says nothing to the end, forecasts are missed: not here.)
+Response faults are transient. They occur in *episodes* of five game-day minutes: each file of the feed may have one in
+the first three minutes of an episode, and none in the last two. Scoring errors in plays are corrected within minutes.
+The last minute of the first half and of regulation is a *quiet window*: the game's files and the scoreboard have no
+transient faults, and earlier scoring errors are corrected early in it. A client that polls every ten game-day seconds,
+and less often after failures, therefore ends with the same newest forecasts as on a day without faults. (A feed that
+stays silent to the end would cause missed forecasts; this is not simulated.)
 """
 
 from __future__ import annotations
@@ -28,41 +29,43 @@ from dejavu_feed.replay.timeline import PACE, Timeline, period_end
 
 EPISODE_SECONDS: Final = 300.0
 FAULTY_SECONDS: Final = 180.0
-"""Life seconds at the beginning of an episode in which faults may be."""
+"""Game-day seconds at the start of an episode in which faults may occur."""
 QUIET_SECONDS: Final = 60 * PACE + 30.0
-"""Life seconds before the half, and before the end of regulation, in which nothing comes and goes."""
+"""Game-day seconds before the half, and before the end of regulation, without transient faults."""
 _SHORTEST: Final = 20.0
 _STALE: Final = (60.0, 240.0)
-"""Life seconds by which a stale file is old."""
+"""Age of a stale file, in game-day seconds."""
 _AHEAD: Final = (5.0, 40.0)
-"""Life seconds by which a scoreboard is ahead of the plays."""
+"""Game-day seconds by which a scoreboard is ahead of the plays."""
 _MIDNIGHT: Final = (1200.0, 4800.0)
-"""Life seconds after the first tip-off, in which the day may end."""
+"""Game-day seconds after the first tip-off between which the day ends."""
 _SHARE_SILENT: Final = 0.2
-"""Of the episodes that have faults, those in which the whole feed says nothing."""
+"""Share of the faulty episodes in which the whole feed is silent."""
 
-_OF_ANSWERS: Final = frozenset({*RESPONSE_FAULTS, FeedFaultKind.TIMEOUT, FeedFaultKind.STALE, FeedFaultKind.INCOMPLETE})
-_OF_FILES: Final[dict[str, frozenset[FeedFaultKind]]] = {
-    "scoreboard": _OF_ANSWERS | {FeedFaultKind.AHEAD},
-    "playbyplay": _OF_ANSWERS | {FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED},
-    "boxscore": _OF_ANSWERS,
+_RESPONSE_KINDS: Final = frozenset(
+    {*RESPONSE_FAULTS, FeedFaultKind.TIMEOUT, FeedFaultKind.STALE, FeedFaultKind.INCOMPLETE}
+)
+_KINDS_BY_FILE: Final[dict[str, frozenset[FeedFaultKind]]] = {
+    "scoreboard": _RESPONSE_KINDS | {FeedFaultKind.AHEAD},
+    "playbyplay": _RESPONSE_KINDS | {FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED},
+    "boxscore": _RESPONSE_KINDS,
 }
 
 
 class FaultyReplay:
-    """A replay whose answers are those of a feed on a bad day.
+    """A replay with injected faults.
 
-    `Kind.OVERTIME` is none of its doing: that is how a game was played, see `dejavu_feed.replay.faults.overtime`.
+    Does not handle `FeedFaultKind.OVERTIME`, which changes the game itself: see `dejavu_feed.replay.faults.overtime`.
 
     Args:
-        replay: what answers otherwise.
-        kinds: which faults there are.
-        seed: the same one makes the same faults at the same moments.
-        rate: the share of a file's episodes that have a fault, 0 … 1.
-        hold: life seconds after which a connection that gets no answer is closed.
+        replay: the replay without faults.
+        kinds: kinds of faults to inject.
+        seed: the same seed gives the same faults at the same times.
+        rate: share of a file's episodes that have a fault, 0 … 1.
+        hold: game-day seconds after which a connection without a response is closed.
 
     Attributes:
-        midnight: when the scoreboard turns to the next day, if it does.
+        midnight: when the scoreboard changes to the next day, if that fault is injected.
 
     Raises:
         ValueError: if `rate` is not 0 … 1.
@@ -78,35 +81,35 @@ class FaultyReplay:
         hold: float = 30.0,
     ) -> None:
         if not 0 <= rate <= 1:
-            raise ValueError(f"a rate of {rate:g}; expected 0 to 1")
+            raise ValueError(f"the rate is {rate:g}, expected 0 to 1")
         self._replay = replay
         self._kinds = frozenset(kinds)
         self._seed = seed
         self._rate = rate
         self._hold = hold
         self._indices = {game_id: index for index, game_id in enumerate(replay.games)}
-        self._mistakes = {
+        self._scoring_errors = {
             game_id: draw_scoring_errors(Timeline(game), self._kinds, self._chance("mistakes", self._indices[game_id]))
             for game_id, game in replay.games.items()
         }
         self.midnight = replay.start + self._wall(self._chance("midnight").uniform(*_MIDNIGHT))
 
     def respond(self, path: str) -> Response:
-        """The answer to the GET of a path at this moment."""
+        """Responds to the GET of a path now."""
         now = self._replay.now()
         file = file_at(path)
-        if file is None or (file.game_id and file.game_id not in self._mistakes):
+        if file is None or (file.game_id and file.game_id not in self._scoring_errors):
             return self._replay.respond_at(path, now)
         kind = self.fault(file, now)
         if kind in {FeedFaultKind.TIMEOUT, FeedFaultKind.SILENCE}:
             return Response(HTTPStatus.GATEWAY_TIMEOUT, b"", hold=self._wall(self._hold).total_seconds())
-        rng = self._chance("details", *self._number(file), self._episode(now)[0])
-        moment = now
+        rng = self._chance("details", *self._key(file), self._episode(now)[0])
+        time = now
         if kind is FeedFaultKind.STALE:
-            moment -= self._wall(rng.uniform(*_STALE))
+            time -= self._wall(rng.uniform(*_STALE))
         elif kind is FeedFaultKind.AHEAD:
-            moment += self._wall(rng.uniform(*_AHEAD))
-        response = self._lasting(path, file, moment)
+            time += self._wall(rng.uniform(*_AHEAD))
+        response = self._with_lasting_faults(path, file, time)
         if response.status != HTTPStatus.OK:
             return response
         if kind in PAYLOAD_FAULTS:
@@ -116,73 +119,73 @@ class FaultyReplay:
         return RESPONSE_FAULTS[kind](response, rng) if kind in RESPONSE_FAULTS else response
 
     def fault(self, file: File, now: datetime) -> FeedFaultKind | None:
-        """What is wrong with the answers for a file at a moment, apart from faults that last."""
+        """Returns the transient fault of a file at a given time; None if there is none."""
         if self._in_quiet_window(file, now):
             return None
         episode, into = self._episode(now)
         silence = self._chance("silence", episode)
         if FeedFaultKind.SILENCE in self._kinds and silence.random() < self._rate * _SHARE_SILENT:
             return FeedFaultKind.SILENCE if into < FAULTY_SECONDS else None
-        rng = self._chance("fault", *self._number(file), episode)
-        may_be = sorted(self._kinds & _OF_FILES[file.kind])
-        if not may_be or rng.random() >= self._rate:
+        rng = self._chance("fault", *self._key(file), episode)
+        candidates = sorted(self._kinds & _KINDS_BY_FILE[file.kind])
+        if not candidates or rng.random() >= self._rate:
             return None
         begin = rng.uniform(0.0, FAULTY_SECONDS - _SHORTEST)
         end = rng.uniform(begin + _SHORTEST, FAULTY_SECONDS)
-        return rng.choice(may_be) if begin <= into < end else None
+        return rng.choice(candidates) if begin <= into < end else None
 
-    def _lasting(self, path: str, file: File, moment: datetime) -> Response:
-        """The answer at a moment, with what is wrong for longer than an episode or for good."""
-        response = self._replay.respond_at(path, moment)
+    def _with_lasting_faults(self, path: str, file: File, time: datetime) -> Response:
+        """Responds at a given time, with the faults that outlast an episode or are permanent."""
+        response = self._replay.respond_at(path, time)
         if response.status != HTTPStatus.OK:
             return response
         payload = json.loads(response.body)
         if file.kind == "scoreboard":
-            self._spoil_scoreboard(payload, moment)
+            self._alter_scoreboard(payload, time)
         elif file.kind == "playbyplay":
             if FeedFaultKind.TECHNICAL in self._kinds:
                 for action in payload["game"]["actions"]:
                     add_points(action, 1, 1)
-            apply_scoring_errors(payload, self._replay.game_at(file.game_id, moment), self._mistakes[file.game_id])
+            apply_scoring_errors(payload, self._replay.game_at(file.game_id, time), self._scoring_errors[file.game_id])
         elif FeedFaultKind.TECHNICAL in self._kinds:
-            _before_tip_off(payload["game"])
+            _add_technical_fouls(payload["game"])
         return json_response(payload)
 
-    def _spoil_scoreboard(self, payload: Json, moment: datetime) -> None:
+    def _alter_scoreboard(self, payload: Json, time: datetime) -> None:
         if FeedFaultKind.TECHNICAL in self._kinds:
             for entry in payload["scoreboard"]["games"]:
-                _before_tip_off(entry)
+                _add_technical_fouls(entry)
         if FeedFaultKind.POSTPONED in self._kinds:
             scoreboard.add_postponed(payload)
-        if FeedFaultKind.MIDNIGHT in self._kinds and moment >= self.midnight:
+        if FeedFaultKind.MIDNIGHT in self._kinds and time >= self.midnight:
             scoreboard.turn_day(payload, self.midnight)
 
     def _in_quiet_window(self, file: File, now: datetime) -> bool:
-        """Whether a game that a file tells of is in the last minute of its half, or of its regulation."""
-        of_file = [file.game_id] if file.game_id else self._indices
-        lives = (self._replay.game_at(game_id, now).at for game_id in of_file)
-        return any(0 <= period_end(period) - at <= QUIET_SECONDS for at in lives for period in (2, 4))
+        """Whether a game in the file is in the last minute of its first half or of regulation."""
+        game_ids = [file.game_id] if file.game_id else self._indices
+        times = (self._replay.game_at(game_id, now).at for game_id in game_ids)
+        return any(0 <= period_end(period) - at <= QUIET_SECONDS for at in times for period in (2, 4))
 
     def _episode(self, now: datetime) -> tuple[int, float]:
-        """The number of the episode, and life seconds since it began."""
+        """Returns the number of the episode, and game-day seconds since its start."""
         number, into = divmod((now - self._replay.start).total_seconds() * self._replay.speed, EPISODE_SECONDS)
         return int(number), into
 
     def _wall(self, seconds: float) -> timedelta:
-        """Life seconds as the clock counts them."""
+        """Converts game-day seconds to wall-clock time."""
         return timedelta(seconds=seconds / self._replay.speed)
 
-    def _number(self, file: File) -> tuple[str, int]:
-        """A file by its kind and its game's place in the evening: ids are minted anew for every run."""
+    def _key(self, file: File) -> tuple[str, int]:
+        """Identifies a file by its kind and its game's index in the evening, since game ids differ in every run."""
         return file.kind, self._indices.get(file.game_id, 0)
 
     def _chance(self, *about: object) -> random.Random:
-        """Chance, the same whenever the same is asked."""
+        """Returns a random number generator seeded by the seed and the arguments."""
         return random.Random(f"{self._seed} {about}")  # noqa: S311 - faults, not secrets
 
 
-def _before_tip_off(entry: Json) -> None:
-    """A technical foul of each team before tip-off: a free throw for both."""
+def _add_technical_fouls(entry: Json) -> None:
+    """Adds a technical foul of each team before tip-off: one free throw for both."""
     if entry["gameStatus"] != GameStatus.SCHEDULED:
         scoreboard.add_point(entry["homeTeam"])
         scoreboard.add_point(entry["awayTeam"])

@@ -1,4 +1,4 @@
-"""The faults of a feed by name. Nearly all of them were seen in the NBA's own; the rest is what any network does."""
+"""Kinds of feed faults. Nearly all were observed in the NBA's feed; the others are common network faults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class FeedFaultKind(StrEnum):
-    """A kind of fault, with the name that options and logs use."""
+    """A kind of fault. The value is its name in options and logs."""
 
     FORBIDDEN_PAGE = "403-html"
     FORBIDDEN_JSON = "403-json"
@@ -31,34 +31,34 @@ class FeedFaultKind(StrEnum):
 
 
 DESCRIPTIONS: Final[dict[FeedFaultKind, str]] = {
-    FeedFaultKind.FORBIDDEN_PAGE: "status 403 with a page of HTML, as from a firewall",
-    FeedFaultKind.FORBIDDEN_JSON: "status 403 with the very JSON that was asked for",
+    FeedFaultKind.FORBIDDEN_PAGE: "status 403 with an HTML page, as from a firewall",
+    FeedFaultKind.FORBIDDEN_JSON: "status 403 with the requested JSON",
     FeedFaultKind.SERVER_ERROR: "status 500",
-    FeedFaultKind.TIMEOUT: "an answer that never comes",
-    FeedFaultKind.TRUNCATED: "a body that ends in the middle, told by its length or not",
+    FeedFaultKind.TIMEOUT: "no response until the client times out",
+    FeedFaultKind.TRUNCATED: "a truncated body, with or without the original Content-Length",
     FeedFaultKind.EMPTY: "status 200 without a body",
     FeedFaultKind.HOLLOW: "{} or []",
-    FeedFaultKind.STALE: "a file of some minutes ago, as from a cache that forgot it",
+    FeedFaultKind.STALE: "a file that is some minutes old, as from a stale cache",
     FeedFaultKind.INCOMPLETE: "a play or a game that lacks a field",
-    FeedFaultKind.SILENCE: "no file at all for minutes",
+    FeedFaultKind.SILENCE: "no response for any file for minutes",
     FeedFaultKind.AHEAD: "a scoreboard whose clock runs ahead of the plays",
     FeedFaultKind.DUPLICATED: "plays listed twice",
-    FeedFaultKind.DISORDERED: "plays listed and numbered out of order; their orderNumber alone is right",
-    FeedFaultKind.CORRECTED: "shots credited with the wrong points or to the wrong team, and corrected within minutes",
-    FeedFaultKind.WITHDRAWN: "plays that never were, some just past the end of a minute, taken back within minutes",
-    FeedFaultKind.TECHNICAL: "games that stand at 1–1 before their tip-off",
-    FeedFaultKind.POSTPONED: "one game more, which never begins",
+    FeedFaultKind.DISORDERED: "plays listed and numbered out of order; only their orderNumber is right",
+    FeedFaultKind.CORRECTED: "shots with wrong points or credited to the wrong team, corrected within minutes",
+    FeedFaultKind.WITHDRAWN: "plays that did not happen, some just past the end of a minute, removed within minutes",
+    FeedFaultKind.TECHNICAL: "games that start at 1–1 because of technical fouls before tip-off",
+    FeedFaultKind.POSTPONED: "an additional game that never starts",
     FeedFaultKind.OVERTIME: "the first game tied after four quarters",
-    FeedFaultKind.MIDNIGHT: "a scoreboard that turns to the next day while games go on, and drops those games",
+    FeedFaultKind.MIDNIGHT: "a scoreboard that changes to the next day and drops games still in progress",
 }
-"""What each kind does."""
+"""Description of each kind."""
 
 
 def parse_kinds(text: str) -> frozenset[FeedFaultKind]:
-    """The kinds that a text names: "all", or some of them with commas between.
+    """Parses "all" or a comma-separated list of kinds.
 
     Raises:
-        ValueError: if it names none, or an unknown one; says which there are.
+        ValueError: if the list is empty or has an unknown kind; the message lists the valid ones.
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == ["all"]:
@@ -66,6 +66,6 @@ def parse_kinds(text: str) -> frozenset[FeedFaultKind]:
     unknown = [name for name in names if name not in tuple(FeedFaultKind)]
     if unknown or not names:
         raise ValueError(
-            f"{', '.join(unknown) or repr(text)} is no kind of fault; there are: all, {', '.join(FeedFaultKind)}"
+            f"{', '.join(unknown) or repr(text)} is not a kind of fault; expected: all, {', '.join(FeedFaultKind)}"
         )
     return frozenset(map(FeedFaultKind, names))

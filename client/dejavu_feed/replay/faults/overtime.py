@@ -1,4 +1,4 @@
-"""A played game that goes on longer than it did."""
+"""Extends a game into overtime."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _THREE_QUARTERS: Final = 3 * QUARTER_SECONDS
 
 
 def extend_to_overtime(game: ReplayGame) -> ReplayGame:
-    """The same game up to its last quarter, in which the losing team comes back, and an overtime that it loses again.
+    """Extends a game: the losing team ties it in the last quarter and loses in overtime.
 
-    A game that had an overtime is returned as it is.
+    Earlier quarters are unchanged. A game that already has an overtime is returned unchanged.
     """
     if game.scores[-1].elapsed > _END:
         return game
@@ -24,17 +24,17 @@ def extend_to_overtime(game: ReplayGame) -> ReplayGame:
     behind = abs(final.home - final.away)
     threes = math.ceil(behind / 3)
     home_behind = final.home < final.away
-    # Threes spread over the last quarter, the last one in its last second.
-    moments = [_THREE_QUARTERS + (QUARTER_SECONDS - 1.0) * number / threes for number in range(1, threes + 1)]
+    # Threes spread over the last quarter; the last one is in its last second.
+    times = [_THREE_QUARTERS + (QUARTER_SECONDS - 1.0) * number / threes for number in range(1, threes + 1)]
 
     def caught_up(score: Score) -> Score:
-        more = min(behind, 3 * sum(moment <= score.elapsed for moment in moments))
-        home, away = (more, 0) if home_behind else (0, more)
+        added = min(behind, 3 * sum(time <= score.elapsed for time in times))
+        home, away = (added, 0) if home_behind else (0, added)
         return Score(score.elapsed, score.home + home, score.away + away)
 
-    in_between = [Score(moment, *_at(game.scores, moment)) for moment in moments]
-    course = sorted([*game.scores, *in_between], key=lambda score: score.elapsed)
-    scores = [caught_up(score) for score in course]
+    inserted = [Score(time, *_at(game.scores, time)) for time in times]
+    timeline = sorted([*game.scores, *inserted], key=lambda score: score.elapsed)
+    scores = [caught_up(score) for score in timeline]
     level = scores[-1]
     for minute in range(1, OVERTIME_SECONDS // 60):
         home, away = scores[-1].home, scores[-1].away
@@ -44,6 +44,6 @@ def extend_to_overtime(game: ReplayGame) -> ReplayGame:
     return replace(game, scores=tuple(scores))
 
 
-def _at(scores: tuple[Score, ...], moment: float) -> tuple[int, int]:
-    """The score at a moment."""
-    return max(((score.home, score.away) for score in scores if score.elapsed <= moment), key=sum, default=(0, 0))
+def _at(scores: tuple[Score, ...], time: float) -> tuple[int, int]:
+    """Returns the score at a time, in game seconds since tip-off."""
+    return max(((score.home, score.away) for score in scores if score.elapsed <= time), key=sum, default=(0, 0))

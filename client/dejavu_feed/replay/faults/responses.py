@@ -1,4 +1,4 @@
-"""Faults of one answer: what takes its place, and what is wrong inside of it."""
+"""Faults of a single response: replaced responses and altered payloads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ _PAGE: Final = (
     b"<HTML><HEAD>\n<TITLE>Access Denied</TITLE>\n</HEAD><BODY>\n<H1>Access Denied</H1>\n"
     b"You don't have permission to access this file on this server.\n</BODY>\n</HTML>\n"
 )
-_OF_A_PLAY: Final = ("actionType", "clock", "orderNumber", "period", "scoreAway", "scoreHome", "subType", "timeActual")
-_OF_A_GAME: Final = (
+_PLAY_FIELDS: Final = (
+    "actionType",
+    "clock",
+    "orderNumber",
+    "period",
+    "scoreAway",
+    "scoreHome",
+    "subType",
+    "timeActual",
+)
+_GAME_FIELDS: Final = (
     "awayTeam",
     "gameClock",
     "gameId",
@@ -30,8 +39,8 @@ _OF_A_GAME: Final = (
 
 def _truncated(response: Response, rng: random.Random) -> Response:
     body = response.body[: rng.randrange(1, max(2, len(response.body)))]
-    told = {} if rng.random() < 0.5 else {"Content-Length": str(len(response.body)), "Connection": "close"}
-    return Response(response.status, body, {**response.headers, **told})
+    original = {} if rng.random() < 0.5 else {"Content-Length": str(len(response.body)), "Connection": "close"}
+    return Response(response.status, body, {**response.headers, **original})
 
 
 RESPONSE_FAULTS: Final[dict[FeedFaultKind, Callable[[Response, random.Random], Response]]] = {
@@ -46,7 +55,7 @@ RESPONSE_FAULTS: Final[dict[FeedFaultKind, Callable[[Response, random.Random], R
     FeedFaultKind.EMPTY: lambda response, rng: Response(response.status, b"", response.headers),
     FeedFaultKind.HOLLOW: lambda response, rng: Response(response.status, rng.choice([b"{}", b"[]"]), response.headers),
 }
-"""What comes in place of an answer."""
+"""Faults that replace a response."""
 
 
 def _duplicated(payload: Json, rng: random.Random) -> None:
@@ -65,15 +74,15 @@ def _disordered(payload: Json, rng: random.Random) -> None:
 
 
 def _incomplete(payload: Json, rng: random.Random) -> None:
-    """Takes a field from a play, or from a game of the scoreboard or of a box score."""
+    """Removes a field from a play, or from a game of the scoreboard or a box score."""
     if "scoreboard" in payload:
         games = payload["scoreboard"]["games"]
         if games:
-            rng.choice(games).pop(rng.choice(_OF_A_GAME), None)
+            rng.choice(games).pop(rng.choice(_GAME_FIELDS), None)
     elif "actions" in payload["game"]:
-        rng.choice(payload["game"]["actions"]).pop(rng.choice(_OF_A_PLAY), None)
+        rng.choice(payload["game"]["actions"]).pop(rng.choice(_PLAY_FIELDS), None)
     else:
-        payload["game"].pop(rng.choice(_OF_A_GAME), None)
+        payload["game"].pop(rng.choice(_GAME_FIELDS), None)
 
 
 PAYLOAD_FAULTS: Final[dict[FeedFaultKind, Callable[[Json, random.Random], None]]] = {
@@ -81,4 +90,4 @@ PAYLOAD_FAULTS: Final[dict[FeedFaultKind, Callable[[Json, random.Random], None]]
     FeedFaultKind.DUPLICATED: _duplicated,
     FeedFaultKind.DISORDERED: _disordered,
 }
-"""What alters a payload in place; duplicates and disorder are of plays alone."""
+"""Faults that alter a payload in place. `DUPLICATED` and `DISORDERED` apply only to plays."""

@@ -1,4 +1,4 @@
-"""Faults of a scoreboard: a game that never begins, and a day that ends before its games do."""
+"""Faults of a scoreboard: a postponed game, and a change of date while games are in progress."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dejavu_feed.replay.payloads import Json
 
 
 def add_postponed(board: Json) -> None:
-    """Adds a game of teams that do not play tonight, postponed, in place."""
+    """Adds a postponed game of teams that do not play tonight, in place."""
     board["scoreboard"]["games"].append(_scheduled(board, 1, "PPD", timedelta(0)))
 
 
 def add_point(team: Json) -> None:
-    """Counts a point more for a team, in its first period, in place."""
+    """Adds a point to a team in its first period, in place."""
     team["score"] += 1
     team["periods"][0]["score"] += 1
 
 
 def turn_day(board: Json, at: datetime) -> None:
-    """Turns a scoreboard to the next day, in place: games that had begun before `at` are gone, tomorrow's is there."""
+    """Changes a scoreboard to the next day, in place: removes games that began by `at` and adds one of tomorrow."""
     inner = board["scoreboard"]
     tomorrow = _scheduled(board, 2, "7:30 pm ET", timedelta(days=1))
     inner["gameDate"] = f"{date.fromisoformat(inner['gameDate']) + timedelta(days=1)}"
@@ -30,7 +30,7 @@ def turn_day(board: Json, at: datetime) -> None:
 
 
 def _scheduled(board: Json, number: int, text: str, later: timedelta) -> Json:
-    """A game that has not begun, with an id `number` beyond the evening's own."""
+    """Returns a scheduled game whose id is the evening's last id plus `number`."""
     games = board["scoreboard"]["games"]
     first = min(games, key=lambda game: str(game["gameTimeUTC"]))
     busy = {game[team]["teamTricode"] for game in games for team in ("homeTeam", "awayTeam")}

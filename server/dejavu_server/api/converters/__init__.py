@@ -1,1 +1,1 @@
-"""Messages to domain types and back; what a message may not say is refused here, field by field."""
+"""Converts messages to domain types and back; validates requests field by field."""

@@ -1,4 +1,4 @@
-"""What a request's fields are refused for, by the converters; each error names its field."""
+"""Validation errors that the converters raise; each names its field."""
 
 from __future__ import annotations
 
@@ -8,70 +8,70 @@ from dejavu_models.errors import (
 
 
 class InvalidBatch(InvalidInput):
-    """A batch holds no request, or too many."""
+    """A batch has no requests, or too many."""
 
     reason = "INVALID_BATCH"
     default_field = "requests"
 
 
 class TooManyGames(InvalidInput):
-    """A stream was asked for more games than it can name one by one."""
+    """A stream request names too many games."""
 
     reason = "INVALID_GAME_IDS"
     default_field = "game_ids"
 
 
 class InvalidDifferential(InvalidInput):
-    """No game ends so: beyond ±200 points, or level."""
+    """A differential is beyond ±200 points, or a final differential is 0."""
 
     reason = "INVALID_DIFFERENTIAL"
     default_field = "differential"
 
 
 class InvalidTime(InvalidInput):
-    """A time in the future, or none at all."""
+    """A time is malformed, before 1970 or in the future."""
 
     reason = "INVALID_TIME"
     default_field = "observed_time"
 
 
 class InvalidDate(InvalidInput):
-    """No date, or a last one before the first."""
+    """A date is malformed, or the last date is before the first."""
 
     reason = "INVALID_DATE"
     default_field = "from_date"
 
 
 class InvalidMinutes(InvalidInput):
-    """No minute of play that a forecast can be made after, or a last one before the first."""
+    """A minute is outside 1 to 47, or the last minute is before the first."""
 
     reason = "INVALID_MINUTES"
     default_field = "elapsed_minutes"
 
 
 class InvalidConfidence(InvalidInput):
-    """Not the probability of the likelier side."""
+    """A confidence is not between 0.5 and 1, the range of the likelier side's probability."""
 
     reason = "INVALID_CONFIDENCE"
     default_field = "min_confidence"
 
 
 class InvalidPageSize(InvalidInput):
-    """A page of too many forecasts."""
+    """A page size is too large."""
 
     reason = "INVALID_PAGE_SIZE"
     default_field = "page_size"
 
 
 class InvalidMetric(InvalidInput):
-    """Not a metric of the contract."""
+    """A metric is not a value of the contract."""
 
     reason = "INVALID_METRIC"
     default_field = "metric"
 
 
 class InvalidScoreFilter(InvalidInput):
-    """A filter that contradicts what it is for."""
+    """A filter has a field that its method does not allow."""
 
     reason = "INVALID_FILTER"
     default_field = "filter"

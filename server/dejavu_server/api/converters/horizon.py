@@ -1,4 +1,4 @@
-"""Horizons of the contract and of the domain: the one table, for all that reads or writes messages."""
+"""Converts horizons between the contract and the domain."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ HORIZONS: Final = {
     forecast_pb2.HORIZON_HALFTIME: Horizon.HALFTIME,
     forecast_pb2.HORIZON_FINAL: Horizon.FINAL,
 }
-"""What a request's number means, where unspecified is the half."""
+"""Domain horizons by enum number of a request; unspecified means halftime."""
 
 HORIZON_VALUES: Final = {
     Horizon.HALFTIME: forecast_pb2.HORIZON_HALFTIME,
     Horizon.FINAL: forecast_pb2.HORIZON_FINAL,
 }
-"""What an answer says."""
+"""Enum numbers of responses by domain horizon."""
 
-EXPECTED: Final = f"a value of dejavu.v1.Horizon: {', '.join(map(str, HORIZONS))}"
+EXPECTED_HORIZON: Final = f"a value of dejavu.v1.Horizon: {', '.join(map(str, HORIZONS))}"
 
 
 def horizon_of(number: forecast_pb2.Horizon.ValueType, field: str = "horizon") -> Horizon:
-    """The horizon that a request names; unspecified is the half.
+    """Returns the horizon of an enum number; unspecified means halftime.
 
     Raises:
-        InvalidHorizon: if the contract has none of that number.
+        InvalidHorizon: if the contract has no such number.
     """
     horizon = HORIZONS.get(number)
     if horizon is None:
-        raise InvalidHorizon(f"{number}", EXPECTED, field=field)
+        raise InvalidHorizon(f"{number}", EXPECTED_HORIZON, field=field)
     return horizon

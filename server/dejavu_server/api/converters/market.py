@@ -1,6 +1,6 @@
-"""Markets: odds are read from a request, and what a forecast says of them is written.
+"""Reads odds from requests and writes market evaluations.
 
-What is read is valid once it is read; a bad field raises the InvalidMarket that names it.
+Readers return only valid values; an invalid field raises an InvalidMarket that names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dejavu_models.betting import (
 )
 from dejavu_models.errors import InvalidMarket
 from dejavu_models.types import Horizon
-from dejavu_server.api.converters.horizon import EXPECTED, HORIZON_VALUES, HORIZONS
+from dejavu_server.api.converters.horizon import EXPECTED_HORIZON, HORIZON_VALUES, HORIZONS
 
 RISK_LEVEL_VALUES: Final = {
     RiskLevel.LOW: market_pb2.RISK_LEVEL_LOW,
@@ -37,14 +37,14 @@ _SIDE_VALUES = {
     MarketSide.AWAY: market_pb2.MARKET_SIDE_AWAY,
 }
 _EVEN = 2.0
-_MOST_AMERICAN = round(100 * (MAX_ODDS - 1))
+_MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
 
 
 def market(request: PredictRequest) -> Market | None:
-    """The odds that a request gives; None if it gives none.
+    """Reads the odds of a request; None if it has none.
 
     Raises:
-        InvalidMarket: if a field cannot be right.
+        InvalidMarket: if a field is invalid.
     """
     if not request.HasField("market"):
         return None
@@ -60,7 +60,7 @@ def market(request: PredictRequest) -> Market | None:
 
 
 def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
-    """Odds at a horizon as the contract's message, decimal whatever they were given in."""
+    """Converts odds at a horizon to a message; prices are always decimal."""
     return market_pb2.Market(
         line=market.line,
         horizon=HORIZON_VALUES[horizon],
@@ -72,7 +72,7 @@ def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
 
 
 def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
-    """What a forecast says of a market, as the contract's message."""
+    """Converts the evaluation of a market to a message."""
     return market_pb2.MarketAnswer(
         home=_side_message(answer.home),
         away=_side_message(answer.away),
@@ -99,26 +99,26 @@ def _side_message(side: MarketSideAnswer) -> market_pb2.MarketSideAnswer:
 
 
 def _check_horizon(request: PredictRequest) -> None:
-    number, wanted = request.market.horizon, HORIZONS.get(request.horizon)
+    number, requested = request.market.horizon, HORIZONS.get(request.horizon)
     if number == forecast_pb2.HORIZON_UNSPECIFIED:
         return
     horizon = HORIZONS.get(number)
     if horizon is None:
-        raise InvalidMarket(f"{number}", EXPECTED, field="market.horizon")
-    # Where the request's own is none, that is said of the request.
-    if wanted is not None and horizon is not wanted:
-        raise InvalidMarket(horizon.value, f"the request's, {wanted.value}, or none", field="market.horizon")
+        raise InvalidMarket(f"{number}", EXPECTED_HORIZON, field="market.horizon")
+    # An invalid horizon of the request itself is reported separately.
+    if requested is not None and horizon is not requested:
+        raise InvalidMarket(horizon.value, f"the request's, {requested.value}, or none", field="market.horizon")
 
 
 def _odds(price: market_pb2.Odds, field: str) -> float:
-    """Decimal odds, however they were given; whether decimal ones can be, `Market` says."""
+    """Returns decimal odds of a price in either form; `Market` validates the range of decimal odds."""
     form = price.WhichOneof("price")
     if form is None:
         raise InvalidMarket("no price", "decimal or american odds", field=field)
     if form == "decimal":
         return price.decimal
-    if abs(price.american) < MIN_AMERICAN or price.american > _MOST_AMERICAN:
-        expected = f"{MIN_AMERICAN} to {_MOST_AMERICAN}, or at most −{MIN_AMERICAN}"
+    if abs(price.american) < MIN_AMERICAN or price.american > _MAX_AMERICAN:
+        expected = f"{MIN_AMERICAN} to {_MAX_AMERICAN}, or at most −{MIN_AMERICAN}"
         raise InvalidMarket(f"{price.american}", expected, field=f"{field}.american")
     return american_to_decimal(price.american)
 
@@ -139,4 +139,4 @@ CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     lambda request: Market(0.0, _EVEN, _EVEN, bankroll=_bankroll(request.market)),
     lambda request: Market(0.0, _EVEN, _EVEN, confidence_threshold=_threshold(request.market)),
 )
-"""Each field of a request's market by itself; for requests that have one."""
+"""Validators of the single fields of a market, for requests that have one."""

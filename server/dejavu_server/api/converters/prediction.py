@@ -1,6 +1,6 @@
-"""Messages become domain types and back: the only place that knows both.
+"""Converts prediction, stream and model messages to domain types and back.
 
-What is read from a request is valid once it is read; a bad field raises the InvalidInput that names it.
+Readers return only valid values; an invalid field raises an InvalidInput that names it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from dejavu_server.forecasting.service import ForecastRequest
 from dejavu_server.records import IssuedForecast
 
 MAX_TEAM_LENGTH = 32
-"""Longest text that is looked up as a team, in characters; no code or alias has half of that."""
+"""Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""
 
 MAX_BATCH = 1000
-"""Most requests in a batch."""
+"""Maximum number of requests in a batch."""
 
 MAX_GAMES = 2000
-"""Most games that a stream can be asked for: more than a season has, few enough to be read while others wait."""
+"""Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,7 +60,7 @@ _MODE_VALUES = {
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """A stream's request as the domain sees it; no game ids mean all games."""
+    """Parsed request for a stream; an empty set of game ids means all games."""
 
     game_ids: frozenset[str]
     resume_token: str
@@ -70,11 +70,11 @@ class StreamRequest:
 def forecast_request(request: PredictRequest) -> ForecastRequest:
     """Reads a request for one forecast.
 
-    A named game is always explained, and forecast with its distribution: the ledger keeps both, whether or not this
-    caller wants them.
+    A forecast of a named game always has its explanation and distribution: the ledger stores both, whether or not this
+    caller requested them.
 
     Raises:
-        InvalidInput: if a field cannot be right; names it, and in `others` each further one.
+        InvalidInput: if a field is invalid; names it, and `others` has the errors of further fields.
     """
     game_id = request.game_id
     try:
@@ -98,22 +98,22 @@ def forecast_request(request: PredictRequest) -> ForecastRequest:
 
 
 def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
-    """What is wrong with each field of a request; of one that repeats, with its first bad value."""
-    named = set[str]()
+    """Yields one error for each invalid field; for a repeated field, that of its first invalid value."""
+    reported = set[str]()
     for check in _CHECKS + market.CHECKS * request.HasField("market"):
         try:
             check(request)
         except InvalidInput as error:
-            if error.field not in named:
-                named.add(error.field)
+            if error.field not in reported:
+                reported.add(error.field)
                 yield error
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
-    """The requests of a batch, not read yet: each is to fail for itself.
+    """Returns the requests of a batch, unparsed, because each fails on its own.
 
     Raises:
-        InvalidBatch: if it holds none, or too many.
+        InvalidBatch: if the batch has no requests, or too many.
     """
     if not 1 <= len(request.requests) <= MAX_BATCH:
         raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
@@ -124,8 +124,8 @@ def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> 
     """Reads a request for a stream.
 
     Raises:
-        TooManyGames: if they are too many.
-        InvalidGameId: if one is not ten digits.
+        TooManyGames: if it names too many games.
+        InvalidGameId: if an id is not ten digits.
     """
     if len(request.game_ids) > MAX_GAMES:
         raise TooManyGames(f"{len(request.game_ids)} game ids", f"at most {MAX_GAMES}, or none for all games")
@@ -135,9 +135,9 @@ def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> 
 
 
 def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution: bool = False) -> forecast_pb2.Forecast:
-    """An issued forecast as the contract's message; explanation and distribution only where they are wanted."""
+    """Converts an issued forecast to a message; explanation and distribution are optional."""
     forecast = issued.forecast
-    wanted = forecast.explanation if explanation else None
+    included = forecast.explanation if explanation else None
     adaptation = forecast.adaptation
     return forecast_pb2.Forecast(
         game_id=issued.game_id,
@@ -154,7 +154,7 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
         model_version=forecast.model_version,
         generated_time=timestamp(issued.generated_time),
         expires_time=timestamp(issued.expires_time),
-        explanation=None if wanted is None else _explanation_message(wanted),
+        explanation=None if included is None else _explanation_message(included),
         sequence=issued.sequence,
         revision=issued.revision,
         quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in forecast.quantiles],
@@ -166,13 +166,13 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
 
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
-    """What an issued forecast says of the market that it was asked about with; None without one."""
+    """Returns the evaluation of the requested market as a message; None without a market."""
     answer = issued.forecast.market
     return None if answer is None else market.market_answer_message(answer)
 
 
 def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
-    """What a model is and can do, as the contract's message."""
+    """Converts the description of a model to a message."""
     return model_service_pb2.Model(
         version=info.version,
         active=active,
@@ -250,10 +250,10 @@ def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
     )
 
 
-def timestamp(moment: datetime) -> Timestamp:
-    """A moment, aware and in UTC, as the contract's message."""
-    # What Timestamp.FromDatetime does, at a quarter of its cost; every forecast has two of them.
-    since = moment - _EPOCH
+def timestamp(instant: datetime) -> Timestamp:
+    """Converts an instant, aware and in UTC, to a Timestamp."""
+    # Same result as Timestamp.FromDatetime at a quarter of its cost; every forecast has two timestamps.
+    since = instant - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
@@ -263,13 +263,13 @@ def _check_game(request: PredictRequest) -> None:
 
 
 def check_game_id(text: str, field: str) -> None:
-    """Raises InvalidGameId, naming the field, unless a text has the form of an NBA game id."""
+    """Raises InvalidGameId, naming the field, unless the text has the form of an NBA game id."""
     if not is_game_id(text):
         raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
 
 
 def _pattern(request: PredictRequest) -> ScorePattern:
-    # Counted before it is read: a message has room for a million slots.
+    # Check the length first: a message can hold a million slots.
     slots, horizon = len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL)
     if not 1 <= slots <= horizon.last_slot:
         raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
@@ -291,10 +291,10 @@ def _levels(request: PredictRequest) -> tuple[float, ...]:
 
 
 def team(text: str, field: str) -> str:
-    """The NBA's code of a team that a field names by code or alias; empty where none is given.
+    """Returns the NBA code of a team, given by code or alias; empty for an empty text.
 
     Raises:
-        InvalidTeam: if no team is named so.
+        InvalidTeam: if no team has that code or alias.
     """
     if not text:
         return ""
@@ -321,4 +321,4 @@ _CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
     lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
     lambda request: ForecastQuery(_ANY, quantile_levels=_levels(request)),
 )
-"""Each field by itself, in the order in which `forecast_request` reads them; then both teams; then the market."""
+"""Validators of single fields, in the order in which `forecast_request` reads them, and of both teams together."""

@@ -1,4 +1,4 @@
-"""What the record tells, as the contract's messages. How its requests are read stands in convert_record_requests.py."""
+"""Converts recorded forecasts, outcomes, scorecards and checkpoints to messages; record_requests.py reads requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _METRIC_VALUES: Final = {
 
 
 def recorded_message(recorded: RecordedForecast, *, explanation: bool) -> record_pb2.RecordedPrediction:
-    """A recorded forecast, and what became of it, as the contract's message."""
+    """Converts a recorded forecast, with its outcome and settlement, to a message."""
     issued, market, answer = recorded.issued, recorded.market, recorded.market_answer
     return record_pb2.RecordedPrediction(
         forecast=forecast_message(issued, explanation=explanation, distribution=True),
@@ -45,7 +45,7 @@ def recorded_message(recorded: RecordedForecast, *, explanation: bool) -> record
 
 
 def settlement_message(settlement: Settlement) -> record_pb2.Settlement:
-    """How a forecast fared, as the contract's message."""
+    """Converts a settlement to a message."""
     return record_pb2.Settlement(
         outcome_sequence=settlement.outcome_sequence,
         error=settlement.error,
@@ -58,7 +58,7 @@ def settlement_message(settlement: Settlement) -> record_pb2.Settlement:
 
 
 def game_message(game: RecordedGame) -> pb.GetPredictionResponse:
-    """The latest forecast of a game, its past and its end, as the contract's message."""
+    """Converts the latest forecast of a game, its revisions and its outcomes to a message."""
     return pb.GetPredictionResponse(
         prediction=recorded_message(game.latest, explanation=True),
         revisions=[recorded_message(each, explanation=True) for each in game.revisions],
@@ -67,7 +67,7 @@ def game_message(game: RecordedGame) -> pb.GetPredictionResponse:
 
 
 def checkpoint_message(checkpoint: Checkpoint) -> record_pb2.Checkpoint:
-    """A signed head as the contract's message."""
+    """Converts a checkpoint to a message."""
     return record_pb2.Checkpoint(
         ledger_id=checkpoint.ledger_id,
         epoch=checkpoint.epoch,
@@ -80,25 +80,25 @@ def checkpoint_message(checkpoint: Checkpoint) -> record_pb2.Checkpoint:
 
 
 def scorecard_message(card: Scorecard) -> pb.Scorecard:
-    """A scorecard as the contract's message."""
+    """Converts a scorecard to a message."""
     return pb.Scorecard(
         games=card.games,
         forecasts=card.forecasts,
-        mae=_figure_message(card.mae),
-        persistence_mae=_figure_message(card.persistence_mae),
-        mae_difference=_figure_message(card.mae_difference),
+        mae=_estimate_message(card.mae),
+        persistence_mae=_estimate_message(card.persistence_mae),
+        mae_difference=_estimate_message(card.mae_difference),
         coverage=[_coverage_message(each) for each in card.coverage],
-        crps=_figure_message(card.crps),
-        brier=_figure_message(card.brier),
+        crps=_estimate_message(card.crps),
+        brier=_estimate_message(card.brier),
         ece=card.ece,
         market=None if card.market is None else _market_record_message(card.market),
     )
 
 
 def leaderboard_message(
-    standings: Iterable[LeaderboardEntry], metric: LeaderboardMetric, min_games: int
+    entries: Iterable[LeaderboardEntry], metric: LeaderboardMetric, min_games: int
 ) -> pb.GetLeaderboardResponse:
-    """A leaderboard as the contract's message."""
+    """Converts a leaderboard to a message."""
     return pb.GetLeaderboardResponse(
         rows=[
             pb.LeaderboardRow(
@@ -107,15 +107,15 @@ def leaderboard_message(
                 value=each.value,
                 scorecard=scorecard_message(each.scorecard),
             )
-            for each in standings
+            for each in entries
         ],
         metric=_METRIC_VALUES[metric],
         min_games=min_games,
     )
 
 
-def _figure_message(figure: ScoreEstimate | None) -> pb.Figure | None:
-    return None if figure is None else pb.Figure(value=figure.value, lower=figure.lower, upper=figure.upper)
+def _estimate_message(estimate: ScoreEstimate | None) -> pb.Figure | None:
+    return None if estimate is None else pb.Figure(value=estimate.value, lower=estimate.lower, upper=estimate.upper)
 
 
 def _coverage_message(coverage: Coverage) -> pb.CoverageFigure:
@@ -144,7 +144,7 @@ def _market_record_message(record: MarketRecord) -> pb.MarketRecord:
 
 
 def outcome_message(outcome: ReportedOutcome) -> record_pb2.Outcome:
-    """An outcome, as streams send it and the record tells it."""
+    """Converts an outcome to the message that streams and the record service send."""
     return record_pb2.Outcome(
         game_id=outcome.game_id,
         horizon=HORIZON_VALUES[outcome.horizon],

@@ -1,7 +1,7 @@
-"""The record's requests become domain types.
+"""Reads the requests of the record service.
 
-What is read from a request is valid once it is read; a bad field raises the InvalidInput that names it, and in `others`
-each further one.
+Readers return only valid values; an invalid field raises an InvalidInput that names it, with the errors of further
+fields in `others`.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from dejavu_server.records import ReportedOutcome
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 500
-"""Forecasts of a page."""
+"""Maximum number of forecasts in a page."""
 
 DEFAULT_MIN_GAMES: Final = 100
-"""The fewest games of a model version that a leaderboard lists, unless told otherwise."""
+"""Minimum number of games of a model version to appear in a leaderboard, if the request has none."""
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
-"""How far in the future an outcome may have been observed: clocks differ."""
+"""How far in the future an observed time may be, because clocks differ."""
 
 _FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_TEXT: Final = 32  # of a date: no more is looked at
+_MAX_TEXT: Final = 32  # characters of a date to parse
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 
 class GameQuery(NamedTuple):
-    """Which forecast of a game is wanted; None and an empty text leave it open."""
+    """Query for the latest forecast of a game; None or an empty text matches any value."""
 
     game_id: str
     horizon: Horizon
@@ -67,7 +67,7 @@ class GameQuery(NamedTuple):
 
 
 class ListQuery(NamedTuple):
-    """Which page of which forecasts is wanted."""
+    """Query for a page of recorded forecasts."""
 
     filter: ForecastFilter
     token: str
@@ -76,7 +76,7 @@ class ListQuery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeaderboardQuery:
-    """Which leaderboard is wanted."""
+    """Query for a leaderboard."""
 
     filter: ScoreFilter
     metric: LeaderboardMetric
@@ -84,24 +84,24 @@ class LeaderboardQuery:
 
 
 class _FieldErrors:
-    """What is wrong with a request, gathered field by field."""
+    """Collects the validation errors of a request, field by field."""
 
     def __init__(self) -> None:
-        self._found: list[InvalidInput] = []
+        self._errors: list[InvalidInput] = []
 
     def read(self, read: Callable[[], _T], default: _T) -> _T:
-        """What is read; the default where it cannot be."""
+        """Calls a reader; returns its value, or the default if it raises an InvalidInput."""
         try:
             return read()
         except InvalidInput as error:
-            if error.field not in {fault.field for fault in self._found}:
-                self._found.append(error)
+            if error.field not in {fault.field for fault in self._errors}:
+                self._errors.append(error)
             return default
 
-    def tell(self) -> None:
-        """Raises the first fault, if there is any, with the others."""
-        if self._found:
-            first, *others = self._found
+    def raise_first(self) -> None:
+        """Raises the first error, if any, with the others attached."""
+        if self._errors:
+            first, *others = self._errors
             first.others = tuple(others)
             raise first
 
@@ -111,10 +111,10 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
 
     Args:
         request: the report.
-        now: the present moment, UTC: when it was observed, where that is not told.
+        now: the current time, UTC; the observed time if the report has none.
 
     Raises:
-        InvalidInput: if a field cannot be right.
+        InvalidInput: if a field is invalid.
     """
     faults = _FieldErrors()
     faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
@@ -124,7 +124,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
     away = faults.read(lambda: team(request.away_team, "away_team"), "")
     faults.read(lambda: _check_teams(request, home, away), None)
     observed = faults.read(lambda: _observed(request, now), now)
-    faults.tell()
+    faults.raise_first()
     return ReportedOutcome(
         game_id=request.game_id,
         horizon=horizon,
@@ -140,22 +140,22 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
     """Reads a request for the latest forecast of a game.
 
     Raises:
-        InvalidInput: if a field cannot be right.
+        InvalidInput: if a field is invalid.
     """
     faults = _FieldErrors()
     faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
     horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
     faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
-    faults.tell()
+    faults.raise_first()
     return GameQuery(request.game_id, horizon, minute, request.model_version)
 
 
 def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
-    """Reads a request for a page; its token is read where the ledger is.
+    """Reads a request for a page; the ledger query parses its token.
 
     Raises:
-        InvalidInput: if a field cannot be right.
+        InvalidInput: if a field is invalid.
     """
     faults = _FieldErrors()
     faults.read(lambda: _check_page_size(request.page_size), None)
@@ -170,8 +170,8 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
     faults.read(lambda: _check_confidence(confidence), None)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
     faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
-    faults.tell()
-    wanted = ForecastFilter(
+    faults.raise_first()
+    forecast_filter = ForecastFilter(
         game_id=request.game_id,
         horizon=horizon,
         first_day=first_day,
@@ -184,33 +184,33 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         superseded=request.include_superseded,
         replays=request.include_replays or request.game_id != "",
     )
-    return ListQuery(wanted, request.page_token, request.page_size or DEFAULT_PAGE)
+    return ListQuery(forecast_filter, request.page_token, request.page_size or DEFAULT_PAGE)
 
 
 def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
     """Reads a request for a scorecard.
 
     Raises:
-        InvalidInput: if a field cannot be right.
+        InvalidInput: if a field is invalid.
     """
     faults = _FieldErrors()
-    wanted = _score_filter(faults, request.filter)
-    faults.tell()
-    return wanted
+    score_filter = _score_filter(faults, request.filter)
+    faults.raise_first()
+    return score_filter
 
 
 def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     """Reads a request for a leaderboard.
 
     Raises:
-        InvalidInput: if a field cannot be right.
+        InvalidInput: if a field is invalid.
     """
     faults = _FieldErrors()
-    wanted = _score_filter(faults, request.filter)
+    score_filter = _score_filter(faults, request.filter)
     faults.read(lambda: _check_no_model(request.filter.model_version), None)
     metric = faults.read(lambda: _metric(request.metric), LeaderboardMetric.CRPS)
-    faults.tell()
-    return LeaderboardQuery(wanted, metric, request.min_games or DEFAULT_MIN_GAMES)
+    faults.raise_first()
+    return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
 
 
 def _score_filter(faults: _FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
@@ -225,7 +225,7 @@ def _score_filter(faults: _FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
 
 
 def _days(faults: _FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
-    """The first and the last day of a request."""
+    """Reads the first and the last day of a request, as ordinals."""
     first_day = faults.read(lambda: _day(first, f"{prefix}from_date"), None)
     last_day = faults.read(lambda: _day(last, f"{prefix}to_date"), None)
 
@@ -244,7 +244,7 @@ def _day(text: str, field: str) -> int | None:
         day = date.fromisoformat(text[:_MAX_TEXT])
     except ValueError:
         day = None
-    if day is None or day.isoformat() != text:  # which other forms of ISO 8601 would be
+    if day is None or day.isoformat() != text:  # rejects other forms of ISO 8601
         raise InvalidDate(quoted(text), "a date as YYYY-MM-DD", field=field)
     return day.toordinal()
 
@@ -271,7 +271,7 @@ def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
     expected = f"a time since 1970, not in the future (it is {now.isoformat(timespec='seconds')})"
     if not 0 <= given.nanos < 1_000_000_000 or given.seconds < 0:
         raise InvalidTime(f"{given.seconds} seconds and {given.nanos} nanoseconds", expected)
-    # Compared before it becomes a moment: beyond the year 9999 there is none.
+    # Compared as seconds, because datetime ends with the year 9999.
     if given.seconds > (now + MAX_CLOCK_SKEW - _FIRST_TIME).total_seconds():
         raise InvalidTime(f"{given.seconds} seconds since 1970", expected)
     return _FIRST_TIME + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
@@ -300,7 +300,7 @@ def _check_page_size(size: int) -> None:
 def _check_no_model(version: str) -> None:
     if version:
         raise InvalidScoreFilter(
-            quoted(version), "none: it is versions that are compared", field="filter.model_version"
+            quoted(version), "none: a leaderboard compares model versions", field="filter.model_version"
         )
 
 

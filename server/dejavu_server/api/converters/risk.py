@@ -1,6 +1,6 @@
-"""How unsettled a game is: what is asked is read, what was found is written.
+"""Reads risk requests and writes risk assessments.
 
-What is read is valid once it is read; a bad field raises the InvalidInput that names it.
+Readers return only valid values; an invalid field raises an InvalidInput that names it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 
 
 def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
-    """The pattern asked about, and the points of both teams together, if they were given.
+    """Reads the pattern and the combined points of both teams; None if the request has no points.
 
     Raises:
-        InvalidPattern, InvalidTotalPoints: if a field cannot be right; in `others`, if the other can't be either.
+        InvalidPattern, InvalidTotalPoints: if a field is invalid; `others` has the error of the other field.
     """
     total = request.total_points if request.HasField("total_points") else None
     try:
-        # Counted before it is read: a message has room for a million slots.
+        # Check the length first: a message can hold a million slots.
         risk.check_slots(len(request.pattern))
         pattern = ScorePattern(tuple(request.pattern))
     except InvalidInput as error:
@@ -37,7 +37,7 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
 
 
 def risk_message(assessment: RiskAssessment) -> AssessRiskResponse:
-    """How unsettled a game is, as the contract's message."""
+    """Converts a risk assessment to a message."""
     return AssessRiskResponse(
         score=assessment.score,
         level=RISK_LEVEL_VALUES[assessment.level],

@@ -1,1 +1,1 @@
-"""Proof that nothing was changed afterwards: hash chain, signed checkpoints, verification of a whole ledger."""
+"""Tamper evidence: the hash chain, signed checkpoints and verification of a whole ledger."""

@@ -1,7 +1,7 @@
-"""Signed heads of the chain: a ledger's whole past in a hundred bytes, which its writer can't take back.
+"""Signed heads of the chain: about a hundred bytes that commit the writer to the whole history of a ledger.
 
-Whoever can edit the file could recompute every hash. What was signed and handed out before stays as it was, so that
-whoever kept it can show later that the past is another one (see verification.py).
+Anyone who can edit the file can recompute every hash. A checkpoint that was signed and handed out earlier does not
+change, so its holder can show later that the history was rewritten (see verification.py).
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 _RECENT = 0.9
-"""Share of the interval within which another worker's checkpoint is this one's too: clocks and timers are not exact."""
+"""Share of the interval in which another worker's checkpoint makes a new one unnecessary: timers are not exact."""
 
 
 class CheckpointLedger(Protocol):
-    """What a signer needs of a ledger, or of its keeper."""
+    """Ledger access that a signer needs, of a ledger or a ledger manager."""
 
     async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a function on a connection that reads."""
+        """Runs a function on a read connection."""
 
     async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a function in a transaction of its own."""
+        """Runs a function in its own write transaction."""
 
 
-def text(checkpoint: Checkpoint) -> str:
-    """What is signed, as record.proto has it."""
+def signed_text(checkpoint: Checkpoint) -> str:
+    """Returns the text to sign, as record.proto specifies it."""
     return (
         f"dejavu checkpoint 1\n{checkpoint.ledger_id}\n{checkpoint.epoch}\n{checkpoint.sequence}\n"
         f"{checkpoint.hash.hex()}\n{microseconds(checkpoint.signed_time)}\n"
@@ -66,7 +66,7 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
         public_key=signing_key.public_bytes(key),
         signature=b"",
     )
-    signature = key.sign(text(unsigned).encode())
+    signature = key.sign(signed_text(unsigned).encode())
     return Checkpoint(
         ledger_id=unsigned.ledger_id,
         epoch=unsigned.epoch,
@@ -79,18 +79,18 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
 
 
 def is_signed(checkpoint: Checkpoint) -> bool:
-    """Whether the signature is that of the checkpoint's own public key over its text."""
+    """Returns whether the signature over the text is valid for the checkpoint's own public key."""
     try:
         Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(
-            checkpoint.signature, text(checkpoint).encode()
+            checkpoint.signature, signed_text(checkpoint).encode()
         )
-    except (InvalidSignature, ValueError):  # ValueError: no public key
+    except (InvalidSignature, ValueError):  # ValueError: not a public key
         return False
     return True
 
 
 def read_head(url: str) -> tuple[Identity, ChainHead]:
-    """Which ledger a URL names, and its head, whether a server runs on it or not.
+    """Returns identity and head of the ledger at a URL, whether or not a server is running on it.
 
     Raises:
         LedgerError: if it can't be read as a ledger of this release.
@@ -100,17 +100,16 @@ def read_head(url: str) -> tuple[Identity, ChainHead]:
 
 
 class Signer:
-    """Signs a ledger's head: on request, and every so often into the ledger itself.
+    """Signs a ledger's head on request, and writes signed heads to the ledger at an interval.
 
-    However many workers do so, the ledger keeps one checkpoint an interval, and none while nothing is recorded. The
-    key is looked for, or made, when it is first needed; while it can't be used, checkpoints are refused and nothing
-    else is.
+    However many workers sign, the ledger gets one checkpoint per interval, and none while nothing is recorded. The key
+    is loaded, or created, when it is first needed. While it can't be used, only checkpoints are refused.
 
     Args:
-        ledger: whose head.
-        key: the key's file.
+        ledger: the ledger to sign.
+        key: path of the key file.
         seconds: the interval.
-        clock: tells the time.
+        clock: returns the current time.
     """
 
     def __init__(self, ledger: CheckpointLedger, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
@@ -119,14 +118,14 @@ class Signer:
         self._seconds = seconds
         self._clock = clock
         self._loaded: Ed25519PrivateKey | None = None
-        self._trouble = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
+        self._failures = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
         self._task: asyncio.Task[None] | None = None
 
     async def checkpoint(self) -> Checkpoint:
-        """The head as it is now, signed.
+        """Signs the current head.
 
         Raises:
-            SigningUnavailable: if there is no key to sign with.
+            SigningUnavailable: if there is no usable key.
             LedgerError: if the head can't be read.
         """
         key = await self._key()
@@ -134,34 +133,37 @@ class Signer:
         return sign(key, identity, head, self._clock())
 
     def start(self) -> None:
-        """Begins to keep checkpoints in the ledger, the first at once if there is anything new to sign."""
-        self._task = asyncio.create_task(self._keep_on(), name="signer")
+        """Starts writing checkpoints to the ledger; writes the first at once if the head is not signed yet."""
+        self._task = asyncio.create_task(self._run(), name="signer")
 
     async def close(self) -> None:
-        """Stops; to be called before the ledger is closed. May be called again."""
+        """Stops writing checkpoints. Call it before closing the ledger; may be called again."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
 
-    async def keep(self) -> Checkpoint | None:
-        """Writes the signed head into the ledger; None if it has not moved, or another worker just did.
+    async def write_checkpoint(self) -> Checkpoint | None:
+        """Writes the signed head to the ledger.
+
+        Returns:
+            The checkpoint; None if the head has not moved, or another worker has just signed it.
 
         Raises:
-            SigningUnavailable, LedgerError: if it can't.
+            SigningUnavailable, LedgerError: if it can't be signed or written.
         """
-        if not await self._ledger.read(partial(_moved, since_us=self._recent_us())):
+        if not await self._ledger.read(partial(_needs_checkpoint, since_us=self._recent_us())):
             return None
         key = await self._key()
-        kept = await self._ledger.write(partial(self._keep_now, key))
-        self._trouble.succeeded()
-        return kept
+        stored = await self._ledger.write(partial(self._write_checkpoint, key))
+        self._failures.succeeded()
+        return stored
 
-    def _keep_now(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
-        # Asked again, with the write lock: another worker may have been quicker.
-        if not _moved(connection, self._recent_us()):
+    def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
+        # Check again under the write lock: another worker may have been faster.
+        if not _needs_checkpoint(connection, self._recent_us()):
             return None
-        # In a rolling restart the last old worker records for a moment longer than the last new one has been opening.
+        # In a rolling restart, the last old worker may record rows after the last new one has opened the ledger.
         backfill_late_rows(connection)
         signed = sign(key, *_head(connection), self._clock())
         connection.execute(
@@ -177,32 +179,30 @@ class Signer:
         )
         return signed
 
-    async def _keep_on(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
-                await self.keep()
+                await self.write_checkpoint()
             except SigningUnavailable:
-                pass  # told by _key
+                pass  # logged by _key
             except LedgerError:
-                pass  # told by the ledger's keeper, which tries to mend it
+                pass  # logged by the ledger manager, which tries to repair the ledger
             except Exception as error:
-                self._trouble.failed(error)
+                self._failures.failed(error)
             await asyncio.sleep(self._seconds)
 
     async def _key(self) -> Ed25519PrivateKey:
         if self._loaded is None:
             try:
-                self._loaded = await asyncio.to_thread(signing_key.load_or_make, self._path)
+                self._loaded = await asyncio.to_thread(signing_key.load_or_create, self._path)
             except SigningUnavailable as error:
-                self._trouble.failed(
-                    error, traceback=False, path=str(self._path), effect="no checkpoints; it is tried again"
-                )
+                self._failures.failed(error, traceback=False, path=str(self._path), effect="no checkpoints; will retry")
                 raise
-            self._trouble.succeeded()
+            self._failures.succeeded()
         return self._loaded
 
     def _recent_us(self) -> tuple[int, int]:
-        """The moments between which a checkpoint counts as just made; later ones are of a clock that was put back."""
+        """Returns the times between which a checkpoint counts as recent; a later one means the clock was set back."""
         now = microseconds(self._clock())
         span = int(_RECENT * self._seconds * 1_000_000)
         return now - span, now + span
@@ -217,8 +217,8 @@ def _head(connection: Connection) -> tuple[Identity, ChainHead]:
     return store.identity(connection), store.head(connection)
 
 
-def _moved(connection: Connection, since_us: tuple[int, int]) -> bool:
-    """Whether there is a head that no checkpoint in the ledger is of, and the newest one is not of just now."""
+def _needs_checkpoint(connection: Connection, since_us: tuple[int, int]) -> bool:
+    """Returns whether the head has no checkpoint in the ledger and the newest checkpoint is not recent."""
     newest = connection.execute(_NEWEST).one_or_none()
     if newest is None:
         return store.head(connection).sequence > 0

@@ -1,4 +1,4 @@
-"""The ed25519 key that signs checkpoints: a PEM file that only its owner may read, made where there is none."""
+"""The ed25519 key that signs checkpoints: a PEM file that only its owner may read, created if missing."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from dejavu_server.ledger.errors import LedgerUnavailable
 
 FILE_NAME = "signing-key.pem"
 
-_MOST_BYTES = 65_536  # a key has 119
+_MAX_BYTES = 65_536  # a key has 119
 
 _log = structlog.get_logger(__name__)
 
 
 class SigningUnavailable(LedgerUnavailable):
-    """There is no key to sign checkpoints with; once the file is mended, there is, without a restart."""
+    """There is no usable key to sign checkpoints. No restart is needed once the file is repaired."""
 
     reason = "SIGNING_UNAVAILABLE"
 
 
 def key_path(ledger_url: str, signing_key: str = "") -> Path:
-    """Where the key of a ledger lies: the path that a setting names, else in the ledger's folder.
+    """Returns the path of a ledger's key: the configured one, else a file in the ledger's folder.
 
     Raises:
         InvalidLedgerUrl: if the URL can't name a ledger.
@@ -45,30 +45,30 @@ def key_path(ledger_url: str, signing_key: str = "") -> Path:
     return Path(signing_key).expanduser() if signing_key else database_path(ledger_url).parent / FILE_NAME
 
 
-def load_or_make(path: Path) -> Ed25519PrivateKey:
-    """The key of a file, which is made with mode 0600 where there is none.
+def load_or_create(path: Path) -> Ed25519PrivateKey:
+    """Loads the key of a file; creates the file with mode 0600 if it is missing.
 
-    Of several processes that find none at once, one makes it and all use that one.
+    If several processes find it missing at once, one creates the key and all use it.
 
     Raises:
-        SigningUnavailable: if the file is there and no such key, or others than its owner may read it; or if it is not
-            there and can't be made.
+        SigningUnavailable: if the file exists but holds no such key, or others than its owner may access it; or if it
+            is missing and can't be created.
     """
     try:
         try:
             return _load(path)
         except FileNotFoundError:
-            _make(path)
+            _create(path)
             return _load(path)
     except OSError as error:
         raise SigningUnavailable(f"the signing key can't be used: {error.strerror}") from error
 
 
 def load(path: Path) -> Ed25519PrivateKey:
-    """The key of a file.
+    """Loads the key of a file.
 
     Raises:
-        SigningUnavailable: if there is none, or as for `load_or_make`.
+        SigningUnavailable: if the file is missing, or as for `load_or_create`.
     """
     try:
         return _load(path)
@@ -77,19 +77,19 @@ def load(path: Path) -> Ed25519PrivateKey:
 
 
 def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """The 32 bytes of its public key."""
+    """Returns the 32 bytes of the public key."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def read_public_key(path: Path) -> bytes:
-    """The 32 bytes of a public key's file: PEM, or 64 hexadecimal digits.
+    """Reads the 32 bytes of a public key from a file: PEM, or 64 hexadecimal digits.
 
     Raises:
-        ValueError: if it holds neither.
-        OSError: if it can't be read.
+        ValueError: if the file holds neither.
+        OSError: if the file can't be read.
     """
-    content = path.read_bytes()[:_MOST_BYTES]
-    with contextlib.suppress(ValueError):  # UnicodeDecodeError too
+    content = path.read_bytes()[:_MAX_BYTES]
+    with contextlib.suppress(ValueError):  # includes UnicodeDecodeError
         key = bytes.fromhex(content.decode("ascii"))
         if len(key) == 32:
             return key
@@ -98,12 +98,12 @@ def read_public_key(path: Path) -> bytes:
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError(f"{path}: not a public key; expected PEM or 64 hexadecimal digits") from None
     if not isinstance(public, Ed25519PublicKey):
-        raise ValueError(f"{path}: a public key of another kind; expected ed25519")
+        raise ValueError(f"{path}: not an ed25519 public key")
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def _load(path: Path) -> Ed25519PrivateKey:
-    # Whatever is asked is asked of the file that is then read; a pipe without a writer must not keep it waiting.
+    # Check the descriptor, not the path, which may change. O_NONBLOCK: opening a pipe without a writer must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -111,42 +111,42 @@ def _load(path: Path) -> Ed25519PrivateKey:
             raise SigningUnavailable("the signing key can't be used: it is not a regular file")
         if mode & 0o077:
             raise SigningUnavailable(
-                f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, open to others than its "
-                "owner; expected 0600"
+                f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, which lets others "
+                "access it; expected 0600"
             )
-        content = os.read(descriptor, _MOST_BYTES)
+        content = os.read(descriptor, _MAX_BYTES)
     finally:
         os.close(descriptor)
     try:
         key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it asks for a password
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
         raise SigningUnavailable(
-            "the signing key can't be used: its file holds no PEM private key without a password"
+            "the signing key can't be used: its file is not a PEM private key without a password"
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise SigningUnavailable("the signing key can't be used: it is of another kind than ed25519")
+        raise SigningUnavailable("the signing key can't be used: it is not an ed25519 key")
     return key
 
 
-def _make(path: Path) -> None:
+def _create(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
     try:
-        with open(handle, "wb") as file:  # noqa: PTH123 - likewise
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.flush()
-            os.fsync(handle)
-        # Whole or not at all, and never over one that another process made meanwhile.
+            os.fsync(descriptor)
+        # Atomic, and never replaces a key that another process created meanwhile.
         with contextlib.suppress(FileExistsError):
-            os.link(beside, path)
+            os.link(temporary, path)
             _sync(path.parent)
             _log.info("signing_key_made", path=str(path), public_key=public_bytes(key).hex())
     finally:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
-    """Has a new name in a folder survive a power loss."""
+    """Syncs a folder, so that a new file in it survives a power loss."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,16 +1,15 @@
-"""Walks a ledger's chain from its first entry to its last, and holds all its tables against it.
+"""Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
-What is found, and by what:
+Detects:
 
-- a value of any row that was altered, a row that was dropped, put in or moved: by the chain, or because the rows of
-  forecasts, outcomes, markets and settlements, and the snapshots of what outcomes taught, are made again from the
-  entries, and signatures are checked;
-- entries cut off at the end: by a checkpoint of after them, in the ledger or kept elsewhere;
-- a chain rebuilt, hashes and all, with whatever content: by a checkpoint that was kept elsewhere. Those in the ledger
-  tell too, unless whoever rebuilt it had the key, which checkpoints of other keys than the given ones show.
+- a value altered in any row, and a row removed, inserted or moved: by the chain; by deriving the rows of forecasts,
+  outcomes, markets and settlements, and the snapshots of the online state, from the entries again; by signatures;
+- entries cut off at the end: by a later checkpoint, in the ledger or stored elsewhere;
+- a chain rebuilt with valid hashes, whatever its content: by a checkpoint stored elsewhere. The ledger's own
+  checkpoints detect it too, unless it was rebuilt with the signing key; with another key, `public_keys` detects it.
 
-What is not: that a row of `checkpoints` or `snapshots` was removed, as nothing follows from it; that the past was
-rebuilt before the kept checkpoint was made; and entries after it that were cut off and are in no checkpoint.
+Does not detect: a removed row of `checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt
+before the stored checkpoint was made; entries cut off after that checkpoint and covered by no other.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ from dejavu_server.records import Checkpoint
 
 
 class InvalidCheckpoint(LedgerError):
-    """What a ledger is to be held against is no checkpoint: its signature is not valid, or of another key."""
+    """The checkpoint to compare with is not valid: its signature is wrong, or of another key."""
 
     reason = "INVALID_CHECKPOINT"
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a sound ledger holds.
+    """Contents of a ledger that passed verification.
 
     Attributes:
-        ledger_id: which ledger it is.
-        entries: how many entries were verified.
-        sequence: the last one's place.
-        hash: the last one's hash, in hexadecimal. Kept elsewhere, it proves later that nothing before it was changed.
-        pruned_through: entries up to this place were removed; 0: none were.
-        forecasts, outcomes, markets: entries of these kinds.
-        settlements: how many forecasts have an outcome.
-        checkpoints: signed heads in the ledger.
-        snapshots: of what outcomes taught.
+        ledger_id: the ledger's id.
+        entries: number of entries verified.
+        sequence: sequence of the last entry.
+        hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
+        pruned_through: entries up to this sequence were removed; 0: none.
+        forecasts, outcomes, markets: number of entries of each kind.
+        settlements: number of forecasts with an outcome.
+        checkpoints: number of signed heads in the ledger.
+        snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, in hexadecimal.
     """
 
@@ -73,23 +72,23 @@ class Verification:
 
 
 def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Collection[bytes] = ()) -> Verification:
-    """Checks every row of a ledger, and that it goes on from a checkpoint kept earlier; see the module's docstring.
+    """Verifies every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
 
-    May run while the ledger is written to; it then verifies what stands when it gets there.
+    May run while the ledger is written to; it then verifies what is there when it reads it.
 
     Args:
-        url: which ledger.
-        checkpoint: what was kept elsewhere.
-        public_keys: the only keys that checkpoints may be signed with, 32 bytes each; none: any.
+        url: the ledger.
+        checkpoint: a checkpoint that was stored elsewhere.
+        public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
 
     Raises:
-        LedgerCorrupt: at the first thing that is not what was recorded; says which and why.
+        LedgerCorrupt: at the first row that was altered; the message names it and the reason.
         InvalidCheckpoint: if `checkpoint` itself is not validly signed.
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
     if checkpoint is not None:
         if not checkpoints.is_signed(checkpoint):
-            raise InvalidCheckpoint("the checkpoint's signature is not valid: it is not what was handed out")
+            raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
         if public_keys and checkpoint.public_key not in public_keys:
             raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
     with read_only_ledger(url) as connection:
@@ -99,21 +98,21 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
 def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: Collection[bytes]) -> Verification:
     _check_file(connection)
     identity = _identity(connection)
-    walk = ChainVerifier(connection, identity)
-    walk.run()
+    verifier = ChainVerifier(connection, identity)
+    verifier.run()
     if checkpoint is not None:
-        _check_kept(connection, identity, walk, checkpoint)
+        _check_external(connection, identity, verifier, checkpoint)
     keys = list(_check_checkpoints(connection, identity, public_keys))
     return Verification(
         ledger_id=identity.ledger_id,
-        entries=sum(walk.counts.values()),
-        sequence=walk.sequence,
-        hash=walk.hash.hex(),
+        entries=sum(verifier.counts.values()),
+        sequence=verifier.sequence,
+        hash=verifier.hash.hex(),
         pruned_through=identity.pruned_through,
-        forecasts=walk.counts.get(codec.FORECAST, 0),
-        outcomes=walk.counts.get(codec.OUTCOME, 0),
-        markets=walk.counts.get(codec.MARKET, 0),
-        settlements=walk.settled,
+        forecasts=verifier.counts.get(codec.FORECAST, 0),
+        outcomes=verifier.counts.get(codec.OUTCOME, 0),
+        markets=verifier.counts.get(codec.MARKET, 0),
+        settlements=verifier.settled,
         checkpoints=len(keys),
         snapshots=_check_snapshots(connection),
         keys=tuple(sorted({key.hex() for key in keys})),
@@ -121,22 +120,22 @@ def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: 
 
 
 def _check_file(connection: Connection) -> None:
-    """That the file is sound, and what the database finds by its indices is what its tables hold."""
+    """Checks the SQLite file, including its indexes, and the schema version."""
     if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one() != "ok":
         raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
     versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if list(versions) != [schema.REVISION]:
-        raise LedgerCorrupt("the ledger's version was changed")
+        raise LedgerCorrupt("the ledger's schema version was changed")
 
 
 def _identity(connection: Connection) -> Identity:
-    found = connection.execute(select(*raw(ledger, "its"))).mappings().all()
-    if len(found) != 1:
-        raise LedgerCorrupt("the ledger is damaged: it has lost its identity")
+    stored = connection.execute(select(*raw(ledger, "ledger"))).mappings().all()
+    if len(stored) != 1:
+        raise LedgerCorrupt("the ledger is damaged: its identity row is missing")
     ledger_id, epoch, through, hash_ = (
-        found[0][f"its_{name}"] for name in ("ledger_id", "epoch", "pruned_through", "pruned_hash")
+        stored[0][f"ledger_{name}"] for name in ("ledger_id", "epoch", "pruned_through", "pruned_hash")
     )
-    sound = (
+    valid = (
         _is_hex(ledger_id, 32)
         and _is_hex(epoch, 16)
         and isinstance(through, int)
@@ -144,11 +143,11 @@ def _identity(connection: Connection) -> Identity:
         and isinstance(hash_, bytes)
         and (through > 0 or hash_ == codec.genesis_hash(ledger_id))
     )
-    if not sound:
+    if not valid:
         raise LedgerCorrupt("the ledger's identity was changed")
-    kept = connection.execute(select(entries.c.sequence).where(entries.c.sequence <= through).limit(1)).scalar()
-    if kept is not None:
-        raise LedgerCorrupt(f"entry {kept}: it stands before the place up to which entries were removed")
+    remaining = connection.execute(select(entries.c.sequence).where(entries.c.sequence <= through).limit(1)).scalar()
+    if remaining is not None:
+        raise LedgerCorrupt(f"entry {remaining}: it is still there, although entries were pruned beyond it")
     return Identity(ledger_id, epoch, through, hash_)
 
 
@@ -156,33 +155,35 @@ def _is_hex(value: object, digits: int) -> bool:
     return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", value) is not None
 
 
-def _check_kept(connection: Connection, identity: Identity, walk: ChainVerifier, kept: Checkpoint) -> None:
-    if kept.ledger_id != identity.ledger_id:
+def _check_external(
+    connection: Connection, identity: Identity, verifier: ChainVerifier, checkpoint: Checkpoint
+) -> None:
+    if checkpoint.ledger_id != identity.ledger_id:
         raise LedgerCorrupt(
-            f"this is not the checkpoint's ledger: its id is {identity.ledger_id}, not {kept.ledger_id}"
+            f"the checkpoint is of another ledger: this ledger's id is {identity.ledger_id}, not {checkpoint.ledger_id}"
         )
-    if kept.epoch != identity.epoch:
+    if checkpoint.epoch != identity.epoch:
         raise LedgerCorrupt(
-            f"the ledger was restored, or altered, since the checkpoint: its epoch is {identity.epoch}, "
-            f"not {kept.epoch}"
+            f"the ledger was restored or altered since the checkpoint: its epoch is {identity.epoch}, "
+            f"not {checkpoint.epoch}"
         )
-    if kept.sequence > walk.sequence:
+    if checkpoint.sequence > verifier.sequence:
         raise LedgerCorrupt(
-            f"entries were removed: the ledger ends at {walk.sequence}, the checkpoint saw it reach {kept.sequence}"
+            f"entries were removed: the ledger ends at {verifier.sequence}, the checkpoint is at {checkpoint.sequence}"
         )
     if identity.pruned_through:
         raise LedgerCorrupt(
-            f"entries up to {identity.pruned_through} were removed: what the checkpoint saw of them can't be shown"
+            f"entries up to {identity.pruned_through} were removed: the checkpoint can't be verified against them"
         )
-    if _hash_at(connection, identity, kept.sequence) != kept.hash:
+    if _hash_at(connection, identity, checkpoint.sequence) != checkpoint.hash:
         raise LedgerCorrupt(
-            f"the past was rewritten: the entry at {kept.sequence}, or one before it, is not the one that the "
-            "checkpoint saw"
+            f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
+            "was signed"
         )
 
 
 def _hash_at(connection: Connection, identity: Identity, sequence: int) -> object:
-    """The hash of the entry at a place, or of what the first one is chained to; None if there is no entry there."""
+    """Returns the hash of an entry, or the one the first entry is chained to; None if there is no such entry."""
     if sequence == identity.pruned_through:
         return identity.pruned_hash
     hash_: object = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()
@@ -190,74 +191,74 @@ def _hash_at(connection: Connection, identity: Identity, sequence: int) -> objec
 
 
 def _check_checkpoints(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> Iterator[bytes]:
-    """Checks the checkpoints in the ledger; gives the public key of each."""
+    """Checks the checkpoints in the ledger; yields the public key of each."""
     table = schema.checkpoints
     query = (
-        select(*raw(table, "its"), chain.raw_value(entries.c.hash, "entry_hash"))
+        select(*raw(table, "checkpoint"), chain.raw_value(entries.c.hash, "entry_hash"))
         .outerjoin(entries, entries.c.sequence == table.c.sequence)
         .order_by(table.c.sequence)
         .limit(chain.PAGE)
     )
-    place = -(2**63)
-    while page := connection.execute(query.where(table.c.sequence > place)).mappings().all():
+    sequence = -(2**63)
+    while page := connection.execute(query.where(table.c.sequence > sequence)).mappings().all():
         for row in page:
-            found = _read_checkpoint(row, identity)
-            place = found.sequence
-            if not checkpoints.is_signed(found):
-                raise LedgerCorrupt(f"the ledger's checkpoint at {place} is not the one that was signed")
-            if public_keys and found.public_key not in public_keys:
+            checkpoint = _read_checkpoint(row, identity)
+            sequence = checkpoint.sequence
+            if not checkpoints.is_signed(checkpoint):
+                raise LedgerCorrupt(f"the ledger's checkpoint at {sequence} was altered: its signature is not valid")
+            if public_keys and checkpoint.public_key not in public_keys:
                 raise LedgerCorrupt(
-                    f"the ledger's checkpoint at {place} is signed with another key: {found.public_key.hex()}"
+                    f"the ledger's checkpoint at {sequence} is signed with another key: {checkpoint.public_key.hex()}"
                 )
-            hash_ = identity.pruned_hash if place == identity.pruned_through else row["entry_hash"]
-            if hash_ is None and place > identity.pruned_through:
-                raise LedgerCorrupt(f"entries were removed: the ledger's own checkpoint saw it reach {place}")
-            if hash_ is not None and hash_ != found.hash:
-                raise LedgerCorrupt(f"the past was rewritten: the ledger's own checkpoint at {place} saw another one")
-            yield found.public_key
+            hash_ = identity.pruned_hash if sequence == identity.pruned_through else row["entry_hash"]
+            if hash_ is None and sequence > identity.pruned_through:
+                raise LedgerCorrupt(f"entries were removed: the ledger's own checkpoint is at {sequence}")
+            if hash_ is not None and hash_ != checkpoint.hash:
+                raise LedgerCorrupt(f"history was rewritten: the ledger's checkpoint at {sequence} has another hash")
+            yield checkpoint.public_key
 
 
 def _read_checkpoint(row: RowMapping, identity: Identity) -> Checkpoint:
-    values: dict[str, Any] = {name.removeprefix("its_"): value for name, value in row.items()}
-    place = values["sequence"]
+    values: dict[str, Any] = {name.removeprefix("checkpoint_"): value for name, value in row.items()}
+    sequence = values["sequence"]
     try:
         if not (
             isinstance(values["signed_us"], int)
             and _is_hex(values["epoch"], 16)
             and all(isinstance(values[name], bytes) for name in ("hash", "public_key", "signature"))
         ):
-            raise ValueError("values of other types than were recorded")
+            raise ValueError("a value has the wrong type")
         return Checkpoint(
             ledger_id=identity.ledger_id,
             epoch=values["epoch"],
-            sequence=place,
+            sequence=sequence,
             hash=values["hash"],
             signed_time=codec.from_microseconds(values["signed_us"]),
             public_key=values["public_key"],
             signature=values["signature"],
         )
     except (ValueError, OverflowError) as error:
-        raise LedgerCorrupt(f"the ledger's checkpoint at {place} is not the one that was signed: {error}") from error
+        raise LedgerCorrupt(f"the ledger's checkpoint at {sequence} was altered: {error}") from error
 
 
 def _check_snapshots(connection: Connection) -> int:
-    """Folds the outcomes anew, and holds each snapshot against the state at its place; returns how many there are."""
+    """Computes the online state from the outcomes, compares each snapshot with it, and returns their number."""
     with store.snapshot_read(connection):
-        kept: dict[int, bytes] = {}
-        for row in connection.execute(select(*raw(snapshots, "its"))).mappings():
-            if row["its_part"] != learning.INTERVALS or not isinstance(row["its_sequence"], int):
-                raise LedgerCorrupt(f"there is a snapshot of something unknown: {row['its_part']!r}")
-            kept[row["its_sequence"]] = row["its_state"]
-        if not kept:
+        remaining: dict[int, bytes] = {}
+        for row in connection.execute(select(*raw(snapshots, "snapshot"))).mappings():
+            if row["snapshot_part"] != learning.INTERVALS or not isinstance(row["snapshot_sequence"], int):
+                raise LedgerCorrupt(f"a snapshot has an unknown part: {row['snapshot_part']!r}")
+            remaining[row["snapshot_sequence"]] = row["snapshot_state"]
+        if not remaining:
             return 0
-        count, last = len(kept), max(kept)
+        count, last = len(remaining), max(remaining)
         state = AdaptiveState()
         for game in learning.settled_games_after(connection, 0):
             if game.sequence > last:
                 break
             state = state.after(game.observations)
-            if game.sequence in kept and kept.pop(game.sequence) != state.to_bytes():
-                raise LedgerCorrupt(f"the snapshot at {game.sequence} is not what the outcomes up to there teach")
-        if kept:
-            raise LedgerCorrupt(f"there is a snapshot at {min(kept)}, and no outcome")
+            if game.sequence in remaining and remaining.pop(game.sequence) != state.to_bytes():
+                raise LedgerCorrupt(f"the snapshot at {game.sequence} does not match the outcomes up to it")
+        if remaining:
+            raise LedgerCorrupt(f"the snapshot at {min(remaining)} does not belong to an outcome")
         return count

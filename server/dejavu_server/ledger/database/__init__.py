@@ -1,1 +1,1 @@
-"""The database under the ledger: schema, migrations, transactions, and what wakes the readers of other processes."""
+"""Database of the ledger: schema, migrations, transactions and cross-process commit notifications."""

@@ -1,4 +1,4 @@
-"""Gives forecasts that release 0.1.0 indexed the columns that came later, from their canonical forms."""
+"""Fills the forecast columns that release 0.1.0 did not have, from the canonical forms of the entries."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from dejavu_server.ledger.errors import LedgerCorrupt
 
-PAGE = 2000
-"""How many rows are filled at once: what is read of them stays small, however long the ledger."""
+PAGE_SIZE = 2000
+"""Rows per batch, which bounds memory for ledgers of any length."""
 
 _HOUR_US = 3_600_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -28,15 +28,15 @@ _FILL = text(
 
 
 def backfill(connection: Connection) -> None:
-    """Fills every row whose day is 0, in the connection's transaction, page by page.
+    """Fills every row whose day is 0, in batches, in the connection's transaction.
 
     Raises:
-        LedgerCorrupt: if the entry of one cannot be read.
+        LedgerCorrupt: if the entry of a row cannot be parsed.
     """
     after = 0
-    while found := connection.execute(_TO_FILL, {"after": after, "page": PAGE}).all():
-        after = found[-1].sequence
-        connection.execute(_FILL, [_columns(*row) for row in found])
+    while rows := connection.execute(_TO_FILL, {"after": after, "page": PAGE_SIZE}).all():
+        after = rows[-1].sequence
+        connection.execute(_FILL, [_columns(*row) for row in rows])
 
 
 def _columns(sequence: int, game_id: str, generated_us: int, canonical: str) -> dict[str, Any]:

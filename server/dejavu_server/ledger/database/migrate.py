@@ -1,4 +1,4 @@
-"""Brings a database to the schema that this release knows, whoever else is doing the same at the moment."""
+"""Migrates a database to the schema of this release. Safe if several processes do so concurrently."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table
 
 from dejavu_server.ledger.database.backfill import backfill
 from dejavu_server.ledger.database.schema import REVISION, forecasts
-from dejavu_server.ledger.database.sqlite import reading
+from dejavu_server.ledger.database.sqlite import reading_engine
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
 
 LOCK_SECONDS = 10.0
-"""How long to wait while other processes prepare ledgers in the same folder, each of which takes a fraction of one."""
+"""How long to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
 
-_LOOK_SECONDS = 0.01
+_POLL_SECONDS = 0.01
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
@@ -30,26 +30,26 @@ _UNFILLED = select(forecasts.c.sequence).where(forecasts.c.day == 0).limit(1)
 
 
 def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
-    """Creates the database or migrates it to the newest schema; at once where there is nothing to do.
+    """Creates the database or migrates it to the newest schema; returns quickly if it is up to date.
 
-    All in one transaction: whatever fails, the database is then what it was, or an empty file.
+    Everything runs in one transaction. After a failure the database is unchanged, or an empty file.
 
     Args:
         engine: an engine that writes to `path`.
         path: the database; its folder exists.
-        make: whether to make a ledger where there is none.
+        make: whether to create a ledger if none exists.
 
     Raises:
         LedgerSchemaError: if the database was written by a later release, or is not a ledger.
-        LedgerUnavailable: if there is no ledger and none is to be made, or others hold the folder for too long.
-        OSError: if the folder or the file can't be used.
+        LedgerUnavailable: if there is no ledger and `make` is false, or other processes lock the folder for too long.
+        OSError: if the folder or the file cannot be used.
         sqlalchemy.exc.SQLAlchemyError: if the database fails.
     """
-    # The first connection switches the database to WAL, which needs it alone and can't wait for that: hence the lock.
+    # The first connection switches the database to WAL, which needs exclusive access without waiting: hence the lock.
     with _folder_lock(path.parent):
         if make and not path.exists():
-            path.touch()  # to SQLite an empty file is an empty database
-        _current_revision(path, make=make)
+            path.touch()  # an empty file is an empty SQLite database
+        _check_writable(path, make=make)
         with engine.begin() as connection:
             older = is_older(connection)
             before = _revision(connection) if older else None
@@ -64,73 +64,73 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
 
 
 def backfill_late_rows(connection: Connection) -> None:
-    """Indexes what was recorded after the migration, by a worker that still ran the release before.
+    """Fills the rows that a worker of the previous release recorded after the migration.
 
     Args:
-        connection: in a transaction that holds the write lock.
+        connection: a connection in a transaction that holds the write lock.
 
     Raises:
-        LedgerCorrupt: if the entry of such a forecast cannot be read.
+        LedgerCorrupt: if the entry of such a forecast cannot be parsed.
     """
     if connection.execute(_UNFILLED).first() is not None:
         backfill(connection)
 
 
-def _current_revision(path: Path, *, make: bool) -> None:
-    """Refuses what is not to be touched before anything is written: to switch it to WAL would be to write."""
-    looking = reading(path)
+def _check_writable(path: Path, *, make: bool) -> None:
+    """Raises if the database must not be written; checks before the switch to WAL, which is itself a write."""
+    engine = reading_engine(path)
     try:
-        with looking.connect() as connection:
+        with engine.connect() as connection:
             if is_older(connection) and not make and not inspect(connection).get_table_names():
-                raise LedgerUnavailable("the ledger is gone: an empty file lies in its place")
+                raise LedgerUnavailable("the ledger is gone: its file is empty")
     finally:
-        looking.dispose()
+        engine.dispose()
 
 
 def is_older(connection: Connection) -> bool:
-    """Whether the database has an older schema than this release writes, or none at all yet.
+    """Returns whether the database has an older schema than this release, or no schema yet.
 
     Raises:
-        LedgerSchemaError: if it is neither older nor of this release.
+        LedgerSchemaError: if the schema is newer or unknown, or the database is not a ledger.
     """
-    found = _revision(connection)
-    if found == REVISION:
+    revision = _revision(connection)
+    if revision == REVISION:
         return False
-    if found is None:
+    if revision is None:
         if inspect(connection).get_table_names():
-            raise LedgerSchemaError("the database is not a ledger: it holds tables of something else")
+            raise LedgerSchemaError("the database is not a ledger: it contains other tables")
         return True
     from dejavu_server.ledger.database.alembic_runner import revisions  # noqa: PLC0415 - see there
 
-    if found not in revisions():
+    if revision not in revisions():
         raise LedgerSchemaError(
-            f"the database has schema {found!r}, which this release does not know; it knows up to {REVISION!r}"
+            f"the database has schema {revision!r}, which this release does not know; it knows up to {REVISION!r}"
         )
     return True
 
 
 def _revision(connection: Connection) -> str | None:
-    """The migration that a database names as its last; None if it names none."""
+    """Returns the revision id stored in a database; None if there is none."""
     if not inspect(connection).has_table(_VERSIONS.name):
         return None
-    found: str | None = connection.execute(select(_VERSIONS.c.version_num)).scalar()
-    return found
+    revision: str | None = connection.execute(select(_VERSIONS.c.version_num)).scalar()
+    return revision
 
 
 @contextmanager
 def _folder_lock(folder: Path) -> Iterator[None]:
-    """Lets one process at a time prepare ledgers in a folder; the lock ends with the process that holds it."""
+    """Locks a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    until = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + LOCK_SECONDS
     try:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > until:
-                    raise LedgerUnavailable("the ledger is being prepared by another process for too long") from None
-                time.sleep(_LOOK_SECONDS)
+                if time.monotonic() > deadline:
+                    raise LedgerUnavailable("another process has been preparing the ledger for too long") from None
+                time.sleep(_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Wakes whoever tails a ledger, in any process, when something was committed to it.
+"""Notifies the tails of a ledger, in all processes, after a commit.
 
-Each tail listens on a Unix datagram socket in a folder that follows from the ledger's path. An announcement is one
-datagram to each socket in there. It carries nothing: the ledger itself says what is new. One that can't be delivered
-because the receiver has others waiting is not missed; tails look by themselves now and then, should one be lost.
+Each tail listens on a Unix datagram socket in a folder derived from the ledger's path. A notification sends one empty
+datagram to each socket in that folder; the tails then read the ledger. A notification may be dropped if the receiver
+has others queued. Tails also poll now and then, in case one is lost.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 
-_LONGEST_PATH = 107  # of a Unix socket, in bytes: sun_path less its final zero
+_LONGEST_PATH = 107  # of a Unix socket, in bytes: sun_path without the final NUL
 _NAME_LENGTH = 21  # of a socket in its folder: 16 hexadecimal digits and ".sock"
 
 
 def runtime_folder(ledger: Path) -> Path:
-    """Where the sockets of a ledger's tails lie: the same for every process of this user on this machine.
+    """Returns the folder of the tails' sockets, the same for every process of this user on this machine.
 
-    The folder itself is there while somebody listens.
+    The folder itself exists while a tail listens.
 
     Args:
         ledger: absolute path of the ledger's database, symbolic links resolved.
 
     Raises:
-        OSError: if there is no place for it that belongs to this user alone.
+        OSError: if there is no private location for it, or its path would be too long.
     """
     name = hashlib.sha256(os.fsencode(ledger)).hexdigest()[:16]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
@@ -44,19 +44,19 @@ def runtime_folder(ledger: Path) -> Path:
         if len(os.fsencode(folder)) + 1 + _NAME_LENGTH <= _LONGEST_PATH:
             _make_private(folder.parent)
             return folder
-    raise OSError("no folder for sockets has a path short enough")
+    raise OSError("the path of every candidate folder for sockets is too long")
 
 
 def _make_private(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise PermissionError(f"{folder} is not a folder of this user alone")
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise PermissionError(f"{folder} is not a private folder of this user")
 
 
 class Notifier:
-    """Tells every tail of a ledger that there is something new. Safe to use from one thread at a time."""
+    """Notifies every tail of a ledger. Use it from one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -64,11 +64,11 @@ class Notifier:
         self._socket.setblocking(False)
 
     def notify(self) -> None:
-        """Wakes the tails; removes the sockets of those that died. Never raises and never waits."""
+        """Wakes the tails; removes the sockets of processes that died. Never raises and never blocks."""
         try:
             peers = [entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".sock")]
         except FileNotFoundError:
-            return  # nobody listens
+            return  # no tail listens
         except OSError as error:
             _log.warning("ledger_announcement_failed", error=str(error))
             return
@@ -76,11 +76,11 @@ class Notifier:
             try:
                 self._socket.sendto(b"", peer)
             except BlockingIOError:
-                pass  # it has not read the last ones yet, and will look when it does
+                pass  # earlier datagrams are still queued there, so it will read the ledger anyway
             except ConnectionRefusedError:
-                Path(peer).unlink(missing_ok=True)  # bound by a process that was killed
+                Path(peer).unlink(missing_ok=True)  # left by a process that was killed
             except FileNotFoundError:
-                pass  # it just closed
+                pass  # closed just now
             except OSError as error:
                 _log.warning("ledger_announcement_failed", error=str(error))
 
@@ -90,14 +90,14 @@ class Notifier:
 
 
 class Listener:
-    """The socket by which one tail is woken. Made and closed in the loop that it wakes.
+    """Socket that wakes one tail. Create and close it in the event loop of that tail.
 
     Args:
         folder: the ledger's runtime folder.
-        woken: set by every announcement.
+        woken: event that every notification sets.
 
     Raises:
-        OSError: if the socket can't be made.
+        OSError: if the socket cannot be created.
     """
 
     def __init__(self, folder: Path, woken: asyncio.Event) -> None:
@@ -114,15 +114,15 @@ class Listener:
             raise
 
     def _bind(self) -> None:
-        # It appears under its name only when it answers: an announcer would take it for a dead one's otherwise.
-        unready = self._path.with_suffix(".new")
+        # Rename it once it is bound: a notifier would otherwise take it for the socket of a dead process.
+        temporary = self._path.with_suffix(".new")
         while True:
             _make_private(self._path.parent)
             try:
-                self._socket.bind(str(unready))
+                self._socket.bind(str(temporary))
             except FileNotFoundError:
-                continue  # the last one who listened closed and removed the folder just now
-            unready.rename(self._path)
+                continue  # the last listener has just closed and removed the folder
+            temporary.rename(self._path)
             return
 
     def _read(self) -> None:
@@ -132,7 +132,7 @@ class Listener:
         self._woken.set()
 
     def close(self) -> None:
-        """Stops listening and removes the socket, and the folder if nobody else listens."""
+        """Stops listening; removes the socket, and the folder if no other tail listens."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
         self._path.unlink(missing_ok=True)

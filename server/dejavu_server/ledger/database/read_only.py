@@ -1,4 +1,4 @@
-"""Reads a ledger for a command, whether a server runs on it or not. Nothing is made or migrated."""
+"""Read-only access to a ledger for commands, also while a server uses it. Creates and migrates nothing."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable, da
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[Connection]:
-    """A connection that reads the ledger of a URL.
+    """Yields a read-only connection to the ledger at a URL.
 
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
-        LedgerError: for what the database says in the block.
+        LedgerError: for database errors in the block.
     """
     path = sqlite.database_path(url)
     if not path.is_file():
         raise LedgerUnavailable(f"there is no ledger at {path}")
-    reading = sqlite.reading(path)
+    reading = sqlite.reading_engine(path)
     try:
         with database_errors(), reading.connect() as connection:
             if migrate.is_older(connection):

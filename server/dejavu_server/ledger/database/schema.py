@@ -1,10 +1,10 @@
-"""The ledger's tables, as the newest migration leaves them.
+"""Tables of the ledger, as created by the newest migration.
 
-`entries` is the ledger: one row an event of whatever kind, in one order, chained by hashes. `forecasts`, `outcomes` and
-`markets` are indices over the entries of those kinds; everything in them follows from their canonical form.
-`settlements` follows from all three: how each forecast fared against the newest revision of its outcome. `snapshots` is
-a cache of what outcomes have taught. `checkpoints` are signed heads of the chain. `ledger` has one row and says which
-ledger this is.
+`entries` is the ledger itself: one row per event of any kind, in one order, chained by hashes. `forecasts`, `outcomes`
+and `markets` index the entries of those kinds; all their columns are derived from the canonical form of the entries.
+`settlements` is derived from all three: it scores each forecast against the newest revision of its outcome.
+`snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
+has one row that identifies the ledger.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 REVISION = "ledger_0002"
-"""The newest migration, as a database of this schema names it."""
+"""Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
     naming_convention={
@@ -38,17 +38,17 @@ metadata = MetaData(
     }
 )
 
-# On SQLite only INTEGER makes the primary key the row's own number, so that reading in order is reading the table.
+# In SQLite only an INTEGER primary key is the rowid, so that reading in order scans the table itself.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
 ledger = Table(
     "ledger",
     metadata,
     Column("id", Integer, primary_key=True),  # always 1
-    Column("ledger_id", Text, nullable=False),  # a UUID, made with the ledger: 32 hexadecimal digits
-    Column("epoch", Text, nullable=False),  # 16 hexadecimal digits; a restore draws new ones
-    Column("pruned_through", _Sequence, nullable=False),  # entries up to this place were removed; 0: none
-    Column("pruned_hash", LargeBinary(32), nullable=False),  # what the first entry kept is chained to
+    Column("ledger_id", Text, nullable=False),  # UUID created with the ledger: 32 hexadecimal digits
+    Column("epoch", Text, nullable=False),  # 16 random hexadecimal digits; a restore draws new ones
+    Column("pruned_through", _Sequence, nullable=False),  # entries up to this sequence were removed; 0: none
+    Column("pruned_hash", LargeBinary(32), nullable=False),  # hash that the first remaining entry is chained to
     CheckConstraint("id = 1", name="one_row"),
 )
 
@@ -58,7 +58,7 @@ entries = Table(
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),
     Column("kind", Text, nullable=False),
     Column("canonical", Text, nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),  # SHA-256 (hash of the entry before ‖ canonical)
+    Column("hash", LargeBinary(32), nullable=False),  # SHA-256(hash of the previous entry ‖ canonical)
 )
 
 forecasts = Table(
@@ -71,7 +71,7 @@ forecasts = Table(
     Column("game_id", Text, nullable=False),
     Column("horizon", Text, nullable=False),
     Column("generated_us", BigInteger, nullable=False),  # microseconds since 1970, UTC
-    Column("day", Integer, nullable=False),  # of the game: records.game_day as date.toordinal()
+    Column("day", Integer, nullable=False),  # game day: records.game_day as date.toordinal()
     Column("home_team", Text, nullable=False),
     Column("away_team", Text, nullable=False),
     Column("model_version", Text, nullable=False),
@@ -80,7 +80,7 @@ forecasts = Table(
     Column("confidence", Double, nullable=False),  # probability of the likelier side
     Column("replay", Boolean, nullable=False),
     UniqueConstraint("key", "revision"),
-    # Covers the search for the newest forecast of each game and horizon of the last hours.
+    # Covering index of the query for the newest recent forecast of each game and horizon.
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence"),
     Index("ix_forecasts_game", "game_id", "horizon", "sequence"),
     Index("ix_forecasts_day", "day", "sequence"),
@@ -93,7 +93,7 @@ outcomes = Table(
     "outcomes",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("first_sequence", _Sequence, nullable=False),  # of revision 0: its place in the order that is learned from
+    Column("first_sequence", _Sequence, nullable=False),  # sequence of revision 0; sets the order of online updates
     Column("game_id", Text, nullable=False),
     Column("horizon", Text, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -101,7 +101,7 @@ outcomes = Table(
     Column("home_team", Text, nullable=False),
     Column("away_team", Text, nullable=False),
     Column("observed_us", BigInteger, nullable=False),
-    Column("day", Integer, nullable=False),  # of observed_us, as in forecasts
+    Column("day", Integer, nullable=False),  # game day of observed_us, as in forecasts
     Column("replay", Boolean, nullable=False),
     UniqueConstraint("game_id", "horizon", "revision"),
     Index("ix_outcomes_first", "first_sequence", "revision"),
@@ -111,11 +111,11 @@ markets = Table(
     "markets",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("forecast_sequence", _Sequence, nullable=False),  # one market a forecast: the first
+    Column("forecast_sequence", _Sequence, nullable=False),  # one market per forecast: the first
     Column("line", Double, nullable=False),
     Column("side", Text, nullable=False),  # home or away; empty without a stake
-    Column("decimal_odds", Double, nullable=False),  # of that side; 0 without a stake
-    Column("stake_fraction", Double, nullable=False),  # of the bankroll
+    Column("decimal_odds", Double, nullable=False),  # odds of that side; 0 without a stake
+    Column("stake_fraction", Double, nullable=False),  # fraction of the bankroll
     UniqueConstraint("forecast_sequence"),
 )
 
@@ -123,8 +123,8 @@ settlements = Table(
     "settlements",
     metadata,
     Column("forecast_sequence", _Sequence, ForeignKey(forecasts.c.sequence), primary_key=True, autoincrement=False),
-    Column("outcome_sequence", _Sequence, nullable=False),  # the newest revision of the outcome
-    Column("first_sequence", _Sequence, nullable=False),  # its revision 0
+    Column("outcome_sequence", _Sequence, nullable=False),  # newest revision of the outcome
+    Column("first_sequence", _Sequence, nullable=False),  # revision 0 of the outcome
     Column("game_id", Text, nullable=False),
     Column("horizon", Text, nullable=False),
     Column("minute", Integer, nullable=False),
@@ -136,7 +136,7 @@ settlements = Table(
     Column("differential", Integer, nullable=False),
     Column("error", Double, nullable=False),
     Column("persistence_error", Double, nullable=False),
-    Column("width", Double, nullable=False),  # of the interval, in points
+    Column("width", Double, nullable=False),  # width of the interval, in points
     Column("covered", Boolean, nullable=False),
     Column("home_lead_probability", Double, nullable=False),
     Column("home_led", Boolean, nullable=False),
@@ -163,7 +163,7 @@ checkpoints = Table(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("part", Text, primary_key=True),  # what of: the intervals, or the ratings of a model version
-    Column("sequence", _Sequence, primary_key=True, autoincrement=False),  # the last first_sequence folded in
+    Column("part", Text, primary_key=True),  # part of the state: the intervals, or the ratings of a model version
+    Column("sequence", _Sequence, primary_key=True, autoincrement=False),  # last first_sequence that the state includes
     Column("state", LargeBinary, nullable=False),
 )

@@ -1,7 +1,7 @@
-"""What is read from and written to the ledger's tables, on a connection that the caller gives.
+"""Reads and writes the ledger's tables on a connection that the caller provides.
 
-Writing needs a transaction that holds the write lock from its start (see `engine.writing`): the place of a new entry,
-and whether a forecast is a new one, are decided by what is read in it.
+Writing requires a transaction that holds the write lock from its start (see `sqlite.writing`): the sequence of a new
+entry, and whether a forecast is new, depend on reads in that transaction.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _T = TypeVar("_T")
 
-_KEYS_AT_ONCE = 500  # SQLite takes 32,766 parameters a statement, PostgreSQL's driver as many
+_KEYS_AT_ONCE = 500  # SQLite and PostgreSQL's driver take up to 32,766 parameters per statement
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which ledger this is, and from where on it is kept.
+    """Identity of a ledger, and where its remaining entries start.
 
     Attributes:
-        pruned_through: entries up to this place were removed; 0: none were.
-        pruned_hash: the hash that the first entry kept is chained to.
+        ledger_id: UUID of the ledger, 32 hexadecimal digits.
+        epoch: 16 hexadecimal digits, redrawn by a restore.
+        pruned_through: entries up to this sequence were removed; 0: none were.
+        pruned_hash: the hash that the first remaining entry is chained to.
     """
 
     ledger_id: str
@@ -41,88 +43,92 @@ class Identity:
     pruned_through: int
     pruned_hash: bytes
 
-    def same(self, other: Identity) -> bool:
-        """Whether places in one are places in the other."""
+    def same_ledger(self, other: Identity) -> bool:
+        """Returns whether sequences of one ledger are valid in the other: same ledger, same epoch."""
         return (self.ledger_id, self.epoch) == (other.ledger_id, other.epoch)
 
 
 class ChainHead(NamedTuple):
-    """The newest entry's place in the chain."""
+    """Sequence and hash of the newest entry of the chain."""
 
     sequence: int
     hash: bytes
 
 
 class _Newest(NamedTuple):
-    """The newest revision of a key."""
+    """Newest revision of a forecast key."""
 
     revision: int
     pattern: str
     issued: IssuedForecast
 
-    def answers(self, draft: PreparedForecast) -> bool:
-        """Whether it is what a draft of its key would record."""
-        mine, its = self.issued, draft.issued
-        return self.pattern == draft.pattern and (mine.home_team, mine.away_team) == (its.home_team, its.away_team)
+    def matches(self, draft: PreparedForecast) -> bool:
+        """Returns whether a draft of the same key has the same pattern and teams."""
+        stored, new = self.issued, draft.issued
+        return self.pattern == draft.pattern and (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
 
 
 def identity(connection: Connection) -> Identity:
-    """Which ledger this is."""
+    """Returns the identity of the ledger.
+
+    Raises:
+        LedgerCorrupt: if its row is missing.
+    """
     row = connection.execute(_IDENTITY).one_or_none()
     if row is None:
-        raise LedgerCorrupt("the ledger is damaged: it has lost its identity")
+        raise LedgerCorrupt("the ledger is damaged: its identity is missing")
     return Identity(*row)
 
 
 def head(connection: Connection) -> ChainHead:
-    """Sequence and hash of the newest entry; of the last one pruned, or 0, where there is none."""
+    """Returns sequence and hash of the newest entry; without entries, those of the last pruned one, or sequence 0."""
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
-        kept = identity(connection)
-        return ChainHead(kept.pruned_through, kept.pruned_hash)
+        stored = identity(connection)
+        return ChainHead(stored.pruned_through, stored.pruned_hash)
     return ChainHead(*row)
 
 
 def entry_row(kind: str, payload: str, revision: int, sequence: int, previous: bytes) -> tuple[Row, bytes]:
-    """The row of `entries` for an event, given the hash of the entry before it; and its own hash."""
+    """Returns the row of `entries` for an event, given the hash of the previous entry, and the entry's own hash."""
     text = codec.encode_entry(kind, payload, revision, sequence)
     hash_ = codec.chain_hash(previous, text)
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
 
 
 def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
-    """Records forecasts in their order, each unless the newest revision of its key has the same pattern and teams.
+    """Records forecasts in order, except those whose key has a newest revision with the same pattern and teams.
 
-    Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, no forecast of that game, whatever
-    its own horizon, that was made after a minute before it. The first market that a forecast is asked about with is
-    recorded after it, under the same rule.
+    Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
+    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market that a
+    forecast is requested with is recorded after the forecast, under the same rule.
 
     Returns:
-        For each draft what stands in the ledger for it: itself with its place and revision, or what stood there; or why
-        it was not recorded.
+        For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
+        before; or the reason why it was not recorded.
     """
     newest = _newest(connection, {draft.key for draft in drafts})
-    known = _known(connection, {draft.issued.game_id for draft in drafts})
+    known_outcomes = _known(connection, {draft.issued.game_id for draft in drafts})
     with_market = _with_market(connection, drafts, newest)
-    adding = _EntryBatch(*head(connection))
-    answers: list[IssuedForecast | OutcomeAlreadyRecorded] = []
+    batch = _EntryBatch(*head(connection))
+    results: list[IssuedForecast | OutcomeAlreadyRecorded] = []
     for draft in drafts:
-        stored, outcome = newest.get(draft.key), known.before(draft.issued)
-        if stored is None or not stored.answers(draft):
+        stored, outcome = newest.get(draft.key), known_outcomes.conflict(draft.issued)
+        if stored is None or not stored.matches(draft):
             if outcome is not None:
-                answers.append(outcome)
+                results.append(outcome)
                 continue
-            stored = newest[draft.key] = adding.forecast(draft, 0 if stored is None else stored.revision + 1)
-        answers.append(stored.issued)
-        place = stored.issued.sequence
-        if outcome is None and place not in with_market and adding.market(place, draft.issued):
-            with_market.add(place)
-    adding.execute(connection)
-    return answers
+            stored = newest[draft.key] = batch.forecast(draft, 0 if stored is None else stored.revision + 1)
+        results.append(stored.issued)
+        sequence = stored.issued.sequence
+        if outcome is None and sequence not in with_market and batch.market(sequence, draft.issued):
+            with_market.add(sequence)
+    batch.execute(connection)
+    return results
 
 
 class _EntryBatch:
-    """Entries to be added behind the newest one, with their rows."""
+    """Entries to append to the chain, with their index rows."""
 
     def __init__(self, sequence: int, previous: bytes) -> None:
         self._sequence = sequence
@@ -138,12 +144,14 @@ class _EntryBatch:
         self._forecasts.append(forecast_row(issued, draft))
         return _Newest(revision, draft.pattern, issued)
 
-    def market(self, place: int, asked: IssuedForecast) -> bool:
-        """Adds the market that the forecast in a place is asked about with, and what it says of it; whether any."""
-        if asked.market is None or asked.forecast.market is None:
+    def market(self, sequence: int, requested: IssuedForecast) -> bool:
+        """Adds the market of the forecast with this sequence, and its evaluation; returns whether there is one."""
+        if requested.market is None or requested.forecast.market is None:
             return False
-        self._entry(codec.MARKET, codec.market_payload(place, asked.market, asked.forecast.market), 0)
-        self._markets.append(market_row(self._sequence, place, Bet.from_market(asked.market, asked.forecast.market)))
+        self._entry(codec.MARKET, codec.market_payload(sequence, requested.market, requested.forecast.market), 0)
+        self._markets.append(
+            market_row(self._sequence, sequence, Bet.from_market(requested.market, requested.forecast.market))
+        )
         return True
 
     def _entry(self, kind: str, payload: str, revision: int) -> None:
@@ -152,7 +160,7 @@ class _EntryBatch:
         self._entries.append(row)
 
     def execute(self, connection: Connection) -> None:
-        """Writes what was added."""
+        """Inserts the added rows."""
         for statement, added in (
             (ADD_ENTRIES, self._entries),
             (_ADD_FORECASTS, self._forecasts),
@@ -163,36 +171,36 @@ class _EntryBatch:
 
 
 class _KnownOutcomes:
-    """Outcomes that are in the ledger, by game."""
+    """Recorded outcomes, by game."""
 
     def __init__(self) -> None:
-        self._places: dict[str, dict[Horizon, int]] = {}
+        self._sequences: dict[str, dict[Horizon, int]] = {}
 
     def add(self, game_id: str, horizon: Horizon, sequence: int) -> None:
-        """Notes the place of an outcome."""
-        self._places.setdefault(game_id, {})[horizon] = sequence
+        """Adds the sequence of an outcome."""
+        self._sequences.setdefault(game_id, {})[horizon] = sequence
 
-    def before(self, issued: IssuedForecast) -> OutcomeAlreadyRecorded | None:
-        """Why a forecast would be made with hindsight; None if it would not."""
-        for horizon, sequence in self._places.get(issued.game_id, {}).items():
+    def conflict(self, issued: IssuedForecast) -> OutcomeAlreadyRecorded | None:
+        """Returns an error if the forecast would be recorded with hindsight, otherwise None."""
+        for horizon, sequence in self._sequences.get(issued.game_id, {}).items():
             if issued.forecast.elapsed_minutes <= horizon.last_slot:
                 return OutcomeAlreadyRecorded(
                     f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
-                    f"{sequence}, and nothing new is recorded of what lies before it"
+                    f"{sequence}, and no forecast from before that point is recorded any more"
                 )
         return None
 
 
 def probe_write(connection: Connection) -> None:
-    """Writes a row as it is: what is committed then shows whether anything can be recorded, and changes nothing."""
-    connection.execute(_TOUCH)
+    """Rewrites a row with its own values: committing it tests whether the ledger is writable and changes nothing."""
+    connection.execute(_PROBE)
 
 
 def check_structure(connection: Connection) -> None:
-    """Reads the whole file.
+    """Reads the whole file and checks its structure.
 
     Raises:
-        LedgerCorrupt: if it is not built as SQLite builds one.
+        LedgerCorrupt: if the file is not a valid SQLite database.
     """
     if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
         raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
@@ -200,49 +208,53 @@ def check_structure(connection: Connection) -> None:
 
 @contextmanager
 def snapshot_read(connection: Connection) -> Iterator[None]:
-    """While in it, all statements see one state of the ledger.
+    """Makes all statements in the block see the same state of the ledger.
 
-    To be left soon: meanwhile the write-ahead log only grows.
+    Keep the block short: the write-ahead log only grows meanwhile.
     """
     connection.exec_driver_sql("BEGIN")
     try:
         yield
     finally:
-        # After some failures there is no connection, or no transaction, any more; it is they that are to be told of.
-        its = None if connection.invalidated else connection.connection.dbapi_connection
-        if its is not None and its.in_transaction:
+        # After some failures the connection or the transaction is gone. Skip the rollback, to keep the original error.
+        raw = None if connection.invalidated else connection.connection.dbapi_connection
+        if raw is not None and raw.in_transaction:
             connection.exec_driver_sql("ROLLBACK")
 
 
 def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
-    """The first `limit` forecasts and outcomes after a place, in order."""
-    found = connection.execute(_AFTER, {"after": sequence, "limit": limit})
-    with _readable():
-        return [_READERS[kind](text) for kind, text in found]
+    """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
+    rows = connection.execute(_AFTER, {"after": sequence, "limit": limit})
+    with _decoding():
+        return [_READERS[kind](text) for kind, text in rows]
 
 
 def newest(connection: Connection) -> int:
-    """Place of the newest entry that `read_after` gives; 0 while there is none."""
-    found: int | None = connection.execute(_NEWEST_READ).scalar()
-    return found or 0
+    """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
+    sequence: int | None = connection.execute(_NEWEST_READ).scalar()
+    return sequence or 0
 
 
 def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_to: int) -> list[IssuedForecast]:
-    """The newest forecast of each game and horizon, in order; of all games where none is named.
+    """Returns the newest forecast of each game and horizon, in order of sequence.
 
-    Only forecasts made at `since_us` (microseconds since 1970) or later count, and only those up to the place `up_to`.
+    Args:
+        connection: connection to read on.
+        game_ids: the games; empty: all.
+        since_us: only forecasts made at or after this time, in microseconds since 1970.
+        up_to: only forecasts up to this sequence.
     """
     newest = connection.execute(_NEWEST_OF_EACH, {"since_us": since_us, "up_to": up_to}).all()
-    places = [row.sequence for row in newest if not game_ids or row.game_id in game_ids]
+    sequences = [row.sequence for row in newest if not game_ids or row.game_id in game_ids]
     return _parse(
-        text for chunk in _chunks(sorted(places)) for text in connection.execute(_AT, {"sequences": chunk}).scalars()
+        text for chunk in _chunks(sorted(sequences)) for text in connection.execute(_AT, {"sequences": chunk}).scalars()
     )
 
 
-# Made once: building a statement costs SQLAlchemy as much as running it.
+# Built once: building a statement costs SQLAlchemy as much as running it.
 _IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash)
 
-_TOUCH = update(ledger).values(epoch=ledger.c.epoch)
+_PROBE = update(ledger).values(epoch=ledger.c.epoch)
 
 _HEAD = select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.desc()).limit(1)
 
@@ -274,7 +286,7 @@ _AT = (
     .order_by(entries.c.sequence)
 )
 
-# By itself: else SQLite walks the whole index by games, whose order spares it the sorting of a few rows.
+# Materialized: otherwise SQLite scans the whole index by game to avoid sorting a few rows.
 _recent = (
     select(forecasts.c.game_id, forecasts.c.horizon, forecasts.c.sequence)
     .where(forecasts.c.generated_us >= bindparam("since_us"), forecasts.c.sequence <= bindparam("up_to"))
@@ -308,37 +320,39 @@ _WITH_MARKET = select(markets.c.forecast_sequence).where(
 
 
 def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
-    found: dict[str, _Newest] = {}
+    result: dict[str, _Newest] = {}
     for chunk in _chunks(sorted(keys)):
         for key, revision, pattern, text in connection.execute(_NEWEST_OF_KEYS, {"keys": chunk}):
-            found[key] = _Newest(revision, pattern, *_parse([text]))
-    return found
+            result[key] = _Newest(revision, pattern, *_parse([text]))
+    return result
 
 
 def _known(connection: Connection, games: set[str]) -> _KnownOutcomes:
-    found = _KnownOutcomes()
+    result = _KnownOutcomes()
     for chunk in _chunks(sorted(games)):
         for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
-            found.add(game_id, Horizon(horizon), sequence)
-    return found
+            result.add(game_id, Horizon(horizon), sequence)
+    return result
 
 
 def _with_market(connection: Connection, drafts: Sequence[PreparedForecast], newest: Mapping[str, _Newest]) -> set[int]:
-    """Places of the forecasts that stand for drafts with a market and have one already."""
-    asked = {draft.key for draft in drafts if draft.issued.market is not None and draft.key in newest}
-    places = sorted(newest[key].issued.sequence for key in asked)
+    """Returns the sequences of stored forecasts that already have a market, among those of drafts with a market."""
+    keys = {draft.key for draft in drafts if draft.issued.market is not None and draft.key in newest}
+    sequences = sorted(newest[key].issued.sequence for key in keys)
     return {
-        place for chunk in _chunks(places) for place in connection.execute(_WITH_MARKET, {"sequences": chunk}).scalars()
+        sequence
+        for chunk in _chunks(sequences)
+        for sequence in connection.execute(_WITH_MARKET, {"sequences": chunk}).scalars()
     }
 
 
 def _parse(texts: Iterable[str]) -> list[IssuedForecast]:
-    with _readable():
+    with _decoding():
         return [codec.parse(text) for text in texts]
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _decoding() -> Iterator[None]:
     try:
         yield
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""What an entry of the ledger is: its canonical bytes, the rows that follow from it, and how an outcome settles it."""
+"""Ledger entries: canonical bytes, the rows derived from them, and settlement by outcomes."""

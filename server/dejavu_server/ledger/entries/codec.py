@@ -1,16 +1,16 @@
-"""The canonical form of a ledger's entry: the text that is hashed, stored and read back.
+"""Canonical form of a ledger entry: the text that is hashed, stored and read back.
 
     {"kind":"forecast","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":1}
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…},"revision":0,"sequence":2}
     {"kind":"market","payload":{"answer":{…},"forecast_sequence":1,"market":{…}},"revision":0,"sequence":3}
 
-Reading it gives exactly what was written, but for what is not recorded of a forecast: quantiles that a caller asked
-for, and the market, which is an entry of its own. Keys that only a later release knows are passed over, and those that
-an earlier one did not write read as what their types have by default: ledgers live longer than releases, and while
-workers are replaced one by one, two releases share one.
+Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
+requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
+earlier release did not write get their type's default. Ledgers outlive releases, and two releases share a ledger while
+workers are replaced one by one.
 
-An entry's hash covers the hash of the entry before it, so that nothing can be changed, removed or put in between later
-without changing every hash that follows.
+An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
+without changing every hash after it.
 """
 
 from __future__ import annotations

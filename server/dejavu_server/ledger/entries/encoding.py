@@ -1,6 +1,6 @@
-"""The text that entries of the ledger are written in, and the chain of their hashes.
+"""Text encoding of ledger entries, and their hash chain.
 
-Deterministic JSON: keys sorted, no spaces, UTF-8 as it is, floats by their shortest round-tripping form, no NaN.
+Deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 
 def dumps(value: object) -> str:
-    """Canonical JSON of a value.
+    """Returns the canonical JSON of a value.
 
     Raises:
-        ValueError: if it holds NaN, an infinity, or text that is not Unicode.
+        ValueError: if it contains NaN, an infinity, or text that is not Unicode.
     """
     text = _ENCODER.encode(value)
-    text.encode()  # lone surrogates: better refused here than by the database
+    text.encode()  # refuse lone surrogates here, before the database does
     return text
 
 
 def encode_entry(kind: str, payload: str, revision: int, sequence: int) -> str:
-    """The canonical form of an entry, from its payload's."""
+    """Returns the canonical form of an entry, given that of its payload."""
     return f'{{"kind":{dumps(kind)},"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:
-    """An entry's hash: SHA-256 over the hash of the entry before it and its own canonical form in UTF-8."""
+    """Returns an entry's hash: SHA-256 over the previous entry's hash and the canonical form in UTF-8."""
     return hashlib.sha256(previous + canonical.encode()).digest()
 
 
 def genesis_hash(ledger_id: str) -> bytes:
-    """The hash that a ledger's first entry is chained to, so that no two ledgers share a chain."""
+    """Returns the hash that a ledger's first entry is chained to; it differs for every ledger."""
     return hashlib.sha256(f"dejavu ledger {ledger_id}".encode()).digest()
 
 
 @contextmanager
-def reading(kind: str) -> Iterator[None]:
-    """Turns what goes wrong while an entry's values are looked up into the ValueError that says what it is not."""
+def parse_errors(kind: str) -> Iterator[None]:
+    """Converts errors from reading an entry's values to a ValueError that names the expected kind."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, InvalidInput) as error:
@@ -61,29 +61,29 @@ def reading(kind: str) -> Iterator[None]:
 
 
 def decode_entry(kind: str, canonical: str) -> dict[str, Any]:
-    """The JSON object of an entry.
+    """Returns the JSON object of an entry.
 
     Raises:
-        ValueError: if it is not one, or of another kind.
+        ValueError: if the text is not an entry, or is of another kind.
     """
-    with reading(kind):
+    with parse_errors(kind):
         entry: dict[str, Any] = json.loads(canonical)
         if entry["kind"] != kind:
             raise ValueError(f"not {_ARTICLES[kind]} {kind}: {entry['kind']!r}")
         return entry
 
 
-def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 of an aware moment; exact, which a float of seconds would not be.
+def microseconds(time: datetime) -> int:
+    """Returns the microseconds since 1970 of an aware time; exact, unlike a float of seconds.
 
     Raises:
-        ValueError: if the moment is not in UTC.
+        ValueError: if the time is not in UTC.
     """
-    if moment.utcoffset() != timedelta(0):
-        raise ValueError(f"not a time in UTC: {moment!r}")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    if time.utcoffset() != timedelta(0):
+        raise ValueError(f"not a time in UTC: {time!r}")
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(value: int) -> datetime:
-    """The moment, in UTC, so many microseconds after the start of 1970."""
+    """Returns the UTC time of a number of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=value)

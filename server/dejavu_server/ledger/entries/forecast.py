@@ -1,4 +1,4 @@
-"""The canonical form of a forecast's entry: how it is written, and read back."""
+"""Canonical form of a forecast entry: writes it and parses it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from dejavu_server.ledger.entries.encoding import (
     dumps,
     from_microseconds,
     microseconds,
-    reading,
+    parse_errors,
 )
 from dejavu_server.records import IssuedForecast
 
-_SCORE_DIGITS = 6  # of static scores: with more, half of an entry would be digits that nobody can tell apart
+_SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits would make up half of an entry
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedForecast:
-    """A forecast ready to be recorded: all that does not depend on its place.
+    """A forecast ready to be recorded: everything that does not depend on its sequence.
 
     Attributes:
-        issued: the forecast, its static scores rounded as they are recorded.
-        key: what it is kept by, as canonical JSON; equal exactly where the forecasts compete for one revision.
-        pattern: the pattern as canonical JSON, with −0 as 0; equal exactly where the patterns are.
+        issued: the forecast, with static scores rounded as they are recorded.
+        key: the key it is stored under, as canonical JSON; forecasts with equal keys are revisions of one another.
+        pattern: the pattern as canonical JSON, with −0 as 0; equal exactly when the patterns are.
         payload: the payload of its canonical form.
     """
 
@@ -51,10 +51,10 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     """Prepares a forecast for the ledger.
 
     Raises:
-        ValueError: if it names no game, or its times are not UTC, or a value has no canonical form.
+        ValueError: if the game id is empty, a time is not UTC, or a value has no canonical form.
     """
     if not issued.game_id:
-        raise ValueError("a forecast without a game is not recorded")
+        raise ValueError("cannot record a forecast without a game")
     issued = _rounded(issued)
     forecast = issued.forecast
     margin = issued.pregame_margin
@@ -73,13 +73,13 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
 
 
 def parse(canonical: str) -> IssuedForecast:
-    """Reads the canonical form of a forecast's entry.
+    """Parses the canonical form of a forecast entry.
 
     Raises:
-        ValueError: if it is not one.
+        ValueError: if the text is not one.
     """
     entry = decode_entry(FORECAST, canonical)
-    with reading(FORECAST):
+    with parse_errors(FORECAST):
         request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
         return IssuedForecast(
             game_id=request["game_id"],
@@ -110,7 +110,7 @@ def parse(canonical: str) -> IssuedForecast:
 
 
 def _rounded(issued: IssuedForecast) -> IssuedForecast:
-    """The forecast as it reads back."""
+    """Returns the forecast as it is read back from the ledger."""
     if not issued.forecast.static_scores:
         return issued
     scores = tuple(round(float(score), _SCORE_DIGITS) for score in issued.forecast.static_scores)

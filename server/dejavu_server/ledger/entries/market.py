@@ -1,20 +1,20 @@
-"""The canonical form of a market's entry: the odds that a forecast was asked about with, and what it said of them."""
+"""Canonical form of a market entry: the odds sent with a forecast request, and the answer to them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
-from dejavu_server.ledger.entries.encoding import MARKET, decode_entry, dumps, reading
+from dejavu_server.ledger.entries.encoding import MARKET, decode_entry, dumps, parse_errors
 
 
 def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer) -> str:
-    """The payload of a market's canonical form.
+    """Returns the payload of a market's canonical form.
 
     Args:
-        forecast_sequence: place of the forecast that was asked.
-        market: what it was asked about.
-        answer: what it said.
+        forecast_sequence: sequence of the forecast that the market was sent with.
+        market: the market.
+        answer: the answer to it.
 
     Raises:
         ValueError: if a value is not finite.
@@ -46,32 +46,35 @@ def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer)
 
 
 def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
-    """Reads the canonical form of a market's entry: the forecast's place, the market and the answer.
+    """Parses the canonical form of a market entry.
+
+    Returns:
+        The forecast's sequence, the market and the answer.
 
     Raises:
-        ValueError: if it is not one.
+        ValueError: if the text is not one.
     """
     entry = decode_entry(MARKET, canonical)
-    with reading(MARKET):
+    with parse_errors(MARKET):
         payload = entry["payload"]
-        asked, said = payload["market"], payload["answer"]
+        market_fields, answer_fields = payload["market"], payload["answer"]
         market = Market(
-            line=asked["line"],
-            home_odds=asked["home_odds"],
-            away_odds=asked["away_odds"],
-            bankroll=asked["bankroll"],
-            confidence_threshold=asked["confidence_threshold"],
+            line=market_fields["line"],
+            home_odds=market_fields["home_odds"],
+            away_odds=market_fields["away_odds"],
+            bankroll=market_fields["bankroll"],
+            confidence_threshold=market_fields["confidence_threshold"],
         )
         answer = MarketAnswer(
-            home=_read_side(said["home"]),
-            away=_read_side(said["away"]),
-            push_probability=said["push_probability"],
-            overround=said["overround"],
-            side=None if said["side"] is None else MarketSide(said["side"]),
-            stake=said["stake"],
-            risk_level=RiskLevel(said["risk_level"]),
-            confidence_met=said["confidence_met"],
-            confidence_threshold=said["confidence_threshold"],
+            home=_read_side(answer_fields["home"]),
+            away=_read_side(answer_fields["away"]),
+            push_probability=answer_fields["push_probability"],
+            overround=answer_fields["overround"],
+            side=None if answer_fields["side"] is None else MarketSide(answer_fields["side"]),
+            stake=answer_fields["stake"],
+            risk_level=RiskLevel(answer_fields["risk_level"]),
+            confidence_met=answer_fields["confidence_met"],
+            confidence_threshold=answer_fields["confidence_threshold"],
         )
         return payload["forecast_sequence"], market, answer
 

@@ -1,22 +1,29 @@
-"""The canonical form of an outcome's entry: how it is written, and read back."""
+"""Canonical form of an outcome entry: writes it and parses it."""
 
 from __future__ import annotations
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.entries.encoding import OUTCOME, decode_entry, dumps, from_microseconds, microseconds, reading
+from dejavu_server.ledger.entries.encoding import (
+    OUTCOME,
+    decode_entry,
+    dumps,
+    from_microseconds,
+    microseconds,
+    parse_errors,
+)
 from dejavu_server.records import ReportedOutcome
 
 
 def outcome_payload(outcome: ReportedOutcome) -> str:
-    """The payload of an outcome's canonical form.
+    """Returns the payload of an outcome's canonical form.
 
     Raises:
-        ValueError: if it names no game, or ends a game level, or its times are not UTC.
+        ValueError: if the game id is empty, a final differential is 0, or a time is not UTC.
     """
     if not outcome.game_id:
-        raise ValueError("an outcome without a game is not recorded")
+        raise ValueError("cannot record an outcome without a game")
     if outcome.horizon is Horizon.FINAL and outcome.differential == 0:
-        raise ValueError("no game ends level")
+        raise ValueError("the final differential cannot be 0")
     return dumps(
         {
             "away_team": outcome.away_team,
@@ -31,13 +38,13 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
 
 
 def parse_outcome(canonical: str) -> ReportedOutcome:
-    """Reads the canonical form of an outcome's entry.
+    """Parses the canonical form of an outcome entry.
 
     Raises:
-        ValueError: if it is not one.
+        ValueError: if the text is not one.
     """
     entry = decode_entry(OUTCOME, canonical)
-    with reading(OUTCOME):
+    with parse_errors(OUTCOME):
         payload = entry["payload"]
         return ReportedOutcome(
             game_id=payload["game_id"],

@@ -1,4 +1,4 @@
-"""The rows of the ledger's tables: each follows from the entries, so that a verification can make it again."""
+"""Table rows of the ledger, derived from the entries alone; verification derives them again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement, game_day
 
 Row = dict[str, Any]
-"""A row by its columns' names, for a statement to be given."""
+"""Column name → value: the parameters of a statement."""
 
 
-def forecast_row(issued: IssuedForecast, draft: PreparedForecast) -> Row:
-    """The row of `forecasts` for a recorded forecast."""
+def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
+    """Returns the row of `forecasts` for a recorded forecast."""
     forecast = issued.forecast
     return {
         "sequence": issued.sequence,
-        "key": draft.key,
+        "key": prepared.key,
         "revision": issued.revision,
-        "pattern": draft.pattern,
+        "pattern": prepared.pattern,
         "game_id": issued.game_id,
         "horizon": forecast.horizon.value,
         "generated_us": microseconds(issued.generated_time),
@@ -37,7 +37,7 @@ def forecast_row(issued: IssuedForecast, draft: PreparedForecast) -> Row:
 
 
 def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
-    """The row of `outcomes` for a recorded outcome, given the place of its revision 0."""
+    """Returns the row of `outcomes` for a recorded outcome, given the sequence of its revision 0."""
     return {
         "sequence": outcome.sequence,
         "first_sequence": first_sequence,
@@ -54,7 +54,7 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
 
 
 def market_row(sequence: int, forecast_sequence: int, bet: Bet) -> Row:
-    """The row of `markets` for a market's entry at `sequence`."""
+    """Returns the row of `markets` for the market entry at `sequence`."""
     return {
         "sequence": sequence,
         "forecast_sequence": forecast_sequence,
@@ -66,10 +66,10 @@ def market_row(sequence: int, forecast_sequence: int, bet: Bet) -> Row:
 
 
 def read_bet(line: float, side: str, decimal_odds: float, stake_fraction: float) -> Bet:
-    """The bet of a row of `markets`.
+    """Returns the bet of a row of `markets`.
 
     Raises:
-        ValueError: if there is no such side.
+        ValueError: if the side is unknown.
     """
     return Bet(line, MarketSide(side) if side else None, decimal_odds, stake_fraction)
 
@@ -83,15 +83,15 @@ def settlement_row(
     superseded: bool,
     bet: Bet | None,
 ) -> Row:
-    """The row of `settlements` for a forecast.
+    """Returns the row of `settlements` for a forecast.
 
     Args:
         issued: the forecast.
         outcome: the newest revision of its outcome.
-        settlement: how the one fared against the other.
-        first_sequence: place of the outcome's revision 0.
-        superseded: whether a later revision took the forecast's place.
-        bet: what it advised, if it was asked about a market.
+        settlement: the scores of the forecast against the outcome.
+        first_sequence: sequence of the outcome's revision 0.
+        superseded: whether a later revision replaced the forecast.
+        bet: the bet it advised, if it was sent a market.
     """
     forecast = issued.forecast
     return {

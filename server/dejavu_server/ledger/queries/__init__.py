@@ -1,1 +1,1 @@
-"""What is read from the ledger: predictions, pages of them, scorecards, completed games, and what models learn from."""
+"""Ledger queries: predictions, pages of them, scorecards, completed games, and the observations models learn from."""

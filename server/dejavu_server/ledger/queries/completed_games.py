@@ -1,7 +1,7 @@
-"""The games that a ledger has seen to their end, minute by minute: enough to train on.
+"""Completed games of a ledger, minute by minute: enough to train on.
 
-The ledger knows differentials. Of the scores that have them it gives the least: the home team's rise by what the
-differential rises, the away team's by what it falls.
+The ledger stores only differentials. The scores are the lowest ones with these differentials: the home score rises by
+each rise of the differential, the away score by each fall.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.schema import forecasts, outcomes
 
 MIN_MINUTES = 37
-"""The fewest minutes that a pattern may cover: into the last quarter; a game with a quarter without a row is none."""
+"""Fewest minutes that a pattern may cover: it must reach the last quarter; games with an empty quarter don't count."""
 
 MAX_SCORE = 400
-"""Bound of one team's score in a file of plays, in points."""
+"""Highest score of one team in a file of plays, in points."""
 
 _PAGE = 500
 
-_TYPES = {"2": "RS", "4": "PO", "5": "PI", "6": "RS"}
-"""By the third digit of an id of the NBA; 6 is the final of its cup."""
+_PHASES = {"2": "RS", "4": "PO", "5": "PI", "6": "RS"}
+"""Phase by the third digit of an NBA game id; 6 is the final of the NBA Cup."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedGame:
-    """A game that was forecast and ended.
+    """A game with forecasts and a final outcome.
 
     Attributes:
-        game_id: the NBA's id, or a replay's.
-        season: the year in which its season ends.
-        day: its local date.
-        phase: RS (regular season), PI (play-in) or PO (playoffs); of replays RS.
+        game_id: NBA game id, or that of a replay.
+        season: year in which the season ends.
+        day: local date of the game.
+        phase: RS (regular season), PI (play-in) or PO (playoffs); RS for replays.
         home, away: NBA codes.
-        scores: at tip-off, at the end of each minute that is known, and at the end, which counts as that of regulation.
+        scores: at tip-off, at the end of each known minute, and the final score, dated at the end of regulation.
     """
 
     game_id: str
@@ -56,61 +56,61 @@ class CompletedGame:
 
 @dataclass(frozen=True, slots=True)
 class SkippedGame:
-    """A game that ended and can't be given."""
+    """A game that ended but can't be used for training."""
 
     game_id: str
     reason: str
 
 
 def completed_games(
-    connection: Connection, *, least_minutes: int = MAX_SLOTS, include_replays: bool = False
+    connection: Connection, *, min_minutes: int = MAX_SLOTS, include_replays: bool = False
 ) -> Iterator[CompletedGame | SkippedGame]:
-    """The games with a final outcome, in the order in which these were first reported.
+    """Yields the games with a final outcome, in the order in which these outcomes were first reported.
 
-    Of a game's forecasts it takes the pattern that covers most minutes, and of those the one recorded last. The half is
-    as it was reported, if it was.
+    Uses the pattern of the game's forecast that covers the most minutes; among those, the last one recorded. A reported
+    halftime outcome replaces the pattern's differential at the half.
 
     Args:
-        connection: one that reads.
-        least_minutes: how many minutes a pattern must cover, LEAST_MINUTES to 47; those after it are carried forward.
-        include_replays: whether games of replays and simulated seasons count too.
+        connection: a read connection.
+        min_minutes: minutes that a pattern must cover, MIN_MINUTES to 47; later minutes are carried forward.
+        include_replays: also yield games of replays and simulated seasons.
     """
-    place = 0
-    while page := connection.execute(_FINALS.where(outcomes.c.first_sequence > place).limit(_PAGE)).all():
+    sequence = 0
+    while page := connection.execute(_FINALS.where(outcomes.c.first_sequence > sequence).limit(_PAGE)).all():
         for row in page:
             if include_replays or not is_replay(row.game_id):
-                yield _game(row, least_minutes)
-        place = page[-1].first_sequence
+                yield _game(row, min_minutes)
+        sequence = page[-1].first_sequence
 
 
-def _game(row: Row[Any], least_minutes: int) -> CompletedGame | SkippedGame:
-    def left_out(reason: str) -> SkippedGame:
+def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
+    def skipped(reason: str) -> SkippedGame:
         return SkippedGame(row.game_id, reason)
 
     if row.pattern is None:
-        return left_out("it was not forecast")
-    phase = "RS" if is_replay(row.game_id) else _TYPES.get(row.game_id[2])
+        return skipped("it was not forecast")
+    phase = "RS" if is_replay(row.game_id) else _PHASES.get(row.game_id[2])
     if phase is None:
-        return left_out("it is of no regular season, play-in or playoffs")
+        return skipped("it is of no regular season, play-in or playoffs")
     try:
-        home, away = team_code(row.home_team or row.told_home), team_code(row.away_team or row.told_away)
+        home, away = team_code(row.home_team or row.forecast_home), team_code(row.away_team or row.forecast_away)
     except ValueError:
-        return left_out("its teams are not known")
+        return skipped("its teams are not known")
     differentials: list[float] = json.loads(row.pattern)
-    if len(differentials) < least_minutes:
-        return left_out(f"its minutes are known up to {len(differentials)}; expected {least_minutes}")
+    if len(differentials) < min_minutes:
+        return skipped(f"its minutes are known up to {len(differentials)}; expected {min_minutes}")
     if row.half is not None:
         differentials[HALFTIME_MINUTES - 1] = row.half
     if any(value != int(value) for value in differentials):
-        return left_out("a differential of it is not a whole number of points")
-    scores = _least_scores([int(value) for value in differentials], row.differential)
+        return skipped("a differential of it is not a whole number of points")
+    scores = _lowest_scores([int(value) for value in differentials], row.differential)
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
-        return left_out(f"its differentials move by more than {MAX_SCORE} points")
+        return skipped(f"its differentials move by more than {MAX_SCORE} points")
     day = date.fromordinal(row.day)
     return CompletedGame(row.game_id, _season(row.game_id, day), day, phase, home, away, scores)
 
 
-def _least_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
+def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
     scores = [Score(0.0, 0, 0)]
     minutes = [*range(1, len(differentials) + 1), REGULATION_MINUTES]
     for minute, (before, after) in zip(minutes, pairwise([0, *differentials, final]), strict=True):
@@ -120,7 +120,7 @@ def _least_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
 
 
 def _season(game_id: str, day: date) -> int:
-    """By the id; that of a replay, which does not tell, by its date: seasons begin in October."""
+    """Returns the season in the id; for replays, whose ids have none, that of the date (seasons begin in October)."""
     return season_of(game_id) or day.year + (day.month >= 9)
 
 
@@ -137,8 +137,8 @@ _FINALS: Select[Any] = (
         outcomes.c.away_team,
         forecasts.c.pattern,
         forecasts.c.day,
-        forecasts.c.home_team.label("told_home"),
-        forecasts.c.away_team.label("told_away"),
+        forecasts.c.home_team.label("forecast_home"),
+        forecasts.c.away_team.label("forecast_away"),
         select(_half.c.differential)
         .where(_half.c.game_id == outcomes.c.game_id, _half.c.horizon == Horizon.HALFTIME.value)
         .order_by(_half.c.revision.desc())

@@ -1,7 +1,7 @@
-"""What the ledger's outcomes teach: one lesson a game, horizon and stage, in the order in which outcomes came first.
+"""Observations for the online state: one per outcome, model version and quarter, in order of first report.
 
-A corrected outcome keeps the place of its first report, so that what follows from it is a function of the ledger alone:
-whoever has read as far has learned the same. Games of replays teach nothing.
+A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: every
+reader that has read equally far has the same state. Replays are excluded.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, Observation, T
 from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
 
 PAGE = 200
-"""How many outcomes are read at once."""
+"""Outcomes per query."""
 
 INTERVALS = "intervals"
-"""The part of the snapshots that holds the state of the intervals; there is no other."""
+"""The only part of a snapshot: the state of the adaptive intervals."""
 
-GIVEN_MARGIN = "null]"
-"""How the key of a forecast ends that no pregame_margin was given with (see canonical.draft)."""
+NO_MARGIN_SUFFIX = "null]"
+"""End of the key of a forecast without a pregame_margin in its request (see `entries.forecast.prepare`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettledGame:
-    """A horizon of a game that came, as its newest revision has it.
+    """The outcome of a game and horizon, in its newest revision.
 
     Attributes:
-        place: the sequence of its first report.
+        sequence: sequence of its first report.
         differential: home − away, in points.
-        home_team, away_team: NBA codes; empty where not told.
+        home_team, away_team: NBA codes; empty if not reported.
         day: local date of the game, by its first report: a correction may come weeks later.
-        lessons: how the forecasts fared that are learned from: at most one of each model version and stage.
+        observations: scores of the forecasts to learn from: at most one for each model version and quarter.
     """
 
     sequence: int
@@ -52,36 +52,39 @@ class SettledGame:
 
 
 def newest(connection: Connection) -> int:
-    """The sequence of the newest outcome that teaches; 0 while there is none."""
-    found: int | None = connection.execute(_NEWEST).scalar_one()
-    return found or 0
+    """Returns the sequence of the newest outcome to learn from; 0 if there is none."""
+    sequence: int | None = connection.execute(_NEWEST).scalar_one()
+    return sequence or 0
 
 
 def corrected_since(connection: Connection, sequence: int) -> int | None:
-    """The earliest place, up to a sequence, of an outcome that was corrected after it; None if there is none."""
-    found: int | None = connection.execute(_CORRECTED, {"sequence": sequence}).scalar_one()
-    return found
+    """Returns the lowest first-report sequence, up to `sequence`, of outcomes corrected after it; None if none was."""
+    corrected: int | None = connection.execute(_CORRECTED, {"sequence": sequence}).scalar_one()
+    return corrected
 
 
-def count(connection: Connection, place: int) -> int:
-    """How many outcomes teach that were first reported up to a place."""
-    found: int = connection.execute(_COUNT, {"place": place}).scalar_one()
-    return found
+def count(connection: Connection, sequence: int) -> int:
+    """Returns the number of outcomes to learn from that were first reported up to a sequence."""
+    number: int = connection.execute(_COUNT, {"place": sequence}).scalar_one()
+    return number
 
 
-def settled_games_after(connection: Connection, place: int, *, lessons: bool = True) -> Iterator[SettledGame]:
-    """The outcomes that were first reported after a place, in order, each as its newest revision has it.
+def settled_games_after(
+    connection: Connection, sequence: int, *, with_observations: bool = True
+) -> Iterator[SettledGame]:
+    """Yields the outcomes that were first reported after a sequence, in order, each in its newest revision.
 
     Args:
-        connection: one that reads.
-        place: a sequence.
-        lessons: whether to read them too, which takes far longer than all else.
+        connection: a read connection.
+        sequence: where to start.
+        with_observations: whether to read their observations, which takes most of the time.
     """
-    while rows := connection.execute(_OUTCOMES, {"place": place, "limit": PAGE}).all():
+    while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
         last = rows[-1].first_sequence
-        settled = connection.execute(_SETTLED, {"after": place, "last": last}).all() if lessons else ()
-        learned = {
-            first: tuple(_lessons(group)) for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
+        settled = connection.execute(_SETTLED, {"after": sequence, "last": last}).all() if with_observations else ()
+        observations = {
+            first: tuple(_observations(group))
+            for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
         }
         for row in rows:
             yield SettledGame(
@@ -92,54 +95,54 @@ def settled_games_after(connection: Connection, place: int, *, lessons: bool = T
                 home_team=row.home_team,
                 away_team=row.away_team,
                 day=date.fromordinal(row.first_day),
-                observations=learned.get(row.first_sequence, ()),
+                observations=observations.get(row.first_sequence, ()),
             )
-        place = last
+        sequence = last
 
 
 def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, bytes] | None:
-    """The newest snapshot taken before a place: where, and what; None if there is none."""
+    """Returns sequence and state of the newest snapshot before a sequence; None if there is none."""
     row = connection.execute(_SNAPSHOT, {"part": part, "before": before}).one_or_none()
     return None if row is None else (row.sequence, row.state)
 
 
-def write_snapshot(connection: Connection, part: str, place: int, state: bytes, *, read_at: int) -> None:
-    """Keeps a snapshot, unless an outcome up to its place was corrected since what went into it was read.
+def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
+    """Writes a snapshot, unless an outcome that it includes was corrected after its input was read.
 
-    One that is there already stays, but for one that is another: it was damaged, or another release made it.
+    A stored snapshot is replaced only if it differs, because it was damaged or written by another release.
 
     Args:
         connection: in a transaction that holds the write lock.
-        part: of what.
-        place: the last place that went into it.
-        state: what it is.
-        read_at: the newest outcome when what went into it was read.
+        part: which state it holds (INTERVALS).
+        sequence: sequence of the last outcome that it includes.
+        state: the serialized state.
+        read_at: sequence of the newest outcome when its input was read.
     """
     corrected = corrected_since(connection, read_at)
-    if corrected is not None and corrected <= place:
+    if corrected is not None and corrected <= sequence:
         return
-    connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": place, "state": state})
+    connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
 
 
-def drop_snapshots(connection: Connection, place: int) -> None:
-    """Removes the snapshots that an outcome first reported at a place went into: it was corrected."""
-    connection.execute(_DROP_SNAPSHOTS, {"place": place})
+def drop_snapshots(connection: Connection, first_sequence: int) -> None:
+    """Deletes the snapshots that include a corrected outcome, given the sequence of its first report."""
+    connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence})
 
 
-def _lessons(rows: Iterable[Any]) -> Iterator[Observation]:
-    """Of each model version and stage, the forecast nearest to the stage's middle minute.
+def _observations(rows: Iterable[Any]) -> Iterator[Observation]:
+    """Yields one observation for each model version and quarter, of the first forecast in this order of preference.
 
-    Without a pregame_margin of somebody's own if there is one, then the earlier minute, then the one recorded first.
+    No pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
-        stage = quarter_of(row.minute)
-        given = not row.key.endswith(GIVEN_MARGIN)
+        quarter = quarter_of(row.minute)
+        given = not row.key.endswith(NO_MARGIN_SUFFIX)
         return (
             row.model_version,
-            stage,
+            quarter,
             given,
-            abs(row.minute - QUARTER_MIDPOINTS[stage]),
+            abs(row.minute - QUARTER_MIDPOINTS[quarter]),
             row.minute,
             row.forecast_sequence,
         )
@@ -147,27 +150,29 @@ def _lessons(rows: Iterable[Any]) -> Iterator[Observation]:
     def key(row: Any) -> TrackerKey:
         return TrackerKey(row.model_version, Horizon(row.horizon), quarter_of(row.minute))
 
-    for its, candidates in groupby(sorted(rows, key=order), key=key):
-        yield Observation(its, float(next(candidates).score))
+    for tracker, candidates in groupby(sorted(rows, key=order), key=key):
+        yield Observation(tracker, float(next(candidates).score))
 
 
-_TEACHES = outcomes.c.replay.is_(False)
+_NO_REPLAY = outcomes.c.replay.is_(False)
 
-_NEWEST = select(func.max(outcomes.c.sequence)).where(_TEACHES)
+_NEWEST = select(func.max(outcomes.c.sequence)).where(_NO_REPLAY)
 
 _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
     outcomes.c.sequence > bindparam("sequence"),
     outcomes.c.first_sequence <= bindparam("sequence"),
-    _TEACHES,
+    _NO_REPLAY,
 )
 
-_COUNT = select(func.count()).where(outcomes.c.first_sequence <= bindparam("place"), outcomes.c.revision == 0, _TEACHES)
+_COUNT = select(func.count()).where(
+    outcomes.c.first_sequence <= bindparam("place"), outcomes.c.revision == 0, _NO_REPLAY
+)
 
 _later = outcomes.alias("later")
 
-_FIRST_PLACES = (
+_FIRST_SEQUENCES = (
     select(outcomes.c.first_sequence)
-    .where(outcomes.c.first_sequence > bindparam("place"), outcomes.c.revision == 0, _TEACHES)
+    .where(outcomes.c.first_sequence > bindparam("place"), outcomes.c.revision == 0, _NO_REPLAY)
     .order_by(outcomes.c.first_sequence)
     .limit(bindparam("limit"))
 )
@@ -178,7 +183,7 @@ _OUTCOMES = (
     select(outcomes, _first.c.day.label("first_day"))
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
     .where(
-        outcomes.c.first_sequence.in_(_FIRST_PLACES),
+        outcomes.c.first_sequence.in_(_FIRST_SEQUENCES),
         outcomes.c.revision
         == select(func.max(_later.c.revision))
         .where(_later.c.first_sequence == outcomes.c.first_sequence)

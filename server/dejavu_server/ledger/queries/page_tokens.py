@@ -1,4 +1,4 @@
-"""Page tokens: opaque to clients, URL-safe, and bound to a ledger, its epoch and the conditions of a list."""
+"""Page tokens: opaque to clients, URL-safe, and bound to a ledger, its epoch and the filter of a list."""
 
 from __future__ import annotations
 
@@ -12,68 +12,68 @@ from dejavu_models.errors import InvalidInput, quoted
 from dejavu_server.ledger.database.store import Identity
 
 DIGEST_BYTES: Final = 9
-"""Of the conditions of a list; so many make a token a whole number of characters."""
+"""Length of a filter's digest; chosen so that the base64 form of a token needs no padding."""
 
 _VERSION = 1
-_FORM = struct.Struct(f">B16s8s{DIGEST_BYTES}sqqi")  # version, ledger id, epoch, conditions, start, sequence, day
+_LAYOUT = struct.Struct(f">B16s8s{DIGEST_BYTES}sqqi")  # version, ledger id, epoch, filter digest, start, sequence, day
 
 
 class InvalidPageToken(InvalidInput):
-    """The page_token is malformed, or of another ledger, or of a list with other conditions."""
+    """The page_token is malformed, or belongs to another ledger or to a list with other conditions."""
 
     reason = "INVALID_PAGE_TOKEN"
     default_field = "page_token"
 
 
 class Cursor(NamedTuple):
-    """A place in the order of a list. The day counts only where the list goes by days, and is 0 elsewhere."""
+    """A position in the order of a list. The day is used only in lists ordered by day; elsewhere it is 0."""
 
     day: int
     sequence: int
 
 
 class PageCursor(NamedTuple):
-    """How far a list was told.
+    """How far a list was read.
 
     Attributes:
-        start: the head of the ledger when it began.
-        before: what comes next lies before it.
+        start: the head of the ledger when the list began.
+        before: the next page starts below this position.
     """
 
     start: int
     before: Cursor
 
 
-def encode(kept: Identity, digest: bytes, walk: PageCursor) -> str:
-    """A token as text.
+def encode(identity: Identity, digest: bytes, cursor: PageCursor) -> str:
+    """Encodes a token.
 
     Args:
-        kept: the ledger.
-        digest: of the conditions of the list, DIGEST_BYTES.
-        walk: where to go on.
+        identity: the ledger.
+        digest: digest of the list's filter, DIGEST_BYTES long.
+        cursor: where the next page starts.
     """
-    ledger_id, epoch, before = UUID(kept.ledger_id).bytes, bytes.fromhex(kept.epoch), walk.before
-    packed = _FORM.pack(_VERSION, ledger_id, epoch, digest, walk.start, before.sequence, before.day)
+    ledger_id, epoch, before = UUID(identity.ledger_id).bytes, bytes.fromhex(identity.epoch), cursor.before
+    packed = _LAYOUT.pack(_VERSION, ledger_id, epoch, digest, cursor.start, before.sequence, before.day)
     return base64.urlsafe_b64encode(packed).decode()
 
 
-def decode(text: str, kept: Identity, digest: bytes) -> PageCursor:
-    """Reads a token.
+def decode(text: str, identity: Identity, digest: bytes) -> PageCursor:
+    """Decodes a token.
 
     Raises:
-        InvalidPageToken: if it is none that `encode` writes, or one of another ledger, epoch or list.
+        InvalidPageToken: if `encode` does not write such a token, or it is of another ledger, epoch or list.
     """
     try:
         packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-        version, ledger_id, epoch, told, start, sequence, day = _FORM.unpack(packed)
+        version, ledger_id, epoch, token_digest, start, sequence, day = _LAYOUT.unpack(packed)
     except (UnicodeEncodeError, binascii.Error, struct.error):
-        raise InvalidPageToken(quoted(text), "a next_page_token of an earlier response") from None
+        raise InvalidPageToken(quoted(text), "a next_page_token from an earlier response") from None
     if version != _VERSION:
-        raise InvalidPageToken(f"a token of form {version}", f"form {_VERSION}")
-    if (ledger_id.hex(), epoch.hex()) != (kept.ledger_id, kept.epoch):
+        raise InvalidPageToken(f"a token of version {version}", f"version {_VERSION}")
+    if (ledger_id.hex(), epoch.hex()) != (identity.ledger_id, identity.epoch):
         raise InvalidPageToken(
-            "a token of another ledger, or of this one before it was restored", "one that this server's ledger gave out"
+            "a token of another ledger, or of this one before it was restored", "one issued by this server's ledger"
         )
-    if told != digest:
-        raise InvalidPageToken("a token of a list with other conditions", "the conditions that it was given out with")
+    if token_digest != digest:
+        raise InvalidPageToken("a token of a list with other conditions", "the conditions it was issued for")
     return PageCursor(start, Cursor(day, sequence))

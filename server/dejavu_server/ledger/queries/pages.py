@@ -1,10 +1,10 @@
-"""Pages of recorded forecasts, newest first: bounded work a page, and a walk over them that tells one state.
+"""Pages of recorded forecasts, newest first: bounded work per page, and one consistent state over all pages of a list.
 
-A page goes through the forecasts by the index that fits what was asked for, from where the page before ended, and looks
-at no more than LOOKED_AT of them: it may be short, or empty, before the last one.
+A page scans the index that fits the filter, from where the previous page ended. It scans at most MAX_ROWS_SCANNED
+forecasts, so it may be short or empty before the last page.
 
-A token holds where to go on, and the head of the ledger when the first page was asked for. Which forecasts a walk tells
-is decided as of then: one that is settled, or revised, while pages are turned is neither passed over nor told twice.
+A token contains the position of the next page and the head of the ledger at the first page. The list is evaluated as of
+that head: a forecast that is settled or revised between two pages is neither skipped nor returned twice.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageC
 from dejavu_server.records import RecordedForecast
 
 MAX_ROWS_SCANNED = 1000
-"""The most forecasts that one page looks at: on each of its ways, but a quarter of them for each side of a team.
+"""Most forecasts that a page scans on each of its index scans; a quarter of it on each of the two scans of a team.
 
-A team's forecasts lie far apart, so that each takes a page of the file to be read.
+A team's forecasts are scattered over the file, so each one costs a page read.
 """
 
 _LAST_DAY = 10_000_000  # beyond any date
@@ -37,15 +37,15 @@ _NO_DAY = -2
 
 @dataclass(frozen=True, slots=True)
 class ForecastFilter:
-    """Which forecasts are wanted; what is left as it is asks for nothing.
+    """Selects forecasts; a field with its default value sets no condition.
 
     Attributes:
-        first_day, last_day: of the game, as `date.toordinal()`.
+        first_day, last_day: bounds of the game's day, as `date.toordinal()`.
         team: NBA code, home or away.
-        min_confidence: least probability of the likelier side.
-        settled: True: only settled ones; False: only others.
-        superseded: earlier revisions too.
-        replays: games of replays too, also without a game_id.
+        min_confidence: lowest probability of the likelier side.
+        settled: True: only settled forecasts; False: only unsettled ones.
+        superseded: also include earlier revisions.
+        replays: include replays; with a game_id they are always included.
     """
 
     game_id: str = ""
@@ -62,114 +62,120 @@ class ForecastFilter:
 
     @property
     def by_day(self) -> bool:
-        """Whether days are given."""
+        """Whether the filter bounds the day."""
         return self.first_day is not None or self.last_day is not None
 
     @property
     def digest(self) -> bytes:
-        """What tells filters apart, in page tokens; what a filter leaves open does not count."""
+        """Digest that identifies the filter in page tokens; fields with default values do not count."""
         given = [
             [each.name, getattr(self, each.name)] for each in fields(self) if getattr(self, each.name) != each.default
         ]
-        told = codec.dumps([[name, value.value if isinstance(value, Horizon) else value] for name, value in given])
-        return hashlib.blake2b(told.encode(), digest_size=DIGEST_BYTES).digest()
+        text = codec.dumps([[name, value.value if isinstance(value, Horizon) else value] for name, value in given])
+        return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 class Page(NamedTuple):
-    """A page, and the token of the next one; empty: there is none."""
+    """A page, and the token of the next one; empty if there is none."""
 
     forecasts: list[RecordedForecast]
     next_token: str
 
 
-def page(connection: Connection, wanted: ForecastFilter, token: str, size: int) -> Page:
-    """A page of forecasts: by sequence, or by day and then sequence where days are given; descending.
+def page(connection: Connection, filter_: ForecastFilter, token: str, size: int) -> Page:
+    """Returns a page of forecasts in descending order.
+
+    Orders by sequence; by day and sequence if the filter bounds the day and names no game.
 
     Args:
-        connection: one that reads.
-        wanted: which forecasts.
-        token: of the page before; empty for the first.
-        size: the most forecasts of the page.
+        connection: a read connection.
+        filter_: the filter.
+        token: token from the previous page; empty for the first page.
+        size: most forecasts on the page.
 
     Raises:
-        InvalidPageToken: if the token is none, or of another ledger or filter.
+        InvalidPageToken: if the token is malformed, or of another ledger or filter.
         LedgerCorrupt: if an entry cannot be read back.
     """
-    kept = store.identity(connection)
+    identity = store.identity(connection)
     if token:
-        walk = page_tokens.decode(token, kept, wanted.digest)
+        cursor = page_tokens.decode(token, identity, filter_.digest)
     else:
         start = store.head(connection).sequence
-        walk = PageCursor(start, Cursor(_LAST_DAY, start + 1))
-    found, end = _find(connection, wanted, walk, size)
-    told = predictions.at(connection, [place.sequence for place in found])
-    return Page(told, "" if end is None else page_tokens.encode(kept, wanted.digest, PageCursor(walk.start, end)))
+        cursor = PageCursor(start, Cursor(_LAST_DAY, start + 1))
+    if filter_.first_day is not None and filter_.last_day is not None and filter_.first_day > filter_.last_day:
+        return Page([], "")  # the scan of the page's first day has no lower bound
+    matches, end = _find_page(connection, filter_, cursor, size)
+    recorded = predictions.forecasts_at(connection, [match.sequence for match in matches])
+    return Page(
+        recorded, "" if end is None else page_tokens.encode(identity, filter_.digest, PageCursor(cursor.start, end))
+    )
 
 
-def _find(
-    connection: Connection, wanted: ForecastFilter, walk: PageCursor, size: int
+def _find_page(
+    connection: Connection, filter_: ForecastFilter, cursor: PageCursor, size: int
 ) -> tuple[list[Cursor], Cursor | None]:
-    """The places of a page, and the one that the next page goes on before; None if there is no next page."""
-    looking, found_on = _index_scans(wanted)
-    values = _values(wanted, walk)
-    floors = [connection.execute(_floor(way), {**values, "last": _last(way)}).one_or_none() for way in looking]
-    # Where several ways lead, as far as all of them were gone.
+    """Returns the positions of a page, and the one below which the next page starts; None if there is no next page."""
+    floor_scans, match_scans = _index_scans(filter_)
+    values = _values(filter_, cursor)
+    floors = [connection.execute(_floor(scan), {**values, "last": _last(scan)}).one_or_none() for scan in floor_scans]
+    # With several scans, the page ends at the highest floor: above it, every scan is complete.
     floor = max((Cursor(*row) for row in floors if row is not None), default=None)
     values |= _floor_values(values, floor) | {"limit": size + 1}
-    conditions = _conditions(wanted)
-    found = {Cursor(*row) for way in found_on for row in connection.execute(_matches(way, conditions), values)}
-    told = sorted(found, reverse=True)
-    return (told[:size], told[size - 1]) if len(told) > size else (told, floor)
+    conditions = _conditions(filter_)
+    matches = {Cursor(*row) for scan in match_scans for row in connection.execute(_matches(scan, conditions), values)}
+    ordered = sorted(matches, reverse=True)
+    return (ordered[:size], ordered[size - 1]) if len(ordered) > size else (ordered, floor)
 
 
 class _IndexScan(enum.Enum):
-    """A way through the forecasts along an index, or a part of one."""
+    """A scan of an index of the forecasts, or of a part of it."""
 
-    PLACE = enum.auto()
+    SEQUENCE = enum.auto()
     GAME_HALFTIME = enum.auto()
     GAME_FINAL = enum.auto()
     HOME = enum.auto()
     AWAY = enum.auto()
     MODEL = enum.auto()
     DAY = enum.auto()
-    """The day on which the list goes on."""
+    """The day on which the page starts."""
     DAYS_BEFORE = enum.auto()
     """The days before it."""
     DAYS_BETWEEN = enum.auto()
-    """Those after the day of the floor."""
+    """The days between the day on which the page starts and the day of the floor."""
     DAY_OF_FLOOR = enum.auto()
-    """That day, if it is another."""
+    """The day of the floor, if it is not the day on which the page starts."""
 
 
-def _index_scans(wanted: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple[_IndexScan, ...]]:
-    """The ways on which all that is wanted lies, and that lead past the least else: to look along, and to find on."""
-    if wanted.game_id:
+def _index_scans(filter_: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple[_IndexScan, ...]]:
+    """Returns the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
+    if filter_.game_id:
         by_horizon = {Horizon.HALFTIME: _IndexScan.GAME_HALFTIME, Horizon.FINAL: _IndexScan.GAME_FINAL}
-        ways = tuple(way for horizon, way in by_horizon.items() if wanted.horizon in {None, horizon})
-    elif wanted.by_day:
+        scans = tuple(scan for horizon, scan in by_horizon.items() if filter_.horizon in {None, horizon})
+    elif filter_.by_day:
         return (_IndexScan.DAY, _IndexScan.DAYS_BEFORE), (
             _IndexScan.DAY,
             _IndexScan.DAYS_BETWEEN,
             _IndexScan.DAY_OF_FLOOR,
         )
-    elif wanted.team:
-        ways = (_IndexScan.HOME, _IndexScan.AWAY)
+    elif filter_.team:
+        scans = (_IndexScan.HOME, _IndexScan.AWAY)
     else:
-        ways = (_IndexScan.MODEL,) if wanted.model_version else (_IndexScan.PLACE,)
-    return ways, ways
+        scans = (_IndexScan.MODEL,) if filter_.model_version else (_IndexScan.SEQUENCE,)
+    return scans, scans
 
 
-def _last(way: _IndexScan) -> int:
-    """How many forecasts on a way a page looks at before the last one."""
-    return max(MAX_ROWS_SCANNED // 4 if way in {_IndexScan.HOME, _IndexScan.AWAY} else MAX_ROWS_SCANNED, 1) - 1
+def _last(scan: _IndexScan) -> int:
+    """Returns the offset of the last forecast that a page reads on a scan."""
+    return max(MAX_ROWS_SCANNED // 4 if scan in {_IndexScan.HOME, _IndexScan.AWAY} else MAX_ROWS_SCANNED, 1) - 1
 
 
 _f = forecasts.c
 _BEFORE = _f.sequence < bindparam("before")
 _START = _f.sequence <= bindparam("start")
 
-_BY_WAY = {
-    _IndexScan.PLACE: _BEFORE,
+_SCAN_CONDITIONS = {
+    _IndexScan.SEQUENCE: _BEFORE,
     _IndexScan.GAME_HALFTIME: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.HALFTIME.value) & _BEFORE,
     _IndexScan.GAME_FINAL: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.FINAL.value) & _BEFORE,
     _IndexScan.HOME: (_f.home_team == bindparam("team")) & _BEFORE,
@@ -181,13 +187,13 @@ _BY_WAY = {
     _IndexScan.DAY_OF_FLOOR: (_f.day == bindparam("other_floor_day")) & _START,
 }
 
-_BY_DAY = {_IndexScan.DAY, _IndexScan.DAYS_BEFORE, _IndexScan.DAYS_BETWEEN, _IndexScan.DAY_OF_FLOOR}
+_DAY_SCANS = {_IndexScan.DAY, _IndexScan.DAYS_BEFORE, _IndexScan.DAYS_BETWEEN, _IndexScan.DAY_OF_FLOOR}
 
 _ABOVE_FLOOR: dict[_IndexScan, ColumnElement[bool]] = {
     _IndexScan.DAY: _f.sequence >= bindparam("day_floor"),
     _IndexScan.DAYS_BETWEEN: true(),
 }
-"""Of the other ways: those at a greater sequence."""
+"""Condition for rows at or above the floor; for all other scans, `sequence >= floor`."""
 
 _later = forecasts.alias("later")
 _settled = exists().where(
@@ -195,16 +201,16 @@ _settled = exists().where(
 )
 
 
-def _plain(column: ColumnElement[str] | ColumnElement[int]) -> ColumnElement[Any]:
-    """A column without its index: the way is chosen by what was asked for, not by what the database guesses."""
+def _unindexed(column: ColumnElement[str] | ColumnElement[int]) -> ColumnElement[Any]:
+    """Returns a column that the database cannot use an index for: `_index_scans` chooses the index."""
     return func.coalesce(column, None)
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "horizon": _plain(_f.horizon) == bindparam("horizon"),
-    "days": _plain(_f.day).between(bindparam("first_day"), bindparam("last_day")),
-    "team": or_(_plain(_f.home_team) == bindparam("team"), _plain(_f.away_team) == bindparam("team")),
-    "model": _plain(_f.model_version) == bindparam("model"),
+    "horizon": _unindexed(_f.horizon) == bindparam("horizon"),
+    "days": _unindexed(_f.day).between(bindparam("first_day"), bindparam("last_day")),
+    "team": or_(_unindexed(_f.home_team) == bindparam("team"), _unindexed(_f.away_team) == bindparam("team")),
+    "model": _unindexed(_f.model_version) == bindparam("model"),
     "minute": _f.minute == bindparam("minute"),
     "confidence": _f.confidence >= bindparam("confidence"),
     "real": _f.replay == false(),
@@ -218,42 +224,42 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 }
 
 
-def _conditions(wanted: ForecastFilter) -> frozenset[str]:
-    """The names of the conditions that a filter makes."""
+def _conditions(filter_: ForecastFilter) -> frozenset[str]:
+    """Returns the names of the conditions that a filter sets."""
     given = {
-        "horizon": wanted.horizon is not None,
-        "days": wanted.by_day and wanted.game_id != "",
-        "team": wanted.team != "",
-        "model": wanted.model_version != "",
-        "minute": wanted.minute is not None,
-        "confidence": wanted.min_confidence is not None,
-        "real": not wanted.replays and not wanted.game_id,
-        "settled": wanted.settled is True,
-        "unsettled": wanted.settled is False,
-        "newest": not wanted.superseded,
+        "horizon": filter_.horizon is not None,
+        "days": filter_.by_day and filter_.game_id != "",
+        "team": filter_.team != "",
+        "model": filter_.model_version != "",
+        "minute": filter_.minute is not None,
+        "confidence": filter_.min_confidence is not None,
+        "real": not filter_.replays and not filter_.game_id,
+        "settled": filter_.settled is True,
+        "unsettled": filter_.settled is False,
+        "newest": not filter_.superseded,
     }
-    return frozenset(name for name, asked in given.items() if asked)
+    return frozenset(name for name, applies in given.items() if applies)
 
 
-def _values(wanted: ForecastFilter, walk: PageCursor) -> dict[str, object]:
-    last_day = _LAST_DAY if wanted.last_day is None else wanted.last_day
+def _values(filter_: ForecastFilter, cursor: PageCursor) -> dict[str, object]:
+    last_day = _LAST_DAY if filter_.last_day is None else filter_.last_day
     return {
-        "start": walk.start,
-        "before_day": min(walk.before.day, last_day),
-        "before": walk.before.sequence,
-        "game": wanted.game_id,
-        "horizon": None if wanted.horizon is None else wanted.horizon.value,
-        "first_day": 0 if wanted.first_day is None else wanted.first_day,
+        "start": cursor.start,
+        "before_day": min(cursor.before.day, last_day),
+        "before": cursor.before.sequence,
+        "game": filter_.game_id,
+        "horizon": None if filter_.horizon is None else filter_.horizon.value,
+        "first_day": 0 if filter_.first_day is None else filter_.first_day,
         "last_day": last_day,
-        "team": wanted.team,
-        "model": wanted.model_version,
-        "minute": wanted.minute,
-        "confidence": wanted.min_confidence,
+        "team": filter_.team,
+        "model": filter_.model_version,
+        "minute": filter_.minute,
+        "confidence": filter_.min_confidence,
     }
 
 
 def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int]:
-    """What bounds a page from below; without a floor, nothing does but the first day."""
+    """Returns the lower bounds of a page; without a floor, only the first day bounds it."""
     if floor is None:
         return {"floor": 0, "day_floor": 0, "floor_day": values["first_day"] - 1, "other_floor_day": _NO_DAY}
     same = floor.day == values["before_day"]
@@ -265,26 +271,30 @@ def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int
     }
 
 
-# Made once for each shape: building a statement costs SQLAlchemy more than running it.
+# Cached for each shape: building a statement takes SQLAlchemy longer than running it.
 
 
 @cache
-def _along(way: _IndexScan) -> Select[int, int]:
-    """The forecasts on a way, from where the list goes on."""
-    if way in _BY_DAY:
-        return select(_f.day, _f.sequence).where(_BY_WAY[way]).order_by(_f.day.desc(), _f.sequence.desc())
-    return select(literal(0), _f.sequence).where(_BY_WAY[way]).order_by(_f.sequence.desc())
+def _scan_rows(scan: _IndexScan) -> Select[int, int]:
+    """Selects the forecasts of a scan, from where the page starts."""
+    if scan in _DAY_SCANS:
+        return select(_f.day, _f.sequence).where(_SCAN_CONDITIONS[scan]).order_by(_f.day.desc(), _f.sequence.desc())
+    return select(literal(0), _f.sequence).where(_SCAN_CONDITIONS[scan]).order_by(_f.sequence.desc())
 
 
 @cache
-def _floor(way: _IndexScan) -> Select[int, int]:
-    """The last forecast that a page looks at on a way; none if the way ends before."""
-    return _along(way).limit(1).offset(bindparam("last"))
+def _floor(scan: _IndexScan) -> Select[int, int]:
+    """Selects the last forecast that a page may read on a scan; no row if the scan ends earlier."""
+    return _scan_rows(scan).limit(1).offset(bindparam("last"))
 
 
 @cache
-def _matches(way: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
-    """Those that meet the conditions, as far as the floor."""
-    # What is looked up elsewhere comes last, and is looked up only for what meets all else.
+def _matches(scan: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
+    """Selects the forecasts of a scan that meet the conditions, down to the floor."""
+    # Subqueries come last, so that they run only for rows that meet all other conditions.
     named = [condition for name, condition in _CONDITIONS.items() if name in conditions]
-    return _along(way).where(_ABOVE_FLOOR.get(way, _f.sequence >= bindparam("floor")), *named).limit(bindparam("limit"))
+    return (
+        _scan_rows(scan)
+        .where(_ABOVE_FLOOR.get(scan, _f.sequence >= bindparam("floor")), *named)
+        .limit(bindparam("limit"))
+    )

@@ -1,6 +1,6 @@
-"""What the ledger tells of single forecasts, on a connection that reads: the latest of a game, and any by their places.
+"""Reads single forecasts on a read connection: the latest of a game, and any by their sequences.
 
-Each comes with what became of it: its outcome, how it fared, and the market that it was asked about with.
+Each comes with its outcome, its settlement, and the market that was sent with it.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
 
 MAX_REVISIONS = 500
-"""The most earlier revisions of a forecast, and the most of an outcome, that are told: the newest ones."""
+"""Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
 
 _T = TypeVar("_T")
 
-_AT_ONCE = 500  # far below the parameters that a statement may have
+_CHUNK = 500  # far below the limit of parameters in a statement
 
 
 class UnknownGame(FieldError):
-    """The ledger has no forecast of a game, or none with what else was asked for."""
+    """The ledger has no forecast of the game that matches the request."""
 
     reason = "UNKNOWN_GAME"
     default_field = "game_id"
 
     def __init__(self, game_id: str) -> None:
-        super().__init__(f"no such forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
+        super().__init__(f"no matching forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedGame:
-    """The latest forecast of a game, its past and its end.
+    """The latest forecast of a game, its earlier revisions and the outcome.
 
     Attributes:
         latest: the newest revision of the latest forecast.
-        revisions: its earlier ones, oldest first; at most the newest MAX_REVISIONS.
-        outcomes: all revisions of the outcome, oldest first; likewise.
+        revisions: its earlier revisions, oldest first; at most the newest MAX_REVISIONS.
+        outcomes: the revisions of the outcome, oldest first; at most the newest MAX_REVISIONS.
     """
 
     latest: RecordedForecast
@@ -54,20 +54,20 @@ class RecordedGame:
     outcomes: tuple[ReportedOutcome, ...]
 
 
-def latest(
+def latest_forecast(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None = None, model_version: str = ""
 ) -> RecordedGame:
-    """The latest forecast of a game and horizon: of the greatest minute, and of those the one recorded last.
+    """Returns the latest forecast of a game and horizon: of the highest minute; among those, the last one recorded.
 
     Args:
-        connection: one that reads.
+        connection: a read connection.
         game_id: the game.
         horizon: the horizon.
-        minute: only forecasts made after this minute of play; None: after any.
-        model_version: only forecasts of this model; empty: of any.
+        minute: only forecasts made after exactly this minute of play; None: after any.
+        model_version: only forecasts of this model version; empty: of any.
 
     Raises:
-        UnknownGame: if there is none.
+        UnknownGame: if no forecast matches.
         LedgerCorrupt: if an entry cannot be read back.
     """
     parameters = {"game": game_id, "horizon": horizon.value, "minute": minute, "model": model_version}
@@ -77,35 +77,37 @@ def latest(
         if row is None:
             raise UnknownGame(game_id)
         earlier = connection.execute(_EARLIER, {"key": row.key, "revision": row.revision}).scalars().all()
-        places = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
-        *revisions, newest = at(connection, [*reversed(earlier), row.sequence])
-        texts = _texts(connection, places)
-    return RecordedGame(newest, tuple(revisions), tuple(_outcome(texts, place) for place in reversed(places)))
+        outcome_sequences = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
+        *revisions, newest = forecasts_at(connection, [*reversed(earlier), row.sequence])
+        texts = _texts(connection, outcome_sequences)
+    return RecordedGame(
+        newest, tuple(revisions), tuple(_outcome(texts, sequence) for sequence in reversed(outcome_sequences))
+    )
 
 
-def at(connection: Connection, sequences: Sequence[int]) -> list[RecordedForecast]:
-    """The forecasts at some places, in that order, as they stand now; places where there are none are left out.
+def forecasts_at(connection: Connection, sequences: Sequence[int]) -> list[RecordedForecast]:
+    """Returns the forecasts with the given sequences, in that order, as they are now; skips sequences without one.
 
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
     """
     rows = {row.sequence: row for chunk in _chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})}
-    told = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
-    texts = _texts(connection, sorted(told - {None}))
-    with _damage():
+    referenced = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
+    texts = _texts(connection, sorted(referenced - {None}))
+    with _decoding():
         return [_recorded(rows[sequence], texts) for sequence in sequences if sequence in rows]
 
 
 @cache
 def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
-    wanted = [forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")]
+    conditions = [forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")]
     if with_minute:
-        wanted.append(forecasts.c.minute == bindparam("minute"))
+        conditions.append(forecasts.c.minute == bindparam("minute"))
     if with_model:
-        wanted.append(forecasts.c.model_version == bindparam("model"))
+        conditions.append(forecasts.c.model_version == bindparam("model"))
     return (
         select(forecasts.c.sequence, forecasts.c.key, forecasts.c.revision)
-        .where(*wanted)
+        .where(*conditions)
         .order_by(forecasts.c.minute.desc(), forecasts.c.sequence.desc())
         .limit(1)
     )
@@ -131,7 +133,7 @@ _TEXTS = select(entries.c.sequence, entries.c.canonical).where(
 
 _later = forecasts.alias("later")
 superseded = exists().where(_later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision)
-"""Of a row of `forecasts`: whether a later revision took its place."""
+"""Whether a later revision replaces a row of `forecasts`."""
 
 _AT = (
     select(
@@ -156,8 +158,8 @@ _AT = (
 
 
 def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str]) -> RecordedForecast:
-    settled, asked = row.outcome_sequence is not None, row.market_sequence is not None
-    market = codec.parse_market(_text(texts, row.market_sequence)) if asked else None
+    settled, has_market = row.outcome_sequence is not None, row.market_sequence is not None
+    market = codec.parse_market(_text(texts, row.market_sequence)) if has_market else None
     return RecordedForecast(
         issued=codec.parse(row.canonical),
         superseded=row.superseded,
@@ -182,7 +184,7 @@ def _settlement(row: Row[*tuple[Any, ...]]) -> Settlement:
 
 
 def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:
-    with _damage():
+    with _decoding():
         return codec.parse_outcome(_text(texts, sequence))
 
 
@@ -190,11 +192,11 @@ def _text(texts: dict[int, str], sequence: int) -> str:
     try:
         return texts[sequence]
     except KeyError:
-        raise ValueError(f"no entry at place {sequence}") from None
+        raise ValueError(f"no entry with sequence {sequence}") from None
 
 
 def _texts(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
-    """The canonical forms of entries by their places."""
+    """Returns the canonical forms of entries by their sequences."""
     return {
         sequence: text
         for chunk in _chunks(sequences)
@@ -203,7 +205,7 @@ def _texts(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def _decoding() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
@@ -211,4 +213,4 @@ def _damage() -> Iterator[None]:
 
 
 def _chunks(values: Sequence[_T]) -> Iterable[Sequence[_T]]:
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -1,4 +1,4 @@
-"""The settled forecasts that a scorecard is of, read from the ledger column by column."""
+"""Reads the settled forecasts of a scorecard from the ledger, column by column."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from dejavu_models.scorecard import SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.schema import settlements
 
-_AT_ONCE = 5000
-"""Rows that are Python's at one time: as such they take twenty times the room that they take as arrays."""
+_PARTITION_ROWS = 5000
+"""Rows held as Python objects at a time: as objects they take twenty times the memory that they take in arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreFilter:
-    """Which settled forecasts count; of each, the newest revision.
+    """Selects settled forecasts, the newest revision of each.
 
     Attributes:
-        model_version: empty: any.
-        first_day, last_day: of the game, as `date.toordinal()`.
-        min_minutes, max_minutes: the first and the last minute of play.
-        replays: games of replays too.
+        model_version: the model version; empty: any.
+        first_day, last_day: bounds of the game's day, as `date.toordinal()`.
+        min_minutes, max_minutes: bounds of the minute of play.
+        replays: include replays.
     """
 
     horizon: Horizon = Horizon.HALFTIME
@@ -41,11 +41,12 @@ class ScoreFilter:
 
 
 class SettledByModel(NamedTuple):
-    """Settled forecasts, in order of their outcomes, and whose they are.
+    """Settled forecasts, in order of their outcomes, with their model versions.
 
     Attributes:
-        model: of each forecast, the place of its model version among `models`.
-        models: the model versions there are.
+        forecasts: the settled forecasts.
+        model: (n,), index of each forecast's model version in `models`.
+        models: the model versions.
     """
 
     forecasts: SettledForecasts
@@ -53,35 +54,35 @@ class SettledByModel(NamedTuple):
     models: list[str]
 
 
-def settled(connection: Connection, wanted: ScoreFilter) -> SettledByModel:
-    """The settled forecasts that count, in order of their outcomes."""
+def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
+    """Returns the settled forecasts that match a filter, in order of their outcomes."""
     values = {
-        "horizon": wanted.horizon.value,
-        "model": wanted.model_version or None,
-        "first_day": wanted.first_day,
-        "last_day": wanted.last_day,
-        "min_minutes": wanted.min_minutes,
-        "max_minutes": wanted.max_minutes,
+        "horizon": filter_.horizon.value,
+        "model": filter_.model_version or None,
+        "first_day": filter_.first_day,
+        "last_day": filter_.last_day,
+        "min_minutes": filter_.min_minutes,
+        "max_minutes": filter_.max_minutes,
     }
-    asked = {name for name, value in values.items() if value is not None} | {"newest"}
-    statement = _settled(frozenset(asked if wanted.replays else asked | {"real"}))
+    conditions = {name for name, value in values.items() if value is not None} | {"newest"}
+    statement = _settled(frozenset(conditions if filter_.replays else conditions | {"real"}))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
     columns: list[list[Floats]] = [[np.empty(0)] for _ in _COLUMNS]
-    with connection.execution_options(yield_per=_AT_ONCE).execute(statement, values) as result:
+    with connection.execution_options(yield_per=_PARTITION_ROWS).execute(statement, values) as result:
         for rows in result.partitions():
             model, *numbers = zip(*rows, strict=True)
-            for column, its in zip(columns, [[models[version] for version in model], *numbers], strict=True):
-                column.append(np.array(its, dtype=np.float64))  # None becomes NaN
+            for column, part in zip(columns, [[models[version] for version in model], *numbers], strict=True):
+                column.append(np.array(part, dtype=np.float64))  # None becomes NaN
     columns.reverse()
 
     def joined() -> Floats:
-        """The next column as one array; its parts are let go, so that it is not held twice."""
+        """Returns the next column as one array and frees its parts, so that memory holds it only once."""
         return np.concatenate(columns.pop())
 
-    whose, sequence, first = joined(), joined(), joined()
-    # Whichever way the database took: a sum of floats depends on their order.
+    model_index, sequence, first = joined(), joined(), joined()
+    # Sort, whatever order the database returns: a sum of floats depends on the order.
     order = np.lexsort((sequence, first))
-    game = first[order].astype(np.int64)  # one outcome a game, as of one horizon
+    game = first[order].astype(np.int64)  # one outcome per game, since there is one horizon
     forecasts = SettledForecasts(
         game=game,
         minute=joined()[order].astype(np.int64),
@@ -98,10 +99,10 @@ def settled(connection: Connection, wanted: ScoreFilter) -> SettledByModel:
         profit=joined()[order],
         order=game,
     )
-    return SettledByModel(forecasts, whose[order].astype(np.int64), list(models))
+    return SettledByModel(forecasts, model_index[order].astype(np.int64), list(models))
 
 
-# Truth values as the numbers that they are stored as: making them true and false takes longer than all else.
+# Read booleans as the integers that are stored: converting them takes longer than everything else.
 _COLUMNS = (
     settlements.c.model_version,
     settlements.c.forecast_sequence,

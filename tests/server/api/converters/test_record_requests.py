@@ -1,4 +1,4 @@
-"""What the record's requests mean, and what is said of those that can mean nothing."""
+"""Reading of the record service's requests, and the errors of invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signed heads: anybody can verify them, the ledger keeps one an interval, and without a key the rest goes on."""
+"""Signed heads: verifiable by anyone, one per interval in the ledger; without a key only signing fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_server.ledger import Ledger, LedgerUnavailable
-from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, text
+from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, signed_text
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import schema
 from dejavu_server.ledger.database.store import ChainHead, Identity
@@ -35,7 +35,7 @@ def signer(ledger: Ledger, key: Path, clock: SteppedClock | None = None, seconds
 
 
 async def kept(ledger: Ledger) -> list[int]:
-    """Places of the checkpoints in the ledger."""
+    """Returns the sequences of the checkpoints in the ledger."""
     column = schema.checkpoints.c.sequence
     return list(
         await ledger.read(lambda connection: connection.execute(select(column).order_by(column)).scalars().all())
@@ -49,7 +49,7 @@ def test_what_is_signed_is_what_the_contract_says() -> None:
         "dejavu checkpoint 1\nabababababababababababababababab\ncdcdcdcdcdcdcdcd\n7\n"
         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n1768437000123456\n"
     )
-    assert text(checkpoint) == expected
+    assert signed_text(checkpoint) == expected
     Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(checkpoint.signature, expected.encode())
 
 
@@ -95,20 +95,20 @@ async def test_a_checkpoint_is_of_the_head_as_it_is_now(ledger: Ledger, tmp_path
     assert is_signed(empty)
     assert is_signed(later)
     assert (later.sequence, later.signed_time, later.public_key) == (3, clock.now, empty.public_key)
-    assert await kept(ledger) == [], "asking writes nothing"
+    assert await kept(ledger) == [], "a request writes nothing"
 
 
 async def test_the_ledger_keeps_a_checkpoint_only_if_its_head_moved(ledger: Ledger, tmp_path: Path) -> None:
     clock = SteppedClock()
     mine = signer(ledger, tmp_path / "key.pem", clock)
-    assert await mine.keep() is None
+    assert await mine.write_checkpoint() is None
     assert not (tmp_path / "key.pem").exists(), "there was nothing to sign"
     await ledger.commit([issued(game(1))])
-    assert await mine.keep() is not None
+    assert await mine.write_checkpoint() is not None
     clock.step(60)
-    assert await mine.keep() is None
+    assert await mine.write_checkpoint() is None
     await ledger.commit([issued(game(2))])
-    assert await mine.keep() is not None
+    assert await mine.write_checkpoint() is not None
     assert await kept(ledger) == [1, 2]
 
 
@@ -120,10 +120,10 @@ async def test_however_many_workers_there_are_the_ledger_keeps_one_checkpoint_an
     signers = [signer(each, tmp_path / "key.pem", clock) for each in (ledger, *others)]
     for number in range(3):
         await ledger.commit([issued(game(number))])
-        made = await asyncio.gather(*(each.keep() for each in signers))
+        made = await asyncio.gather(*(each.write_checkpoint() for each in signers))
         assert sum(each is not None for each in made) == 1
         await ledger.commit([issued(game(number + 100))])
-        assert [await each.keep() for each in signers] == [None] * 4, "one was made just now"
+        assert [await each.write_checkpoint() for each in signers] == [None] * 4, "one was made just now"
         clock.step(60)
     assert await kept(ledger) == [1, 3, 5]
     for each in others:
@@ -134,10 +134,10 @@ async def test_a_clock_that_was_put_back_does_not_stop_checkpoints(ledger: Ledge
     clock = SteppedClock()
     mine = signer(ledger, tmp_path / "key.pem", clock)
     await ledger.commit([issued(game(1))])
-    await mine.keep()
+    await mine.write_checkpoint()
     clock.step(-86_400)
     await ledger.commit([issued(game(2))])
-    assert await mine.keep() is not None
+    assert await mine.write_checkpoint() is not None
 
 
 async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told(
@@ -204,7 +204,7 @@ async def test_without_a_usable_key_checkpoints_are_refused_until_it_is_mended(l
     with pytest.raises(SigningUnavailable, match="PEM"):
         await mine.checkpoint()
     with pytest.raises(SigningUnavailable):
-        await mine.keep()
+        await mine.write_checkpoint()
     assert len(await ledger.commit([issued(game(2))])) == 1
     key.unlink()
     assert is_signed(await mine.checkpoint())

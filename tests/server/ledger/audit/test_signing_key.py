@@ -1,4 +1,4 @@
-"""The signing key's file: made once, for its owner alone, and nothing else passes for it."""
+"""The signing key file: created once, for its owner only; anything else is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dejavu_server.ledger.audit.signing_key import (
     SigningUnavailable,
     key_path,
     load,
-    load_or_make,
+    load_or_create,
     public_bytes,
     read_public_key,
 )
@@ -48,11 +48,11 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     before = os.umask(0)
     try:
-        made = load_or_make(path)
+        made = load_or_create(path)
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert public_bytes(load_or_make(path)) == public_bytes(load(path)) == public_bytes(made)
+    assert public_bytes(load_or_create(path)) == public_bytes(load(path)) == public_bytes(made)
     assert [each.name for each in tmp_path.iterdir()] == ["key.pem"]
 
 
@@ -61,7 +61,7 @@ def test_of_many_that_find_no_key_one_makes_it_and_all_use_it(tmp_path: Path) ->
 
     def get(_: int) -> bytes:
         barrier.wait(10)
-        return public_bytes(load_or_make(path))
+        return public_bytes(load_or_create(path))
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(get, range(8)))) == 1
@@ -71,7 +71,7 @@ def test_of_many_that_find_no_key_one_makes_it_and_all_use_it(tmp_path: Path) ->
 def test_what_it_writes_is_what_others_write_and_read(tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     assert public_bytes(load(put(tmp_path / "theirs.pem", pem(key)))) == public_bytes(key)
-    load_or_make(tmp_path / "ours.pem")
+    load_or_create(tmp_path / "ours.pem")
     assert (tmp_path / "ours.pem").read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
 
 
@@ -79,7 +79,7 @@ def test_what_it_writes_is_what_others_write_and_read(tmp_path: Path) -> None:
 def test_a_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     path = put(tmp_path / "key.pem", pem(Ed25519PrivateKey.generate()), mode)
     with pytest.raises(SigningUnavailable, match=rf"mode {mode:04o}.*expected 0600"):
-        load_or_make(path)
+        load_or_create(path)
 
 
 @pytest.mark.parametrize(
@@ -88,27 +88,27 @@ def test_a_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None
         (b"", "PEM"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "PEM"),
         (pem(Ed25519PrivateKey.generate(), b"secret"), "without a password"),
-        (pem(generate_private_key(SECP256R1())), "of another kind than ed25519"),
+        (pem(generate_private_key(SECP256R1())), "not an ed25519 key"),
     ],
 )
 def test_what_is_no_ed25519_key_is_refused_and_stays(tmp_path: Path, content: bytes, why: str) -> None:
     path = put(tmp_path / "key.pem", content)
     with pytest.raises(SigningUnavailable, match=why):
-        load_or_make(path)
+        load_or_create(path)
     assert path.read_bytes() == content
 
 
 def test_neither_a_folder_nor_a_pipe_is_waited_for_or_replaced(tmp_path: Path) -> None:
     with pytest.raises(SigningUnavailable):
-        load_or_make(tmp_path)
+        load_or_create(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(SigningUnavailable, match="not a regular file"):
-        load_or_make(tmp_path / "pipe")
+        load_or_create(tmp_path / "pipe")
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SigningUnavailable, match="No such file or directory"):
-        load_or_make(tmp_path / "nowhere" / "key.pem")
+        load_or_create(tmp_path / "nowhere" / "key.pem")
     with pytest.raises(SigningUnavailable, match="No such file or directory"):
         load(tmp_path / "key.pem")
 

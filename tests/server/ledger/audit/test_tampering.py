@@ -1,4 +1,4 @@
-"""Whatever somebody changes, drops, adds or rebuilds in a ledger's file: held against a kept checkpoint, it shows."""
+"""Tampering with a ledger's file: verification with an external checkpoint detects changes, removals and rebuilds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
 from dejavu_server.ledger.entries import codec
 
 CACHES = {"checkpoints", "snapshots"}
-"""Nothing shows that a row of them was removed (see the verification's docstring)."""
+"""Tables whose removed rows are not detected (see the docstring of verification.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
 
 @pytest.fixture(scope="module")
 def cells(specimen: Specimen) -> list[tuple[str, int, str]]:
-    """Table, rowid and column of every value."""
+    """Returns table, rowid and column of every value."""
     return [
         (table, row["rowid_"], column)
         for table in TABLES
@@ -42,7 +42,7 @@ def cells(specimen: Specimen) -> list[tuple[str, int, str]]:
 
 
 def alterations(value: Any) -> Iterator[Any]:
-    """Values near a value, and others that look like it."""
+    """Yields values near a value, and others that look like it."""
     yield from (None, b"", "", 0, 1, -1, 0.5, str(value), str(value).encode())
     if isinstance(value, int):
         yield from (value + 1, value - 1, value ^ 1 << 20, float(value), value + 0.5)
@@ -79,9 +79,9 @@ def test_any_value_altered_is_found(specimen: Specimen, cells: list[tuple[str, i
         try:
             database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (altered, rowid))
         except sqlite3.IntegrityError:
-            return  # not even SQLite takes it
+            return  # SQLite refuses it
         if _same(rows(database), specimen.rows):
-            return  # SQLite made of it what was there
+            return  # SQLite converted it to the old value
         with pytest.raises(LedgerError):
             verify(url, specimen.kept)
 
@@ -112,7 +112,7 @@ def test_any_row_put_in_is_found(specimen: Specimen, data: st.DataObject) -> Non
         try:
             database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
         except sqlite3.IntegrityError:
-            return  # another row is in the way
+            return  # the key is taken
         with pytest.raises(LedgerError):
             verify(url, specimen.kept)
 
@@ -140,14 +140,14 @@ def test_entries_cut_off_at_the_end_are_found(specimen: Specimen, last: int) -> 
         _cut_off(database, last)
         with pytest.raises(LedgerCorrupt, match=f"entries were removed: the ledger ends at {last}"):
             verify(url, specimen.kept)
-        assert verify(url).sequence == last, "nobody could tell, without the kept checkpoint"
+        assert verify(url).sequence == last, "not detectable without the external checkpoint"
 
 
 def test_entries_cut_off_at_the_end_are_found_by_the_ledgers_own_checkpoints_too(specimen: Specimen) -> None:
     own = max(row["sequence"] for row in specimen.rows["checkpoints"])
     with specimen.copy() as (url, database):
         _cut_off(database, own - 1, checkpoints=False)
-        with pytest.raises(LedgerCorrupt, match=f"own checkpoint saw it reach {own}"):
+        with pytest.raises(LedgerCorrupt, match=f"own checkpoint is at {own}"):
             verify(url)
 
 
@@ -169,7 +169,7 @@ def test_entries_removed_at_the_start_are_found_with_a_kept_checkpoint(specimen:
 async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_the_key: bool
 ) -> None:
-    """Another past, recorded by the same code under the same identity, is a ledger as sound as the true one."""
+    """A different history, recorded by the same code under the same identity, is a valid ledger by itself."""
     path = tmp_path / "ledger.db"
     if with_the_key:
         monkeypatch.setattr(full_ledger, "key_path", lambda _: specimen.key)
@@ -192,8 +192,8 @@ async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     await ledger.close()
 
     url = f"sqlite:///{path}"
-    assert verify(url).sequence == specimen.kept.sequence, "it is sound in itself"
-    with pytest.raises(LedgerCorrupt, match="the past was rewritten"):
+    assert verify(url).sequence == specimen.kept.sequence, "it is valid by itself"
+    with pytest.raises(LedgerCorrupt, match="history was rewritten"):
         verify(url, specimen.kept)
     if not with_the_key:
         with pytest.raises(LedgerCorrupt, match="signed with another key"):
@@ -201,7 +201,7 @@ async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
 
 
 def _cut_off(database: sqlite3.Connection, last: int, *, checkpoints: bool = True) -> None:
-    """Cuts off what comes after a place, and whatever follows from it, with all that somebody could cover up."""
+    """Removes the entries after a sequence and all rows derived from them, as an attacker would."""
     tables = ["markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
     database.execute("DELETE FROM settlements WHERE outcome_sequence > ? OR forecast_sequence > ?", (last, last))
     database.execute("DELETE FROM snapshots")
@@ -210,4 +210,4 @@ def _cut_off(database: sqlite3.Connection, last: int, *, checkpoints: bool = Tru
 
 
 def _same(some: Any, others: Any) -> bool:
-    return repr(some) == repr(others)  # which tells 0 from 0.0
+    return repr(some) == repr(others)  # repr distinguishes 0 from 0.0

@@ -1,4 +1,4 @@
-"""Whatever is changed in a ledger's file afterwards, the verification names it."""
+"""Verification of a ledger: names every row that was changed after it was recorded."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str)
         ("UPDATE entries SET hash = zeroblob(32) WHERE sequence = 3", "3"),
         ("DELETE FROM entries WHERE sequence = 2", "3"),
         ("UPDATE entries SET sequence = 9 WHERE sequence = 2", "3"),
-        ("UPDATE forecasts SET revision = 5 WHERE sequence = 2", "entry 2: its row of forecasts"),
-        ("UPDATE forecasts SET pattern = '[1.0]' WHERE sequence = 4", "entry 4: its row of forecasts"),
-        ("DELETE FROM forecasts WHERE sequence = 1", "entry 1: its row of forecasts"),
+        ("UPDATE forecasts SET revision = 5 WHERE sequence = 2", "entry 2: the row in forecasts"),
+        ("UPDATE forecasts SET pattern = '[1.0]' WHERE sequence = 4", "entry 4: the row in forecasts"),
+        ("DELETE FROM forecasts WHERE sequence = 1", "entry 1: the row in forecasts"),
         ("DELETE FROM entries WHERE sequence = 4", "without an entry"),
         ("UPDATE ledger SET ledger_id = 'ffffffffffffffffffffffffffffffff'", "identity"),
         ("DELETE FROM ledger", "identity"),
@@ -79,7 +79,7 @@ async def test_a_ledger_of_release_0_1_0_is_verified_once_it_is_migrated_and_gon
     old = verify(url)
     assert (old.entries, old.hash) == (1, hash_.hex())
     [kept] = await ledger.read_after(0, 10)
-    assert await ledger.commit([issued()]) == [kept], "the same pattern and teams: it stands as it was recorded"
+    assert await ledger.commit([issued()]) == [kept], "same pattern and teams: the recorded forecast is returned"
     [corrected] = await recorded(ledger, issued(pattern=(0.0, 2.0, 3.0)))
     assert (corrected.sequence, corrected.revision) == (2, 1)
     await ledger.close()
@@ -92,10 +92,10 @@ async def test_what_was_recorded_with_hindsight_is_named(
     [early] = await recorded(ledger, issued(game(1)))
     await ledger.record_outcome(outcome(1, 3))
     assert verify(url).settlements == 1
-    monkeypatch.setattr(store._KnownOutcomes, "before", lambda *_: None)  # a writer without scruples
+    monkeypatch.setattr(store._KnownOutcomes, "conflict", lambda *_: None)  # a writer that records with hindsight
     [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
     assert (early.sequence, late.sequence) == (1, 3)
-    with pytest.raises(LedgerCorrupt, match="entry 3: it was recorded after the outcome at 2"):
+    with pytest.raises(LedgerCorrupt, match="entry 3: recorded after the outcome at 2"):
         verify(url)
 
 

@@ -1,4 +1,4 @@
-"""A ledger of release 0.1.0 becomes one of this release, with all that it holds."""
+"""Migration of a ledger of release 0.1.0 to this release, with all its entries."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.records import IssuedForecast
 
 LATE = datetime(2026, 1, 2, 4, 30, tzinfo=UTC)
-"""Half past four in the morning in London: an evening in New York, the day before."""
+"""04:30 in London, which is the evening of the previous day in New York."""
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A ledger of that release."""
+    """Ledger of release 0.1.0."""
     path = tmp_path / "ledger.db"
     release_0_1_0.make(path)
     return path
 
 
 def written(number: int) -> IssuedForecast:
-    """The forecast in a place, as that release recorded it; of a replay, every third."""
+    """Returns the forecast at a sequence as release 0.1.0 recorded it; every third is of a replay."""
     forecast = issued(
         f"{'99' if number % 3 == 0 else '00'}223{number:05d}",
         (0.0,) * (1 + number % 20),
@@ -59,7 +59,7 @@ async def index(ledger: Ledger) -> list[dict[str, Any]]:
 async def test_its_forecasts_get_the_columns_that_a_new_one_has(
     old: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backfill, "PAGE", 3)
+    monkeypatch.setattr(backfill, "PAGE_SIZE", 3)
     kept = [written(number) for number in range(1, 9)]
     hashes = [release_0_1_0.record(old, forecast) for forecast in kept]
     with pytest.raises(LedgerSchemaError, match="older release"):
@@ -100,7 +100,7 @@ async def test_what_an_old_worker_records_last_is_indexed_with_the_next_checkpoi
     ledger = await Ledger.open(url)
     late = written(1)
     release_0_1_0.record(old, late)
-    assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).keep() is not None
+    assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).write_checkpoint() is not None
     assert await index(ledger) == [rows.forecast_row(late, codec.prepare(late))]
     await ledger.close()
     assert verify(url).checkpoints == 1

@@ -1,4 +1,4 @@
-"""However many rows there are, what is asked of the ledger with every call looks at a few of them."""
+"""Query plans: queries of every call read only a few rows, whatever the size of the ledger."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from dejavu_server.ledger.database import store
 
 SCANNED = {
     "SCAN ledger",  # one row
-    "SCAN snapshots",  # one for many outcomes
-    "SCAN recent",  # what was found of the last hours
-    "SCAN entries",  # from the newest on, until one is found
+    "SCAN snapshots",  # one row for many outcomes
+    "SCAN recent",  # forecasts of the last hours, already selected
+    "SCAN entries",  # from the newest entry back to the first match
 }
 
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the test had the database do, with its parameters."""
+    """Statements that the test executed, with their parameters."""
     found: dict[str, Any] = {}
 
     def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:

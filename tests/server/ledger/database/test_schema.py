@@ -1,4 +1,4 @@
-"""The ledger's database: made, migrated or refused."""
+"""The ledger's database: created, migrated or refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlit
 
 
 async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
-    writing = sqlite.writing(tmp_path / "ledger.db", Durability.PROCESS)
+    writing = sqlite.writing_engine(tmp_path / "ledger.db", Durability.PROCESS)
     with writing.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     writing.dispose()
@@ -87,7 +87,7 @@ async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
 def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability: Durability, synchronous: int) -> None:
     (tmp_path / "ledger.db").touch()
-    writing = sqlite.writing(tmp_path / "ledger.db", durability)
+    writing = sqlite.writing_engine(tmp_path / "ledger.db", durability)
     with writing.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
@@ -95,18 +95,18 @@ def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability:
 
 
 async def test_a_reader_cannot_write(ledger: Ledger, tmp_path: Path) -> None:
-    reading = sqlite.reading(tmp_path / "ledger.db")
+    reading = sqlite.reading_engine(tmp_path / "ledger.db")
     with reading.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("DELETE FROM ledger")
     reading.dispose()
 
 
 async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match="not to be opened"):
+    with pytest.raises(LedgerUnavailable, match="check the path and its permissions"):
         await Ledger.open(url, make=False)
     assert not (tmp_path / "ledger.db").exists()
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(LedgerUnavailable, match="an empty file lies in its place"):
+    with pytest.raises(LedgerUnavailable, match="its file is empty"):
         await Ledger.open(url, make=False)
 
 
@@ -122,7 +122,7 @@ async def test_a_folder_that_is_held_for_too_long_is_told(
     monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(LedgerUnavailable, match="prepared by another process"):
+    with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
         await Ledger.open(url)
     os.close(folder)
 

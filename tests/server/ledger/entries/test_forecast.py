@@ -1,4 +1,4 @@
-"""The canonical form reads back exactly, and is the same for the same forecast whoever writes it."""
+"""Canonical form of forecasts: round-trips exactly, and equal forecasts have equal forms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dejavu_models.types import (
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
-law = settings(deadline=None)  # what a machine is busy with is no counterexample
+law = settings(deadline=None)  # a busy machine is no counterexample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(max_size=32)
@@ -117,7 +117,7 @@ def written(forecast: IssuedForecast) -> str:
 def test_what_is_written_reads_back_exactly(forecast: IssuedForecast) -> None:
     back = codec.parse(written(forecast))
     assert back == forecast
-    assert repr(back) == repr(forecast)  # tells −0 from 0, as == does not
+    assert repr(back) == repr(forecast)  # distinguishes −0 from 0, unlike ==
     assert written(back) == written(forecast)
 
 
@@ -132,7 +132,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 def test_the_form_is_what_it_is() -> None:
-    """Programs that read ledgers, and proofs that were kept elsewhere, depend on every character of it."""
+    """Programs that read ledgers, and proofs stored elsewhere, depend on every character."""
     form = written(replace(issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5), sequence=7, revision=2))
     assert form == (
         '{"kind":"forecast","payload":{"forecast":{"adaptation":null,"calibration_sequence":0,'
@@ -184,7 +184,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         return [with_more(inner) for inner in value] if isinstance(value, list) else value
 
     later = codec.dumps(with_more(json.loads(written(forecast))))
-    assert later.count("added_later") == 7  # the entry, its payload and the objects in that
+    assert later.count("added_later") == 7  # the entry, its payload and the objects in it
     assert codec.parse(later) == forecast
 
 
@@ -242,7 +242,7 @@ def test_patterns_are_equal_where_their_values_are() -> None:
         issued(home_team="\ud800"),
         replace(issued(), forecast=replace(issued().forecast, home_lead_probability=math.nan)),
         replace(issued(), expires_time=datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
-        replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - that it is naive is the point
+        replace(issued(), generated_time=datetime(2026, 1, 1)),  # noqa: DTZ001 - deliberately naive
     ],
     ids=["no game", "not Unicode", "NaN", "not UTC", "naive"],
 )

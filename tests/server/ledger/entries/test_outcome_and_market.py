@@ -1,4 +1,4 @@
-"""The canonical forms of outcomes and of markets: they read back exactly, and every character of them counts."""
+"""Canonical forms of outcomes and markets: they round-trip exactly, and every character is fixed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import ReportedOutcome
 
-law = settings(deadline=None)  # what a machine is busy with is no counterexample
+law = settings(deadline=None)  # a busy machine is no counterexample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))

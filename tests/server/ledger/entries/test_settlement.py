@@ -1,4 +1,4 @@
-"""How forecasts fare against outcomes, beside a plain computation."""
+"""Settlement of forecasts by outcomes, compared with a plain computation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import IssuedForecast
 
-law = settings(deadline=None)  # what a machine is busy with is no counterexample
+law = settings(deadline=None)  # a busy machine is no counterexample
 
 points = st.integers(-30_000, 30_000).map(lambda thousandths: thousandths / 1000)
 

@@ -1,4 +1,4 @@
-"""Pages of forecasts: what they tell, in which order, and that they stay right while forecasts and outcomes arrive."""
+"""Pages of forecasts: contents, order, and consistency while forecasts and outcomes are recorded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def turn(book: RecordBook, wanted: ForecastFilter, token: str = "", size: int = 
 def walk(
     book: RecordBook, wanted: ForecastFilter, size: int, meanwhile: Callable[[], object] = lambda: None
 ) -> list[RecordedForecast]:
-    """All pages, with something done before each but the first."""
+    """Reads all pages; calls `meanwhile` before each page but the first."""
     told, token = [], ""
     while True:
         page = turn(book, wanted, token, size)
@@ -62,7 +62,7 @@ def fill(book: RecordBook, count: int) -> None:
     book.predict(*(forecast(GAMES[0], minute=1 + n % 23, model_version=f"v{n // 23}") for n in range(count)))
 
 
-# What is done to a ledger: a forecast, possibly one that revises another, or an outcome.
+# Events of a ledger: a forecast, possibly a revision of another, or an outcome.
 _FORECASTS = st.builds(
     lambda game, minute, horizon, lead, model, probability, days: forecast(
         game,
@@ -111,7 +111,7 @@ def happen(book: RecordBook, event: IssuedForecast | tuple[str, Horizon, int]) -
 
 
 def expected(everything: list[RecordedForecast], wanted: ForecastFilter) -> list[int]:
-    """The places that a filter wants, in order, told from the forecasts themselves."""
+    """Returns the sequences that match a filter, in order, computed from the forecasts themselves."""
 
     def wants(each: RecordedForecast) -> bool:
         issued, told = each.issued, each.issued.forecast
@@ -155,7 +155,7 @@ def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever
         for event in before:
             happen(book, event)
         head = book.read(store.head).sequence
-        everything = book.read(lambda connection: predictions.at(connection, range(1, head + 1)))
+        everything = book.read(lambda connection: predictions.forecasts_at(connection, range(1, head + 1)))
 
         def meanwhile() -> None:
             for event, _ in zip(arriving, range(2), strict=False):
@@ -163,6 +163,12 @@ def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever
 
         told = walk(book, wanted, size, meanwhile)
     assert places(told) == expected(everything, wanted)
+
+
+def test_days_that_end_before_they_begin_hold_nothing(book: RecordBook) -> None:
+    book.predict(forecast(GAMES[0]))
+    found = [walk(book, ForecastFilter(first_day=TODAY + first, last_day=TODAY), 5) for first in (0, 1)]
+    assert [len(each) for each in found] == [1, 0]
 
 
 def test_pages_are_full_while_what_is_wanted_lies_close_together(book: RecordBook) -> None:

@@ -1,4 +1,4 @@
-"""The latest forecast of a game, with its past and its end."""
+"""The latest forecast of a game, with its earlier revisions and the outcome."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def book() -> Iterator[RecordBook]:
 def latest(
     book: RecordBook, game: str = GAME, horizon: Horizon = HALF, minute: int | None = None, model: str = ""
 ) -> RecordedGame:
-    return book.read(lambda connection: predictions.latest(connection, game, horizon, minute, model))
+    return book.read(lambda connection: predictions.latest_forecast(connection, game, horizon, minute, model))
 
 
 def recorded(book: RecordBook, made: IssuedForecast) -> IssuedForecast:
@@ -134,7 +134,7 @@ def test_what_is_not_recorded_is_refused_by_the_games_name(
 
 def test_forecasts_come_in_the_order_of_the_places_asked_for(book: RecordBook) -> None:
     made = book.predict(*(forecast(GAME, minute=minute) for minute in range(1, 8)))
-    told = book.read(lambda connection: predictions.at(connection, [5, 99, 2, 7]))
+    told = book.read(lambda connection: predictions.forecasts_at(connection, [5, 99, 2, 7]))
     assert [each.issued for each in told] == [made[4], made[1], made[6]]
 
 
@@ -151,10 +151,10 @@ def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path
     with new_book(tmp_path) as book:
         recorded(book, forecast(GAME))
     damaged_pages(tmp_path / "ledger.db")
-    opened = sqlite.reading(tmp_path / "ledger.db")
+    opened = sqlite.reading_engine(tmp_path / "ledger.db")
     unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
     with unsound, database_errors(), opened.connect() as connection:
-        predictions.latest(connection, GAME, Horizon.FINAL, None, "")
+        predictions.latest_forecast(connection, GAME, Horizon.FINAL, None, "")
     opened.dispose()
 
 
@@ -166,9 +166,9 @@ def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBo
 
         assert isinstance(connection, Connection)
         with store.snapshot_read(connection):
-            first = len(predictions.at(connection, [1, 2]))
+            first = len(predictions.forecasts_at(connection, [1, 2]))
             recorded(book, forecast(GAME, minute=20))
-            return first, len(predictions.at(connection, [1, 2]))
+            return first, len(predictions.forecasts_at(connection, [1, 2]))
 
     assert book.read(twice) == (1, 1)
-    assert len(book.read(lambda connection: predictions.at(connection, [1, 2]))) == 2
+    assert len(book.read(lambda connection: predictions.forecasts_at(connection, [1, 2]))) == 2

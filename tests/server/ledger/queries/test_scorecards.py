@@ -1,4 +1,4 @@
-"""The settled forecasts that a scorecard is of: which count, in which order, and that their columns are right."""
+"""Settled forecasts of a scorecard: selection, order and columns."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def book() -> Iterator[RecordBook]:
                     )
                     made.predict(with_market(told, stake=0.05 * (number % 2)) if minute == 18 else told)
             made.predict(forecast(game, minute=30, horizon=FINAL))
-        made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # revises
-        # Not in the order of the games, and some corrected.
+        made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # a revision
+        # Not in the order of the games; some are corrected.
         for game in [*GAMES[:0:-1], REPLAY]:
             made.report(game, HALF, int(rng.integers(-15, 15)))
         made.report(GAMES[3], HALF, 14)
@@ -59,8 +59,8 @@ def settled(book: RecordBook, wanted: ScoreFilter) -> SettledByModel:
 
 
 def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
-    """The same from the forecasts themselves, in order of their outcomes' first revisions."""
-    everything = book.read(lambda connection: predictions.at(connection, range(1, 1000)))
+    """Computes the same from the forecasts themselves, in order of their outcomes' first revisions."""
+    everything = book.read(lambda connection: predictions.forecasts_at(connection, range(1, 1000)))
 
     def counts(each: RecordedForecast) -> bool:
         told, day = each.issued.forecast, game_day(each.issued.generated_time).toordinal()
@@ -75,7 +75,9 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
         )
 
     def order(each: RecordedForecast) -> tuple[int, int]:
-        game = book.read(lambda connection: predictions.latest(connection, each.issued.game_id, wanted.horizon))
+        game = book.read(
+            lambda connection: predictions.latest_forecast(connection, each.issued.game_id, wanted.horizon)
+        )
         return game.outcomes[0].sequence, each.issued.sequence
 
     return sorted(filter(counts, everything), key=order)
@@ -123,7 +125,7 @@ def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wan
 
 def test_what_is_read_in_many_parts_is_the_same(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = settled(book, ScoreFilter())
-    monkeypatch.setattr(scorecards, "_AT_ONCE", 7)
+    monkeypatch.setattr(scorecards, "_PARTITION_ROWS", 7)
     parts = settled(book, ScoreFilter())
     assert scorecard(parts.forecasts) == scorecard(whole.forecasts)
     assert (parts.model.tolist(), parts.models) == (whole.model.tolist(), whole.models)

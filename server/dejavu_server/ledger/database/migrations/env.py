@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection, and in the transaction, that the caller gives in the configuration."""
+"""Runs the migrations on the connection and in the transaction that the caller passes in the configuration."""
 
 from __future__ import annotations
 

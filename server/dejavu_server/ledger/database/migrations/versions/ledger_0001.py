@@ -1,4 +1,4 @@
-"""The ledger's first schema: entries in one order, chained by hashes, and an index over the forecasts among them."""
+"""First schema of the ledger: ordered entries, chained by hashes, and an index of the forecasts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Makes the tables, and the ledger's identity."""
+    """Creates the tables and the ledger's identity."""
     ledger = op.create_table(
         "ledger",
         sa.Column("id", sa.Integer),

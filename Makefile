@@ -15,7 +15,11 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 
-.PHONY: help install install-node gen check check-gen release-image test test-protobuf6 demo nightly format clean
+# Many processes of a test run import the same files: they are compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help install install-node gen check check-gen release-image test test-fast test-protobuf6 demo format clean \
+  nightly nightly-rounds nightly-faults nightly-models nightly-laws
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -75,19 +79,40 @@ release-image: install  ## write the contract as it is released, for those to co
 	rm -f protos/released/v*.binpb
 	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
 
-# Most tests wait for processes of their own, so three at a time take less than half as long, on two cores too. In the
-# order of the folders: what has few tests and long ones would come last otherwise, when nobody is left to share it.
+# Many tests wait for processes of their own, so more of them run at a time than there are cores. Numeric libraries would
+# start a thread a core in each: one is enough.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
+ALL    = $(PYTEST) -n 4 --dist worksteal
+# What needs no process of its own: models, feed, converters, the ledger's arithmetic and queries, and units of the rest.
+FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/client/output tests/client/transport \
+         tests/server/test_settings.py tests/server/api/converters tests/server/ledger/entries tests/server/ledger/queries \
+         tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
+
 # Node is no part of what the project needs: without it, or without npm's registry, its tests say that they skip. CI has it.
 test: install test-protobuf6  ## all tests but the long ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node || test "$(DEJAVU_CI)" != 1
-	$(BIN)/pytest -p no:randomly -n 3 --dist loadfile --no-loadscope-reorder
+	$(ALL) -p no:randomly
+
+test-fast: install  ## the quick ones, for the loop of work: models, feed and units, about a minute
+	$(PYTEST) -q -n 2 --dist worksteal -p no:randomly -m "not nightly" $(FAST)
 
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
-nightly: install  ## what takes too long for every change, and all tests in another order each time
-	$(BIN)/pytest -m nightly
-	$(BIN)/pytest
+# Each part of the night can be run by itself. The rounds of bench/ measure: nothing runs beside them.
+nightly: nightly-rounds nightly-faults nightly-models nightly-laws  ## what takes too long for every change: the four parts below
+
+nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuzzing and measurements
+	$(PYTEST) -m nightly tests/bench
+
+nightly-faults: install  ## bad days of the feed, whole real evenings, and the server's long tests
+	$(PYTEST) -m nightly -n 2 tests/client tests/feed tests/e2e tests/server
+
+nightly-models: install  ## recipes and the shipped bundle on real seasons, and walk-forwards that are killed
+	$(PYTEST) -m nightly -n 2 tests/trainer tests/models
+
+nightly-laws: install install-node  ## all other tests in a random order, property tests on 200 examples
+	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900
 
 demo: install  ## eight simulated games, forecast live, from the feed to the subscriber
 	$(BIN)/dejavu demo

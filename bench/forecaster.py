@@ -25,6 +25,7 @@ import numpy as np
 import onnxruntime as ort
 
 from dejavu_feed.names import TEAMS
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import LSTM, index_name
 from dejavu_models.point import features
@@ -33,7 +34,7 @@ from dejavu_models.point.index import load_index
 from dejavu_models.point.lstm import INPUT, OUTPUT
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_models.types import Horizon
 
 MINUTES = (6, 18, 24, 47)
 GAMES = 50

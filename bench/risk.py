@@ -24,8 +24,8 @@ from scipy import stats
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_models import risk
+from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk_quantiles import MINUTES, SEASONS, SHARES
-from dejavu_models.types import ScorePattern
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import plays_file, read_plays
 

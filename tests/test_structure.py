@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,13 @@ PRODUCT = (
     ROOT / "trainer/dejavu_trainer",
 )
 SOURCES = [file for home in (*PRODUCT, ROOT / "tests", ROOT / "bench") for file in sorted(home.rglob("*.py"))]
-TREES = {file: ast.parse(file.read_text()) for file in SOURCES}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(file.read_text())
 
 
 def test_no_file_is_longer_than_one_idea() -> None:
@@ -41,9 +47,9 @@ def test_no_public_class_is_defined_twice() -> None:
     """One word, one meaning: a reader who knows a name need not ask whose it is."""
     names = Counter(
         node.name
-        for file, tree in TREES.items()
+        for file in SOURCES
         if any(home in file.parents for home in PRODUCT)
-        for node in tree.body
+        for node in tree(file).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not [name for name, count in names.items() if count > 1]
@@ -52,11 +58,11 @@ def test_no_public_class_is_defined_twice() -> None:
 def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
     """No module of ours is looked up by a string: import-linter would not see that import."""
     lookups = {"import_module", "__import__", "spec_from_file_location", "resolve_name"}
-    product = {file: tree for file, tree in TREES.items() if any(home in file.parents for home in PRODUCT)}
+    product = [file for file in SOURCES if any(home in file.parents for home in PRODUCT)]
     used = {
         str(file.relative_to(ROOT)): name
-        for file, tree in product.items()
-        for node in ast.walk(tree)
+        for file in product
+        for node in ast.walk(tree(file))
         if (name := getattr(node, "id", getattr(node, "attr", None))) in lookups
     }
     assert not used

@@ -14,6 +14,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import explanation
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.manifest import Manifest
 from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
@@ -23,7 +24,6 @@ from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
     Forecast,
-    ForecastQuery,
     Horizon,
     HorizonSupport,
     Interval,

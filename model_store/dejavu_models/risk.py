@@ -19,8 +19,9 @@ from typing import Final
 
 from dejavu_models.betting import RiskLevel
 from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
+from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
-from dejavu_models.types import MAX_SLOTS, ScorePattern
+from dejavu_models.types import MAX_SLOTS
 
 MIN_SLOTS = 2
 """Minimum number of minutes for an assessment."""

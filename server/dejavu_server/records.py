@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from dejavu_models.betting import Market, MarketAnswer
-from dejavu_models.types import Forecast, Horizon, ScorePattern
+from dejavu_models.forecast_query import ScorePattern
+from dejavu_models.types import Forecast, Horizon
 
 _DAY_START = timedelta(hours=11)
 """A game day starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""

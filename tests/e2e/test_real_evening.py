@@ -30,9 +30,10 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_models import types
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
+from dejavu_models.types import Forecast
 from dejavu_trainer.data.games import Games, load_games
 
 SEASON = 2023

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from dejavu_models.arrays import Floats
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import SIMILAR_GAMES
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.point.dejavu import Dejavu, NeighborResult
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import HORIZONS, Forecast, ForecastQuery, Horizon, HorizonSupport, ScorePattern
+from dejavu_models.types import HORIZONS, Forecast, Horizon, HorizonSupport
 from dejavu_models.uncertainty.calibration import Calibration
 
 ROUNDING = 1e-4

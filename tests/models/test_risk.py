@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dejavu_models import risk
 from dejavu_models.betting import RiskLevel
 from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
+from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
-from dejavu_models.types import ScorePattern
 
 PATTERNS = st.lists(st.integers(-60, 60), min_size=2, max_size=47).map(
     lambda slots: ScorePattern(tuple(map(float, slots)))

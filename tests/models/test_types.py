@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 
 from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam
-from dejavu_models.types import MAX_QUANTILES, ForecastQuery, Horizon, Interval, ScorePattern, SimilarGame
+from dejavu_models.forecast_query import MAX_QUANTILES, ForecastQuery, ScorePattern
+from dejavu_models.types import Horizon, Interval, SimilarGame
 
 NAN, INFINITY = float("nan"), float("inf")
 

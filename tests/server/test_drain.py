@@ -26,7 +26,7 @@ GRACE = ("--grace", "300")
 
 
 def arguments(folder: Path) -> tuple[str, ...]:
-    return ("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", *GRACE)
+    return ("--workers", "1", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", *GRACE)
 
 
 @asynccontextmanager

@@ -10,10 +10,11 @@ import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from tests.support.fakes.progress import RecordedProgress
 
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import DataError, Games, load_games
 from dejavu_trainer.evaluation.gate import divide
 from dejavu_trainer.pipeline import FitReport, fit

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dejavu_models.forecast_query import DEFAULT_ALPHA
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
@@ -34,7 +35,7 @@ from dejavu_models.point.dejavu import Entries
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, ensemble_to_bytes, publish, ratings_to_bytes
-from dejavu_models.types import DEFAULT_ALPHA, HORIZONS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
@@ -68,7 +69,7 @@ class FitReport:
         forecaster: the published bundle, loaded back from disk.
         bundle: folder of the bundle.
         recipe: the training configuration.
-        made: the trained models and the selected settings.
+        trained: the trained models and the selected settings.
         ratings: errors of the pregame expected margins on the calibration games.
         verdict: as in the manifest.
         metrics: as in the manifest.

@@ -31,8 +31,8 @@ from dejavu_client.cli.options.record import (
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.config import SCORES_TIMEOUT
-from dejavu_client.output.columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.export import write_csv, write_parquet
+from dejavu_client.output.export_columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.forecast import print_json
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.record_requests import ModelScope, Scope, score_filter

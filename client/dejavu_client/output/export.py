@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-from dejavu_client.output.columns import Column, ColumnType, Value
+from dejavu_client.output.export_columns import Column, ColumnType, Value
 
 RowT = TypeVar("RowT")
 

@@ -40,7 +40,7 @@ class DueForecast:
     """A forecast to request now.
 
     Attributes:
-        watched: the horizon to forecast.
+        state: the horizon to forecast.
         pattern: pattern of the newest minute.
         completed: time of the play that completed the pattern.
         late: seconds for which the horizon may already be over.

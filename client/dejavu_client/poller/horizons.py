@@ -32,7 +32,7 @@ class HorizonRules:
     Attributes:
         minutes: minutes of play until the horizon; it can't be forecast any more after them.
         period: last period before the horizon.
-        score: returns the score at the horizon from the plays, or None before the horizon.
+        score_at_end: returns the score at the horizon from the plays, or None before the horizon.
     """
 
     minutes: int

@@ -42,7 +42,7 @@ class OutcomeReporter:
         now: wall clock, timezone-aware.
 
     Attributes:
-        off: whether reporting is off because the server keeps no track record.
+        disabled: whether reporting is off because the server keeps no track record.
     """
 
     def __init__(

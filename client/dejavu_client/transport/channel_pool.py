@@ -34,7 +34,7 @@ class PooledChannel(Generic[ConnectionT]):
     """A connection in the pool.
 
     Attributes:
-        line: the connection that `dial` returned.
+        connection: the connection that `dial` returned.
         worker: name of the worker that last answered on it; empty before the first answer.
         turn: the pool's turn counter when the connection was last taken.
         calls: number of calls in progress on it.

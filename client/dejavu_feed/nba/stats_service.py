@@ -27,7 +27,7 @@ class StatsUnavailable(FeedUnavailable):
     """The service returned no usable response.
 
     Attributes:
-        passing: whether the error is transient, so that a later retry may succeed.
+        transient: whether the error is transient, so that a later retry may succeed.
         retry_after: seconds to wait according to Retry-After; None if there is none.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
-from dejavu_models.uncertainty.conformal import UNSCALED
+from dejavu_models.uncertainty.conformal_cells import UNSCALED
 
 INTERCEPT, SLOPE, MARGIN_SLOPE = range(3)
 """Order of the coefficients."""
@@ -26,7 +26,7 @@ class LinearModels:
         coefficients: (2 horizons, 48 minutes, 2 margin sources, 3), for minutes 0 (before tip-off) to 47; NaN where a
             horizon has passed (HALFTIME from minute 24 on). The margin slope of MarginSource.UNKNOWN is 0.
         scales: (2 horizons, 48 minutes, 2 margin sources, 4), RMSE on the training games, in points, by the groups
-            between `conformal.LEAD_EDGES`; all 1 to disable scaling.
+            between `conformal_cells.LEAD_EDGES`; all 1 to disable scaling.
 
     Raises:
         ValueError: if a shape is wrong, a required coefficient is not finite, or a scale is not positive and finite.

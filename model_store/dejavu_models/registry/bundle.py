@@ -30,6 +30,7 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
@@ -48,7 +49,7 @@ from dejavu_models.point.index import load_index
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_models.types import ForecastQuery, MarginSource, ScorePattern
+from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 
 MANIFEST = "manifest.json"

@@ -12,15 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2 as pb
 
+from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_models.errors import FieldError, quoted
 from dejavu_server.streaming.errors import ServerDraining
 
 HEALTH_SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
+
+SERVICES: Final = tuple(
+    service.full_name
+    for file in (prediction_service_pb2, model_service_pb2, record_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
+"""Services of a worker whose health is known, beside the server's own and the parts below."""
+
 OVERALL = ""
 """Service name of the whole server."""
 

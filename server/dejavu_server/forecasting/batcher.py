@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from dejavu_models.errors import DejavuError
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.types import Forecast, ForecastQuery
+from dejavu_models.types import Forecast
 
 CHUNK = 128
 """Maximum queries in one pass, about ten milliseconds of work. One evening of games at both horizons is fewer."""

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from dejavu_models.errors import DejavuError
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import Forecast, ForecastQuery
+from dejavu_models.types import Forecast
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast

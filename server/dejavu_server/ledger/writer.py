@@ -54,7 +54,7 @@ class Writer:
     Args:
         writing: an engine whose transactions hold the write lock (see `sqlite.writing`); disposed by `close`.
         path: path of the database.
-        announce: called on the thread after each transaction that may have added entries.
+        on_commit: called on the thread after each transaction that may have added entries.
     """
 
     def __init__(self, writing: Engine, path: Path, on_commit: Callable[[], None]) -> None:

@@ -79,7 +79,7 @@ class LedgerManager:
     Args:
         url: URL of the ledger.
         durability: what a recorded forecast survives.
-        new_hub: creates a broadcaster for a ledger.
+        new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
         make: whether to create a ledger if none exists.
     """

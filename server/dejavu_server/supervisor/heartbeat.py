@@ -39,12 +39,12 @@ class HeartbeatReader(asyncio.Protocol):
     """The supervisor's end of the status pipe. Create it in the supervisor's event loop.
 
     Attributes:
-        last_heartbeat: whether data has arrived since the supervisor last reset this to false.
+        received: whether data has arrived since the supervisor last reset this to false.
         has_ledger: whether any heartbeat reported that the worker has the ledger open.
     """
 
     def __init__(self) -> None:
-        self.last_heartbeat = False
+        self.received = False
         self.has_ledger = False
         self._partial_line = b""
         self._report: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -60,7 +60,7 @@ class HeartbeatReader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses received bytes; called by the event loop."""
-        self.last_heartbeat = True
+        self.received = True
         if not self._report.done():
             line, newline, data = (self._partial_line + data).partition(b"\n")
             if not newline:
@@ -73,3 +73,7 @@ class HeartbeatReader(asyncio.Protocol):
         """Completes the report with an empty line if it is still missing; called by the event loop."""
         if not self._report.done():
             self._report.set_result(b"")
+
+
+HUNG_SECONDS = 30.0
+"""Time without a heartbeat after which a serving worker counts as hung; far above the delays of a busy machine."""

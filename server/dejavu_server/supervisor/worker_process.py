@@ -17,14 +17,12 @@ from collections.abc import Mapping
 from typing import Self
 
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor import heartbeat
 from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, HeartbeatReader
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 START_SECONDS = 60.0
 """Time limit for a worker to serve after its start message."""
-
-HUNG_SECONDS = 30.0
-"""Time without a heartbeat after which a serving worker counts as hung; far above the delays of a busy machine."""
 
 
 class StartError(Exception):
@@ -43,7 +41,7 @@ class WorkerProcess:
         models: versions of its models, the active one first, once it serves.
         serves: whether it started to serve.
         serves_since: when it started to serve, by the monotonic clock.
-        asked: whether it was asked to end.
+        end_requested: whether it was asked to end.
     """
 
     def __init__(self, process: Process, report: int, report_to: int) -> None:
@@ -170,12 +168,12 @@ class WorkerProcess:
         missed = 0
         # Count intervals rather than clock time: the pipe is read in each one. If the supervisor itself was stopped,
         # with or without its workers, that time counts as one interval and not as missing heartbeats.
-        while missed * HEARTBEAT_SECONDS < HUNG_SECONDS:
+        while missed * HEARTBEAT_SECONDS < heartbeat.HUNG_SECONDS:
             if self._reader is not None:
-                self._reader.last_heartbeat = False
+                self._reader.received = False
             await asyncio.sleep(HEARTBEAT_SECONDS)
             watched = self._status.beats and not self.end_requested
-            missed = missed + 1 if watched and self._reader is not None and not self._reader.last_heartbeat else 0
+            missed = missed + 1 if watched and self._reader is not None and not self._reader.received else 0
         return missed * HEARTBEAT_SECONDS
 
     def drain(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dejavu_models.errors import BundleError, BundleUnfit
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.settings import Settings
 

@@ -29,11 +29,11 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.api import reflection
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, HealthService
+from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor
-from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
-from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
-from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
+from dejavu_server.api.model_service import ModelService
+from dejavu_server.api.prediction_service import PredictionService
+from dejavu_server.api.record_service import RecordService
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.recorder import MeteredRecorder
@@ -49,9 +49,6 @@ from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.models import load_models, warm_up
 
 _MEBIBYTE = 1024 * 1024
-
-SERVICES = (PREDICTION_SERVICE, MODEL_SERVICE, RECORD_SERVICE)
-"""Services of a worker, in addition to health and reflection."""
 
 CHANNEL_OPTIONS = {
     # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.

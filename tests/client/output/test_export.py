@@ -18,8 +18,14 @@ from tests.support.fakes.recorded import card, recorded
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, Scorecard, ScoreFilter
 from dejavu_client import FINAL
-from dejavu_client.output.columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, ColumnType, figure_rows, leaderboard_rows
 from dejavu_client.output.export import write_csv, write_parquet
+from dejavu_client.output.export_columns import (
+    FIGURE_COLUMNS,
+    PREDICTION_COLUMNS,
+    ColumnType,
+    figure_rows,
+    leaderboard_rows,
+)
 
 READ: dict[ColumnType, Callable[[str], Any]] = {
     ColumnType.TEXT: str,

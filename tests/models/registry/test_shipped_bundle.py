@@ -12,7 +12,8 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.conformal import PredictiveDistribution, min_cell_size
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.conformal_cells import min_cell_size
 from dejavu_trainer.data.games import load_games
 
 pytestmark = pytest.mark.real_data

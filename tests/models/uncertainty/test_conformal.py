@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dejavu_models.arrays import Floats
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_models.uncertainty.conformal import LEAD_EDGES, UNSCALED, PredictiveDistribution, lead_groups
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, UNSCALED, lead_groups
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ConformalScores, ScoreGrid
 
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import conformal_region
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, THRESHOLDS, PredictiveDistribution
+from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
+from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL
 
 LARGE_CELLS = (1621, 1332, 1206, 1017)
 """Sizes at which no cells are merged, and no tested alpha gives an exact rank, which would depend on rounding."""

@@ -8,7 +8,8 @@ import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import UnsupportedSlots
-from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.types import Forecast
 from dejavu_server.forecasting.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher, Overloaded
 
 POISON = -77.0

@@ -13,8 +13,9 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
+from dejavu_models.types import Forecast
 from dejavu_server.forecasting.batcher import Batcher, Overloaded
 from dejavu_server.forecasting.recorder import MeteredRecorder
 from dejavu_server.forecasting.service import ForecastRequest, ForecastService

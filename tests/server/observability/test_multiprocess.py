@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import GAME
 from tests.support.fakes.forecasters import PersistenceForecaster
 
-from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.types import Horizon
 from dejavu_server.forecasting.recorder import MeteredRecorder
 from dejavu_server.ledger import LedgerUnavailable
 from dejavu_server.observability import metrics_server
@@ -25,8 +26,8 @@ from dejavu_server.settings import Address
 # Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
 import os
-from dejavu_server.observability.metrics import new_metrics, reserve
-reserve()
+from dejavu_server.observability.metrics import new_metrics, allocate_files
+allocate_files()
 metrics = new_metrics()
 metrics.calls.labels("Predict", "OK").inc()
 metrics.in_flight.labels("Predict").inc()

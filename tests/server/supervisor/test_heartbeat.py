@@ -30,7 +30,7 @@ OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five intervals without a heartbeat count as a hang. Intervals are short; their duration does not matter."""
     monkeypatch.setattr(worker_process, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(worker_process, "HUNG_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeat, "HUNG_SECONDS", 0.05)
 
 
 async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
@@ -42,7 +42,7 @@ async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
         with capture_logs() as log:
             worker = await workers.start(3, lambda *_: ended.set())
             os.kill(worker.pid, signal.SIGSTOP)
-            monkeypatch.setattr(worker_process, "HUNG_SECONDS", 2.0)
+            monkeypatch.setattr(heartbeat, "HUNG_SECONDS", 2.0)
             async with asyncio.timeout(60):
                 await ended.wait()
             await workers.end()
@@ -108,12 +108,12 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
         await worker.serve(0, settings_in(tmp_path), make_ledger=True)
         hung = asyncio.create_task(worker.until_hung())
         await asyncio.sleep(0)
-        time.sleep(20 * worker_process.HUNG_SECONDS)  # noqa: ASYNC251 - blocks the event loop on purpose
+        time.sleep(20 * heartbeat.HUNG_SECONDS)  # noqa: ASYNC251 - blocks the event loop on purpose
         for _ in range(4):  # an interval or two: one pass for the expired timer, one to continue
             await asyncio.sleep(0)
         assert not hung.done()
         async with asyncio.timeout(60):
-            assert await hung == worker_process.HUNG_SECONDS
+            assert await hung == heartbeat.HUNG_SECONDS
     finally:
         worker.kill()
         await worker.wait()
@@ -187,7 +187,7 @@ def test_a_server_replaces_a_worker_that_was_stopped_and_survives_that_all_of_it
         everybody = [supervisor, *supervisor.children()]
         for process in everybody:
             process.suspend()
-        time.sleep(worker_process.HUNG_SECONDS + 5)
+        time.sleep(heartbeat.HUNG_SECONDS + 5)
         for process in everybody:
             process.resume()
         known = [entry["worker"] for entry in server.events if entry["event"] == "serving"]

@@ -25,8 +25,9 @@ from tests.support.processes.servers import async_worker, new_worker, running_wo
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.errors import BundleNotFound
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry, default_bundle
-from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_models.types import Horizon
 from dejavu_server import worker_main
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tests.support.builders.made_once import made_once
 
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.registry.bundle import (
@@ -26,7 +27,7 @@ from dejavu_models.registry.bundle import (
     read_manifest,
 )
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import Forecast, ForecastQuery, ScorePattern
+from dejavu_models.types import Forecast
 
 if TYPE_CHECKING:
     from dejavu_trainer.data.games import Games

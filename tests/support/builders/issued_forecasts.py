@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from dejavu_models.types import (
-    Attribution,
-    Explanation,
-    Forecast,
-    Horizon,
-    Interval,
-    ScorePattern,
-    SimilarGame,
-)
+from dejavu_models.forecast_query import ScorePattern
+from dejavu_models.types import Attribution, Explanation, Forecast, Horizon, Interval, SimilarGame
 from dejavu_server.forecasting.service import Recorder
 from dejavu_server.records import IssuedForecast
 

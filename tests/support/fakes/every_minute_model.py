@@ -8,15 +8,8 @@ from dataclasses import replace
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
-from dejavu_models.types import (
-    Attribution,
-    Forecast,
-    ForecastQuery,
-    Horizon,
-    HorizonSupport,
-    ModelInfo,
-    Quantile,
-)
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.types import Attribution, Forecast, Horizon, HorizonSupport, ModelInfo, Quantile
 
 HOME_EDGE = 2.5
 """What it expects of any two teams, in points."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from dejavu_models import betting
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter, RatingSettings
@@ -17,7 +18,6 @@ from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
     Explanation,
     Forecast,
-    ForecastQuery,
     Horizon,
     HorizonSupport,
     Interval,

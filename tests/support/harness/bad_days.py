@@ -28,8 +28,8 @@ from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
 
 TURN: Final = 10.0
 """Seconds from one turn to the next, at life's speed."""
-QUIET: Final = 45.0
-"""Seconds from one turn to the next where nothing is about to end: three looks at each minute of play."""
+QUIET: Final = 66.0
+"""Seconds from one turn to the next where nothing is about to end: two looks at each minute of play."""
 SIX_MINUTES: Final = PACE * 1080 + QUARTER_BREAK
 HALF: Final = period_end(2)
 REGULATION: Final = period_end(4)

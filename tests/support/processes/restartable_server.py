@@ -39,7 +39,7 @@ def restartable_server(ledger: Path) -> Iterator[Restartable]:
     with ExitStack() as servers:
 
         def start(listen: str) -> SpawnedServer:
-            arguments = ("--listen", listen, "--workers", "2", "--ledger", f"sqlite:///{ledger}")
+            arguments = ("--listen", listen, "--workers", "1", "--ledger", f"sqlite:///{ledger}")
             return servers.enter_context(spawned_server(*arguments))
 
         yield Restartable(start)

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from tests.support.builders.bundles import quick_recipe
 
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.types import ForecastQuery, Horizon, ScorePattern
+from dejavu_models.types import Horizon
 from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.games import load_games
 

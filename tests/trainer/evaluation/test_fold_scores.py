@@ -8,7 +8,7 @@ from tests.support.fakes.linear_only_models import plain_calibration, plain_mode
 from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.baselines import linear_forecasts, logistic_probabilities, persistence
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores
 from dejavu_trainer.training.linear import fit_linear

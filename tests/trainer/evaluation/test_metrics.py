@@ -11,7 +11,7 @@ from tests.support.builders.folds import walk_fold
 
 from dejavu_models import metrics
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores, Forecasts
 from dejavu_trainer.evaluation.metrics import (
     LEADS,

@@ -9,7 +9,7 @@ from tests.support.fakes.progress import RecordedProgress
 
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import HORIZONS, MarginSource
-from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.training.calibrate import calibrate

@@ -16,8 +16,8 @@ from dejavu_trainer.cli.app import Data, Json, Season, Seed, app, exit_on_error,
 from dejavu_trainer.cli.progress_bars import ProgressBars
 from dejavu_trainer.data.games import load_games
 
-RESULT, PAGE, SUMMARY = "backtest.json", "backtest.html", "backtest.md"
-"""Files that `backtest` writes next to its folds: JSON, HTML report, Markdown."""
+RESULT, PAGE, SUMMARY, FAN_CHART = "backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"
+"""Files that `backtest` writes next to its folds: JSON, HTML report, Markdown, a picture of one game."""
 
 ADAPTIVE = "adaptive.md"
 """File that `adapt` writes next to the folds."""
@@ -103,18 +103,14 @@ def backtest(
     """Run a walk-forward backtest of the recipe: for each test season, train only on earlier games.
 
     Trains on all seasons in the data before the calibration seasons.
-    Writes backtest.json, backtest.html and backtest.md into the folder. A run
+    Writes backtest.json, backtest.html, backtest.md and fan-chart.svg into the folder. A run
     that was killed resumes with the unfinished folds.
     """
     from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
-    from dejavu_trainer.reports import (
-        html as html_report,
-    )
-    from dejavu_trainer.reports import (
-        text,
-    )
+    from dejavu_trainer.reports import html as html_report
+    from dejavu_trainer.reports import plots, text
     from dejavu_trainer.training import lstm, recipe
 
     seasons = seasons_of("--test", test)
@@ -142,6 +138,7 @@ def backtest(
             write_atomic(out / RESULT, to_json(result).encode())
             write_atomic(out / SUMMARY, text.markdown(title, result).encode())
             write_atomic(out / PAGE, html_report.page(title, result, folds).encode())
+            write_atomic(out / FAN_CHART, plots.fan_chart(folds).encode())
             advance(1)
     if as_json:
         document: dict[str, Any] = json.loads(to_json(result))

@@ -28,10 +28,10 @@ class RetryPolicy:
 
     Attributes:
         spacing: minimum seconds between the end of one request and the start of the next.
-        tries: maximum attempts per request.
+        max_attempts: maximum attempts per request.
         first_wait: seconds before the second attempt; doubles with each further attempt.
         longest_wait: upper bound of this wait, in seconds.
-        longest_told: largest Retry-After to wait for, in seconds; beyond it the fetch stops.
+        max_retry_after: largest Retry-After to wait for, in seconds; beyond it the fetch stops.
     """
 
     spacing: float = 0.6

@@ -19,7 +19,8 @@ from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import LEAD_EDGES, MIN_CELL, PredictiveDistribution, lead_groups, min_cell_size
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups, min_cell_size
 from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecasts, logistic_probabilities, persistence
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 

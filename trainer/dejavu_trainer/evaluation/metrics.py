@@ -19,7 +19,7 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores, Forecasts
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")

@@ -17,7 +17,7 @@ import numpy as np
 from dejavu_models import metrics
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal import lead_groups
+from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses, pool
 

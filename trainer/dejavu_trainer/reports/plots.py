@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.fold_scores import FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.reports.game_charts import GameChart, chosen_games
@@ -307,23 +307,45 @@ def _ratings(result: BacktestResult) -> Figure:
     return figure
 
 
+def fan_chart(folds: Sequence[FoldScores]) -> str:
+    """Draws the game with the largest comeback, as an SVG file of its own."""
+    game = chosen_games(pool(folds))[0]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        axes = figure.subplots()
+        _fan(axes, game)
+        axes.legend(loc="upper left", frameon=False, ncols=2)
+        return _svg("fan", figure)
+
+
 def _fans(games: Sequence[GameChart]) -> Figure:
     figure, axes = _figure(2, 2, 7.2)
     flat = [axis for row in axes for axis in row]
     for axis, game in zip(flat, games, strict=False):
-        minutes = np.arange(1, len(game.point) + 1)
-        for index, shade in enumerate((0.14, 0.2, 0.3)):
-            axis.fill_between(
-                minutes, game.lower[:, index], game.upper[:, index], color=COLOURS["ensemble"], alpha=shade, linewidth=0
-            )
-        axis.plot(minutes, game.point, color=COLOURS["ensemble"], linestyle="--", linewidth=1.2)
-        axis.plot(
-            np.arange(len(game.leads) + 1), [0, *game.leads], color="black", linewidth=1.3, drawstyle="steps-post"
-        )
-        axis.plot([48], [game.final], "o", color="black", markersize=5)
-        axis.axhline(0, color="#999999", linewidth=0.8)
-        axis.set(title=f"{game.rule}\n{game.name}", xlabel="minute", ylabel="home − away", xlim=(0, 49))
-        axis.set_xticks([0, 12, 24, 36, 48])
+        _fan(axis, game)
     for axis in flat[len(games) :]:
         axis.set_visible(False)
     return figure
+
+
+def _fan(axis: Axes, game: GameChart) -> None:
+    minutes = np.arange(1, len(game.point) + 1)
+    for index, (shade, alpha) in enumerate(zip((0.14, 0.2, 0.3), ALPHAS, strict=True)):
+        axis.fill_between(
+            minutes,
+            game.lower[:, index],
+            game.upper[:, index],
+            color=COLOURS["ensemble"],
+            alpha=shade,
+            linewidth=0,
+            label=f"{100 * (1 - alpha):.0f} % interval of the final differential",
+        )
+    axis.plot(
+        minutes, game.point, color=COLOURS["ensemble"], linestyle="--", linewidth=1.2, label="forecast of the end"
+    )
+    leads = [0, *game.leads]
+    axis.plot(np.arange(len(leads)), leads, color="black", linewidth=1.3, drawstyle="steps-post", label="differential")
+    axis.plot([48], [game.final], "o", color="black", markersize=5, label="final differential")
+    axis.axhline(0, color="#999999", linewidth=0.8)
+    axis.set(title=f"{game.rule}\n{game.name}", xlabel="minute", ylabel="home − away", xlim=(0, 49))
+    axis.set_xticks([0, 12, 24, 36, 48])

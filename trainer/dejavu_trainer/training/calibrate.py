@@ -13,7 +13,8 @@ from dejavu_models.manifest import MetricRecord
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import MIN_CELL, PredictiveDistribution, min_cell_size
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.conformal_cells import MIN_CELL, min_cell_size
 from dejavu_trainer.data.games import Games
 
 _MODELS = ("ensemble", "dejavu", "lstm", "linear", "persistence")
@@ -59,7 +60,7 @@ def calibrate(
         games: n games unseen by the models.
         margins: (n,), expected margins before tip-off with carried ratings, in points.
         frozen_margins: (n,), the same with ratings frozen during a season, like those of a bundle.
-        min_cell: minimum number of games of a cell by lead; see `conformal.min_cell_size`.
+        min_cell: minimum number of games of a cell by lead; see `conformal_cells.min_cell_size`.
 
     Returns:
         The calibration, rounded as it is stored in a bundle.

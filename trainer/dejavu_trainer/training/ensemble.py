@@ -32,7 +32,7 @@ class TrialPredictions:
     Attributes:
         dejavu: (n, 47, 2 modes, 2 horizons), Dejavu's prediction of the linear models' residuals.
         lstm: (n, 47, 2 modes, 2 horizons), the LSTM's prediction of the same.
-        due: (n, 47, 2 modes, 2 horizons), the residuals of the linear models.
+        target: (n, 47, 2 modes, 2 horizons), the residuals of the linear models.
     """
 
     dejavu: Floats

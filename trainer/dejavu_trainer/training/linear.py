@@ -7,7 +7,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
-from dejavu_models.uncertainty.conformal import UNSCALED, lead_groups
+from dejavu_models.uncertainty.conformal_cells import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 
 PRIOR_GAMES = 40

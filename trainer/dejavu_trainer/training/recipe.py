@@ -19,7 +19,7 @@ from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import MARGIN_SOURCES, MarginSource
-from dejavu_models.uncertainty.conformal import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
+from dejavu_models.uncertainty.conformal_cells import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError, hold_out_last
 from dejavu_trainer.execution.progress import NoProgress, Progress

@@ -37,7 +37,7 @@ class ScoringError:
         index: index of the wrong play, or of the play before one that did not happen.
         until: when it is corrected, in game-day seconds since tip-off.
         home, away: points added to (or, if negative, removed from) the score from that play on.
-        false: period and clock (seconds left) of a play that did not happen; None for a wrong play.
+        false_play_at: period and clock (seconds left) of a play that did not happen; None for a wrong play.
     """
 
     index: int

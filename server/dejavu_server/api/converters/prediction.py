@@ -22,19 +22,8 @@ from dejavu_models.errors import (
     InvalidTeam,
     quoted,
 )
-from dejavu_models.types import (
-    DEFAULT_ALPHA,
-    MAX_QUANTILES,
-    Adaptation,
-    AdaptationMode,
-    Attribution,
-    Explanation,
-    ForecastQuery,
-    Horizon,
-    ModelInfo,
-    ScorePattern,
-    SimilarGame,
-)
+from dejavu_models.forecast_query import DEFAULT_ALPHA, MAX_QUANTILES, ForecastQuery, ScorePattern
+from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Horizon, ModelInfo, SimilarGame
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.horizon import HORIZON_VALUES, HORIZONS, horizon_of

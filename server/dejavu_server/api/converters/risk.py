@@ -8,8 +8,8 @@ from __future__ import annotations
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, RiskFactor
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
+from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk import RiskAssessment
-from dejavu_models.types import ScorePattern
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 
 

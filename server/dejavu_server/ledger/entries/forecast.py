@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -14,7 +15,6 @@ from dejavu_models.types import (
     Forecast,
     Horizon,
     Interval,
-    ScorePattern,
     SimilarGame,
 )
 from dejavu_server.ledger.entries.encoding import (

@@ -24,7 +24,8 @@ from dejavu_models.errors import (
     InvalidQuantile,
     InvalidTeam,
 )
-from dejavu_models.types import Adaptation, AdaptationMode, ForecastQuery, Horizon, Interval, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders import release_0_1_0
 from tests.support.builders.issued_forecasts import issued
 
+from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -23,7 +24,6 @@ from dejavu_models.types import (
     Horizon,
     Interval,
     Quantile,
-    ScorePattern,
     SimilarGame,
 )
 from dejavu_server.ledger.entries import codec

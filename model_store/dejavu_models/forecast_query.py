@@ -1,0 +1,101 @@
+"""What may be asked: a pattern, a horizon and how uncertain the answer may be; what is wrong is refused here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dejavu_feed.names import TEAMS
+from dejavu_models.betting import Market
+from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam, quoted
+from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
+
+DEFAULT_ALPHA = 0.05
+"""Miscoverage of the interval where a query names none."""
+
+MAX_QUANTILES = 99
+"""Maximum number of quantiles per query."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePattern:
+    """Score differentials at the end of each minute of play, starting with the first.
+
+    Raises:
+        InvalidPattern: if it is empty, longer than 47 slots, or a value is not finite or outside ±200.
+    """
+
+    differentials: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.differentials) <= MAX_SLOTS:
+            raise InvalidPattern(f"{len(self.differentials)} slots", f"1 to {MAX_SLOTS}")
+        for index, value in enumerate(self.differentials):
+            if not -MAX_DIFFERENTIAL <= value <= MAX_DIFFERENTIAL:  # also rejects NaN
+                raise InvalidPattern(
+                    f"{value}", f"a finite number within ±{MAX_DIFFERENTIAL:g}", field=f"pattern[{index}]"
+                )
+
+    @property
+    def minutes(self) -> int:
+        """Number of full minutes of play covered."""
+        return len(self.differentials)
+
+    @property
+    def last(self) -> float:
+        """Last known differential: the persistence forecast."""
+        return self.differentials[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastQuery:
+    """Request for one forecast.
+
+    Attributes:
+        pattern: no longer than the horizon's last slot.
+        alpha: miscoverage rate of the interval, in (0, 1).
+        home_team, away_team: two different NBA codes; empty if not given. Team strength is used only if both are
+            given.
+        pregame_margin: expected final differential before the game, in points; overrides the teams' ratings. None
+            if not given.
+        explain: whether to include the explanation.
+        quantile_levels: each in (0, 1), at most MAX_QUANTILES.
+        record: whether to include the distribution, which the ledger uses for scoring.
+        market: odds to evaluate; None if not given.
+
+    Raises:
+        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds.
+    """
+
+    pattern: ScorePattern
+    horizon: Horizon = Horizon.HALFTIME
+    alpha: float = DEFAULT_ALPHA
+    home_team: str = ""
+    away_team: str = ""
+    pregame_margin: float | None = None
+    explain: bool = False
+    quantile_levels: tuple[float, ...] = ()
+    record: bool = False
+    market: Market | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern.minutes > self.horizon.last_slot:
+            expected = f"1 to {self.horizon.last_slot} to forecast {self.horizon.value}"
+            raise InvalidPattern(f"{self.pattern.minutes} slots", expected)
+        if not 0.0 < self.alpha < 1.0:
+            raise InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1")
+        for field in ("home_team", "away_team"):
+            code = getattr(self, field)
+            if code and code not in TEAMS:
+                raise InvalidTeam(quoted(code), "an NBA code such as BOS", field=field)
+        if self.home_team and self.home_team == self.away_team:
+            raise InvalidTeam(self.away_team, "another team than home_team", field="away_team")
+        margin = self.pregame_margin
+        if margin is not None and not -MAX_DIFFERENTIAL <= margin <= MAX_DIFFERENTIAL:
+            raise InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}")
+        if len(self.quantile_levels) > MAX_QUANTILES:
+            raise InvalidQuantile(f"{len(self.quantile_levels)} levels", f"at most {MAX_QUANTILES}")
+        for index, level in enumerate(self.quantile_levels):
+            if not 0.0 < level < 1.0:
+                raise InvalidQuantile(
+                    f"{level}", "a number strictly between 0 and 1", field=f"quantile_levels[{index}]"
+                )

@@ -17,8 +17,8 @@ sys.path.insert(0, sys.argv[1])
 import dejavu_client.config, dejavu_feed.replay, dejavu_models.registry.registry
 import dejavu_server.worker.worker, dejavu_trainer
 from dejavu.v1 import prediction_service_pb2_grpc
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry, default_bundle
-from dejavu_models.types import ForecastQuery, ScorePattern
 print(dejavu_models.registry.registry.__file__, default_bundle(), dejavu_client.config.__file__, sep="\\n")
 print(Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point)
 """

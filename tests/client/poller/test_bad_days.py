@@ -41,7 +41,13 @@ def true_patterns(games: Sequence[ReplayGame], half: int = 23, final: int = 47) 
     }
 
 
-@pytest.mark.parametrize("kind", FeedFaultKind)
+BY_DAY = {FeedFaultKind.STALE, FeedFaultKind.CORRECTED, FeedFaultKind.OVERTIME, FeedFaultKind.MIDNIGHT}
+"""Kinds that are tried alone by day; all are tried together."""
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in BY_DAY else pytest.mark.nightly) for kind in FeedFaultKind]
+)
 async def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_without(kind: FeedFaultKind) -> None:
     day = BadDay(GAMES, [kind], seed=3, rate=1.0)
     poller = await day.go_by()

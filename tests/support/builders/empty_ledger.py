@@ -1,32 +1,44 @@
-"""An empty ledger for each of many examples, made once: its migrations take longer than most of what is tried on it."""
+"""An empty ledger, migrated once a run and copied: the migrations take longer than most of what is tried on it."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from tests.support.builders.made_once import made_once
 
 from dejavu_server.ledger import Ledger
 
 
 @contextmanager
 def empty_ledger() -> Iterator[str]:
-    """The URL of an empty ledger, which is gone afterwards."""
+    """The URL of an empty ledger, which is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "ledger.db")
-        path.write_bytes(_template())
+        put_empty_ledger(path)
         yield f"sqlite:///{path}"
 
 
-@cache
-def _template() -> bytes:
-    async def make(url: str) -> None:
-        await (await Ledger.open(url)).close()
+def put_empty_ledger(path: Path) -> None:
+    """Copies an empty ledger to a path. All copies have the ledger id and the epoch of the one that was made."""
+    shutil.copyfile(_template(), path)
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "ledger.db")
-        asyncio.run(make(f"sqlite:///{path}"))
-        return path.read_bytes()
+
+@cache
+def _template() -> Path:
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with ThreadPoolExecutor(1) as thread:  # the caller may have a running event loop
+            thread.submit(asyncio.run, _make(f"sqlite:///{folder / 'ledger.db'}")).result()
+
+    return made_once("empty-ledger", make) / "ledger.db"
+
+
+async def _make(url: str) -> None:
+    await (await Ledger.open(url)).close()

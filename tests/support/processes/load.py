@@ -25,7 +25,7 @@ from dejavu_client.errors import CallCancelledError, DejavuClientError
 BATCH = 20
 """Games in a batch; every other one is a what-if."""
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS, BATCH_PAUSE_SECONDS = 0.02, 0.2
 """What a caller waits between two calls: without it the callers, not the servers, take most of the machine."""
 
 SECONDS = 60.0
@@ -111,7 +111,7 @@ class Load:
                 assert result.HasField("forecast"), result
                 self._take(result.forecast)
             await self._tell()
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(BATCH_PAUSE_SECONDS)
 
     async def follow(self, client: AnyClient, stands: asyncio.Event) -> None:
         """Reads a stream until it is cancelled."""

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.support.builders.empty_ledger import put_empty_ledger
+from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.forecaster import Forecaster
@@ -41,7 +43,11 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Worker:
     """A worker that has not started, with hand-written models or, if `shipped`, with the bundle that ships."""
     registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
-    return Worker(settings_in(folder, **changes), registry=registry)
+    settings = settings_in(folder, **changes)
+    ledger = Path(settings.ledger.removeprefix("sqlite:///"))
+    if "ledger" not in changes and FOLDER_VARIABLE in os.environ and not ledger.exists():
+        put_empty_ledger(ledger)
+    return Worker(settings, registry=registry)
 
 
 @asynccontextmanager

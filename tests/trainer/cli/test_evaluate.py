@@ -106,7 +106,7 @@ def test_a_walk_forward_leaves_its_reports_and_says_the_same_when_it_is_asked_ag
     assert "Walk-forward over 2033" in capsys.readouterr().out
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     assert {"backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"} <= before.keys()
-    assert len(before) == 4
+    assert len(before) == 5
     assert run(*arguments, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads(before["backtest.json"])

@@ -308,13 +308,13 @@ def _ratings(result: BacktestResult) -> Figure:
 
 
 def fan_chart(folds: Sequence[FoldScores]) -> str:
-    """Draws the game with the largest comeback, as an SVG file of its own."""
-    game = chosen_games(pool(folds))[0]
+    """Draws the game whose forecasts have the median CRPS, as an SVG file of its own: neither the best nor the worst."""
+    game = chosen_games(pool(folds))[-1]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        figure = Figure(figsize=(9.6, 4.6), layout="constrained")
         axes = figure.subplots()
         _fan(axes, game)
-        axes.legend(loc="upper left", frameon=False, ncols=2)
+        figure.legend(loc="outside lower center", frameon=False, ncols=3)
         return _svg("fan", figure)
 
 

@@ -1,4 +1,4 @@
-# Everything a developer does here; `make help` lists it.
+# Development tasks; `make help` lists them.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV   := .venv
@@ -8,14 +8,14 @@ NODE   := examples/node
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto)
 
-# What the contract must not break: the last release, by its tag, or by its image where the clone has no tags.
+# Baseline of the breaking-change check: the tag of the last release, or its image if the clone has no tags.
 RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 BASE    ?= $(if $(RELEASE),.git#ref=$(RELEASE),$(wildcard protos/released/v*.binpb))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 
-# Many processes of a test run import the same files: they are compiled once, whatever the environment says.
+# Many processes of a test run import the same files: allow bytecode, so that each file is compiled only once.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install install-node gen check check-gen release-image test test-fast test-protobuf6 demo format clean \
@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-# Stamps make a second run free; they are renewed when what they were made from changes.
+# Stamp files skip repeated installs; a target runs again if its prerequisites change.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,7 +38,7 @@ $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[server]'
 	@touch $@
 
-install: $(VENV)/.installed  ## make .venv with everything
+install: $(VENV)/.installed  ## create .venv with all extras and development tools
 
 $(NODE)/node_modules/.installed: $(NODE)/package.json $(NODE)/package-lock.json $(NODE)/.npmrc
 	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || { echo "Node 18 or newer is needed"; exit 1; }
@@ -50,9 +50,9 @@ $(NODE)/dist/.built: $(NODE)/node_modules/.installed $(NODE)/tsconfig.json $(NOD
 	cd $(NODE) && npm run --silent build
 	@touch $@
 
-install-node: $(NODE)/dist/.built  ## make the Node example: types from the contract, then strict TypeScript
+install-node: $(NODE)/dist/.built  ## build the Node example: types from the contract, then strict TypeScript
 
-gen: $(GEN)/.installed  ## write the Python messages, stubs and .pyi into protos/gen
+gen: $(GEN)/.installed  ## generate the Python messages, stubs and .pyi into protos/gen
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
 	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
@@ -72,50 +72,50 @@ check: install check-gen  ## format, lint, strict types, contract lint and drift
 	$(BIN)/pytest -q tests/test_structure.py
 
 check-gen: gen
-	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen is not what make gen writes: commit it"; exit 1; }
-	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has files that git does not know: commit them"; exit 1; }
+	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen differs from the output of make gen: commit it"; exit 1; }
+	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has untracked files: commit them"; exit 1; }
 
-release-image: install  ## write the contract as it is released, for those to come to be held against
+release-image: install  ## write the image of the released contract, the baseline for later releases
 	rm -f protos/released/v*.binpb
 	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
 
-# Many tests wait for processes of their own, so more of them run at a time than there are cores. Numeric libraries would
-# start a thread a core in each: one is enough.
+# Many tests wait for processes that they start, so run more of them at a time than there are cores. Limit numeric
+# libraries to one thread per process; by default they start one per core.
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 ALL    = $(PYTEST) -n 4 --dist worksteal
-# What needs no process of its own: models, feed, converters, the ledger's arithmetic and queries, and units of the rest.
+# Tests that start no processes: models, feed, converters, the ledger's arithmetic and queries, other unit tests.
 FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/client/output tests/client/transport \
          tests/server/test_settings.py tests/server/api/converters tests/server/ledger/entries tests/server/ledger/queries \
          tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
 
-# Node is no part of what the project needs: without it, or without npm's registry, its tests say that they skip. CI has it.
-test: install test-protobuf6  ## all tests but the long ones
+# Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
+test: install test-protobuf6  ## all tests except the nightly ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node || test "$(DEJAVU_CI)" != 1
 	$(ALL) -p no:randomly
 
-test-fast: install  ## the quick ones, for the loop of work: models, feed and units, about a minute
+test-fast: install  ## quick tests while developing: models, feed and units, about a minute
 	$(PYTEST) -q -n 2 --dist worksteal -p no:randomly -m "not nightly" $(FAST)
 
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
-# Each part of the night can be run by itself. The rounds of bench/ measure: nothing runs beside them.
-nightly: nightly-rounds nightly-faults nightly-models nightly-laws  ## what takes too long for every change: the four parts below
+# Each nightly part can be run separately. The rounds of bench/ measure time: run nothing else at the same time.
+nightly: nightly-rounds nightly-faults nightly-models nightly-laws  ## tests that take too long for every change: the four parts below
 
 nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuzzing and measurements
 	$(PYTEST) -m nightly tests/bench
 
-nightly-faults: install  ## bad days of the feed, whole real evenings, and the server's long tests
+nightly-faults: install  ## days with feed faults, complete real evenings, and the server's long tests
 	$(PYTEST) -m nightly -n 2 tests/client tests/feed tests/e2e tests/server
 
-nightly-models: install  ## recipes and the shipped bundle on real seasons, and walk-forwards that are killed
+nightly-models: install  ## recipes and the shipped bundle on real seasons, and interrupted walk-forwards
 	$(PYTEST) -m nightly -n 2 tests/trainer tests/models
 
 nightly-laws: install install-node  ## all other tests in a random order, property tests on 200 examples
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900
 
-demo: install  ## eight simulated games, forecast live, from the feed to the subscriber
+demo: install  ## forecast eight simulated games live, from the feed to the subscriber
 	$(BIN)/dejavu demo
 
-clean:  ## remove what the targets made
+clean:  ## remove all files that the targets created
 	rm -rf $(VENV) $(GEN) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

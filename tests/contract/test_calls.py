@@ -1,4 +1,4 @@
-"""Client and server, from the stubs to the ledger, on whichever protobuf is installed."""
+"""Client and server, from the stubs to the ledger, on the installed version of protobuf."""
 
 from __future__ import annotations
 

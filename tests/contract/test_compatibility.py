@@ -1,4 +1,4 @@
-"""What `make check` holds the contract to: nobody who speaks the last release's is broken by this one's."""
+"""Tests the compatibility check of `make check`: clients of the last release keep working with this contract."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def released() -> Path:
 
 
 def against_the_release(contract: Path) -> str:
-    """What a contract breaks; empty if nothing."""
-    found = buf("breaking", str(contract), "--against", str(released()))
-    assert found.stderr == ""
-    assert (found.returncode == 0) == (found.stdout == "")
-    return found.stdout
+    """Returns the breaking changes of a contract; empty if there are none."""
+    result = buf("breaking", str(contract), "--against", str(released()))
+    assert result.stderr == ""
+    assert (result.returncode == 0) == (result.stdout == "")
+    return result.stdout
 
 
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
-    """A copy of the contract, to be changed."""
+    """Returns a copy of the contract for the test to edit."""
     shutil.copytree(ROOT / "protos" / "dejavu", tmp_path / "protos" / "dejavu")
     shutil.copy(ROOT / "buf.yaml", tmp_path)
     return tmp_path
@@ -54,7 +54,7 @@ def test_the_contract_keeps_what_the_last_release_promised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "message"),
     [
         (FORECAST, "  double alpha = 6;\n", "", 'field "6" with name "alpha"'),
         (FORECAST, "double alpha = 6;", "float alpha = 6;", "changed type"),
@@ -67,9 +67,9 @@ def test_the_contract_keeps_what_the_last_release_promised() -> None:
         (PREDICTION, "rpc PredictBatch(", "rpc PredictMany(", '"PredictBatch"'),
     ],
 )
-def test_a_change_that_breaks_clients_is_found(contract: Path, file: str, old: str, new: str, said: str) -> None:
+def test_a_change_that_breaks_clients_is_found(contract: Path, file: str, old: str, new: str, message: str) -> None:
     edit(contract, file, old, new)
-    assert said in against_the_release(contract)
+    assert message in against_the_release(contract)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_change_that_breaks_clients_is_found(contract: Path, file: str, old: s
         (FORECAST, "// Miscoverage rate of the interval, in (0, 1).", "// One minus the coverage."),
     ],
 )
-def test_what_the_promise_allows_passes(contract: Path, file: str, old: str, new: str) -> None:
+def test_a_compatible_change_passes(contract: Path, file: str, old: str, new: str) -> None:
     edit(contract, file, old, new)
     if "Farewell" in new:
         with (contract / "protos" / file).open("a") as end:
@@ -99,7 +99,7 @@ def test_the_image_is_the_contract_of_the_last_release_s_tag(tmp_path: Path) -> 
     tag = subprocess.run(tags, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     if not tag:
         pytest.skip("this clone has no release's tag")
-    # From a release's preparation until its tag, the image is already that of the release to come.
+    # While a release is prepared and not yet tagged, the image is that of the new release.
     if released().stem != tag:
         [version] = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
         assert released().stem == f"v{version}"

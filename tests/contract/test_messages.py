@@ -1,4 +1,4 @@
-"""The contract's messages: they come back as they went, in binary and in JSON, on protobuf 6 and 7."""
+"""Tests round trips of the contract's messages, in binary and in JSON, on protobuf 6 and 7."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.CPPTYPE_INT64: st.integers(-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
     FieldDescriptor.CPPTYPE_DOUBLE: st.floats(allow_nan=False),
-    # The JSON parser refuses the largest float itself: it compares after rounding to eight digits.
+    # The JSON parser rejects the largest float: it compares after rounding to eight digits.
     FieldDescriptor.CPPTYPE_FLOAT: st.floats(-(2.0**127), 2.0**127, width=32),
     FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
 }
@@ -52,7 +52,7 @@ TEXTS: dict[int, st.SearchStrategy[Any]] = {
 
 
 def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
-    """Values that a field can hold, unknown enum numbers included: proto3 enums are open."""
+    """Generates values of a field, including unknown enum numbers: proto3 enums are open."""
     if field.message_type is not None:
         if field.message_type.full_name == timestamp_pb2.Timestamp.DESCRIPTOR.full_name:
             return TIMESTAMPS
@@ -64,7 +64,7 @@ def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 
 @st.composite
 def messages(draw: st.DrawFn, cls: type[Message]) -> Message:
-    """Messages of a type; each field is set or left alone, one field of a oneof at most."""
+    """Generates messages of a type; sets a random subset of the fields and at most one field of each oneof."""
     message = cls()
     taken = set[str]()
     fields = cast("list[FieldDescriptor]", list(cls.DESCRIPTOR.fields))
@@ -131,7 +131,7 @@ def test_absent_and_zero_differ_where_it_matters() -> None:
 
 
 def test_a_pattern_may_hold_what_the_server_must_refuse() -> None:
-    """NaN and infinity travel: it is the server that says no, by name."""
+    """NaN and infinity can be sent; the server rejects them and names the field."""
     request = prediction_service_pb2.PredictRequest(pattern=[math.nan, math.inf])
     back = prediction_service_pb2.PredictRequest.FromString(request.SerializeToString())
     assert math.isnan(back.pattern[0])

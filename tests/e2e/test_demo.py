@@ -1,4 +1,4 @@
-"""The demo, as `make demo` runs it, but faster: it ends by itself, keeps its word and leaves nothing behind."""
+"""Runs the demo as `make demo` does, but faster: it ends by itself, settles every game and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dejavu_client.requests import FINAL, HALFTIME
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The demo as a process, with a folder of its own for temporary files."""
+    """Starts the demo as a process with its own folder for temporary files."""
     return subprocess.Popen(
         [sys.executable, "-m", "dejavu_client.cli", "demo", *arguments],
         stdin=subprocess.DEVNULL,
@@ -31,8 +31,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def left(folder: Path) -> list[str]:
-    """Files and processes that name the folder."""
+def remaining(folder: Path) -> list[str]:
+    """Returns processes whose command line contains the folder, and the demo's files in it."""
     here = str(folder)
     processes = [
         " ".join(process.info["cmdline"] or ())
@@ -43,7 +43,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
-    # A short path: a Unix socket's has at most 107 bytes.
+    # Use a short path: that of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:
         process = start(Path(folder), "--seconds", "25", "--count", "4", "--seed", "7", "--json")
         output, errors = process.communicate(timeout=100)
@@ -64,7 +64,7 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         assert figures["forecasts"] == sum(of["forecasts"] for of in figures["horizons"])
         assert figures["feedToSubscriberSecondsP50"] <= figures["feedToSubscriberSecondsP95"]
         assert {event["game"]["gameId"][:2] for event in events if event["event"] == "forecast"} == {"99"}
-        assert left(Path(folder)) == []
+        assert remaining(Path(folder)) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -77,7 +77,7 @@ def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
         assert "Traceback" not in errors
-        assert left(Path(folder)) == []
+        assert remaining(Path(folder)) == []
 
 
 def horizon_of(horizon: Horizon.ValueType, games: int, settled_games: int) -> HorizonSummary:
@@ -98,13 +98,13 @@ def horizon_of(horizon: Horizon.ValueType, games: int, settled_games: int) -> Ho
 
 
 @pytest.mark.parametrize(
-    ("games", "settled_games", "delivered", "kept"),
+    ("games", "settled_games", "delivered", "complete"),
     [(8, 8, True, True), (0, 0, True, False), (8, 7, True, False), (7, 7, True, False), (8, 8, False, False)],
 )
 @pytest.mark.parametrize("horizon", [HALFTIME, FINAL])
-def test_a_demo_that_does_not_keep_its_word_says_so(
-    horizon: Horizon.ValueType, games: int, settled_games: int, delivered: bool, kept: bool
+def test_a_demo_with_missing_results_reports_the_shortfall(
+    horizon: Horizon.ValueType, games: int, settled_games: int, delivered: bool, complete: bool
 ) -> None:
     other = HALFTIME if horizon == FINAL else FINAL
     summary = Summary(8, (horizon_of(other, 8, 8), horizon_of(horizon, games, settled_games)), ())
-    assert (shortfall(summary, 8, delivered) == "") is kept
+    assert (shortfall(summary, 8, delivered) == "") is complete

@@ -1,6 +1,6 @@
-"""An evening on which the feed fails in every way, on real parts, ends with the forecasts of one on which it does not.
+"""Compares an evening with every kind of feed fault with the same evening without faults: equal final forecasts.
 
-Replay, HTTP, nba_api's reader, poller, a server of two workers, its ledger and its stream; the same games twice.
+Uses replay, HTTP, nba_api's reader, the poller, a server of two workers, its ledger and its stream.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_eve
 from dejavu_feed.replay.http_server import LocalServer
 
 RESTART = SIX_MINUTES + 150
-"""Life seconds after which the first poller is ended: the first game was forecast, the others were not."""
+"""Life seconds after which the first poller stops: the first game is forecast by then, the others are not."""
 
 
 Final = tuple[tuple[int, ...], float, float, float]
@@ -40,9 +40,9 @@ Final = tuple[tuple[int, ...], float, float, float]
 async def final_forecasts(
     day: BadDay, address: str, *, restart: float | None = None, patience: float = 5.0
 ) -> dict[tuple[str, Horizon.ValueType], Final]:
-    """An evening goes by: the newest forecast of each game and horizon, by the home team and the horizon.
+    """Plays an evening; returns the newest forecast of each game and horizon, by home team and horizon.
 
-    The stream has brought every revision that the poller was told of, and ends with the same ones.
+    Also checks that the stream delivers every revision once and ends with the poller's newest forecasts.
     """
     with LocalServer(day.faulty.respond) as served, closing(NbaFeed(served.url, timeout=patience)) as feed:
         day.feed = feed
@@ -70,14 +70,14 @@ async def final_forecasts(
 
 async def both_evenings(games: Sequence[ReplayGame], seed: int, folder: Path) -> None:
     good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
-    assert bad.faulty.midnight > bad.life(RESTART), "what the scoreboard does not show, a new poller cannot find"
+    assert bad.faulty.midnight > bad.life(RESTART), "a new poller finds only games on the scoreboard"
     with spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}") as server:
         address = await asyncio.to_thread(lambda: server.address)
         expected = await final_forecasts(good, address)
-        found = await final_forecasts(bad, address, restart=RESTART, patience=1.0)
+        actual = await final_forecasts(bad, address, restart=RESTART, patience=1.0)
 
-    assert found == expected
-    assert {key: pattern for key, (pattern, *_) in found.items()} == {
+    assert actual == expected
+    assert {key: pattern for key, (pattern, *_) in actual.items()} == {
         (played.home, horizon): slots(played.scores, last)
         for played in games
         for horizon, last in ((HALFTIME, 23), (FINAL, 47))
@@ -85,8 +85,8 @@ async def both_evenings(games: Sequence[ReplayGame], seed: int, folder: Path) ->
     assert bad.outcomes == good.outcomes == good.record == bad.record
     assert not [event for event in (*good.events, *bad.events) if isinstance(event, HorizonClosed)]
     assert not bad.told_too_late()
-    told = {event.kind for event in bad.events if isinstance(event, Fault)}
-    assert told >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.STALE}, "it was a bad day"
+    reported = {event.kind for event in bad.events if isinstance(event, Fault)}
+    assert reported >= {FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.STALE}, "it was a bad day"
     assert not [event for event in good.events if isinstance(event, Fault)]
 
 

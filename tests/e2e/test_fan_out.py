@@ -1,4 +1,4 @@
-"""Two workers, 200 subscribers, 300 forecasts: each gets each once, and all in the ledger's order."""
+"""Two workers, 200 subscribers, 300 forecasts: every subscriber gets every forecast once, in ledger order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Stream = grpc.aio.UnaryStreamCall[pb.StreamPredictionsRequest, pb.StreamPredicti
 
 @asynccontextmanager
 async def subscriber(address: str) -> AsyncIterator[Stream]:
-    """A stream on a connection of its own that stands: its first heartbeat has come."""
+    """Yields a stream on its own connection, after its first heartbeat."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options) as channel:
         stream: Stream = PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest())
@@ -36,7 +36,7 @@ async def subscriber(address: str) -> AsyncIterator[Stream]:
 
 
 async def receive(stream: Stream, count: int) -> list[tuple[int, str]]:
-    """The places and games of the next forecasts."""
+    """Returns sequence and game id of the next `count` forecasts."""
     received: list[tuple[int, str]] = []
     async for response in stream:
         if response.WhichOneof("event") == "forecast":
@@ -47,7 +47,7 @@ async def receive(stream: Stream, count: int) -> list[tuple[int, str]]:
 
 
 async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
-    """Has games forecast, one after the other; the places and games as they were answered."""
+    """Requests forecasts one after the other; returns sequence and game id of each."""
     async with AsyncDejavuClient(address, timeout=30.0) as client:
         published = []
         for number in numbers:
@@ -58,7 +58,7 @@ async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
 
 
 async def worker_of(stream: Stream) -> str:
-    """Which worker serves a stream."""
+    """Returns the worker that serves a stream."""
     return next(str(value) for key, value in await stream.initial_metadata() if key == WORKER)
 
 

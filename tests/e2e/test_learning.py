@@ -1,4 +1,4 @@
-"""What outcomes teach, on a real server: every worker learns the same, and what was answered before stands."""
+"""Tests online updates on a real server: all workers reach the same state, and recorded forecasts do not change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Connections:
         self._channels: dict[str, grpc.Channel] = {}
 
     def by_worker(self, workers: set[str]) -> dict[str, grpc.Channel]:
-        """A channel to each of these workers: the kernel chooses who takes a connection, so until all are met."""
+        """Returns a channel to each worker. The kernel assigns connections: opens more until each worker has one."""
         while not workers <= self._channels.keys():
             options = [("grpc.use_local_subchannel_pool", 1)]
             channel = self._open.enter_context(grpc.insecure_channel(self._server.address, options))
@@ -39,7 +39,7 @@ class Connections:
         return {worker: self._channels[worker] for worker in sorted(workers)}
 
     def close(self) -> None:
-        """Closes all of them."""
+        """Closes all connections."""
         self._open.close()
 
 
@@ -57,12 +57,12 @@ def connections(server: SpawnedServer) -> Iterator[Connections]:
     made.close()
 
 
-def asked(channel: grpc.Channel, game_id: str = "") -> Forecast:
+def predict(channel: grpc.Channel, game_id: str = "") -> Forecast:
     request = PredictRequest(game_id=game_id, pattern=PATTERN, horizon=HORIZON_FINAL, home_team="BOS", away_team="NYK")
     return PredictionServiceStub(channel).Predict(request, timeout=20).forecast
 
 
-def reported(channel: grpc.Channel, game_id: str, differential: int) -> int:
+def report(channel: grpc.Channel, game_id: str, differential: int) -> int:
     request = ReportOutcomeRequest(
         game_id=game_id, horizon=HORIZON_FINAL, differential=differential, home_team="BOS", away_team="NYK"
     )
@@ -83,43 +83,43 @@ def test_every_worker_answers_by_the_same_outcomes_and_one_that_starts_later_too
     assert server.address
     workers = {entry["worker"] for entry in server.events if entry["event"] == "serving"}
 
-    def learned(sequence: int, who: set[str]) -> list[Forecast]:
-        """What the workers answer once they have learned from the outcome at a place."""
-        for name in who:
+    def learned(sequence: int, names: set[str]) -> list[Forecast]:
+        """Returns the workers' forecasts once they have applied the outcome at a sequence."""
+        for name in names:
 
             def has(entry: dict[str, Any], worker: str = name) -> bool:
                 return bool(entry["sequence"] >= sequence and entry["worker"] == worker)
 
             server.wait_for("learned", has)
-        return [without_times(asked(channel)) for channel in connections.by_worker(who).values()]
+        return [without_times(predict(channel)) for channel in connections.by_worker(names).values()]
 
     one, other = connections.by_worker(workers).values()
-    untaught = asked(one)
-    assert untaught.calibration_sequence == 0
-    assert untaught.adaptation.rolling_games == 0
+    initial = predict(one)
+    assert initial.calibration_sequence == 0
+    assert initial.adaptation.rolling_games == 0
 
     games = [f"00226{number:05d}" for number in range(1, 9)]
-    recorded = {game: asked(one if place % 2 else other, game) for place, game in enumerate(games)}
+    recorded = {game: predict(one if index % 2 else other, game) for index, game in enumerate(games)}
     last = 0
-    for game in games:  # nobody would have thought so
-        last = reported(one, game, -60)
-    taught = learned(last, workers)
-    assert taught[0] == taught[1]
-    assert taught[0].calibration_sequence == last
-    assert taught[0].adaptation.mode == ADAPTATION_MODE_ON
-    assert taught[0].adaptation.rolling_games == len(games)
-    assert taught[0].adaptation.static_rolling_coverage == 0
-    width = untaught.interval_upper - untaught.interval_lower
-    assert taught[0].interval_upper - taught[0].interval_lower > 1.2 * width
-    assert taught[0].expected_margin < untaught.expected_margin - 1
+    for game in games:  # far outside every interval
+        last = report(one, game, -60)
+    updated = learned(last, workers)
+    assert updated[0] == updated[1]
+    assert updated[0].calibration_sequence == last
+    assert updated[0].adaptation.mode == ADAPTATION_MODE_ON
+    assert updated[0].adaptation.rolling_games == len(games)
+    assert updated[0].adaptation.static_rolling_coverage == 0
+    width = initial.interval_upper - initial.interval_lower
+    assert updated[0].interval_upper - updated[0].interval_lower > 1.2 * width
+    assert updated[0].expected_margin < initial.expected_margin - 1
 
-    corrected = reported(other, games[3], 10)
+    corrected = report(other, games[3], 10)
     after = learned(corrected, workers)
     assert after[0] == after[1]
     assert after[0].calibration_sequence == corrected
-    assert after[0].expected_margin > taught[0].expected_margin
-    for game, forecast in recorded.items():  # those that were made stand, and are answered still
-        assert without_times(asked(one, game)) == without_times(forecast)
+    assert after[0].expected_margin > updated[0].expected_margin
+    for game, forecast in recorded.items():  # recorded forecasts are still returned unchanged
+        assert without_times(predict(one, game)) == without_times(forecast)
 
     server.workers[0].kill()
     server.wait_for("serving", lambda entry: entry["worker"] not in workers)

@@ -1,4 +1,4 @@
-"""A real evening, from the feed to the scorecard: forecasts and figures are those that follow from the file alone."""
+"""Replays a real evening from the feed to the scorecard, and recomputes forecasts and metrics from the file."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 
 
 def busiest(games: Games) -> date:
-    """The day of the season with the most games."""
+    """Returns the day of the season with the most games."""
     days, counts = np.unique(games.date, return_counts=True)
-    found: date = days[counts.argmax()].item()
-    return found
+    busiest_day: date = days[counts.argmax()].item()
+    return busiest_day
 
 
 def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[ReplayGame]]:
-    """The first games of the season's busiest day, or all of them: as the trainer and as the replay read them."""
+    """Returns the first `count` or all games of the season's busiest day, as read by the trainer and by the replay."""
     season = load_games(data_dir, [SEASON])
     day = busiest(season)
     evening = season.select(season.date == np.datetime64(day))
-    played, left_out = recorded_evening(data_dir / "nba" / f"plays_{SEASON}.parquet", day)
-    assert not left_out
+    played, excluded = recorded_evening(data_dir / "nba" / f"plays_{SEASON}.parquet", day)
+    assert not excluded
     assert len(played) == len(evening) >= 10
     played = played[:count]
     return evening.select(np.isin(evening.home, [each.home for each in played])), played
 
 
 @dataclass
-class Told:
-    """What the poller told of an evening."""
+class PollerEvents:
+    """Collects the poller's events of an evening."""
 
     predictions: list[Prediction] = field(default_factory=list)
     missed: int = 0
@@ -81,42 +81,42 @@ class Told:
 
 @dataclass(frozen=True)
 class Scored:
-    """A forecast as the file and the model that ships say it was, and how it came out by the file."""
+    """A forecast recomputed from the file with the default model, and its outcome in the file."""
 
     home: str
     forecast: Forecast
     last: float
-    came: float
+    actual: float
 
 
 def by_game(scored: Iterable[Scored], values: Iterable[float]) -> float:
-    """The mean over games of each game's mean."""
+    """Returns the mean over games of each game's mean."""
     pairs = sorted(zip((each.home for each in scored), values, strict=True))
     means = [np.mean([value for _, value in group]) for _, group in groupby(pairs, key=lambda pair: pair[0])]
     return float(np.mean(means))
 
 
 def calibration_error(scored: list[Scored]) -> float:
-    """ECE over 20 equal bins; every forecast weighs 1 over the forecasts of its game."""
+    """Returns the ECE over 20 equal bins; the weight of a forecast is 1 / (forecasts of its game)."""
     counts = Counter(each.home for each in scored)
     weights = np.array([1 / counts[each.home] for each in scored])
-    said = np.array([each.forecast.home_lead_probability for each in scored])
-    led = np.array([each.came > 0 for each in scored])
-    bins = np.minimum((said * 20).astype(int), 19)
-    gaps = [abs(np.sum(weights[bins == each] * (said - led)[bins == each])) for each in range(20)]
+    predicted = np.array([each.forecast.home_lead_probability for each in scored])
+    led = np.array([each.actual > 0 for each in scored])
+    bins = np.minimum((predicted * 20).astype(int), 19)
+    gaps = [abs(np.sum(weights[bins == each] * (predicted - led)[bins == each])) for each in range(20)]
     return float(np.sum(gaps) / np.sum(weights))
 
 
 def check(card: Scorecard, scored: list[Scored]) -> None:
-    """The scorecard has the figures of these forecasts."""
-    made = [each.forecast for each in scored]
-    errors = [abs(each.forecast.point - each.came) for each in scored]
-    persistence = [abs(each.last - each.came) for each in scored]
-    covered = [each.forecast.interval.lower <= each.came <= each.forecast.interval.upper for each in scored]
-    brier = [(each.forecast.home_lead_probability - (each.came > 0)) ** 2 for each in scored]
-    crps = [crps_of_quantiles(each.forecast.distribution, each.came) for each in scored]
+    """Checks that the scorecard has the metrics of these forecasts."""
+    forecasts = [each.forecast for each in scored]
+    errors = [abs(each.forecast.point - each.actual) for each in scored]
+    persistence = [abs(each.last - each.actual) for each in scored]
+    covered = [each.forecast.interval.lower <= each.actual <= each.forecast.interval.upper for each in scored]
+    brier = [(each.forecast.home_lead_probability - (each.actual > 0)) ** 2 for each in scored]
+    crps = [crps_of_quantiles(each.forecast.distribution, each.actual) for each in scored]
     assert (card.games, card.forecasts) == (len({each.home for each in scored}), len(scored))
-    # The request carries the pattern as float32, which holds whole points exactly: only rounding is between the two.
+    # The request has the pattern as float32, which represents whole points exactly: the values differ only by rounding.
     assert card.mae.value == pytest.approx(by_game(scored, errors), abs=1e-4)
     assert card.persistence_mae.value == pytest.approx(by_game(scored, persistence), abs=1e-9)
     assert card.mae_difference.value == pytest.approx(by_game(scored, errors) - by_game(scored, persistence), abs=1e-4)
@@ -126,7 +126,7 @@ def check(card: Scorecard, scored: list[Scored]) -> None:
     (coverage,) = card.coverage
     assert (coverage.games, coverage.forecasts, coverage.alpha) == (card.games, card.forecasts, 0.05)
     assert coverage.coverage == pytest.approx(by_game(scored, map(float, covered)), abs=1e-9)
-    widths = [forecast.interval.upper - forecast.interval.lower for forecast in made]
+    widths = [forecast.interval.upper - forecast.interval.lower for forecast in forecasts]
     assert coverage.mean_width == pytest.approx(by_game(scored, widths), abs=1e-3)
     assert not card.HasField("market")
 
@@ -139,7 +139,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     evening, played = busiest_evening(data_dir, games)
     clock = SteppedClock()
     replay = Replay(played, stagger=600.0, now=clock)
-    told = Told()
+    polled = PollerEvents()
     with (
         LocalServer(replay.respond) as served,
         closing(NbaFeed(served.url)) as feed,
@@ -149,13 +149,13 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
         async with (
             AsyncDejavuClient(address, timeout=30.0) as client,
             following(client) as follower,
-            Poller(feed, client, on_event=[told.note], now=clock) as poller,
+            Poller(feed, client, on_event=[polled.note], now=clock) as poller,
         ):
             while clock.now < replay.end:
                 clock.step(60.0)
                 poller.turn()
                 await poller.idle()
-            await follower.until({prediction.forecast.sequence for prediction in told.predictions})
+            await follower.until({prediction.forecast.sequence for prediction in polled.predictions})
             cards = {each: await client.get_scorecard(horizon=each, include_replays=True) for each in HORIZONS}
             without = [await client.get_scorecard(horizon=each) for each in HORIZONS]
             recorded = [each async for each in client.list_predictions(page_size=500, include_replays=True)]
@@ -164,7 +164,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     rows = {str(home): row for row, home in enumerate(evening.home)}
     model = Registry.load([], allow_unfit=True).get()
     scored = defaultdict[int, list[Scored]](list)
-    came = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
+    actual = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
     for forecast in follower.received:
         row = rows[forecast.home_team]
         pattern = evening.differentials[row, : forecast.elapsed_minutes]
@@ -184,19 +184,19 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
         assert forecast.home_lead_probability == pytest.approx(expected.home_lead_probability, abs=1e-3)
         assert forecast.expected_margin == pytest.approx(expected.expected_margin)
         assert forecast.explanation.baseline_prediction == pattern[-1]
-        result = float(came[forecast.horizon][row])
+        result = float(actual[forecast.horizon][row])
         scored[forecast.horizon].append(Scored(forecast.home_team, expected, float(pattern[-1]), result))
-    # From the sixth minute on, each once, but for those that a minute's step passed over.
-    asked = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in follower.received)
-    wanted = {(home, HALFTIME, minute) for home in rows for minute in range(6, 24)}
-    wanted |= {(home, FINAL, minute) for home in rows for minute in range(6, 48)}
-    assert asked.keys() <= wanted
-    assert set(asked.values()) == {1}
-    assert len(asked) + told.missed == len(wanted)
-    assert told.missed < len(wanted) / 20
-    results = {(home, horizon): int(came[horizon][row]) for home, row in rows.items() for horizon in HORIZONS}
-    assert told.outcomes == results
-    assert sorted(told.reported) == sorted((*key, value) for key, value in results.items()), "each once"
+    # One forecast per minute from the sixth on, except those that the poller reported as missed.
+    received = Counter((each.home_team, each.horizon, each.elapsed_minutes) for each in follower.received)
+    expected_forecasts = {(home, HALFTIME, minute) for home in rows for minute in range(6, 24)}
+    expected_forecasts |= {(home, FINAL, minute) for home in rows for minute in range(6, 48)}
+    assert received.keys() <= expected_forecasts
+    assert set(received.values()) == {1}
+    assert len(received) + polled.missed == len(expected_forecasts)
+    assert polled.missed < len(expected_forecasts) / 20
+    results = {(home, horizon): int(actual[horizon][row]) for home, row in rows.items() for horizon in HORIZONS}
+    assert polled.outcomes == results
+    assert sorted(polled.reported) == sorted((*key, value) for key, value in results.items()), "each once"
     check_settlements(recorded, results)
     assert {each.forecast.sequence for each in recorded} == {each.sequence for each in follower.received}
     for horizon, card in cards.items():
@@ -208,7 +208,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
 def check_settlements(
     recorded: Iterable[RecordedPrediction], results: Mapping[tuple[str, Horizon.ValueType], int]
 ) -> None:
-    """Every forecast is settled by the result of its game, and by the arithmetic of what is recorded."""
+    """Checks that every forecast is settled by the result of its game, with scores recomputed from the record."""
     for each in recorded:
         forecast, settlement = each.forecast, each.settlement
         result = results[forecast.home_team, forecast.horizon]

@@ -1,4 +1,4 @@
-"""A stream goes on with its token, whatever happened meanwhile: nothing lost, nothing twice, one order for all."""
+"""Resumes streams with their tokens after crashes and restarts: nothing lost, no duplicates, one order for all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUBSCRIBERS = 6
 
 
 class Reader:
-    """A subscriber that resumes with its token and hides nothing: neither what comes twice nor what does not."""
+    """A subscriber that resumes with its token and keeps every received sequence, including duplicates."""
 
     def __init__(self, channel: Any) -> None:
         self._service = PredictionServiceStub(channel)
@@ -76,13 +76,13 @@ def is_not_of(pids: list[int], entry: dict[str, Any]) -> bool:
     return int(entry["worker"].partition("-")[2]) not in pids
 
 
-def test_after_a_workers_death_every_subscriber_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
     with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
         channels = [dial(server.address) for _ in range(SUBSCRIBERS)]
         readers = [Reader(channel).open() for channel in channels]
         publish(server.address, range(10))
         for reader in readers[::2]:
-            reader.read(up_to=10)  # the others have yet to read
+            reader.read(up_to=10)  # the other subscribers have not read yet
         for number, victim in enumerate(workers(server)):  # one by one, so that every subscriber loses its worker
             before = workers(server)
             os.kill(victim, signal.SIGKILL)
@@ -97,7 +97,7 @@ def test_after_a_workers_death_every_subscriber_goes_on_where_it_was(tmp_path: P
     assert [reader.sequences for reader in readers] == [list(range(1, 21))] * SUBSCRIBERS
 
 
-def test_after_a_restart_of_the_server_every_subscriber_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_after_a_server_restart_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         address = server.address
@@ -120,8 +120,8 @@ def test_after_a_restart_of_the_server_every_subscriber_goes_on_where_it_was(tmp
     assert [reader.sequences for reader in readers] == [list(range(1, 21))] * SUBSCRIBERS
 
 
-async def test_after_hours_a_token_leads_through_all_that_came_meanwhile_into_what_comes_now(tmp_path: Path) -> None:
-    """Some pages of entries, older than what `include_current` would reach, and more of them while it catches up."""
+async def test_an_old_token_replays_the_backlog_and_continues_with_new_events(tmp_path: Path) -> None:
+    """The backlog has several pages, older than `include_current` covers, and grows while the stream catches up."""
     old, new = 3 * PAGE_SIZE + 17, 200
     evening = datetime.now(UTC) - timedelta(hours=14)
     ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3")
@@ -144,10 +144,10 @@ async def test_after_hours_a_token_leads_through_all_that_came_meanwhile_into_wh
 
 
 async def read(stream: Any, *, up_to: int) -> list[int]:
-    found: list[int] = []
-    while not found or found[-1] < up_to:
+    sequences: list[int] = []
+    while not sequences or sequences[-1] < up_to:
         message = await stream.read()
         if message.HasField("forecast"):
-            found.append(message.forecast.sequence)
+            sequences.append(message.forecast.sequence)
     stream.cancel()
-    return found
+    return sequences

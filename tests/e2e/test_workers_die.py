@@ -1,4 +1,4 @@
-"""kill -9 under load: a worker is missed by nobody who calls, and a supervisor leaves no worker behind."""
+"""Tests kill -9 under load: callers do not notice the death of a worker; a supervisor leaves no workers behind."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
     return ("--workers", str(workers), "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", *more)
 
 
-def with_spare(server: SpawnedServer) -> list[psutil.Process]:
-    """The supervisor's children, once there is one more than it has workers."""
+def with_standby(server: SpawnedServer) -> list[psutil.Process]:
+    """Returns the supervisor's children, once they include a standby worker."""
     server.wait_for("listening")
     supervisor = psutil.Process(server.process.pid)
     while len(children := supervisor.children()) <= len(server.workers):
@@ -28,16 +28,16 @@ def with_spare(server: SpawnedServer) -> list[psutil.Process]:
 
 
 def names(server: SpawnedServer) -> set[str]:
-    """The workers that came to serve so far."""
+    """Returns the names of all workers that have served so far."""
     return {entry["worker"] for entry in server.events if entry["event"] == "serving"}
 
 
-def served_beside(server: SpawnedServer, known: set[str]) -> None:
-    """Waits until another worker has come to serve."""
+def wait_for_other_worker(server: SpawnedServer, known: set[str]) -> None:
+    """Waits until another worker serves."""
     server.wait_for("serving", lambda entry: entry["worker"] not in known)
 
 
-async def test_nobody_who_calls_or_follows_notices_the_death_of_a_worker(tmp_path: Path) -> None:
+async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_path: Path) -> None:
     with spawned_server(*arguments(tmp_path)) as server:
         address = await asyncio.to_thread(attrgetter("address"), server)
         async with load(address) as clients:
@@ -45,44 +45,44 @@ async def test_nobody_who_calls_or_follows_notices_the_death_of_a_worker(tmp_pat
                 await clients.answers(100)
                 known = names(server)
                 server.workers[number % 2].kill()
-                await asyncio.to_thread(served_beside, server, known)
+                await asyncio.to_thread(wait_for_other_worker, server, known)
                 await clients.answers(100)
         clients.check()
         assert len([entry for entry in server.events if entry["event"] == "worker_died"]) == 3
         assert await asyncio.to_thread(server.stop) == 0
 
 
-async def test_a_worker_and_the_spare_that_die_together_are_both_replaced(tmp_path: Path) -> None:
+async def test_a_worker_and_the_standby_worker_that_die_together_are_both_replaced(tmp_path: Path) -> None:
     with spawned_server(*arguments(tmp_path)) as server:
-        children = await asyncio.to_thread(with_spare, server)
+        children = await asyncio.to_thread(with_standby, server)
         known = names(server)
-        [spare] = set(children) - set(server.workers)
+        [standby] = set(children) - set(server.workers)
         async with load(server.address) as clients:
-            spare.kill()
+            standby.kill()
             server.workers[0].kill()
-            await asyncio.to_thread(served_beside, server, known)
+            await asyncio.to_thread(wait_for_other_worker, server, known)
             await clients.answers(50)
         clients.check()
-        assert await asyncio.to_thread(with_spare, server)
+        assert await asyncio.to_thread(with_standby, server)
         assert await asyncio.to_thread(server.stop) == 0
 
 
-def test_a_spare_that_dies_is_replaced(tmp_path: Path) -> None:
+def test_a_standby_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with spawned_server(*arguments(tmp_path, workers=1)) as server:
-        [spare] = set(with_spare(server)) - set(server.workers)
-        spare.kill()
+        [standby] = set(with_standby(server)) - set(server.workers)
+        standby.kill()
         assert server.wait_for("no_spare")["ending"] == "killed by SIGKILL"
-        assert spare not in with_spare(server)
+        assert standby not in with_standby(server)
         assert server.stop() == 0
 
 
-async def test_a_supervisor_killed_under_load_leaves_nobody_behind_and_its_successor_starts_at_once(
+async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_starts_at_once(
     tmp_path: Path,
 ) -> None:
-    """The workers are drained by the kernel's signal; streams go on at the next server and lose nothing."""
+    """The kernel's signal drains the workers; streams resume at the next server without loss."""
     with ExitStack() as stack:
         first = stack.enter_context(spawned_server(*arguments(tmp_path, workers=3)))
-        children = await asyncio.to_thread(with_spare, first)
+        children = await asyncio.to_thread(with_standby, first)
         async with load(first.address, patient=True) as clients:
             await clients.answers(100)
             first.process.kill()
@@ -96,10 +96,10 @@ async def test_a_supervisor_killed_under_load_leaves_nobody_behind_and_its_succe
 
 
 @pytest.mark.parametrize("when", ["starting", "worker_died", "reloading"])
-def test_a_supervisor_killed_while_a_worker_starts_leaves_nobody_behind(tmp_path: Path, when: str) -> None:
+def test_a_supervisor_killed_while_a_worker_starts_leaves_no_process(tmp_path: Path, when: str) -> None:
     with spawned_server(*arguments(tmp_path)) as server:
         if when != "starting":
-            with_spare(server)
+            with_standby(server)
         if when == "worker_died":
             server.workers[0].kill()
         elif when == "reloading":
@@ -111,7 +111,7 @@ def test_a_supervisor_killed_while_a_worker_starts_leaves_nobody_behind(tmp_path
         assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_what_a_killed_supervisor_kept_its_metrics_in_is_cleared_away_by_the_next(tmp_path: Path) -> None:
+def test_the_next_supervisor_removes_the_metrics_folder_of_a_killed_one(tmp_path: Path) -> None:
     environment = {"TMPDIR": str(tmp_path)}
     metrics = ("--metrics-listen", "127.0.0.1:0")
 
@@ -128,13 +128,13 @@ def test_what_a_killed_supervisor_kept_its_metrics_in_is_cleared_away_by_the_nex
             return started
 
         first = server()
-        [left] = folders()
+        [orphaned] = folders()
         second = server()
         first.process.kill()
         first.process.wait()
         assert len(folders()) == 2
         third = server()
-        assert left not in folders()
+        assert orphaned not in folders()
         assert len(folders()) == 2
         assert [each.stop() for each in (second, third)] == [0, 0]
         assert not folders()

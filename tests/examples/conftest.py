@@ -1,4 +1,4 @@
-"""A real server for the examples to call, and the Node example ready to run."""
+"""Fixtures of the examples: a real server, and the built Node example."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.processes.servers import spawned_server
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of two workers with the bundle that ships, for all tests that do not restart it."""
+    """Runs a server of two workers with the default bundle, for all tests that do not restart it."""
     ledger = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         yield address_of(server)
@@ -30,13 +30,13 @@ def restartable(tmp_path: Path) -> Iterator[Restartable]:
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """The node to run examples/node with, which is built; skips where node or npm is missing, fails in CI."""
-    found = shutil.which("node")
-    if found and shutil.which("npm"):
-        made = subprocess.run(["make", "-s", "install-node"], cwd=ROOT, capture_output=True, text=True, check=False)
-        if made.returncode == 0:
-            return found
-        missing = f"make install-node: {made.stderr or made.stdout}"
+    """Builds examples/node and returns the node program; without node or npm, skips the test, or fails it in CI."""
+    program = shutil.which("node")
+    if program and shutil.which("npm"):
+        built = subprocess.run(["make", "-s", "install-node"], cwd=ROOT, capture_output=True, text=True, check=False)
+        if built.returncode == 0:
+            return program
+        missing = f"make install-node: {built.stderr or built.stdout}"
     else:
         missing = "node or npm is not installed"
     if os.environ.get("DEJAVU_CI") == "1":

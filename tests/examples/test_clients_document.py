@@ -1,4 +1,4 @@
-"""docs/clients.md says what is: every code and reason, every limit, every name."""
+"""Checks docs/clients.md against the code: error codes and reasons, limits and names."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ from dejavu_server.worker import worker
 DOCUMENT = "docs/clients.md"
 MEBIBYTE = 1024 * 1024
 SERVICES = (prediction_service_pb2, model_service_pb2, record_service_pb2)
-RAISED_ALTHOUGH_OTHERS_DERIVE_FROM_IT = {LedgerUnavailable}
+RAISED_BASE_CLASSES = {LedgerUnavailable}
 
 
-def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
+def subclasses(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
     for child in base.__subclasses__():
         if child.__module__.startswith("dejavu_"):
             yield child
-            yield from kin(child)
+            yield from subclasses(child)
 
 
 def table() -> set[tuple[str, str]]:
-    """Each code and reason that a caller may meet; an error that others derive from is raised in their shape alone,
-    but for one.
+    """Returns each code and reason that a server can send.
+
+    Errors with subclasses are raised only as one of these, with one exception.
     """
-    raised = {error for error in kin(DejavuError) if not any(kin(error))} | RAISED_ALTHOUGH_OTHERS_DERIVE_FROM_IT
+    raised = {error for error in subclasses(DejavuError) if not any(subclasses(error))} | RAISED_BASE_CLASSES
     codes = {error: next((CODES[base] for base in error.__mro__ if base in CODES), None) for error in raised}
     known = {(code.name, error.reason) for error, code in codes.items() if code is not None}
     return known | {(grpc.StatusCode.INTERNAL.name, INTERNAL)}
@@ -92,8 +93,8 @@ def test_every_call_of_the_contract_is_described() -> None:
     ],
 )
 def test_a_limit_is_the_server_s(limit: str, value: str) -> None:
-    [told] = [row[1] for row in rows(DOCUMENT, "limit") if row[0].startswith(limit)]
-    assert told.startswith(value)
+    [stated] = [row[1] for row in rows(DOCUMENT, "limit") if row[0].startswith(limit)]
+    assert stated.startswith(value)
 
 
 def test_the_documented_names_of_health_are_those_that_it_knows(address: str) -> None:
@@ -113,17 +114,17 @@ def test_the_documented_names_of_health_are_those_that_it_knows(address: str) ->
 
 def test_the_documented_metadata_come_with_answers_and_with_the_beginning_of_a_stream(address: str) -> None:
     documented = {key for key, *_ in rows(DOCUMENT, "metadata")}
-    mine = (("x-request-id", "tonight-17"),)
+    request_metadata = (("x-request-id", "tonight-17"),)
     with grpc.insecure_channel(address) as channel:
         service = PredictionServiceStub(channel)
         request = prediction_service_pb2.PredictRequest(pattern=PATTERN)
-        _, call = service.Predict.with_call(request, timeout=10, metadata=mine)
-        stream = service.StreamPredictions(prediction_service_pb2.StreamPredictionsRequest(), metadata=mine)
+        _, call = service.Predict.with_call(request, timeout=10, metadata=request_metadata)
+        stream = service.StreamPredictions(prediction_service_pb2.StreamPredictionsRequest(), metadata=request_metadata)
         next(stream)
         for metadata in (call.trailing_metadata(), stream.initial_metadata()):
-            told = dict(metadata or ())
-            assert documented <= set(told)
-            assert (told["x-request-id"], told["dejavu-workers"]) == ("tonight-17", "2")
+            stated = dict(metadata or ())
+            assert documented <= set(stated)
+            assert (stated["x-request-id"], stated["dejavu-workers"]) == ("tonight-17", "2")
         stream.cancel()
 
 

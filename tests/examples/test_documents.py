@@ -1,4 +1,4 @@
-"""What the documents show is what happens: every program, command and message in them, against a real server."""
+"""Runs every program, command and message of the documents against a real server."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ ELSEWHERE = (
     "dejavu prediction ",
     "dejavu checkpoint",
 )
-"""What has no end, takes long, needs real games or changes what others find, and is tested by its parts."""
+"""Commands that do not end, take long, need real games or change shared state; other tests cover them."""
 
 SHOWN = {
     "explain=True": "+",
     "client.quote": "0.",
     "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",
 }
-"""A word that a program holds → how its output begins."""
+"""A text in a program → the start of its output."""
 
 
 def test_every_command_is_run_here_or_known_to_be_tested_elsewhere() -> None:
@@ -76,7 +76,7 @@ def test_a_command_does_what_it_shows(command: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_a_program_runs_as_it_stands(program: Block, address: str) -> None:
+def test_a_program_runs_unchanged(program: Block, address: str) -> None:
     text = program.text.replace(PLACE, address)
     if "NbaFeed()" in text:
         follow_an_evening(text, address)
@@ -88,7 +88,7 @@ def test_a_program_runs_as_it_stands(program: Block, address: str) -> None:
 
 
 def follow_an_evening(text: str, address: str) -> None:
-    """Runs a program that polls, with an evening in the place of the NBA's."""
+    """Runs a program that polls, on a simulated evening instead of the NBA's feed."""
     evening = Evening([game("BOS", "LAL", lead=3)])
     evening.go_to(1081.0)
     with LocalServer(evening.replay.respond) as feed:
@@ -123,15 +123,15 @@ def generator(word: str) -> str:
 def test_the_python_stubs_are_generated_as_documented(tmp_path: Path) -> None:
     python = ROOT / ".venv-gen" / "bin" / "python"
     if not python.exists():
-        pytest.skip("make gen has not made .venv-gen")
+        pytest.skip("no .venv-gen: run make gen")
     generate(generator("grpc_tools.protoc").replace("python ", f"{python} ", 1), tmp_path)
-    made = {path.name for path in (tmp_path / "dejavu" / "v1").iterdir()}
+    generated = {path.name for path in (tmp_path / "dejavu" / "v1").iterdir()}
     assert {
         "forecast_pb2.py",
         "forecast_pb2.pyi",
         "prediction_service_pb2_grpc.py",
         "model_service_pb2_grpc.py",
-    } <= made
+    } <= generated
 
 
 def test_the_descriptor_set_serves_where_there_is_no_reflection(tmp_path: Path, address: str) -> None:
@@ -155,9 +155,9 @@ def test_the_typescript_types_are_generated_as_documented(node: str, tmp_path: P
 @pytest.mark.parametrize("document", [*DOCUMENTS, "examples/README.md"])
 def test_links_within_the_project_lead_somewhere(document: str) -> None:
     path = ROOT / document
-    found = subprocess.run(
+    links = subprocess.run(
         ["grep", "-oE", r"\]\(([^)#]+)\)", path.name], cwd=path.parent, capture_output=True, text=True, check=True
     )
-    for link in found.stdout.split():
+    for link in links.stdout.split():
         target = link[2:-1]
         assert target.startswith("https://") or (path.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""The grpcurl examples, run as they stand against a real server."""
+"""Runs the grpcurl examples unchanged against a real server."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dejavu_client import DejavuClient
 FOLDER = ROOT / "examples" / "grpcurl"
 
 
-def said(script: str, address: str) -> str:
+def output_of(script: str, address: str) -> str:
     done = examples.run(FOLDER / script, address=address)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 def next_event(output: IO[str] | None) -> dict[str, Any]:
-    """The next message of a stream: grpcurl prints each over many lines, the last of which is a brace."""
+    """Returns the next message of a stream: grpcurl prints it over several lines, the last of which is a brace."""
     assert output is not None
     text = ""
     while not text.endswith("\n}\n"):
@@ -36,33 +36,33 @@ def next_event(output: IO[str] | None) -> dict[str, Any]:
 
 
 def test_health_is_serving(address: str) -> None:
-    assert said("health.sh", address).count('"SERVING"') == 2
+    assert output_of("health.sh", address).count('"SERVING"') == 2
 
 
 def test_services_methods_and_models_are_listed(address: str) -> None:
-    listed = said("list.sh", address)
+    listed = output_of("list.sh", address)
     for name in ("dejavu.v1.ModelService", "dejavu.v1.PredictionService.StreamPredictions", '"smallest_alpha"'):
         assert name in listed
 
 
 def test_messages_are_described(address: str) -> None:
-    described = said("describe.sh", address)
+    described = output_of("describe.sh", address)
     assert "optional double alpha = 3;" in described
     assert "uint64 sequence = 16;" in described
 
 
-def test_predict_is_answered_and_tells_by_whom(address: str) -> None:
-    told = said("predict.sh", address)
-    assert '"coverage_probability": 0.8' in told
-    assert '"similar_games"' in told
-    assert told.count('"level"') == 3
-    assert '"expected_margin"' in told
-    assert "dejavu-worker: " in told
-    assert "dejavu-workers: 2" in told
+def test_predict_prints_the_forecast_and_the_worker(address: str) -> None:
+    output = output_of("predict.sh", address)
+    assert '"coverage_probability": 0.8' in output
+    assert '"similar_games"' in output
+    assert output.count('"level"') == 3
+    assert '"expected_margin"' in output
+    assert "dejavu-worker: " in output
+    assert "dejavu-workers: 2" in output
 
 
 def test_in_a_batch_the_third_is_refused_alone(address: str) -> None:
-    half, end, over = json.loads(said("batch.sh", address))["results"]
+    half, end, over = json.loads(output_of("batch.sh", address))["results"]
     assert [each["forecast"]["horizon"] for each in (half, end)] == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
     assert over["error"]["reason"] == "INVALID_PATTERN"
 
@@ -75,7 +75,7 @@ def test_a_refusal_fails_with_its_details(address: str) -> None:
         assert name in shown
 
 
-def test_a_stream_goes_on_from_its_token(restartable: Restartable) -> None:
+def test_a_stream_resumes_from_its_token(restartable: Restartable) -> None:
     address = restartable.address
     with DejavuClient(address, timeout=20.0) as client:
         first = client.predict(PATTERN, game_id="0022000001")

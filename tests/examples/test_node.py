@@ -1,4 +1,4 @@
-"""The Node example against a real server: what it prints is what the Python client is told."""
+"""Runs the Node example against a real server and compares its output with the Python client's responses."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from dejavu_client import DejavuClient, Forecast
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
 LEVELS = [0.1, 0.5, 0.9]
-"""Those that the program asks for."""
+"""The levels that the program requests."""
 MADE = {"generatedTime", "expiresTime"}
-"""What differs between two what-ifs."""
+"""Fields that differ between two what-ifs."""
 
 
 def run(node: str, program: str, address: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -37,10 +37,10 @@ def answers(node: str, program: str, address: str, *args: str) -> Any:
     return json.loads(done.stdout)
 
 
-def as_told_to_node(forecast: Forecast) -> dict[str, Any]:
-    """A forecast in the form that proto-loader gives it: 64 bits as text, Timestamps in their two parts.
+def as_decoded_by_node(forecast: Forecast) -> dict[str, Any]:
+    """Returns a forecast as proto-loader decodes it: 64-bit numbers as text, Timestamps as seconds and nanos.
 
-    For an optional field that is there it has one more, which says so.
+    Each optional field that is present adds a field with an underscore.
     """
     fields = MessageToDict(forecast, always_print_fields_with_no_presence=True)
     if forecast.HasField("expected_margin"):
@@ -56,25 +56,25 @@ def differences() -> list[str]:
 
 
 def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None:
-    told = answers(node, "predict", address, "--home", "BKN", "--away", "NYK", *differences())
+    answer = answers(node, "predict", address, "--home", "BKN", "--away", "NYK", *differences())
     with DejavuClient(address, timeout=20.0) as client:
         forecast = client.predict(PATTERN, home_team="BKN", away_team="NYK", explain=True, quantile_levels=LEVELS)
-    expected = as_told_to_node(forecast)
-    assert {name: value for name, value in told.items() if name not in MADE} == {
+    expected = as_decoded_by_node(forecast)
+    assert {name: value for name, value in answer.items() if name not in MADE} == {
         name: value for name, value in expected.items() if name not in MADE
     }
-    assert told["sequence"] == "0"
-    assert told["horizon"] == "HORIZON_HALFTIME"
+    assert answer["sequence"] == "0"
+    assert answer["horizon"] == "HORIZON_HALFTIME"
 
 
 def test_a_recorded_forecast_is_the_same_in_both_languages_to_the_nanosecond(node: str, address: str) -> None:
-    told = answers(node, "predict", address, "--game", "0022000001", "--home", "BKN", *differences())
+    answer = answers(node, "predict", address, "--game", "0022000001", "--home", "BKN", *differences())
     with DejavuClient(address, timeout=20.0) as client:
         recorded = client.predict(
             PATTERN, game_id="0022000001", home_team="BKN", away_team="LAL", explain=True, quantile_levels=LEVELS
         )
-    assert told == as_told_to_node(recorded)
-    assert int(told["sequence"]) > 0
+    assert answer == as_decoded_by_node(recorded)
+    assert int(answer["sequence"]) > 0
 
 
 def test_a_refusal_names_reason_and_field(node: str, address: str) -> None:
@@ -103,11 +103,11 @@ def test_in_a_batch_of_fifty_the_bad_item_alone_fails(node: str, address: str) -
 
 
 class NodeStream:
-    """The stream program, whose lines on stderr can be waited for."""
+    """The stream program; tests can wait for its lines on stderr."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self._said = list[str]()
+        self._lines = list[str]()
         self._more = threading.Condition()
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
@@ -116,24 +116,24 @@ class NodeStream:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             with self._more:
-                self._said.append(line)
+                self._lines.append(line)
                 self._more.notify_all()
 
-    def wait_until_said(self, text: str, times: int) -> None:
-        """Waits until so many lines begin like this."""
+    def wait_for_lines(self, text: str, times: int) -> None:
+        """Waits until at least `times` lines start with `text`."""
         with self._more:
-            said = self._more.wait_for(lambda: sum(line.startswith(text) for line in self._said) >= times, 60)
-        assert said, self._said
+            seen = self._more.wait_for(lambda: sum(line.startswith(text) for line in self._lines) >= times, 60)
+        assert seen, self._lines
 
     def forecasts(self) -> list[dict[str, Any]]:
-        """What it printed, after its end."""
+        """Returns the printed forecasts, after the end of the program."""
         assert self.process.stdout is not None
         return [json.loads(line) for line in self.process.stdout]
 
     def token(self) -> str:
-        """The resume token that it leaves at its end."""
+        """Returns the resume token that the program prints at its end."""
         self._reader.join(30)
-        return self._said[-1].removeprefix("resume token: ").strip()
+        return self._lines[-1].removeprefix("resume token: ").strip()
 
 
 @contextmanager
@@ -143,24 +143,24 @@ def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
 
 
 def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
-    """Records a forecast for each of some games; returns them as Node is told."""
+    """Records a forecast for each game; returns them as proto-loader decodes them."""
     with DejavuClient(address, timeout=20.0) as client:
         games = [f"00220{number:05d}" for number in range(first, last + 1)]
-        return [as_told_to_node(client.predict(PATTERN, game_id=game, explain=True)) for game in games]
+        return [as_decoded_by_node(client.predict(PATTERN, game_id=game, explain=True)) for game in games]
 
 
-def test_a_stream_goes_on_over_a_drain_and_a_kill_with_every_forecast_once_and_in_order(
+def test_a_stream_resumes_after_a_drain_and_a_kill_with_every_forecast_once_and_in_order(
     node: str, restartable: Restartable
 ) -> None:
     with node_stream(node, restartable.address, "--count", "20") as stream:
-        stream.wait_until_said("listening", 1)
+        stream.wait_for_lines("listening", 1)
         expected = record(restartable.address, 1, 5)
 
         assert restartable.server.stop() == 0
-        stream.wait_until_said("lost the stream", 1)
+        stream.wait_for_lines("lost the stream", 1)
         restartable.start_again()
         expected += record(restartable.address, 6, 10)
-        stream.wait_until_said("listening", 2)
+        stream.wait_for_lines("listening", 2)
         expected += record(restartable.address, 11, 12)
 
         restartable.server.stop(signal.SIGKILL)
@@ -177,7 +177,7 @@ def test_a_stream_goes_on_over_a_drain_and_a_kill_with_every_forecast_once_and_i
 
 def test_a_stream_of_one_game_ends_without_an_error_when_asked_to(node: str, address: str) -> None:
     with node_stream(node, address, "--game", "0022000077") as stream:
-        stream.wait_until_said("listening", 1)
+        stream.wait_for_lines("listening", 1)
         record(address, 1, 2)
         stream.process.send_signal(signal.SIGTERM)
         assert stream.forecasts() == []

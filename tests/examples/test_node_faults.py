@@ -1,4 +1,4 @@
-"""The Node example against a server that fails as it is told: what is tried again, what is not, and what gets told."""
+"""Runs the Node example against a server with scripted failures: retries, resumption and reported errors."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abo
     server.answers("Predict", refused)
     done = run(node, server, "predict")
     assert done.returncode == 1
-    told, *fields = done.stderr.splitlines()
-    assert told == f"{refused.code.name}: {refused.reason}: {refused.message}"
+    summary, *fields = done.stderr.splitlines()
+    assert summary == f"{refused.code.name}: {refused.reason}: {refused.message}"
     assert fields == [f"  {field}: {description}" for field, description in refused.violations]
     assert len(server.of("Predict")) == 1
 
@@ -68,7 +68,7 @@ def test_nothing_else_is_tried_again(node: str, server: FakeServer, refused: Abo
         Ended(),
     ],
 )
-def test_a_stream_goes_on_with_its_token_and_tells_nothing_twice(node: str, server: FakeServer, end: object) -> None:
+def test_a_stream_resumes_with_its_token_and_without_duplicates(node: str, server: FakeServer, end: object) -> None:
     server.answers(
         "StreamPredictions", [heartbeat("now"), event(1), event(2), end], [heartbeat("x"), event(2), event(3)]
     )
@@ -97,7 +97,7 @@ def test_a_stream_ends_where_another_connection_would_not_help(node: str, server
     assert len(server.of("StreamPredictions")) == 1
 
 
-def test_outcomes_are_told_in_the_order_of_forecasts(node: str, server: FakeServer) -> None:
+def test_outcomes_and_forecasts_are_printed_in_one_order(node: str, server: FakeServer) -> None:
     script = [heartbeat("now"), event(1), result(2, differential=-4), Ended()]
     server.answers("StreamPredictions", script, [result(2), event(3), Silence()])
     done = run(node, server, "stream", "--count", "3")
@@ -120,11 +120,11 @@ client.close();
 """
 
 
-def test_a_silent_stream_is_taken_to_be_dead(node: str, server: FakeServer) -> None:
-    # On a busy machine a connection may be silent for too long before it says anything: then the next one does.
+def test_a_silent_stream_is_considered_dead(node: str, server: FakeServer) -> None:
+    # On a busy machine a connection may time out before its first message: then the next one receives it.
     server.answers("StreamPredictions", *[[event(1), Silence()]] * 3)
     program = SILENT % (NODE_PROGRAMS / "dejavu.js").as_uri()
     done = examples.run(node, "--input-type=module", "-e", program, address=server.target)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.splitlines()) == {"UNAVAILABLE: nothing came for 2 s"}
+    assert set(done.stdout.splitlines()) == {"UNAVAILABLE: no message for 2 s"}
     assert server.of("StreamPredictions")[0].gone.wait(10)

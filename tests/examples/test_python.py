@@ -1,4 +1,4 @@
-"""The Python examples, run as they stand against a real server."""
+"""Runs the Python examples unchanged against a real server."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ def test_many_calls_at_once_are_all_answered(address: str) -> None:
 
 
 def record(address: str, *games: str) -> list[str]:
-    """Records forecasts; returns the lines with which the stream example tells them."""
+    """Records forecasts; returns the lines that the stream example prints for them."""
     with DejavuClient(address, timeout=20.0) as client:
         forecasts = [client.predict(PATTERN, game_id=game) for game in games]
     return [
-        f"{made.sequence} {made.game_id}, minute 18: {made.point_forecast:+.1f} at the half\n" for made in forecasts
+        f"{forecast.sequence} {forecast.game_id}, minute 18: {forecast.point_forecast:+.1f} at the half\n"
+        for forecast in forecasts
     ]
 
 
@@ -71,17 +72,17 @@ def read(process: subprocess.Popen[str], count: int) -> list[str]:
     return [process.stdout.readline() for _ in range(count)]
 
 
-def follow(address: str, place: Path) -> AbstractContextManager[subprocess.Popen[str]]:
-    return examples.started(*WARNINGS, FOLDER / "stream.py", place, address=address)
+def follow(address: str, token_file: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    return examples.started(*WARNINGS, FOLDER / "stream.py", token_file, address=address)
 
 
 @pytest.mark.timeout(300)
 def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
     restartable: Restartable, tmp_path: Path
 ) -> None:
-    address, place = restartable.address, tmp_path / "place"
+    address, token_file = restartable.address, tmp_path / "token"
     early = record(address, "0022000001")
-    with follow(address, place) as stream:
+    with follow(address, token_file) as stream:
         assert read(stream, 1) == early
         recorded = record(address, "0022000002", "0022000003")
         assert read(stream, 2) == recorded
@@ -92,8 +93,8 @@ def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
         stream.send_signal(signal.SIGINT)
         assert stream.wait(30) == 0
     missed = record(address, "0022000005", "0022000006")
-    with follow(address, place) as stream:
-        # What was printed last may be told again: the place moves along after it.
+    with follow(address, token_file) as stream:
+        # The last printed forecast may be repeated: the token is saved after printing.
         first, *rest = read(stream, 2)
         if first != missed[0]:
             first, *rest = *rest, *read(stream, 1)

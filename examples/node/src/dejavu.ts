@@ -22,7 +22,7 @@ import type { PredictBatchResult__Output } from "./gen/dejavu/v1/PredictBatchRes
 import type { PredictRequest } from "./gen/dejavu/v1/PredictRequest.js";
 import type { PredictResponse__Output } from "./gen/dejavu/v1/PredictResponse.js";
 import type { StreamPredictionsResponse__Output } from "./gen/dejavu/v1/StreamPredictionsResponse.js";
-import { Subscription, type Wanted } from "./subscription.js";
+import { Subscription, type StreamSelection } from "./subscription.js";
 
 export { DejavuError, type FieldViolation } from "./errors.js";
 export type { Forecast__Output as Forecast } from "./gen/dejavu/v1/Forecast.js";
@@ -45,13 +45,13 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 export interface ClientOptions {
   /** Deadline of a call in milliseconds, including retries; not for streams. Default: DEJAVU_TIMEOUT, or 3 s. */
   timeoutMs?: number;
-  /** A stream that receives no message, not even a heartbeat, for so many milliseconds is considered dead. */
+  /** Milliseconds without any message, heartbeats included, after which a stream is considered dead. Default: 60 s. */
   silenceMs?: number;
   /** TLS credentials; plaintext by default. */
   credentials?: ChannelCredentials;
 }
 
-export interface StreamOptions extends Wanted {
+export interface StreamOptions extends StreamSelection {
   /** Ends the stream without an error. */
   signal?: AbortSignal;
   /** Called with the error that ended a connection, and the delay before the next attempt in milliseconds. */
@@ -86,7 +86,7 @@ export class DejavuClient {
     const { forecast } = await this.#call<PredictResponse__Output>((options, done) =>
       this.#prediction.predict(request, options, done),
     );
-    return given(forecast);
+    return required(forecast);
   }
 
   /** Forecasts 1 to 1,000 games; each succeeds or fails independently. Results are in the order of the requests. */
@@ -174,7 +174,7 @@ export class DejavuClient {
       return await messages.next();
     } catch (error) {
       if (silent) {
-        throw new DejavuError(status.UNAVAILABLE, `nothing came for ${this.#silenceMs / 1000} s`);
+        throw new DejavuError(status.UNAVAILABLE, `no message for ${this.#silenceMs / 1000} s`);
       }
       throw fromCall(error);
     } finally {
@@ -189,16 +189,17 @@ export class DejavuClient {
         if (error) {
           reject(fromCall(error) as Error);
         } else {
-          resolve(given(response));
+          resolve(required(response));
         }
       });
     });
   }
 }
 
-function given<T>(value: T | null | undefined): T {
+/** Returns the value; throws if the response lacks it. */
+function required<T>(value: T | null | undefined): T {
   if (value === null || value === undefined) {
-    throw new DejavuError(status.INTERNAL, "the server answered without what it promises");
+    throw new DejavuError(status.INTERNAL, "the response lacks a required field");
   }
   return value;
 }

@@ -54,22 +54,22 @@ function isServiceError(error: unknown): error is ServiceError {
 
 /** Extracts reason and field violations from the google.rpc details in the trailing metadata. */
 function details(metadata: Metadata): { reason: string; fieldViolations: FieldViolation[] } {
-  const found = { reason: "", fieldViolations: [] as FieldViolation[] };
+  const result = { reason: "", fieldViolations: [] as FieldViolation[] };
   const [packed] = metadata.get("grpc-status-details-bin");
   if (!Buffer.isBuffer(packed)) {
-    return found;
+    return result;
   }
   try {
     for (const detail of Status.deserialize(packed).details) {
       const value = Buffer.from(detail.value);
       if (detail.type_url.endsWith("/google.rpc.ErrorInfo")) {
-        found.reason = ErrorInfo.deserialize(value).reason;
+        result.reason = ErrorInfo.deserialize(value).reason;
       } else if (detail.type_url.endsWith("/google.rpc.BadRequest")) {
-        found.fieldViolations.push(...BadRequest.deserialize(value).fieldViolations);
+        result.fieldViolations.push(...BadRequest.deserialize(value).fieldViolations);
       }
     }
   } catch {
     // Invalid details, for example from a proxy: use only the status.
   }
-  return found;
+  return result;
 }

@@ -39,8 +39,8 @@ try {
     console.log(JSON.stringify(forecast));
   } else {
     const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
-    const moment = values.final ? "end" : "half";
-    console.log(`${values.away} @ ${values.home}: ${signed(forecast.pointForecast)} ${interval} at the ${moment}`);
+    const horizon = values.final ? "end" : "half";
+    console.log(`${values.away} @ ${values.home}: ${signed(forecast.pointForecast)} ${interval} at the ${horizon}`);
     console.log(`${values.home} leads then: ${Math.round(100 * forecast.homeLeadProbability)} %`);
     for (const { level, value } of forecast.quantiles) {
       console.log(`  ${Math.round(100 * level)} %: ${signed(value)}`);

@@ -29,7 +29,7 @@ process.once("SIGTERM", () => stop.abort());
 const client = new DejavuClient();
 let token = values.token;
 let seen = 0;
-let standing = false;
+let subscribed = false;
 try {
   const events = client.streamPredictions({
     gameIds: values.game,
@@ -38,27 +38,27 @@ try {
     heartbeats: true,
     signal: stop.signal,
     onLost: (error, delayMs) => {
-      standing = false;
-      console.error(`lost the stream (${error}); again in ${(delayMs / 1000).toFixed(1)} s`);
+      subscribed = false;
+      console.error(`lost the stream (${error}); retrying in ${(delayMs / 1000).toFixed(1)} s`);
     },
   });
   for await (const { forecast, outcome, resumeToken } of events) {
     token = resumeToken;
-    const told = forecast ?? outcome;
-    if (!told) {
-      if (!standing) console.error("listening"); // no event is missed from now on
-      standing = true;
+    const recorded = forecast ?? outcome;
+    if (!recorded) {
+      if (!subscribed) console.error("listening"); // no event is missed from now on
+      subscribed = true;
       continue;
     }
-    const moment = told.horizon === "HORIZON_FINAL" ? "end" : "half";
+    const horizon = recorded.horizon === "HORIZON_FINAL" ? "end" : "half";
     if (values.json) {
-      console.log(JSON.stringify(told));
+      console.log(JSON.stringify(recorded));
     } else if (!forecast) {
-      console.log(`${told.sequence} ${told.gameId}: it stood ${signed(outcome?.differential ?? 0)} at the ${moment}`);
+      console.log(`${recorded.sequence} ${recorded.gameId}: outcome ${signed(outcome?.differential ?? 0)} at the ${horizon}`);
     } else {
       const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
       const about = `${forecast.sequence} ${forecast.gameId}, minute ${forecast.elapsedMinutes}`;
-      console.log(`${about}: ${signed(forecast.pointForecast)} ${interval} at the ${moment}`);
+      console.log(`${about}: ${signed(forecast.pointForecast)} ${interval} at the ${horizon}`);
     }
     seen += 1;
     if (seen === count) break;

@@ -15,7 +15,7 @@ const FIRST_ATTEMPTS = 3;
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
 
-export interface Wanted {
+export interface StreamSelection {
   /** NBA game ids to follow; all games if empty. */
   gameIds?: readonly string[];
   /** `resumeToken` of an earlier response to resume after; empty to start now. */
@@ -30,15 +30,15 @@ export class Subscription {
   #token: string;
   #newest = 0n;
   #failures = 0;
-  #stood = false;
+  #connected = false;
 
-  constructor(private readonly wanted: Wanted) {
-    this.#token = wanted.resumeToken ?? "";
+  constructor(private readonly selection: StreamSelection) {
+    this.#token = selection.resumeToken ?? "";
   }
 
   /** Returns the request for the next connection, which resumes after the last response. */
   request(): StreamPredictionsRequest {
-    const { gameIds = [], includeCurrent = false } = this.wanted;
+    const { gameIds = [], includeCurrent = false } = this.selection;
     return { gameIds: [...gameIds], includeCurrent, resumeToken: this.#token };
   }
 
@@ -49,14 +49,14 @@ export class Subscription {
    * unknown kind only updates the token.
    */
   accept(response: StreamPredictionsResponse__Output): boolean {
-    this.#stood = true;
+    this.#connected = true;
     this.#failures = 0;
     this.#token = response.resumeToken || this.#token;
-    const told = response.forecast ?? response.outcome;
-    if (!told) {
-      return response.event === "heartbeat" && (this.wanted.heartbeats ?? false);
+    const recorded = response.forecast ?? response.outcome;
+    if (!recorded) {
+      return response.event === "heartbeat" && (this.selection.heartbeats ?? false);
     }
-    const sequence = BigInt(told.sequence);
+    const sequence = BigInt(recorded.sequence);
     if (sequence <= this.#newest) {
       return false;
     }
@@ -71,7 +71,7 @@ export class Subscription {
    */
   lost(error: unknown): number {
     this.#failures += 1;
-    if (!passes(error) || (!this.#stood && this.#failures >= FIRST_ATTEMPTS)) {
+    if (!isTransient(error) || (!this.#connected && this.#failures >= FIRST_ATTEMPTS)) {
       throw error;
     }
     const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(this.#failures - 1, 10));
@@ -79,8 +79,8 @@ export class Subscription {
   }
 }
 
-/** Whether an error is transient, that is, caused by the connection or the load and not by the request. */
-function passes(error: unknown): boolean {
+/** Returns whether an error is transient, that is, caused by the connection or the load and not by the request. */
+function isTransient(error: unknown): boolean {
   if (!(error instanceof DejavuError)) {
     return false;
   }
@@ -92,7 +92,7 @@ function passes(error: unknown): boolean {
     case status.RESOURCE_EXHAUSTED:
       return error.reason === "SUBSCRIBER_TOO_SLOW";
     case status.INTERNAL:
-      // The connection broke in mid-frame: the error comes from gRPC's transport, not from the server.
+      // The connection broke within a frame: the error comes from gRPC's transport, not from the server.
       return error.reason === "" && /RST_STREAM|HTTP2|HTTP\/2/i.test(error.message);
     default:
       return false;

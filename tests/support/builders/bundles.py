@@ -1,4 +1,4 @@
-"""Bundles for servers that are to load one in place of another, and small ones, fitted when they are first needed."""
+"""Test bundles: copies and variants of the default bundle, and small bundles fitted on first use."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 
 def copy_of_default(folder: Path) -> str:
-    """Puts the bundle that ships into a folder; returns its version."""
+    """Copies the default bundle to a folder; returns its version."""
     shutil.copytree(default_bundle(), folder)
     return read_manifest(folder).version
 
 
 def publish_variant(folder: Path, dejavu_weight: float) -> str:
-    """Publishes the bundle that ships with another weight of its Dejavu part, as a trainer would; its version."""
+    """Publishes the default bundle with another Dejavu weight, as a trainer does; returns its version."""
     base = default_bundle()
     manifest = read_manifest(base)
     contents = {name: (base / name).read_bytes() for name in manifest.files}
@@ -55,49 +55,49 @@ def publish_variant(folder: Path, dejavu_weight: float) -> str:
         draft = Path(shutil.copytree(base, Path(workshop) / "draft"))
         (draft / COMBINATION).write_bytes(contents[COMBINATION])
         (draft / MANIFEST).write_text(variant.to_json())
-        asked = load_bundle(draft, allow_unfit=True)
-        golden = tuple(_answered(each, asked.forecast(query_of(each))) for each in manifest.golden)
+        model = load_bundle(draft, allow_unfit=True)
+        golden = tuple(_updated(each, model.forecast(query_of(each))) for each in manifest.golden)
     publish(folder, _with(variant, golden=golden), contents)
     return version
 
 
 SEASONS = range(2031, 2035)
-"""Of the simulated games."""
+"""Seasons of the simulated games."""
 
 
 def query_of(golden: Golden) -> ForecastQuery:
-    """What a golden query asks."""
+    """Returns the query of a golden forecast."""
     return ForecastQuery(ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team)
 
 
-def _answered(golden: Golden, answer: Forecast) -> Golden:
-    told = {
+def _updated(golden: Golden, answer: Forecast) -> Golden:
+    values = {
         "point_forecast": answer.point,
         "interval_lower": answer.interval.lower,
         "interval_upper": answer.interval.upper,
         "home_lead_probability": answer.home_lead_probability,
     }
-    return golden.model_copy(update=told)
+    return golden.model_copy(update=values)
 
 
 def _with(manifest: Manifest, **changed: object) -> Manifest:
-    """A manifest with other values, held to the same checks."""
+    """Returns a manifest with changed values, after validation."""
     return Manifest.model_validate(dict(manifest) | changed)
 
 
 def small_bundle(folder: Path) -> str:
-    """Puts a bundle into a folder that was fitted in seconds on simulated games; returns its version.
+    """Copies a bundle fitted in seconds on simulated games to a folder; returns its version.
 
-    It knows all minutes, both horizons and all teams. Its verdict says fit, so that servers take it; its games prove
-    nothing of the kind.
+    It supports all minutes, both horizons and all teams. Its verdict is fit, without a backtest, so that servers
+    load it.
     """
     shutil.copytree(_small(), folder)
     return read_manifest(folder).version
 
 
 def quick_recipe() -> TrainingConfig:
-    """A recipe that takes seconds on a few hundred games."""
-    # Late: servers under test need no trainer, which loads torch.
+    """Returns a recipe that takes seconds on a few hundred games."""
+    # Import late: servers under test do not need the trainer, which loads torch.
     from dejavu_trainer.training.dejavu import DejavuGrid
     from dejavu_trainer.training.lstm import LstmConfig
     from dejavu_trainer.training.recipe import TrainingConfig
@@ -112,7 +112,7 @@ def quick_recipe() -> TrainingConfig:
 
 
 def simulated_seasons() -> Path:
-    """The folder of the seasons 2031 to 2034, each of 200 random games."""
+    """Returns the folder of the seasons 2031 to 2034, with 200 random games each."""
     from dejavu_trainer.data.plays import write_plays
     from dejavu_trainer.data.simulate import simulate_season
 
@@ -126,14 +126,14 @@ def simulated_seasons() -> Path:
 
 @cache
 def simulated_games() -> Games:
-    """The games of `simulated_seasons`."""
+    """Returns the games of `simulated_seasons`."""
     from dejavu_trainer.data.games import load_games
 
     return load_games(simulated_seasons(), SEASONS)
 
 
 def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path, prototypes: int) -> None:
-    """Fits a bundle by the quick recipe. Its verdict, of a backtest that was never run, says fit."""
+    """Fits a bundle by the quick recipe. Its verdict is fit, although no backtest was run."""
     from dejavu_trainer.pipeline import fit
 
     recipe = replace(quick_recipe(), prototypes=prototypes)

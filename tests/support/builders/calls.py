@@ -1,4 +1,4 @@
-"""Little things that tests of calls share."""
+"""Shared helpers for tests of calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GAME = "0022000001"
 
 
 class Refusal(NamedTuple):
-    """How a call failed."""
+    """Details of a failed call."""
 
     code: grpc.StatusCode
     message: str
@@ -30,7 +30,7 @@ class Refusal(NamedTuple):
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
-    """Waits for a call of grpc.aio that must fail with google.rpc details."""
+    """Awaits a grpc.aio call that must fail with google.rpc details; returns them."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async with asyncio.timeout(10):
             await call
@@ -38,8 +38,8 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 
 def details(error: grpc.aio.AioRpcError) -> Refusal:
-    """What an error of grpc.aio says, details included."""
-    status = rpc_status.from_call(cast("grpc.Call", error))  # it asks for no more than both kinds of error have
+    """Decodes an error of grpc.aio with its details."""
+    status = rpc_status.from_call(cast("grpc.Call", error))  # it uses only methods that both kinds of error have
     assert isinstance(status, status_pb2.Status), "no google.rpc details"
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:

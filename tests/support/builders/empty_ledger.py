@@ -1,4 +1,4 @@
-"""An empty ledger, migrated once a run and copied: the migrations take longer than most of what is tried on it."""
+"""Empty ledgers, migrated once per run and copied: migrations take longer than most tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavu_server.ledger import Ledger
 
 @contextmanager
 def empty_ledger() -> Iterator[str]:
-    """The URL of an empty ledger, which is removed afterwards."""
+    """Yields the URL of an empty ledger and removes it afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "ledger.db")
         put_empty_ledger(path)
@@ -26,7 +26,7 @@ def empty_ledger() -> Iterator[str]:
 
 
 def put_empty_ledger(path: Path) -> None:
-    """Copies an empty ledger to a path. All copies have the ledger id and the epoch of the one that was made."""
+    """Copies an empty ledger to a path. All copies have the same ledger id and epoch."""
     shutil.copyfile(_template(), path)
 
 

@@ -1,4 +1,4 @@
-"""An evening for tests of what watches games: a replay on a stepped clock, with room for faults and corrections."""
+"""An evening for tests of pollers: a replay on a stepped clock, with faults and corrections."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import Timeline
 
 CLOSES = {HALFTIME: HALFTIME_MINUTES, FINAL: REGULATION_MINUTES}
-"""Minutes below which a game can't be forecast any more once the outcome of a horizon is known."""
+"""Minutes below which a game is no longer forecast once the outcome of the horizon is known."""
 
 Edit = Callable[[tuple[Play, ...]], tuple[Play, ...]]
 
 
 def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -> ReplayGame:
-    """A game with a basket one second into each minute, away and home in turn.
+    """Returns a game with a basket one second into each minute, away and home in turn.
 
     At 6:00 of the second quarter the home team leads by `lead`; at the half, and at the end, by `lead` + `run`.
     """
@@ -46,10 +46,10 @@ def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -
 
 
 class Evening:
-    """Games on a clock at life speed; a `Feed` that reads them, as it is or with what the test puts in between.
+    """Games on a clock at real-time speed, and a `Feed` of them with optional faults and edits.
 
     Attributes:
-        fault: what the next reads of a source ("scoreboard" or a game's id) raise, until it is removed.
+        fault: errors that reads of a source ("scoreboard" or a game's id) raise, until they are removed.
         stalled: sources whose reads wait until `release` is set.
         edit: corrections of a game's plays.
         hidden: ids of games that the scoreboard does not show.
@@ -57,7 +57,7 @@ class Evening:
     """
 
     def __init__(self, games: Sequence[ReplayGame], *, stagger: float = 0.0) -> None:
-        # A program that reads it goes by the machine's own clock. The feed tells tip-offs to the second.
+        # Programs that read the feed use the machine's clock. The feed has tip-offs in whole seconds.
         self.clock = SteppedClock(utc_now().replace(microsecond=0))
         self.replay = Replay(games, stagger=stagger, now=self.clock)
         self.start = self.clock.now
@@ -73,7 +73,7 @@ class Evening:
         return list(self.replay.games)
 
     def go_to(self, elapsed: float, index: int = 0) -> None:
-        """Moves the clock to game seconds since the tip-off of a game, and half a second more."""
+        """Sets the clock to half a second after `elapsed` game seconds of a game."""
         plays = Timeline(self.replay.games[self.ids[index]]).plays
         at = next(play.at for play in plays if elapsed_seconds(play.period, play.clock) >= elapsed)
         tip_off = read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json")).games[index].tip_off
@@ -137,20 +137,20 @@ class Report:
 
 
 class StoringPredictor:
-    """Repeats the lead, and keeps what it said and what came of it as a server's ledger does.
+    """Predictor that forecasts the current lead, and stores forecasts and outcomes like a server's ledger.
 
     Attributes:
         asked: every request so far.
-        calls: how many calls they came in.
-        failures: errors for the next calls of `predict_batch`, the first one first.
-        unlisted: the same for those of `list_models`.
+        calls: number of calls of `predict_batch`.
+        failures: errors for the next calls of `predict_batch`, in order.
+        unlisted: errors for the next calls of `list_models`, in order.
         refusals: errors for the next requests, each of which fails alone.
-        models: what it says its models can do.
-        listed: how often it was asked for them.
-        reports: every outcome that was reported so far, taken or not.
+        models: the models that it lists.
+        listed: number of calls of `list_models`.
+        reports: every outcome reported so far, accepted or not.
         untaken: errors for the next reports.
         unrecalled: errors for the next calls of `list_predictions`.
-        recalled: how often it was called.
+        recalled: number of calls of `list_predictions`.
     """
 
     def __init__(self) -> None:
@@ -170,13 +170,13 @@ class StoringPredictor:
         self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 
     def forget(self) -> None:
-        """Goes on as with another ledger, or one from a backup: nothing is kept, and places are given anew."""
+        """Continues like a server with another or a restored ledger: clears all entries and restarts sequences."""
         self.sequence = 0
         self._newest.clear()
         self._outcomes.clear()
 
     def minutes(self, horizon: Horizon.ValueType) -> list[int]:
-        """The minutes from which a horizon was asked for, in order."""
+        """Returns the minutes of all requests for a horizon, in order."""
         return [asked.minute for asked in self.asked if asked.horizon == horizon]
 
     async def list_models(self) -> list[Model]:
@@ -270,7 +270,7 @@ def able_model(
     version: str = "stored",
     active: bool = True,
 ) -> Model:
-    """A model that forecasts from so many slots, first and last; None: it does not know the horizon."""
+    """Returns a model that supports this range of slots per horizon; None: it does not support the horizon."""
     known = [(HALFTIME, half), (FINAL, final)]
     horizons = [
         HorizonSupport(horizon=horizon, min_slots=slots[0], max_slots=slots[1]) for horizon, slots in known if slots

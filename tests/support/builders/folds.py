@@ -1,4 +1,4 @@
-"""Folds of games made up so that their truth is known: random walks between teams of known strength."""
+"""Folds of synthetic games: random walks between teams of known strength."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIN_CELL = 100
 
 
 def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> GamesWithMargins:
-    """Walks that drift to an expected margin, which is known: its standard deviation is `strength`, in points."""
+    """Returns walks with known expected margins, whose standard deviation is `strength`, in points."""
     games = random_walks(games_a_season, seasons, seed)
     margins = np.random.default_rng(seed + 1).normal(0, strength, len(games))
     drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
@@ -31,14 +31,14 @@ def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float 
 def walk_fold(
     season: int = 2033, games: int = 600, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
 ) -> FoldScores:
-    """The linear models tried on walks: trained on two seasons, calibrated on one, tested on the next.
+    """Scores the linear models on walks: trained on two seasons, calibrated on one, tested on the next.
 
     Args:
-        season: tested.
-        games: a season.
-        seed: of the walks.
-        scale: of the residuals that intervals are made from: less than 1 makes them too narrow.
-        contrary: whether the models forecast the opposite of what they should.
+        season: test season.
+        games: number of games per season.
+        seed: seed of the walks.
+        scale: factor of the residuals that intervals are calibrated on; less than 1 makes intervals too narrow.
+        contrary: whether to negate the models' coefficients.
     """
     rated = rated_walks(games, range(season - 3, season + 1), seed)
     train, earlier = (rated.select(rated.games.season < until) for until in (season - 1, season))
@@ -59,7 +59,7 @@ def walk_fold(
 
 
 def linear_points(models: PointEnsemble, rated: GamesWithMargins, mode: MarginSource, minute: int) -> np.ndarray:
-    """What plain models forecast: (n, 2), in points."""
+    """Returns the point forecasts of plain models: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
     margins = {MarginSource.KNOWN: rated.margins, MarginSource.UNKNOWN: np.full(len(lead), np.nan)}[mode]
     points: np.ndarray = lead[:, None] + models.linear.increments(minute, lead, margins)

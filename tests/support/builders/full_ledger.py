@@ -1,4 +1,4 @@
-"""A ledger that has something in every table, for tests of what is found when it is tampered with."""
+"""A ledger with rows in every table, for tests of tamper detection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKET = Market(line=-2.5, home_odds=1.9, away_odds=2.05, bankroll=100.0)
 
 
 class Clock:
-    """Moves on by a minute whenever it is looked at."""
+    """Advances by a minute on every call."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -37,7 +37,7 @@ class Clock:
 def recordable(
     number: int, *, slots: int = 3, horizon: Horizon = Horizon.HALFTIME, last: float = -1.0, market: bool = False
 ) -> IssuedForecast:
-    """A forecast with a distribution, as a server of this release records it."""
+    """Returns a forecast with a distribution, as a server of this release records it."""
     pattern = [float(slot % 5) for slot in range(slots - 1)] + [last]
     plain = issued(game(number), pattern, horizon=horizon, generated_time=NOW)
     distribution = tuple(round(1.25 + 12.0 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
@@ -46,19 +46,19 @@ def recordable(
 
 
 def answer() -> MarketAnswer:
-    """What a forecast says of `MARKET`."""
+    """Returns an evaluation of `MARKET`."""
     home = MarketSideAnswer(1.9, 0.6, 1 / 1.9, 0.14, 0.155, 0.039, 3.9)
     away = MarketSideAnswer(2.05, 0.4, 1 / 2.05, -0.18, 0.0, 0.0, 0.0)
     return MarketAnswer(home, away, 0.0, 0.014, MarketSide.HOME, 3.9, RiskLevel.LOW, True, 0.55)
 
 
 def outcome(number: int, differential: int, horizon: Horizon = Horizon.HALFTIME) -> ReportedOutcome:
-    """An outcome, to be reported."""
+    """Returns an outcome to report."""
     return ReportedOutcome(game(number), horizon, differential, "BKN", "GSW", NOW, NOW)
 
 
 async def fill(ledger: Ledger, path: Path) -> Checkpoint:
-    """Fills a ledger that lies at a path; returns the checkpoint that a client kept of its end."""
+    """Fills the ledger at a path; returns a checkpoint of its last entry, as stored by a client."""
     signer = Signer(ledger, key_path(f"sqlite:///{path}"), seconds=1.0, clock=Clock())
     for number in range(1, 4):
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])

@@ -1,4 +1,4 @@
-"""How a half ended, for tests that hold plays against patterns."""
+"""Half-time differentials, for tests that compare plays with patterns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from dejavu_feed.nba.progress import halftime_score
 
 
 def halftime_differential(plays: Sequence[Play]) -> int | None:
-    """Home − away at the half, in points; None while it is not over."""
+    """Returns home − away at the half, in points; None before the end of the half."""
     score = halftime_score(plays)
     return None if score is None else score.home - score.away

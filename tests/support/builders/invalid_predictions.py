@@ -1,6 +1,6 @@
-"""Requests to Predict that a server must refuse, and what each refusal has to say.
+"""Invalid requests to Predict and the expected error of each.
 
-They are sent alone and as one request of a batch.
+Tests send them alone and as one request of a batch.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class BadRequest:
     """A row of the table.
 
     Attributes:
-        path: the method.
-        body: the request's bytes.
-        field: the field that is named; empty where the whole message is no message.
-        found: what the violation's description tells of the value: itself, or its size if it is long.
-        expected: what it says was expected.
+        path: path of the method.
+        body: bytes of the request.
+        field: the reported field; empty if the bytes are not a message.
+        found: the value in the violation's description, or its size if it is long.
+        expected: the expectation in the description.
     """
 
     name: str
@@ -50,7 +50,7 @@ class BadRequest:
 
 
 def good(**fields: Any) -> pb.PredictRequest:
-    """A request that is answered, unless fields make it a bad one."""
+    """Returns a valid request, unless `fields` make it invalid."""
     return pb.PredictRequest(**{"pattern": PATTERN, **fields})
 
 
@@ -87,8 +87,8 @@ def _lengths() -> list[BadRequest]:
     ]
 
 
-def _slot(place: int, value: float) -> Sequence[float]:
-    return [*PATTERN[:place], value, *PATTERN[place + 1 :]]
+def _slot(index: int, value: float) -> Sequence[float]:
+    return [*PATTERN[:index], value, *PATTERN[index + 1 :]]
 
 
 def _values() -> list[BadRequest]:
@@ -255,7 +255,7 @@ def _horizons_and_versions() -> list[BadRequest]:
 
 
 def market(**fields: Any) -> Market:
-    """Odds that are weighed, unless fields make them such as cannot be."""
+    """Returns a valid market, unless `fields` make it invalid."""
     return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
 
 
@@ -284,14 +284,14 @@ def _markets() -> list[BadRequest]:
     cases += [("horizon", "final", "the request's, halftime, or none", {"horizon": HORIZON_FINAL})]
     return [
         _predict(
-            f"market {place}: {field} {found}",
+            f"market {index}: {field} {found}",
             "INVALID_MARKET",
             f"market.{field}",
             found,
             expected,
             market=market(**fields),
         )
-        for place, (field, found, expected, fields) in enumerate(cases)
+        for index, (field, found, expected, fields) in enumerate(cases)
     ]
 
 

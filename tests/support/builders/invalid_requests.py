@@ -1,6 +1,6 @@
-"""Requests that a server must refuse, and what each refusal has to say: one table for all methods.
+"""Invalid requests and the expected error of each: one table for all methods.
 
-Each row is sent over a connection. Those of Predict stand in bad_predictions.py.
+Tests send each row over a connection. The requests to Predict are in invalid_predictions.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 def _no_messages() -> list[BadRequest]:
-    """Bytes that are no message of the method: wire types, lengths and texts that protobuf refuses."""
+    """Returns bytes that are not a message of the method: wire types, lengths and texts that protobuf rejects."""
     bodies = {
         "an end group without a start": b"\x0c",
         "a wire type that does not exist": b"\x0e",
@@ -160,7 +160,7 @@ def _risks() -> list[BadRequest]:
     ]
     return [
         BadRequest(
-            f"AssessRisk {place}: {field} {found}",
+            f"AssessRisk {index}: {field} {found}",
             RISK,
             pb.AssessRiskRequest(**fields).SerializeToString(),
             INVALID,
@@ -169,7 +169,7 @@ def _risks() -> list[BadRequest]:
             found,
             expected,
         )
-        for place, (reason, field, found, expected, fields) in enumerate(cases)
+        for index, (reason, field, found, expected, fields) in enumerate(cases)
     ]
 
 
@@ -230,4 +230,4 @@ ACCEPTED: dict[str, tuple[str, bytes]] = {
     "Watch: a service that the server does not have": (WATCH, b"\x0a\x04nope"),
     "Reflection: a request that asks nothing": (REFLECTION, b""),
 }
-"""What looks odd and is answered all the same: method and request."""
+"""Unusual but valid requests: method and bytes."""

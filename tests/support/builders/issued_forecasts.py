@@ -1,4 +1,4 @@
-"""Forecasts ready to be recorded, for tests of what records and sends them."""
+"""Forecasts ready to be recorded, for tests of the ledger and of streams."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def issued(
     generated_time: datetime | None = None,
     bare: bool = False,
 ) -> IssuedForecast:
-    """A forecast made now, unless told otherwise; not yet recorded. If `bare`, with what release 0.1.0 knew alone."""
+    """Returns a forecast, by default made now; not yet recorded. If `bare`, only with fields of release 0.1.0."""
     now = datetime.now(UTC) if generated_time is None else generated_time
     similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), distance=1.5, differential_at_horizon=3.0, games=4)
     explanation = Explanation(
@@ -72,13 +72,13 @@ def issued(
 
 
 async def recorded(ledger: Recorder, *forecasts: IssuedForecast) -> list[IssuedForecast]:
-    """What stands in a ledger for forecasts committed together, none of which comes too late."""
+    """Commits forecasts together; returns the stored ones. None may be refused as too late."""
     stored = await ledger.commit(forecasts)
-    found = [each for each in stored if isinstance(each, IssuedForecast)]
-    assert len(found) == len(forecasts)
-    return found
+    forecasts_stored = [each for each in stored if isinstance(each, IssuedForecast)]
+    assert len(forecasts_stored) == len(forecasts)
+    return forecasts_stored
 
 
 def game(number: int) -> str:
-    """The id of a game, one for each number."""
+    """Returns the game id for a number."""
     return f"00223{number:05d}"

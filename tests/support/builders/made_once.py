@@ -1,4 +1,4 @@
-"""What takes seconds to make is made once a run and shared by all its processes."""
+"""Builds expensive test data once per run and shares it between all processes of the run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 FOLDER_VARIABLE = "DEJAVU_TEST_RUN"
-"""Names the folder of a run; the process that starts the run sets and removes it, the others inherit it."""
+"""Environment variable with the folder of a run. The process that starts the run sets it; others inherit it."""
 
 
 def start_run() -> Path | None:
-    """Makes the run's folder; None if another process of the run has."""
+    """Creates the run's folder; returns None if another process of the run has created it."""
     if FOLDER_VARIABLE in os.environ:
         return None
     folder = Path(tempfile.mkdtemp(prefix="dejavu-test-run-"))
@@ -29,13 +29,13 @@ def end_run(folder: Path) -> None:
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that `make` filled in the first process of the run that asked for it.
+    """Returns a folder that `make` fills in the first process of the run that requests it.
 
     Copy it before changing it.
 
     Args:
-        name: says all that the content follows from; two that differ must have different names.
-        make: fills the folder whose path it gets, which does not exist yet; its parent does.
+        name: unique for the content: different content needs a different name.
+        make: creates and fills the folder at the given path; only its parent exists.
     """
     run = Path(os.environ[FOLDER_VARIABLE])
     folder = run / name
@@ -43,7 +43,7 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             unfinished = run / f"{name}.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed meanwhile
+            shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process
             make(unfinished)
             unfinished.rename(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Games whose differential is a random walk: what real ones are close to, in any number and without a file."""
+"""Games whose differential is a random walk: close to real games, any number of them, without files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dejavu_trainer.data.games import Games
 
 
 def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
-    """Games with a change of about ±2.5 points a minute; four a day from the first of November on."""
+    """Returns games with changes of about ±2.5 points a minute; four a day from the first of November."""
     rng = np.random.default_rng(seed)
     count = games_a_season * len(seasons)
     differentials = np.round(rng.normal(0.05, 2.5, (count, 48)).cumsum(axis=1)).astype(np.int16)

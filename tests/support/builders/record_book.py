@@ -1,4 +1,4 @@
-"""A ledger without a loop or threads, for tests of what is read from it: written to and read at once.
+"""A synchronous ledger without an event loop or threads, for tests of queries.
 
 with new_book(folder) as book:
     book.predict(forecast(game_id, minute=18, probability=0.7))
@@ -31,7 +31,7 @@ from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 EVENING = datetime(2026, 1, 14, 1, 30, tzinfo=UTC)
-"""When games are played, unless told otherwise: on the 13th, as people know it."""
+"""Default time of games: their local date is the 13th."""
 
 _T = TypeVar("_T")
 
@@ -52,7 +52,7 @@ def forecast(
     generated_time: datetime = EVENING,
     distribution: bool = True,
 ) -> IssuedForecast:
-    """A forecast of a game whose score has long stood as it does, ready to be recorded."""
+    """Returns a forecast of a game with a constant lead, ready to be recorded."""
     made = issued(
         game_id,
         (lead,) * minute,
@@ -65,17 +65,17 @@ def forecast(
         generated_time=generated_time,
     )
     quantiles = tuple(round(point + 2.0 * half_width * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
-    told = replace(
+    adjusted = replace(
         made.forecast,
         interval=Interval(point - half_width, point + half_width),
         home_lead_probability=probability,
         distribution=quantiles if distribution else (),
     )
-    return replace(made, forecast=told)
+    return replace(made, forecast=adjusted)
 
 
 def with_market(made: IssuedForecast, *, line: float = 0.5, odds: float = 2.0, stake: float = 0.05) -> IssuedForecast:
-    """The forecast, asked about with odds, and a stake on the home side; 0 for none."""
+    """Adds a market to a forecast, with a stake on the home side; 0 for none."""
     home = MarketSideAnswer(odds, 0.6, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
     away = MarketSideAnswer(odds, 0.4, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
     side = MarketSide.HOME if stake else None
@@ -84,30 +84,30 @@ def with_market(made: IssuedForecast, *, line: float = 0.5, odds: float = 2.0, s
 
 
 class RecordBook:
-    """A ledger that is written to and read at once."""
+    """A ledger with synchronous writes and reads."""
 
     def __init__(self, writing: Engine, reading: Engine) -> None:
         self._writing = writing
         self._reading = reading
 
     def predict(self, *made: IssuedForecast) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
-        """Records forecasts; returns what stands in the ledger for them."""
+        """Records forecasts; returns the stored forecast or the error for each."""
         with self._writing.begin() as connection:
             return store.append(connection, [codec.prepare(each) for each in made])
 
     def report(
         self, game_id: str, horizon: Horizon, differential: int, *, teams: tuple[str, str] = ("BKN", "GSW")
     ) -> ReportedOutcome:
-        """Records an outcome; returns it as it stands."""
+        """Records an outcome; returns it as stored."""
         seen = EVENING + timedelta(hours=1)
-        told = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
+        outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
         with self._writing.begin() as connection:
-            answer = outcomes.record_outcome(connection, told, seen)
+            answer = outcomes.record_outcome(connection, outcome, seen)
         assert not isinstance(answer, Exception)
         return answer[0]
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
-        """What a function returns that reads."""
+        """Returns the result of a function that reads."""
         with self._reading.connect() as connection:
             return function(connection)
 
@@ -124,7 +124,7 @@ def _template() -> bytes:
 
 @contextmanager
 def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
-    """An empty ledger, in a folder of its own unless one is given. Each one made in a process has the same id."""
+    """Creates an empty ledger, in a temporary folder by default. All ledgers of a process have the same id."""
     home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
     path = home / "ledger.db"
     path.write_bytes(_template())

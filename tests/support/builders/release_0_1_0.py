@@ -1,4 +1,4 @@
-"""What release 0.1.0 recorded: it knew no attributions and no expected margin, and took whatever text for a team."""
+"""Ledgers of release 0.1.0, which had no attributions or expected margins and accepted any text as a team."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ENTRY = (
     '"point":1.25},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001","home_team":"Zürich",'
     '"horizon":"halftime","pattern":[0.0,2.0,-1.0],"pregame_margin":5.5}},"revision":2,"sequence":7}'
 )
-"""An entry of a ledger, in canonical form, character by character."""
+"""An entry of a ledger in canonical form."""
 
 
 def make(database: Path) -> None:
-    """Makes an empty ledger as that release did."""
+    """Creates an empty ledger with the schema of that release."""
     database.touch()
     writing = sqlite.writing_engine(database, Durability.PROCESS)
     with writing.begin() as connection:
@@ -35,11 +35,11 @@ def make(database: Path) -> None:
 
 
 def record(database: Path, forecast: IssuedForecast) -> bytes:
-    """Puts a forecast behind a ledger's newest, as that release would have; returns the entry's hash.
+    """Appends a forecast to a ledger as that release did; returns the entry's hash.
 
     Args:
-        database: the ledger's file, of that release or a later one.
-        forecast: with an explanation and its sequence.
+        database: file of a ledger of that release or a later one.
+        forecast: forecast with an explanation and its sequence.
     """
     draft = codec.prepare(forecast)
     payload = _pruned(json.loads(draft.payload), json.loads(ENTRY)["payload"])
@@ -51,13 +51,13 @@ def record(database: Path, forecast: IssuedForecast) -> bytes:
         hash_ = codec.chain_hash(codec.genesis_hash(ledger_id) if head is None else head[0], text)
         connection.execute("INSERT INTO entries VALUES (?, 'forecast', ?, ?)", (forecast.sequence, text, hash_))
         columns = "(sequence, key, revision, pattern, game_id, horizon, generated_us)"
-        places = ":" + columns[1:-1].replace(", ", ", :")
-        connection.execute(f"INSERT INTO forecasts {columns} VALUES ({places})", row)
+        placeholders = ":" + columns[1:-1].replace(", ", ", :")
+        connection.execute(f"INSERT INTO forecasts {columns} VALUES ({placeholders})", row)
     return hash_
 
 
 def _pruned(value: Any, model: Any) -> Any:
-    """A JSON value with no more keys than a model of it has."""
+    """Removes the keys that a model value does not have from a JSON value."""
     if isinstance(model, dict):
         return {key: _pruned(value[key], inner) for key, inner in model.items()}
     if isinstance(model, list) and model and isinstance(model[0], dict):

@@ -1,4 +1,4 @@
-"""A clock that tests step."""
+"""A clock for tests that moves only by steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class SteppedClock:
-    """A wall clock that stands still until it is told to move. Call it for the time."""
+    """A wall clock that moves only by `step`. Call it for the time."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 15, 0, 30, tzinfo=UTC)) -> None:
         self.now = start
@@ -15,5 +15,5 @@ class SteppedClock:
         return self.now
 
     def step(self, seconds: float) -> None:
-        """Moves it on."""
+        """Advances the clock."""
         self.now += timedelta(seconds=seconds)

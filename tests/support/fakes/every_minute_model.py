@@ -1,4 +1,4 @@
-"""A model written by hand that knows every minute, both horizons, teams, margins and quantiles."""
+"""A hand-written model that supports every minute, both horizons, teams, margins and quantiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.types import Attribution, Forecast, Horizon, HorizonSupport, ModelInfo, Quantile
 
 HOME_EDGE = 2.5
-"""What it expects of any two teams, in points."""
+"""Expected margin of any two teams, in points."""
 
 
 class EveryMinuteForecaster(PersistenceForecaster):
@@ -36,7 +36,7 @@ class EveryMinuteForecaster(PersistenceForecaster):
 
 
 def completed(query: ForecastQuery, forecast: Forecast) -> Forecast:
-    """A plain forecast with all that a query may ask for."""
+    """Adds everything that a query may request to a plain forecast."""
     margin = HOME_EDGE if query.home_team and query.away_team else None
     margin = margin if query.pregame_margin is None else query.pregame_margin
     point = forecast.point + (margin or 0.0) / 10

@@ -1,4 +1,4 @@
-"""Models written by hand: what they answer can be told without a bundle."""
+"""Hand-written models with predictable forecasts, without a bundle."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _SPREAD = 10.0 / 1.96
 
 
 class PersistenceForecaster(Forecaster):
-    """Repeats the last differential, ± 10 points, for 18 slots and the half.
+    """Forecasts the last differential, ± 10 points, for 18 slots and the half.
 
     Attributes:
-        groups: the sizes of the groups it was asked in.
-        before: called with each group before it is answered; may block or raise.
-        lessons: what it was last taught; its forecasts tell where that stands, and are otherwise as ever.
+        groups: sizes of the groups of queries so far.
+        before: called with each group before it is forecast; may block or raise.
+        lessons: the latest online state; only calibration_sequence of its forecasts depends on it.
     """
 
     def __init__(self, version: str = "persistence") -> None:
@@ -64,7 +64,7 @@ class PersistenceForecaster(Forecaster):
             metrics=(Metric("ensemble.mae", 4.97, 4.8, 5.1), Metric("ensemble.crps", 3.5)),
             ratings_date=date(2024, 4, 30),
             approved=True,
-            verdict_reason="it is what others are held against",
+            verdict_reason="the baseline of all comparisons",
         )
 
     @property
@@ -111,7 +111,7 @@ class PersistenceForecaster(Forecaster):
 
 
 def _distribution(centre: float) -> tuple[float, ...]:
-    """Quantiles of a normal distribution that the interval holds 95 % of."""
+    """Returns quantiles of a normal distribution of which the interval contains 95 %."""
     normal = NormalDist(centre, _SPREAD)
     return tuple(round(normal.inv_cdf(level), 3) for level in DISTRIBUTION_LEVELS)
 

@@ -1,4 +1,4 @@
-"""Models that add nothing to the linear ones: made in milliseconds, their forecasts can be worked out by hand."""
+"""Models that add nothing to the linear ones: fast to build, with forecasts that can be computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecas
 
 
 def silent_lstm() -> Lstm:
-    """A graph that answers 0 to everything."""
+    """Returns an LSTM graph that always outputs 0."""
     graph = helper.make_graph(
         [
             helper.make_node("ReduceSum", [INPUT, "axes"], ["summed"], keepdims=1),
@@ -37,7 +37,7 @@ def silent_lstm() -> Lstm:
 
 
 def plain_models(linear: LinearModels) -> PointEnsemble:
-    """The linear models, with a database of two entries a minute that say nothing."""
+    """Returns the linear models, with a database of two entries a minute with zero residuals."""
     nothing = np.zeros((2, 2), dtype=np.float32)
     entries = Entries(
         home=np.array(["BOS", "BKN"]),
@@ -61,25 +61,25 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
 def plain_calibration(
     models: PointEnsemble, rated: GamesWithMargins, min_cell: int, *, scale: float = 1.0
 ) -> Calibration:
-    """Of `plain_models`, from their residuals times `scale`: with less than 1, intervals are too narrow."""
+    """Calibrates `plain_models` on their residuals times `scale`: with less than 1, intervals are too narrow."""
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
     for mode in MarginSource:
-        # Ratings that stand still tell half, as those do that `folds` tests on.
+        # Frozen ratings give half the margin, like frozen_margins in `folds`.
         margins = {
             MarginSource.UNKNOWN: np.full(len(leads), np.nan),
             MarginSource.KNOWN: rated.margins,
             MarginSource.RATED: rated.margins / 2,
         }[mode]
         points = linear_forecasts(models.linear, GamesWithMargins(rated.games, margins))
-        for place, horizon in enumerate(HORIZONS):
+        for index, horizon in enumerate(HORIZONS):
             for minute in range(1, horizon.last_slot + 1):
-                point = points[:, minute - 1, place]
+                point = points[:, minute - 1, index]
                 distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.fit(
                     horizon,
                     point,
                     leads[:, minute - 1],
-                    point + scale * (outcomes[:, place] - point),
+                    point + scale * (outcomes[:, index] - point),
                     min_cell=min_cell,
                 )
     return Calibration(distributions)

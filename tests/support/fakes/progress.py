@@ -1,4 +1,4 @@
-"""A progress for tests: what it is told, it remembers."""
+"""A progress for tests that stores all steps."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 
 class RecordedProgress:
-    """A progress that remembers what it was told.
+    """A progress that stores its steps.
 
     Attributes:
-        steps: name, total and how much was done of each that ended.
+        steps: name, total and completed amount of each finished step.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class RecordedProgress:
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """One step."""
+        """Runs one step."""
         done = list[int]()
         yield done.append
         self.steps.append((name, total, sum(done)))

@@ -32,7 +32,7 @@ def recorded(
     pattern: Sequence[float] = (0, 1, 5),
     **fields: Any,
 ) -> RecordedPrediction:
-    """A recorded forecast: +6.3 for BOS against LAL, −4.2 to 17.9; the outcome, if it is settled, −7."""
+    """Returns a recorded forecast: +6.3 for BOS against LAL, −4.2 to 17.9; the outcome, if it is settled, is −7."""
     teams = {"home_team": "BOS", "away_team": "LAL"}
     values: dict[str, Any] = {
         "game_id": GAME,
@@ -47,8 +47,8 @@ def recorded(
         forecast=forecast(**values | fields | {"sequence": sequence}), pattern=pattern, superseded=superseded
     )
     if settled:
-        told = outcome(9, game_id=GAME, differential=-7, recorded_time=timestamp(), **teams)
-        made.outcome.CopyFrom(told)
+        reported_outcome = outcome(9, game_id=GAME, differential=-7, recorded_time=timestamp(), **teams)
+        made.outcome.CopyFrom(reported_outcome)
         settlement = Settlement(
             outcome_sequence=9,
             error=13.25,
@@ -77,7 +77,7 @@ def figure(value: float, lower: float, upper: float) -> Figure:
 
 
 def card(**fields: Any) -> Scorecard:
-    """A scorecard of 312 games; `fields` override."""
+    """Returns a scorecard of 312 games; `fields` override."""
     values: dict[str, Any] = {
         "games": 312,
         "forecasts": 14890,

@@ -1,4 +1,4 @@
-"""A Dejavu server of the test's own: it writes down every call and answers as it was told.
+"""A fake Dejavu server that records every call and returns scripted responses.
 
 ```python
 with FakeServer() as server:
@@ -6,7 +6,7 @@ with FakeServer() as server:
     client = DejavuClient(server.target)
 ```
 
-Without an answer queued it gives a plausible one. A stream's answer is a script: messages, then what ends it.
+Without a queued answer it returns a plausible one. The answer to a stream is a script: messages, then its end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from dejavu.v1.record_service_pb2 import (
 
 @dataclass(frozen=True)
 class Call:
-    """A call as the server saw it; `gone` is set once it is over, whichever side ended it."""
+    """A call as received by the server; `gone` is set once either side has ended it."""
 
     method: str
     request: Any
@@ -66,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Abort:
-    """An answer: this status, with google.rpc details if there is a reason or a violation."""
+    """Answer: this status, with google.rpc details if there is a reason or a violation."""
 
     code: grpc.StatusCode
     message: str = "as the test wants it"
@@ -74,7 +74,7 @@ class Abort:
     violations: Sequence[tuple[str, str]] = ()
 
     def details(self) -> tuple[tuple[str, str | bytes], ...]:
-        """The trailing metadata that hold the google.rpc details; none without a reason or a violation."""
+        """Returns trailing metadata with the google.rpc details; empty without a reason or a violation."""
         packed = list[AnyMessage]()
         if self.reason:
             packed.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu")))
@@ -88,11 +88,11 @@ class Abort:
 
 
 class Silence:
-    """An answer: nothing, until the client leaves or the server stops."""
+    """Answer: nothing, until the client leaves or the server stops."""
 
 
 class Ended:
-    """A stream's last answer: the end, without an error."""
+    """Last answer of a stream: ends it without an error."""
 
 
 def _packed(message: Message) -> AnyMessage:
@@ -102,7 +102,7 @@ def _packed(message: Message) -> AnyMessage:
 
 
 def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
-    """A plausible forecast for a request; `fields` override."""
+    """Returns a plausible forecast for a request; `fields` override."""
     request = request or PredictRequest(pattern=[0.0] * 18)
     last = request.pattern[-1] if request.pattern else 0.0
     alpha = request.alpha if request.HasField("alpha") else 0.05
@@ -125,35 +125,35 @@ def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
 
 
 def event(sequence: int, *, token: str | None = None, **fields: Any) -> StreamPredictionsResponse:
-    """A stream's forecast; its token names its sequence."""
+    """Returns a stream message with a forecast; its token contains the sequence."""
     return StreamPredictionsResponse(
         forecast=forecast(sequence=sequence, **fields), resume_token=f"after-{sequence}" if token is None else token
     )
 
 
 def heartbeat(token: str) -> StreamPredictionsResponse:
-    """A stream's heartbeat."""
+    """Returns a stream message with a heartbeat."""
     return StreamPredictionsResponse(heartbeat=Heartbeat(), resume_token=token)
 
 
 def outcome(sequence: int, **fields: Any) -> Outcome:
-    """A plausible outcome; `fields` override."""
+    """Returns a plausible outcome; `fields` override."""
     values: dict[str, Any] = {"game_id": "0022000001", "horizon": HORIZON_HALFTIME, "differential": 7}
     return Outcome(**values | {"sequence": sequence} | fields)
 
 
 def result(sequence: int, **fields: Any) -> StreamPredictionsResponse:
-    """A stream's outcome; its token names its sequence."""
+    """Returns a stream message with an outcome; its token contains the sequence."""
     return StreamPredictionsResponse(outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}")
 
 
 class FakeServer:
-    """The servicer and the server around it; a context manager that stops it.
+    """The fake servicer and its server; a context manager that stops it.
 
     Attributes:
-        calls: every call so far, in the order of their arrival.
-        worker: what it answers in the metadata `dejavu-worker`.
-        workers: what it answers in `dejavu-workers`; 0: nothing.
+        calls: every call so far, in order of arrival.
+        worker: value of the metadata `dejavu-worker`.
+        workers: value of the metadata `dejavu-workers`; 0: not sent.
     """
 
     def __init__(self, *, worker: str = "1") -> None:
@@ -180,7 +180,7 @@ class FakeServer:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Starts; on the same port again after a stop."""
+        """Starts the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
         fake = _Servicer(self)
@@ -202,21 +202,21 @@ class FakeServer:
     def answers(self, method: str, *answers: object) -> None:
         """Queues answers for the next calls of a method.
 
-        A message, an Abort, Silence, or a function of the request that gives one of these. For StreamPredictions a
-        list of them: one call's script.
+        Each is a message, an Abort, Silence, or a function of the request that returns one of these. For
+        StreamPredictions each is a list of them: the script of one call.
         """
         self._answers[method].extend(answers)
 
     def of(self, method: str) -> list[Call]:
-        """The calls of one method so far."""
+        """Returns the calls of one method so far."""
         return [call for call in self.calls if call.method == method]
 
     def next_call(self, timeout: float = 10.0) -> Call:
-        """The next call that was not asked for in this way yet, waited for."""
+        """Waits for the next call that this method has not returned yet."""
         return self._arrivals.get(timeout=timeout)
 
     def arrived(self, method: str, request: Message, context: grpc.ServicerContext) -> Any:
-        """Writes a call down; gives the answer queued for it, or None."""
+        """Records a call; returns the answer queued for it, or None."""
         metadata = dict(context.invocation_metadata())
         gone = threading.Event()
         if not context.add_callback(gone.set):
@@ -224,13 +224,13 @@ class FakeServer:
         call = Call(method, request, metadata, context.time_remaining(), context.peer(), gone)
         self.calls.append(call)
         self._arrivals.put(call)
-        # Trailing, as the real server does: a call whose initial metadata have arrived is not tried again.
+        # Use trailing metadata like the real server: gRPC does not retry a call after initial metadata.
         context.set_trailing_metadata(self._metadata())
         queued = self._answers[method]
         return queued.popleft() if queued else None
 
     def carry_out(self, answer: object, request: Message, context: grpc.ServicerContext) -> Any:
-        """Makes an answer happen: gives the message to send, or ends the call."""
+        """Executes an answer: returns the message to send, or ends the call."""
         if callable(answer):
             answer = answer(request)
         if isinstance(answer, Abort):
@@ -275,20 +275,20 @@ class _Servicer(
 
     def ReportOutcome(self, request: ReportOutcomeRequest, context: Any) -> Any:  # noqa: N802 - the contract's name
         def answer() -> Message:
-            told = Outcome(
+            reported = Outcome(
                 game_id=request.game_id,
                 horizon=request.horizon or HORIZON_HALFTIME,
                 differential=request.differential,
                 sequence=1,
             )
-            return ReportOutcomeResponse(outcome=told)
+            return ReportOutcomeResponse(outcome=reported)
 
         return self._answer("ReportOutcome", request, context, answer)
 
     def GetPrediction(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
         def answer() -> Message:
-            found = forecast(game_id=request.game_id, sequence=1)
-            return GetPredictionResponse(prediction=RecordedPrediction(forecast=found, pattern=[0.0] * 18))
+            recorded = forecast(game_id=request.game_id, sequence=1)
+            return GetPredictionResponse(prediction=RecordedPrediction(forecast=recorded, pattern=[0.0] * 18))
 
         return self._answer("GetPrediction", request, context, answer)
 

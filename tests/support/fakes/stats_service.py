@@ -1,4 +1,4 @@
-"""A local stand-in for stats.nba.com: LeagueGameLog and PlayByPlayV3 of simulated games, with faults by script.
+"""A fake stats.nba.com: LeagueGameLog and PlayByPlayV3 of simulated games, with scripted faults.
 
 with StatsStandIn(season_of_games(6)) as service:
     service.faults["0022400003"] = [status(429, **{"Retry-After": "2"}), html()]
@@ -38,12 +38,12 @@ LOG_HEADERS = [
 
 @dataclass(frozen=True)
 class PlayedOnce:
-    """A game of a season, as it was.
+    """A finished game of a season.
 
     Attributes:
         scores: every change of the score, the first 0–0 at tip-off.
-        neutral: whether it was on neutral ground: the list then calls both teams guests.
-        over: whether the list has a winner.
+        neutral: whether it was at a neutral site: the game log then lists both teams as visitors.
+        over: whether the game log has a winner.
     """
 
     game_id: str
@@ -57,19 +57,19 @@ class PlayedOnce:
 
     @property
     def rows(self) -> list[tuple[object, ...]]:
-        """What a file of plays should hold of it."""
+        """The expected rows of a file of plays."""
         return [(self.game_id, self.type, self.home, self.away, *score, self.day) for score in self.scores]
 
 
 class Asked(NamedTuple):
-    """A request: the game's id or the season's type, and when it came (monotonic seconds)."""
+    """A request: the game's id or the season's type, and its time (monotonic seconds)."""
 
     what: str
     at: float
 
 
 def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> list[PlayedOnce]:
-    """Simulated games of a season: regular ones (the second on neutral ground), one play-in and one playoff game."""
+    """Simulates games of a season: regular ones (the second at a neutral site), one play-in and one playoff game."""
     rng = random.Random(seed)
     games = []
     for number, kind in enumerate(["RS"] * regular + ["PI", "PO"], 1):
@@ -81,7 +81,7 @@ def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> l
 
 
 def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> dict[str, Any]:
-    """LeagueGameLog of teams: two rows a game, the winner's first."""
+    """Returns LeagueGameLog of teams: two rows a game, the winner's first."""
     rows = []
     for game in games:
         last = game.scores[-1]
@@ -112,7 +112,7 @@ def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> d
 
 @lru_cache(maxsize=256)
 def plays_payload(game: PlayedOnce) -> dict[str, Any]:
-    """PlayByPlayV3: shots with the score, rebounds without; period ends with it; numbers that rise with gaps."""
+    """Returns PlayByPlayV3: shots and period ends with scores, rebounds without; action numbers with gaps."""
     actions: list[dict[str, Any]] = []
 
     def add(period: int, clock: float, kind: str, detail: str, team: str = "", score: Score | None = None) -> None:
@@ -151,11 +151,11 @@ def plays_payload(game: PlayedOnce) -> dict[str, Any]:
 
 @dataclass
 class StatsStandIn:
-    """The service, from `with` until its end.
+    """The fake service, which runs inside a `with` block.
 
     Attributes:
-        games: what it knows; may be changed while it runs.
-        faults: by game id or season type, what takes the place of the next answers, first to last; then all is true.
+        games: the games that it serves; may be changed while it runs.
+        faults: faults of the next answers by game id or season type, in order; later answers are correct.
         on_request: called with each request before it is answered.
         asked: every request, in order of arrival.
     """
@@ -181,7 +181,7 @@ class StatsStandIn:
         self._server.__exit__()
 
     def plays_asked(self) -> list[str]:
-        """The games whose plays were asked for, in order, again and again where they were."""
+        """Returns the games whose plays were requested, in order, with repetitions."""
         return [asked.what for asked in self.asked if asked.what not in TYPES.values()]
 
     def _respond(self, path: str) -> Response:
@@ -215,29 +215,29 @@ def _as_it_is(response: Response) -> Response:
 
 
 def status(code: int, **headers: str) -> Fault:
-    """A refusal; headers with _ for -."""
+    """Returns an error status; header names have _ for -."""
     return lambda _: Response(
         code, b"<html>no</html>", {name.replace("_", "-"): value for name, value in headers.items()}
     )
 
 
 def html() -> Fault:
-    """A page for people, with status 200."""
+    """Returns an HTML page with status 200."""
     return lambda _: Response(200, b"<!DOCTYPE html><html><body>Access denied</body></html>")
 
 
 def text(body: str) -> Fault:
-    """Whatever text, with status 200."""
+    """Returns this text with status 200."""
     return lambda _: Response(200, body.encode())
 
 
 def truncated() -> Fault:
-    """Half the answer, which says that it is whole."""
+    """Returns half of the body with a matching content length."""
     return lambda response: replace(response, body=response.body[: len(response.body) // 2])
 
 
 def cut_off() -> Fault:
-    """Half the answer, then the connection ends."""
+    """Returns half of the body and closes the connection."""
     return lambda response: Response(
         200,
         response.body[: len(response.body) // 2],
@@ -246,5 +246,5 @@ def cut_off() -> Fault:
 
 
 def stall(seconds: float = 30.0) -> Fault:
-    """No answer for so long; the stand-in's end cuts it short."""
+    """Delays the answer by `seconds`, or until the fake service ends."""
     return lambda _: Response(200, b"", hold=seconds)

@@ -1,4 +1,4 @@
-"""Evenings on which the feed goes wrong, watched turn by turn: without HTTP, on a stepped clock."""
+"""Evenings with feed faults, polled turn by turn: without HTTP, on a stepped clock."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE, QUARTER_BREAK, period_end
 
 TURN: Final = 10.0
-"""Seconds from one turn to the next, at life's speed."""
+"""Seconds between turns, at real-time speed."""
 QUIET: Final = 66.0
-"""Seconds from one turn to the next where nothing is about to end: two looks at each minute of play."""
+"""Seconds between turns while no horizon is about to end: two polls per minute of play."""
 SIX_MINUTES: Final = PACE * 1080 + QUARTER_BREAK
 HALF: Final = period_end(2)
 REGULATION: Final = period_end(4)
 """Life seconds from tip-off to 6:00 of the second quarter, to the half, and to the end of regulation."""
-_SHARP: Final = (300.0, 60.0)
-"""Life seconds before an end from which on, and after it until which, a sharp eye is kept."""
+_NEAR_END: Final = (300.0, 60.0)
+"""Life seconds before and after the end of a half or of regulation in which polls are frequent."""
 
 
 class DirectFeed:
-    """A `Feed` that reads a responder's answers as `NbaFeed` does, without a connection.
+    """A `Feed` that reads a responder's answers like `NbaFeed`, without a connection.
 
     Attributes:
-        down: if set, nothing answers.
+        down: if set, all reads fail.
     """
 
     def __init__(self, respond: Responder) -> None:
@@ -71,12 +71,12 @@ class DirectFeed:
 
 
 class BadDay:
-    """Games with faults, at life's speed, and the pollers that watch them one after the other.
+    """Games with faults, at real-time speed, and the pollers that watch them one after the other.
 
     Attributes:
-        direct, feed: how its answers are read, unless another feed is put in place.
-        predictor: who forecasts unless another client is given; outlives a poller as a server does.
-        events: what the pollers told, all of them.
+        direct, feed: the feed without a connection, and the feed in use, which tests may replace.
+        predictor: the default client of the pollers; shared by successive pollers, like a server.
+        events: all events of all pollers.
     """
 
     def __init__(
@@ -100,33 +100,33 @@ class BadDay:
 
     @property
     def end(self) -> datetime:
-        """Some time after the last game, when every source was asked once more."""
+        """Returns a time after the last game at which every source has been read once more."""
         return self.replay.end + timedelta(minutes=20)
 
     def life(self, seconds: float) -> datetime:
-        """A moment by life seconds since the first tip-off."""
+        """Returns the time at this many life seconds after the first tip-off."""
         return self.replay.start + timedelta(seconds=seconds)
 
     @property
     def newest(self) -> dict[tuple[str, Horizon.ValueType], Prediction]:
-        """The newest forecast of each game and horizon, by its home team and the horizon."""
-        told = (event for event in self.events if isinstance(event, Prediction))
-        return {(event.game.home, event.forecast.horizon): event for event in told}
+        """The newest forecast of each game and horizon, by home team and horizon."""
+        events = (event for event in self.events if isinstance(event, Prediction))
+        return {(event.game.home, event.forecast.horizon): event for event in events}
 
     @property
     def outcomes(self) -> dict[tuple[str, Horizon.ValueType], int]:
-        """The last outcome of each game and horizon, likewise."""
-        told = (event for event in self.events if isinstance(event, HorizonResult))
-        return {(event.game.home, event.horizon): event.differential for event in told}
+        """The last outcome of each game and horizon, by home team and horizon."""
+        events = (event for event in self.events if isinstance(event, HorizonResult))
+        return {(event.game.home, event.horizon): event.differential for event in events}
 
     @property
     def record(self) -> dict[tuple[str, Horizon.ValueType], int]:
-        """What the record has last of each game and horizon, likewise."""
-        told = (event for event in self.events if isinstance(event, OutcomeReported))
-        return {(event.game.home, event.horizon): event.outcome.differential for event in told}
+        """The last reported outcome of each game and horizon, by home team and horizon."""
+        events = (event for event in self.events if isinstance(event, OutcomeReported))
+        return {(event.game.home, event.horizon): event.outcome.differential for event in events}
 
     def told_too_late(self) -> list[Prediction]:
-        """Forecasts that came when what they forecast was over."""
+        """Returns forecasts that were made after the end of their horizon."""
         late = []
         for event, life in zip(self.events, self._lives, strict=True):
             if isinstance(event, Prediction):
@@ -146,23 +146,23 @@ class BadDay:
             yield poller
 
     async def go_on(self, poller: Poller, until: datetime, *, turn: float = TURN) -> None:
-        """Turn after turn until a moment."""
+        """Runs turns until a time."""
         while self.clock.now < until:
             poller.turn()
             await poller.idle()
             self.clock.step(turn)
 
     async def go_on_until(self, life: float) -> None:
-        """With a poller of its own, which is ended after so many life seconds of the day."""
+        """Runs a new poller until this many life seconds of the day."""
         async with self.watched() as poller:
             await self._go_on(poller, self.life(life))
 
     async def go_by(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
-        """The whole evening, with a sharp eye where a half or regulation is about to end.
+        """Polls the whole evening, frequently where a half or regulation is about to end.
 
         Args:
-            client: who forecasts, if not the day's own predictor.
-            restart: life seconds after which the poller is ended and another one begins.
+            client: predictor to use instead of the day's own.
+            restart: life seconds after which the poller stops and another one starts.
         """
         if restart is not None:
             async with self.watched(client) as poller:
@@ -172,12 +172,12 @@ class BadDay:
         return poller
 
     async def _go_on(self, poller: Poller, until: datetime) -> None:
-        """Turn after turn until a moment, quick ones or slow ones."""
+        """Runs turns until a time, with short or long intervals."""
         while self.clock.now < until:
-            await self.go_on(poller, self.clock.now + timedelta(seconds=1), turn=TURN if self._sharp() else QUIET)
+            await self.go_on(poller, self.clock.now + timedelta(seconds=1), turn=TURN if self._near_end() else QUIET)
 
-    def _sharp(self) -> bool:
+    def _near_end(self) -> bool:
         life = (self.clock.now - self.replay.start).total_seconds()
-        before, after = _SHARP
+        before, after = _NEAR_END
         ends = [end + self.stagger * index for index in range(len(self.replay.games)) for end in (HALF, REGULATION)]
         return any(end - before <= life <= end + after for end in ends)

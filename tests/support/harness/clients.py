@@ -1,4 +1,4 @@
-"""The two clients behind one face, so that one set of tests holds both to the same behaviour."""
+"""Common interface of the two clients, to run one set of tests on both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dejavu_client import AsyncDejavuClient, CallStatistics, DejavuClient, Strea
 
 
 class AnyClient(Protocol):
-    """A client whose calls are awaited, whichever it is."""
+    """Asynchronous interface of either client."""
 
     @property
     def stats(self) -> CallStatistics: ...
@@ -41,7 +41,7 @@ class _Base:
 
 
 class Synchronous(_Base):
-    """A DejavuClient in threads."""
+    """A DejavuClient whose calls run in threads."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.client = DejavuClient(*args, **options)
@@ -54,8 +54,8 @@ class Synchronous(_Base):
         return await asyncio.to_thread(getattr(self.client, method), *args, **options)
 
     async def all(self, method: str, *args: Any, most: int | None = None, **options: Any) -> list[Any]:
-        found = getattr(self.client, method)(*args, **options)
-        return await asyncio.to_thread(list, islice(found, most))
+        results = getattr(self.client, method)(*args, **options)
+        return await asyncio.to_thread(list, islice(results, most))
 
     async def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]:
         events = self.client.stream_predictions(*args, **options)
@@ -83,12 +83,12 @@ class Asynchronous(_Base):
         return await getattr(self.client, method)(*args, **options)
 
     async def all(self, method: str, *args: Any, most: int | None = None, **options: Any) -> list[Any]:
-        found = list[Any]()
+        results = list[Any]()
         async for each in getattr(self.client, method)(*args, **options):
-            found.append(each)
-            if len(found) == most:
+            results.append(each)
+            if len(results) == most:
                 break
-        return found
+        return results
 
     def stream(self, *args: Any, **options: Any) -> AsyncGenerator[StreamPredictionsResponse, None]:
         return self.client.stream_predictions(*args, **options)

@@ -1,4 +1,4 @@
-"""A fetch against a stand-in, without waits: what the tests of `dejavu-trainer fetch` share."""
+"""Runs fetches from a fake service without waits, for the tests of `dejavu-trainer fetch`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, max_attempts=3)
 
 
 class Notes:
-    """A watcher that remembers."""
+    """A fetch observer that stores its calls."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[str, int, int]] = []
@@ -49,23 +49,23 @@ def fetch_from(
     timeout: float = 5.0,
     overwrite: bool = False,
 ) -> list[FetchResult]:
-    """All that a fetch from a stand-in yields."""
+    """Returns the results of a fetch from a fake service."""
     notes = notes or Notes()
-    asker = RetryingClient(pace, notes.waiting)
+    client = RetryingClient(pace, notes.waiting)
     with closing(NbaStats(service.url, timeout=timeout, limit=timeout)) as stats:
-        return list(fetch(stats, seasons, phases, out, notes, asker, overwrite=overwrite))
+        return list(fetch(stats, seasons, phases, out, notes, client, overwrite=overwrite))
 
 
 def rows_of(path: Path) -> list[tuple[object, ...]]:
-    """The rows of a file of plays."""
+    """Returns the rows of a file of plays."""
     return [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
 
 
 def truth(games: Sequence[PlayedOnce]) -> list[tuple[object, ...]]:
-    """The rows that a file of these games should hold: by date and id."""
+    """Returns the expected rows of a file of these games, by date and id."""
     return [row for game in sorted(games, key=lambda game: (game.day, game.game_id)) for row in game.rows]
 
 
 def files_of(out: Path) -> dict[str, bytes]:
-    """Every file of a folder by its path, with its bytes."""
+    """Returns the bytes of every file of a folder, by path."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

@@ -1,4 +1,4 @@
-"""How many examples a law is tried on."""
+"""Numbers of examples of property tests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ NIGHTLY = os.environ.get("DEJAVU_NIGHTLY") == "1"
 """Set by `make nightly`."""
 
 EXAMPLES = 200 if NIGHTLY else 25
-"""Of a law that is quick to try: hypothesis's default here."""
+"""Default number of examples, for fast property tests."""
 
 
 def examples(count: int) -> int:
-    """The examples of a law that is slow to try: `count`, and eight times as many at night."""
+    """Returns the number of examples of a slow property test: `count`, or eight times as many in nightly runs."""
     return 8 * count if NIGHTLY else count

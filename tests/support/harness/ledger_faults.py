@@ -1,4 +1,4 @@
-"""What can befall a ledger's file: each fault is done by a function that returns what undoes it."""
+"""Faults of a ledger's file: each function causes one and returns a function that undoes it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Undo = Callable[[], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, and how a named forecast is refused while it lasts.
+    """A fault, and the error of forecasts with a game id while it lasts.
 
     Attributes:
-        befall: does it to the ledger at a path, which nobody need have open; returns what undoes it.
+        befall: causes the fault at a ledger's path, open or not; returns the function that undoes it.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Fault:
 
 
 def add_unreadable_entry(path: Path) -> None:
-    """Appends an entry that has the kind of a forecast, and none in it."""
+    """Appends an entry of the kind forecast without a forecast in it."""
     execute(path, "INSERT INTO entries SELECT max(sequence) + 1, 'forecast', '{}', zeroblob(32) FROM entries")
 
 
 def execute(path: Path, statement: str) -> None:
-    """Runs a statement on a database, and leaves nothing of it in the write-ahead log if nobody else has it open."""
+    """Runs a statement on a database; leaves no write-ahead log unless another connection is open."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
 
 
 def taken_away(path: Path) -> Undo:
-    """Moves the whole folder away, as when its disk is unmounted and nothing lies below."""
+    """Moves the whole folder away, as when its disk is unmounted."""
     return _moved(path.parent)
 
 
 def a_file_for_a_folder(path: Path) -> Undo:
-    """Puts a file in the place of the folder."""
+    """Replaces the folder by a file."""
     put_back = _moved(path.parent)
     path.parent.touch()
 
@@ -61,7 +61,7 @@ def a_file_for_a_folder(path: Path) -> Undo:
 
 
 def a_folder_for_a_file(path: Path) -> Undo:
-    """Puts a folder in the place of the database."""
+    """Replaces the database by a folder."""
     put_back = _moved(path)
     path.mkdir()
 
@@ -78,7 +78,7 @@ def file_taken_away(path: Path) -> Undo:
 
 
 def garbage(path: Path) -> Undo:
-    """Puts a file that is no database in the place of the database."""
+    """Replaces the database by a file that is not a database."""
     return _replaced(path, b"this is not what a database looks like" * 1000)
 
 
@@ -89,31 +89,31 @@ def damaged_header(path: Path) -> Undo:
 
 
 def damaged_pages(path: Path) -> Undo:
-    """Overwrites all but the first page, so that whatever is looked for lies on a damaged one."""
+    """Overwrites all but the first page, so that every lookup reads a damaged page."""
     content = path.read_bytes()
     return _replaced(path, content[:4096] + b"\xff" * (len(content) - 4096))
 
 
 def cut_off(path: Path) -> Undo:
-    """Leaves the first page and a half."""
+    """Truncates the file after the first page and a half."""
     return _replaced(path, path.read_bytes()[:6144])
 
 
 def later_schema(path: Path) -> Undo:
-    """Writes down the schema of a release that is yet to come."""
+    """Sets the schema revision of a future release."""
     execute(path, "UPDATE alembic_version SET version_num = 'ledger_0099'")
     return lambda: execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
 
 
 def something_else(path: Path) -> Undo:
-    """Puts another program's database in the place of the ledger."""
+    """Replaces the ledger by another program's database."""
     undo = _replaced(path, b"")
     execute(path, "CREATE TABLE recipes (name TEXT)")
     return undo
 
 
 def locked(path: Path) -> Undo:
-    """Holds the write lock, as a process would that hangs in the middle of a transaction."""
+    """Holds the write lock, like a process that hangs in the middle of a transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     return connection.close
@@ -144,7 +144,7 @@ WHILE_IT_RUNS = [
     Fault("garbage", garbage, *_CORRUPT),
     Fault("something else", something_else, *_SCHEMA),
 ]
-"""Those that end the streams; a lock and a full disk do not."""
+"""Faults that end the streams; a lock and a full disk do not."""
 
 
 def _moved(path: Path) -> Undo:
@@ -154,20 +154,20 @@ def _moved(path: Path) -> Undo:
 
 
 def _replaced(path: Path, content: bytes) -> Undo:
-    """Moves the database away with its log, which another one must not find, and puts a file in its place."""
-    kept = path.with_name("kept")
-    kept.mkdir()
+    """Moves the database and its log away, as another database must not read that log, and writes a file instead."""
+    originals = path.with_name("kept")
+    originals.mkdir()
     for each in path.parent.glob(f"{path.name}*"):
-        each.rename(kept / each.name)
+        each.rename(originals / each.name)
     path.write_bytes(content)
 
     def undo() -> None:
-        logs = sorted(kept.glob(f"{path.name}-*"))
+        logs = sorted(originals.glob(f"{path.name}-*"))
         if logs:
-            path.unlink()  # the log of one database must not be found beside another
+            path.unlink()  # a log must not be next to another database
         for log in logs:
             log.rename(path.parent / log.name)
-        (kept / path.name).replace(path)
-        kept.rmdir()
+        (originals / path.name).replace(path)
+        originals.rmdir()
 
     return undo

@@ -1,4 +1,4 @@
-"""A poller on an evening of the test's, stepped turn by turn."""
+"""A poller on a test evening, stepped turn by turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dejavu_feed.nba.live import Play
 
 EventT = TypeVar("EventT")
 SIX_MINUTES: Final = 1080.0
-"""Of the second quarter; the next basket falls a second later."""
+"""6:00 of the second quarter, in game seconds; the next basket is a second later."""
 HALF: Final = 1440.0
 END: Final = 2880.0
 ONCE: Final[dict[str, Any]] = {"horizons": (HALFTIME,), "from_minute": 18, "every": 6}
@@ -24,7 +24,7 @@ ONCE: Final[dict[str, Any]] = {"horizons": (HALFTIME,), "from_minute": 18, "ever
 
 
 class Watch:
-    """A poller on an evening, and what it told."""
+    """A poller on an evening, and its events."""
 
     def __init__(self, evening: Evening, predictor: StoringPredictor, poller: Poller, events: list[Event]) -> None:
         self.evening = evening
@@ -33,7 +33,7 @@ class Watch:
         self.events = events
 
     async def at(self, elapsed: float, index: int = 0) -> None:
-        """One turn at a moment of a game."""
+        """Runs one turn at a time of a game."""
         self.evening.go_to(elapsed, index)
         await self.turn()
 
@@ -53,7 +53,7 @@ async def watching(
     client: PredictionClient | None = None,
     **options: Any,
 ) -> AsyncIterator[Watch]:
-    """A poller that asks `client`, or else `predictor`; with options of the poller's."""
+    """Yields a poller that uses `client`, or else `predictor`, with further options of the poller."""
     events: list[Event] = []
     predictor = predictor or StoringPredictor()
     async with Poller(
@@ -69,5 +69,5 @@ async def watching(
 
 
 def correct(plays: tuple[Play, ...], *, until: float, by: int) -> tuple[Play, ...]:
-    """The home score of all plays from the first minute to `until` changed, as when a three becomes a two."""
+    """Changes the home score of all plays from the first second to `until`, as when a three becomes a two."""
     return tuple(replace(play, home=play.home + by) if 1 <= play.elapsed <= until else play for play in plays)

@@ -1,4 +1,4 @@
-"""A subscriber that keeps all that the stream brings, for tests of whole evenings."""
+"""A subscriber that stores all received forecasts, for tests of whole evenings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dejavu_client import AsyncDejavuClient
 
 
 class Follower:
-    """What the stream brings."""
+    """Stores the forecasts of a stream."""
 
     def __init__(self) -> None:
         self.received: list[Forecast] = []
@@ -34,7 +34,7 @@ class Follower:
 
 @asynccontextmanager
 async def following(client: AsyncDejavuClient) -> AsyncIterator[Follower]:
-    """A follower whose stream stands."""
+    """Yields a follower after the first message of its stream."""
     follower = Follower()
     receiving = asyncio.create_task(follower.receive(client))
     try:

@@ -1,4 +1,4 @@
-"""A hub on a ledger, and subscribers that read it message by message."""
+"""A broadcaster on a ledger, and subscribers that read it message by message."""
 
 from __future__ import annotations
 
@@ -27,47 +27,47 @@ def encode_outcome(outcome: ReportedOutcome) -> record_pb2.Outcome:
 
 
 new_hub = partial(Broadcaster, encode=encode, encode_outcome=encode_outcome)
-"""A hub on a ledger, which has not started; its other arguments by name."""
+"""Creates a broadcaster on a ledger without starting it; other arguments by keyword."""
 
 
 @asynccontextmanager
 async def started(
     ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000
 ) -> AsyncIterator[Broadcaster]:
-    hub = new_hub(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
-    await hub.start()
+    broadcaster = new_hub(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
+    await broadcaster.start()
     try:
-        yield hub
+        yield broadcaster
     finally:
-        await hub.close()
+        await broadcaster.close()
 
 
 class Subscriber:
-    """Reads a stream message by message, as a client would."""
+    """Reads a stream message by message, like a client."""
 
     def __init__(
-        self, hub: Broadcaster, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False
+        self, broadcaster: Broadcaster, game_ids: frozenset[str] = ALL, token: str = "", current: bool = False
     ) -> None:
-        self.stream: AsyncGenerator[bytes, None] = hub.subscribe(game_ids, token, current)
+        self.stream: AsyncGenerator[bytes, None] = broadcaster.subscribe(game_ids, token, current)
 
     async def next(self) -> pb.StreamPredictionsResponse:
         return pb.StreamPredictionsResponse.FromString(await anext(self.stream))
 
     async def heartbeat(self) -> str:
-        """The next message, which must be a heartbeat; its token."""
+        """Reads the next message, which must be a heartbeat; returns its token."""
         message = await self.next()
         assert message.WhichOneof("event") == "heartbeat"
         assert abs(message.heartbeat.sent_time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=1)
         return message.resume_token
 
     async def forecasts(self, count: int) -> list[int]:
-        """Sequences of the next so many forecasts; heartbeats between them are passed over."""
-        found: list[int] = []
-        while len(found) < count:
+        """Returns the sequences of the next `count` forecasts; skips heartbeats."""
+        sequences: list[int] = []
+        while len(sequences) < count:
             message = await self.next()
             if message.WhichOneof("event") == "forecast":
-                found.append(message.forecast.sequence)
-        return found
+                sequences.append(message.forecast.sequence)
+        return sequences
 
     async def __aenter__(self) -> Subscriber:
         return self
@@ -76,7 +76,7 @@ class Subscriber:
         await self.stream.aclose()
 
 
-async def reached(hub: Broadcaster, sequence: int) -> None:
-    """Waits until the hub's tail got to a place: whoever wants all has been sent it."""
-    async with Subscriber(hub, token=hub._ledger.token(sequence - 1)) as last:
+async def reached(broadcaster: Broadcaster, sequence: int) -> None:
+    """Waits until the broadcaster has sent the entry at a sequence to subscribers of all games."""
+    async with Subscriber(broadcaster, token=broadcaster._ledger.token(sequence - 1)) as last:
         assert await last.forecasts(1) == [sequence]

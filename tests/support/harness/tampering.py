@@ -1,4 +1,4 @@
-"""A ledger's file as somebody sees it who can edit it: its rows, and copies of it to tamper with."""
+"""Direct access to a ledger's file: its rows, and copies to tamper with."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Specimen:
-    """A whole ledger, and what a client kept of it.
+    """A complete ledger, and the checkpoint that a client stored.
 
     Attributes:
         content: the bytes of its file.
-        kept: a checkpoint of its end.
-        key: the file of the key that it is signed with.
-        folder: where copies can be made.
+        kept: checkpoint of the last entry.
+        key: file of the signing key.
+        folder: folder for copies.
         rows: its rows by table, each with its `rowid`.
     """
 
@@ -49,13 +49,13 @@ class Specimen:
 
     @classmethod
     def of(cls, path: Path, kept: Checkpoint, folder: Path) -> Specimen:
-        """What lies at a path, that nobody has open."""
+        """Reads the ledger at a path, which must not be open."""
         with closing(sqlite3.connect(path)) as database:
             return cls(path.read_bytes(), kept, key_path(f"sqlite:///{path}"), folder, rows(database))
 
     @contextmanager
     def copy(self, content: bytes | None = None) -> Iterator[tuple[str, sqlite3.Connection]]:
-        """A copy to tamper with: its URL, and a connection that holds it to nothing."""
+        """Yields the URL of a copy to tamper with, and a connection that ignores constraints."""
         path = self.folder / "copy.db"
         path.write_bytes(self.content if content is None else content)
         try:
@@ -70,14 +70,14 @@ class Specimen:
 
 @contextmanager
 def tampered(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to the ledger at a path that is held to nothing; what is done with it is there afterwards."""
+    """Yields a connection to the ledger at a path that ignores constraints; commits the changes at the end."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA ignore_check_constraints=ON")
         yield database
 
 
 def full_specimen(folder: Path) -> Specimen:
-    """A ledger with something in every table; made in a folder, in which there is room for copies."""
+    """Creates a ledger with rows in every table in a folder, with a subfolder for copies."""
     path = folder / "ledger.db"
 
     async def fill() -> Checkpoint:
@@ -87,16 +87,16 @@ def full_specimen(folder: Path) -> Specimen:
         finally:
             await ledger.close()
 
-    kept = asyncio.run(fill())
+    checkpoint = asyncio.run(fill())
     (folder / "copies").mkdir()
-    return Specimen.of(path, kept, folder / "copies")
+    return Specimen.of(path, checkpoint, folder / "copies")
 
 
 def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:
-    """All rows of a ledger, by table."""
-    found = dict[str, list[dict[str, Any]]]()
+    """Returns all rows of a ledger, by table."""
+    by_table = dict[str, list[dict[str, Any]]]()
     for table in TABLES:
         cursor = database.execute(f"SELECT rowid AS rowid_, * FROM {table}")
         names = [name for name, *_ in cursor.description]
-        found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
-    return found
+        by_table[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+    return by_table

@@ -1,4 +1,4 @@
-"""Runs a program of bench/ that goes by rounds, and has its promises hold."""
+"""Runs a bench/ program for some rounds and checks that it has no breaches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 
 def rounds(main: Callable[..., int], kind: type[ResultT], *options: str) -> ResultT:
-    """The figures of a run in which nothing broke."""
+    """Runs the program; returns its result, which must have no breaches."""
     shown: list[str] = []
     code = main([*options, "--json"], show=shown.append)
     result = kind(**json.loads(shown[0]))

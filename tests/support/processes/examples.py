@@ -1,4 +1,4 @@
-"""Runs examples as a reader would: what stands in the project, at the address of a test's server."""
+"""Runs the project's example programs with the address of a test server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NODE_PROGRAMS = ROOT / "examples" / "node" / "dist"
 
 
 def environment(address: str, **more: str) -> dict[str, str]:
-    """A reader's environment: the virtual environment's programs, where the server is, and patience."""
+    """Returns the environment of an example: the virtual environment's PATH, the server address and a long timeout."""
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {
@@ -30,7 +30,7 @@ def environment(address: str, **more: str) -> dict[str, str]:
 
 
 def run(*command: str | Path, address: str, seconds: float = 100.0, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end, from the project's folder."""
+    """Runs a program to its end in the project folder."""
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -44,9 +44,9 @@ def run(*command: str | Path, address: str, seconds: float = 100.0, **more: str)
 
 @contextmanager
 def started(*command: str | Path, address: str, seconds: float = 100.0, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A program that goes on until it is ended, its output to be read as text.
+    """Starts a program that runs until it is stopped; its output is text.
 
-    It is killed in the end, and after so many seconds in any case: who waits for a line in vain gets an empty one.
+    Kills it at the end, or after `seconds`; a read that waits for a line then returns an empty one.
     """
     process = subprocess.Popen(
         command,

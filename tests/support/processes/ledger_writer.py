@@ -1,8 +1,7 @@
 """A process that writes to a ledger; tests use `Writer` (`-m tests.support.processes.ledger_writer URL FIRST COUNT`).
 
-It opens the ledger, says so, and waits for a line on its standard input. Then it commits forecasts one after the other,
-each for a game of its own from number FIRST on, and prints the place of each once it was acknowledged. With COUNT 0 it
-never ends.
+It opens the ledger, prints "ready" and waits for a line on standard input. Then it commits forecasts one by one, each
+for another game, from number FIRST, and prints the sequence of each after the commit. With COUNT 0 it never ends.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Writer:
-    """The process, seen from a test; killed at the end if it still runs."""
+    """Handle of the process in a test; kills it at the end if it still runs."""
 
     def __init__(self, url: str, first: int, count: int) -> None:
         self.process = subprocess.Popen(
@@ -45,32 +44,32 @@ class Writer:
         assert self.line() == "ready"
 
     def go(self) -> None:
-        """Lets it begin."""
+        """Starts the commits."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def line(self) -> str:
-        """The next line it prints; empty at its end."""
+        """Returns the next printed line; empty at the end."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def rest(self) -> list[str]:
-        """All that it still prints, once it has ended."""
+        """Returns the remaining output, after the end of the process."""
         return self.process.communicate()[0].split()
 
 
 async def main(url: str, first: int, count: int) -> None:
     ledger = await Ledger.open(url)
-    say("ready")
+    emit("ready")
     await asyncio.to_thread(sys.stdin.readline)
     for number in itertools.count(first) if count == 0 else range(first, first + count):
         [stored] = await recorded(ledger, issued(game(number)))
-        say(stored.sequence)
+        emit(stored.sequence)
     await ledger.close()
 
 
-def say(what: object) -> None:
+def emit(what: object) -> None:
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
 

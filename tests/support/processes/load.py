@@ -1,4 +1,4 @@
-"""Real clients that never stop asking a server, and follow its stream, while a test does something to it.
+"""Clients that continuously call a server and read its stream while a test disturbs it.
 
 async with load(address) as clients:
     await clients.answers(100)
@@ -26,25 +26,25 @@ BATCH = 20
 """Games in a batch; every other one is a what-if."""
 
 PAUSE_SECONDS, BATCH_PAUSE_SECONDS = 0.02, 0.2
-"""What a caller waits between two calls: without it the callers, not the servers, take most of the machine."""
+"""Pause of a caller between calls: without it the callers, not the servers, use most of the CPU."""
 
 SECONDS = 60.0
-"""How long anything may take on a machine that is busy with other things."""
+"""Timeout of every wait, generous for busy machines."""
 
 
 class Load:
-    """What became of the calls and streams of some clients.
+    """Results of the calls and streams of some clients.
 
     Args:
-        patient: whether callers ask again when the client's own retries are spent: there may be no server for a while.
+        patient: whether callers retry after the client's own retries, as there may be no server for a while.
 
     Attributes:
-        acknowledged: the game of every sequence that was answered.
-        errors: calls that ended with an error for their caller.
-        refused: those of a patient caller, who asked again, by their kind.
-        versions: how many forecasts came from each model.
-        workers: who answered.
-        streams: what each stream received, in the order in which it came.
+        acknowledged: the game of every sequence in a response.
+        errors: errors that callers received.
+        refused: number of errors after which patient callers retried, by type.
+        versions: number of forecasts by model version.
+        workers: the workers that answered.
+        streams: the sequences that each stream received, in order of arrival.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
@@ -61,19 +61,19 @@ class Load:
         self._answers = 0
 
     async def answers(self, number: int) -> None:
-        """Waits for so many more answers."""
-        wanted = self._answers + number
-        await self._until(lambda: self._answers >= wanted)
+        """Waits for `number` more answers."""
+        target = self._answers + number
+        await self._until(lambda: self._answers >= target)
 
     async def answered_by(self, version: str) -> None:
         """Waits until a model has answered."""
         await self._until(lambda: self.versions[version] > 0)
 
     def check(self) -> None:
-        """Holds clients and streams to what they are promised.
+        """Checks the guarantees for clients and streams.
 
         Raises:
-            AssertionError: if a call failed, a game was recorded twice, or a stream lost, repeated or moved anything.
+            AssertionError: if a call failed, a game was recorded twice, or a stream lost, repeated or moved events.
         """
         assert not self.errors, self.errors
         assert len(set(self.acknowledged.values())) == len(self.acknowledged), "a game was recorded twice"
@@ -84,7 +84,7 @@ class Load:
         async with asyncio.timeout(SECONDS), self._more:
             await self._more.wait_for(holds)
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._more:
             self._more.notify_all()
 
@@ -93,43 +93,43 @@ class Load:
         return f"{self._games:010d}"
 
     async def call_one_by_one(self, client: AnyClient) -> None:
-        """Asks for a new game, then for a what-if, and so on."""
+        """Requests a new game and a what-if in turn."""
         while not self._stopping.is_set():
             game = self._game()
             for game_id in (game, ""):
                 forecast = await self._answer(client, "predict", PATTERN, game_id=game_id)
                 self._take(forecast)
-            await self._tell()
+            await self._notify()
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def call_in_batches(self, client: AnyClient) -> None:
-        """Asks for games and what-ifs together."""
+        """Requests batches of games and what-ifs."""
         while not self._stopping.is_set():
             games = [self._game() if number % 2 else "" for number in range(BATCH)]
             requests = [predict_request(PATTERN, game_id=game) for game in games]
             for result in await self._answer(client, "predict_batch", requests) or []:
                 assert result.HasField("forecast"), result
                 self._take(result.forecast)
-            await self._tell()
+            await self._notify()
             await asyncio.sleep(BATCH_PAUSE_SECONDS)
 
-    async def follow(self, client: AnyClient, stands: asyncio.Event) -> None:
+    async def follow(self, client: AnyClient, connected: asyncio.Event) -> None:
         """Reads a stream until it is cancelled."""
         received = list[int]()
         self.streams.append(received)
         async with aclosing(client.stream(heartbeats=True)) as events:
             async for event in events:
-                stands.set()
+                connected.set()
                 if event.WhichOneof("event") == "forecast":
                     received.append(event.forecast.sequence)
-                    await self._tell()
+                    await self._notify()
 
     def stop(self) -> None:
-        """Has every caller end with the call that he is at."""
+        """Stops every caller after its current call."""
         self._stopping.set()
 
     async def received(self) -> None:
-        """Waits until every stream has what was acknowledged last."""
+        """Waits until every stream has received the last acknowledged sequence."""
         last = max(self.acknowledged, default=0)
         await self._until(lambda: all(received and received[-1] >= last for received in self.streams))
 
@@ -140,7 +140,7 @@ class Load:
             except DejavuClientError as error:
                 if not self._patient or not isinstance(error, UnavailableError | CallCancelledError):
                     self.errors.append(error)
-                    await self._tell()
+                    await self._notify()
                     return None
                 self.refused[type(error).__name__] += 1
                 await asyncio.sleep(0.05)
@@ -155,21 +155,22 @@ class Load:
 
 @asynccontextmanager
 async def load(address: str, *, streams: int = 4, patient: bool = False) -> AsyncIterator[Load]:
-    """Both kinds of client at work, with their default retries: two callers, two of batches, and streams.
+    """Runs both kinds of client with their default retries: two single callers, two batch callers, and streams.
 
-    At the end the callers finish what they are at, and the streams have everything that was acknowledged.
+    At the end waits until callers finish their calls and streams have received everything acknowledged.
     """
     clients = Load(patient=patient)
     async with AsyncExitStack() as stack:
-        # The synchronous client's calls and streams each sit in a thread.
+        # Each call and stream of the synchronous client uses a thread.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16 + streams))
         kinds: list[AnyClient] = [await stack.enter_async_context(kind(address)) for kind in CLIENTS.values()]
-        stands = [asyncio.Event() for _ in range(streams)]
+        connected = [asyncio.Event() for _ in range(streams)]
         following = [
-            asyncio.create_task(clients.follow(kinds[number % len(kinds)], each)) for number, each in enumerate(stands)
+            asyncio.create_task(clients.follow(kinds[number % len(kinds)], each))
+            for number, each in enumerate(connected)
         ]
         async with asyncio.timeout(SECONDS):
-            await asyncio.gather(*(each.wait() for each in stands))
+            await asyncio.gather(*(each.wait() for each in connected))
         async with asyncio.TaskGroup() as calling:
             for client in kinds:
                 calling.create_task(clients.call_one_by_one(client))

@@ -1,4 +1,4 @@
-"""A `dejavu-server` that is stopped and started again on its port and its ledger, as in an upgrade or after a crash."""
+"""A `dejavu-server` that tests stop and restart on its port and ledger, as in an upgrade or after a crash."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
 def address_of(server: SpawnedServer) -> str:
-    """HOST:PORT of a server once it serves, which takes its time on a busy machine."""
+    """Returns HOST:PORT of a server once it serves, which may take long on a busy machine."""
     return str(server.wait_for("listening", seconds=90.0)["address"])
 
 
 class Restartable:
-    """A server that is started again on its port and its ledger as often as wanted.
+    """A server that can be restarted on its port and ledger any number of times.
 
     Attributes:
-        address: HOST:PORT, the same from start to start.
-        server: the one that runs.
+        address: HOST:PORT, the same after every restart.
+        server: the running server.
     """
 
     def __init__(self, start: Callable[[str], SpawnedServer]) -> None:
@@ -28,14 +28,14 @@ class Restartable:
         self.address = address_of(self.server)
 
     def start_again(self) -> None:
-        """Starts it after its end; it serves when this returns."""
+        """Restarts the server after its end; returns when it serves."""
         self.server = self._start(self.address)
         assert address_of(self.server) == self.address
 
 
 @contextmanager
 def restartable_server(ledger: Path) -> Iterator[Restartable]:
-    """A server of two workers, to be stopped and started again."""
+    """Runs a restartable server of one worker."""
     with ExitStack() as servers:
 
         def start(listen: str) -> SpawnedServer:

@@ -1,4 +1,4 @@
-"""Real servers for tests: a worker in the test's own process, or `dejavu-server` as a process of its own.
+"""Real servers for tests: a worker in the test's own process, or `dejavu-server` as a separate process.
 
 async with async_worker(tmp_path) as worker: …       # in the test's loop; for grpc.aio and AsyncDejavuClient
 with running_worker(tmp_path) as address: …          # in a loop and thread of its own; for synchronous clients
@@ -31,7 +31,7 @@ from dejavu_server.worker.worker import Worker
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:
-    """Settings of a server on a free port of 127.0.0.1, with its ledger in a folder."""
+    """Returns settings of a server on a free port of 127.0.0.1, with its ledger in a folder."""
     defaults: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "ledger": f"sqlite:///{folder / 'ledger.sqlite3'}",
@@ -41,11 +41,11 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 
 def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Worker:
-    """A worker that has not started, with hand-written models or, if `shipped`, with the bundle that ships."""
+    """Creates a worker without starting it, with hand-written models or, if `shipped`, with the default bundle."""
     registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
     settings = settings_in(folder, **changes)
     ledger = Path(settings.ledger.removeprefix("sqlite:///"))
-    if "ledger" not in changes and FOLDER_VARIABLE in os.environ and not ledger.exists():
+    if "ledger" not in changes and FOLDER_VARIABLE in os.environ and folder.is_dir() and not ledger.exists():
         put_empty_ledger(ledger)
     return Worker(settings, registry=registry)
 
@@ -54,14 +54,14 @@ def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **
 async def async_worker(
     folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any
 ) -> AsyncIterator[Worker]:
-    """A real worker in the test's loop."""
+    """Runs a real worker in the test's loop."""
     async with new_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
         yield worker
 
 
 @contextmanager
 def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Iterator[str]:
-    """A real worker in a thread of its own; yields its HOST:PORT."""
+    """Runs a real worker in its own thread; yields its HOST:PORT."""
     started = threading.Event()
     state: dict[str, Any] = {}
 
@@ -97,11 +97,11 @@ def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False
 
 
 class SpawnedServer:
-    """A `dejavu-server` process whose log is read line by line.
+    """A `dejavu-server` process, with a reader of its log.
 
     Attributes:
         process: the supervisor.
-        events: its log, as far as it was read.
+        events: the log entries read so far.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -120,7 +120,7 @@ class SpawnedServer:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """The workers that have come to serve and live; the supervisor's children are one more, a spare."""
+        """The living workers that serve. The supervisor has one more child, a standby worker."""
         with self._more:
             pids = [int(entry["worker"].partition("-")[2]) for entry in self.events if entry.get("event") == "serving"]
         children = {child.pid: child for child in psutil.Process(self.process.pid).children()}
@@ -129,10 +129,10 @@ class SpawnedServer:
     def wait_for(
         self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 60.0
     ) -> dict[str, Any]:
-        """The first log entry of that name for which `where` holds; waits until it comes.
+        """Waits for the first log entry with that name for which `where` is true; returns it.
 
         Raises:
-            AssertionError: if it does not come; shows the log.
+            AssertionError: if there is none in time; the message contains the log.
         """
 
         def found() -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ class SpawnedServer:
         return entry
 
     def log(self) -> str:
-        """The whole log read so far."""
+        """Returns the log read so far."""
         return "\n".join([*map(json.dumps, self.events), *self.other_lines])
 
     def stop(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
@@ -155,13 +155,13 @@ class SpawnedServer:
         return self.exit_code(seconds=seconds)
 
     def exit_code(self, *, seconds: float = 30.0) -> int:
-        """Waits for its end, reads the rest of its log, and returns the exit code."""
+        """Waits for the end of the process, reads the rest of the log and returns the exit code."""
         code = self.process.wait(seconds)
         self._reader.join(5)
         return code
 
     def close(self) -> None:
-        """Drains it if it still runs, and kills it if that takes too long."""
+        """Drains the server if it still runs; kills it if that takes too long."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -195,10 +195,10 @@ class SpawnedServer:
 def spawned_server(
     *args: str, environment: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> Iterator[SpawnedServer]:
-    """`dejavu-server` with these arguments as a process, logging JSON; on a free port unless --listen is among them.
+    """Starts `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
 
-    Does not wait for it to listen: `server.address` does. It is drained at the end, and killed if that takes too long.
-    `within` is a command that executes it: `setpriv`, for instance.
+    Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
+    `within` is a command that executes it, for example `setpriv`.
     """
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     process = subprocess.Popen(
@@ -206,7 +206,7 @@ def spawned_server(
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        errors="backslashreplace",  # gRPC's own lines repeat bytes of callers
+        errors="backslashreplace",  # gRPC's own log lines may contain bytes of callers
         env={**os.environ, **(environment or {})},
     )
     server = SpawnedServer(process)

@@ -1,7 +1,7 @@
-"""A crew of workers in the test's process, and programs that are started in place of a worker's.
+"""A worker pool in the test's process, and programs that replace a worker's program.
 
 monkeypatch.setattr(sys, "executable", worker_that(path, "report()", "time.sleep(300)"))
-async with crew_in(tmp_path) as crew: …
+async with crew_in(tmp_path) as pool: …
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.processes.servers import settings_in
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor.worker_pool import WorkerPool
 
-_PYTHON = sys.executable  # which is what a test replaces
+_PYTHON = sys.executable  # tests replace sys.executable
 
 _WORKER = (
     f"#!{_PYTHON}",
@@ -30,22 +30,22 @@ _WORKER = (
 
 
 def stand_in(path: Path, *lines: str) -> str:
-    """A program of these lines, as its path."""
+    """Writes a program of these lines; returns its path."""
     path.write_text("\n".join(lines))
     path.chmod(0o755)
     return str(path)
 
 
 def worker_that(path: Path, *lines: str) -> str:
-    """A program that has read its `order`, and does what these lines of Python say; `report()` says that it serves."""
+    """Writes a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves."""
     return stand_in(path, *_WORKER, *lines)
 
 
 @asynccontextmanager
 async def crew_in(folder: Path, figures: SupervisorMetrics | None = None, **changes: Any) -> AsyncIterator[WorkerPool]:
-    """A crew that is ended in any case; what it leaves would hold open whatever the tests' own output goes to."""
-    crew = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics())
+    """Yields a worker pool and always ends it: remaining workers would keep the tests' output open."""
+    pool = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics())
     try:
-        yield crew
+        yield pool
     finally:
-        await crew.end()
+        await pool.end()

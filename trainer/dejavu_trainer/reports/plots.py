@@ -308,7 +308,7 @@ def _ratings(result: BacktestResult) -> Figure:
 
 
 def fan_chart(folds: Sequence[FoldScores]) -> str:
-    """Draws the game whose forecasts have the median CRPS, as an SVG file of its own: neither the best nor the worst."""
+    """Draws the game whose forecasts have the median CRPS, as an SVG file of its own: an ordinary one."""
     game = chosen_games(pool(folds))[-1]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")

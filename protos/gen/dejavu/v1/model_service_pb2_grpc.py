@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Tells which models a server holds and what they can do.
+    """Lists the loaded models and their capabilities.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """Tells which models a server holds and what they can do.
+    """Lists the loaded models and their capabilities.
     """
 
     def ListModels(self, request, context):
@@ -70,7 +70,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Tells which models a server holds and what they can do.
+    """Lists the loaded models and their capabilities.
     """
 
     @staticmethod

@@ -28,9 +28,10 @@ if _version_not_supported:
 class PredictionServiceStub(object):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
-    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
+    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel):
@@ -64,35 +65,36 @@ class PredictionServiceStub(object):
 class PredictionServiceServicer(object):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
-    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
+    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def Predict(self, request, context):
-        """Forecasts one game. With a game_id the forecast is committed to the ledger before it is answered.
+        """Forecasts one game. With a game_id the forecast is committed to the ledger before the response is sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PredictBatch(self, request, context):
-        """Forecasts many games; each succeeds or fails for itself.
+        """Forecasts many games; each succeeds or fails independently.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamPredictions(self, request, context):
-        """Sends every recorded forecast, made on whatever worker, once and in order of sequence, from now or from a token on.
-        Outcomes, as they are reported, are in the same order.
+        """Streams every recorded forecast and reported outcome of all workers, once and in order of sequence, starting now or
+        after a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AssessRisk(self, request, context):
-        """Tells how unsettled a game is, from its pattern alone; nothing is recorded.
+        """Scores how volatile a game is, from the pattern and total_points of the request only; nothing is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,9 +134,10 @@ def add_PredictionServiceServicer_to_server(servicer, server):
 class PredictionService(object):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for bad input, google.rpc.BadRequest.
-    A retry is safe: asked again with the pattern and teams of its newest revision, a recorded forecast is answered as stored.
-    Once a horizon's outcome is in the ledger nothing new is recorded of what lies before it: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
+    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @staticmethod

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class RecordServiceStub(object):
-    """The track record: settles forecasts by their outcomes and tells how they fared.
+    """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of games as people know them: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are left out unless asked for, by include_replays or by
+    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
+    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
     their game_id.
     """
 
@@ -72,16 +72,17 @@ class RecordServiceStub(object):
 
 
 class RecordServiceServicer(object):
-    """The track record: settles forecasts by their outcomes and tells how they fared.
+    """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of games as people know them: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are left out unless asked for, by include_replays or by
+    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
+    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
     their game_id.
     """
 
     def ReportOutcome(self, request, context):
-        """Reports how a horizon of a game came out, and settles every forecast of it. Idempotent: reported again as it stands,
-        the stored outcome is the answer. Reported otherwise, it becomes a revision, and the forecasts are settled anew.
+        """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
+        same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
+        settled again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,22 +96,22 @@ class RecordServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPredictions(self, request, context):
-        """Lists recorded forecasts, newest first. Pages neither repeat nor pass over anything while forecasts are recorded.
+        """Lists recorded forecasts, newest first. Pages neither repeat nor skip a forecast while others are recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetScorecard(self, request, context):
-        """How settled forecasts fared, beside persistence on the same games.
+        """Scores of settled forecasts, compared with persistence on the same games.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLeaderboard(self, request, context):
-        """The model versions by a figure; those with too few games are left out. Each is held to the games and minutes that it
-        was asked about: ranks compare models only where those were the same.
+        """Model versions ranked by a metric; those with too few games are excluded. Each is scored on the games and minutes
+        that it was used for: ranks compare models only where those were the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,10 +166,10 @@ def add_RecordServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RecordService(object):
-    """The track record: settles forecasts by their outcomes and tells how they fared.
+    """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of games as people know them: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are left out unless asked for, by include_replays or by
+    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
+    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
     their game_id.
     """
 

@@ -21,7 +21,7 @@ import uvloop
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_models.types import Horizon
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name

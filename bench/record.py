@@ -30,7 +30,7 @@ from sqlalchemy import Connection
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_server.api.converters.record_requests import list_query
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.ledger import Ledger

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, select
 from tests.support.builders.record_book import forecast, with_market
 
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, SimilarGame
 from dejavu_server.ledger.database import migrate, schema, sqlite, store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market
 from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam, quoted
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 
 CODES: tuple[str, ...] = tuple(TEAMS)

@@ -243,7 +243,7 @@ class MarginSource(enum.IntEnum):
     """Source of the expected margin of a query. The values are indices on margin-source axes.
 
     UNKNOWN: no margin. KNOWN: from the request, or from ratings updated by reported outcomes once both teams have
-    enough games (`online_state.KNOWN_GAMES`); the calibration games used ratings updated in the same way. RATED: from
+    enough games (`live_ratings.KNOWN_GAMES`); the calibration games used ratings updated in the same way. RATED: from
     the bundle's own ratings, which are frozen while team strength changes. The point models treat RATED as KNOWN; the
     errors of the two differ, so each has its own calibration.
     """

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.metrics import crps, crps_of_quantiles
-from dejavu_models.online_state import INITIAL, KNOWN_GAMES, GameResult, LiveRatings, OnlineState
+from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, Horizon, MarginSource

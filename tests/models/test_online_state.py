@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.harness.laws import examples
 
-from dejavu_models.online_state import KNOWN_GAMES, GameResult, LiveRatings
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
 
 SETTINGS = RatingSettings()

@@ -19,7 +19,7 @@ from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
-from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.nba.live_payloads import GameStatus
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""

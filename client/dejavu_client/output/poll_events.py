@@ -26,8 +26,8 @@ from dejavu_client.poller.horizons import HORIZON_RULES
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
-from dejavu_feed.names import is_replay
-from dejavu_feed.nba.live import GameState, GameStatus
+from dejavu_feed.game_ids import is_replay
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 
 def interval(forecast: Forecast) -> str:

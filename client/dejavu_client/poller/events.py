@@ -9,7 +9,7 @@ from enum import StrEnum
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
-from dejavu_feed.nba.live import GameState
+from dejavu_feed.nba.live_payloads import GameState
 
 
 @dataclass(frozen=True, slots=True)

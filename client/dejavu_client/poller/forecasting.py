@@ -26,7 +26,7 @@ from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizo
 from dejavu_client.poller.predictor import OUTCOME_KNOWN, PredictionClient, request_forecasts
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_feed.errors import StaleFeed
-from dejavu_feed.nba.live import Play
+from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.nba.progress import completed_at, completed_minutes, scores
 from dejavu_feed.pattern import slots
 

@@ -17,7 +17,7 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poller.events import HorizonResult, MinuteForecast
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.nba.live import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score, period_is_over
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 

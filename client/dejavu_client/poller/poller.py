@@ -31,8 +31,8 @@ from dejavu_client.poller.watched_game import PollBackoff, WatchedGame, watched_
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError, StaleFeed
-from dejavu_feed.nba.live import GameState, GameStatus
 from dejavu_feed.nba.live_feed import Feed
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]

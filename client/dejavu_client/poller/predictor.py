@@ -13,8 +13,8 @@ from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, InternalError, from_predict_error
 from dejavu_client.poller.capabilities import ModelLister
 from dejavu_client.requests import predict_request
-from dejavu_feed.names import team_code
-from dejavu_feed.nba.live import GameState
+from dejavu_feed.nba.live_payloads import GameState
+from dejavu_feed.teams import team_code
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""

@@ -26,7 +26,7 @@ from dejavu_client.poller.horizons import HORIZON_RULES, at_horizon
 from dejavu_client.poller.predictor import PredictionClient, team_codes
 from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_client.requests import FINAL
-from dejavu_feed.nba.live import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import ended_at
 
 _OLDEST: Final = timedelta(days=2)

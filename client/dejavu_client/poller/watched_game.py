@@ -10,7 +10,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.requests import FINAL
 from dejavu_feed.errors import StaleFeed
-from dejavu_feed.nba.live import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import completed_minutes, final_score, last_change
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.http import LOOPBACK, BoundedReader, HttpAnswer
-from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
 if TYPE_CHECKING:
     import requests

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from dejavu_feed.nba.live import Play
+from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
-from dejavu_feed.names import TEAMS, team_code
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.teams import TEAMS, team_code
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
-from dejavu_feed.names import TEAM_IDS, TEAMS
-from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.timeline import TimedPlay, Timeline
+from dejavu_feed.teams import TEAM_IDS, TEAMS
 
 Json = dict[str, Any]
 EASTERN: Final = timezone(timedelta(hours=-5))

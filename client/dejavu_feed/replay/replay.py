@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Final, Literal, NamedTuple
 
 from dejavu_feed.clock import utc_now
-from dejavu_feed.names import REPLAY_PREFIX
+from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.replay import payloads
 from dejavu_feed.replay.games import ReplayGame

@@ -18,10 +18,11 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from dejavu_feed.names import season_of
+from dejavu_feed.game_ids import season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.online_state import GameResult, LiveRatings, OnlineState
+from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.online_state import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
 from dejavu_server.ledger.database import store

@@ -19,7 +19,7 @@ from dejavu_client.cli.main import app
 from dejavu_client.cli.options.common import address
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.http_server import LocalServer, Response
 
 COMMAND = [sys.executable, "-m", "dejavu_client.cli", "replay"]

@@ -29,7 +29,7 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.summary import HorizonSummary, summarize
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
 from dejavu_client.transport.statistics import percentile
-from dejavu_feed.nba.live import GameState, GameStatus
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
 PATTERN = (*(0,) * 17, 4)

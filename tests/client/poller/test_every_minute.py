@@ -15,7 +15,7 @@ from dejavu_client.errors import UnavailableError
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, HorizonResult, ModelLimits, Prediction
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.nba.live import Play, Scoreboard
+from dejavu_feed.nba.live_payloads import Play, Scoreboard
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.overtime import extend_to_overtime
 

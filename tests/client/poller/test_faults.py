@@ -15,7 +15,7 @@ from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, Un
 from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live import GameStatus, Scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
 
 
 @pytest.fixture

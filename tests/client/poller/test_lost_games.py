@@ -12,7 +12,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, watching
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, Fault, GameChanged, HorizonResult, Prediction
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live import GameStatus, Scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
 
 
 async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_followed_all_the_same() -> None:

@@ -12,7 +12,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import HALFTIME
-from dejavu_feed.nba.live import GameStatus, Scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots
 
 

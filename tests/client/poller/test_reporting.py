@@ -32,7 +32,7 @@ from dejavu_client.poller.events import (
     Prediction,
 )
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.nba.live import Play
+from dejavu_feed.nba.live_payloads import Play
 
 LATE: Final[dict[str, Any]] = {"from_minute": 22}
 """Few forecasts: these tests are about outcomes."""

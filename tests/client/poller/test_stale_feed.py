@@ -11,7 +11,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, correct, watch
 
 from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.nba.live import GameState, GameStatus, Play, Scoreboard
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, Scoreboard
 
 
 class Showing(Evening):

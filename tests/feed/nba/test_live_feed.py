@@ -18,7 +18,7 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.replay import Replay

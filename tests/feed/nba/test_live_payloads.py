@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.builders.halftime import halftime_differential
 
-from dejavu_feed.nba.live import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.progress import live_pattern, period_is_over, scores
 
 pytestmark = pytest.mark.real_data

@@ -18,8 +18,8 @@ from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, Fault, FaultKind, HorizonResult, Prediction
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live import read_plays
 from dejavu_feed.nba.live_feed import LIVE_PATH, NbaFeed
+from dejavu_feed.nba.live_payloads import read_plays
 from dejavu_feed.nba.progress import live_pattern, scores
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
-from dejavu_models.online_state import LiveRatings
+from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey

@@ -20,8 +20,8 @@ from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.clock import utc_now
 from dejavu_feed.errors import FeedError
-from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.live_feed import LIVE_PATH
+from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dejavu_feed.nba.live import Play
+from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.nba.progress import halftime_score
 
 

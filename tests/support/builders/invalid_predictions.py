@@ -16,7 +16,7 @@ from tests.support.builders.calls import GAME, PATTERN
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
 from dejavu.v1.market_pb2 import Market, Odds
-from dejavu_feed.names import team_code
+from dejavu_feed.teams import team_code
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 

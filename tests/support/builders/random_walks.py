@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
 
 

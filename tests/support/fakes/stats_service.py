@@ -18,10 +18,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
-from dejavu_feed.names import TEAM_IDS, TEAMS
 from dejavu_feed.pattern import Score, elapsed_seconds, period_of
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.teams import TEAM_IDS, TEAMS
 
 Fault = Callable[[Response], Response]
 

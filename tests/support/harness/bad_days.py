@@ -17,8 +17,8 @@ from dejavu_client.poller import Poller, PredictionClient
 from dejavu_client.poller.events import Event, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
+from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.games import ReplayGame

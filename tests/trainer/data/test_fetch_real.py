@@ -13,8 +13,8 @@ import pytest
 from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 from tests.support.harness.fetch import fetch_from
 
-from dejavu_feed.names import team_code
 from dejavu_feed.pattern import Score
+from dejavu_feed.teams import team_code
 from dejavu_trainer.data.fetch import Phase
 from dejavu_trainer.data.games import game_date, load_games
 

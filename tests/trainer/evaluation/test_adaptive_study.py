@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.support.builders.folds import walk_fold
 
-from dejavu_models.online_state import KNOWN_GAMES
+from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import random_walks
 
-from dejavu_feed.names import TEAMS
+from dejavu_feed.teams import TEAMS
 from dejavu_models.ratings import RatingFilter, RatingSettings, frozen_margins
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import (

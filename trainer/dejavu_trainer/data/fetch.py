@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
-from dejavu_feed.names import season_of
-from dejavu_feed.nba.stats import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
+from dejavu_feed.game_ids import season_of
+from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_atomic
 from dejavu_trainer.data.games import parse_seasons

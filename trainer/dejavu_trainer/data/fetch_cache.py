@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from dejavu_feed.nba.stats import ScoreTimeline
+from dejavu_feed.nba.stats_payloads import ScoreTimeline
 from dejavu_feed.pattern import Score
 from dejavu_trainer.data.plays import DataError
 

@@ -16,8 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dejavu_feed.eligibility import exclusion_reason
-from dejavu_feed.names import is_game_id, team_code
+from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
+from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays

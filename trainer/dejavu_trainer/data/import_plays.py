@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dejavu_feed.names import is_game_id, team_code
+from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.teams import team_code
 from dejavu_trainer.data.games import game_date
 from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
 

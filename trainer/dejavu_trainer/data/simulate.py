@@ -13,8 +13,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from dejavu_feed.names import TEAMS
 from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.plays import COLUMNS
 
 GAMES_A_SEASON: Final = 1230

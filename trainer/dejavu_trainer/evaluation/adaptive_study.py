@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.online_state import KNOWN_GAMES
+from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.types import HORIZONS
 from dejavu_models.uncertainty.adaptive import (
     MAX_SCORE,

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
-from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.faults import scoreboard
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.faults.plays import add_points, apply_scoring_errors, draw_scoring_errors

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from dejavu_feed.names import REPLAY_PREFIX, TEAM_IDS, TEAMS
-from dejavu_feed.nba.live import GameStatus
+from dejavu_feed.game_ids import REPLAY_PREFIX
+from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.payloads import Json
+from dejavu_feed.teams import TEAM_IDS, TEAMS
 
 
 def add_postponed(board: Json) -> None:

@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_feed.names import is_game_id, team_code
+from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.teams import team_code
 from dejavu_models.errors import (
     InvalidGameId,
     InvalidInput,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu_feed.names import is_replay
+from dejavu_feed.game_ids import is_replay
 from dejavu_models.betting import MarketSide
 from dejavu_server.ledger.entries.codec import PreparedForecast, microseconds
 from dejavu_server.ledger.entries.settlement import Bet

@@ -15,8 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from dejavu_feed.names import is_replay, season_of, team_code
+from dejavu_feed.game_ids import is_replay, season_of
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
+from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.schema import forecasts, outcomes
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
-from dejavu_feed.names import is_replay
+from dejavu_feed.game_ids import is_replay
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.queries import page_tokens, pages, predictions

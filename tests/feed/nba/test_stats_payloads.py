@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.support.fakes.stats_service import PlayedOnce, log_payload, plays_payload, season_of_games
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
-from dejavu_feed.names import TEAM_IDS
-from dejavu_feed.nba.stats import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
+from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.pattern import Score
+from dejavu_feed.teams import TEAM_IDS
 
 GAMES = season_of_games(3)
 GAME, NEUTRAL = GAMES[0], GAMES[1]

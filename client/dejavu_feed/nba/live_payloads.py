@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from enum import IntEnum
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.names import is_game_id, team_code
+from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.fields import brief, optional_text, required
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
+from dejavu_feed.teams import team_code
 
 _CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 

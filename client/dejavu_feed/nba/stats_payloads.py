@@ -13,10 +13,11 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
-from dejavu_feed.names import TEAM_IDS, is_game_id
+from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.fields import brief, optional_text, required
-from dejavu_feed.nba.live import clock_seconds
+from dejavu_feed.nba.live_payloads import clock_seconds
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score, elapsed_seconds
+from dejavu_feed.teams import TEAM_IDS
 
 _TEAMS: Final = {number: code for code, number in TEAM_IDS.items()}
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")

@@ -1,0 +1,141 @@
+"""Ratings that advance with reported finals, from where a bundle's end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+
+from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings
+
+_FORMAT = 1
+
+KNOWN_GAMES: Final = 10
+"""Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
+With fewer games, a rating is mostly the bundle's own."""
+
+
+class GameResult(NamedTuple):
+    """Result of a finished game.
+
+    Attributes:
+        home, away: NBA codes.
+        season: the year in which the season ends.
+        day: local date.
+        differential: final, home − away, in points.
+    """
+
+    home: str
+    away: str
+    season: int
+    day: date
+    differential: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRatings:
+    """Team ratings that start at a bundle's and are updated by reported results; immutable.
+
+    Attributes:
+        filter: state of the rating filter.
+        since: local date of the last game included in the bundle's own ratings.
+        games: NBA code → number of reported games of the filter's season; teams without any are omitted.
+    """
+
+    filter: RatingFilter
+    since: date
+    games: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, ratings: RatingFilter) -> Self:
+        """Creates the state before the first result, from a bundle's ratings.
+
+        Raises:
+            ValueError: if the ratings include no game.
+        """
+        return cls(ratings, ratings.ratings().date)
+
+    def after(self, result: GameResult) -> Self:
+        """Returns the state after a result.
+
+        Ignores games on or before `since` and games of an earlier season. A game reported late is applied at the
+        newest date seen, so the date never moves backwards.
+
+        Raises:
+            KeyError: if a team is not an NBA code.
+        """
+        state = self.filter
+        if result.day <= self.since or (state.season is not None and result.season < state.season):
+            return self
+        games = self.games if result.season == state.season else {}
+        for season in range(state.season or result.season, result.season):
+            state = state.predict(season + 1)  # apply the regression to the mean of each season without results, too
+        day = np.datetime64(result.day)
+        # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
+        state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
+        counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
+        return replace(
+            self,
+            filter=state.update(result.home, result.away, result.differential),
+            games={**games, **counted},
+        )
+
+    def ratings(self) -> Ratings:
+        """Returns the current strengths."""
+        return self.filter.ratings()
+
+    def known(self, home: str, away: str) -> bool:
+        """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""
+        return min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_GAMES
+
+    def to_bytes(self) -> bytes:
+        """Serializes to JSON; equal ratings give equal bytes."""
+        state = self.filter
+        content = {
+            "form": _FORMAT,
+            "since": self.since.isoformat(),
+            "games": {code: self.games[code] for code in sorted(self.games)},
+            "settings": asdict(state.settings),
+            "season": state.season,
+            "date": str(state.date),
+            "mean": state.mean.tolist(),
+            "covariance": state.covariance.tolist(),
+        }
+        return json.dumps(content, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Deserializes the output of `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: if the content is not valid output of `to_bytes`.
+        """
+        try:
+            stored = json.loads(content)
+            if stored["form"] != _FORMAT:
+                raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
+            mean, covariance = np.array(stored["mean"], dtype=float), np.array(stored["covariance"], dtype=float)
+            size = len(CODES) + 1
+            if mean.shape != (size,) or covariance.shape != (size, size):
+                raise ValueError(
+                    f"a mean of {mean.shape} and a covariance of {covariance.shape}; expected {size} teams"
+                )
+            return cls(
+                RatingFilter(
+                    RatingSettings(
+                        **{each.name: float(stored["settings"][each.name]) for each in fields(RatingSettings)}
+                    ),
+                    mean,
+                    covariance,
+                    None if stored["season"] is None else int(stored["season"]),
+                    np.datetime64(date.fromisoformat(stored["date"])),
+                ),
+                date.fromisoformat(stored["since"]),
+                {str(code): int(count) for code, count in stored["games"].items()},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"invalid rating state: {error!r}") from error

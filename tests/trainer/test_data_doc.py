@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import typer.main
+from tests.support.harness.documents import ROOT
 
 import dejavu_trainer.cli.fetch
 import dejavu_trainer.cli.fit  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
 from dejavu_trainer.data.plays import DATED
 
-TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+TEXT = (ROOT / "docs" / "data.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 
 

@@ -10,14 +10,12 @@ import asyncio
 import itertools
 import subprocess
 import sys
-from pathlib import Path
 from types import TracebackType
 
 from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.harness.documents import ROOT
 
 from dejavu_server.ledger import Ledger
-
-ROOT = Path(__file__).parents[3]
 
 
 class Writer:

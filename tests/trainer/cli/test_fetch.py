@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
+from tests.support.harness.documents import ROOT
 from tests.support.harness.fetch import AT_ONCE, rows_of, truth
 
 from dejavu_trainer.cli import fetch
@@ -96,7 +97,7 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
         "not_over": 0,
         "missing_file": str(tmp_path / "missing_2025.csv"),
     }
-    explained = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    explained = (ROOT / "docs" / "data.md").read_text()
     assert not [key for key in [*document, *season, "missing"] if f"`{key}`" not in explained]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders.bundles import quick_recipe
+from tests.support.harness.documents import ROOT
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.bundle import load_bundle
@@ -88,7 +89,7 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2033
-    explained = set(re.findall(r"`([^`\n]+)`", (Path(__file__).parents[3] / "docs" / "data.md").read_text()))
+    explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "data.md").read_text()))
     assert set(keys(document)) <= explained
     assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
     assert captured.err == ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.fakes.stats_service import Asked, StatsStandIn, season_of_games
+from tests.support.harness.documents import ROOT
 from tests.support.harness.fetch import fetch_from, files_of
 
 GAMES = season_of_games()
@@ -92,9 +93,7 @@ def test_kill_9_at_a_request_loses_no_game_that_was_had(service: StatsStandIn, t
 
     service.on_request = kill
     out = tmp_path / "killed"
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, service.url, str(out)], cwd=Path(__file__).parents[3]
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, service.url, str(out)], cwd=ROOT) as process:
         started.append(process)
         assert process.wait(60) == -signal.SIGKILL
     assert not (out / "plays_2025.parquet").exists()

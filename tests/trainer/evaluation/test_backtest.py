@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from tests.support.builders.folds import walk_fold
+from tests.support.harness.documents import ROOT
 
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
@@ -99,13 +100,12 @@ def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path, tmp_path: Path, jobs: int) -> None:
     """Kills the run after the first fold; partial files are not mistaken for folds."""
-    root = Path(__file__).parents[3]
     command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs)]
     if jobs > 1:  # its processes import the program again, so it must be a file
         program = tmp_path.parent / f"walk_{tmp_path.name}.py"
         program.write_text(WALK)
         command[1:3] = [str(program)]
-    environment = os.environ | {"PYTHONPATH": str(root)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as walk:
         assert walk.stdout is not None
         assert walk.stdout.readline() == "done\n"

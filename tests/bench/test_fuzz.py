@@ -50,15 +50,15 @@ ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_ma
 
 
 @pytest.mark.timeout(600)
-def test_two_thousand_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eight_hundred_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
-    code = main(["--messages", "2000", "--seed", "7", "--json", str(figures)])
+    code = main(["--messages", "800", "--seed", "7", "--json", str(figures)])
     assert code == 0, capsys.readouterr().out
     codes = json.loads(figures.read_text())["codes"]
-    assert sum(codes.values()) == 2000
-    assert codes["Predict OK"] > 200
-    assert codes["Predict INVALID_ARGUMENT"] > 200
-    assert all(codes[f"{rpc.name} OK"] > 5 for rpc in RECORD)
+    assert sum(codes.values()) == 800
+    assert codes["Predict OK"] > 60
+    assert codes["Predict INVALID_ARGUMENT"] > 60
+    assert all(codes[f"{rpc.name} OK"] > 0 for rpc in RECORD)
 
 
 @pytest.mark.nightly

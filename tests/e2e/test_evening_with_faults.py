@@ -47,7 +47,7 @@ async def final_forecasts(
     with LocalServer(day.faulty.respond) as served, closing(NbaFeed(served.url, timeout=patience)) as feed:
         day.feed = feed
         async with AsyncDejavuClient(address, timeout=30.0) as client, following(client) as subscriber:
-            await day.go_by(client, restart=restart)
+            await day.run(client, restart=restart)
             await subscriber.until({prediction.forecast.sequence for prediction in day.newest.values()})
     received = subscriber.received
     by_stream = {(forecast.home_team, forecast.horizon): forecast.sequence for forecast in received}

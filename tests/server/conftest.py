@@ -55,6 +55,6 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
-async def hub(ledger: Ledger) -> AsyncIterator[Broadcaster]:
+async def broadcaster(ledger: Ledger) -> AsyncIterator[Broadcaster]:
     async with started(ledger) as running:
         yield running

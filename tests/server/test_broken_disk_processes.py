@@ -192,6 +192,7 @@ def test_a_server_that_starts_on_a_full_disk_makes_its_ledger_once_there_is_room
         assert server.predict(0, 1, 2) == [1, 2, 3]
 
 
+@pytest.mark.nightly
 def test_a_full_disk_for_temporary_files_ends_no_worker_and_keeps_none_from_starting(
     folder: Path, small_disk: tuple[str, ...], tmp_path: Path
 ) -> None:

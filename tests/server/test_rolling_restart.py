@@ -132,6 +132,7 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         assert await asyncio.to_thread(server.stop) == 0
 
 
+@pytest.mark.nightly
 def test_a_round_uses_no_process_that_was_there_before_it(tmp_path: Path, old: str) -> None:
     """A spare has loaded the code of the release that was installed when it was started."""
     with server_in(tmp_path, workers=1) as server:
@@ -213,7 +214,7 @@ def test_a_server_stopped_in_the_middle_of_a_round_drains_everything(tmp_path: P
 @pytest.mark.parametrize(
     "slot",
     [
-        pytest.param("0-", id="while its successor starts"),
+        pytest.param("0-", id="while its successor starts", marks=pytest.mark.nightly),
         pytest.param("1-", id="before its turn", marks=pytest.mark.nightly),
     ],
 )
@@ -237,6 +238,7 @@ async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_s
         assert await asyncio.to_thread(server.stop) == 0
 
 
+@pytest.mark.nightly
 async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_told_of(
     tmp_path: Path, old: str
 ) -> None:
@@ -252,7 +254,8 @@ async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_t
     assert events(server).count("models_differ") == 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param("sync", marks=pytest.mark.nightly), "async"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_a_client_reaches_every_successor_and_then_dials_no_more(tmp_path: Path, old: str, kind: str) -> None:
     """While the old and the new serve side by side, answers come from more workers than the server says it has."""
     with server_in(tmp_path) as server:

@@ -180,6 +180,7 @@ def test_the_same_run_gives_the_same_version_and_another_seed_another(
     assert again(4, games) != run[0].version
 
 
+@pytest.mark.nightly
 def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> None:
     recipe = replace(RECIPE, prototypes=None)
     report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)

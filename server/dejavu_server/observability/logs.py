@@ -29,14 +29,18 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _binder(bound),
     ]
+    # Tracebacks without local variables: those of a batch are long and private.
     renderer: list[Processor] = (
         [
-            # Omit local variables: those of a batch are long and private.
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(

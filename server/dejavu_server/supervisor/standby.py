@@ -17,6 +17,12 @@ from dejavu_server.supervisor.worker_process import StartError, WorkerProcess, d
 
 _log = structlog.get_logger(__name__)
 
+DELAY_SECONDS = 3.0
+"""Time after `enable` until the standby process starts.
+
+Right after workers started, the clients that waited for them connect and call: imports would compete with these calls.
+"""
+
 
 class StandbyWorker:
     """Keeps one spare process running.
@@ -31,7 +37,7 @@ class StandbyWorker:
         self._keep_task: asyncio.Task[None] | None = None
 
     def enable(self) -> None:
-        """Keeps one standby process running from now on; one that dies is replaced."""
+        """Keeps one standby process running, from DELAY_SECONDS on; one that dies is replaced."""
         if self._keep_task is None:
             self._keep_task = asyncio.create_task(self._keep(), name="standby")
 
@@ -65,6 +71,7 @@ class StandbyWorker:
 
     async def _keep(self) -> None:
         backoff = Backoff()
+        await asyncio.sleep(DELAY_SECONDS)
         while True:
             started = time.monotonic()
             try:

@@ -38,7 +38,7 @@ def serving(server: SpawnedServer, count: int) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.nightly)])
 async def test_one_client_reaches_every_worker_and_the_successor_of_one_that_died(workers: int, tmp_path: Path) -> None:
     with spawned_server("--workers", str(workers), "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
         names = await asyncio.to_thread(serving, server, workers)

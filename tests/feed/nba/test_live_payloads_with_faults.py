@@ -185,9 +185,11 @@ class GoingBy:
         return self._recorded.fault(json_response(files[path]))
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("seed", "turn_seconds"), [(0, 30), *(pytest.param(seed, 10, marks=pytest.mark.nightly) for seed in (0, 1))]
+)
 async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_and_its_outcomes(
-    seed: int, recorded: Recorded
+    seed: int, turn_seconds: int, recorded: Recorded
 ) -> None:
     going_by = GoingBy(recorded, seed)
     events: list[Event] = []
@@ -197,7 +199,7 @@ async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_
         while going_by.clock.now < going_by.end + timedelta(minutes=2):
             poller.turn()
             await poller.idle()
-            going_by.clock.step(10)
+            going_by.clock.step(turn_seconds)
 
     true = slots(scores(read_plays(recorded.files[PLAYS], GAME)), 48)
     predictions = [event for event in events if isinstance(event, Prediction)]

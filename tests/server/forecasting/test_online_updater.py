@@ -275,7 +275,7 @@ class SlowLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self.go_on = threading.Event()
+        self.run_poller = threading.Event()
         self.readings = 0
         self.written = asyncio.Event()
 
@@ -283,7 +283,7 @@ class SlowLedger:
         self.readings += 1
 
         def slowly(connection: Connection) -> T:
-            self.go_on.wait(30)
+            self.run_poller.wait(30)
             return function(connection)
 
         return await self._ledger.read(slowly)
@@ -307,7 +307,7 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     )
     await updater.start()
     assert (updater.sequence, slow.readings) == (0, 1)
-    slow.go_on.set()
+    slow.run_poller.set()
     async with asyncio.timeout(30):
         await slow.written.wait()
     assert (updater.sequence, slow.readings) == (last.sequence, 1)

@@ -9,20 +9,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import answered, asked, outcome
-from tests.support.harness.subscribers import Subscriber, encode, new_hub, reached, started
+from tests.support.harness.subscribers import Subscriber, encode, new_broadcaster, reached, started
 
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming import broadcaster as hub_module
+from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
 
-async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Broadcaster) -> None:
+async def test_a_stream_without_a_token_starts_now(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(1))])
-    async with Subscriber(hub) as subscriber:
+    async with Subscriber(broadcaster) as subscriber:
         assert await ledger.resume_position(await subscriber.heartbeat()) == 1
         [stored] = await recorded(ledger, issued(game(2)))
         message = await subscriber.next()
@@ -30,8 +30,8 @@ async def test_a_stream_without_a_token_starts_now(ledger: Ledger, hub: Broadcas
         assert message.resume_token == ledger.token(2)
 
 
-async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, hub: Broadcaster) -> None:
-    async with Subscriber(hub) as subscriber:
+async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    async with Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(1)), issued(game(1))])
         await ledger.commit([issued(game(1)), issued(game(2))])
@@ -39,7 +39,7 @@ async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, hub: Broadc
 
 
 async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecasts_each_once_and_in_order(
-    ledger: Ledger, hub: Broadcaster, url: str
+    ledger: Ledger, broadcaster: Broadcaster, url: str
 ) -> None:
     encoded = Counter[int]()
 
@@ -48,12 +48,12 @@ async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecast
         return encode(forecast)
 
     other_ledger = await Ledger.open(url)
-    other_hub = new_hub(other_ledger, encode=counting)
+    other_hub = new_broadcaster(other_ledger, encode=counting)
     await other_hub.start()
-    subscribers = [Subscriber(each) for each in (hub, other_hub) for _ in range(100)]
+    subscribers = [Subscriber(each) for each in (broadcaster, other_hub) for _ in range(100)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
-    assert hub.subscribers == other_hub.subscribers == 100
+    assert broadcaster.subscribers == other_hub.subscribers == 100
 
     async def write(to: Ledger, first: int) -> None:
         for number in range(first, first + 150):
@@ -66,13 +66,13 @@ async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecast
     assert encoded == Counter(range(1, 301))  # once per worker, not once per subscriber
     for subscriber in subscribers:
         await subscriber.stream.aclose()
-    assert hub.subscribers == other_hub.subscribers == 0
+    assert broadcaster.subscribers == other_hub.subscribers == 0
     await other_hub.close()
     await other_ledger.close()
 
 
-async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, hub: Broadcaster) -> None:
-    async with Subscriber(hub, frozenset({game(1), game(3)})) as some, Subscriber(hub) as everything:
+async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    async with Subscriber(broadcaster, frozenset({game(1), game(3)})) as some, Subscriber(broadcaster) as everything:
         await some.heartbeat()
         await everything.heartbeat()
         await ledger.commit([issued(game(n)) for n in (1, 2, 3, 4)])
@@ -88,19 +88,19 @@ async def test_what_nobody_wants_is_not_serialised(ledger: Ledger) -> None:
         encoded.append(forecast.game_id)
         return encode(forecast)
 
-    hub = new_hub(ledger, encode=noting)
-    await hub.start()
-    async with Subscriber(hub, frozenset({game(1)})) as subscriber:
+    broadcaster = new_broadcaster(ledger, encode=noting)
+    await broadcaster.start()
+    async with Subscriber(broadcaster, frozenset({game(1)})) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(2)), issued(game(3)), issued(game(1))])
         assert await subscriber.forecasts(1) == [3]
     assert encoded == [game(1)]
-    await hub.close()
+    await broadcaster.close()
 
 
-async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Broadcaster) -> None:
+async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(10)])
-    async with Subscriber(hub, token=ledger.token(4)) as subscriber:
+    async with Subscriber(broadcaster, token=ledger.token(4)) as subscriber:
         assert await subscriber.heartbeat() == ledger.token(4)
         assert await subscriber.forecasts(6) == [5, 6, 7, 8, 9, 10]
         await ledger.commit([issued(game(10))])
@@ -108,9 +108,9 @@ async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, hub: Broa
 
 
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
-    ledger: Ledger, hub: Broadcaster, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail interleave often
+    monkeypatch.setattr(broadcaster_module, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail interleave
 
     async def write() -> None:
         for number in range(0, 300, 3):
@@ -119,7 +119,7 @@ async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_c
     token, received = ledger.token(0), list[int]()
     writing = asyncio.create_task(write())
     while len(received) < 300:
-        async with Subscriber(hub, token=token) as subscriber:
+        async with Subscriber(broadcaster, token=token) as subscriber:
             for _ in range(11):
                 message = await subscriber.next()
                 token = message.resume_token
@@ -137,25 +137,25 @@ async def test_a_token_is_good_on_another_worker_and_after_a_restart(url: str) -
     token = first.token(2)
     await first.close()
     second = await Ledger.open(url)
-    async with started(second) as hub, Subscriber(hub, token=token, current=True) as subscriber:
+    async with started(second) as broadcaster, Subscriber(broadcaster, token=token, current=True) as subscriber:
         assert await subscriber.heartbeat() == token  # include_current is ignored: the heartbeat is first
         assert await subscriber.forecasts(3) == [3, 4, 5]
     await second.close()
 
 
 async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(
-    ledger: Ledger, hub: Broadcaster
+    ledger: Ledger, broadcaster: Broadcaster
 ) -> None:
     await ledger.commit([issued(game(n)) for n in range(1200)])
-    await reached(hub, 1200)
-    async with Subscriber(hub, frozenset({game(1199)}), token=ledger.token(0)) as subscriber:
+    await reached(broadcaster, 1200)
+    async with Subscriber(broadcaster, frozenset({game(1199)}), token=ledger.token(0)) as subscriber:
         tokens = [await subscriber.heartbeat() for _ in range(3)]
         assert [await ledger.resume_position(token) for token in tokens] == [0, 500, 1000]
         assert await subscriber.forecasts(1) == [1200]
 
 
 async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
-    ledger: Ledger, hub: Broadcaster
+    ledger: Ledger, broadcaster: Broadcaster
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(hours=13)
     stored = await recorded(
@@ -166,21 +166,21 @@ async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
         issued(game(2), pattern=(2.0,)),
         issued(game(2), horizon=Horizon.FINAL),
     )
-    async with Subscriber(hub, current=True) as subscriber:
+    async with Subscriber(broadcaster, current=True) as subscriber:
         messages = [await subscriber.next() for _ in range(3)]
         assert [message.forecast for message in messages] == [encode(each) for each in stored[2:]]
         assert [message.resume_token for message in messages] == [ledger.token(place) for place in (3, 4, 5)]
         assert await subscriber.heartbeat() == ledger.token(5)
         await ledger.commit([issued(game(4))])
         assert await subscriber.forecasts(1) == [6]
-    async with Subscriber(hub, frozenset({game(2)}), current=True) as subscriber:
+    async with Subscriber(broadcaster, frozenset({game(2)}), current=True) as subscriber:
         assert await subscriber.forecasts(2) == [4, 5]
 
 
 async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(
-    ledger: Ledger, hub: Broadcaster
+    ledger: Ledger, broadcaster: Broadcaster
 ) -> None:
-    async with Subscriber(hub) as subscriber:
+    async with Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(1))])
         for differential in (3, 3, 4):
@@ -192,13 +192,13 @@ async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledge
     assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
 
 
-async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, hub: Broadcaster) -> None:
-    async with Subscriber(hub, frozenset({game(2)})) as live:
+async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    async with Subscriber(broadcaster, frozenset({game(2)})) as live:
         await live.heartbeat()
         for number in (1, 2):
             await ledger.record_outcome(outcome(3, game(number)))
         assert (await live.next()).outcome.game_id == game(2)
-    async with Subscriber(hub, frozenset({game(2)}), token=ledger.token(0)) as late:
+    async with Subscriber(broadcaster, frozenset({game(2)}), token=ledger.token(0)) as late:
         await late.heartbeat()
         assert (await late.next()).outcome.game_id == game(2)
 
@@ -206,47 +206,50 @@ async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledg
 async def test_a_hub_tells_of_every_outcome_it_comes_by(ledger: Ledger) -> None:
     await ledger.record_outcome(outcome(3, game(1)))
     told = asyncio.Queue[ReportedOutcome]()
-    hub = new_hub(ledger, on_outcome=told.put_nowait)
-    await hub.start()
+    broadcaster = new_broadcaster(ledger, on_outcome=told.put_nowait)
+    await broadcaster.start()
     expected = [(await ledger.record_outcome(outcome(differential, game(2))))[0] for differential in (3, 4)]
     assert [await told.get() for _ in range(2)] == expected, "outcomes recorded before the start are not reported"
-    await hub.close()
+    await broadcaster.close()
 
 
 async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:
     await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
     assert await ledger.head() == 3
-    async with started(ledger) as hub:
-        assert hub.position == 2
+    async with started(ledger) as broadcaster:
+        assert broadcaster.position == 2
         for place in (2, 3):
-            async with Subscriber(hub, token=ledger.token(place)) as subscriber:
+            async with Subscriber(broadcaster, token=ledger.token(place)) as subscriber:
                 assert await subscriber.heartbeat() == ledger.token(place)
-        async with Subscriber(hub) as subscriber:
+        async with Subscriber(broadcaster) as subscriber:
             assert await subscriber.heartbeat() == ledger.token(3)
             await ledger.commit([issued(game(3))])
             assert await subscriber.forecasts(1) == [4]
 
 
-async def test_replays_are_streamed_like_other_games(ledger: Ledger, hub: Broadcaster) -> None:
-    async with Subscriber(hub) as subscriber:
+async def test_replays_are_streamed_like_other_games(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    async with Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued("9900000001")])
         assert await subscriber.forecasts(1) == [1]
 
 
 async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_stream(ledger: Ledger) -> None:
-    async with started(ledger, heartbeat_seconds=0.02) as hub, Subscriber(hub, frozenset({game(1)})) as subscriber:
+    async with (
+        started(ledger, heartbeat_seconds=0.02) as broadcaster,
+        Subscriber(broadcaster, frozenset({game(1)})) as subscriber,
+    ):
         assert await ledger.resume_position(await subscriber.heartbeat()) == 0
         await ledger.commit([issued(game(n)) for n in (2, 3, 4)])
-        await reached(hub, 3)
+        await reached(broadcaster, 3)
         assert await ledger.resume_position(await subscriber.heartbeat()) == 3
         await ledger.commit([issued(game(1))])
         assert await subscriber.forecasts(1) == [4]
 
 
 async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger) -> None:
-    async with started(ledger, queue_size=10) as hub:
-        async with Subscriber(hub) as slow, Subscriber(hub) as quick:
+    async with started(ledger, queue_size=10) as broadcaster:
+        async with Subscriber(broadcaster) as slow, Subscriber(broadcaster) as quick:
             token = await slow.heartbeat()
             await quick.heartbeat()
             received: list[int] = []
@@ -256,21 +259,21 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger
             assert received == list(range(1, 13))
             with pytest.raises(SubscriberTooSlow):
                 await slow.next()
-            assert hub.subscribers == 1
-        async with Subscriber(hub, token=token) as again:
+            assert broadcaster.subscribers == 1
+        async with Subscriber(broadcaster, token=token) as again:
             assert await again.forecasts(12) == received
 
 
-async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, hub: Broadcaster) -> None:
+async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, broadcaster: Broadcaster) -> None:
     with pytest.raises(InvalidResumeToken):
-        await Subscriber(hub, token="nonsense").next()
+        await Subscriber(broadcaster, token="nonsense").next()
     with pytest.raises(ResumeTokenExpired):
-        await Subscriber(hub, token=ledger.token(1)).next()
-    assert hub.subscribers == 0
+        await Subscriber(broadcaster, token=ledger.token(1)).next()
+    assert broadcaster.subscribers == 0
 
 
 async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
-    ledger: Ledger, hub: Broadcaster, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, at_once, most = asyncio.Event(), 0, 0
 
@@ -282,16 +285,16 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
         at_once -= 1
         return 0
 
-    async with Subscriber(hub) as attached:
+    async with Subscriber(broadcaster) as attached:
         await attached.heartbeat()
         monkeypatch.setattr(ledger, "resume_position", slow)
-        resuming = [Subscriber(hub, token="any") for _ in range(10)]
+        resuming = [Subscriber(broadcaster, token="any") for _ in range(10)]
         waiting = [asyncio.create_task(subscriber.heartbeat()) for subscriber in resuming]
         await ledger.commit([issued()])
         assert await attached.forecasts(1) == [1]
-        assert at_once == most == hub_module.MAX_CATCHING_UP
+        assert at_once == most == broadcaster_module.MAX_CATCHING_UP
         release.set()
         await asyncio.gather(*waiting)
-        assert most == hub_module.MAX_CATCHING_UP
+        assert most == broadcaster_module.MAX_CATCHING_UP
         for subscriber in resuming:
             await subscriber.stream.aclose()

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
-from tests.support.harness.subscribers import encode, new_hub
+from tests.support.harness.subscribers import encode, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -41,14 +41,17 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MutableMapping[str, An
         yield captured
 
 
-def new_keeper(
+def new_manager(
     url: str,
     *,
     encoding: Callable[[IssuedForecast], forecast_pb2.Forecast] = encode,
     on_change: Callable[[LedgerHealth], None] = lambda _: None,
 ) -> LedgerManager:
     return LedgerManager(
-        url, durability=Durability.PROCESS, new_broadcaster=partial(new_hub, encode=encoding), on_change=on_change
+        url,
+        durability=Durability.PROCESS,
+        new_broadcaster=partial(new_broadcaster, encode=encoding),
+        on_change=on_change,
     )
 
 
@@ -69,21 +72,21 @@ async def test_a_fault_of_the_program_ends_streams_is_logged_whole_and_passed_wh
         return encode(forecast)
 
     conditions = asyncio.Queue[LedgerHealth]()
-    keeper = new_keeper(url, encoding=failing_once, on_change=conditions.put_nowait)
-    await keeper.start()
+    manager = new_manager(url, encoding=failing_once, on_change=conditions.put_nowait)
+    await manager.start()
     await until(conditions, WELL)
-    stream = keeper.subscribe(ALL, "", False)
+    stream = manager.subscribe(ALL, "", False)
     token = pb.StreamPredictionsResponse.FromString(await anext(stream)).resume_token
-    await keeper.commit([issued(game(1))])
+    await manager.commit([issued(game(1))])
     with pytest.raises(StreamFailed):
         await anext(stream)
     assert conditions.get_nowait() == LedgerHealth(recording=True, streaming=False)
     await until(conditions, WELL)
-    stream = keeper.subscribe(ALL, token, False)
+    stream = manager.subscribe(ALL, token, False)
     assert pb.StreamPredictionsResponse.FromString(await anext(stream)).HasField("heartbeat")
     assert pb.StreamPredictionsResponse.FromString(await anext(stream)).forecast.sequence == 1
     await stream.aclose()
-    await keeper.close()
+    await manager.close()
     [told] = [entry for entry in log if entry["event"] == "ledger_failing"]
     assert isinstance(told["exc_info"].__cause__, RuntimeError)
 
@@ -98,74 +101,74 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
 
     monkeypatch.setattr(Ledger, "open", hang)
     conditions = asyncio.Queue[LedgerHealth]()
-    keeper = new_keeper(url, on_change=conditions.put_nowait)
-    await keeper.start()
+    manager = new_manager(url, on_change=conditions.put_nowait)
+    await manager.start()
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await keeper.commit([issued()])
+        await manager.commit([issued()])
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        keeper.subscribe(ALL, "", False)
+        manager.subscribe(ALL, "", False)
     hanging.set()
     await until(conditions, WELL)
-    assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
-    await keeper.close()
+    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
+    await manager.close()
 
 
 async def test_outcomes_and_what_else_is_read_and_written_go_through_it_and_fail_with_the_ledger(url: str) -> None:
-    keeper = new_keeper(url)
+    manager = new_manager(url)
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await keeper.record_outcome(outcome(3))
+        await manager.record_outcome(outcome(3))
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await keeper.read(store.head)
+        await manager.read(store.head)
     with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await keeper.write(store.probe_write)
-    await keeper.start()
-    await keeper.commit([issued()])
-    told, settled = await keeper.record_outcome(outcome(3))
+        await manager.write(store.probe_write)
+    await manager.start()
+    await manager.commit([issued()])
+    told, settled = await manager.record_outcome(outcome(3))
     assert (told.sequence, settled) == (2, 1)
-    assert (await keeper.read(store.head)).sequence == 2
-    await keeper.write(store.probe_write)
-    await keeper.close()
+    assert (await manager.read(store.head)).sequence == 2
+    await manager.write(store.probe_write)
+    await manager.close()
 
 
 async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
     conditions = asyncio.Queue[LedgerHealth]()
-    keeper = new_keeper(url, on_change=conditions.put_nowait)
-    await keeper.start()
+    manager = new_manager(url, on_change=conditions.put_nowait)
+    await manager.start()
     await until(conditions, WELL)
     (tmp_path / "ledger.db").rename(tmp_path / "away.db")
     with pytest.raises(LedgerUnavailable):
-        await keeper.record_outcome(outcome(3))
+        await manager.record_outcome(outcome(3))
     (tmp_path / "away.db").rename(tmp_path / "ledger.db")
     await until(conditions, WELL)
-    assert (await keeper.record_outcome(outcome(3)))[0].sequence == 1
-    await keeper.close()
+    assert (await manager.record_outcome(outcome(3)))[0].sequence == 1
+    await manager.close()
 
 
 async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
     conditions = asyncio.Queue[LedgerHealth]()
-    keeper = new_keeper(url, on_change=conditions.put_nowait)
-    await keeper.start()
+    manager = new_manager(url, on_change=conditions.put_nowait)
+    await manager.start()
     await until(conditions, WELL)
-    stream = keeper.subscribe(ALL, "", False)
+    stream = manager.subscribe(ALL, "", False)
     await anext(stream)
-    await keeper.end_streams()
+    await manager.end_streams()
     with pytest.raises(ServerDraining):
         await anext(stream)
     with pytest.raises(ServerDraining):
-        keeper.subscribe(ALL, "", False)
-    assert [stored.sequence for stored in await recorded(keeper, issued())] == [1]
-    await keeper.close()
-    await keeper.close()
+        manager.subscribe(ALL, "", False)
+    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
+    await manager.close()
+    await manager.close()
     assert conditions.empty()
 
 
 def test_a_ledger_that_stays_broken_is_tried_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "FIRST_RETRY_SECONDS", FIRST_RETRY_SECONDS)
-    keeper = new_keeper("sqlite:////nowhere/ledger.db")
-    pauses = [keeper._next_pause(time.monotonic()) for _ in range(8)]
+    manager = new_manager("sqlite:////nowhere/ledger.db")
+    pauses = [manager._next_pause(time.monotonic()) for _ in range(8)]
     assert pauses[0] == pytest.approx(FIRST_RETRY_SECONDS)
     assert pauses[1:4] == pytest.approx([0.5, 1.0, 2.0])
     assert pauses[-1] == LONGEST_RETRY_SECONDS
-    keeper._failed_at -= keeper_module.BACKOFF_RESET_SECONDS  # no failure for this long
-    assert keeper._next_pause(time.monotonic()) == pytest.approx(FIRST_RETRY_SECONDS)
-    assert keeper._next_pause(time.monotonic() - 100.0) >= 100.0  # an attempt that took long
+    manager._failed_at -= keeper_module.BACKOFF_RESET_SECONDS  # no failure for this long
+    assert manager._next_pause(time.monotonic()) == pytest.approx(FIRST_RETRY_SECONDS)
+    assert manager._next_pause(time.monotonic() - 100.0) >= 100.0  # an attempt that took long

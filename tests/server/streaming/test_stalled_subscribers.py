@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
-from tests.support.harness.subscribers import Subscriber, new_hub
+from tests.support.harness.subscribers import Subscriber, new_broadcaster
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -16,16 +16,16 @@ PAGE = 20
 FORECASTS = 3000
 
 
-def held(hub: Broadcaster) -> int:
+def held(broadcaster: Broadcaster) -> int:
     """Returns the number of queued events; an event queued for several subscribers counts once."""
-    return len({id(event) for subscription in hub._subscriptions for event in subscription._waiting})
+    return len({id(event) for subscription in broadcaster._subscriptions for event in subscription._waiting})
 
 
 async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(ledger: Ledger) -> None:
-    hub = new_hub(ledger, heartbeat_seconds=3600.0, queue_size=QUEUE)
-    await hub.start()
-    stalled = [Subscriber(hub) for _ in range(STALLED)]
-    quick = Subscriber(hub)
+    broadcaster = new_broadcaster(ledger, heartbeat_seconds=3600.0, queue_size=QUEUE)
+    await broadcaster.start()
+    stalled = [Subscriber(broadcaster) for _ in range(STALLED)]
+    quick = Subscriber(broadcaster)
     for subscriber in (*stalled, quick):
         await subscriber.heartbeat()
     received: list[int] = []
@@ -34,17 +34,17 @@ async def test_memory_stays_bounded_and_nobody_waits_however_many_stop_reading(l
         await ledger.commit([issued(game(number)) for number in range(start, start + PAGE)])
         for _ in range(PAGE):
             received += await quick.forecasts(1)
-            most = max(most, held(hub))
+            most = max(most, held(broadcaster))
     assert received == list(range(1, FORECASTS + 1))
     # The stalled queues share their events, and one page may be queued for the quick subscriber. On a busy machine the
     # last page may never be observed in the queues.
     assert QUEUE - PAGE < most <= QUEUE + PAGE
-    assert held(hub) == 0
+    assert held(broadcaster) == 0
     for subscriber in stalled:
         with pytest.raises(SubscriberTooSlow):
             await subscriber.next()
-    assert hub.subscribers == 1
-    async with Subscriber(hub, token=ledger.token(0)) as again:
+    assert broadcaster.subscribers == 1
+    async with Subscriber(broadcaster, token=ledger.token(0)) as again:
         assert await again.forecasts(FORECASTS) == received
     await quick.stream.aclose()
-    await hub.close()
+    await broadcaster.close()

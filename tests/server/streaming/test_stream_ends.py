@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.ledger_faults import add_unreadable_entry
-from tests.support.harness.subscribers import Subscriber, new_hub, started
+from tests.support.harness.subscribers import Subscriber, new_broadcaster, started
 
 from dejavu.v1 import forecast_pb2
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
@@ -22,48 +22,48 @@ from dejavu_server.streaming.broadcaster import MAX_CATCHING_UP, Broadcaster
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
 
-async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, hub: Broadcaster) -> None:
-    subscribers = [Subscriber(hub) for _ in range(20)]
+async def test_closing_ends_every_stream_at_once_and_refuses_new_ones(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    subscribers = [Subscriber(broadcaster) for _ in range(20)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
     waiting = [asyncio.create_task(subscriber.next()) for subscriber in subscribers]
     await asyncio.sleep(0)
-    await hub.close()
+    await broadcaster.close()
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(outcome, ServerDraining)
-    assert hub.subscribers == 0
+    assert broadcaster.subscribers == 0
     with pytest.raises(ServerDraining):
-        await Subscriber(hub).next()
-    await hub.close()
+        await Subscriber(broadcaster).next()
+    await broadcaster.close()
 
 
-async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, hub: Broadcaster) -> None:
+async def test_a_stream_that_catches_up_ends_too(ledger: Ledger, broadcaster: Broadcaster) -> None:
     await ledger.commit([issued(game(n)) for n in range(20)])
-    async with Subscriber(hub, token=ledger.token(0)) as subscriber:
+    async with Subscriber(broadcaster, token=ledger.token(0)) as subscriber:
         await subscriber.forecasts(5)
-        await hub.close()
+        await broadcaster.close()
         with pytest.raises(ServerDraining):
             await subscriber.forecasts(20)
 
 
-async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, hub: Broadcaster) -> None:
-    subscriber = Subscriber(hub, frozenset({game(1)}))
+async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, broadcaster: Broadcaster) -> None:
+    subscriber = Subscriber(broadcaster, frozenset({game(1)}))
     await subscriber.heartbeat()
     waiting = asyncio.create_task(subscriber.next())
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert hub.subscribers == 0
-    assert not hub._attached_to_game
+    assert broadcaster.subscribers == 0
+    assert not broadcaster._attached_to_game
 
 
 async def test_a_subscriber_cancelled_before_its_turn_to_read_leaves_no_warning(
-    ledger: Ledger, hub: Broadcaster, recwarn: pytest.WarningsRecorder
+    ledger: Ledger, broadcaster: Broadcaster, recwarn: pytest.WarningsRecorder
 ) -> None:
     async with contextlib.AsyncExitStack() as others:
         for _ in range(MAX_CATCHING_UP):
-            await others.enter_async_context(hub._reading)
-        waiting = asyncio.create_task(Subscriber(hub, token=ledger.token(0)).next())
+            await others.enter_async_context(broadcaster._reading)
+        waiting = asyncio.create_task(Subscriber(broadcaster, token=ledger.token(0)).next())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -77,9 +77,9 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
         raise RuntimeError("a fault of the program")
 
     failures: list[Exception] = []
-    hub = new_hub(ledger, encode=broken, on_failure=failures.append)
-    await hub.start()
-    async with Subscriber(hub) as subscriber:
+    broadcaster = new_broadcaster(ledger, encode=broken, on_failure=failures.append)
+    await broadcaster.start()
+    async with Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued()])
         with pytest.raises(StreamFailed):
@@ -88,15 +88,15 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
     assert isinstance(failure, StreamFailed)
     assert isinstance(failure.__cause__, RuntimeError)  # for the log; not sent to subscribers
     with pytest.raises(StreamFailed):
-        await Subscriber(hub).next()
-    await hub.close()
+        await Subscriber(broadcaster).next()
+    await broadcaster.close()
 
 
 async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
     failures: list[Exception] = []
-    hub = new_hub(ledger, on_failure=failures.append)
-    await hub.start()
-    async with Subscriber(hub) as one, Subscriber(hub, frozenset({game(9)})) as another:
+    broadcaster = new_broadcaster(ledger, on_failure=failures.append)
+    await broadcaster.start()
+    async with Subscriber(broadcaster) as one, Subscriber(broadcaster, frozenset({game(9)})) as another:
         for subscriber in (one, another):
             await subscriber.heartbeat()
         await ledger.commit([issued(game(1))])
@@ -108,12 +108,12 @@ async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, 
     assert [type(failure) for failure in failures] == [LedgerCorrupt]
     for token in ("", ledger.token(1)):
         with pytest.raises(LedgerCorrupt):
-            await Subscriber(hub, token=token).next()
-    await hub.close()
+            await Subscriber(broadcaster, token=token).next()
+    await broadcaster.close()
 
 
 async def test_streams_end_when_the_ledger_cannot_be_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with started(ledger) as hub, Subscriber(hub) as subscriber:
+    async with started(ledger) as broadcaster, Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         monkeypatch.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("for the moment")))
         await ledger.commit([issued()])
@@ -123,28 +123,28 @@ async def test_streams_end_when_the_ledger_cannot_be_read(ledger: Ledger, monkey
 
 async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(5)])
-    hub = new_hub(ledger)
-    await hub.start(after=2)
-    assert hub.position == 2
-    async with Subscriber(hub) as subscriber:
+    broadcaster = new_broadcaster(ledger)
+    await broadcaster.start(after=2)
+    assert broadcaster.position == 2
+    async with Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         await ledger.commit([issued(game(5))])
         assert await subscriber.forecasts(1) == [6]  # a new stream still starts at the ledger's head
-    await hub.close()
+    await broadcaster.close()
 
 
 async def test_a_hub_does_not_start_before_what_it_cannot_read(ledger: Ledger, tmp_path: Path) -> None:
     await ledger.commit([issued()])
     add_unreadable_entry(tmp_path / "ledger.db")
     with pytest.raises(LedgerCorrupt):
-        await new_hub(ledger).start(after=1)
+        await new_broadcaster(ledger).start(after=1)
 
 
 async def test_a_hub_starts_at_the_head_of_a_ledger_that_was_restored_to_less(ledger: Ledger) -> None:
-    hub = new_hub(ledger)
-    await hub.start(after=10)
-    assert hub.position == 0
-    await hub.close()
+    broadcaster = new_broadcaster(ledger)
+    await broadcaster.start(after=10)
+    assert broadcaster.position == 0
+    await broadcaster.close()
 
 
 async def test_the_hub_closes_the_tail_that_it_opened(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

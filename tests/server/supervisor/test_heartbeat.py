@@ -15,7 +15,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 from tests.support.processes.servers import settings_in, spawned_server
-from tests.support.processes.worker_programs import crew_in, worker_that
+from tests.support.processes.worker_programs import running_pool, worker_that
 
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
@@ -37,7 +37,7 @@ async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = SupervisorMetrics()
-    async with crew_in(tmp_path, figures) as workers:
+    async with running_pool(tmp_path, figures) as workers:
         ended = asyncio.Event()
         with capture_logs() as log:
             worker = await workers.start(3, lambda *_: ended.set())
@@ -56,7 +56,7 @@ async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
 async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     folder.write_text("no folder")
-    async with crew_in(folder) as workers:
+    async with running_pool(folder) as workers:
         worker = await workers.start(0, lambda *_: None)
         before = worker.has_ledger
         folder.unlink()
@@ -71,7 +71,7 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
 async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with crew_in(tmp_path) as workers:
+    async with running_pool(tmp_path) as workers:
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
         old = await workers.start(0, lambda *_: None)
         await workers.discard_standby()
@@ -91,7 +91,7 @@ async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
     monkeypatch.setattr(
         sys, "executable", worker_that(tmp_path / "python", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
     )
-    async with crew_in(tmp_path, grace_seconds=0.0) as workers:
+    async with running_pool(tmp_path, grace_seconds=0.0) as workers:
         with capture_logs() as log:
             await workers.start(0, lambda *_: None)
             await workers.end()

@@ -34,6 +34,7 @@ def logged(server: SpawnedServer, event: str) -> list[dict[str, object]]:
     return [entry for entry in server.events if entry["event"] == event]
 
 
+@pytest.mark.nightly
 def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_enough(tmp_path: Path) -> None:
     copy_of_default(tmp_path / "bundle")
     with spawned_server(*arguments(tmp_path, 1)) as server:
@@ -82,13 +83,13 @@ async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
     monkeypatch.setattr(worker_process, "START_SECONDS", 0.2)
     figures = SupervisorMetrics()
-    crew = WorkerPool(settings_in(tmp_path), figures)
+    pool = WorkerPool(settings_in(tmp_path), figures)
     ended = list[object]()
     for number in (1, 2):
         with pytest.raises(StartError, match=r"did not serve within 0\.2 s"):
-            await crew.start(0, lambda worker, _: ended.append(worker))
-        assert crew.failed_starts == number
-    await crew.end()
+            await pool.start(0, lambda worker, _: ended.append(worker))
+        assert pool.failed_starts == number
+    await pool.end()
     assert not ended, "what never served can't end to do so"
     assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
     assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 2
@@ -99,11 +100,11 @@ async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "kill -KILL $$"))
-    crew = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
+    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
     with pytest.raises(StartError, match="ended before it served: killed by SIGKILL"):
-        await crew.start(0, lambda *_: None)
-    await crew.end()
-    assert not crew.killed
+        await pool.start(0, lambda *_: None)
+    await pool.end()
+    assert not pool.killed
 
 
 async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_and_is_not_counted(
@@ -111,32 +112,32 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
 ) -> None:
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", "report()"))
     figures = SupervisorMetrics()
-    crew = WorkerPool(settings_in(tmp_path), figures)
-    slot = WorkerSlot(0, crew)
+    pool = WorkerPool(settings_in(tmp_path), figures)
+    slot = WorkerSlot(0, pool)
     for _ in range(5):
         with contextlib.suppress(StartError):  # not raised if its end was not known yet
             await slot.fill()
             async with asyncio.timeout(60):
                 await slot.wait_vacated()
-        assert crew.serving() == []
-    await crew.end()
+        assert pool.serving() == []
+    await pool.end()
     assert figures.registry.get_sample_value("dejavu_workers") == 0
 
 
 async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
+    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
-    worker = await crew.start(0, lambda *_: None)
-    await crew.discard_standby()
+    worker = await pool.start(0, lambda *_: None)
+    await pool.discard_standby()
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
     with pytest.raises(StartError):
-        await crew.start(1, lambda *_: None)
-    assert (crew.serving(), crew.failed_starts) == ([worker], 0)
+        await pool.start(1, lambda *_: None)
+    assert (pool.serving(), pool.failed_starts) == ([worker], 0)
     worker.kill()
     await worker.wait()
     with pytest.raises(StartError):
-        await crew.start(1, lambda *_: None)
-    assert (crew.serving(), crew.failed_starts) == ([], 1)
-    await crew.end()
+        await pool.start(1, lambda *_: None)
+    assert (pool.serving(), pool.failed_starts) == ([], 1)
+    await pool.end()

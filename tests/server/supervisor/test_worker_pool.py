@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.processes.worker_programs import crew_in, worker_that
+from tests.support.processes.worker_programs import running_pool, worker_that
 
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 
@@ -31,9 +31,9 @@ async def test_no_more_workers_start_at_once_than_there_are_cores_for(
         "os.rmdir(mine)",
     )
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *program, *SERVES))
-    async with crew_in(tmp_path) as crew:
-        workers = await asyncio.gather(*(crew.start(slot, lambda *_: None) for slot in range(8)))
-        assert set(crew.serving()) == set(workers)
+    async with running_pool(tmp_path) as pool:
+        workers = await asyncio.gather(*(pool.start(slot, lambda *_: None) for slot in range(8)))
+        assert set(pool.serving()) == set(workers)
         seen = [int(path.read_text()) for path in counts.iterdir()]
         assert len(seen) == 8
         assert max(seen) <= 3
@@ -46,16 +46,16 @@ async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
     dies = f"if os.path.exists({str(once)!r}): os.unlink({str(once)!r}); os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", dies, *SERVES))
     figures = SupervisorMetrics()
-    async with crew_in(tmp_path, figures) as crew:
-        await crew.start(0, lambda *_: None)
+    async with running_pool(tmp_path, figures) as pool:
+        await pool.start(0, lambda *_: None)
         async with asyncio.timeout(60):
-            while (spare := crew._standby._waiting) is None:  # noqa: ASYNC110 - no event signals it
+            while (spare := pool._standby._waiting) is None:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.01)
         once.touch()
         with capture_logs() as log:
-            worker = await crew.start(1, lambda *_: None)
+            worker = await pool.start(1, lambda *_: None)
         assert worker.pid != spare.pid
-        assert len(crew.serving()) == 2
+        assert len(pool.serving()) == 2
         [told] = [entry for entry in log if entry["event"] == "no_spare"]
         assert told["pid"] == spare.pid
         assert told["reason"].endswith("killed by SIGKILL")
@@ -63,9 +63,9 @@ async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
 
 
 async def test_where_nobody_is_left_nobody_is_killed(tmp_path: Path) -> None:
-    async with crew_in(tmp_path) as crew:
+    async with running_pool(tmp_path) as pool:
         with capture_logs() as log:
-            await crew.end()
-            crew.kill()
-        assert not crew.killed
+            await pool.end()
+            pool.kill()
+        assert not pool.killed
         assert log == []

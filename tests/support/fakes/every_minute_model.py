@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.support.fakes.forecasters import PersistenceForecaster
+from typing_extensions import override
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery
@@ -19,10 +20,12 @@ class EveryMinuteForecaster(PersistenceForecaster):
     """Repeats the last differential, plus a tenth of the expected margin; quantiles spread evenly over ± 10 points."""
 
     @property
+    @override
     def info(self) -> ModelInfo:
         horizons = tuple(HorizonSupport(horizon, 1, horizon.last_slot) for horizon in Horizon)
         return replace(super().info, horizons=horizons)
 
+    @override
     def check(self, query: ForecastQuery) -> None:
         smallest = self.info.smallest_alpha
         if query.alpha < smallest:
@@ -31,6 +34,7 @@ class EveryMinuteForecaster(PersistenceForecaster):
             if min(level, 1 - level) < smallest / 2:
                 raise QuantileTooExtreme(f"{level}", f"at least {smallest / 2}", field=f"quantile_levels[{index}]")
 
+    @override
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         return [completed(*each) for each in zip(queries, super().forecast_many(queries), strict=True)]
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from statistics import NormalDist
 
 import numpy as np
+from typing_extensions import override
 
 from dejavu_models import betting
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
@@ -35,21 +36,23 @@ class PersistenceForecaster(Forecaster):
     Attributes:
         groups: sizes of the groups of queries so far.
         before: called with each group before it is forecast; may block or raise.
-        lessons: the latest online state; only calibration_sequence of its forecasts depends on it.
+        state: the latest online state; only calibration_sequence of its forecasts depends on it.
     """
 
     def __init__(self, version: str = "persistence") -> None:
         self._version = version
         self.groups: list[int] = []
         self.before: Callable[[Sequence[ForecastQuery]], None] = lambda _: None
-        self.lessons = INITIAL
+        self.state = INITIAL
         day = np.datetime64("2024-04-30")
         self.rating_filter = RatingFilter.start(RatingSettings()).predict(2024, day)
 
-    def learn(self, lessons: OnlineState) -> None:
-        self.lessons = lessons
+    @override
+    def update(self, state: OnlineState) -> None:
+        self.state = state
 
     @property
+    @override
     def info(self) -> ModelInfo:
         return ModelInfo(
             version=self._version,
@@ -68,9 +71,11 @@ class PersistenceForecaster(Forecaster):
         )
 
     @property
+    @override
     def version(self) -> str:
         return self._version
 
+    @override
     def check(self, query: ForecastQuery) -> None:
         if query.horizon is not Horizon.HALFTIME:
             raise UnsupportedHorizon(query.horizon.value, "halftime")
@@ -79,6 +84,7 @@ class PersistenceForecaster(Forecaster):
         if query.alpha < self.info.smallest_alpha:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {self.info.smallest_alpha}")
 
+    @override
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         self.groups.append(len(queries))
         self.before(queries)
@@ -104,7 +110,7 @@ class PersistenceForecaster(Forecaster):
             home_lead_probability=0.75 if last > 0 else 0.25,
             model_version=self._version,
             explanation=explanation if query.explain else None,
-            calibration_sequence=self.lessons.sequence,
+            calibration_sequence=self.state.sequence,
             distribution=_distribution(last) if query.record else (),
             market=betting.evaluate_market(query.market, _at_least(last), self.policy) if query.market else None,
         )

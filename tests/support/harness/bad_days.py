@@ -145,19 +145,19 @@ class BadDay:
         async with Poller(self.feed, client or self.predictor, on_event=[self._note], now=self.clock) as poller:
             yield poller
 
-    async def go_on(self, poller: Poller, until: datetime, *, turn: float = TURN) -> None:
+    async def run_poller(self, poller: Poller, until: datetime, *, turn: float = TURN) -> None:
         """Runs turns until a time."""
         while self.clock.now < until:
             poller.turn()
             await poller.idle()
             self.clock.step(turn)
 
-    async def go_on_until(self, life: float) -> None:
+    async def run_until(self, life: float) -> None:
         """Runs a new poller until this many life seconds of the day."""
         async with self.watched() as poller:
             await self._go_on(poller, self.life(life))
 
-    async def go_by(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
+    async def run(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
         """Polls the whole evening, frequently where a half or regulation is about to end.
 
         Args:
@@ -174,7 +174,9 @@ class BadDay:
     async def _go_on(self, poller: Poller, until: datetime) -> None:
         """Runs turns until a time, with short or long intervals."""
         while self.clock.now < until:
-            await self.go_on(poller, self.clock.now + timedelta(seconds=1), turn=TURN if self._near_end() else QUIET)
+            await self.run_poller(
+                poller, self.clock.now + timedelta(seconds=1), turn=TURN if self._near_end() else QUIET
+            )
 
     def _near_end(self) -> bool:
         life = (self.clock.now - self.replay.start).total_seconds()

@@ -26,7 +26,7 @@ def encode_outcome(outcome: ReportedOutcome) -> record_pb2.Outcome:
     return record_pb2.Outcome(game_id=outcome.game_id, sequence=outcome.sequence, differential=outcome.differential)
 
 
-new_hub = partial(Broadcaster, encode=encode, encode_outcome=encode_outcome)
+new_broadcaster = partial(Broadcaster, encode=encode, encode_outcome=encode_outcome)
 """Creates a broadcaster on a ledger without starting it; other arguments by keyword."""
 
 
@@ -34,7 +34,7 @@ new_hub = partial(Broadcaster, encode=encode, encode_outcome=encode_outcome)
 async def started(
     ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000
 ) -> AsyncIterator[Broadcaster]:
-    broadcaster = new_hub(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
+    broadcaster = new_broadcaster(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
     await broadcaster.start()
     try:
         yield broadcaster

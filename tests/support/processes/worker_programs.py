@@ -1,7 +1,7 @@
 """A worker pool in the test's process, and programs that replace a worker's program.
 
 monkeypatch.setattr(sys, "executable", worker_that(path, "report()", "time.sleep(300)"))
-async with crew_in(tmp_path) as pool: …
+async with running_pool(tmp_path) as pool: …
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def worker_that(path: Path, *lines: str) -> str:
 
 
 @asynccontextmanager
-async def crew_in(folder: Path, figures: SupervisorMetrics | None = None, **changes: Any) -> AsyncIterator[WorkerPool]:
+async def running_pool(
+    folder: Path, figures: SupervisorMetrics | None = None, **changes: Any
+) -> AsyncIterator[WorkerPool]:
     """Yields a worker pool and always ends it: remaining workers would keep the tests' output open."""
     pool = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics())
     try:

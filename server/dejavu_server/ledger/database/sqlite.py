@@ -113,7 +113,7 @@ def writing_engine(path: Path, durability: Durability) -> Engine:
 
 
 def check_free_space(path: Path) -> None:
-    """Raises LedgerUnavailable if the disk of a database has less than ROOM_BYTES left.
+    """Raises LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
 
     A small test write proves little: it may fit where a larger one did not.
     """

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, select
 from tests.support.builders.record_book import forecast, with_market
 
+from dejavu_common.clock import microseconds
 from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, SimilarGame
@@ -218,12 +219,12 @@ class _RowWriter:
     def happens(self, event: _Event, game_id: str, evening: int, settled: bool) -> None:
         """Adds the rows of an event."""
         time = FIRST_EVENING + timedelta(days=evening, minutes=2.5 * event.minute)
-        model, when = version(evening), codec.microseconds(time)
+        model, when = version(evening), microseconds(time)
         if event.outcome:
             if settled:
                 self._outcome(event, game_id, when, day(evening))
             return
-        at, until = codec.microseconds(_TIME), codec.microseconds(_TIME + timedelta(minutes=5))
+        at, until = microseconds(_TIME), microseconds(_TIME + timedelta(minutes=5))
         payload = event.payload.replace(_GAME, game_id).replace(_VERSION, model)
         payload = payload.replace(str(at), str(when)).replace(str(until), str(when + until - at))
         sequence = self._entry(codec.FORECAST, payload, event.row["revision"])
@@ -246,7 +247,7 @@ class _RowWriter:
                 self._connection.execute(insert(table), added)
 
     def _outcome(self, event: _Event, game_id: str, when: int, on: int) -> None:
-        payload = event.payload.replace(_GAME, game_id).replace(str(codec.microseconds(_TIME)), str(when))
+        payload = event.payload.replace(_GAME, game_id).replace(str(microseconds(_TIME)), str(when))
         sequence = self._entry(codec.OUTCOME, payload, 0)
         own = {"sequence": sequence, "first_sequence": sequence, "game_id": game_id, "observed_us": when, "day": on}
         self._add("outcomes", {**event.row, **own})

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PRODUCT = (
+    ROOT / "client/dejavu_common",
     ROOT / "client/dejavu_feed",
     ROOT / "model_store/dejavu_models",
     ROOT / "client/dejavu_client",

@@ -15,9 +15,10 @@ import sys
 
 import structlog
 
+from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
-from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus, die_with_parent
+from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 EXIT_SECONDS = 15.0
 """Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
@@ -33,7 +34,8 @@ def main() -> None:
     # A terminal signals the whole process group, but only the supervisor may start a drain.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    die_with_parent(int(sys.argv[1]))
+    # The workers of a supervisor killed by SIGKILL must not go on serving and share the port with its successor.
+    die_with_parent(int(sys.argv[1]), signal.SIGTERM)
 
     # These imports take about a second. They follow die_with_parent, so that this process ends with its supervisor.
     import uvloop  # noqa: PLC0415

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dejavu_common.address import Address
 from dejavu_server import settings as module
 from dejavu_server.settings import (
     ADAPTIVE,
@@ -16,7 +17,6 @@ from dejavu_server.settings import (
     LOG_FORMATS,
     LOG_LEVELS,
     RATINGS,
-    Address,
     Settings,
     SettingsError,
 )

@@ -35,7 +35,7 @@ from dejavu_client.poller.events import Event, Prediction
 from dejavu_client.poller.summary import Summary
 from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.statistics import percentile
-from dejavu_feed.clock import utc_now
+from dejavu_common.clock import utc_now
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, draw_home_edge, draw_matchups, simulated_game
 from dejavu_feed.replay.http_server import LocalServer

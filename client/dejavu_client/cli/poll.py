@@ -20,6 +20,7 @@ from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_common.address import Address
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 from dejavu_feed.pattern import HALFTIME_MINUTES
 
@@ -110,7 +111,7 @@ async def _poll(
     create_poller: Callable[[AsyncDejavuClient], Poller],
     target: str,
     seconds: float,
-    listen: tuple[str, int] | None,
+    listen: Address | None,
     *,
     until_final: bool,
     as_json: bool,
@@ -130,7 +131,7 @@ async def _poll(
 
 
 @contextmanager
-def _metrics(poller: Poller, listen: tuple[str, int] | None) -> Iterator[None]:
+def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
     """Serves the poller's metrics if requested, and prints their URL on stderr."""
     if listen is None:
         yield
@@ -143,10 +144,10 @@ def _metrics(poller: Poller, listen: tuple[str, int] | None) -> Iterator[None]:
         raise typer.Exit(FAILED) from None
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(serve_poll_metrics(register_metrics(poller), *listen))
+            url = stack.enter_context(serve_poll_metrics(register_metrics(poller), listen))
         except OSError as error:
             reason = error.strerror or error
-            typer.echo(f"Error: cannot serve metrics at {listen[0]}:{listen[1]}: {reason}", err=True)
+            typer.echo(f"Error: cannot serve metrics at {listen}: {reason}", err=True)
             raise typer.Exit(FAILED) from None
         typer.echo(f"Metrics at {url}", err=True)
         yield

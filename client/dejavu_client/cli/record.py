@@ -27,10 +27,11 @@ from dejavu_client.cli.options.record import (
     write_and_report,
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
-from dejavu_client.output.export import atomic_replace, write_csv, write_parquet
+from dejavu_client.output.export import write_csv, write_parquet
 from dejavu_client.output.export_columns import PREDICTION_COLUMNS
 from dejavu_client.output.forecast import print_json
 from dejavu_client.output.record import print_prediction, print_predictions, print_report
+from dejavu_common.files import atomic_replace
 
 SHOWN: Final = 50
 """Default number of forecasts in a table."""

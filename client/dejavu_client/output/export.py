@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import itertools
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 from dejavu_client.output.export_columns import Column, ColumnType, Value
+from dejavu_common.files import atomic_replace
 
 RowT = TypeVar("RowT")
 
@@ -24,21 +23,6 @@ _ROWS_OF_A_GROUP: Final = 10_000
 
 class ParquetNotInstalled(ImportError):
     """pyarrow is not installed. The message says how to install it."""
-
-
-@contextmanager
-def atomic_replace(path: Path) -> Iterator[Path]:
-    """Yields a temporary path next to `path`. Replaces `path` with it on success and removes it on failure.
-
-    Raises:
-        OSError: if `path` cannot be replaced.
-    """
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        yield new
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:

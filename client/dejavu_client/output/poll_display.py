@@ -17,7 +17,7 @@ from dejavu_client.output.poll_events import LEGEND, event_line, event_record, s
 from dejavu_client.poller.events import Event
 from dejavu_client.poller.poller import Poller
 from dejavu_client.poller.summary import Summary
-from dejavu_feed.clock import utc_now
+from dejavu_common.clock import utc_now
 
 _REDRAW_SECONDS: Final = 0.25
 

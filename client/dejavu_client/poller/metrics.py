@@ -21,17 +21,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.poller import Poller
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.clock import utc_now
+from dejavu_common.address import Address
+from dejavu_common.clock import utc_now
+from dejavu_common.http_server import serve_wsgi
 
 LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the latency histogram, in seconds. Polling every ten seconds adds up to ten."""
+
+_log = get_logger()
+
 _SCOREBOARD = "scoreboard"
 _LABELS = {HALFTIME: "halftime", FINAL: "final"}
 """Horizon labels, as in the server's metrics."""
@@ -133,13 +139,12 @@ def register_metrics(poller: Poller, *, now: Callable[[], datetime] = utc_now) -
 
 
 @contextmanager
-def serve_poll_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[str]:
+def serve_poll_metrics(registry: CollectorRegistry, listen: Address) -> Iterator[str]:
     """Serves metrics over HTTP while the context is open.
 
     Args:
         registry: the metrics to serve.
-        host: address to bind.
-        port: port to bind; 0 for a free one.
+        listen: address to bind; port 0 for a free one.
 
     Yields:
         URL of the metrics page.
@@ -147,11 +152,9 @@ def serve_poll_metrics(registry: CollectorRegistry, host: str, port: int) -> Ite
     Raises:
         OSError: if the address can't be bound.
     """
-    server, thread = start_http_server(port, host, registry)
-    try:
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serve_wsgi(make_wsgi_app(registry), listen, on_error=_log_scrape_error) as address:
+        yield f"http://{address}/metrics"
+
+
+def _log_scrape_error(error: BaseException) -> None:
+    _log.warning("metrics_not_served", error=repr(error))

@@ -29,7 +29,7 @@ from dejavu_client.poller.reporting import OutcomeReporter
 from dejavu_client.poller.summary import Summary, summarize
 from dejavu_client.poller.watched_game import PollBackoff, WatchedGame, watched_horizons
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.clock import utc_now
+from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.nba.live_feed import Feed
 from dejavu_feed.nba.live_payloads import GameState, GameStatus

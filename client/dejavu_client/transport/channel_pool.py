@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.worker_identity import WorkerIdentity
+from dejavu_common.backoff import Backoff
 
 ConnectionT = TypeVar("ConnectionT")
 
@@ -80,7 +81,7 @@ class ChannelPool(Generic[ConnectionT]):
         self._workers = 0
         self._worker_turns = dict[str, int]()
         self._redialling = False
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH)
         self._not_before = 0.0
         self._closed = False
 
@@ -141,7 +142,7 @@ class ChannelPool(Generic[ConnectionT]):
         self._worker_turns[pooled.worker] = max(pooled.turn, self._worker_turns.get(pooled.worker, 0))
         self._worker_turns = {worker: self._worker_turns[worker] for worker in reached}
         if reached - known:  # reached another worker, or the replacement of one
-            self._pause = FIRST_PAUSE
+            self._backoff.reset()
         # A connection whose worker is unknown may reach the missing one: redial one at a time.
         settled = len(self._channels) == self._size and all(each.worker for each in self._channels)
         self._redialling = settled and len(reached) < min(self._workers, self._size)
@@ -156,5 +157,4 @@ class ChannelPool(Generic[ConnectionT]):
         self._replaced.append(redundant)
         self._channels[self._channels.index(redundant)] = PooledChannel(self._dial())
         self._redialling = False
-        self._not_before = self._now() + self._pause
-        self._pause = min(LONGEST_PAUSE, self._pause * PAUSE_GROWTH)
+        self._not_before = self._now() + self._backoff.next()

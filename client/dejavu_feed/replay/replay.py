@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final, Literal, NamedTuple
 
-from dejavu_feed.clock import utc_now
+from dejavu_common.clock import utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.replay import payloads

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from dejavu_common.files import sync
 from dejavu_models.arrays import Floats
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -242,8 +242,10 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
         new.mkdir()
         # Write the manifest last: a folder without one is not a bundle.
         for name, content in (*contents.items(), (MANIFEST, manifest.to_json().encode())):
-            _write_durably(new / name, content)
-        _sync_folder(new)
+            with (new / name).open("xb") as file:
+                file.write(content)
+            sync(new / name)
+        sync(new)
         forecaster = load_bundle(new, allow_unfit=True)
         check_golden(forecaster)
         if folder.exists():
@@ -254,7 +256,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
             if old.exists():
                 old.rename(folder)
             raise
-        _sync_folder(folder.parent)
+        sync(folder.parent)
     return forecaster
 
 
@@ -284,18 +286,3 @@ def check_golden(forecaster: Forecaster) -> None:
         expected = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
         if max(abs(a - b) for a, b in zip(actual, expected, strict=True)) > GOLDEN_TOLERANCE:
             raise BundleCorrupt(f"{forecaster.version}: a golden query returned {actual}, expected {expected}")
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

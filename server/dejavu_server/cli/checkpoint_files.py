@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from google.protobuf import json_format
 
 from dejavu.v1 import record_pb2
+from dejavu_common.clock import EPOCH
+from dejavu_common.files import write_atomic
 from dejavu_server.api.converters.record import checkpoint_message
 from dejavu_server.ledger.audit.verification import InvalidCheckpoint
 from dejavu_server.records import Checkpoint
@@ -50,15 +50,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: if the file can't be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(to_json(checkpoint))
-        temporary.chmod(0o644)  # mkstemp creates files that only their owner may read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, to_json(checkpoint).encode())
 
 
 def from_message(message: record_pb2.Checkpoint) -> Checkpoint:
@@ -72,9 +64,7 @@ def from_message(message: record_pb2.Checkpoint) -> Checkpoint:
             raise ValueError(f"{name} has {len(getattr(message, name))} bytes; expected {bytes_}")
     if message.signed_time.nanos % 1000:
         raise ValueError("signed_time is finer than a microsecond")
-    signed_time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-        seconds=message.signed_time.seconds, microseconds=message.signed_time.nanos // 1000
-    )
+    signed_time = EPOCH + timedelta(seconds=message.signed_time.seconds, microseconds=message.signed_time.nanos // 1000)
     return Checkpoint(
         ledger_id=message.ledger_id,
         epoch=message.epoch,

@@ -5,14 +5,13 @@ docs/data.md describes the format. Games that do not fit it are skipped and retu
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dejavu_common.files import atomic_replace
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
@@ -117,15 +116,8 @@ def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, in
         "game_date": (pa.date32(), [game.day for game, _ in rows]),
     }
     table = pa.table({name: pa.array(values, kind) for name, (kind, values) in columns.items()})
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        pa.parquet.write_table(table, temporary, compression="zstd")
-        temporary.chmod(0o644)  # mkstemp creates files that only their owner may read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_replace(path) as new:
+        pa.parquet.write_table(table, new, compression="zstd")
     return len(ordered), len(rows)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
 from dejavu_server.settings import default_ledger
 
@@ -108,7 +109,6 @@ def checkpoint(
     ledger still has everything up to that point.
     """
     from dejavu_server.cli import checkpoint_files  # noqa: PLC0415 - see the module docstring
-    from dejavu_server.forecasting.service import utc_now  # noqa: PLC0415
     from dejavu_server.ledger.audit import checkpoints  # noqa: PLC0415
     from dejavu_server.ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
@@ -37,11 +38,6 @@ class Recorder(Protocol):
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
         """Records forecasts together; returns for each the recorded one, new or earlier, or the error."""
-
-
-def utc_now() -> datetime:
-    """Returns the current time, aware and in UTC."""
-    return datetime.now(UTC)
 
 
 class ForecastService:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 from sqlalchemy import Connection, Engine
 
+from dejavu_common.clock import microseconds
 from dejavu_models.errors import InvalidTeam, quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import notify, sqlite, store
@@ -205,7 +206,7 @@ class Ledger:
             since: only forecasts made at or after this time (UTC).
             up_to: only forecasts up to this sequence.
         """
-        since_us = codec.microseconds(since)
+        since_us = microseconds(since)
         return await self.read(lambda connection: store.current(connection, game_ids, since_us, up_to))
 
     async def head(self) -> int:

@@ -37,9 +37,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         ]
         if as_json
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
     number = logging.getLevelNamesMapping()[level.upper()]

@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from dejavu_server.observability.metrics_server import serve_metrics
-from dejavu_server.settings import Address
+from dejavu_common.address import Address
+from dejavu_common.http_server import serve_wsgi
+
+_log = structlog.get_logger(__name__)
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that sets the folder of prometheus_client's files in a worker."""
@@ -97,8 +100,13 @@ def supervisor_metrics(listen: Address | None) -> Iterator[SupervisorMetrics]:
         return
     with _folder() as folder:
         metrics = SupervisorMetrics(folder)
-        with serve_metrics(metrics.registry, listen) as metrics.address:
+        app = make_wsgi_app(metrics.registry)
+        with serve_wsgi(app, listen, on_error=_log_scrape_error) as metrics.address:
             yield metrics
+
+
+def _log_scrape_error(error: BaseException) -> None:
+    _log.warning("metrics_not_served", error=repr(error))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from dejavu_common.backoff import Backoff
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import (
     Durability,
@@ -108,7 +109,7 @@ class LedgerManager:
         self._failure_logs: defaultdict[str, FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="ledger_failing", recovered="ledger_recovered")
         )
-        self._pause = FIRST_RETRY_SECONDS
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         self._failed_at = -BACKOFF_RESET_SECONDS
         self._health: LedgerHealth | None = None
         self._first_attempt_done = asyncio.Event()
@@ -227,10 +228,11 @@ class LedgerManager:
         """Returns the seconds until the next attempt, given the start time of the failed one."""
         now = time.monotonic()
         if now - self._failed_at >= BACKOFF_RESET_SECONDS:
-            self._pause = FIRST_RETRY_SECONDS
-        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_RETRY_SECONDS)
+            self._backoff.reset()
         self._failed_at = now
-        return max(pause, now - began)  # at least as long as the attempt took, which may have read the whole file
+        return max(
+            self._backoff.next(), now - began
+        )  # at least as long as the attempt took, which may have read the whole file
 
     async def _repair(self) -> None:
         """Reopens the ledger and restarts the streams as needed; does nothing while both work.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dejavu_common.backoff import Backoff
+
 STEADY_SECONDS = 5.0
 """A process that ran at least this long is restarted at once; each one that died sooner increases the delay."""
 
@@ -9,11 +11,12 @@ FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 30.0
 
 
-class Backoff:
+class RestartBackoff:
     """Restart delays of one process and its successors: 0 first, then 0.5 s, doubling up to 30 s."""
 
     def __init__(self) -> None:
-        self._next_delay = 0.0
+        self._backoff = Backoff(FIRST_SECONDS, LONGEST_SECONDS)
+        self._failed = False
 
     def after(self, lived: float) -> float:
         """Returns the seconds to wait before the next start.
@@ -21,8 +24,8 @@ class Backoff:
         Args:
             lived: seconds that the last process ran; 0 if it could not be started.
         """
-        if lived >= STEADY_SECONDS:
-            self._next_delay = 0.0
-        delay = self._next_delay
-        self._next_delay = min(max(2 * delay, FIRST_SECONDS), LONGEST_SECONDS)
-        return delay
+        if lived >= STEADY_SECONDS or not self._failed:
+            self._backoff.reset()
+            self._failed = True
+            return 0.0
+        return self._backoff.next()

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from dejavu_server.settings import Address
+from dejavu_common.address import Address
 from dejavu_server.supervisor.worker_process import StartError
 
 PATIENCE_SECONDS = 2.0

@@ -8,16 +8,11 @@ remove any, because a rolling restart runs new workers under an old supervisor.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
-import os
-import signal
 from dataclasses import dataclass
 
 from dejavu_server.settings import Settings, known_fields
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +70,3 @@ class WorkerStatus:
         """Parses a WorkerStatus that `to_json` of any release wrote."""
         fields = known_fields(cls, json.loads(text))
         return cls(**{**fields, "models": tuple(fields.get("models", ()))})
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Makes the kernel send SIGTERM to this process when its parent dies for any reason.
-
-    Otherwise the workers of a supervisor killed by SIGKILL would keep serving and share the port with its successor.
-
-    Raises:
-        OSError: if the kernel refuses.
-        SystemExit: if the parent has died already.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent_pid:  # the parent died before the prctl call
-        raise SystemExit(1)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from dejavu_server.supervisor.backoff import Backoff
+from dejavu_server.supervisor.backoff import RestartBackoff
 from dejavu_server.supervisor.worker_process import StartError, WorkerProcess, describe_exit
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class StandbyWorker:
         return worker
 
     async def _keep(self) -> None:
-        backoff = Backoff()
+        backoff = RestartBackoff()
         await asyncio.sleep(DELAY_SECONDS)
         while True:
             started = time.monotonic()

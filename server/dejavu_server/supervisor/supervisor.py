@@ -16,9 +16,10 @@ from typing import Any
 
 import structlog
 
+from dejavu_common.address import Address
 from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
-from dejavu_server.settings import Address, Settings
-from dejavu_server.supervisor.backoff import Backoff
+from dejavu_server.settings import Settings
+from dejavu_server.supervisor.backoff import RestartBackoff
 from dejavu_server.supervisor.hangup import ControllingTerminal
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.slots import WorkerSlot
@@ -114,7 +115,7 @@ class Supervisor:
 
     async def _keep(self, slot: WorkerSlot, pool: WorkerPool) -> None:
         """Replaces every worker of a slot that dies."""
-        backoff = Backoff()
+        backoff = RestartBackoff()
         while True:
             delay = backoff.after(await slot.wait_vacated())
             filled = False

@@ -21,6 +21,7 @@ from typing import Self
 import grpc
 import structlog
 
+from dejavu_common.clock import utc_now
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.registry import Registry
@@ -37,7 +38,7 @@ from dejavu_server.api.record_service import RecordService
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.recorder import MeteredRecorder
-from dejavu_server.forecasting.service import ForecastService, utc_now
+from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path

@@ -13,6 +13,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics
+from dejavu_common.address import Address
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 
 AGE = "dejavu_poll_game_data_age_seconds"
@@ -158,7 +159,7 @@ async def test_every_figure_but_the_ages_is_there_from_the_start(measured: Measu
 
 async def test_figures_are_served_until_the_end(measured: Measured) -> None:
     await measured.watch.at(60)
-    with serve_poll_metrics(measured.registry, "127.0.0.1", 0) as url:
+    with serve_poll_metrics(measured.registry, Address("127.0.0.1", 0)) as url:
         text = await asyncio.to_thread(page, url)
 
     assert f'{AGE}{{away="LAL",game_id="{measured.ids[0]}",home="BOS"}} 0.0' in text

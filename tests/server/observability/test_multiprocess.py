@@ -13,15 +13,15 @@ from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import GAME
 from tests.support.fakes.forecasters import PersistenceForecaster
 
+from dejavu_common import http_server
+from dejavu_common.address import Address
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.recorder import MeteredRecorder
 from dejavu_server.ledger import LedgerUnavailable
-from dejavu_server.observability import metrics_server
 from dejavu_server.observability.metrics import FILE_BYTES, new_metrics
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics, supervisor_metrics
 from dejavu_server.records import IssuedForecast
-from dejavu_server.settings import Address
 
 # Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
@@ -45,7 +45,7 @@ def work(figures: SupervisorMetrics) -> int:
 
 
 def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_server.ScrapeHandler, "timeout", 0.2)
+    monkeypatch.setattr(http_server.ScrapeHandler, "timeout", 0.2)
     with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
         assert figures.address is not None
         with socket.create_connection(figures.address, timeout=30) as silent:

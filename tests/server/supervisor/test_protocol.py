@@ -51,7 +51,7 @@ def test_what_a_worker_of_an_earlier_release_does_not_report_takes_its_default(m
 
 
 def test_a_worker_whose_supervisor_is_gone_already_ends_itself() -> None:
-    imports = "from dejavu_server.supervisor.protocol import die_with_parent"
-    program = f"{imports}; die_with_parent({os.getpid()} + 1); print('alive')"
+    imports = "import signal; from dejavu_common.processes import die_with_parent"
+    program = f"{imports}; die_with_parent({os.getpid()} + 1, signal.SIGTERM); print('alive')"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     assert (run.returncode, run.stdout) == (1, "")

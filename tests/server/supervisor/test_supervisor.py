@@ -23,9 +23,9 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_common.address import Address
 from dejavu_models.registry.registry import default_bundle
-from dejavu_server.settings import Address
-from dejavu_server.supervisor.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, Backoff
+from dejavu_server.supervisor.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, RestartBackoff
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.worker_process import StartError
 
@@ -228,7 +228,7 @@ def test_a_bundle_that_is_refused_is_named_once_and_ends_the_start(tmp_path: Pat
 
 
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
-    backoff = Backoff()
+    backoff = RestartBackoff()
     assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_SECONDS * 2**n for n in range(3))]
     assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_SECONDS
     assert backoff.after(STEADY_SECONDS) == 0.0

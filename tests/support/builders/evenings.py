@@ -18,7 +18,7 @@ from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, P
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.clock import utc_now
+from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard

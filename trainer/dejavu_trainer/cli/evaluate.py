@@ -56,8 +56,8 @@ def evaluate(
     reference forecasts are fitted and calibrated on them.
     """
     # Imported late: scoring and plotting take seconds to load, and only these commands need them.
+    from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import bundle as bundle_evaluation
-    from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.evaluation.result import to_json
     from dejavu_trainer.reports import (
         html as html_report,
@@ -106,8 +106,8 @@ def backtest(
     Writes backtest.json, backtest.html, backtest.md and fan-chart.svg into the folder. A run
     that was killed resumes with the unfinished folds.
     """
+    from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import backtest as walk_forward
-    from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports import html as html_report
     from dejavu_trainer.reports import plots, text
@@ -162,9 +162,9 @@ def adapt(
 
     Reuses the folds that `backtest` stored in the folder and computes missing ones. Writes adaptive.md.
     """
+    from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import adaptive_study
     from dejavu_trainer.evaluation import backtest as walk_forward
-    from dejavu_trainer.evaluation.fold_files import write_atomic
     from dejavu_trainer.reports import adaptive as adaptive_report
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm, recipe

@@ -22,7 +22,7 @@ from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import season_of
 from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.nba.stats_service import Stats
-from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_atomic
+from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, season_path
 from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, RetryingClient
@@ -309,10 +309,12 @@ class _Season:
     def _write(self, plays: pa.Table, missing: Sequence[MissingGame]) -> Path | None:
         path = season_path(self._out, self._season) if len(plays) else None
         if path is not None:
-            write_atomic(path, self._parts, lambda part: pq.write_table(plays, part, compression="zstd"))
+            with write_part(path, self._parts) as part:
+                pq.write_table(plays, part, compression="zstd")
         listing = missing_path(self._out, self._season)
         if missing:
-            write_atomic(listing, self._parts, lambda part: _write_missing(part, missing))
+            with write_part(listing, self._parts) as part:
+                _write_missing(part, missing)
         else:
             listing.unlink(missing_ok=True)
         return path

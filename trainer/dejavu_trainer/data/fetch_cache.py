@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
+from dejavu_common.files import atomic_replace
 from dejavu_feed.nba.stats_payloads import ScoreTimeline
 from dejavu_feed.pattern import Score
 from dejavu_trainer.data.plays import DataError
@@ -57,7 +57,8 @@ class FetchCache:
             "scores": course.scores,
         }
         text = json.dumps(content, separators=(",", ":")) + "\n"
-        write_atomic(self._path(game_id), self._folder, lambda part: part.write_text(text))
+        with write_part(self._path(game_id), self._folder) as part:
+            part.write_text(text)
 
     def _path(self, game_id: str) -> Path:
         return self._folder / f"{game_id}.json"
@@ -85,13 +86,9 @@ def exclusive_lock(out: Path) -> Iterator[Path]:
         yield folder
 
 
-def write_atomic(target: Path, beside: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file atomically: `write` fills it in the folder `beside`, on the same file system, then it is renamed.
+def write_part(target: Path, folder: Path) -> AbstractContextManager[Path]:
+    """Writes a file atomically, by way of a temporary file in `folder`; see `files.atomic_replace`.
 
     The temporary name is deterministic, so that `exclusive_lock` can remove the file after a kill.
     """
-    part = beside / (target.name + _PARTIAL_SUFFIX)
-    write(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
+    return atomic_replace(target, durable=True, temporary=folder / (target.name + _PARTIAL_SUFFIX))

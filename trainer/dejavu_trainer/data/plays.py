@@ -5,9 +5,6 @@ All code that reads or writes such a file uses this module. docs/data.md describ
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from dejavu_common.files import atomic_replace
 
 SCHEMA = pa.schema(
     [
@@ -104,18 +103,6 @@ def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
     schema = DATED if DATE in table.column_names else SCHEMA
-    write_atomic(target, lambda path: pq.write_table(table.cast(schema), path, compression="zstd"))
+    with atomic_replace(target) as new:
+        pq.write_table(table.cast(schema), new, compression="zstd")
     return target
-
-
-def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file atomically: `write` fills a temporary file next to `target`, which is then renamed."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp creates files with mode 0600
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ server. The number of calibration seasons was selected on the seasons 2017 and 2
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import multiprocessing
@@ -25,10 +24,12 @@ from typing import Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dejavu_common.files import write_atomic
+from dejavu_common.processes import die_with_parent
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.baselines import GamesWithMargins
-from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_partial_files, to_bytes, write_atomic
+from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_partial_files, to_bytes
 from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
 from dejavu_trainer.training.calibrate import calibrate
 from dejavu_trainer.training.ratings import carry, choose_start, margins_with_frozen_ratings
@@ -38,7 +39,6 @@ CALIBRATE_SEASONS: Final = 2
 """With one season, sampling error in the calibration costs more than using older residuals does."""
 
 _PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
-_PR_SET_PDEATHSIG = 1
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -192,7 +192,7 @@ def _run_all(
     with (
         _one_thread_each(),
         ProcessPoolExecutor(
-            min(jobs, len(pending)), mp_context=context, initializer=_die_with_parent, initargs=(os.getpid(),)
+            min(jobs, len(pending)), mp_context=context, initializer=_start_process, initargs=(os.getpid(),)
         ) as pool,
     ):
         try:
@@ -207,7 +207,7 @@ def _run_all(
 
 
 def _run_one(games: Games, fold: Fold, path: Path) -> None:
-    write_atomic(path, to_bytes(fold.run(games)))
+    write_atomic(path, to_bytes(fold.run(games)), durable=True)
 
 
 @contextmanager
@@ -225,11 +225,7 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _die_with_parent(parent: int) -> None:
+def _start_process(parent: int) -> None:
     """Kills this worker process when its parent ends for any reason; otherwise it would wait for work forever."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # the parent ended before prctl
-        os._exit(1)
+    die_with_parent(parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the parent reports it

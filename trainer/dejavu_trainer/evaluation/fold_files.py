@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import fields
@@ -21,20 +20,6 @@ FORM = 1
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")
 """Fields that are not arrays; stored as JSON."""
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file atomically: a temporary file next to it is synced to disk, then renamed."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -11,6 +11,7 @@ from dejavu_client import config
 from dejavu_client.cli.errors import JSON_KEY
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_common.address import Address
 
 
 def _note_json(ctx: typer.Context, requested: bool) -> bool:
@@ -41,20 +42,16 @@ Timeout = Annotated[
 Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object per line.")]
 
 
-def address(text: str, option: str) -> tuple[str, int]:
+def address(text: str, option: str) -> Address:
     """Parses a HOST:PORT option into host and port. An IPv6 host is written in brackets.
 
     Raises:
         typer.BadParameter: if it is not HOST:PORT.
     """
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
-    return host, int(port)
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def connect(target: str, timeout: float = DEFAULT_TIMEOUT) -> DejavuClient:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_common.clock import EPOCH
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
 from dejavu_models.errors import (
@@ -40,7 +41,6 @@ MAX_BATCH = 1000
 MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MODE_VALUES = {
     AdaptationMode.SHADOW: forecast_pb2.ADAPTATION_MODE_SHADOW,
@@ -243,7 +243,7 @@ def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
 def timestamp(instant: datetime) -> Timestamp:
     """Converts an instant, aware and in UTC, to a Timestamp."""
     # Same result as Timestamp.FromDatetime at a quarter of its cost; every forecast has two timestamps.
-    since = instant - _EPOCH
+    since = instant - EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple, TypeVar
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_common.clock import EPOCH
 from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
@@ -42,7 +43,6 @@ DEFAULT_MIN_GAMES: Final = 100
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far in the future an observed time may be, because clocks differ."""
 
-_FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_TEXT: Final = 32  # characters of a date to parse
 
 METRICS: Final = {
@@ -272,9 +272,9 @@ def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
     if not 0 <= given.nanos < 1_000_000_000 or given.seconds < 0:
         raise InvalidTime(f"{given.seconds} seconds and {given.nanos} nanoseconds", expected)
     # Compared as seconds, because datetime ends with the year 9999.
-    if given.seconds > (now + MAX_CLOCK_SKEW - _FIRST_TIME).total_seconds():
+    if given.seconds > (now + MAX_CLOCK_SKEW - EPOCH).total_seconds():
         raise InvalidTime(f"{given.seconds} seconds since 1970", expected)
-    return _FIRST_TIME + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
+    return EPOCH + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
 
 
 def _check_minute(minute: int | None, field: str) -> None:

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection, insert, select
 
+from dejavu_common.clock import microseconds
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import store
@@ -25,7 +26,6 @@ from dejavu_server.ledger.database.migrate import backfill_late_rows
 from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.database.schema import checkpoints
 from dejavu_server.ledger.database.store import ChainHead, Identity
-from dejavu_server.ledger.entries.codec import microseconds
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import Checkpoint

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from dejavu_common.files import sync
 from dejavu_server.ledger.database.sqlite import database_path
 from dejavu_server.ledger.errors import LedgerUnavailable
 
@@ -139,16 +140,7 @@ def _create(path: Path) -> None:
         # Atomic, and never replaces a key that another process created meanwhile.
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-            _sync(path.parent)
+            sync(path.parent)
             _log.info("signing_key_made", path=str(path), public_key=public_bytes(key).hex())
     finally:
         Path(temporary).unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Syncs a folder, so that a new file in it survives a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, text
 
+from dejavu_common.clock import from_microseconds
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import chain, checkpoints
 from dejavu_server.ledger.audit.chain import ChainVerifier, raw
@@ -233,7 +234,7 @@ def _read_checkpoint(row: RowMapping, identity: Identity) -> Checkpoint:
             epoch=values["epoch"],
             sequence=sequence,
             hash=values["hash"],
-            signed_time=codec.from_microseconds(values["signed_us"]),
+            signed_time=from_microseconds(values["signed_us"]),
             public_key=values["public_key"],
             signature=values["signature"],
         )

@@ -22,9 +22,7 @@ from dejavu_server.ledger.entries.encoding import (
     chain_hash,
     dumps,
     encode_entry,
-    from_microseconds,
     genesis_hash,
-    microseconds,
 )
 from dejavu_server.ledger.entries.forecast import PreparedForecast, parse, prepare
 from dejavu_server.ledger.entries.market import market_payload, parse_market
@@ -38,10 +36,8 @@ __all__ = [
     "chain_hash",
     "dumps",
     "encode_entry",
-    "from_microseconds",
     "genesis_hash",
     "market_payload",
-    "microseconds",
     "outcome_payload",
     "parse",
     "parse_market",

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from dejavu_models.errors import InvalidInput
@@ -17,8 +16,6 @@ from dejavu_models.errors import InvalidInput
 FORECAST: Final = "forecast"
 OUTCOME: Final = "outcome"
 MARKET: Final = "market"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ARTICLES = {FORECAST: "a", OUTCOME: "an", MARKET: "a"}
 
@@ -71,19 +68,3 @@ def decode_entry(kind: str, canonical: str) -> dict[str, Any]:
         if entry["kind"] != kind:
             raise ValueError(f"not {_ARTICLES[kind]} {kind}: {entry['kind']!r}")
         return entry
-
-
-def microseconds(time: datetime) -> int:
-    """Returns the microseconds since 1970 of an aware time; exact, unlike a float of seconds.
-
-    Raises:
-        ValueError: if the time is not in UTC.
-    """
-    if time.utcoffset() != timedelta(0):
-        raise ValueError(f"not a time in UTC: {time!r}")
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def from_microseconds(value: int) -> datetime:
-    """Returns the UTC time of a number of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     Adaptation,
@@ -21,8 +22,6 @@ from dejavu_server.ledger.entries.encoding import (
     FORECAST,
     decode_entry,
     dumps,
-    from_microseconds,
-    microseconds,
     parse_errors,
 )
 from dejavu_server.records import IssuedForecast

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.entries.encoding import (
     OUTCOME,
     decode_entry,
     dumps,
-    from_microseconds,
-    microseconds,
     parse_errors,
 )
 from dejavu_server.records import ReportedOutcome

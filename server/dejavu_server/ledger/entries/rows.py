@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dejavu_common.clock import microseconds
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.betting import MarketSide
-from dejavu_server.ledger.entries.codec import PreparedForecast, microseconds
+from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement, game_day
 

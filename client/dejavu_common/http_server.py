@@ -1,4 +1,4 @@
-"""HTTP server for /metrics. A hanging client holds a thread and a descriptor for READER_SECONDS at most."""
+"""HTTP server for /metrics pages. A hanging client holds a thread and a descriptor for READER_SECONDS at most."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-import structlog
-from prometheus_client import CollectorRegistry, make_wsgi_app
-
-from dejavu_server.settings import Address
+from dejavu_common.address import Address
 
 READER_SECONDS = 10.0
 """Socket timeout of a client that sends nothing or does not read the response."""
-
-_log = structlog.get_logger(__name__)
 
 
 class ScrapeHandler(WSGIRequestHandler):
@@ -33,17 +28,23 @@ class ScrapeHandler(WSGIRequestHandler):
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    on_error: Callable[[BaseException], object] = staticmethod(lambda _: None)
 
     def handle_error(self, *_: object) -> None:
-        """Logs errors other than a client that hangs or disconnects."""
+        """Reports errors other than a client that hangs or disconnects."""
         error = sys.exception()
-        if not isinstance(error, TimeoutError | ConnectionError):
-            _log.warning("metrics_not_served", error=repr(error))
+        if error is not None and not isinstance(error, TimeoutError | ConnectionError):
+            self.on_error(error)
 
 
 @contextlib.contextmanager
-def serve_metrics(registry: CollectorRegistry, listen: Address) -> Iterator[Address]:
-    """Serves metrics over HTTP until the end of the block; yields the address, with the actual port in place of 0.
+def serve_wsgi(app: Any, listen: Address, on_error: Callable[[BaseException], object]) -> Iterator[Address]:
+    """Serves a WSGI application until the end of the block; yields the address, with the actual port in place of 0.
+
+    Args:
+        app: the application, called in threads.
+        listen: where to listen.
+        on_error: called with each error of a request.
 
     Raises:
         OSError: if the address cannot be bound.
@@ -51,10 +52,10 @@ def serve_metrics(registry: CollectorRegistry, listen: Address) -> Iterator[Addr
     family, *_, numeric = socket.getaddrinfo(
         listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    kind: Any = type("_ServerOfFamily", (_Server,), {"address_family": family})
+    kind: Any = type("_ServerOfFamily", (_Server,), {"address_family": family, "on_error": staticmethod(on_error)})
     server: WSGIServer = kind(numeric[:2], ScrapeHandler)
-    server.set_app(make_wsgi_app(registry))
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    server.set_app(app)
+    thread = threading.Thread(target=server.serve_forever, name="http-server", daemon=True)
     thread.start()
     try:
         yield Address(listen.host, server.server_port)

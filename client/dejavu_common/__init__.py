@@ -1,0 +1,1 @@
+"""Shared by server, client and trainer: files, addresses, backoff, processes, time. Standard library only."""

@@ -1,0 +1,29 @@
+"""Wall-clock time: aware times in UTC, and exact microseconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utc_now() -> datetime:
+    """Returns the current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def microseconds(time: datetime) -> int:
+    """Returns the microseconds since 1970 of an aware time; exact, unlike a float of seconds.
+
+    Raises:
+        ValueError: if the time is not in UTC.
+    """
+    if time.utcoffset() != timedelta(0):
+        raise ValueError(f"not a time in UTC: {time!r}")
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(value: int) -> datetime:
+    """Returns the UTC time of a number of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=value)

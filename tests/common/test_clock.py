@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_common.clock import EPOCH, from_microseconds, microseconds, utc_now
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - with UTC
+def test_microseconds_are_exact(time: datetime) -> None:
+    assert from_microseconds(microseconds(time)) == time
+
+
+@pytest.mark.parametrize(
+    "time",
+    [datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=-5)))],  # noqa: DTZ001 - the point
+)
+def test_a_time_that_is_not_in_utc_is_refused(time: datetime) -> None:
+    with pytest.raises(ValueError, match="not a time in UTC"):
+        microseconds(time)
+
+
+def test_now_is_in_utc() -> None:
+    assert utc_now().utcoffset() == timedelta(0)
+    assert microseconds(EPOCH) == 0

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dejavu_common.files import atomic_replace, write_atomic
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "report.html"
+    write_atomic(path, b"first", durable=durable)
+    write_atomic(path, b"second", durable=durable)
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "plays.parquet"
+    path.write_bytes(b"old")
+    with atomic_replace(path) as new:
+        new.write_bytes(b"half")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"half"
+
+
+def test_an_error_leaves_the_old_file_and_no_part_of_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "plays.parquet"
+    path.write_bytes(b"old")
+    with pytest.raises(TypeError), atomic_replace(path) as new:
+        new.write_bytes("text, not bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    with atomic_replace(path) as first, atomic_replace(path) as second:
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+    assert path.read_bytes() == b"first", "the last rename wins"
+
+
+def test_the_temporary_file_may_lie_elsewhere(tmp_path: Path) -> None:
+    path, part = tmp_path / "game.json", tmp_path / "parts" / "game.json.part"
+    part.parent.mkdir()
+    with atomic_replace(path, durable=True, temporary=part) as new:
+        assert new == part
+        new.write_text("{}")
+    assert path.read_text() == "{}"
+    assert not part.exists()

@@ -24,7 +24,7 @@ from dejavu_common.clock import microseconds
 from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, SimilarGame
-from dejavu_server.ledger.database import migrate, schema, sqlite, store
+from dejavu_server.ledger.database import migrate, schema, sqlite_engine, store
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet, settle
@@ -267,7 +267,7 @@ class _RowWriter:
 
 def fill(path: Path, forecasts: int) -> Filled:
     """Creates a ledger of at least `forecasts` forecasts, in whole evenings."""
-    writing = sqlite.writing_engine(path, sqlite.Durability.PROCESS)
+    writing = sqlite_engine.writing_engine(path, sqlite_engine.Durability.PROCESS)
     migrate.ensure_schema(writing, path)
     a_game = sum(not event.outcome for event in template_game(0))
     evenings = max(math.ceil(forecasts / (a_game * GAMES_AN_EVENING)), 2)
@@ -288,7 +288,7 @@ def fill(path: Path, forecasts: int) -> Filled:
 
 def found(path: Path) -> Filled:
     """Opens a ledger that was filled earlier and counts its contents."""
-    reading = sqlite.reading_engine(path)
+    reading = sqlite_engine.reading_engine(path)
     with reading.connect() as connection:
         forecasts, days = connection.execute(
             select(func.count(), func.count(schema.forecasts.c.day.distinct())).select_from(schema.forecasts)

@@ -26,7 +26,7 @@ from dejavu_models.registry.registry import Registry
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
-from dejavu_server.ledger.database import sqlite
+from dejavu_server.ledger.database import sqlite_engine
 from dejavu_server.observability import failure_log
 from dejavu_server.observability.metrics import new_metrics
 from dejavu_server.streaming import ledger_manager
@@ -45,7 +45,7 @@ Log = list[MutableMapping[str, Any]]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but the waiting is other than it is."""
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite_engine, "BUSY_SECONDS", 0.02)
     monkeypatch.setattr(failure_log, "SETTLED_SECONDS", 0.0)
     for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS", "LONGEST_RETRY_SECONDS"):
         monkeypatch.setattr(ledger_manager, name, 0.05)

@@ -13,7 +13,7 @@ from typing import Any
 
 from dejavu_common.files import atomic_replace
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.read_only import read_only_ledger
+from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 
 
@@ -95,7 +95,7 @@ def _first_skipped(skipped: list[SkippedGame]) -> str:
 
 
 def _read(url: str, *, min_minutes: int, include_replays: bool) -> tuple[list[CompletedGame], list[SkippedGame]]:
-    with read_only_ledger(url) as connection:
+    with read_only_ledger(url) as backend, backend.read() as connection:
         results = list(completed_games(connection, min_minutes=min_minutes, include_replays=include_replays))
     games = [each for each in results if isinstance(each, CompletedGame)]
     return games, [each for each in results if isinstance(each, SkippedGame)]

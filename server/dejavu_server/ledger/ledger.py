@@ -8,18 +8,17 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine
 
 from dejavu_common.clock import microseconds
 from dejavu_models.errors import InvalidTeam, quoted
 from dejavu_server.ledger import outcomes, resume_tokens
-from dejavu_server.ledger.database import notify, sqlite, store
-from dejavu_server.ledger.database.migrate import ensure_schema
-from dejavu_server.ledger.database.sqlite import Durability
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Backend, Connection
+from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite_engine import Durability
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import (
@@ -28,7 +27,6 @@ from dejavu_server.ledger.errors import (
     LedgerUnavailable,
     OutcomeAlreadyRecorded,
     ResumeTokenExpired,
-    database_errors,
 )
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -43,14 +41,6 @@ PAGE_SIZE = 500
 """Entries that a tail reads per page."""
 
 
-class _Opened(NamedTuple):
-    """Result of opening a ledger."""
-
-    identity: Identity
-    files: sqlite.OpenFiles
-    runtime: Path | None
-
-
 class Ledger:
     """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
@@ -58,19 +48,16 @@ class Ledger:
     with the pattern and teams of its newest revision changes nothing; with others it adds the next revision. Once the
     outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
-    Create it with `open`, use it in one event loop and close it.
+    Create it with `open` or `open_backend`, use it in one event loop and close it.
     """
 
     def __init__(
-        self, path: Path, writing: Engine, opened: _Opened, on_failure: Callable[[LedgerError], None] | None
+        self, backend: Backend, identity: Identity, on_failure: Callable[[LedgerError], None] | None = None
     ) -> None:
-        self._path = path
-        self._writing = writing
-        self._identity, self._files, self._runtime = opened
+        self._backend = backend
+        self._identity = identity
         self._on_failure = on_failure
-        self._notifier = None if self._runtime is None else notify.Notifier(self._runtime)
-        self._writer = Writer(writing, path, self._notify)
-        self._reading = sqlite.reading_engine(path)
+        self._writer = Writer(backend, backend.notify)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
 
@@ -99,32 +86,28 @@ class Ledger:
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        path = sqlite.database_path(url)
-        writing = sqlite.writing_engine(path, durability)
-        opened = await asyncio.to_thread(cls._open, path, writing, make)
-        return cls(path, writing, opened, on_failure)
+        return await cls.open_backend(SqliteBackend(url, durability), make=make, on_failure=on_failure)
 
-    @staticmethod
-    def _open(path: Path, writing: Engine, make: bool) -> _Opened:
+    @classmethod
+    async def open_backend(
+        cls, backend: Backend, *, make: bool = True, on_failure: Callable[[LedgerError], None] | None = None
+    ) -> Ledger:
+        """Opens the ledger in a database; see `open`. Closes the database if that fails.
+
+        Raises:
+            LedgerSchemaError, LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
+        """
+
+        def identity() -> Identity:
+            backend.open(make=make)
+            with backend.write() as connection:
+                return store.identity(connection)
+
         try:
-            with database_errors():
-                if make:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                ensure_schema(writing, path, make=make)
-                with writing.begin() as connection:
-                    identity, files = store.identity(connection), sqlite.open_files(connection)
-        except OSError as error:
-            writing.dispose()
-            raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
+            return cls(backend, await asyncio.to_thread(identity), on_failure)
         except BaseException:
-            writing.dispose()
+            backend.close()
             raise
-        try:
-            runtime = notify.runtime_folder(path)
-        except OSError as error:
-            _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
-            runtime = None
-        return _Opened(identity, files, runtime)
 
     @property
     def identity(self) -> Identity:
@@ -257,7 +240,7 @@ class Ledger:
                 entries could no longer be returned in order.
         """
         woken = asyncio.Event()
-        listener = self._listen(woken)
+        listener = self._backend.listen(woken)
         try:
             while not self._closed:
                 woken.clear()  # before reading: a notification from here on causes another read
@@ -278,7 +261,7 @@ class Ledger:
         Raises:
             LedgerUnavailable: if its files were removed or replaced.
         """
-        await self._in_reader(partial(self._files.check, self._path))
+        await self._in_reader(self._backend.check)
 
     async def probe(self, *, thorough: bool = False) -> None:
         """Tests whether the ledger can be written, by a commit that changes nothing.
@@ -292,13 +275,10 @@ class Ledger:
         await self._in_reader(partial(self._probe_now, thorough))
 
     def _probe_now(self, thorough: bool) -> None:
-        with database_errors():
-            if thorough:
-                with self._reading.connect() as connection:
-                    store.check_structure(connection)
-            with self._writing.begin() as connection:
-                store.probe_write(connection)
-        sqlite.check_free_space(self._path)
+        if thorough:
+            with self._backend.read() as connection:
+                self._backend.check_integrity(connection, thorough=False)
+        self._backend.probe()
 
     async def close(self) -> None:
         """Commits pending writes and closes the ledger. Idempotent."""
@@ -310,9 +290,7 @@ class Ledger:
     def _close(self) -> None:
         self._readers.shutdown(wait=True)
         self._writer.close()
-        if self._notifier is not None:
-            self._notifier.close()
-        self._reading.dispose()
+        self._backend.close()
 
     async def _in_reader(self, work: Callable[[], _T]) -> _T:
         if self._closed:
@@ -329,18 +307,5 @@ class Ledger:
             raise
 
     def _read_now(self, read: Callable[[Connection], _T]) -> _T:
-        with database_errors(), self._reading.connect() as connection:
+        with self._backend.read() as connection:
             return read(connection)
-
-    def _notify(self) -> None:
-        if self._notifier is not None:
-            self._notifier.notify()
-
-    def _listen(self, woken: asyncio.Event) -> notify.Listener | None:
-        if self._runtime is None:
-            return None
-        try:
-            return notify.Listener(self._runtime, woken)
-        except OSError as error:
-            _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
-            return None

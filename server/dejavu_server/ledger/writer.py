@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database import sqlite, store
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, copy_of, database_errors
+from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, copy_of
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast
 
@@ -52,14 +52,12 @@ class Writer:
     """Commits forecasts and other writes in groups, in the order of the calls, on its own thread.
 
     Args:
-        writing: an engine whose transactions hold the write lock (see `sqlite.writing`); disposed by `close`.
-        path: path of the database.
+        backend: the database.
         on_commit: called on the thread after each transaction that may have added entries.
     """
 
-    def __init__(self, writing: Engine, path: Path, on_commit: Callable[[], None]) -> None:
-        self._engine = writing
-        self._path = path
+    def __init__(self, backend: Backend, on_commit: Callable[[], None]) -> None:
+        self._backend = backend
         self._announce = on_commit
         self._failure_log = FailureLog(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -99,7 +97,7 @@ class Writer:
             self._calls.put(call)
 
     def close(self) -> None:
-        """Commits the queued calls, then ends the thread and closes the connections. Idempotent."""
+        """Commits the queued calls, then ends the thread. Idempotent."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -107,15 +105,12 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            while (call := self._calls.get()) is not None:
-                group, last = self._gather(call)
-                for part in _transactions(group):
-                    self._commit([call for call in part if call.answer.set_running_or_notify_cancel()])
-                if last:
-                    break
-        finally:
-            self._engine.dispose()
+        while (call := self._calls.get()) is not None:
+            group, last = self._gather(call)
+            for part in _transactions(group):
+                self._commit([call for call in part if call.answer.set_running_or_notify_cancel()])
+            if last:
+                break
 
     def _gather(self, first: _Call) -> tuple[list[_Call], bool]:
         """Returns the queued calls, up to GROUP_SIZE forecasts, and whether the end marker was reached."""
@@ -135,11 +130,8 @@ class Writer:
         if not group:
             return
         try:
-            with database_errors(), self._engine.begin() as connection:
-                files = sqlite.open_files(connection)
-                files.check(self._path)  # do not write to files that were removed or replaced
+            with self._backend.write() as connection:
                 results = _write(connection, group)
-            files.check(self._path)  # commits to files removed or replaced meanwhile do not count
         except Exception as error:
             # The transaction was rolled back. If the ledger is unavailable, single calls would fail as well. Other
             # errors may come from one call: retry the calls one by one, so that only that call fails.

@@ -27,7 +27,7 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     OutcomeAlreadyRecorded,
 )
-from dejavu_server.ledger.database.sqlite import database_path
+from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of
 from dejavu_server.observability.failure_log import FailureLog

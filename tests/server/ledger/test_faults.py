@@ -22,10 +22,10 @@ from dejavu_server.ledger import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
-    errors,
     verify,
 )
-from dejavu_server.ledger.database import sqlite, store
+from dejavu_server.ledger.database import sqlite_engine, sqlite_errors, store
+from dejavu_server.ledger.database.sqlite import SqliteBackend
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def locked(path: Path) -> Iterator[None]:
 async def test_a_locked_ledger_is_unavailable_to_writers_and_open_to_readers(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_engine, "BUSY_SECONDS", 0.05)
     ledger = await Ledger.open(url)
     stored = await ledger.commit([issued(game(1))])
     with locked(tmp_path / "ledger.db"):
@@ -99,7 +99,9 @@ def limit_size(ledger: Ledger) -> None:
     """Makes SQLite report a full disk at 64 pages, with its own page limit."""
     from sqlalchemy import Connection, event
 
-    @event.listens_for(ledger._writer._engine, "begin")
+    assert isinstance(ledger._backend, SqliteBackend)
+
+    @event.listens_for(ledger._backend._writing, "begin")
     def limit(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count=64")
 
@@ -174,7 +176,7 @@ async def test_a_file_taken_away_during_a_commit_is_noticed_too(
 async def test_a_probe_tells_whether_it_can_be_written_and_changes_nothing(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_engine, "BUSY_SECONDS", 0.05)
     ledger = await Ledger.open(url)
     await ledger.commit([issued()])
     before = verify(url)
@@ -213,7 +215,7 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> No
 def test_a_result_code_of_sqlite_becomes_an_error_in_words(code: int, expected: type[LedgerError], words: str) -> None:
     cause = sqlite3.OperationalError("near SELECT: some detail")
     cause.sqlite_errorcode = code
-    error = errors.from_database(OperationalError("SELECT secret", {}, cause))
+    error = sqlite_errors.from_database(OperationalError("SELECT secret", {}, cause))
     assert type(error) is expected
     assert words in str(error)
     assert "SELECT" not in str(error)

@@ -23,8 +23,8 @@ from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.migrate import backfill_late_rows
-from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.database.schema import checkpoints
+from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.observability.failure_log import FailureLog
@@ -95,7 +95,7 @@ def read_head(url: str) -> tuple[Identity, ChainHead]:
     Raises:
         LedgerError: if it can't be read as a ledger of this release.
     """
-    with read_only_ledger(url) as connection:
+    with read_only_ledger(url) as backend, backend.read() as connection:
         return _head(connection)
 
 

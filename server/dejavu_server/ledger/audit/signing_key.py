@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_common.files import sync
-from dejavu_server.ledger.database.sqlite import database_path
+from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.errors import LedgerUnavailable
 
 FILE_NAME = "signing-key.pem"

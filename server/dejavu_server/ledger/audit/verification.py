@@ -26,8 +26,8 @@ from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import chain, checkpoints
 from dejavu_server.ledger.audit.chain import ChainVerifier, raw
 from dejavu_server.ledger.database import schema, store
-from dejavu_server.ledger.database.read_only import read_only_ledger
 from dejavu_server.ledger.database.schema import entries, ledger, snapshots
+from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
@@ -92,12 +92,13 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
             raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
         if public_keys and checkpoint.public_key not in public_keys:
             raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
-    with read_only_ledger(url) as connection:
+    with read_only_ledger(url) as backend, backend.read() as connection:
+        backend.check_integrity(connection, thorough=True)
         return _verify(connection, checkpoint, public_keys)
 
 
 def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: Collection[bytes]) -> Verification:
-    _check_file(connection)
+    _check_schema(connection)
     identity = _identity(connection)
     verifier = ChainVerifier(connection, identity)
     verifier.run()
@@ -120,10 +121,7 @@ def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: 
     )
 
 
-def _check_file(connection: Connection) -> None:
-    """Checks the SQLite file, including its indexes, and the schema version."""
-    if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one() != "ok":
-        raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+def _check_schema(connection: Connection) -> None:
     versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if list(versions) != [schema.REVISION]:
         raise LedgerCorrupt("the ledger's schema version was changed")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table
 
 from dejavu_server.ledger.database.backfill import backfill
 from dejavu_server.ledger.database.schema import REVISION, forecasts
-from dejavu_server.ledger.database.sqlite import reading_engine
+from dejavu_server.ledger.database.sqlite_engine import reading_engine
 from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)

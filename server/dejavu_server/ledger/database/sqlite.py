@@ -1,169 +1,143 @@
-"""SQLite engines for the ledger's database: one for writing, one for reading.
-
-The database is in WAL mode, so readers and writers never block each other. Every write transaction starts with BEGIN
-IMMEDIATE: it takes the write lock before it reads, so that decisions based on those reads still hold at commit. Readers
-use no transactions: each statement sees the newest commit, and none prevents a WAL checkpoint from completing.
-
-Connections never create the file. A connection that failed for a reason that may lie in its file is discarded: SQLite
-would keep the state in which it opened the file, read-only for instance, long after the disk has recovered.
-"""
+"""SQLite as the backend of a ledger: one file, any number of processes of one machine."""
 
 from __future__ import annotations
 
-import enum
-import os
-import sqlite3
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import ConnectionPoolEntry
+import structlog
 
-from dejavu_server.ledger.errors import InvalidLedgerUrl, LedgerUnavailable, primary_code
+from dejavu_server.ledger.database import migrate, notify, store
+from dejavu_server.ledger.database.backend import CommitListener, Connection
+from dejavu_server.ledger.database.sqlite_engine import (
+    Durability,
+    OpenFiles,
+    check_free_space,
+    database_path,
+    open_files,
+    reading_engine,
+    writing_engine,
+)
+from dejavu_server.ledger.database.sqlite_errors import database_errors
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
-BUSY_SECONDS = 2.0
-"""How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
-
-
-MIN_FREE_BYTES = 1024 * 1024
-"""Free space below which a disk counts as full: a batch of forecasts may need this much."""
-
-
-class Durability(enum.Enum):
-    """What a committed forecast survives."""
-
-    PROCESS = "process"
-    """The death of any process. A power loss may lose the last commits but never corrupts the ledger."""
-
-    POWER = "power"
-    """Also a power loss: every commit waits for the disk."""
+_log = structlog.get_logger(__name__)
 
 
-_SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
+class SqliteBackend:
+    """A ledger in a SQLite file; see `Backend`.
 
-
-def database_path(url: str) -> Path:
-    """Returns the absolute path of the database that a URL names.
+    Args:
+        url: sqlite:///PATH.
+        durability: what a committed transaction survives.
 
     Raises:
-        InvalidLedgerUrl: if the URL is not sqlite:///PATH.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise InvalidLedgerUrl(f"{url!r} is not a database URL; expected sqlite:///PATH") from None
-    name = parsed.database or ""
-    if parsed.get_backend_name() != "sqlite" or parsed.query or not name or name == ":memory:":
-        raise InvalidLedgerUrl(f"{url!r} cannot hold a ledger; expected sqlite:///PATH")
-    try:
-        return Path(name).expanduser().resolve()
-    except (OSError, RuntimeError) as error:  # unknown home directory, or a cycle of symbolic links
-        raise InvalidLedgerUrl(f"{url!r} cannot hold a ledger: {error}") from error
-
-
-class OpenFiles(NamedTuple):
-    """Files of a ledger that a connection has open, by device and inode; None for a file that does not exist.
-
-    A connection keeps writing to a file that was removed, renamed or replaced, and those commits are lost to later
-    readers. SQLite does not detect this: in WAL mode it checks the path only when it opens and closes the file.
-
-    Attributes:
-        database: the database file.
-        log: the write-ahead log.
+        InvalidLedgerUrl: if the URL cannot name a ledger.
     """
 
-    database: tuple[int, int] | None
-    log: tuple[int, int] | None
+    def __init__(self, url: str, durability: Durability = Durability.PROCESS) -> None:
+        self._path = database_path(url)
+        self._writing = writing_engine(self._path, durability)
+        self._reading = reading_engine(self._path)
+        self._files: OpenFiles | None = None
+        self._runtime: Path | None = None
+        self._notifier: notify.Notifier | None = None
 
-    @classmethod
-    def at(cls, path: Path) -> OpenFiles:
-        """Returns the files currently at a path."""
-        return cls(_file_id(f"{path}"), _file_id(f"{path}-wal"))
+    def open(self, *, make: bool) -> None:
+        """See `Backend.open`. Creates the folder of the file too."""
+        try:
+            with database_errors():
+                if make:
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                migrate.ensure_schema(self._writing, self._path, make=make)
+                with self._writing.begin() as connection:
+                    self._files = open_files(connection)
+        except OSError as error:
+            self.close()
+            raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+        try:
+            self._runtime = notify.runtime_folder(self._path)
+        except OSError as error:
+            _log.warning("ledger_runtime_folder_unusable", error=str(error), effect="streams lag by up to a second")
+        else:
+            self._notifier = self._notifier or notify.Notifier(self._runtime)
 
-    def check(self, path: Path) -> None:
-        """Raises LedgerUnavailable unless these files are still at their path."""
-        if OpenFiles.at(path) != self:
-            raise LedgerUnavailable("the ledger's file was removed or replaced while it was in use")
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
+        with database_errors(), self._writing.begin() as connection:
+            files = open_files(connection)
+            files.check(self._path)
+            yield connection
+        files.check(self._path)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """See `Backend.read`."""
+        with database_errors(), self._reading.connect() as connection:
+            yield connection
+
+    def check(self) -> None:
+        """See `Backend.check`."""
+        if self._files is not None:
+            self._files.check(self._path)
+
+    def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
+        """See `Backend.check_integrity`."""
+        pragma = "integrity_check" if thorough else "quick_check"
+        if connection.exec_driver_sql(f"PRAGMA {pragma}(1)").scalar_one() != "ok":
+            raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+
+    def probe(self) -> None:
+        """See `Backend.probe`."""
+        with database_errors(), self._writing.begin() as connection:
+            store.probe_write(connection)
+        check_free_space(self._path)
+
+    def notify(self) -> None:
+        """See `Backend.notify`."""
+        if self._notifier is not None:
+            self._notifier.notify()
+
+    def listen(self, woken: asyncio.Event) -> CommitListener | None:
+        """See `Backend.listen`."""
+        if self._runtime is None:
+            return None
+        try:
+            return notify.Listener(self._runtime, woken)
+        except OSError as error:
+            _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
+            return None
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if self._notifier is not None:
+            self._notifier.close()
+            self._notifier = None
+        self._writing.dispose()
+        self._reading.dispose()
 
 
-def _file_id(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - twice a commit
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+@contextmanager
+def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
+    """Opens the ledger at a URL to read it, also while a server uses it; creates and migrates nothing.
 
-
-def writing_engine(path: Path, durability: Durability) -> Engine:
-    """Returns an engine whose transactions hold the write lock from their start."""
-    engine = _engine(
-        path,
-        ["PRAGMA journal_mode=WAL", f"PRAGMA synchronous={_SYNCHRONOUS[durability]}", "PRAGMA foreign_keys=ON"],
-    )
-
-    @event.listens_for(engine, "begin")
-    def begin_immediate(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        if _FILES not in connection.info:  # first transaction of the connection, which opens the write-ahead log
-            connection.info[_FILES] = OpenFiles.at(path)
-
-    return engine
-
-
-def check_free_space(path: Path) -> None:
-    """Raises LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
-
-    A small test write proves little: it may fit where a larger one did not.
+    Raises:
+        InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
-    disk = os.statvfs(path.parent)
-    if disk.f_blocks and disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
-        raise LedgerUnavailable("the ledger is full: no space left on the disk")
-
-
-def open_files(connection: Connection) -> OpenFiles:
-    """Returns the files that a connection of `writing_engine` has open. Call it within a transaction."""
-    files: OpenFiles = connection.info[_FILES]
-    return files
-
-
-def reading_engine(path: Path) -> Engine:
-    """Returns an engine that cannot write and that runs each statement on its own, without transactions."""
-    return _engine(path, ["PRAGMA query_only=ON"])
-
-
-_FILES = "dejavu_files"
-
-_DISCARDING_CODES = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_NOTADB,
-}
-"""Result codes after which a new connection may succeed."""
-
-
-def _engine(path: Path, pragmas: list[str]) -> Engine:
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
-        )
-
-    engine = create_engine("sqlite:///unused", creator=connect, hide_parameters=True)
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        # Stops sqlite3 from starting transactions by itself; only an explicit BEGIN does.
-        connection.isolation_level = None
-        for pragma in pragmas:
-            connection.execute(pragma).close()
-
-    @event.listens_for(engine, "handle_error")
-    def discard(context: ExceptionContext) -> None:
-        if primary_code(context.original_exception) in _DISCARDING_CODES:
-            context.is_disconnect = True
-
-    return engine
+    path = database_path(url)
+    if not path.is_file():
+        raise LedgerUnavailable(f"there is no ledger at {path}")
+    backend = SqliteBackend(url)
+    try:
+        with backend.read() as connection:
+            if migrate.is_older(connection):
+                raise LedgerSchemaError(f"{path} is of an older release: starting the server once migrates it")
+        yield backend
+    finally:
+        backend.close()

@@ -1,6 +1,6 @@
 """Reads and writes the ledger's tables on a connection that the caller provides.
 
-Writing requires a transaction that holds the write lock from its start (see `sqlite.writing`): the sequence of a new
+Writing requires a transaction that holds the write lock from its start (see `Backend.write`): the sequence of a new
 entry, and whether a forecast is new, depend on reads in that transaction.
 """
 
@@ -194,16 +194,6 @@ class _KnownOutcomes:
 def probe_write(connection: Connection) -> None:
     """Rewrites a row with its own values: committing it tests whether the ledger is writable and changes nothing."""
     connection.execute(_PROBE)
-
-
-def check_structure(connection: Connection) -> None:
-    """Reads the whole file and checks its structure.
-
-    Raises:
-        LedgerCorrupt: if the file is not a valid SQLite database.
-    """
-    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
-        raise LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
 
 
 @contextmanager

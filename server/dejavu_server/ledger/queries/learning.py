@@ -12,8 +12,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, Observation, TrackerKey, quarter_of
@@ -121,7 +120,11 @@ def write_snapshot(connection: Connection, part: str, sequence: int, state: byte
     corrected = corrected_since(connection, read_at)
     if corrected is not None and corrected <= sequence:
         return
-    connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
+    stored = connection.execute(_SNAPSHOT_AT, {"of_part": part, "at": sequence}).scalar()
+    if stored is None:
+        connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
+    elif stored != state:
+        connection.execute(_REPLACE_SNAPSHOT, {"of_part": part, "at": sequence, "new_state": state})
 
 
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:
@@ -220,11 +223,9 @@ _SNAPSHOT = (
     .limit(1)
 )
 
-_snapshot = insert(snapshots)
-_ADD_SNAPSHOT = _snapshot.on_conflict_do_update(
-    index_elements=[snapshots.c.part, snapshots.c.sequence],
-    set_={"state": _snapshot.excluded.state},
-    where=snapshots.c.state != _snapshot.excluded.state,
-)
+_ONE_SNAPSHOT = (snapshots.c.part == bindparam("of_part")) & (snapshots.c.sequence == bindparam("at"))
+_SNAPSHOT_AT = select(snapshots.c.state).where(_ONE_SNAPSHOT)
+_ADD_SNAPSHOT = insert(snapshots)
+_REPLACE_SNAPSHOT = update(snapshots).where(_ONE_SNAPSHOT).values(state=bindparam("new_state"))
 
 _DROP_SNAPSHOTS = delete(snapshots).where(snapshots.c.sequence >= bindparam("place"))

@@ -11,8 +11,8 @@ from tests.support.harness.ledger_faults import damaged_pages
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt
-from dejavu_server.ledger.database import sqlite, store
-from dejavu_server.ledger.errors import database_errors
+from dejavu_server.ledger.database import sqlite_engine, store
+from dejavu_server.ledger.database.sqlite_errors import database_errors
 from dejavu_server.ledger.queries import predictions
 from dejavu_server.ledger.queries.predictions import RecordedGame, UnknownGame
 from dejavu_server.records import IssuedForecast
@@ -151,7 +151,7 @@ def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path
     with new_book(tmp_path) as book:
         recorded(book, forecast(GAME))
     damaged_pages(tmp_path / "ledger.db")
-    opened = sqlite.reading_engine(tmp_path / "ledger.db")
+    opened = sqlite_engine.reading_engine(tmp_path / "ledger.db")
     unsound = pytest.raises(LedgerCorrupt, match="not a sound SQLite database")
     with unsound, database_errors(), opened.connect() as connection:
         predictions.latest_forecast(connection, GAME, Horizon.FINAL, None, "")

@@ -1,0 +1,73 @@
+"""The database of a ledger behind one interface: what the ledger needs of it, and nothing about which one it is.
+
+SQLite implements it (sqlite.py). The conformance tests (tests/server/ledger/database/conformance.py) say what any other
+implementation must do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+__all__ = ["Backend", "CommitListener", "Connection"]
+
+
+class CommitListener(Protocol):
+    """Subscription to notifications of commits."""
+
+    def close(self) -> None:
+        """Ends the subscription."""
+
+
+class Backend(Protocol):
+    """A database that holds one ledger.
+
+    All methods block, and may be called from any thread, save `listen`. Wherever the database fails, also in the block
+    of a context manager, they raise a LedgerError: LedgerUnavailable if a later attempt may succeed, LedgerCorrupt if
+    the database is damaged, LedgerSchemaError if its tables are not those of this release.
+    """
+
+    def open(self, *, make: bool) -> None:
+        """Opens the database; migrates it if an earlier release wrote it. A failure changes nothing.
+
+        Args:
+            make: whether to create the ledger if none exists.
+        """
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """Starts a transaction that no other writer overlaps, in any process; commits it at the end of the block.
+
+        Reads in the block see everything committed before, and nothing changes meanwhile. An exception in the block
+        rolls the transaction back. When the block has ended without one, the changes survive this process.
+        """
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Gives read access that does not wait for writers; each statement sees the newest commit.
+
+        `store.snapshot_read` makes several statements on the connection see one state.
+        """
+
+    def check(self) -> None:
+        """Checks that the database is still the one that was opened: not removed, not replaced."""
+
+    def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
+        """Checks the structure of the whole database on a read connection; `thorough` includes its indexes."""
+
+    def probe(self) -> None:
+        """Tests whether the ledger can be written: commits a change of nothing, and checks the free space."""
+
+    def notify(self) -> None:
+        """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time."""
+
+    def listen(self, woken: asyncio.Event) -> CommitListener | None:
+        """Sets an event whenever another transaction was committed; call it in the event loop.
+
+        Returns:
+            The subscription; None if notifications do not work here. They may be lost: poll as well.
+        """
+
+    def close(self) -> None:
+        """Closes all connections. Idempotent."""

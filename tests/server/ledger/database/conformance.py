@@ -1,0 +1,188 @@
+"""What must hold of every backend, as tests: inherit from `BackendConformance` and provide the fixture `backend`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import aclosing
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.outcomes import outcome
+
+from dejavu_models.errors import DejavuError
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Backend, Connection
+from dejavu_server.ledger.queries import learning, predictions
+from dejavu_server.records import IssuedForecast
+
+_SINCE = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def epoch(connection: Connection) -> str:
+    """Returns a value that `set_epoch` changes."""
+    value: str = connection.execute(text("SELECT epoch FROM ledger")).scalar_one()
+    return value
+
+
+def set_epoch(connection: Connection, value: str) -> None:
+    connection.execute(text("UPDATE ledger SET epoch = :epoch"), {"epoch": value})
+
+
+def set_epoch_and_fail(connection: Connection) -> None:
+    set_epoch(connection, "0" * 16)
+    raise ZeroDivisionError
+
+
+class BackendConformance:
+    """Tests of one implementation."""
+
+    def test_a_ledger_that_is_not_there_is_made_only_if_asked(self, backend: Backend) -> None:
+        with pytest.raises(LedgerError):
+            backend.open(make=False)
+
+    def test_a_ledger_is_opened_again_as_it_was(self, backend: Backend) -> None:
+        backend.open(make=True)
+        with backend.read() as connection:
+            identity = store.identity(connection)
+        backend.open(make=False)
+        with backend.read() as connection:
+            assert store.identity(connection) == identity
+        backend.check()
+        backend.probe()
+
+    def test_what_a_failed_block_wrote_is_gone(self, backend: Backend) -> None:
+        backend.open(make=True)
+        with backend.read() as connection:
+            before = epoch(connection)
+        with pytest.raises(ZeroDivisionError), backend.write() as connection:
+            set_epoch_and_fail(connection)
+        with backend.read() as connection:
+            assert epoch(connection) == before
+
+    def test_a_failing_statement_is_an_error_of_the_ledger_and_harms_no_later_one(self, backend: Backend) -> None:
+        backend.open(make=True)
+        with pytest.raises(LedgerError) as failed, backend.write() as connection:
+            connection.execute(text("SELECT secret FROM nowhere"))
+        assert "secret" not in str(failed.value)
+        backend.probe()
+
+    def test_writers_take_turns_and_see_what_was_committed_before(self, backend: Backend) -> None:
+        backend.open(make=True)
+        with backend.write() as connection:
+            set_epoch(connection, f"{0:016x}")
+
+        def count_up() -> None:
+            for _ in range(10):
+                with backend.write() as connection:
+                    set_epoch(connection, f"{int(epoch(connection), 16) + 1:016x}")
+
+        threads = [threading.Thread(target=count_up) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with backend.read() as connection:
+            assert epoch(connection) == f"{40:016x}"
+
+    def test_a_snapshot_is_one_state_and_the_next_statement_sees_the_newest(self, backend: Backend) -> None:
+        backend.open(make=True)
+        done = threading.Event()
+
+        def write() -> None:
+            with backend.write() as other:
+                set_epoch(other, "f" * 16)
+            done.set()
+
+        writer = threading.Thread(target=write)
+        with backend.read() as connection, store.snapshot_read(connection):
+            before = epoch(connection)
+            writer.start()
+            done.wait(0.2)  # some backends let the writer go on meanwhile, others make it wait
+            assert epoch(connection) == before != "f" * 16
+        writer.join()
+        with backend.read() as connection:
+            assert epoch(connection) == "f" * 16
+
+    def test_the_structure_of_a_sound_ledger_is_sound(self, backend: Backend) -> None:
+        backend.open(make=True)
+        with backend.read() as connection:
+            for thorough in (False, True):
+                backend.check_integrity(connection, thorough=thorough)
+
+    async def test_forecasts_are_recorded_once_in_one_order_with_revisions(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        first = await ledger.commit([issued(game(1)), issued(game(2))])
+        again = await ledger.commit([issued(game(1)), issued(game(1), pattern=(0.0, 2.0, 4.0))])
+        assert [each.sequence for each in first if isinstance(each, IssuedForecast)] == [1, 2]
+        known, revised = again
+        assert isinstance(known, IssuedForecast)
+        assert isinstance(revised, IssuedForecast)
+        found = (known.sequence, known.revision, revised.sequence, revised.revision)
+        assert found == (1, 0, 3, 1)
+        assert [each.sequence for each in await ledger.read_after(0, 10)] == [1, 2, 3]
+        assert [each.sequence for each in await ledger.current(frozenset(), _SINCE, 3)] == [2, 3]
+        assert await ledger.head() == await ledger.newest() == 3
+        assert await ledger.resume_position(ledger.token(2)) == 2
+        await ledger.close()
+
+    async def test_many_who_record_at_once_get_every_place_once(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        answers = await asyncio.gather(*(ledger.commit([issued(game(n % 7))]) for n in range(40)))
+        sequences = {each.game_id: each.sequence for [each] in answers if isinstance(each, IssuedForecast)}
+        assert sorted(sequences.values()) == list(range(1, 8))
+        await ledger.close()
+
+    async def test_an_outcome_settles_is_corrected_and_ends_what_may_be_recorded(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        await ledger.commit([issued(game(1))])
+        recorded, settled = await ledger.record_outcome(outcome(7, game(1)))
+        assert (recorded.sequence, settled) == (2, 1)
+        corrected, settled = await ledger.record_outcome(outcome(5, game(1)))
+        assert (corrected.revision, settled) == (1, 1)
+        [late] = await ledger.commit([issued(game(1), alpha=0.2)])
+        assert isinstance(late, OutcomeAlreadyRecorded)
+        [learned] = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+        assert learned.differential == 5
+        found = await ledger.read(
+            lambda connection: predictions.latest_forecast(connection, game(1), Horizon.HALFTIME, None, "")
+        )
+        assert [each.differential for each in found.outcomes] == [7, 5]
+        await ledger.close()
+
+    async def test_a_snapshot_of_the_online_state_is_kept_replaced_and_dropped(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+
+        async def stored() -> tuple[int, bytes] | None:
+            return await ledger.read(lambda connection: learning.read_snapshot(connection, "intervals", 100))
+
+        for state in (b"first", b"first", b"second"):
+            await ledger.write(partial(learning.write_snapshot, part="intervals", sequence=7, state=state, read_at=7))
+            assert await stored() == (7, state)
+        await ledger.write(lambda connection: learning.drop_snapshots(connection, 7))
+        assert await stored() is None
+        await ledger.close()
+
+    async def test_a_tail_is_woken_by_a_commit(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        async with aclosing(ledger.tail(0, poll_seconds=3600.0)) as tail:
+            page = asyncio.ensure_future(anext(tail))
+            await asyncio.wait([page], timeout=0.05)
+            await ledger.commit([issued(game(1))])
+            async with asyncio.timeout(20):
+                assert [each.sequence for each in await page] == [1]
+        await ledger.close()
+
+    async def test_a_closed_ledger_answers_so(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        await ledger.close()
+        await ledger.close()
+        with pytest.raises(LedgerUnavailable, match="closed"):
+            await ledger.commit([issued(game(1))])
+        with pytest.raises(DejavuError, match="closed"):
+            await ledger.head()

@@ -1,0 +1,30 @@
+"""Both backends, SQLite and the one in memory, do what the ledger needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.server.ledger.database.conformance import BackendConformance
+from tests.support.fakes.memory_backend import MemoryBackend
+
+from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite_engine import Durability
+
+
+class TestSqlite(BackendConformance):
+    @pytest.fixture(params=list(Durability), ids=lambda durability: durability.value)
+    def backend(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+        opened = SqliteBackend(f"sqlite:///{tmp_path}/ledger.db", request.param)
+        yield opened
+        opened.close()
+
+
+class TestMemory(BackendConformance):
+    @pytest.fixture
+    def backend(self) -> Iterator[Backend]:
+        opened = MemoryBackend()
+        yield opened
+        opened.close()

@@ -1,0 +1,107 @@
+"""A ledger in memory: the smallest second implementation of `Backend`, for tests of what must hold of every one."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.alembic_runner import upgrade
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable
+
+
+class MemoryBackend:
+    """One connection to a database in memory; readers and writers take turns."""
+
+    def __init__(self) -> None:
+        self._turn = threading.RLock()
+        self._listeners: set[MemoryListener] = set()
+        self._made = self._closed = False
+        self._engine = create_engine(
+            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None}
+        )
+
+    def open(self, *, make: bool) -> None:
+        """Creates the tables once."""
+        if self._made:
+            return
+        if not make:
+            raise LedgerUnavailable("there is no ledger in memory")
+        with self.write() as connection:
+            upgrade(connection)
+        self._made = True
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Runs one transaction at a time."""
+        with self._in_turn(), self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Reads between transactions, each statement on its own."""
+        with self._in_turn(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        with self._turn:
+            if self._closed:
+                raise LedgerUnavailable("the ledger in memory is closed")
+            try:
+                yield
+            except (SQLAlchemyError, sqlite3.Error) as error:
+                raise LedgerCorrupt("the ledger in memory failed") from error
+
+    def check(self) -> None:
+        """Nobody can remove or replace it."""
+
+    def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
+        """Its structure cannot be damaged from outside."""
+
+    def probe(self) -> None:
+        """Writes a change of nothing."""
+        with self.write() as connection:
+            store.probe_write(connection)
+
+    def notify(self) -> None:
+        """Wakes the listeners, in their loops."""
+        for listener in list(self._listeners):
+            listener.wake()
+
+    def listen(self, woken: asyncio.Event) -> MemoryListener:
+        """Sets the event at every notification."""
+        return MemoryListener(self._listeners, woken)
+
+    def close(self) -> None:
+        """Drops everything."""
+        with self._turn:
+            self._closed = True
+            self._engine.dispose()
+
+
+class MemoryListener:
+    """Wakes one tail."""
+
+    def __init__(self, listeners: set[MemoryListener], woken: asyncio.Event) -> None:
+        self._listeners = listeners
+        self._woken = woken
+        self._loop = asyncio.get_running_loop()
+        listeners.add(self)
+
+    def wake(self) -> None:
+        """Sets the event."""
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        self._listeners.discard(self)

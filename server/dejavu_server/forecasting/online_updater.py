@@ -38,8 +38,11 @@ SNAPSHOT_EVERY: Final = 50
 SNAPSHOTS_KEPT: Final = 20
 """Number of snapshots kept in memory: corrections are almost always of recent days."""
 
-POLL_SECONDS: Final = 30.0
-"""How often to poll for outcomes without a notification; retries after a failure come sooner."""
+POLL_SECONDS: Final = 1.0
+"""How often to look for outcomes without a notification of a commit."""
+
+BURST_SECONDS: Final = 0.1
+"""Pause after each look: commits of forecasts come in bursts, and none of them may be an outcome."""
 
 _RETRY_SECONDS: Final = 2.0
 
@@ -207,6 +210,7 @@ class OnlineUpdater:
         mode: adaptation mode; None to disable adaptation.
         method: how they adapt.
         carry_ratings: whether ratings advance with outcomes.
+        committed: set by the ledger's owner after every commit.
     """
 
     def __init__(
@@ -217,6 +221,7 @@ class OnlineUpdater:
         mode: AdaptationMode | None,
         method: AdaptationMethod,
         carry_ratings: bool,
+        committed: asyncio.Event | None = None,
     ) -> None:
         self._records = records
         self._forecasters = forecasters
@@ -225,7 +230,7 @@ class OnlineUpdater:
         self._carry_ratings = carry_ratings
         self._ledger: tuple[str, str] | None = None
         self._projection = self._initial_projection()
-        self._notified = asyncio.Event()
+        self._committed = committed or asyncio.Event()
         self._attempted = asyncio.Event()
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task: asyncio.Task[None] | None = None
@@ -244,10 +249,6 @@ class OnlineUpdater:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
                 await self._attempted.wait()
-
-    def notify(self) -> None:
-        """Signals a new outcome; must be called on the event loop."""
-        self._notified.set()
 
     async def close(self) -> None:
         """Stops updating. Safe to call more than once."""
@@ -305,12 +306,13 @@ class OnlineUpdater:
         while True:
             wait = POLL_SECONDS if await self._try() else _RETRY_SECONDS
             self._attempted.set()
+            await asyncio.sleep(BURST_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._notified.wait()
+                    await self._committed.wait()
 
     async def _try(self) -> bool:
-        self._notified.clear()  # before reading, so that a later outcome triggers another read
+        self._committed.clear()  # before reading, so that a later outcome triggers another read
         try:
             await self.update()
         except DejavuError as error:

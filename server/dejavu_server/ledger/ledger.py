@@ -16,7 +16,7 @@ from dejavu_common.clock import microseconds
 from dejavu_models.errors import InvalidTeam, quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Backend, Connection
+from dejavu_server.ledger.database.backend import Backend, CommitListener, Connection
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.sqlite_engine import Durability
 from dejavu_server.ledger.database.store import Identity
@@ -254,6 +254,10 @@ class Ledger:
         finally:
             if listener is not None:
                 listener.close()
+
+    def listen(self, committed: asyncio.Event) -> CommitListener | None:
+        """Sets an event after every commit of any process; see `Backend.listen`."""
+        return self._backend.listen(committed)
 
     async def check(self) -> None:
         """Checks that the ledger's files are still at the path where they were opened.

@@ -54,7 +54,6 @@ class Broadcaster:
         queue_size: forecasts and outcomes that may be queued for a subscriber before it is cut off.
         on_failure: called once, with the reason, when the ledger can no longer be followed. All streams of this
             broadcaster have then ended for good; continuing takes a new broadcaster.
-        on_outcome: called with every outcome that is read from the ledger's tail.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class Broadcaster:
         heartbeat_seconds: float = 15.0,
         queue_size: int = 2000,
         on_failure: Callable[[DejavuError], None] = lambda _: None,
-        on_outcome: Callable[[ReportedOutcome], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._encode = encode
@@ -74,7 +72,6 @@ class Broadcaster:
         self._heartbeat_seconds = heartbeat_seconds
         self._queue_size = queue_size
         self._on_failure = on_failure
-        self._on_outcome = on_outcome
         self._position = 0  # every entry up to this sequence was offered to the attached subscribers
         self._subscriptions: set[Subscription] = set()
         self._attached_to_all: set[Subscription] = set()
@@ -206,8 +203,6 @@ class Broadcaster:
                 if not subscription.offer(event):
                     self._detach(subscription)
         self._position = entry.sequence
-        if isinstance(entry, ReportedOutcome):
-            self._on_outcome(entry)
 
     def _finish(self, error: DejavuError) -> None:
         if self._ended is None:

@@ -27,6 +27,7 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     OutcomeAlreadyRecorded,
 )
+from dejavu_server.ledger.database.backend import CommitListener
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of
@@ -82,6 +83,7 @@ class LedgerManager:
         durability: what a recorded forecast survives.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
+        committed: set when a ledger is opened, and after every commit to it, by whichever process.
         make: whether to create a ledger if none exists.
     """
 
@@ -92,12 +94,15 @@ class LedgerManager:
         durability: Durability,
         new_broadcaster: BroadcasterFactory,
         on_change: Callable[[LedgerHealth], None] = lambda _: None,
+        committed: asyncio.Event | None = None,
         make: bool = True,
     ) -> None:
         self._url = url
         self._durability = durability
         self._new_broadcaster = new_broadcaster
         self._on_change = on_change
+        self._committed = committed or asyncio.Event()
+        self._commit_listener: CommitListener | None = None
         self._make = make
         self._ledger: Ledger | None = None
         self._broadcaster: Broadcaster | None = None
@@ -262,6 +267,8 @@ class LedgerManager:
         last = self._identity
         ledger = await Ledger.open(self._url, durability=self._durability, make=self._make, on_failure=self._on_failure)
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
+        self._commit_listener = ledger.listen(self._committed)
+        self._committed.set()
         if last is not None and not last.same_ledger(ledger.identity):
             self._position = None
             _log.warning(
@@ -296,6 +303,9 @@ class LedgerManager:
         await self._end_broadcaster(reason)
         ledger, self._ledger = self._ledger, None
         self._writable = False
+        if self._commit_listener is not None:
+            self._commit_listener.close()
+            self._commit_listener = None
         if ledger is not None:
             await ledger.close()
 

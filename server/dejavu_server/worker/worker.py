@@ -153,6 +153,7 @@ class Worker:
                 settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold
             )
 
+        committed = asyncio.Event()
         self._ledger_manager = LedgerManager(
             settings.ledger,
             durability=Durability(settings.durability),
@@ -161,9 +162,9 @@ class Worker:
                 encode=partial(forecast_message, explanation=True),
                 encode_outcome=outcome_message,
                 heartbeat_seconds=settings.heartbeat_seconds,
-                on_outcome=lambda _: self._online_updater.notify(),
             ),
             on_change=self._on_ledger_health,
+            committed=committed,
             make=self._make_ledger,
         )
         self._online_updater = OnlineUpdater(
@@ -172,6 +173,7 @@ class Worker:
             mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
             method=AdaptationMethod(settings.adaptive_method),
             carry_ratings=settings.ratings == "carried",
+            committed=committed,
         )
         stack.push_async_callback(self._ledger_manager.close)
         await self._ledger_manager.start()

@@ -187,7 +187,7 @@ class SlowRecord:
     def __init__(self) -> None:
         self.reading = 0
         self.read_so_far = 0
-        self.run_poller = asyncio.Event()
+        self.resumed = asyncio.Event()
         self.error: Exception | None = None
 
     async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
@@ -197,7 +197,7 @@ class SlowRecord:
         self.reading += 1
         self.read_so_far += 1
         try:
-            await self.run_poller.wait()
+            await self.resumed.wait()
             if self.error is not None:
                 raise self.error
             return pb.GetScorecardResponse()
@@ -233,7 +233,7 @@ async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -
     await turns()
     assert (first.cancelled(), second.cancelled()) == (True, True)
     assert (slow.reading, slow.read_so_far) == (1, 1), "a thread continues after its caller disconnects"
-    slow.run_poller.set()
+    slow.resumed.set()
     assert await third == pb.GetScorecardResponse()
     assert slow.read_so_far == 2
 
@@ -252,7 +252,7 @@ async def test_all_that_is_asked_of_the_record_at_once_takes_two_threads() -> No
     ]
     await turns()
     assert slow.reading == 2
-    slow.run_poller.set()
+    slow.resumed.set()
     await asyncio.gather(*calls)
     assert slow.read_so_far == len(calls)
 
@@ -260,7 +260,7 @@ async def test_all_that_is_asked_of_the_record_at_once_takes_two_threads() -> No
 async def test_a_reading_that_fails_leaves_its_turn_to_the_next() -> None:
     slow, service = slow_service()
     slow.error = RuntimeError("a disk")
-    slow.run_poller.set()
+    slow.resumed.set()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="a disk"):
             await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)

@@ -9,15 +9,26 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from tests.support.builders.issued_forecasts import issued
+from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.laws import examples
+from tests.support.harness.ledger_faults import add_unreadable_entry
+from tests.support.processes.servers import async_worker
+from typing_extensions import override
 
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey
@@ -275,7 +286,7 @@ class SlowLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self.run_poller = threading.Event()
+        self.released = threading.Event()
         self.readings = 0
         self.written = asyncio.Event()
 
@@ -283,7 +294,7 @@ class SlowLedger:
         self.readings += 1
 
         def slowly(connection: Connection) -> T:
-            self.run_poller.wait(30)
+            self.released.wait(30)
             return function(connection)
 
         return await self._ledger.read(slowly)
@@ -307,7 +318,7 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     )
     await updater.start()
     assert (updater.sequence, slow.readings) == (0, 1)
-    slow.run_poller.set()
+    slow.released.set()
     async with asyncio.timeout(30):
         await slow.written.wait()
     assert (updater.sequence, slow.readings) == (last.sequence, 1)
@@ -315,3 +326,31 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
     assert kept is not None
     assert kept[0] == last.sequence
+
+
+async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(tmp_path: Path) -> None:
+    """A forecast that cannot be read back stops every stream of the ledger, and concerns no outcome."""
+
+    class Learner(PersistenceForecaster):
+        def __init__(self) -> None:
+            super().__init__()
+            self.learned = asyncio.Event()
+
+        @override
+        def update(self, state: OnlineState) -> None:
+            super().update(state)
+            if state.sequence:
+                self.learned.set()
+
+    model = Learner()
+    async with async_worker(tmp_path, model) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        record = RecordServiceStub(channel)
+        add_unreadable_entry(tmp_path / "ledger.sqlite3")
+        broken = PredictionServiceStub(channel).StreamPredictions(StreamPredictionsRequest(include_current=True))
+        request = ReportOutcomeRequest(game_id=game_id(1), horizon=HORIZON_FINAL, differential=7)
+        reported = await record.ReportOutcome(request, timeout=20)
+        async with asyncio.timeout(1.0):
+            await model.learned.wait()
+        assert model.state.sequence == reported.outcome.sequence
+        with pytest.raises(grpc.aio.AioRpcError, match="cannot be read back"):
+            await anext(event async for event in broken if event.WhichOneof("event") != "heartbeat")

@@ -14,7 +14,7 @@ from tests.support.harness.subscribers import Subscriber, encode, new_broadcaste
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import SubscriberTooSlow
@@ -201,16 +201,6 @@ async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledg
     async with Subscriber(broadcaster, frozenset({game(2)}), token=ledger.token(0)) as late:
         await late.heartbeat()
         assert (await late.next()).outcome.game_id == game(2)
-
-
-async def test_a_hub_tells_of_every_outcome_it_comes_by(ledger: Ledger) -> None:
-    await ledger.record_outcome(outcome(3, game(1)))
-    told = asyncio.Queue[ReportedOutcome]()
-    broadcaster = new_broadcaster(ledger, on_outcome=told.put_nowait)
-    await broadcaster.start()
-    expected = [(await ledger.record_outcome(outcome(differential, game(2))))[0] for differential in (3, 4)]
-    assert [await told.get() for _ in range(2)] == expected, "outcomes recorded before the start are not reported"
-    await broadcaster.close()
 
 
 async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:

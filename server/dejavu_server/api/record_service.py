@@ -9,47 +9,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc
-from sqlalchemy import Connection
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.prediction_service import Context
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.queries import pages, predictions, scorecards
-from dejavu_server.records import Checkpoint, ReportedOutcome
+from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"].full_name
 
+_R = TypeVar("_R")
 _T = TypeVar("_T")
-
-
-class Record(Protocol):
-    """Ledger operations that the service uses."""
-
-    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
-        """Records an outcome; returns it as stored, and the number of forecasts that it settles."""
-
-    async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a read-only function on a connection and returns its result."""
 
 
 class RecordService:
     """Serves the track record.
 
     Args:
-        record: the ledger.
+        ledger: the ledger.
         clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
     """
 
     def __init__(
-        self, record: Record, clock: Callable[[], datetime], signer: Callable[[], Awaitable[Checkpoint]]
+        self, ledger: LedgerAccess, clock: Callable[[], datetime], signer: Callable[[], Awaitable[Checkpoint]]
     ) -> None:
-        self._record = record
+        self._ledger = ledger
         self._clock = clock
         self._signer = signer
         # Lookups and scorecards use at most one reader thread each; the third thread stays free for streams.
@@ -58,53 +51,52 @@ class RecordService:
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Records an outcome and settles its forecasts."""
-        outcome, settled = await self._record.record_outcome(record_requests.outcome(request, self._clock()))
+        outcome, settled = await self._ledger.record_outcome(record_requests.outcome(request, self._clock()))
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
         """Returns the latest forecast of a game."""
-        query = record_requests.game_query(request)
-
-        def read(connection: Connection) -> pb.GetPredictionResponse:
-            return record.game_message(predictions.latest_forecast(connection, *query))
-
-        return await self._read_with_slot(self._lookup_slot, read)
+        game_id, horizon, minute, model = record_requests.game_query(request)
+        query = partial(
+            predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
+        )
+        return await self._read_with_slot(self._lookup_slot, query, record.game_message)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
         """Returns a page of recorded forecasts."""
-        query = record_requests.list_query(request)
+        filter_, token, size = record_requests.list_query(request)
 
-        def read(connection: Connection) -> pb.ListPredictionsResponse:
-            page = pages.page(connection, *query)
+        def response(page: pages.Page) -> pb.ListPredictionsResponse:
             messages = [record.recorded_message(each, explanation=False) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
-        return await self._read_with_slot(self._lookup_slot, read)
+        query = partial(pages.page, filter_=filter_, token=token, size=size)
+        return await self._read_with_slot(self._lookup_slot, query, response)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
         """Scores settled forecasts."""
         score_filter = record_requests.scorecard_filter(request)
 
-        def read(connection: Connection) -> pb.GetScorecardResponse:
-            card = scorecard(scorecards.settled(connection, score_filter).forecasts)
-            return pb.GetScorecardResponse(scorecard=record.scorecard_message(card))
+        def response(settled: scorecards.SettledByModel) -> pb.GetScorecardResponse:
+            return pb.GetScorecardResponse(scorecard=record.scorecard_message(scorecard(settled.forecasts)))
 
-        return await self._read_with_slot(self._scorecard_slot, read)
+        query = partial(scorecards.settled, filter_=score_filter)
+        return await self._read_with_slot(self._scorecard_slot, query, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
         """Ranks the model versions."""
-        query = record_requests.leaderboard_query(request)
+        asked = record_requests.leaderboard_query(request)
 
-        def read(connection: Connection) -> pb.GetLeaderboardResponse:
-            settled = scorecards.settled(connection, query.filter)
+        def response(settled: scorecards.SettledByModel) -> pb.GetLeaderboardResponse:
             cards = {
                 version: scorecard(settled.forecasts.where(settled.model == index))
                 for index, version in enumerate(settled.models)
             }
-            entries = leaderboard(cards, query.metric, query.min_games)
-            return record.leaderboard_message(entries, query.metric, query.min_games)
+            entries = leaderboard(cards, asked.metric, asked.min_games)
+            return record.leaderboard_message(entries, asked.metric, asked.min_games)
 
-        return await self._read_with_slot(self._scorecard_slot, read)
+        query = partial(scorecards.settled, filter_=asked.filter)
+        return await self._read_with_slot(self._scorecard_slot, query, response)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Returns the signed head of the ledger."""
@@ -128,13 +120,13 @@ class RecordService:
             },
         )
 
-    async def _read_with_slot(self, slot: asyncio.Semaphore, read: Callable[[Connection], _T]) -> _T:
-        """Waits for the slot, reads, and holds the slot until the read ends.
+    async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
+        """Waits for the slot, reads and builds the response, and holds the slot until that ends.
 
         A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
         """
         await slot.acquire()
-        reading = asyncio.ensure_future(self._record.read(read))
+        reading = asyncio.ensure_future(self._ledger.read(lambda connection: response(query(connection))))
 
         def release(finished: asyncio.Future[_T]) -> None:
             slot.release()

@@ -13,10 +13,9 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from dejavu_feed.game_ids import season_of
 from dejavu_models.errors import DejavuError
@@ -25,9 +24,9 @@ from dejavu_models.live_ratings import GameResult, LiveRatings
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
-from dejavu_server.ledger.database import store
+from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
+from dejavu_server.ledger.queries.learning import INTERVALS, OutcomeReader, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
 
 _T = TypeVar("_T")
@@ -50,16 +49,6 @@ _START_SECONDS: Final = 20.0
 """Maximum time that a worker's start waits for the first update."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Records(Protocol):
-    """Ledger operations that the updater uses."""
-
-    async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a read-only function on a connection and returns its result."""
-
-    async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a function in its own write transaction and returns its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,26 +150,26 @@ class OnlineProjection:
         projection = self._ratings.get(version)
         return None if projection is None else projection.current.state
 
-    def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
+    def read(self, outcomes: OutcomeReader) -> list[Snapshot[AdaptiveState]]:
         """Folds in new outcomes and corrections; returns the interval snapshots to store."""
-        with store.snapshot_read(connection):
-            newest = learning.newest(connection)
+        with outcomes.one_state():
+            newest = outcomes.newest()
             if newest == self.sequence:
                 return []
             projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
                 projections.append(self._intervals)
-            corrected = learning.corrected_since(connection, self.sequence)
+            corrected = outcomes.corrected_since(self.sequence)
             if corrected is not None:
                 for projection in projections:
                     projection.rewind(corrected)
             if self._intervals is not None and not self._intervals.current.sequence:
-                self._begin(connection, self._intervals, corrected or newest + 1)
+                self._begin(outcomes, self._intervals, corrected or newest + 1)
             # Ratings have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
             after = min((projection.current.sequence for projection in self._ratings.values()), default=newest)
-            games = list(learning.settled_games_after(connection, after, with_observations=False))
+            games = list(outcomes.settled_games_after(after, with_observations=False))
             after = newest if self._intervals is None else self._intervals.current.sequence
-            observed_games = list(learning.settled_games_after(connection, after))
+            observed_games = list(outcomes.settled_games_after(after))
         for projection in self._ratings.values():
             projection.advance([game for game in games if game.sequence > projection.current.sequence])
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
@@ -188,8 +177,8 @@ class OnlineProjection:
         return snapshots
 
     @staticmethod
-    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int) -> None:
-        stored = learning.read_snapshot(connection, INTERVALS, before)
+    def _begin(outcomes: OutcomeReader, intervals: Projection[AdaptiveState], before: int) -> None:
+        stored = outcomes.snapshot_before(before)
         if stored is None:
             return
         sequence, data = stored
@@ -198,14 +187,14 @@ class OnlineProjection:
         except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
             _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="all outcomes are read again")
             return
-        intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
+        intervals.restore(Snapshot(sequence, outcomes.count(sequence), state))
 
 
 class OnlineUpdater:
     """Keeps the models of a worker up to date with the outcomes in the ledger.
 
     Args:
-        records: the ledger.
+        ledger: the ledger.
         forecasters: the models.
         mode: adaptation mode; None to disable adaptation.
         method: how they adapt.
@@ -215,7 +204,7 @@ class OnlineUpdater:
 
     def __init__(
         self,
-        records: Records,
+        ledger: LedgerAccess,
         forecasters: Sequence[Forecaster],
         *,
         mode: AdaptationMode | None,
@@ -223,7 +212,7 @@ class OnlineUpdater:
         carry_ratings: bool,
         committed: asyncio.Event | None = None,
     ) -> None:
-        self._records = records
+        self._ledger_access = ledger
         self._forecasters = forecasters
         self._mode = mode
         self._method = method
@@ -264,7 +253,7 @@ class OnlineUpdater:
             DejavuError: if the ledger can't be read or written at present.
         """
         before = self._projection.sequence
-        snapshots = await self._records.read(self._read)
+        snapshots = await self._ledger_access.read(learning.with_outcomes(self._read))
         self._apply()
         if self._projection.sequence != before:
             _log.debug("learned", sequence=self._projection.sequence)
@@ -276,14 +265,14 @@ class OnlineUpdater:
                 state=snapshot.state.to_bytes(),
                 read_at=self._projection.sequence,
             )
-            await self._records.write(write)
+            await self._ledger_access.write(write)
 
-    def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
-        identity = store.identity(connection)
+    def _read(self, outcomes: OutcomeReader) -> list[Snapshot[AdaptiveState]]:
+        identity = outcomes.identity()
         ledger = (identity.ledger_id, identity.epoch)
         if ledger != self._ledger:  # first read, or the ledger was restored
             self._ledger, self._projection = ledger, self._initial_projection()
-        return self._projection.read(connection)
+        return self._projection.read(outcomes)
 
     def _initial_projection(self) -> OnlineProjection:
         ratings = {each.version: LiveRatings.start(each.rating_filter) for each in self._forecasters}

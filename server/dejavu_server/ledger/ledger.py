@@ -16,7 +16,7 @@ from dejavu_common.clock import microseconds
 from dejavu_models.errors import InvalidTeam, quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Backend, CommitListener, Connection
+from dejavu_server.ledger.database.backend import Backend, CommitListener, Query
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.sqlite_engine import Durability
 from dejavu_server.ledger.database.store import Identity
@@ -157,25 +157,25 @@ class Ledger:
             raise answer
         return answer
 
-    async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """Returns the result of a function that writes, in its own transaction that holds the write lock.
+    async def write(self, change: Query[_T]) -> _T:
+        """Returns the result of a change, in its own transaction that holds the write lock.
 
-        The function may be called more than once. It must not write entries: use `commit` and `record_outcome`.
+        It may be called more than once. It must not write entries: use `commit` and `record_outcome`.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
         with self._reporting_failures():
-            return await asyncio.wrap_future(self._writer.run(function, alone=True))
+            return await asyncio.wrap_future(self._writer.run(change, alone=True))
 
-    async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Returns the result of a function that reads; each of its statements sees the newest commit.
+    async def read(self, query: Query[_T]) -> _T:
+        """Returns the result of a query; each of its statements sees the newest commit.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
         """
         with self._reporting_failures():
-            return await self._in_reader(partial(self._read_now, function))
+            return await self._in_reader(partial(self._read_now, query))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
         """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
@@ -310,6 +310,6 @@ class Ledger:
                 self._on_failure(error)
             raise
 
-    def _read_now(self, read: Callable[[Connection], _T]) -> _T:
+    def _read_now(self, query: Query[_T]) -> _T:
         with self._backend.read() as connection:
-            return read(connection)
+            return query(connection)

@@ -9,16 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
-
 from dejavu_models.errors import InvalidTeam
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.ledger.entries.settlement import settle
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries import learning, settling
 from dejavu_server.records import ReportedOutcome
 
 
@@ -53,7 +51,7 @@ def record_outcome(
     """
     stored = _newest_revision(connection, reported)
     if stored is not None and stored.agrees(reported):
-        count = connection.execute(_COUNT_SETTLED, {"first": stored.first_sequence}).scalar_one()
+        count = settling.count(connection, stored.first_sequence)
         return stored.outcome, count
     if _swapped(connection, reported):
         return InvalidTeam(reported.home_team, f"{reported.away_team}, the home team in the forecasts of this game")
@@ -69,13 +67,12 @@ def record_outcome(
             outcome = replace(outcome, home_team=previous.home_team, away_team=previous.away_team)
     payload = codec.outcome_payload(outcome)
     row, _ = store.entry_row(codec.OUTCOME, payload, outcome.revision, sequence, head.hash)
-    connection.execute(store.ADD_ENTRIES, [row])
-    connection.execute(_ADD_OUTCOME, [rows.outcome_row(outcome, first_sequence)])
+    settling.add_outcome(connection, row, rows.outcome_row(outcome, first_sequence))
     return outcome, _settle(connection, outcome, first_sequence)
 
 
 def _newest_revision(connection: Connection, reported: ReportedOutcome) -> _StoredOutcome | None:
-    row = connection.execute(_NEWEST, {"game_id": reported.game_id, "horizon": reported.horizon.value}).one_or_none()
+    row = settling.newest_outcome(connection, reported.game_id, reported.horizon)
     if row is None:
         return None
     try:
@@ -86,14 +83,13 @@ def _newest_revision(connection: Connection, reported: ReportedOutcome) -> _Stor
 
 def _swapped(connection: Connection, reported: ReportedOutcome) -> bool:
     """Returns whether the game's newest forecast with teams has home and away team swapped."""
-    row = connection.execute(_TEAMS, {"game_id": reported.game_id}).one_or_none() if reported.home_team else None
+    row = settling.newest_teams(connection, reported.game_id) if reported.home_team else None
     return row is not None and (row.home_team, row.away_team) == (reported.away_team, reported.home_team)
 
 
 def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: int) -> int:
     """Settles the forecasts of an outcome, replacing the settlements by its earlier revisions; returns their number."""
-    connection.execute(_UNSETTLE, {"first": first_sequence})
-    forecast_rows = connection.execute(_OF_GAME, {"game_id": outcome.game_id, "horizon": outcome.horizon.value}).all()
+    forecast_rows = settling.forecasts_of(connection, outcome.game_id, outcome.horizon)
     newest: dict[str, int] = {}
     for row in forecast_rows:
         newest[row.key] = max(row.revision, newest.get(row.key, 0))
@@ -113,48 +109,5 @@ def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: in
                 issued, outcome, settlement, first_sequence=first_sequence, superseded=superseded, bet=bet
             )
         )
-    if settled:
-        connection.execute(_ADD_SETTLEMENTS, settled)
+    settling.replace_settlements(connection, first_sequence, settled)
     return len(settled)
-
-
-# Built once: building a statement costs SQLAlchemy as much as running it.
-_NEWEST = (
-    select(outcomes.c.first_sequence, entries.c.canonical)
-    .join(entries, entries.c.sequence == outcomes.c.sequence)
-    .where(outcomes.c.game_id == bindparam("game_id"), outcomes.c.horizon == bindparam("horizon"))
-    .order_by(outcomes.c.revision.desc())
-    .limit(1)
-)
-
-_TEAMS = (
-    select(forecasts.c.home_team, forecasts.c.away_team)
-    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.home_team != "", forecasts.c.away_team != "")
-    .order_by(forecasts.c.sequence.desc())
-    .limit(1)
-)
-
-_COUNT_SETTLED = select(func.count()).select_from(settlements).where(settlements.c.first_sequence == bindparam("first"))
-
-_UNSETTLE = delete(settlements).where(settlements.c.first_sequence == bindparam("first"))
-
-_OF_GAME = (
-    select(
-        forecasts.c.sequence,
-        forecasts.c.key,
-        forecasts.c.revision,
-        entries.c.canonical,
-        markets.c.line,
-        markets.c.side,
-        markets.c.decimal_odds,
-        markets.c.stake_fraction,
-    )
-    .join_from(forecasts, entries, entries.c.sequence == forecasts.c.sequence)
-    .outerjoin(markets, markets.c.forecast_sequence == forecasts.c.sequence)
-    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.horizon == bindparam("horizon"))
-    .order_by(forecasts.c.sequence)
-)
-
-_ADD_OUTCOME = insert(outcomes)
-
-_ADD_SETTLEMENTS = insert(settlements)

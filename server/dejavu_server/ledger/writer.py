@@ -14,11 +14,10 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.backend import Backend, Connection, Query
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, copy_of
 from dejavu_server.observability.failure_log import FailureLog
@@ -44,7 +43,7 @@ class _Call:
 
     answer: Future[Any]
     drafts: Sequence[PreparedForecast] = ()
-    work: Callable[[Connection], Any] | None = None
+    work: Query[Any] | None = None
     alone: bool = False
 
 
@@ -76,7 +75,7 @@ class Writer:
         self._put(_Call(answer, drafts))
         return answer
 
-    def run(self, work: Callable[[Connection], _T], *, alone: bool = False) -> Future[_T]:
+    def run(self, work: Query[_T], *, alone: bool = False) -> Future[_T]:
         """Queues a function that writes.
 
         Args:

@@ -15,7 +15,6 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from dejavu_common.backoff import Backoff
 from dejavu_models.errors import DejavuError
@@ -27,7 +26,7 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     OutcomeAlreadyRecorded,
 )
-from dejavu_server.ledger.database.backend import CommitListener
+from dejavu_server.ledger.database.backend import CommitListener, Query
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of
@@ -163,21 +162,21 @@ class LedgerManager:
         """
         return await self._open_ledger().record_outcome(outcome)
 
-    async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Returns the result of a function that reads; see `Ledger.read`.
+    async def read(self, query: Query[_T]) -> _T:
+        """Returns the result of a query; see `Ledger.read`.
 
         Raises:
             LedgerError: if no ledger is open, or it fails.
         """
-        return await self._open_ledger().read(function)
+        return await self._open_ledger().read(query)
 
-    async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """Returns the result of a function that writes; see `Ledger.write`.
+    async def write(self, change: Query[_T]) -> _T:
+        """Returns the result of a change; see `Ledger.write`.
 
         Raises:
             LedgerError: if no ledger is open, or it fails.
         """
-        return await self._open_ledger().write(function)
+        return await self._open_ledger().write(change)
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:

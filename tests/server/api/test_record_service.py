@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from sqlalchemy import Connection
+from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu.v1 import record_service_pb2 as pb
@@ -181,7 +182,7 @@ async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> 
     )
 
 
-class SlowRecord:
+class SlowRecord(UnusedLedger):
     """A ledger whose reads block until released."""
 
     def __init__(self) -> None:

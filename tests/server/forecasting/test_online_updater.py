@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.fakes.unused_ledger import UnusedLedger
 from tests.support.harness.laws import examples
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.servers import async_worker
@@ -88,7 +89,7 @@ async def from_scratch(ledger: Ledger) -> OnlineProjection:
     """Returns a projection that read all outcomes and no snapshot."""
     learned = nothing()
     learned._begin = lambda *_: None  # type: ignore[method-assign]
-    await ledger.read(learned.read)
+    await ledger.read(learning.with_outcomes(learned.read))
     return learned
 
 
@@ -122,9 +123,9 @@ def test_whoever_has_read_as_far_has_learned_the_same(
             for number, differential, read in told:  # later reports of a game are corrections
                 await report(ledger, number, differential)
                 if read:
-                    await ledger.read(follower.read)
+                    await ledger.read(learning.with_outcomes(follower.read))
                     assert state(follower) == state(await from_scratch(ledger))
-            await ledger.read(follower.read)
+            await ledger.read(learning.with_outcomes(follower.read))
             assert state(follower) == state(await from_scratch(ledger))
         finally:
             await ledger.close()
@@ -141,11 +142,11 @@ async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, 
     for number in range(5):
         await report(ledger, number, 25 if number == 1 else 3 + number)
         await report(other, number, 3 + number)
-    await ledger.read(corrected.read)
-    await other.read(right.read)
+    await ledger.read(learning.with_outcomes(corrected.read))
+    await other.read(learning.with_outcomes(right.read))
     assert state(corrected)[1:] != state(right)[1:]
     await report(ledger, 1, 4, day=20)  # the game keeps its date
-    await ledger.read(corrected.read)
+    await ledger.read(learning.with_outcomes(corrected.read))
     assert state(corrected)[1:] == state(right)[1:]
     await other.close()
 
@@ -155,7 +156,7 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     for number in range(SNAPSHOT_EVERY + 7):
         await forecast(ledger, number)
         await report(ledger, number, 1 + number % 20)
-    [point] = await ledger.read(first.read)
+    [point] = await ledger.read(learning.with_outcomes(first.read))
     assert point.count == SNAPSHOT_EVERY
     read_at = first.sequence
 
@@ -172,13 +173,13 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
     assert kept == (point.sequence, point.state.to_bytes())
     second = nothing()
-    await ledger.read(second.read)
+    await ledger.read(learning.with_outcomes(second.read))
     assert state(second) == state(await from_scratch(ledger)) == state(first)
 
     await report(ledger, 3, 40)  # a correction from before the snapshot
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
     for each in (first, second):
-        await ledger.read(each.read)
+        await ledger.read(learning.with_outcomes(each.read))
         assert state(each) == state(await from_scratch(ledger))
     await ledger.write(keep)  # by a worker that has not read the correction
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
@@ -235,7 +236,7 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     first = nothing()
     for number in range(SNAPSHOT_EVERY + 7):
         await report(ledger, number, 1 + number % 20)
-    [point] = await ledger.read(first.read)
+    [point] = await ledger.read(learning.with_outcomes(first.read))
     keep = partial(
         learning.write_snapshot,
         part=INTERVALS,
@@ -253,7 +254,7 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     whole = learning.settled_games_after
     monkeypatch.setattr(learning, "settled_games_after", taught_after)
     second = nothing()
-    await ledger.read(second.read)
+    await ledger.read(learning.with_outcomes(second.read))
     assert read == [(0, False), (point.sequence, True)]
     assert state(second) == state(first)
 
@@ -281,7 +282,7 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
     assert again.sequence == (await from_scratch(ledger)).sequence
 
 
-class SlowLedger:
+class SlowLedger(UnusedLedger):
     """A ledger whose reads block until released."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -11,40 +11,28 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import Connection, insert, select
 
 from dejavu_common.clock import microseconds
+from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
-from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.migrate import backfill_late_rows
-from dejavu_server.ledger.database.schema import checkpoints
 from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerError
+from dejavu_server.ledger.queries import checkpoints
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import Checkpoint
 
 _log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 _RECENT = 0.9
 """Share of the interval in which another worker's checkpoint makes a new one unnecessary: timers are not exact."""
-
-
-class CheckpointLedger(Protocol):
-    """Ledger access that a signer needs, of a ledger or a ledger manager."""
-
-    async def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a function on a read connection."""
-
-    async def write(self, function: Callable[[Connection], _T]) -> _T:
-        """Runs a function in its own write transaction."""
 
 
 def signed_text(checkpoint: Checkpoint) -> str:
@@ -96,7 +84,7 @@ def read_head(url: str) -> tuple[Identity, ChainHead]:
         LedgerError: if it can't be read as a ledger of this release.
     """
     with read_only_ledger(url) as backend, backend.read() as connection:
-        return _head(connection)
+        return checkpoints.head(connection)
 
 
 class Signer:
@@ -112,7 +100,7 @@ class Signer:
         clock: returns the current time.
     """
 
-    def __init__(self, ledger: CheckpointLedger, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: LedgerAccess, key: Path, *, seconds: float, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._path = key
         self._seconds = seconds
@@ -129,7 +117,7 @@ class Signer:
             LedgerError: if the head can't be read.
         """
         key = await self._key()
-        identity, head = await self._ledger.read(_head)
+        identity, head = await self._ledger.read(checkpoints.head)
         return sign(key, identity, head, self._clock())
 
     def start(self) -> None:
@@ -152,7 +140,7 @@ class Signer:
         Raises:
             SigningUnavailable, LedgerError: if it can't be signed or written.
         """
-        if not await self._ledger.read(partial(_needs_checkpoint, since_us=self._recent_us())):
+        if not await self._ledger.read(partial(checkpoints.needed, recent_us=self._recent_us())):
             return None
         key = await self._key()
         stored = await self._ledger.write(partial(self._write_checkpoint, key))
@@ -161,22 +149,12 @@ class Signer:
 
     def _write_checkpoint(self, key: Ed25519PrivateKey, connection: Connection) -> Checkpoint | None:
         # Check again under the write lock: another worker may have been faster.
-        if not _needs_checkpoint(connection, self._recent_us()):
+        if not checkpoints.needed(connection, self._recent_us()):
             return None
         # In a rolling restart, the last old worker may record rows after the last new one has opened the ledger.
         backfill_late_rows(connection)
-        signed = sign(key, *_head(connection), self._clock())
-        connection.execute(
-            _ADD,
-            {
-                "sequence": signed.sequence,
-                "hash": signed.hash,
-                "epoch": signed.epoch,
-                "signed_us": microseconds(signed.signed_time),
-                "public_key": signed.public_key,
-                "signature": signed.signature,
-            },
-        )
+        signed = sign(key, *checkpoints.head(connection), self._clock())
+        checkpoints.add(connection, signed)
         return signed
 
     async def _run(self) -> None:
@@ -206,20 +184,3 @@ class Signer:
         now = microseconds(self._clock())
         span = int(_RECENT * self._seconds * 1_000_000)
         return now - span, now + span
-
-
-_NEWEST = select(checkpoints.c.sequence, checkpoints.c.signed_us).order_by(checkpoints.c.sequence.desc()).limit(1)
-
-_ADD = insert(checkpoints)
-
-
-def _head(connection: Connection) -> tuple[Identity, ChainHead]:
-    return store.identity(connection), store.head(connection)
-
-
-def _needs_checkpoint(connection: Connection, since_us: tuple[int, int]) -> bool:
-    """Returns whether the head has no checkpoint in the ledger and the newest checkpoint is not recent."""
-    newest = connection.execute(_NEWEST).one_or_none()
-    if newest is None:
-        return store.head(connection).sequence > 0
-    return newest.sequence < store.head(connection).sequence and not since_us[0] < newest.signed_us < since_us[1]

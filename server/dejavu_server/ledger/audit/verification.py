@@ -19,19 +19,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, text
-
 from dejavu_common.clock import from_microseconds
 from dejavu_models.uncertainty.adaptive import AdaptiveState
-from dejavu_server.ledger.audit import chain, checkpoints
-from dejavu_server.ledger.audit.chain import ChainVerifier, raw
+from dejavu_server.ledger.audit import checkpoints
+from dejavu_server.ledger.audit.chain import ChainVerifier
 from dejavu_server.ledger.database import schema, store
-from dejavu_server.ledger.database.schema import entries, ledger, snapshots
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries import learning, raw_rows
+from dejavu_server.ledger.queries.raw_rows import Raw
 from dejavu_server.records import Checkpoint
 
 
@@ -122,13 +121,12 @@ def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: 
 
 
 def _check_schema(connection: Connection) -> None:
-    versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
-    if list(versions) != [schema.REVISION]:
+    if raw_rows.schema_versions(connection) != [schema.REVISION]:
         raise LedgerCorrupt("the ledger's schema version was changed")
 
 
 def _identity(connection: Connection) -> Identity:
-    stored = connection.execute(select(*raw(ledger, "ledger"))).mappings().all()
+    stored = raw_rows.identities(connection)
     if len(stored) != 1:
         raise LedgerCorrupt("the ledger is damaged: its identity row is missing")
     ledger_id, epoch, through, hash_ = (
@@ -144,7 +142,7 @@ def _identity(connection: Connection) -> Identity:
     )
     if not valid:
         raise LedgerCorrupt("the ledger's identity was changed")
-    remaining = connection.execute(select(entries.c.sequence).where(entries.c.sequence <= through).limit(1)).scalar()
+    remaining = raw_rows.any_entry_up_to(connection, through)
     if remaining is not None:
         raise LedgerCorrupt(f"entry {remaining}: it is still there, although entries were pruned beyond it")
     return Identity(ledger_id, epoch, through, hash_)
@@ -185,21 +183,13 @@ def _hash_at(connection: Connection, identity: Identity, sequence: int) -> objec
     """Returns the hash of an entry, or the one the first entry is chained to; None if there is no such entry."""
     if sequence == identity.pruned_through:
         return identity.pruned_hash
-    hash_: object = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()
-    return hash_
+    return raw_rows.hash_at(connection, sequence)
 
 
 def _check_checkpoints(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> Iterator[bytes]:
     """Checks the checkpoints in the ledger; yields the public key of each."""
-    table = schema.checkpoints
-    query = (
-        select(*raw(table, "checkpoint"), chain.raw_value(entries.c.hash, "entry_hash"))
-        .outerjoin(entries, entries.c.sequence == table.c.sequence)
-        .order_by(table.c.sequence)
-        .limit(chain.PAGE)
-    )
     sequence = -(2**63)
-    while page := connection.execute(query.where(table.c.sequence > sequence)).mappings().all():
+    while page := raw_rows.checkpoints_after(connection, sequence):
         for row in page:
             checkpoint = _read_checkpoint(row, identity)
             sequence = checkpoint.sequence
@@ -217,7 +207,7 @@ def _check_checkpoints(connection: Connection, identity: Identity, public_keys: 
             yield checkpoint.public_key
 
 
-def _read_checkpoint(row: RowMapping, identity: Identity) -> Checkpoint:
+def _read_checkpoint(row: Raw, identity: Identity) -> Checkpoint:
     values: dict[str, Any] = {name.removeprefix("checkpoint_"): value for name, value in row.items()}
     sequence = values["sequence"]
     try:
@@ -244,7 +234,7 @@ def _check_snapshots(connection: Connection) -> int:
     """Computes the online state from the outcomes, compares each snapshot with it, and returns their number."""
     with store.snapshot_read(connection):
         remaining: dict[int, bytes] = {}
-        for row in connection.execute(select(*raw(snapshots, "snapshot"))).mappings():
+        for row in raw_rows.all_snapshots(connection):
             if row["snapshot_part"] != learning.INTERVALS or not isinstance(row["snapshot_sequence"], int):
                 raise LedgerCorrupt(f"a snapshot has an unknown part: {row['snapshot_part']!r}")
             remaining[row["snapshot_sequence"]] = row["snapshot_state"]

@@ -7,12 +7,18 @@ implementation must do.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-__all__ = ["Backend", "CommitListener", "Connection"]
+__all__ = ["Backend", "CommitListener", "Connection", "Query"]
+
+_T = TypeVar("_T")
+
+Query: TypeAlias = Callable[[Connection], _T]
+"""A function of `ledger.queries` with all arguments bound but the connection, which only it looks into."""
 
 
 class CommitListener(Protocol):

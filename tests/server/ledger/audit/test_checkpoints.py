@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.fakes.clock import SteppedClock
+from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, signed_text
@@ -146,7 +147,7 @@ async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told
     await ledger.commit([issued(game(1))])
     written = asyncio.Event()
 
-    class Watched:
+    class Watched(UnusedLedger):
         async def read(self, function: Callable[[Connection], T]) -> T:
             return await ledger.read(function)
 
@@ -171,7 +172,7 @@ async def test_a_fault_that_is_over_is_told_to_be_over(
     await ledger.commit([issued(game(1))])
     written = asyncio.Event()
 
-    class Faulty:
+    class Faulty(UnusedLedger):
         faults = 1
 
         async def read(self, function: Callable[[Connection], T]) -> T:

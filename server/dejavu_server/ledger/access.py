@@ -1,0 +1,28 @@
+"""The ledger as the rest of the server sees it: one interface, without the database behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from dejavu_server.ledger.database.backend import Query
+from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+
+_T = TypeVar("_T")
+
+
+class LedgerAccess(Protocol):
+    """An open ledger, or one that is being kept open; its methods raise a LedgerError while it cannot be used."""
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
+        """Records forecasts together; returns for each the recorded one, new or earlier, or the reason against it."""
+
+    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        """Records an outcome; returns it as stored, and the number of forecasts that it settles."""
+
+    async def read(self, query: Query[_T]) -> _T:
+        """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit."""
+
+    async def write(self, change: Query[_T]) -> _T:
+        """Returns the result of a change other than an entry, in its own transaction; it may be called again."""

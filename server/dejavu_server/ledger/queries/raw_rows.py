@@ -1,0 +1,155 @@
+"""Reads rows for verification, with their values as stored: an altered value may have any type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, exists, func, select, text, type_coerce
+from sqlalchemy.types import NullType
+
+from dejavu_server.ledger.database.schema import (
+    checkpoints,
+    entries,
+    forecasts,
+    ledger,
+    markets,
+    outcomes,
+    settlements,
+    snapshots,
+)
+
+PAGE = 1000
+"""Rows per query. Short reads do not block checkpoints of the write-ahead log."""
+
+Raw = RowMapping
+"""A row with its values as stored; a label is the name of the table and of the column, as in `forecasts_minute`."""
+
+_DERIVED = (forecasts, outcomes, markets, settlements)
+
+DERIVED = tuple(table.name for table in _DERIVED)
+"""Names of the tables whose rows follow from the entries: forecasts, outcomes, markets, settlements."""
+
+KEYS = {table.name: f"{table.name}_{next(iter(table.primary_key)).name}" for table in _DERIVED}
+"""Label of each table's primary key in a row."""
+
+LABELS = {table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns] for table in _DERIVED}
+"""Column names of each table, with their labels in a row."""
+
+
+def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
+    """Returns the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
+
+    Beside them stand the inputs of their settlements: `newest_…`, `bet_canonical`, `market_…` and `superseded`.
+    """
+    return connection.execute(_ENTRIES.where(entries.c.sequence > sequence)).mappings().all()
+
+
+def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yields tables with rows that follow from nothing, and what these rows lack."""
+    for table in (forecasts, outcomes, markets):
+        if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
+            yield table.name, "an entry"
+    lonely = select(func.count()).where(settlements.c.forecast_sequence.not_in(select(forecasts.c.sequence)))
+    if connection.execute(lonely).scalar():
+        yield settlements.name, "a forecast"
+
+
+def schema_versions(connection: Connection) -> list[Any]:
+    """Returns the stored schema versions: one, unless the table was changed."""
+    return list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+
+
+def identities(connection: Connection) -> Sequence[Raw]:
+    """Returns the identity of the ledger: one row, unless the table was changed."""
+    return connection.execute(select(*_raw(ledger, "ledger"))).mappings().all()
+
+
+def any_entry_up_to(connection: Connection, sequence: Any) -> int | None:
+    """Returns the sequence of some entry up to a sequence; None if there is none."""
+    found: int | None = connection.execute(
+        select(entries.c.sequence).where(entries.c.sequence <= sequence).limit(1)
+    ).scalar()
+    return found
+
+
+def hash_at(connection: Connection, sequence: int) -> object:
+    """Returns the hash of an entry; None if there is no such entry."""
+    hash_: object = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()
+    return hash_
+
+
+def checkpoints_after(connection: Connection, sequence: int) -> Sequence[Raw]:
+    """Returns the first PAGE checkpoints after a sequence, each with the hash of its entry (`entry_hash`)."""
+    return connection.execute(_CHECKPOINTS.where(checkpoints.c.sequence > sequence)).mappings().all()
+
+
+def all_snapshots(connection: Connection) -> Sequence[Raw]:
+    """Returns all snapshots of the online state."""
+    return connection.execute(select(*_raw(snapshots, "snapshot"))).mappings().all()
+
+
+def _raw(table: Table, prefix: str) -> list[Any]:
+    """Returns the columns of a table without type conversion, labelled with a prefix."""
+    return [_raw_value(column, f"{prefix}_{column.name}") for column in table.columns]
+
+
+def _raw_value(column: ColumnElement[Any], name: str) -> Any:
+    """Returns a column without type conversion, under a label."""
+    return type_coerce(column, NullType()).label(name)
+
+
+_newest = outcomes.alias("newest")
+_later = outcomes.alias("later")
+_bet = markets.alias("bet")
+_market_forecast = forecasts.alias("asked")
+_other = forecasts.alias("other")
+_newest_entry = entries.alias("newest_entry")
+_bet_entry = entries.alias("bet_entry")
+
+
+def _entries() -> Select[Any]:
+    """Selects entries with the rows derived from them and the inputs of their settlements, in one consistent read."""
+    newest_sequence = (
+        select(_later.c.sequence)
+        .where(_later.c.game_id == forecasts.c.game_id, _later.c.horizon == forecasts.c.horizon)
+        .order_by(_later.c.revision.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    superseded = exists().where(_other.c.key == forecasts.c.key, _other.c.revision > forecasts.c.revision)
+    return (
+        select(
+            *_raw(entries, "entry"),
+            *(column for table in _DERIVED for column in _raw(table, table.name)),
+            _raw_value(_newest.c.first_sequence, "newest_first_sequence"),
+            _raw_value(_newest_entry.c.sequence, "newest_sequence"),
+            _raw_value(_newest_entry.c.canonical, "newest_canonical"),
+            _raw_value(_bet_entry.c.canonical, "bet_canonical"),
+            _raw_value(_market_forecast.c.game_id, "market_game_id"),
+            _raw_value(_market_forecast.c.minute, "market_minute"),
+            _raw_value(superseded, "superseded"),
+        )
+        .select_from(entries)
+        .outerjoin(forecasts, forecasts.c.sequence == entries.c.sequence)
+        .outerjoin(outcomes, outcomes.c.sequence == entries.c.sequence)
+        .outerjoin(markets, markets.c.sequence == entries.c.sequence)
+        .outerjoin(settlements, settlements.c.forecast_sequence == entries.c.sequence)
+        .outerjoin(_newest, _newest.c.sequence == newest_sequence)
+        .outerjoin(_newest_entry, _newest_entry.c.sequence == _newest.c.sequence)
+        .outerjoin(_bet, _bet.c.forecast_sequence == entries.c.sequence)
+        .outerjoin(_bet_entry, _bet_entry.c.sequence == _bet.c.sequence)
+        .outerjoin(_market_forecast, _market_forecast.c.sequence == markets.c.forecast_sequence)
+        .order_by(entries.c.sequence)
+        .limit(PAGE)
+    )
+
+
+_ENTRIES = _entries()
+
+_CHECKPOINTS = (
+    select(*_raw(checkpoints, "checkpoint"), _raw_value(entries.c.hash, "entry_hash"))
+    .outerjoin(entries, entries.c.sequence == checkpoints.c.sequence)
+    .order_by(checkpoints.c.sequence)
+    .limit(PAGE)
+)

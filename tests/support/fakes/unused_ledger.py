@@ -1,0 +1,28 @@
+"""A ledger of which a test uses some methods: those that it overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from dejavu_server.ledger.database.backend import Query
+from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+
+_T = TypeVar("_T")
+
+
+class UnusedLedger:
+    """Fails on every use; see `LedgerAccess`."""
+
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
+        raise AssertionError("nothing is recorded here")
+
+    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+        raise AssertionError("no outcome is recorded here")
+
+    async def read(self, query: Query[_T]) -> _T:
+        raise AssertionError("nothing is read here")
+
+    async def write(self, change: Query[_T]) -> _T:
+        raise AssertionError("nothing is written here")

@@ -14,6 +14,7 @@ from tests.support.builders import full_ledger
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.records import Checkpoint
 
 TABLES = (
@@ -93,10 +94,13 @@ def full_specimen(folder: Path) -> Specimen:
 
 
 def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:
-    """Returns all rows of a ledger, by table."""
+    """Returns all rows of a ledger, by table, without the columns that the database computes."""
     by_table = dict[str, list[dict[str, Any]]]()
     for table in TABLES:
         cursor = database.execute(f"SELECT rowid AS rowid_, * FROM {table}")
         names = [name for name, *_ in cursor.description]
-        by_table[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+        columns = metadata.tables[table].columns if table in metadata.tables else ()
+        computed = {column.name for column in columns if column.computed is not None}
+        found = [dict(zip(names, row, strict=True)) for row in cursor]
+        by_table[table] = [{name: row[name] for name in names if name not in computed} for row in found]
     return by_table

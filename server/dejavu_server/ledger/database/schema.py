@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Double,
     ForeignKey,
     Index,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "ledger_0002"
+REVISION = "ledger_0003"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -79,6 +80,8 @@ forecasts = Table(
     Column("alpha", Double, nullable=False),
     Column("confidence", Double, nullable=False),  # probability of the likelier side
     Column("replay", Boolean, nullable=False),
+    # Whether the request gave a pregame_margin, the last element of the key.
+    Column("margin_given", Boolean, Computed("key NOT LIKE '%null]'", persisted=False)),
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence"),

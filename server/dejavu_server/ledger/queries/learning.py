@@ -30,9 +30,6 @@ PAGE = 200
 INTERVALS = "intervals"
 """The only part of a snapshot: the state of the adaptive intervals."""
 
-NO_MARGIN_SUFFIX = "null]"
-"""End of the key of a forecast without a pregame_margin in its request (see `entries.forecast.prepare`)."""
-
 
 @dataclass(frozen=True, slots=True)
 class SettledGame:
@@ -190,11 +187,10 @@ def _observations(rows: Iterable[Any]) -> Iterator[Observation]:
 
     def order(row: Any) -> tuple[Any, ...]:
         quarter = quarter_of(row.minute)
-        given = not row.key.endswith(NO_MARGIN_SUFFIX)
         return (
             row.model_version,
             quarter,
-            given,
+            row.margin_given,
             abs(row.minute - QUARTER_MIDPOINTS[quarter]),
             row.minute,
             row.forecast_sequence,
@@ -253,7 +249,7 @@ _SETTLED = (
         settlements.c.minute,
         settlements.c.model_version,
         settlements.c.score,
-        forecasts.c.key,
+        forecasts.c.margin_given,
     )
     .join(forecasts, forecasts.c.sequence == settlements.c.forecast_sequence)
     .where(

@@ -110,7 +110,8 @@ def test_any_row_put_in_is_found(specimen: Specimen, data: st.DataObject) -> Non
         row["revision"] += 10
     with specimen.copy() as (url, database):
         try:
-            database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+            into = f"{table} ({', '.join(row)})"
+            database.execute(f"INSERT INTO {into} VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
         except sqlite3.IntegrityError:
             return  # the key is taken
         with pytest.raises(LedgerError):

@@ -52,7 +52,8 @@ def written(number: int) -> IssuedForecast:
 
 
 async def index(ledger: Ledger) -> list[dict[str, Any]]:
-    query = select(forecasts).order_by(forecasts.c.sequence)
+    """Returns the stored columns of the forecasts; margin_given, which is computed, is tried by itself."""
+    query = select(*(column for column in forecasts.c if column.computed is None)).order_by(forecasts.c.sequence)
     return await ledger.read(lambda connection: [row._asdict() for row in connection.execute(query)])
 
 
@@ -131,3 +132,16 @@ async def test_an_empty_one_is_migrated_too(old: Path, url: str) -> None:
     assert [stored.sequence for stored in await recorded(ledger, issued(game(1)))] == [1]
     await ledger.close()
     assert verify(url).entries == 1
+
+
+async def test_whether_a_margin_was_given_is_known_of_every_forecast_also_of_an_old_worker_s(
+    old: Path, url: str
+) -> None:
+    release_0_1_0.record(old, written(1))
+    ledger = await Ledger.open(url)
+    release_0_1_0.record(old, written(2))
+    await ledger.commit([issued(game(3), pregame_margin=0.0), issued(game(4))])
+    query = select(forecasts.c.margin_given).order_by(forecasts.c.sequence)
+    found = await ledger.read(lambda connection: list(connection.execute(query).scalars()))
+    assert found == [False, False, True, False]
+    await ledger.close()

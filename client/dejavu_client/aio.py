@@ -1,4 +1,4 @@
-"""The asynchronous client, with the same methods as the synchronous one."""
+"""The asynchronous client; client.py, the synchronous one, is generated from this file by `make gen`."""
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ class AsyncDejavuClient:
             explain=explain,
             quantile_levels=quantile_levels,
         )
-        return (await self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)).forecast
+        response = await self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        return response.forecast
 
     async def quote(
         self,
@@ -224,9 +225,8 @@ class AsyncDejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelsRequest()
-        return list(
-            (await self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)).models
-        )
+        response = await self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
+        return list(response.models)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Returns the health status that the server reports. Makes one attempt, without retries.
@@ -329,9 +329,8 @@ class AsyncDejavuClient:
                 include_replays; see `record_requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
-        return (
-            await self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
-        ).scorecard
+        response = await self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
+        return response.scorecard
 
     async def get_leaderboard(
         self,
@@ -359,9 +358,8 @@ class AsyncDejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCheckpointRequest()
-        return (
-            await self._caller.unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
-        ).checkpoint
+        response = await self._caller.unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
+        return response.checkpoint
 
     def stream_predictions(
         self,

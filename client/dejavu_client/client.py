@@ -1,4 +1,4 @@
-"""The synchronous client."""
+"""The synchronous client, generated from aio.py by `make gen`: edit that file instead."""
 
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ class DejavuClient:
             explain=explain,
             quantile_levels=quantile_levels,
         )
-        return self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout).forecast
+        response = self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        return response.forecast
 
     def quote(
         self,
@@ -209,9 +210,8 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PredictBatchRequest(requests=requests)
-        return list(
-            self._caller.unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout).results
-        )
+        response = self._caller.unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
+        return list(response.results)
 
     def list_models(self, *, timeout: float | None = None) -> list[Model]:
         """Lists the models loaded on the server, the active one first.
@@ -220,7 +220,8 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelsRequest()
-        return list(self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout).models)
+        response = self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
+        return list(response.models)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Returns the health status that the server reports. Makes one attempt, without retries.
@@ -321,7 +322,8 @@ class DejavuClient:
                 include_replays; see `record_requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
-        return self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout).scorecard
+        response = self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
+        return response.scorecard
 
     def get_leaderboard(
         self,
@@ -349,9 +351,8 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCheckpointRequest()
-        return self._caller.unary(
-            "GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout
-        ).checkpoint
+        response = self._caller.unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
+        return response.checkpoint
 
     def stream_predictions(
         self,

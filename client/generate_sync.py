@@ -1,0 +1,96 @@
+"""Generates the synchronous client, client.py, from the asynchronous one, aio.py; `make gen` runs it.
+
+With --check it only compares: `make check` fails if client.py is not what aio.py gives.
+
+What is more than a matter of `async` and `await` (connections, threads, streams) is written twice, in
+transport/caller.py and transport/aio_caller.py; both clients only build requests and call those.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent / "dejavu_client"
+SOURCE, TARGET = PACKAGE / "aio.py", PACKAGE / "client.py"
+
+TEXTS = {
+    """The asynchronous client; client.py, the synchronous one, is generated from this file by `make gen`.""": (
+        "The synchronous client, generated from aio.py by `make gen`: edit that file instead."
+    ),
+    "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
+    "Client of a Dejavu server for use in one event loop; connects on first use.": (
+        "Client of a Dejavu server. Thread-safe; connects on first use."
+    ),
+    """    async with AsyncDejavuClient("127.0.0.1:50051") as client:
+        async for event in client.stream_predictions(include_current=True):
+            if event.HasField("forecast"):
+                print(event.forecast.game_id, event.forecast.point_forecast)
+""": """    with DejavuClient("127.0.0.1:50051") as client:
+        forecast = client.predict([0, 2, 3, 1, -2, 0, 1, 4, 6, 5, 5, 7, 8, 6, 9, 11, 8, 10], explain=True)
+        print(forecast.point_forecast, forecast.interval_lower, forecast.interval_upper)
+""",
+    """ Cancelling the
+    task that awaits a call cancels the call.
+""": "\n",
+}
+"""Passages of aio.py that read differently in client.py; each occurs once."""
+
+NAMES = {
+    "AsyncDejavuClient": "DejavuClient",
+    "AsyncCaller": "Caller",
+    "aio_caller": "caller",
+    "grpc.aio.Channel": "grpc.Channel",
+    "AsyncIterator": "Iterator",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+}
+
+
+def synchronous(source: str) -> str:
+    """Returns the source text of the synchronous client.
+
+    Raises:
+        ValueError: if a passage of TEXTS does not occur once, or something asynchronous is left.
+    """
+    for old, new in TEXTS.items():
+        if source.count(old) != 1:
+            raise ValueError(f"{SOURCE.name} has {source.count(old)} times: {old!r}")
+        source = source.replace(old, new)
+    for old, new in NAMES.items():
+        source = source.replace(old, new)
+    source = re.sub(r"AsyncGenerator\[(.*), None\]", r"Generator[\1, None, None]", source)
+    source = source.replace("AsyncGenerator", "Generator")
+    source = re.sub(r"\basync (def|with|for)\b", r"\1", source)
+    source = re.sub(r"\bawait ", "", source)
+    if left := re.findall(r".*(?:[Aa]sync|await|\baio\b).*", source.split("\n", 1)[1]):
+        raise ValueError(f"not synchronous: {left}")
+    return _formatted(source)
+
+
+def _formatted(source: str) -> str:
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in (["check", "--select", "I", "--fix-only", "-q"], ["format", "-q"]):
+        source = subprocess.run(  # noqa: S603 - a fixed command
+            [*ruff, *command, "--stdin-filename", str(TARGET), "-"],
+            input=source,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    return source
+
+
+def main() -> None:
+    """Writes client.py, or with --check exits with 1 if it differs."""
+    generated = synchronous(SOURCE.read_text())
+    if sys.argv[1:] != ["--check"]:
+        TARGET.write_text(generated)
+    elif TARGET.read_text() != generated:
+        sys.exit(f"{TARGET} differs from what {SOURCE.name} gives: run make gen and commit it")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings
-
-_FORMAT = 1
+from dejavu_models.ratings import RatingFilter, Ratings
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
@@ -91,51 +88,3 @@ class LiveRatings:
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""
         return min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_GAMES
-
-    def to_bytes(self) -> bytes:
-        """Serializes to JSON; equal ratings give equal bytes."""
-        state = self.filter
-        content = {
-            "form": _FORMAT,
-            "since": self.since.isoformat(),
-            "games": {code: self.games[code] for code in sorted(self.games)},
-            "settings": asdict(state.settings),
-            "season": state.season,
-            "date": str(state.date),
-            "mean": state.mean.tolist(),
-            "covariance": state.covariance.tolist(),
-        }
-        return json.dumps(content, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        """Deserializes the output of `to_bytes`, bit for bit.
-
-        Raises:
-            ValueError: if the content is not valid output of `to_bytes`.
-        """
-        try:
-            stored = json.loads(content)
-            if stored["form"] != _FORMAT:
-                raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
-            mean, covariance = np.array(stored["mean"], dtype=float), np.array(stored["covariance"], dtype=float)
-            size = len(CODES) + 1
-            if mean.shape != (size,) or covariance.shape != (size, size):
-                raise ValueError(
-                    f"a mean of {mean.shape} and a covariance of {covariance.shape}; expected {size} teams"
-                )
-            return cls(
-                RatingFilter(
-                    RatingSettings(
-                        **{each.name: float(stored["settings"][each.name]) for each in fields(RatingSettings)}
-                    ),
-                    mean,
-                    covariance,
-                    None if stored["season"] is None else int(stored["season"]),
-                    np.datetime64(date.fromisoformat(stored["date"])),
-                ),
-                date.fromisoformat(stored["since"]),
-                {str(code): int(count) for code, count in stored["games"].items()},
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"invalid rating state: {error!r}") from error

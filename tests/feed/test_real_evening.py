@@ -7,12 +7,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.support.builders.halftime import halftime_differential
+from tests.support.builders.halftime import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.errors import BadGamesFile
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.nba.progress import live_pattern
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import recorded_evening
 from dejavu_feed.replay.http_server import LocalServer

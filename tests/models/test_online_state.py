@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import json
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.support.harness.laws import examples
 
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
@@ -109,21 +105,3 @@ def test_a_season_that_nobody_told_of_draws_teams_together_too() -> None:
     after = before.after(result("LAL", "UTA", season=2026, day=875))
     lead = [state.filter.mean[CODES.index("BOS")] - state.filter.mean[CODES.index("NYK")] for state in (before, after)]
     assert lead[1] == pytest.approx(SETTINGS.carry**2 * lead[0], rel=0.02)
-
-
-@settings(max_examples=examples(15), deadline=None)
-@given(st.integers(0, 30), st.integers(0, 30))
-def test_ratings_that_were_written_and_read_go_on_as_if_they_had_not_been(first: int, then: int) -> None:
-    results = season(first + then)
-    halfway = LiveRatings.from_bytes(carried(results[:first]).to_bytes())
-    assert carried(results[first:], halfway).to_bytes() == carried(results).to_bytes()
-    assert carried(results[first:], halfway).filter.date == carried(results).filter.date
-
-
-@pytest.mark.parametrize(
-    "change", [{"form": 2}, {"mean": [1.0]}, {"settings": {"noise": 1.0}}, {"date": "never"}, {"games": 3}]
-)
-def test_what_are_no_ratings_is_refused(change: dict[str, Any]) -> None:
-    content = {**json.loads(start().to_bytes()), **change}
-    with pytest.raises(ValueError, match=r".*"):
-        LiveRatings.from_bytes(json.dumps(content).encode())

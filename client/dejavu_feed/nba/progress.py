@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
+from dejavu_feed.pattern import REGULATION_MINUTES, Score
 
 
 def scores(plays: Iterable[Play]) -> list[Score]:
@@ -26,11 +26,6 @@ def completed_minutes(plays: Sequence[Play]) -> int:
     """
     elapsed = plays[-1].elapsed if plays else 0.0
     return min(REGULATION_MINUTES, max(0, -int(-elapsed // 60) - 1))
-
-
-def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
-    """Returns the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
-    return slots(scores(plays), minutes) if completed_minutes(plays) >= minutes else None
 
 
 def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.halftime import halftime_differential
+from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.live_payloads import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import live_pattern, period_is_over, scores
+from dejavu_feed.nba.progress import period_is_over, scores
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.evenings import StoringPredictor
-from tests.support.builders.halftime import halftime_differential
+from tests.support.builders.halftime import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 from tests.support.harness.bad_days import DirectFeed
 
@@ -20,7 +20,7 @@ from dejavu_client.poller.events import Event, Fault, FaultKind, HorizonResult, 
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH, NbaFeed
 from dejavu_feed.nba.live_payloads import read_plays
-from dejavu_feed.nba.progress import live_pattern, scores
+from dejavu_feed.nba.progress import scores
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.evenings import game
+from tests.support.builders.halftime import live_pattern
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import live_pattern
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
 from dejavu_feed.replay.faults.kinds import DESCRIPTIONS, FeedFaultKind, parse_kinds

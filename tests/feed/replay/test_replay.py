@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.halftime import halftime_differential
+from tests.support.builders.halftime import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay
 from dejavu_feed.nba.live_payloads import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import live_pattern, period_is_over
+from dejavu_feed.nba.progress import period_is_over
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text

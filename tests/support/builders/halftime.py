@@ -1,14 +1,20 @@
-"""Half-time differentials, for tests that compare plays with patterns."""
+"""Half-time differentials and patterns of plays, for tests that compare them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.nba.progress import halftime_score
+from dejavu_feed.nba.progress import completed_minutes, halftime_score, scores
+from dejavu_feed.pattern import slots
 
 
 def halftime_differential(plays: Sequence[Play]) -> int | None:
     """Returns home − away at the half, in points; None before the end of the half."""
     score = halftime_score(plays)
     return None if score is None else score.home - score.away
+
+
+def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
+    """Returns the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
+    return slots(scores(plays), minutes) if completed_minutes(plays) >= minutes else None

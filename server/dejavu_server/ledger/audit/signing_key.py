@@ -65,18 +65,6 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
         raise SigningUnavailable(f"the signing key can't be used: {error.strerror}") from error
 
 
-def load(path: Path) -> Ed25519PrivateKey:
-    """Loads the key of a file.
-
-    Raises:
-        SigningUnavailable: if the file is missing, or as for `load_or_create`.
-    """
-    try:
-        return _load(path)
-    except OSError as error:
-        raise SigningUnavailable(f"the signing key can't be used: {error.strerror}") from error
-
-
 def public_bytes(key: Ed25519PrivateKey) -> bytes:
     """Returns the 32 bytes of the public key."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -25,7 +25,6 @@ from dejavu_server.ledger import InvalidLedgerUrl
 from dejavu_server.ledger.audit.signing_key import (
     SigningUnavailable,
     key_path,
-    load,
     load_or_create,
     public_bytes,
     read_public_key,
@@ -52,7 +51,7 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert public_bytes(load_or_create(path)) == public_bytes(load(path)) == public_bytes(made)
+    assert public_bytes(load_or_create(path)) == public_bytes(made)
     assert [each.name for each in tmp_path.iterdir()] == ["key.pem"]
 
 
@@ -70,7 +69,7 @@ def test_of_many_that_find_no_key_one_makes_it_and_all_use_it(tmp_path: Path) ->
 
 def test_what_it_writes_is_what_others_write_and_read(tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
-    assert public_bytes(load(put(tmp_path / "theirs.pem", pem(key)))) == public_bytes(key)
+    assert public_bytes(load_or_create(put(tmp_path / "theirs.pem", pem(key)))) == public_bytes(key)
     load_or_create(tmp_path / "ours.pem")
     assert (tmp_path / "ours.pem").read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
 
@@ -109,8 +108,6 @@ def test_neither_a_folder_nor_a_pipe_is_waited_for_or_replaced(tmp_path: Path) -
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SigningUnavailable, match="No such file or directory"):
         load_or_create(tmp_path / "nowhere" / "key.pem")
-    with pytest.raises(SigningUnavailable, match="No such file or directory"):
-        load(tmp_path / "key.pem")
 
 
 def test_a_key_lies_beside_its_ledger_unless_told_otherwise(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ def atomic_replace(path: Path, *, durable: bool = False, temporary: Path | None 
         new.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Writes a file atomically; see `atomic_replace`."""
-    with atomic_replace(path, durable=durable) as new:
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file atomically and syncs it to disk; see `atomic_replace`."""
+    with atomic_replace(path, durable=True) as new:
         new.write_bytes(content)
 
 

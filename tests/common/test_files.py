@@ -10,8 +10,9 @@ from dejavu_common.files import atomic_replace, write_atomic
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "report.html"
-    write_atomic(path, b"first", durable=durable)
-    write_atomic(path, b"second", durable=durable)
+    write_atomic(path, b"first")
+    with atomic_replace(path, durable=durable) as new:
+        new.write_bytes(b"second")
     assert path.read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -212,12 +212,12 @@ class OnlineUpdater:
         carry_ratings: bool,
         committed: asyncio.Event | None = None,
     ) -> None:
-        self._ledger_access = ledger
+        self._ledger = ledger
         self._forecasters = forecasters
         self._mode = mode
         self._method = method
         self._carry_ratings = carry_ratings
-        self._ledger: tuple[str, str] | None = None
+        self._identity: tuple[str, str] | None = None
         self._projection = self._initial_projection()
         self._committed = committed or asyncio.Event()
         self._attempted = asyncio.Event()
@@ -253,7 +253,7 @@ class OnlineUpdater:
             DejavuError: if the ledger can't be read or written at present.
         """
         before = self._projection.sequence
-        snapshots = await self._ledger_access.read(learning.with_outcomes(self._read))
+        snapshots = await self._ledger.read(learning.with_outcomes(self._read))
         self._apply()
         if self._projection.sequence != before:
             _log.debug("learned", sequence=self._projection.sequence)
@@ -265,13 +265,13 @@ class OnlineUpdater:
                 state=snapshot.state.to_bytes(),
                 read_at=self._projection.sequence,
             )
-            await self._ledger_access.write(write)
+            await self._ledger.write(write)
 
     def _read(self, outcomes: OutcomeReader) -> list[Snapshot[AdaptiveState]]:
-        identity = outcomes.identity()
-        ledger = (identity.ledger_id, identity.epoch)
-        if ledger != self._ledger:  # first read, or the ledger was restored
-            self._ledger, self._projection = ledger, self._initial_projection()
+        found = outcomes.identity()
+        identity = (found.ledger_id, found.epoch)
+        if identity != self._identity:  # first read, or the ledger was restored
+            self._identity, self._projection = identity, self._initial_projection()
         return self._projection.read(outcomes)
 
     def _initial_projection(self) -> OnlineProjection:

@@ -99,15 +99,15 @@ class Ledger:
         """
 
         def identity() -> Identity:
-            backend.open(make=make)
-            with backend.write() as connection:
-                return store.identity(connection)
+            try:
+                backend.open(make=make)
+                with backend.write() as connection:
+                    return store.identity(connection)
+            except BaseException:
+                backend.close()
+                raise
 
-        try:
-            return cls(backend, await asyncio.to_thread(identity), on_failure)
-        except BaseException:
-            backend.close()
-            raise
+        return cls(backend, await asyncio.to_thread(identity), on_failure)
 
     @property
     def identity(self) -> Identity:

@@ -234,9 +234,8 @@ class LedgerManager:
         if now - self._failed_at >= BACKOFF_RESET_SECONDS:
             self._backoff.reset()
         self._failed_at = now
-        return max(
-            self._backoff.next(), now - began
-        )  # at least as long as the attempt took, which may have read the whole file
+        # At least as long as the attempt took, which may have read the whole file.
+        return max(self._backoff.next(), now - began)
 
     async def _repair(self) -> None:
         """Reopens the ledger and restarts the streams as needed; does nothing while both work.

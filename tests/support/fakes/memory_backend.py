@@ -63,10 +63,10 @@ class MemoryBackend:
                 raise LedgerCorrupt("the ledger in memory failed") from error
 
     def check(self) -> None:
-        """Nobody can remove or replace it."""
+        """Does nothing: a database in memory cannot be removed or replaced."""
 
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
-        """Its structure cannot be damaged from outside."""
+        """Does nothing: its structure cannot be damaged from outside."""
 
     def probe(self) -> None:
         """Writes a change of nothing."""

@@ -207,7 +207,7 @@ def _run_all(
 
 
 def _run_one(games: Games, fold: Fold, path: Path) -> None:
-    write_atomic(path, to_bytes(fold.run(games)), durable=True)
+    write_atomic(path, to_bytes(fold.run(games)))
 
 
 @contextmanager

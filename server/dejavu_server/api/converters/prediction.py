@@ -41,7 +41,6 @@ MAX_BATCH = 1000
 MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
-
 _MODE_VALUES = {
     AdaptationMode.SHADOW: forecast_pb2.ADAPTATION_MODE_SHADOW,
     AdaptationMode.ON: forecast_pb2.ADAPTATION_MODE_ON,

@@ -55,11 +55,7 @@ class SqliteBackend:
                 with self._writing.begin() as connection:
                     self._files = open_files(connection)
         except OSError as error:
-            self.close()
             raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
-        except BaseException:
-            self.close()
-            raise
         try:
             self._runtime = notify.runtime_folder(self._path)
         except OSError as error:

@@ -1,31 +1,27 @@
-"""Schedules a game's forecasts from its plays: due forecasts, missed minutes and outcomes."""
+"""Forecasts of a game: which are due, what their answers change, and how they compare with the outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu_client.errors import PASSING, DejavuClientError, FailedPreconditionError, InternalError
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 from dejavu_client.formatting import horizon_label
-from dejavu_client.poller.capabilities import CapabilityCache, ModelCapabilities
+from dejavu_client.poller.capabilities import ModelCapabilities
+from dejavu_client.poller.effects import DueForecast
 from dejavu_client.poller.events import (
-    Event,
-    Fault,
     FaultKind,
     ForecastMissed,
     HorizonClosed,
     HorizonResult,
-    ModelLimits,
+    MinuteForecast,
     Prediction,
 )
-from dejavu_client.poller.history import load_recorded
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
-from dejavu_client.poller.predictor import OUTCOME_KNOWN, PredictionClient, request_forecasts
-from dejavu_client.poller.watched_game import WatchedGame
-from dejavu_feed.errors import StaleFeed
+from dejavu_client.poller.predictor import OUTCOME_KNOWN
+from dejavu_client.poller.transition import Transition
 from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.nba.progress import completed_at, completed_minutes, scores
 from dejavu_feed.pattern import slots
@@ -35,229 +31,150 @@ _STALE_AFTER: Final = 120.0
 or a review may have stopped the game clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class DueForecast:
-    """A forecast to request now.
+def mark_results(step: Transition, plays: Sequence[Play]) -> None:
+    """Marks the horizons that are over; or not over again, if the feed had shown a period or its end too early."""
+    game = step.game
+    step.set_horizons(
+        *(
+            replace(watched, result_known=watched.is_over_by_state(game.state) or watched.is_over_by_plays(plays))
+            for watched in game.horizons.values()
+        )
+    )
 
-    Attributes:
-        state: the horizon to forecast.
-        pattern: pattern of the newest minute.
-        completed: time of the play that completed the pattern.
-        late: seconds for which the horizon may already be over.
+
+def restore(
+    step: Transition,
+    recorded: Mapping[Horizon.ValueType, Mapping[int, MinuteForecast]],
+    completed: int,
+    model: ModelCapabilities,
+) -> None:
+    """Takes over the forecasts made before this poller started."""
+    for horizon, watched in step.game.horizons.items():
+        newest = None if watched.result_known else watched.minute(completed, model.of(horizon))
+        step.set_horizons(watched.restore(recorded.get(horizon, {}), newest))
+
+
+def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) -> tuple[tuple[DueForecast, ...], str]:
+    """Emits the minutes that passed without a forecast, and finds the forecasts to request.
+
+    Returns:
+        The forecasts to request now, and why the plays are too old to forecast from; "" if they are not.
     """
+    completed, timeline = completed_minutes(plays), scores(plays)
+    due: list[DueForecast] = []
+    stale = ""
+    for watched in step.game.horizons.values():
+        minute = None if watched.result_known else watched.minute(completed, model.of(watched.horizon))
+        if minute is None:
+            continue
+        pattern = slots(timeline, minute)
+        changed, wanted = watched.reached(pattern)
+        step.set_horizons(changed)
+        if not wanted:
+            continue
+        late = watched.late(plays, step.now)
+        if not late:
+            due.append(DueForecast(watched.horizon, pattern, completed_at(plays, minute)))
+        elif late > _STALE_AFTER and not stale:
+            over = f"the {horizon_label(watched.horizon)} may be over, for {late:.0f} s"
+            stale = f"by this machine's clock {over}: its plays are old"
+    for watched in step.game.horizons.values():
+        if not watched.result_known:
+            _mark_missed(step, watched, watched.minute(completed, model.of(watched.horizon)) or 0)
+    return tuple(due), stale
 
-    state: HorizonState
-    pattern: tuple[int, ...]
-    completed: datetime | None
-    late: float
 
-    @property
-    def horizon(self) -> Horizon.ValueType:
-        """The horizon to forecast."""
-        return self.state.horizon
-
-
-class ForecastScheduler:
-    """Requests the forecasts of an evening's games and compares them with the outcomes.
-
-    Args:
-        client: requests the forecasts.
-        minutes: for each horizon, the minutes after which to forecast it.
-        emit: called with each event.
-        now: wall clock, timezone-aware.
-
-    Attributes:
-        minutes: as given.
-        limits: description of what the server's model does not support of these; "" if it supports all, or if unknown.
-        latencies: seconds from the feed to the forecast, in order of the forecasts.
-    """
-
-    def __init__(
-        self,
-        client: PredictionClient,
-        minutes: Mapping[Horizon.ValueType, range],
-        emit: Callable[[Event], Awaitable[None]],
-        now: Callable[[], datetime],
-    ) -> None:
-        self.minutes = minutes
-        self.limits = ""
-        self.latencies: list[float] = []
-        self._client = client
-        self._model = CapabilityCache(client, now)
-        self._emit = emit
-        self._now = now
-        self._emitted: set[tuple[int, int]] = set()
-
-    async def follow(self, game: WatchedGame, plays: Sequence[Play]) -> None:
-        """Requests due forecasts, marks missed minutes and compares forecasts with outcomes, by a game's plays.
-
-        Raises:
-            StaleFeed: if the plays are too old to forecast from.
-        """
-        for watched in game.horizons.values():
-            # May become False again: the feed may show a period, or its end, too early.
-            watched.result_known = watched.is_over_by_state(game.state) or watched.is_over_by_plays(plays)
-        game.unanswered_minutes = ()
-        answered = not game.history_attempts or await self._load_history(game, completed_minutes(plays))
-        for watched in game.horizons.values():
-            if watched.result_known:
-                await self._mark_missed(game, watched, watched.rules.minutes)
-        if answered and not game.played_out:
-            await self._forecast_due(game, plays)
-        for watched in game.horizons.values():
-            if watched.result_known:
-                await self._settle(game, watched, plays)
-
-    async def close(self, game: WatchedGame, watched: HorizonState) -> None:
-        """Closes a horizon that is over and whose plays are unknown."""
-        watched.result_known = True
-        await self._mark_missed(game, watched, watched.rules.minutes)
-
-    async def _load_history(self, game: WatchedGame, completed: int) -> bool:
-        """Loads forecasts made before this poller started, so that only minutes without a forecast count as missed.
-
-        Returns:
-            Whether to request forecasts from the server in this turn.
-        """
-        if all(completed <= watched.minutes.start for watched in game.horizons.values()):
-            game.history_attempts = 0
-            return True
-        model = await self._capabilities(game)
-        if model is None:
-            game.unanswered_minutes = (completed,)
-            return False
-        game.history_attempts -= 1
-        try:
-            stored = await load_recorded(self._client, game.state.game_id, model.version)
-        except (*PASSING, InternalError):
-            # Retry in a later turn. Minutes reported as missed until then no longer count once forecasts are loaded.
-            return True
-        except DejavuClientError:  # a server without a track record
-            stored = {}
-        game.history_attempts = 0
-        for horizon, watched in game.horizons.items():
-            newest = None if watched.result_known else watched.minute(completed, model.of(horizon))
-            watched.restore(stored.get(horizon, {}), newest)
-        return True
-
-    async def _forecast_due(self, game: WatchedGame, plays: Sequence[Play]) -> None:
-        """Requests due forecasts and reports the minutes that passed without one."""
-        completed = completed_minutes(plays)
-        still_open = [watched for watched in game.horizons.values() if not watched.result_known]
-        if all(completed < watched.minutes.start for watched in still_open):
-            return
-        model = await self._capabilities(game)
-        if model is None:
-            game.unanswered_minutes = (completed,)
-            return
-        timeline, now = scores(plays), self._now()
-        due: list[DueForecast] = []
-        for watched in still_open:
-            minute = watched.minute(completed, model.of(watched.horizon))
-            if minute is None:
-                continue
-            pattern = slots(timeline, minute)
-            if watched.due(pattern):
-                due.append(DueForecast(watched, pattern, completed_at(plays, minute), late=watched.late(plays, now)))
-        for watched in still_open:
-            await self._mark_missed(game, watched, watched.minute(completed, model.of(watched.horizon)) or 0)
-        in_time = [each for each in due if not each.late]
-        if in_time:
-            await self._forecast(game, in_time)
-        for each in due:
-            if each.late > _STALE_AFTER:
-                over = f"the {horizon_label(each.horizon)} may be over, for {each.late:.0f} s"
-                raise StaleFeed(f"by this machine's clock {over}: its plays are old")
-
-    async def _capabilities(self, game: WatchedGame) -> ModelCapabilities | None:
-        """Returns the model's capabilities; emits a fault and returns None if the server does not answer."""
-        try:
-            model = await self._model.get()
-        except DejavuClientError as error:
-            await self._unanswered(game, error)
-            return None
-        limits = model.unsupported(self.minutes)
-        if limits != self.limits:
-            self.limits = limits
-            if limits:
-                await self._emit(ModelLimits(model.version, limits))
-        return model
-
-    async def _forecast(self, game: WatchedGame, due: Sequence[DueForecast]) -> None:
-        answers = await request_forecasts(self._client, game.state, [(each.horizon, each.pattern) for each in due])
-        missing: DejavuClientError | None = None
-        for each, answer in zip(due, answers, strict=True):
-            if isinstance(answer, Forecast):
-                await self._accept(game, each, answer)
-            elif isinstance(answer, (*PASSING, InternalError)):  # a server error may be gone on the next attempt
-                missing = answer
-                game.unanswered_minutes = (*game.unanswered_minutes, len(each.pattern))
-            else:
-                await self._refused(game, each, answer)
-        if missing is None:
-            game.unanswered = 0
+def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence[Forecast | DejavuClientError]) -> None:
+    """Accepts forecasts, and notes which were refused and which are still to be answered."""
+    missing: DejavuClientError | None = None
+    for each, answer in zip(due, answers, strict=True):
+        if isinstance(answer, Forecast):
+            _accept(step, each, answer)
+        elif isinstance(answer, (*PASSING, InternalError)):  # a server error may be gone on the next attempt
+            missing = answer
+            unanswered = (*step.game.unanswered_minutes, len(each.pattern))
+            step.game = replace(step.game, unanswered_minutes=unanswered)
+        elif answer.reason == OUTCOME_KNOWN:
+            _close_by_record(step, each)
         else:
-            await self._unanswered(game, missing)
+            refused = replace(step.game.horizons[each.horizon], refused=each.pattern, note=f"refused: {answer}")
+            step.set_horizons(refused)
+            label = horizon_label(each.horizon)
+            step.fault(f"the server refused to forecast the {label}: {answer}", kind=FaultKind.REFUSED)
+    if missing is None:
+        step.game = replace(step.game, unanswered=0)
+    else:
+        no_answer(step, missing)
 
-    async def _unanswered(self, game: WatchedGame, error: DejavuClientError) -> None:
-        game.failure = f"server: {error}"
-        game.unanswered += 1
-        reason = f"no forecast, will retry: {error}"
-        await self._emit(Fault(game.state.game_id, reason, game.unanswered, kind=FaultKind.SERVER))
 
-    async def _refused(self, game: WatchedGame, due: DueForecast, error: DejavuClientError) -> None:
-        if error.reason == OUTCOME_KNOWN:
-            await self._closed(game, due)
-            return
-        if isinstance(error, FailedPreconditionError):
-            self._model.forget()
-        due.state.refused, due.state.note = due.pattern, f"refused: {error}"
-        reason = f"the server refused to forecast the {horizon_label(due.horizon)}: {error}"
-        await self._emit(Fault(game.state.game_id, reason, kind=FaultKind.REFUSED))
+def no_answer(step: Transition, error: DejavuClientError) -> None:
+    """Notes that the server gave no answer, which is retried."""
+    game = step.game = replace(step.game, failure=f"server: {error}", unanswered=step.game.unanswered + 1)
+    step.fault(f"no forecast, will retry: {error}", game.unanswered, kind=FaultKind.SERVER)
 
-    async def _closed(self, game: WatchedGame, due: DueForecast) -> None:
-        """Closes a horizon whose outcome another client has reported: not a fault, and not retried."""
-        watched = due.state
-        watched.closed = next(each.minutes for each in HORIZON_RULES.values() if each.minutes > len(due.pattern))
-        watched.note = "its outcome is in the server's record"
-        await self._emit(HorizonClosed(game.state, due.horizon, watched.closed))
-        await self._mark_missed(game, watched, watched.closed)
 
-    async def _accept(self, game: WatchedGame, due: DueForecast, forecast: Forecast) -> None:
-        """Stores a forecast and emits it if it is new."""
-        minute, completed = len(due.pattern), due.completed
-        if minute in due.state.forecasts or game.first_minute is None or minute <= game.first_minute:
-            completed = None  # a revision, or complete at the first read: the time is not meaningful
-        due.state.accept(due.pattern, forecast)
-        latency = None
-        if completed is not None:
-            latency = (self._now() - completed).total_seconds()
-            self.latencies.append(latency)
-        # Include the time: a restored or different ledger reuses sequence numbers.
-        key = (forecast.sequence, forecast.generated_time.ToNanoseconds())
-        if key not in self._emitted:
-            if forecast.sequence:
-                self._emitted.add(key)
-            await self._emit(Prediction(game.state, due.pattern, forecast, latency, completed))
+def close_played(step: Transition) -> None:
+    """Emits the minutes without a forecast of the horizons that are over."""
+    for watched in step.game.horizons.values():
+        if watched.result_known:
+            _mark_missed(step, watched, watched.rules.minutes)
 
-    async def _settle(self, game: WatchedGame, watched: HorizonState, plays: Sequence[Play]) -> None:
-        """Compares the forecasts of a horizon with the outcome; repeats it if the plays are corrected later."""
-        score = watched.rules.score_at_end(plays)
-        if score is None or not watched.forecasts:
-            return
-        state = at_horizon(game.state, watched.horizon, score, plays)
+
+def close(step: Transition, watched: HorizonState) -> None:
+    """Closes a horizon that is over and whose plays are unknown."""
+    watched = replace(watched, result_known=True)
+    step.set_horizons(watched)
+    _mark_missed(step, watched, watched.rules.minutes)
+
+
+def settle(step: Transition, plays: Sequence[Play]) -> None:
+    """Compares the forecasts of the horizons that are over with their outcome; again if the plays are corrected."""
+    for watched in step.game.horizons.values():
+        score = watched.rules.score_at_end(plays) if watched.result_known and watched.forecasts else None
+        if score is None:
+            continue
+        state = at_horizon(step.game.state, watched.horizon, score, plays)
         forecasts = tuple(watched.forecasts[minute] for minute in sorted(watched.forecasts))
-        outcome = HorizonResult(state, watched.horizon, score.home - score.away, forecasts)
-        before, watched.outcome = watched.outcome, outcome
+        outcome, before = HorizonResult(state, watched.horizon, score.home - score.away, forecasts), watched.outcome
+        step.set_horizons(replace(watched, outcome=outcome))
         if before is None or (before.differential, before.forecasts) != (outcome.differential, outcome.forecasts):
-            await self._emit(outcome)
+            step.emit(outcome)
 
-    async def _mark_missed(self, game: WatchedGame, watched: HorizonState, until: int) -> None:
-        """Reports the minutes before `until` that passed without a forecast."""
-        model = self._model.known
-        minutes = watched.mark_missed(until, None if model is None else model.of(watched.horizon))
-        if not minutes:
-            return
+
+def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
+    """Stores a forecast and emits it if it is new."""
+    game, minute, completed = step.game, len(due.pattern), due.completed
+    watched = game.horizons[due.horizon]
+    if minute in watched.forecasts or game.first_minute is None or minute <= game.first_minute:
+        completed = None  # a revision, or complete at the first read: the time is not meaningful
+    step.set_horizons(watched.accept(due.pattern, forecast))
+    latency = None
+    if completed is not None:
+        latency = (step.now - completed).total_seconds()
+        step.game = replace(step.game, latencies=(*game.latencies, latency))
+    # Include the time: a restored or different ledger reuses sequence numbers.
+    key = (forecast.sequence, forecast.generated_time.ToNanoseconds())
+    if key not in game.emitted:
+        if forecast.sequence:
+            step.game = replace(step.game, emitted=game.emitted | {key})
+        step.emit(Prediction(game.state, due.pattern, forecast, latency, completed))
+
+
+def _close_by_record(step: Transition, due: DueForecast) -> None:
+    """Closes a horizon whose outcome another client has reported: not a fault, and not retried."""
+    closed = next(each.minutes for each in HORIZON_RULES.values() if each.minutes > len(due.pattern))
+    note = "its outcome is in the server's record"
+    watched = replace(step.game.horizons[due.horizon], closed=closed, note=note)
+    step.set_horizons(watched)
+    step.emit(HorizonClosed(step.game.state, due.horizon, closed))
+    _mark_missed(step, watched, closed)
+
+
+def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
+    """Emits the minutes before `until` that passed without a forecast."""
+    game = step.game
+    watched, minutes = watched.passed(until, None if step.model is None else step.model.of(watched.horizon))
+    if minutes:
         if game.unanswered:
             reason = "the server gave no forecast"
         elif game.first_minute is None or minutes[0] < game.first_minute:
@@ -265,5 +182,6 @@ class ForecastScheduler:
         else:
             reason = watched.note or "already over when the plays showed it"
         if watched.result_known and not watched.forecasts:
-            watched.note = watched.note or reason
-        await self._emit(ForecastMissed(game.state, watched.horizon, minutes, reason))
+            watched = replace(watched, note=watched.note or reason)
+        step.emit(ForecastMissed(game.state, watched.horizon, minutes, reason))
+    step.set_horizons(watched)

@@ -53,9 +53,9 @@ def forecast_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -
     return range(from_minute, HORIZON_RULES[horizon].minutes, every)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HorizonState:
-    """State of one horizon of a game.
+    """State of one horizon of a game, as immutable data.
 
     Attributes:
         horizon: `HALFTIME` or `FINAL`.
@@ -73,14 +73,14 @@ class HorizonState:
 
     horizon: Horizon.ValueType
     minutes: range
-    forecasts: dict[int, MinuteForecast] = field(default_factory=dict)
+    forecasts: Mapping[int, MinuteForecast] = field(default_factory=dict)
     newest: MinuteForecast | None = None
     refused: tuple[int, ...] | None = None
     result_known: bool = False
     outcome: HorizonResult | None = None
     note: str = ""
     last_passed: int = 0
-    reported_missed: set[int] = field(default_factory=set)
+    reported_missed: frozenset[int] = frozenset()
     closed: int = 0
 
     @property
@@ -107,56 +107,73 @@ class HorizonState:
         until = self.minutes[: max(0, completed - self.minutes.start) // self.minutes.step + 1]
         return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
 
-    def due(self, pattern: tuple[int, ...]) -> bool:
-        """Returns whether to request a forecast for the pattern of the newest minute."""
+    def reached(self, pattern: tuple[int, ...]) -> tuple[HorizonState, bool]:
+        """Takes the pattern of the newest minute.
+
+        Returns:
+            The next state, and whether to request a forecast from the pattern.
+        """
         minute = len(pattern)
         if minute < self.closed:
-            return False
+            return self, False
         if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.minutes.step:
             # The play that completed the later minute was withdrawn. That minute will soon be complete again, and its
             # forecast revised if it was wrong. Keep it until then, so that the last recorded forecast is that of the
             # latest minute.
-            return False
+            return self, False
         stored = self.forecasts.get(minute)
         if stored is not None and stored.pattern == pattern:
-            self.newest = stored  # a clock error had completed a much later minute, which no longer counts
-            return False
-        return pattern != self.refused
+            # A clock error may have completed a much later minute, which no longer counts.
+            return (self if stored is self.newest else replace(self, newest=stored)), False
+        return self, pattern != self.refused
 
-    def accept(self, pattern: tuple[int, ...], forecast: Forecast) -> None:
-        """Stores a forecast."""
-        self.newest = self.forecasts[len(pattern)] = MinuteForecast(pattern, forecast)
-        self.last_passed = max(self.last_passed, len(pattern))
-        self.note = ""
+    def accept(self, pattern: tuple[int, ...], forecast: Forecast) -> HorizonState:
+        """Returns the state with one more forecast, which is the newest."""
+        made = MinuteForecast(pattern, forecast)
+        return replace(
+            self,
+            newest=made,
+            forecasts={**self.forecasts, len(pattern): made},
+            last_passed=max(self.last_passed, len(pattern)),
+            note="",
+        )
 
-    def restore(self, stored: Mapping[int, MinuteForecast], minute: int | None) -> None:
-        """Takes over forecasts made before this poller started.
+    def restore(self, recorded: Mapping[int, MinuteForecast], minute: int | None) -> HorizonState:
+        """Returns the state with the forecasts made before this poller started.
 
         Args:
-            stored: the recorded forecasts by minute.
+            recorded: the recorded forecasts by minute.
             minute: the newest minute to forecast, which the next request returns; None if there is none.
         """
-        for each in sorted(stored):
-            if each in self.minutes and each != minute and each not in self.forecasts:
-                self.forecasts[each] = stored[each]
+        forecasts, newest = dict(self.forecasts), self.newest
+        for each in sorted(recorded):
+            if each in self.minutes and each != minute and each not in forecasts:
+                forecasts[each] = recorded[each]
                 later = minute is None or each > minute  # then the plays are stale, or some were withdrawn
-                if later and (self.newest is None or each > len(self.newest.pattern)):
-                    self.newest = stored[each]
+                if later and (newest is None or each > len(newest.pattern)):
+                    newest = recorded[each]
+        return replace(self, forecasts=forecasts, newest=newest)
 
-    def mark_missed(self, until: int, supported: range | None) -> tuple[int, ...]:
-        """Marks minutes as passed and returns those missed: due, but without a forecast. Returns each minute once.
+    def passed(self, until: int, supported: range | None) -> tuple[HorizonState, tuple[int, ...]]:
+        """Marks minutes as passed. Each minute counts as missed at most once.
 
         Args:
             until: the first minute that has not passed.
             supported: the minutes that the server's model supports; None if unknown.
+
+        Returns:
+            The next state, and the minutes missed: due, but without a forecast.
         """
-        passed = [
-            minute for minute in self.minutes if self.last_passed < minute < until and minute not in self.forecasts
-        ]
-        self.last_passed = max(self.last_passed, until - 1)
-        missed = tuple(minute for minute in passed if supported is None or minute in supported)
-        self.reported_missed.update(missed)
-        return missed
+        if until - 1 <= self.last_passed:
+            return self, ()
+        missed = tuple(
+            minute
+            for minute in self.minutes
+            if self.last_passed < minute < until
+            and minute not in self.forecasts
+            and (supported is None or minute in supported)
+        )
+        return replace(self, last_passed=until - 1, reported_missed=self.reported_missed.union(missed)), missed
 
     def is_over_by_state(self, state: GameState) -> bool:
         """Returns whether a game's state shows the horizon as over. Ignores the clock: it may lead the plays."""

@@ -1,4 +1,4 @@
-"""Poller: reads the feed in turns and updates each game."""
+"""Poller: reads the feed in turns and does what `step` requests for each game."""
 
 from __future__ import annotations
 
@@ -11,40 +11,66 @@ from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.logs import get_logger
-from dejavu_client.poller.events import (
-    Event,
-    Fault,
-    FaultKind,
-    GameChanged,
-    Prediction,
-    feed_fault,
+from dejavu_client.errors import (
+    PASSING,
+    DejavuClientError,
+    FailedPreconditionError,
+    InternalError,
+    UnimplementedError,
 )
-from dejavu_client.poller.forecasting import ForecastScheduler
-from dejavu_client.poller.history import MAX_ATTEMPTS
+from dejavu_client.logs import get_logger
+from dejavu_client.poller.capabilities import CapabilityCache
+from dejavu_client.poller.effects import (
+    Effect,
+    Emit,
+    ReadBoxScore,
+    ReadHistory,
+    ReadModel,
+    ReadPlays,
+    ReportOutcome,
+    RequestForecasts,
+)
+from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
-from dejavu_client.poller.predictor import PredictionClient
+from dejavu_client.poller.observations import (
+    BoxScoreFailed,
+    ForecastsAnswered,
+    HistoryRead,
+    Knowledge,
+    ModelFailed,
+    ModelRead,
+    Observation,
+    OutcomeAnswered,
+    PlaysFailed,
+    PlaysRead,
+    ReportFailed,
+    StateRead,
+    TurnStarted,
+)
+from dejavu_client.poller.predictor import (
+    OUTCOME_KNOWN,
+    PredictionClient,
+    load_recorded,
+    report_outcome,
+    request_forecasts,
+)
 from dejavu_client.poller.reads import FeedReads, read_in_thread
-from dejavu_client.poller.reporting import OutcomeReporter
+from dejavu_client.poller.reporting import is_pending
+from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.watched_game import PollBackoff, WatchedGame, watched_horizons
+from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
-from dejavu_feed.errors import FeedError, StaleFeed
+from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import Feed
-from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.live_payloads import GameState
 
 EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
 
 DEFAULT_INTERVAL: Final = 10.0
-_SCOREBOARD: Final = "scoreboard"
-_IDLE_TURNS: Final = 9
-"""Turns skipped between two reads of a game once no horizon is open; only the result is still needed."""
 _BOXSCORES_AFTER_FAILURES: Final = 3
 """Consecutive failures of the scoreboard after which games are looked up by their box scores."""
-_MAX_PLAY_FAILURES: Final = 12
-"""Consecutive failures after which the plays of a final game are no longer read."""
 
 log = get_logger()
 
@@ -70,10 +96,11 @@ class Poller:
     Callbacks may be coroutine functions. A callback that raises is logged and does not affect anything else.
 
     Attributes:
-        games: all games seen so far by id, in the scoreboard's order.
+        games: all games seen so far by id, in the scoreboard's order; each is immutable and replaced as it changes.
         scoreboard_time: when the scoreboard was last read; None before the first read.
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
         minutes: for each horizon, the minutes after which it is forecast.
+        limits: description of what the model does not support of `minutes`; "" if it supports all, or if unknown.
     """
 
     def __init__(
@@ -99,15 +126,18 @@ class Poller:
         self.games: dict[str, WatchedGame] = {}
         self.scoreboard_time: datetime | None = None
         self.scoreboard_failure = ""
+        self.limits = ""
         self._feed = feed
-        self._scheduler = ForecastScheduler(client, self.minutes, self._emit, now)
-        self._reporter = OutcomeReporter(client, self._emit, now)
+        self._client = client
+        self._model = CapabilityCache(client, now)
+        self._keeps_record = True
         self._report = report
         self._interval = interval
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
         self._now = now
         self._day = ""
+        self._shown: frozenset[str] = frozenset()
         self._reads = FeedReads()
         self._backoff = PollBackoff()
         self._known_faults: frozenset[str] = frozenset()
@@ -132,14 +162,9 @@ class Poller:
         """Ends `run` at once. Call it in the event loop, e.g. from one of its signal handlers."""
         self._stop.set()
 
-    @property
-    def limits(self) -> str:
-        """Description of what the model does not support of `minutes`; "" if it supports all, or if unknown."""
-        return self._scheduler.limits
-
     def summary(self) -> Summary:
         """Returns the statistics of the evening so far."""
-        return summarize(self.games.values(), self.minutes, self._scheduler.latencies)
+        return summarize(self.games.values(), self.minutes)
 
     async def run(self, *, until_final: bool = False) -> None:
         """Runs turns until `stop`.
@@ -160,20 +185,16 @@ class Poller:
 
     def turn(self) -> None:
         """Starts reads of the scoreboard and the live games, except for sources still being read."""
-        if _SCOREBOARD not in self._reads and self._backoff.due():
-            self._reads.start(_SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
-        now = self._now()
-        for game_id, game in self.games.items():
-            if game_id not in self._reads:
-                if game.needs_plays and game.backoff.due():
-                    self._start_following(game)
-                elif self._reporter.due(game):
-                    self._reads.start(game_id, partial(self._reporter.report, game), partial(self._report_failed, game))
-            # The scoreboard may switch to the next day while a long game is still live.
-            hidden = not game.shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
-            source = f"box score of {game_id}"
-            if hidden and source not in self._reads and game.needs_box_score(now) and game.box_backoff.due():
-                self._reads.start(source, partial(self._read_boxscores, game), partial(self._look_up_failed, game))
+        if SCOREBOARD not in self._reads:
+            if self._backoff.skip:
+                self._backoff = self._backoff.waited()
+            else:
+                self._reads.start(SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
+        for game_id in self.games:
+            hidden = game_id not in self._shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
+            looking_up = _box_score(game_id) in self._reads
+            for effect in self._step(game_id, TurnStarted(game_id in self._reads, hidden, looking_up)):
+                self._start(game_id, effect)
 
     async def idle(self) -> None:
         """Waits until no read is in progress."""
@@ -184,109 +205,133 @@ class Poller:
         if self._reads or self.scoreboard_time is None:
             return False
         first_day = [game for game in self.games.values() if game.day in {"", self._day}]
-        return all(game.over and not game.needs_plays and not self._reporter.pending(game) for game in first_day)
+        return not any(
+            not game.over or game.needs_plays or is_pending(game, keeps_record=self._keeps_record) for game in first_day
+        )
 
-    def _start_following(self, game: WatchedGame) -> None:
-        self._reads.start(game.state.game_id, partial(self._follow, game), partial(self._plays_failed, game))
+    def _knowledge(self) -> Knowledge:
+        return Knowledge(self._now(), self._model.known, self._keeps_record)
+
+    def _step(self, game_id: str, observation: Observation) -> list[Effect]:
+        return self._keep(step(self.games[game_id], observation, self._knowledge()))
+
+    def _keep(self, result: Result) -> list[Effect]:
+        game, effects = result
+        self.games[game.state.game_id] = game
+        return effects
+
+    def _start(self, game_id: str, effect: Effect) -> None:
+        """Starts an effect in the background."""
+        if isinstance(effect, ReadBoxScore):
+            failed = partial(self._failed, game_id, BoxScoreFailed)
+            self._reads.start(_box_score(game_id), partial(self._read_box_score, game_id), failed)
+        elif isinstance(effect, ReadPlays):
+            self._reads.start(game_id, partial(self._read_plays, game_id), partial(self._failed, game_id, PlaysFailed))
+        else:
+            self._reads.start(
+                game_id, partial(self._run, game_id, [effect]), partial(self._failed, game_id, ReportFailed)
+            )
+
+    async def _observe(self, game_id: str, observation: Observation) -> None:
+        await self._run(game_id, self._step(game_id, observation))
+
+    async def _failed(
+        self, game_id: str, kind: type[BoxScoreFailed | PlaysFailed | ReportFailed], error: FeedError
+    ) -> None:
+        await self._observe(game_id, kind(error))
+
+    async def _run(self, game_id: str, effects: list[Effect]) -> None:
+        """Does what a transition requests, and what follows from its answer."""
+        while effects:
+            follow_up: list[Effect] = []
+            for effect in effects:
+                match effect:
+                    case Emit(event):
+                        await self._emit(event)
+                    case ReadPlays() | ReadBoxScore():
+                        self._start(game_id, effect)
+                    case _:
+                        answer = await self._request(game_id, effect)
+                        follow_up += self._step(game_id, answer)
+                        if isinstance(answer, OutcomeAnswered) and isinstance(answer.answer, UnimplementedError):
+                            self._keeps_record = False
+            effects = follow_up
+
+    async def _request(
+        self, game_id: str, effect: ReadModel | ReadHistory | RequestForecasts | ReportOutcome
+    ) -> Observation:
+        """Sends a request to the server and returns its answer or error."""
+        match effect:
+            case ReadModel():
+                return await self._read_model()
+            case ReadHistory(version):
+                return await self._read_history(game_id, version)
+            case RequestForecasts(due):
+                answers = await request_forecasts(self._client, self.games[game_id].state, due)
+                if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
+                    self._model.forget()  # the server refuses what it said that its model supports
+                return ForecastsAnswered(due, answers)
+            case ReportOutcome(outcome):
+                try:
+                    return OutcomeAnswered(outcome, await report_outcome(self._client, outcome))
+                except DejavuClientError as error:
+                    return OutcomeAnswered(outcome, error)
+
+    async def _read_model(self) -> ModelRead | ModelFailed:
+        try:
+            model = await self._model.get()
+        except DejavuClientError as error:
+            return ModelFailed(error)
+        limits = model.unsupported(self.minutes)
+        if limits != self.limits:
+            self.limits = limits
+            if limits:
+                await self._emit(ModelLimits(model.version, limits))
+        return ModelRead()
+
+    async def _read_history(self, game_id: str, version: str) -> HistoryRead:
+        try:
+            return HistoryRead(await load_recorded(self._client, game_id, version))
+        except (*PASSING, InternalError):
+            return HistoryRead(None)
+        except DejavuClientError:  # a server without a track record
+            return HistoryRead({})
 
     async def _read_scoreboard(self) -> None:
         board = await read_in_thread(self._feed.scoreboard)
         self.scoreboard_failure = ""
-        self._backoff.succeeded()
+        self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
         self._day = self._day or board.date
         for state in board.games:
-            if await self._update_state(state, board.date) and state.game_id not in self._reads:
-                game = self.games[state.game_id]
-                if game.needs_plays:
-                    self._start_following(game)
+            await self._run(state.game_id, self._see(state, board.date))
         faults = frozenset(str(fault) for fault in board.faults)
         for fault in sorted(faults - self._known_faults):
-            await self._emit(Fault(_SCOREBOARD, fault, kind=FaultKind.MALFORMED))
+            await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
-        shown = {state.game_id for state in board.games}
-        for game_id, game in self.games.items():
-            game.shown = game_id in shown
+        self._shown = frozenset(state.game_id for state in board.games)
 
-    async def _read_boxscores(self, game: WatchedGame) -> None:
+    def _see(self, state: GameState, day: str) -> list[Effect]:
+        if state.game_id in self.games:
+            return self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
+        knowledge = self._knowledge()
+        return self._keep(first_seen(state, knowledge, day=day, minutes=self.minutes, to_report=self._report))
+
+    async def _read_box_score(self, game_id: str) -> None:
         """Reads the box score of a game that the scoreboard no longer shows."""
-        state = await read_in_thread(self._feed.game, game.state.game_id)
-        game.box_backoff.succeeded()
-        await self._update_state(state, game.day)
+        state = await read_in_thread(self._feed.game, game_id)
+        await self._observe(game_id, StateRead(state, busy=game_id in self._reads, in_box_score=True))
 
-    async def _update_state(self, state: GameState, day: str) -> bool:
-        """Updates a game's state. Returns whether the game is new or its status changed."""
-        now = self._now()
-        game = self.games.get(state.game_id)
-        before = game.state if game else None
-        if game is None:
-            game = self.games[state.game_id] = self._new_game(state, day)
-        else:
-            behind = game.behind_since
-            if not game.update_state(state, now):
-                if behind is None:
-                    old = f"{state.away} @ {state.home} is shown in an older state: {state.text}"
-                    await self._emit(Fault(_SCOREBOARD, old, kind=FaultKind.STALE))
-                return False
-        changed = before is None or before.status is not state.status
-        if changed:
-            if state.status is GameStatus.LIVE:  # tipped off, or shown as final too early
-                game.reopen(now)
-            await self._emit(GameChanged(state))
-        elif before is not None and _score(before) != _score(state):  # a final game corrected after the buzzer
-            game.read_to_end = False
-        # Before the first read of its plays, recorded forecasts may still be loaded.
-        if state.game_id not in self._reads and (not game.history_attempts or game.backoff.failures):
-            for watched in game.horizons.values():
-                if not watched.forecasts and not watched.result_known and watched.is_over_by_state(state):
-                    await self._scheduler.close(game, watched)
-        return changed
-
-    def _new_game(self, state: GameState, day: str) -> WatchedGame:
-        """Creates a newly seen game. Before its tip-off there are no recorded forecasts to load."""
-        attempts = 0 if state.status is GameStatus.SCHEDULED else MAX_ATTEMPTS
-        horizons = watched_horizons(self.minutes)
-        return WatchedGame(
-            state, self._now(), day=day, horizons=horizons, to_report=self._report, history_attempts=attempts
-        )
-
-    async def _follow(self, game: WatchedGame) -> None:
-        """Reads a game's plays, requests forecasts and reports outcomes."""
-        status, failures = game.state.status, game.backoff.failures
-        plays = await read_in_thread(self._feed.plays, game.state.game_id)
-        game.update_plays(plays, self._now())
-        await self._scheduler.follow(game, plays)
-        if game.played_out:
-            game.backoff.succeeded(rest=_IDLE_TURNS)
-        final = status is game.state.status is GameStatus.FINAL  # and not withdrawn meanwhile
-        if final and (unsettled := game.unsettled(plays)):
-            game.backoff.failures = failures  # an unusable read counts as a failure; too many of them end the reading
-            raise StaleFeed(unsettled)
-        game.read_to_end = final
-        self._reporter.note(game, plays)
-        await self._reporter.report(game)
-        if game.state.status is not status:  # the status changed meanwhile: read again in the next turn
-            game.backoff.skip = 0
+    async def _read_plays(self, game_id: str) -> None:
+        """Reads a game's plays and does what follows from them."""
+        status = self.games[game_id].state.status
+        plays = await read_in_thread(self._feed.plays, game_id)
+        await self._observe(game_id, PlaysRead(plays, status))
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
         self.scoreboard_failure = str(error)
-        await self._emit(feed_fault(_SCOREBOARD, error, self._backoff.failed()))
-
-    async def _look_up_failed(self, game: WatchedGame, error: FeedError) -> None:
-        await self._emit(feed_fault(game.state.game_id, error, game.box_backoff.failed()))
-
-    async def _plays_failed(self, game: WatchedGame, error: FeedError) -> None:
-        game.failure = f"feed: {error}"
-        failures = game.backoff.failed()
-        if game.state.status is GameStatus.FINAL and failures >= _MAX_PLAY_FAILURES:
-            game.read_to_end = True
-            self._reporter.give_up(game)
-            for watched in game.horizons.values():
-                await self._scheduler.close(game, watched)
-        await self._emit(feed_fault(game.state.game_id, error, failures))
-
-    async def _report_failed(self, game: WatchedGame, error: FeedError) -> None:
-        await self._emit(feed_fault(game.state.game_id, error, game.report_backoff.failed()))
+        self._backoff = self._backoff.failed()
+        await self._emit(feed_fault(SCOREBOARD, error, self._backoff.failures))
 
     async def _emit(self, event: Event) -> None:
         if isinstance(event, Fault):  # at level info: users see the event
@@ -305,5 +350,6 @@ class Poller:
                 log.exception("poll.callback_failed", callback=repr(callback), happened=type(event).__name__)
 
 
-def _score(state: GameState) -> tuple[int, int]:
-    return state.home_score, state.away_score
+def _box_score(game_id: str) -> str:
+    """Returns the name of a game's box score as a source of reads."""
+    return f"box score of {game_id}"

@@ -1,4 +1,4 @@
-"""Requests of a poller to the server; a game's due forecasts go in one call."""
+"""Requests of a poller to the server: forecasts of a game in one call, recorded forecasts, and reports of outcomes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
-from dejavu_client.errors import DejavuClientError, InternalError, from_predict_error
+from dejavu_client.errors import DejavuClientError, InternalError, InvalidArgumentError, from_predict_error
 from dejavu_client.poller.capabilities import ModelLister
+from dejavu_client.poller.effects import DueForecast
+from dejavu_client.poller.events import MinuteForecast
+from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import predict_request
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""
+_ALPHA: Final = 0.05
+"""The server's default miscoverage rate, which a poller always uses."""
+_PAGE: Final = 200
+"""Page size; more than a poller's forecasts of any game, so that one page is enough."""
 
 
 class PredictionClient(ModelLister, Protocol):
@@ -51,22 +58,22 @@ class PredictionClient(ModelLister, Protocol):
 
 
 async def request_forecasts(
-    client: PredictionClient, game: GameState, due: Sequence[tuple[Horizon.ValueType, Sequence[int]]]
+    client: PredictionClient, game: GameState, due: Sequence[DueForecast]
 ) -> list[Forecast | DejavuClientError]:
     """Requests a game's forecasts in one call.
 
     Args:
         client: makes the call.
         game: the game. Its teams are sent only if both are NBA teams: the model has no ratings for others.
-        due: the horizons to forecast and their patterns: differentials (home − away, in points) by minute.
+        due: the forecasts to request.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
     """
     home, away = team_codes(game)
     requests = [
-        predict_request(pattern, game_id=game.game_id, horizon=horizon, home_team=home, away_team=away)
-        for horizon, pattern in due
+        predict_request(each.pattern, game_id=game.game_id, horizon=each.horizon, home_team=home, away_team=away)
+        for each in due
     ]
     try:
         results = await client.predict_batch(requests)
@@ -82,6 +89,55 @@ def _answer(result: PredictBatchResult) -> Forecast | DejavuClientError:
     if result.HasField("forecast"):
         return result.forecast
     return from_predict_error(result.error)
+
+
+async def load_recorded(
+    client: PredictionClient, game_id: str, model_version: str
+) -> dict[Horizon.ValueType, dict[int, MinuteForecast]]:
+    """Returns the forecasts of a game that a poller made or could have made: the newest of each horizon and minute.
+
+    Args:
+        client: reads the track record.
+        game_id: id of the game.
+        model_version: version of the model that made the forecasts.
+
+    Raises:
+        DejavuClientError: if the server does not answer.
+    """
+    recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
+    async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
+        forecast, pattern = each.forecast, tuple(map(round, each.pattern))
+        # Skip what other clients requested: another interval, or half points.
+        if each.superseded or forecast.alpha != _ALPHA or not pattern or pattern != tuple(each.pattern):
+            continue
+        recorded.setdefault(forecast.horizon, {}).setdefault(
+            len(pattern), MinuteForecast(pattern, forecast)
+        )  # the newest is first
+    return recorded
+
+
+async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> ReportOutcomeResponse:
+    """Reports an outcome.
+
+    Raises:
+        DejavuClientError: if the server does not accept it.
+    """
+    home, away = team_codes(outcome.game)
+    for observed in (outcome.observed, None):
+        try:
+            return await client.report_outcome(
+                outcome.game.game_id,
+                outcome.differential,
+                horizon=outcome.horizon,
+                home_team=home,
+                away_team=away,
+                observed_time=observed,
+            )
+        except InvalidArgumentError as error:
+            # The feed's clock or ours may be ahead of the server's: let the server set the time.
+            if observed is None or [each.field for each in error.field_violations] != ["observed_time"]:
+                raise
+    raise AssertionError("unreachable")
 
 
 def team_codes(game: GameState) -> tuple[str, str]:

@@ -1,13 +1,14 @@
-"""Background reads of the feed: at most one per source at a time, each with a timeout."""
+"""Background reads of the feed: at most one per source at a time, in daemon threads, each with a timeout."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Final, TypeVar
 
 from dejavu_client.logs import get_logger
-from dejavu_client.poller.threads import in_daemon_thread
 from dejavu_feed.errors import FeedError, FeedUnavailable
 
 T = TypeVar("T")
@@ -73,3 +74,22 @@ async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:
             return await in_daemon_thread(read, *arguments)
     except TimeoutError as error:
         raise FeedUnavailable(f"no answer within {READ_TIMEOUT:g} s") from error
+
+
+async def in_daemon_thread(work: Callable[..., T], *arguments: str) -> T:
+    """Runs `work` in its own thread. Returns its result or raises its exception.
+
+    Cancellation abandons the thread. It is a daemon thread, so that neither the event loop nor the interpreter waits
+    for it at exit; an executor's threads are joined at exit, and one that hangs in a socket or in DNS delays it.
+    """
+    done = Future[T]()
+    done.set_running_or_notify_cancel()  # from here on the thread can always set the result
+
+    def run() -> None:
+        try:
+            done.set_result(work(*arguments))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="dejavu-blocking-work", daemon=True).start()
+    return await asyncio.wrap_future(done)

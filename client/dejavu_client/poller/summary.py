@@ -73,15 +73,13 @@ class Summary:
         return sum(horizon.missed for horizon in self.horizons)
 
 
-def summarize(
-    games: Iterable[WatchedGame], horizons: Iterable[Horizon.ValueType], latencies: Iterable[float]
-) -> Summary:
+def summarize(games: Iterable[WatchedGame], horizons: Iterable[Horizon.ValueType]) -> Summary:
     """Computes the statistics of an evening so far."""
     watched = list(games)
     return Summary(
         games=len(watched),
         horizons=tuple(_summarize(watched, horizon) for horizon in horizons),
-        latencies=tuple(sorted(latencies)),
+        latencies=tuple(sorted(chain.from_iterable(game.latencies for game in watched))),
     )
 
 

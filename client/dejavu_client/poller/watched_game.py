@@ -1,4 +1,4 @@
-"""State of a watched game: feed data, read failures, forecasts and pending outcomes."""
+"""State of a watched game, as immutable data: feed, forecasts and pending outcomes; `step` computes the next."""
 
 from __future__ import annotations
 
@@ -9,65 +9,75 @@ from datetime import datetime, timedelta
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.requests import FINAL
-from dejavu_feed.errors import StaleFeed
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
-from dejavu_feed.nba.progress import completed_minutes, final_score, last_change
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
+from dejavu_feed.nba.progress import final_score
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
-_LEEWAY = 60.0
-"""Game seconds that a state may lie behind an earlier one: scoreboards lag a little, and clocks are set back."""
 _MAX_TIP_OFF_DELAY = timedelta(hours=3)
 """Maximum delay of a tip-off."""
-_ACCEPT_OLDER_AFTER = 300.0
-"""Seconds after which an older state is accepted as a correction; caches expire sooner."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PollBackoff:
-    """Backoff of a source: each consecutive failure skips more turns (0, 1, 3, 5, 5, …)."""
+    """Backoff of a source: each consecutive failure skips more turns (0, 1, 3, 5, 5, …).
+
+    Attributes:
+        failures: consecutive failures.
+        skip: turns left to skip.
+    """
 
     failures: int = 0
     skip: int = 0
 
-    def due(self) -> bool:
-        """Returns whether to read in this turn. Call it once per turn."""
-        if self.skip:
-            self.skip -= 1
-            return False
-        return True
+    def waited(self) -> PollBackoff:
+        """Returns the backoff after a skipped turn."""
+        return PollBackoff(self.failures, self.skip - 1)
 
-    def failed(self) -> int:
-        """Records a failure. Returns the number of consecutive failures."""
-        self.failures += 1
-        self.skip = min(2 ** min(self.failures - 1, 8) - 1, _MAX_SKIP)
-        return self.failures
-
-    def succeeded(self, *, rest: int = 0) -> None:
-        """Records a success and skips the next `rest` turns."""
-        self.failures = 0
-        self.skip = rest
+    def failed(self) -> PollBackoff:
+        """Returns the backoff after one more failure."""
+        return PollBackoff(self.failures + 1, min(2 ** min(self.failures, 8) - 1, _MAX_SKIP))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PendingOutcome:
     """Outcome of a game at a horizon, to be reported to the server.
 
     Attributes:
         game: state of the game at the horizon, by its plays.
+        horizon: `HALFTIME` or `FINAL`.
         differential: home − away at the horizon, in points.
         observed: time of the horizon, by the feed's wall clock; None if unknown.
         done: whether the server has accepted it or will never accept it.
     """
 
     game: GameState
+    horizon: Horizon.ValueType
     differential: int
     observed: datetime | None
     done: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class PlaysInProgress:
+    """Plays whose forecasts wait for answers of the server.
+
+    Attributes:
+        plays: the plays.
+        status: status of the game when the read began.
+        failures: consecutive failures before this read.
+        history: whether the forecasts recorded before this poller started are to be loaded first.
+        stale: why the plays are too old, although forecasts were requested from them; "" if they are not.
+    """
+
+    plays: Sequence[Play]
+    status: GameStatus
+    failures: int
+    history: bool = False
+    stale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchedGame:
     """A game of the evening.
 
@@ -76,7 +86,6 @@ class WatchedGame:
         state_time, plays_time: when the state and the plays were last read. Stale reads do not count. For plays not
             read yet, the time when they could first have been read.
         day: the scoreboard's date when the game was first seen.
-        shown: whether the last scoreboard shows the game.
         horizons: state of each forecast horizon.
         failure: the last failure; "" after the next success.
         unanswered: consecutive requests for forecasts without an answer from the server.
@@ -86,33 +95,38 @@ class WatchedGame:
         played: game seconds until the last play.
         last_change: when the newest play happened or was edited, by the feed's wall clock.
         behind_since: since when the feed has shown only older states; None if it does not.
+        in_progress: plays whose forecasts wait for answers; None if there are none.
         to_report: whether to report the game's outcomes, which requires its plays to the end in any case.
         reports: outcomes of the half and the game, pending or reported.
         report_backoff: backoff of the reports.
         unanswered_minutes: minutes whose forecast was requested at the last read but not answered.
         history_attempts: attempts left to load forecasts recorded before this poller started.
+        emitted: sequence and time of every forecast that was emitted.
+        latencies: seconds from the feed to the forecast, in order of the forecasts.
     """
 
     state: GameState
     state_time: datetime
     plays_time: datetime | None = None
     day: str = ""
-    shown: bool = True
-    horizons: dict[Horizon.ValueType, HorizonState] = field(default_factory=dict)
+    horizons: Mapping[Horizon.ValueType, HorizonState] = field(default_factory=dict)
     failure: str = ""
     unanswered: int = 0
     first_minute: int | None = None
     read_to_end: bool = False
-    backoff: PollBackoff = field(default_factory=PollBackoff)
-    box_backoff: PollBackoff = field(default_factory=PollBackoff)
+    backoff: PollBackoff = PollBackoff()
+    box_backoff: PollBackoff = PollBackoff()
     played: float = 0.0
     last_change: datetime | None = None
     behind_since: datetime | None = None
+    in_progress: PlaysInProgress | None = None
     to_report: bool = False
-    reports: dict[Horizon.ValueType, PendingOutcome] = field(default_factory=dict)
-    report_backoff: PollBackoff = field(default_factory=PollBackoff)
+    reports: Mapping[Horizon.ValueType, PendingOutcome] = field(default_factory=dict)
+    report_backoff: PollBackoff = PollBackoff()
     unanswered_minutes: tuple[int, ...] = ()
     history_attempts: int = 0
+    emitted: frozenset[tuple[int, int]] = frozenset()
+    latencies: tuple[float, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -182,68 +196,6 @@ class WatchedGame:
         if self.plays_time is not None and not self.played_out:
             times.append(self.plays_time)
         return max(0.0, (now - min(times)).total_seconds())
-
-    def reopen(self, now: datetime) -> None:
-        """Marks the game as live again, whatever its earlier state."""
-        self.read_to_end = False
-        self.backoff.succeeded()
-        for watched in self.horizons.values():
-            watched.result_known = False
-        self.plays_time = self.plays_time or now
-
-    def update_state(self, state: GameState, now: datetime) -> bool:
-        """Accepts a state of the feed unless it is stale. Returns whether it was accepted.
-
-        A cache may serve a scoreboard that is some minutes old. But the NBA also withdraws states: an older state is
-        accepted if the feed shows nothing newer for `_ACCEPT_OLDER_AFTER`.
-        """
-        latest, known = _elapsed(state, 0.0), _elapsed(self.state)
-        reverted = state.status < self.state.status and latest <= known  # a continued final, or a false tip-off
-        if latest >= known - _LEEWAY and not reverted:
-            self.behind_since = None
-        else:
-            self.behind_since = self.behind_since or now
-            if (now - self.behind_since).total_seconds() < _ACCEPT_OLDER_AFTER:
-                return False
-        if latest >= self.played - _LEEWAY:
-            self.state_time = now
-        self.state = state
-        return True
-
-    def update_plays(self, plays: Sequence[Play], now: datetime) -> None:
-        """Accepts plays unless they are stale.
-
-        Raises:
-            StaleFeed: if they are stale; the game is then unchanged.
-        """
-        changed = last_change(plays, now)
-        regulation = self.state.status is not GameStatus.FINAL and self.state.period <= 4
-        if changed is not None and regulation:
-            if self.last_change is not None and changed < self.last_change:
-                raise StaleFeed(
-                    f"plays until {changed:%H:%M:%S} UTC, but an earlier read had {self.last_change:%H:%M:%S} UTC"
-                )
-            self.last_change = changed
-        self.plays_time = now
-        self.played = plays[-1].elapsed if plays else 0.0
-        if self.first_minute is None:
-            self.first_minute = completed_minutes(plays)
-        self.failure = ""
-        self.backoff.succeeded()
-
-
-def _elapsed(state: GameState, clock: float | None = None) -> float:
-    """Returns the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
-    if state.period < 1:
-        return 0.0
-    length = QUARTER_SECONDS if state.period <= 4 else OVERTIME_SECONDS
-    if state.clock is not None:
-        left = state.clock
-    elif state.status is GameStatus.FINAL:
-        left = 0.0
-    else:
-        left = length if clock is None else clock
-    return elapsed_seconds(state.period, min(left, length))
 
 
 def watched_horizons(minutes: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, HorizonState]:

@@ -74,24 +74,22 @@ def watched(
 ) -> WatchedGame:
     """Returns a game with the given forecasts after minute 18; `both` uses the default ones."""
     half, end = (forecast(), forecast(8.1, horizon=FINAL)) if both else (half, end)
-    game = WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=watched_horizons(WANTED))
-    game.failure = trouble
+    horizons = watched_horizons(WANTED)
     for horizon, made, came in ((HALFTIME, half, half_came), (FINAL, end, end_came)):
-        of = game.horizons[horizon]
-        if made is not None:
-            of.accept(PATTERN, made)
-        of.outcome, of.result_known, of.note = came, came is not None, note
-    return game
+        of = horizons[horizon] if made is None else horizons[horizon].accept(PATTERN, made)
+        horizons[horizon] = replace(of, outcome=came, result_known=came is not None, note=note)
+    return WatchedGame(shown or state(), NOW - timedelta(seconds=age), horizons=horizons, failure=trouble)
 
 
 def drawn(
     *games: WatchedGame, width: int = 80, trouble: str = "", limits: str = "", scoreboard_time: datetime | None = NOW
 ) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    shown = [replace(game, latencies=() if index else (0.2, 0.4)) for index, game in enumerate(games)]
     console.print(
         live_table(
-            games,
-            summarize(games, WANTED, [0.2, 0.4]),
+            shown,
+            summarize(shown, WANTED),
             scoreboard_time=scoreboard_time,
             scoreboard_trouble=trouble,
             limits=limits,
@@ -234,11 +232,11 @@ def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
     games = [
         watched(both=True, half_came=outcome(8), end_came=outcome(-10, FINAL, 8.1)),
         watched(both=True, half_came=outcome(-10)),
-        watched(half=forecast()),
-        watched(),
+        replace(watched(half=forecast()), latencies=(0.4, 0.2)),
+        replace(watched(), latencies=(0.3,)),
     ]
 
-    summary = summarize(games, WANTED, [0.4, 0.2, 0.3])
+    summary = summarize(games, WANTED)
 
     half, end = summary.horizons
     assert half.error == pytest.approx(9.0)
@@ -260,7 +258,7 @@ def test_the_summary_compares_with_persistence_on_the_same_forecasts() -> None:
 
 
 def test_the_summary_of_an_empty_evening_divides_by_nothing() -> None:
-    summary = summarize([], WANTED, [])
+    summary = summarize([], WANTED)
 
     assert summary_lines(summary) == ["0 games · 0 forecasts"]
     assert summary_record(summary, NOW)["horizons"][1]["brier"] is None

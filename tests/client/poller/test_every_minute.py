@@ -306,7 +306,7 @@ async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end
 
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential) == (FINAL, 3)
-        assert seen.read_to_end
+        assert watch.poller.games[game_id].read_to_end
 
 
 async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> None:
@@ -323,6 +323,7 @@ async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> N
         del evening.edit[game_id]
         for _ in range(3):
             await watch.turn()
+        seen = watch.poller.games[game_id]
 
     told = [outcome.differential for outcome in watch.told(HorizonResult) if outcome.horizon == FINAL]
     assert told == [2, 3]

@@ -44,12 +44,14 @@ def test_every_minute_is_forecast_or_told_as_missed_and_none_twice(looks: list[t
         if minute is None:
             continue
         pattern = (0,) * minute
-        due = watched.due(pattern)
-        missed += watched.mark_missed(minute, ALL)
+        watched, due = watched.reached(pattern)
+        watched, passed = watched.passed(minute, ALL)
+        missed += passed
         if due and answered:
             asked.append(minute)
-            watched.accept(pattern, Forecast())
-    missed += watched.mark_missed(48, ALL)
+            watched = watched.accept(pattern, Forecast())
+    watched, passed = watched.passed(48, ALL)
+    missed += passed
 
     assert sorted(asked + missed) == list(watched.minutes)
     assert watched.missed == len(missed)
@@ -62,14 +64,17 @@ def test_no_pattern_is_asked_for_twice_in_whatever_order_minutes_come(looks: lis
     asked = list[int]()
     for completed, _ in looks:
         minute = watched.minute(completed, ALL)
-        if minute is not None and watched.due((0,) * minute):
+        if minute is None:
+            continue
+        watched, due = watched.reached((0,) * minute)
+        if due:
             asked.append(minute)
-            watched.accept((0,) * minute, Forecast())
+            watched = watched.accept((0,) * minute, Forecast())
 
     assert len(asked) == len(set(asked))
 
 
 def test_what_the_model_does_not_know_is_not_missed() -> None:
     watched = HorizonState(HALFTIME, forecast_minutes(HALFTIME, 6, 1))
-    assert watched.mark_missed(24, range(18, 19)) == (18,)
-    assert HorizonState(HALFTIME, forecast_minutes(HALFTIME, 6, 1)).mark_missed(9, None) == (6, 7, 8)
+    assert watched.passed(24, range(18, 19))[1] == (18,)
+    assert watched.passed(9, None)[1] == (6, 7, 8)

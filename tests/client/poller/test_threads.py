@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from dejavu_client.poller.threads import in_daemon_thread
+from dejavu_client.poller.reads import in_daemon_thread
 
 
 async def test_what_the_work_returns_or_raises_comes_back() -> None:
@@ -39,7 +39,7 @@ async def test_cancelling_leaves_the_thread_to_itself() -> None:
 def test_neither_the_loop_nor_the_interpreter_waits_for_it_in_the_end() -> None:
     program = """
 import asyncio, time
-from dejavu_client.poller.threads import in_daemon_thread
+from dejavu_client.poller.reads import in_daemon_thread
 
 async def main():
     task = asyncio.create_task(in_daemon_thread(lambda: time.sleep(600)))

@@ -1,0 +1,340 @@
+"""The life of a watched game as one pure function: `step(game, observation, knowledge) → (game, effects)`.
+
+A read of the plays runs through these stages; each arrow with a name is a request and waits for its observation:
+
+    PlaysRead → [ReadModel → ReadHistory →] missed minutes of what is over → [ReadModel →] due forecasts
+              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …]
+
+The function reads no clock and calls nothing: property tests run whole evenings on plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.poller import forecasting, reporting
+from dejavu_client.poller.capabilities import ModelCapabilities
+from dejavu_client.poller.effects import Effect, ReadBoxScore, ReadHistory, ReadModel, ReadPlays, RequestForecasts
+from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
+from dejavu_client.poller.observations import (
+    BoxScoreFailed,
+    ForecastsAnswered,
+    HistoryRead,
+    Knowledge,
+    ModelFailed,
+    ModelRead,
+    Observation,
+    OutcomeAnswered,
+    PlaysFailed,
+    PlaysRead,
+    ReportFailed,
+    StateRead,
+    TurnStarted,
+)
+from dejavu_client.poller.transition import Transition
+from dejavu_client.poller.watched_game import PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
+from dejavu_feed.errors import FeedError, StaleFeed
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.progress import completed_minutes, last_change
+from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
+
+SCOREBOARD: Final = "scoreboard"
+"""Source of the faults of the scoreboard."""
+_HISTORY_ATTEMPTS: Final = 5
+"""Attempts to load a game's recorded forecasts while the server does not answer."""
+_IDLE_TURNS: Final = 9
+"""Turns skipped between two reads of a game once no horizon is open; only the result is still needed."""
+_MAX_PLAY_FAILURES: Final = 12
+"""Consecutive failures after which the plays of a final game are no longer read."""
+_LEEWAY: Final = 60.0
+"""Game seconds that a state may lie behind an earlier one: scoreboards lag a little, and clocks are set back."""
+_ACCEPT_OLDER_AFTER: Final = 300.0
+"""Seconds after which an older state is accepted as a correction; caches expire sooner."""
+
+Result = tuple[WatchedGame, list[Effect]]
+
+
+def first_seen(
+    state: GameState, knowledge: Knowledge, *, day: str, minutes: Mapping[Horizon.ValueType, range], to_report: bool
+) -> Result:
+    """Starts to watch a game.
+
+    Args:
+        state: the game's state, as the scoreboard shows it.
+        knowledge: what is known now.
+        day: the scoreboard's date.
+        minutes: for each horizon, the minutes after which to forecast it.
+        to_report: whether to report the outcomes.
+
+    Returns:
+        The game, and what to do now.
+    """
+    # Before its tip-off there are no recorded forecasts to load.
+    attempts = 0 if state.status is GameStatus.SCHEDULED else _HISTORY_ATTEMPTS
+    horizons = watched_horizons(minutes)
+    game = WatchedGame(state, knowledge.now, day=day, horizons=horizons, to_report=to_report, history_attempts=attempts)
+    transition = Transition(game, knowledge)
+    _state_changed(transition, busy=False)
+    return transition.game, transition.effects
+
+
+def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> Result:
+    """Returns the game after an observation, and what to do now, in order; at most one effect waits for an answer.
+
+    Args:
+        game: the game before.
+        observation: what the feed or the server said, or that a turn began.
+        knowledge: what is known at this time.
+    """
+    transition = Transition(game, knowledge)
+    match observation:
+        case TurnStarted():
+            _start_turn(transition, observation)
+        case StateRead():
+            _read_state(transition, observation)
+        case BoxScoreFailed():
+            _box_score_failed(transition, observation.error)
+        case PlaysRead():
+            _read_plays(transition, observation)
+        case PlaysFailed():
+            _fail(transition, observation.error)
+        case ModelRead() | ModelFailed() | HistoryRead() | ForecastsAnswered():
+            _continue(transition, observation)
+        case OutcomeAnswered():
+            reporting.take_report(transition, observation.outcome, observation.answer)
+        case ReportFailed():
+            backoff = game.report_backoff.failed()
+            transition.game = replace(game, report_backoff=backoff)
+            transition.emit(feed_fault(game.state.game_id, observation.error, backoff.failures))
+    return transition.game, transition.effects
+
+
+def _start_turn(transition: Transition, turn: TurnStarted) -> None:
+    """Requests the reads that are due."""
+    game = transition.game
+    if not turn.busy:
+        if not game.needs_plays:
+            reporting.report_next(transition, this_turn=True)
+        elif game.backoff.skip:
+            transition.game = replace(game, backoff=game.backoff.waited())
+            reporting.report_next(transition, this_turn=True)
+        else:
+            transition.request(ReadPlays())
+    game = transition.game
+    # The scoreboard may switch to the next day while a long game is still live.
+    if turn.hidden and not turn.looking_up and game.needs_box_score(transition.now):
+        if game.box_backoff.skip:
+            transition.game = replace(game, box_backoff=game.box_backoff.waited())
+        else:
+            transition.request(ReadBoxScore())
+
+
+def _read_state(transition: Transition, read: StateRead) -> None:
+    """Accepts a state of the feed unless it is stale.
+
+    A cache may serve a scoreboard that is some minutes old. But the NBA also withdraws states: an older state is
+    accepted if the feed shows nothing newer for `_ACCEPT_OLDER_AFTER`.
+    """
+    game, state, now = transition.game, read.state, transition.now
+    before, behind_since = game.state, game.behind_since
+    if read.in_box_score:
+        game = replace(game, box_backoff=PollBackoff())
+    latest, known = _elapsed(state, 0.0), _elapsed(before)
+    reverted = state.status < before.status and latest <= known  # a continued final, or a false tip-off
+    if latest >= known - _LEEWAY and not reverted:
+        game = replace(game, behind_since=None)
+    else:
+        since = behind_since or now
+        game = replace(game, behind_since=since)
+        if (now - since).total_seconds() < _ACCEPT_OLDER_AFTER:
+            transition.game = game
+            if behind_since is None:
+                old = f"{state.away} @ {state.home} is shown in an older state: {state.text}"
+                transition.emit(Fault(SCOREBOARD, old, kind=FaultKind.STALE))
+            return
+    seen = now if latest >= game.played - _LEEWAY else game.state_time
+    transition.game = replace(game, state=state, state_time=seen)
+    _state_changed(transition, before, busy=read.busy)
+
+
+def _state_changed(transition: Transition, before: GameState | None = None, *, busy: bool) -> None:
+    """Follows a game's new state."""
+    state = transition.game.state
+    changed = before is None or before.status is not state.status
+    if changed:
+        if state.status is GameStatus.LIVE:  # tipped off, or shown as final too early
+            _reopen(transition)
+        # If a read is in progress, read again in the next turn.
+        transition.game = replace(transition.game, backoff=replace(transition.game.backoff, skip=0))
+        transition.emit(GameChanged(state))
+    elif before is not None and _score(before) != _score(state):  # a final game corrected after the buzzer
+        transition.game = replace(transition.game, read_to_end=False)
+    game = transition.game
+    # Before the first read of its plays, recorded forecasts may still be loaded.
+    if not busy and (not game.history_attempts or game.backoff.failures):
+        for watched in game.horizons.values():
+            if not watched.forecasts and not watched.result_known and watched.is_over_by_state(state):
+                forecasting.close(transition, watched)
+    if changed and not busy and transition.game.needs_plays:
+        transition.request(ReadPlays())
+
+
+def _reopen(transition: Transition) -> None:
+    """Marks the game as live again, whatever its earlier state."""
+    game = transition.game
+    transition.game = replace(
+        game, read_to_end=False, backoff=PollBackoff(), plays_time=game.plays_time or transition.now
+    )
+    transition.set_horizons(*(replace(watched, result_known=False) for watched in game.horizons.values()))
+
+
+def _read_plays(transition: Transition, read: PlaysRead) -> None:
+    """Accepts plays unless they are stale, and follows them."""
+    game, plays, now = transition.game, read.plays, transition.now
+    changed = last_change(plays, now)
+    regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
+    if changed is not None and regulation:
+        if game.last_change is not None and changed < game.last_change:
+            old, newer = f"{changed:%H:%M:%S} UTC", f"{game.last_change:%H:%M:%S} UTC"
+            _fail(transition, StaleFeed(f"plays until {old}, but an earlier read had {newer}"))
+            return
+        game = replace(game, last_change=changed)
+    completed = completed_minutes(plays)
+    too_early = all(completed <= watched.minutes.start for watched in game.horizons.values())
+    attempts = 0 if too_early else game.history_attempts
+    waiting = PlaysInProgress(plays, read.status, game.backoff.failures, history=attempts > 0)
+    transition.game = replace(
+        game,
+        plays_time=now,
+        played=plays[-1].elapsed if plays else 0.0,
+        first_minute=completed if game.first_minute is None else game.first_minute,
+        failure="",
+        backoff=PollBackoff(),
+        unanswered_minutes=(),
+        history_attempts=attempts,
+        in_progress=waiting,
+    )
+    forecasting.mark_results(transition, plays)
+    if waiting.history:
+        transition.request(ReadModel())
+    else:
+        _forecast(transition, waiting)
+
+
+def _continue(transition: Transition, observation: ModelRead | ModelFailed | HistoryRead | ForecastsAnswered) -> None:
+    """Continues with plays whose forecasts waited for the server.
+
+    Raises:
+        ValueError: if no plays wait for this answer.
+    """
+    game, waiting, model = transition.game, transition.game.in_progress, transition.model
+    match observation:
+        case ModelFailed(error) if waiting is not None:
+            transition.game = replace(game, unanswered_minutes=(completed_minutes(waiting.plays),))
+            forecasting.no_answer(transition, error)
+            forecasting.close_played(transition)
+            _finish(transition, waiting)
+        case ModelRead() if waiting is not None and model is not None:
+            if waiting.history:
+                transition.game = replace(game, history_attempts=game.history_attempts - 1)
+                transition.request(ReadHistory(model.version))
+            else:
+                _request(transition, waiting, model)
+        case HistoryRead(recorded) if waiting is not None and model is not None:
+            waiting = replace(waiting, history=False)
+            # Without an answer, retry in a later turn. Minutes reported as missed until then no longer count as missed
+            # once forecasts are loaded.
+            attempts = game.history_attempts if recorded is None else 0
+            transition.game = replace(game, history_attempts=attempts, in_progress=waiting)
+            if recorded is not None:
+                forecasting.restore(transition, recorded, completed_minutes(waiting.plays), model)
+            _forecast(transition, waiting, model)
+        case ForecastsAnswered(due, answers) if waiting is not None:
+            forecasting.take_answers(transition, due, answers)
+            _finish(transition, waiting, waiting.stale)
+        case _:
+            raise ValueError(f"{type(observation).__name__} without plays, or without a model, that wait for it")
+
+
+def _forecast(transition: Transition, waiting: PlaysInProgress, model: ModelCapabilities | None = None) -> None:
+    """Goes on to the forecasts that are due, if any horizon can still be forecast; `model` if it was read just now."""
+    forecasting.close_played(transition)
+    completed = completed_minutes(waiting.plays)
+    still_open = [watched for watched in transition.game.horizons.values() if not watched.result_known]
+    if all(completed < watched.minutes.start for watched in still_open):
+        _finish(transition, waiting)
+    elif model is None:
+        transition.request(ReadModel())
+    else:
+        _request(transition, waiting, model)
+
+
+def _request(transition: Transition, waiting: PlaysInProgress, model: ModelCapabilities) -> None:
+    """Requests the forecasts that are due."""
+    due, stale = forecasting.take_due(transition, waiting.plays, model)
+    if due:
+        transition.game = replace(transition.game, in_progress=replace(waiting, stale=stale))
+        transition.request(RequestForecasts(due))
+    else:
+        _finish(transition, waiting, stale)
+
+
+def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -> None:
+    """Compares with outcomes, and reports them; or fails if the plays turned out to be stale."""
+    if stale:
+        _fail(transition, StaleFeed(stale))
+        return
+    plays = waiting.plays
+    forecasting.settle(transition, plays)
+    game = transition.game
+    final = waiting.status is game.state.status is GameStatus.FINAL  # and not withdrawn meanwhile
+    if final and (unsettled := game.unsettled(plays)):
+        # An unusable read counts as a failure; too many of them end the reading.
+        transition.game = replace(game, backoff=PollBackoff(waiting.failures))
+        _fail(transition, StaleFeed(unsettled))
+        return
+    idle = game.played_out and waiting.status is game.state.status  # else read again in the next turn
+    backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
+    transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
+    reporting.note_outcomes(transition, plays)
+    reporting.report_next(transition)
+
+
+def _fail(transition: Transition, error: FeedError) -> None:
+    """Notes that the plays were not read, or not to any use."""
+    game = transition.game
+    backoff = game.backoff.failed()
+    transition.game = replace(game, failure=f"feed: {error}", backoff=backoff, in_progress=None)
+    if game.state.status is GameStatus.FINAL and backoff.failures >= _MAX_PLAY_FAILURES:
+        transition.game = replace(transition.game, read_to_end=True)
+        reporting.give_up(transition)
+        for watched in transition.game.horizons.values():
+            forecasting.close(transition, watched)
+    transition.emit(feed_fault(game.state.game_id, error, backoff.failures))
+
+
+def _box_score_failed(transition: Transition, error: FeedError) -> None:
+    backoff = transition.game.box_backoff.failed()
+    transition.game = replace(transition.game, box_backoff=backoff)
+    transition.emit(feed_fault(transition.game.state.game_id, error, backoff.failures))
+
+
+def _score(state: GameState) -> tuple[int, int]:
+    return state.home_score, state.away_score
+
+
+def _elapsed(state: GameState, clock: float | None = None) -> float:
+    """Returns the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
+    if state.period < 1:
+        return 0.0
+    length = QUARTER_SECONDS if state.period <= 4 else OVERTIME_SECONDS
+    if state.clock is not None:
+        left = state.clock
+    elif state.status is GameStatus.FINAL:
+        left = 0.0
+    else:
+        left = length if clock is None else clock
+    return elapsed_seconds(state.period, min(left, length))

@@ -1,0 +1,49 @@
+"""A transition of a watched game under construction: the game so far, and the effects so far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dejavu_client.poller.effects import Effect, Emit
+from dejavu_client.poller.events import Event, Fault, FaultKind
+from dejavu_client.poller.horizons import HorizonState
+from dejavu_client.poller.observations import Knowledge
+from dejavu_client.poller.watched_game import WatchedGame
+
+
+class Transition:
+    """Collects the changes of a game and the effects that follow from one observation.
+
+    Args:
+        game: the game before.
+        knowledge: what is known at the time of the observation.
+
+    Attributes:
+        game: the game so far.
+        effects: the effects so far, in order.
+        now, model, keeps_record: see `Knowledge`.
+    """
+
+    def __init__(self, game: WatchedGame, knowledge: Knowledge) -> None:
+        self.game = game
+        self.effects: list[Effect] = []
+        self.now = knowledge.now
+        self.model = knowledge.model
+        self.keeps_record = knowledge.keeps_record
+
+    def request(self, effect: Effect) -> None:
+        """Adds an effect."""
+        self.effects.append(effect)
+
+    def emit(self, event: Event) -> None:
+        """Adds an event to emit."""
+        self.effects.append(Emit(event))
+
+    def fault(self, reason: str, failures: int = 1, *, kind: FaultKind) -> None:
+        """Adds a fault of this game to emit."""
+        self.emit(Fault(self.game.state.game_id, reason, failures, kind=kind))
+
+    def set_horizons(self, *changed: HorizonState) -> None:
+        """Replaces the states of horizons."""
+        horizons = {**self.game.horizons, **{each.horizon: each for each in changed}}
+        self.game = replace(self.game, horizons=horizons)

@@ -20,8 +20,12 @@ class Score(NamedTuple):
     away: int
 
 
-def slots(scores: Iterable[Score], minutes: int) -> tuple[int, ...]:
+def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, ...]:
     """Returns the differentials (home − away, in points) at the end of each of the first `minutes` minutes.
+
+    Args:
+        scores: the score (home, away) after each play and its time, as `Score` or as a plain tuple.
+        minutes: number of slots.
 
     Slot m is the differential of the last of `scores`, in the given order, whose time is not after the end of minute m.
     Scores are carried forward through minutes without points, and a later row overrides an earlier one, so corrections
@@ -30,9 +34,9 @@ def slots(scores: Iterable[Score], minutes: int) -> tuple[int, ...]:
     # For each minute, the last row in the given order that falls into it.
     last: list[tuple[int, int] | None] = [None] * minutes
     for order, (elapsed, home, away) in enumerate(scores):
-        minute = max(0, -int(-elapsed // 60) - 1)
+        minute = -int(-elapsed // 60) - 1
         if minute < minutes:
-            last[minute] = (order, home - away)
+            last[max(0, minute)] = (order, home - away)
     result = []
     newest = (-1, 0)
     for entry in last:

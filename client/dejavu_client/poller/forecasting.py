@@ -23,23 +23,20 @@ from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizo
 from dejavu_client.poller.predictor import OUTCOME_KNOWN
 from dejavu_client.poller.transition import Transition
 from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.nba.progress import completed_at, completed_minutes, scores
-from dejavu_feed.pattern import slots
+from dejavu_feed.nba.progress import completed_at, completed_minutes
+from dejavu_feed.pattern import Score, slots
 
 _STALE_AFTER: Final = 120.0
 """Seconds past the earliest end of a horizon after which plays without that end count as stale. Until then, a timeout
 or a review may have stopped the game clock."""
 
 
-def mark_results(step: Transition, plays: Sequence[Play]) -> None:
-    """Marks the horizons that are over; or not over again, if the feed had shown a period or its end too early."""
-    game = step.game
-    step.set_horizons(
-        *(
-            replace(watched, result_known=watched.is_over_by_state(game.state) or watched.is_over_by_plays(plays))
-            for watched in game.horizons.values()
-        )
-    )
+def mark_results(step: Transition, periods: int) -> None:
+    """Marks the horizons that are over by this many periods; or not over again: the feed may show an end too early."""
+    for watched in step.game.horizons.values():
+        over = watched.is_over_by_state(step.game.state) or periods >= watched.rules.period
+        if over != watched.result_known:
+            step.set_horizon(replace(watched, result_known=over))
 
 
 def restore(
@@ -51,7 +48,7 @@ def restore(
     """Takes over the forecasts made before this poller started."""
     for horizon, watched in step.game.horizons.items():
         newest = None if watched.result_known else watched.minute(completed, model.of(horizon))
-        step.set_horizons(watched.restore(recorded.get(horizon, {}), newest))
+        step.set_horizon(watched.restore(recorded.get(horizon, {}), newest))
 
 
 def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) -> tuple[tuple[DueForecast, ...], str]:
@@ -60,16 +57,17 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     Returns:
         The forecasts to request now, and why the plays are too old to forecast from; "" if they are not.
     """
-    completed, timeline = completed_minutes(plays), scores(plays)
+    completed = completed_minutes(plays)
+    timeline = slots(((play.elapsed, play.home, play.away) for play in plays), completed)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():
         minute = None if watched.result_known else watched.minute(completed, model.of(watched.horizon))
         if minute is None:
             continue
-        pattern = slots(timeline, minute)
+        pattern = timeline[:minute]
         changed, wanted = watched.reached(pattern)
-        step.set_horizons(changed)
+        step.set_horizon(changed)
         if not wanted:
             continue
         late = watched.late(plays, step.now)
@@ -98,7 +96,7 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
             _close_by_record(step, each)
         else:
             refused = replace(step.game.horizons[each.horizon], refused=each.pattern, note=f"refused: {answer}")
-            step.set_horizons(refused)
+            step.set_horizon(refused)
             label = horizon_label(each.horizon)
             step.fault(f"the server refused to forecast the {label}: {answer}", kind=FaultKind.REFUSED)
     if missing is None:
@@ -123,20 +121,20 @@ def close_played(step: Transition) -> None:
 def close(step: Transition, watched: HorizonState) -> None:
     """Closes a horizon that is over and whose plays are unknown."""
     watched = replace(watched, result_known=True)
-    step.set_horizons(watched)
+    step.set_horizon(watched)
     _mark_missed(step, watched, watched.rules.minutes)
 
 
-def settle(step: Transition, plays: Sequence[Play]) -> None:
+def settle(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
     """Compares the forecasts of the horizons that are over with their outcome; again if the plays are corrected."""
     for watched in step.game.horizons.values():
-        score = watched.rules.score_at_end(plays) if watched.result_known and watched.forecasts else None
-        if score is None:
+        score = scores.get(watched.horizon)
+        if score is None or not watched.result_known or not watched.forecasts:
             continue
         state = at_horizon(step.game.state, watched.horizon, score, plays)
         forecasts = tuple(watched.forecasts[minute] for minute in sorted(watched.forecasts))
         outcome, before = HorizonResult(state, watched.horizon, score.home - score.away, forecasts), watched.outcome
-        step.set_horizons(replace(watched, outcome=outcome))
+        step.set_horizon(replace(watched, outcome=outcome))
         if before is None or (before.differential, before.forecasts) != (outcome.differential, outcome.forecasts):
             step.emit(outcome)
 
@@ -147,7 +145,7 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     watched = game.horizons[due.horizon]
     if minute in watched.forecasts or game.first_minute is None or minute <= game.first_minute:
         completed = None  # a revision, or complete at the first read: the time is not meaningful
-    step.set_horizons(watched.accept(due.pattern, forecast))
+    step.set_horizon(watched.accept(due.pattern, forecast))
     latency = None
     if completed is not None:
         latency = (step.now - completed).total_seconds()
@@ -165,7 +163,7 @@ def _close_by_record(step: Transition, due: DueForecast) -> None:
     closed = next(each.minutes for each in HORIZON_RULES.values() if each.minutes > len(due.pattern))
     note = "its outcome is in the server's record"
     watched = replace(step.game.horizons[due.horizon], closed=closed, note=note)
-    step.set_horizons(watched)
+    step.set_horizon(watched)
     step.emit(HorizonClosed(step.game.state, due.horizon, closed))
     _mark_missed(step, watched, closed)
 
@@ -184,4 +182,4 @@ def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
         if watched.result_known and not watched.forecasts:
             watched = replace(watched, note=watched.note or reason)
         step.emit(ForecastMissed(game.state, watched.horizon, minutes, reason))
-    step.set_horizons(watched)
+    step.set_horizon(watched)

@@ -18,7 +18,7 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poller.events import HorizonResult, MinuteForecast
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
-from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score, period_is_over
+from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 
 FIRST_MINUTE: Final = 6
@@ -46,6 +46,12 @@ HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyTyp
         FINAL: HorizonRules(REGULATION_MINUTES, 4, final_score),
     }
 )
+
+
+def scores_at_end(plays: Sequence[Play], periods: int) -> dict[Horizon.ValueType, Score]:
+    """Returns the score at each horizon that is over, by plays that show this many periods as over."""
+    over = {horizon: rules.score_at_end(plays) for horizon, rules in HORIZON_RULES.items() if periods >= rules.period}
+    return {horizon: score for horizon, score in over.items() if score is not None}
 
 
 def forecast_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -> range:
@@ -178,10 +184,6 @@ class HorizonState:
     def is_over_by_state(self, state: GameState) -> bool:
         """Returns whether a game's state shows the horizon as over. Ignores the clock: it may lead the plays."""
         return state.status is GameStatus.FINAL or state.period > self.rules.period
-
-    def is_over_by_plays(self, plays: Sequence[Play]) -> bool:
-        """Returns whether the plays show the horizon as over."""
-        return period_is_over(plays, self.rules.period)
 
     def late(self, plays: Sequence[Play], now: datetime) -> float:
         """Returns the seconds for which the horizon may already be over, by this machine's clock; 0 if it can't be."""

@@ -7,11 +7,12 @@ without an answer is retried in later turns until it succeeds; a refused report 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError, UnimplementedError
 from dejavu_client.formatting import horizon_label
@@ -23,19 +24,20 @@ from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, Watch
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import ended_at
+from dejavu_feed.pattern import Score
 
 _OLDEST: Final = timedelta(days=2)
 """Maximum plausible age of the end of a horizon, by the feed's wall clock."""
 
 
-def note_outcomes(step: Transition, plays: Sequence[Play]) -> None:
-    """Updates the pending outcomes of a game from its plays."""
+def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
+    """Updates the pending outcomes of a game from its plays and the scores at the horizons that they show as over."""
     game = step.game
     if not game.to_report:
         return
     reports = dict(game.reports)
-    for horizon, rules in HORIZON_RULES.items():
-        known, score = reports.get(horizon), rules.score_at_end(plays)
+    for horizon in HORIZON_RULES:
+        known, score = reports.get(horizon), scores.get(horizon)
         if score is None:
             if known is not None and not known.done:  # the feed showed the end too early
                 del reports[horizon]
@@ -46,7 +48,8 @@ def note_outcomes(step: Transition, plays: Sequence[Play]) -> None:
                 observed = None
             reports[horizon] = PendingOutcome(state, horizon, score.home - score.away, observed)
             game = replace(game, report_backoff=replace(game.report_backoff, skip=0))
-    step.game = replace(game, reports=reports)
+    if reports != game.reports:
+        step.game = replace(game, reports=reports)
 
 
 def give_up(step: Transition) -> None:

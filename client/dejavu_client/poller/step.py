@@ -19,6 +19,7 @@ from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.effects import Effect, ReadBoxScore, ReadHistory, ReadModel, ReadPlays, RequestForecasts
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
+from dejavu_client.poller.horizons import scores_at_end
 from dejavu_client.poller.observations import (
     BoxScoreFailed,
     ForecastsAnswered,
@@ -38,7 +39,7 @@ from dejavu_client.poller.transition import Transition
 from dejavu_client.poller.watched_game import PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
 from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.progress import completed_minutes, last_change
+from dejavu_feed.nba.progress import completed_minutes, last_change, periods_over
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
 
 SCOREBOARD: Final = "scoreboard"
@@ -140,13 +141,12 @@ def _read_state(transition: Transition, read: StateRead) -> None:
     """
     game, state, now = transition.game, read.state, transition.now
     before, behind_since = game.state, game.behind_since
-    if read.in_box_score:
+    if read.in_box_score and game.box_backoff != PollBackoff():
         game = replace(game, box_backoff=PollBackoff())
     latest, known = _elapsed(state, 0.0), _elapsed(before)
     reverted = state.status < before.status and latest <= known  # a continued final, or a false tip-off
-    if latest >= known - _LEEWAY and not reverted:
-        game = replace(game, behind_since=None)
-    else:
+    behind = latest < known - _LEEWAY or reverted
+    if behind:
         since = behind_since or now
         game = replace(game, behind_since=since)
         if (now - since).total_seconds() < _ACCEPT_OLDER_AFTER:
@@ -156,7 +156,7 @@ def _read_state(transition: Transition, read: StateRead) -> None:
                 transition.emit(Fault(SCOREBOARD, old, kind=FaultKind.STALE))
             return
     seen = now if latest >= game.played - _LEEWAY else game.state_time
-    transition.game = replace(game, state=state, state_time=seen)
+    transition.game = replace(game, state=state, state_time=seen, behind_since=game.behind_since if behind else None)
     _state_changed(transition, before, busy=read.busy)
 
 
@@ -167,8 +167,8 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
     if changed:
         if state.status is GameStatus.LIVE:  # tipped off, or shown as final too early
             _reopen(transition)
-        # If a read is in progress, read again in the next turn.
-        transition.game = replace(transition.game, backoff=replace(transition.game.backoff, skip=0))
+        backoff = replace(transition.game.backoff, skip=0)  # if a read is in progress, read again in the next turn
+        transition.game = replace(transition.game, backoff=backoff)
         transition.emit(GameChanged(state))
     elif before is not None and _score(before) != _score(state):  # a final game corrected after the buzzer
         transition.game = replace(transition.game, read_to_end=False)
@@ -188,7 +188,8 @@ def _reopen(transition: Transition) -> None:
     transition.game = replace(
         game, read_to_end=False, backoff=PollBackoff(), plays_time=game.plays_time or transition.now
     )
-    transition.set_horizons(*(replace(watched, result_known=False) for watched in game.horizons.values()))
+    for watched in game.horizons.values():
+        transition.set_horizon(replace(watched, result_known=False))
 
 
 def _read_plays(transition: Transition, read: PlaysRead) -> None:
@@ -201,13 +202,15 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
             old, newer = f"{changed:%H:%M:%S} UTC", f"{game.last_change:%H:%M:%S} UTC"
             _fail(transition, StaleFeed(f"plays until {old}, but an earlier read had {newer}"))
             return
-        game = replace(game, last_change=changed)
+    else:
+        changed = game.last_change
     completed = completed_minutes(plays)
     too_early = all(completed <= watched.minutes.start for watched in game.horizons.values())
     attempts = 0 if too_early else game.history_attempts
-    waiting = PlaysInProgress(plays, read.status, game.backoff.failures, history=attempts > 0)
+    waiting = PlaysInProgress(plays, periods_over(plays), read.status, game.backoff.failures, history=attempts > 0)
     transition.game = replace(
         game,
+        last_change=changed,
         plays_time=now,
         played=plays[-1].elapsed if plays else 0.0,
         first_minute=completed if game.first_minute is None else game.first_minute,
@@ -217,7 +220,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         history_attempts=attempts,
         in_progress=waiting,
     )
-    forecasting.mark_results(transition, plays)
+    forecasting.mark_results(transition, waiting.periods)
     if waiting.history:
         transition.request(ReadModel())
     else:
@@ -287,11 +290,11 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     if stale:
         _fail(transition, StaleFeed(stale))
         return
-    plays = waiting.plays
-    forecasting.settle(transition, plays)
+    scores = scores_at_end(waiting.plays, waiting.periods)
+    forecasting.settle(transition, waiting.plays, scores)
     game = transition.game
     final = waiting.status is game.state.status is GameStatus.FINAL  # and not withdrawn meanwhile
-    if final and (unsettled := game.unsettled(plays)):
+    if final and (unsettled := game.unsettled(waiting.plays)):
         # An unusable read counts as a failure; too many of them end the reading.
         transition.game = replace(game, backoff=PollBackoff(waiting.failures))
         _fail(transition, StaleFeed(unsettled))
@@ -299,7 +302,7 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
     idle = game.played_out and waiting.status is game.state.status  # else read again in the next turn
     backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
     transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
-    reporting.note_outcomes(transition, plays)
+    reporting.note_outcomes(transition, waiting.plays, scores)
     reporting.report_next(transition)
 
 

@@ -43,7 +43,7 @@ class Transition:
         """Adds a fault of this game to emit."""
         self.emit(Fault(self.game.state.game_id, reason, failures, kind=kind))
 
-    def set_horizons(self, *changed: HorizonState) -> None:
-        """Replaces the states of horizons."""
-        horizons = {**self.game.horizons, **{each.horizon: each for each in changed}}
-        self.game = replace(self.game, horizons=horizons)
+    def set_horizon(self, watched: HorizonState) -> None:
+        """Replaces the state of a horizon."""
+        if watched is not self.game.horizons[watched.horizon]:
+            self.game = replace(self.game, horizons={**self.game.horizons, watched.horizon: watched})

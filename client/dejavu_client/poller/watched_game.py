@@ -64,6 +64,7 @@ class PlaysInProgress:
 
     Attributes:
         plays: the plays.
+        periods: number of periods that they show as over.
         status: status of the game when the read began.
         failures: consecutive failures before this read.
         history: whether the forecasts recorded before this poller started are to be loaded first.
@@ -71,6 +72,7 @@ class PlaysInProgress:
     """
 
     plays: Sequence[Play]
+    periods: int
     status: GameStatus
     failures: int
     history: bool = False

@@ -33,13 +33,17 @@ def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
     return next((play.actual for play in plays if play.elapsed > 60 * minutes), None)
 
 
-def last_change(plays: Iterable[Play], now: datetime) -> datetime | None:
+def last_change(plays: Sequence[Play], now: datetime) -> datetime | None:
     """Returns the feed's wall-clock time of the newest play or edit; None if it is not reported.
 
     Ignores times after `now`, which are data entry errors that would remain the newest forever.
     """
-    times = (time for play in plays for time in (play.actual, play.edited))
-    return max((time for time in times if time and time <= now), default=None)
+    newest: datetime | None = None
+    for play in reversed(plays):  # the newest are last, and then no other one is later
+        for time in (play.edited, play.actual):
+            if time is not None and (newest is None or time > newest) and time <= now:
+                newest = time
+    return newest
 
 
 def earliest_end(plays: Iterable[Play], now: datetime, minutes: int) -> datetime | None:
@@ -57,14 +61,20 @@ def earliest_end(plays: Iterable[Play], now: datetime, minutes: int) -> datetime
     return max((actual + timedelta(seconds=60 * minutes - elapsed) for actual, elapsed in timed), default=None)
 
 
-def period_is_over(plays: Iterable[Play], period: int) -> bool:
-    """Whether a period has ended: the plays contain its end or a play of a later period."""
-    return any(play.period > period or (play.period == period and _ends_period(play)) for play in plays)
+def periods_over(plays: Iterable[Play]) -> int:
+    """Returns the number of periods that have ended: the plays contain their end or a play of a later period."""
+    over = 0
+    for play in plays:
+        if play.period > over:
+            over = play.period if _ends_period(play) else play.period - 1
+    return over
 
 
 def ended_at(plays: Iterable[Play], period: int) -> datetime | None:
     """Returns the feed's wall-clock time of a period's end, or else of the next play; None if it is not reported."""
-    return next((play.actual for play in plays if period_is_over([play], period)), None)
+    return next(
+        (play.actual for play in plays if play.period > period or (play.period == period and _ends_period(play))), None
+    )
 
 
 def halftime_score(plays: Sequence[Play]) -> Score | None:
@@ -73,10 +83,10 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
     Uses the last play of the first two quarters: a technical foul during the break belongs to the third quarter. The
     differential equals slot 24 of the game's pattern.
     """
-    if not period_is_over(plays, 2):
+    if periods_over(plays) < 2:
         return None
-    of_half = scores(play for play in plays if play.period <= 2)
-    return of_half[-1] if of_half else Score(0.0, 0, 0)
+    last = next((play for play in reversed(plays) if play.period <= 2), None)
+    return Score(0.0, 0, 0) if last is None else Score(last.elapsed, last.home, last.away)
 
 
 def final_score(plays: Sequence[Play]) -> Score | None:
@@ -84,11 +94,11 @@ def final_score(plays: Sequence[Play]) -> Score | None:
 
     The game is over once its last period, the fourth or later, has ended and the score is not tied.
     """
-    if not plays:
+    if not plays or plays[-1].home == plays[-1].away:
         return None
-    last = max(play.period for play in plays)
-    end = scores(plays)[-1]
-    return end if last >= 4 and period_is_over(plays, last) and end.home != end.away else None
+    if periods_over(plays) < max(4, *(play.period for play in plays)):
+        return None
+    return Score(plays[-1].elapsed, plays[-1].home, plays[-1].away)
 
 
 def _ends_period(play: Play) -> bool:

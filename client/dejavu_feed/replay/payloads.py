@@ -145,7 +145,7 @@ def _scoreboard_entry(game: LiveGame) -> Json:
         "gameId": game.game_id,
         "gameCode": game.code,
         "gameStatus": int(game.status),
-        "gameStatusText": _status_text(game),
+        "gameStatusText": status_text(game),
         "period": moment.period,
         "gameClock": clock_text(moment.clock) if live else "",
         "gameTimeUTC": f"{game.tip_off.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -164,7 +164,8 @@ def _scoreboard_entry(game: LiveGame) -> Json:
     }
 
 
-def _status_text(game: LiveGame) -> str:
+def status_text(game: LiveGame) -> str:
+    """Returns the scoreboard's text for a game, for example "Q2 07:15"."""
     moment = game.timeline.clock_at(game.at)
     overtimes = moment.period - 4
     if game.status is GameStatus.SCHEDULED:

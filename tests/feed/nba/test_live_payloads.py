@@ -10,7 +10,7 @@ import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.live_payloads import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import period_is_over, scores
+from dejavu_feed.nba.progress import periods_over, scores
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"
@@ -76,7 +76,7 @@ def test_the_pattern_is_complete_with_the_first_play_strictly_past_its_end(plays
 def test_the_half_is_over_with_the_end_of_the_second_quarter(plays: tuple[Play, ...]) -> None:
     end = next(i for i, play in enumerate(plays) if (play.period, play.action, play.detail) == (2, "period", "end"))
 
-    assert not period_is_over(plays[:end], 2)
+    assert periods_over(plays[:end]) < 2
     assert halftime_differential(plays[:end]) is None
     assert halftime_differential(plays[: end + 1]) == 18
 

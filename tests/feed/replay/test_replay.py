@@ -14,7 +14,7 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay
 from dejavu_feed.nba.live_payloads import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import period_is_over
+from dejavu_feed.nba.progress import periods_over
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text
@@ -173,7 +173,7 @@ def test_a_buzzer_beater_belongs_to_the_quarter_that_it_ends() -> None:
     buzzer = next(index for index, play in enumerate(everything) if play.scoring and play.elapsed == 1440.0)
 
     assert (everything[buzzer].period, everything[buzzer].clock) == (2, 0.0)
-    assert not period_is_over(everything[: buzzer + 1], 2)
+    assert periods_over(everything[: buzzer + 1]) < 2
     assert halftime_differential(everything[: buzzer + 2]) == 9
 
 

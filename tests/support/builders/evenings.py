@@ -17,6 +17,7 @@ from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
+from dejavu_client.errors import DejavuClientError, from_predict_error
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
@@ -194,7 +195,19 @@ class StoringPredictor:
         self.asked += asked
         if self.failures:
             raise self.failures.pop(0)
-        return [self._answer(each) for each in asked]
+        return [
+            PredictBatchResult(forecast=answer) if isinstance(answer, Forecast) else PredictBatchResult(error=answer)
+            for answer in map(self._answer, asked)
+        ]
+
+    def forecast(
+        self, game: GameState, horizon: Horizon.ValueType, pattern: tuple[int, ...]
+    ) -> Forecast | DejavuClientError:
+        """Answers one request, without messages."""
+        asked = Asked(game.game_id, pattern, game.home, game.away, horizon)
+        self.asked.append(asked)
+        answer = self._answer(asked)
+        return answer if isinstance(answer, Forecast) else from_predict_error(answer)
 
     async def report_outcome(
         self,
@@ -233,15 +246,15 @@ class StoringPredictor:
             if asked.game_id == game_id and forecast.model_version == model_version:
                 yield RecordedPrediction(forecast=forecast, pattern=asked.pattern)
 
-    def _answer(self, asked: Asked) -> PredictBatchResult:
+    def _answer(self, asked: Asked) -> Forecast | PredictError:
         if self.refusals:
-            return PredictBatchResult(error=self.refusals.pop(0))
+            return self.refusals.pop(0)
         key = (asked.game_id, asked.horizon, asked.minute)
         stored = self._newest.get(key)
         if stored is not None and stored[0].pattern == asked.pattern:
-            return PredictBatchResult(forecast=stored[1])
+            return stored[1]
         if any(asked.game_id == of and asked.minute < CLOSES[horizon] for of, horizon in self._outcomes):
-            return PredictBatchResult(error=PredictError(code=9, reason="OUTCOME_KNOWN", message="it came"))
+            return PredictError(code=9, reason="OUTCOME_KNOWN", message="it came")
         self.sequence += 1
         lead = float(asked.pattern[-1])
         forecast = Forecast(
@@ -260,7 +273,7 @@ class StoringPredictor:
             revision=0 if stored is None else stored[1].revision + 1,
         )
         self._newest[key] = (asked, forecast)
-        return PredictBatchResult(forecast=forecast)
+        return forecast
 
 
 def able_model(

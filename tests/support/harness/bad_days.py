@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from tests.support.builders.evenings import StoringPredictor
 from tests.support.fakes.clock import SteppedClock
@@ -70,12 +70,11 @@ class DirectFeed:
             raise MalformedFeed(f"{path}: not JSON") from error
 
 
-class BadDay:
-    """Games with faults, at real-time speed, and the pollers that watch them one after the other.
+class FaultyDay:
+    """Games with faults, at real-time speed, and what the pollers that watch them one after the other emit.
 
     Attributes:
-        direct, feed: the feed without a connection, and the feed in use, which tests may replace.
-        predictor: the default client of the pollers; shared by successive pollers, like a server.
+        predictor: the server of the pollers; shared by successive pollers.
         events: all events of all pollers.
     """
 
@@ -92,11 +91,10 @@ class BadDay:
         self.clock = SteppedClock()
         self.replay = Replay(games, stagger=stagger, now=self.clock)
         self.faulty = FaultyReplay(self.replay, kinds, seed=seed, rate=rate)
-        self.direct = DirectFeed(self.faulty.respond)
-        self.feed: Feed = self.direct
         self.predictor = StoringPredictor()
         self.events: list[Event] = []
         self._lives: list[float] = []
+        self._ends = [end + stagger * index for index in range(len(games)) for end in (HALF, REGULATION)]
 
     @property
     def end(self) -> datetime:
@@ -114,6 +112,11 @@ class BadDay:
         return {(event.game.home, event.forecast.horizon): event for event in events}
 
     @property
+    def patterns(self) -> dict[tuple[str, Horizon.ValueType], tuple[int, ...]]:
+        """Their patterns."""
+        return {key: prediction.pattern for key, prediction in self.newest.items()}
+
+    @property
     def outcomes(self) -> dict[tuple[str, Horizon.ValueType], int]:
         """The last outcome of each game and horizon, by home team and horizon."""
         events = (event for event in self.events if isinstance(event, HorizonResult))
@@ -128,21 +131,43 @@ class BadDay:
     def told_too_late(self) -> list[Prediction]:
         """Returns forecasts that were made after the end of their horizon."""
         late = []
+        tip_offs = {game_id: self.stagger * index for index, game_id in enumerate(self.replay.games)}
         for event, life in zip(self.events, self._lives, strict=True):
             if isinstance(event, Prediction):
                 end = HALF if event.forecast.horizon == HALFTIME else REGULATION
-                tip_off = self.stagger * list(self.replay.games).index(event.game.game_id)
-                if life - tip_off > end:
+                if life - tip_offs[event.game.game_id] > end:
                     late.append(event)
         return late
 
-    def _note(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
+        """Takes an event of a poller."""
         self.events.append(event)
-        self._lives.append((self.clock.now - self.replay.start).total_seconds())
+        self._lives.append(self._life())
+
+    def turn_seconds(self) -> float:
+        """Returns the seconds until the next turn: few where a half or regulation is about to end."""
+        life, (before, after) = self._life(), _NEAR_END
+        return TURN if any(end - before <= life <= end + after for end in self._ends) else QUIET
+
+    def _life(self) -> float:
+        return (self.clock.now - self.replay.start).total_seconds()
+
+
+class BadDay(FaultyDay):
+    """A day with faults that pollers watch through the replay's JSON.
+
+    Attributes:
+        direct, feed: the feed without a connection, and the feed in use, which tests may replace.
+    """
+
+    def __init__(self, games: Sequence[ReplayGame], kinds: Sequence[FeedFaultKind] = (), **options: Any) -> None:
+        super().__init__(games, kinds, **options)
+        self.direct = DirectFeed(self.faulty.respond)
+        self.feed: Feed = self.direct
 
     @asynccontextmanager
     async def watched(self, client: PredictionClient | None = None) -> AsyncIterator[Poller]:
-        async with Poller(self.feed, client or self.predictor, on_event=[self._note], now=self.clock) as poller:
+        async with Poller(self.feed, client or self.predictor, on_event=[self.note], now=self.clock) as poller:
             yield poller
 
     async def run_poller(self, poller: Poller, until: datetime, *, turn: float = TURN) -> None:
@@ -174,12 +199,4 @@ class BadDay:
     async def _go_on(self, poller: Poller, until: datetime) -> None:
         """Runs turns until a time, with short or long intervals."""
         while self.clock.now < until:
-            await self.run_poller(
-                poller, self.clock.now + timedelta(seconds=1), turn=TURN if self._near_end() else QUIET
-            )
-
-    def _near_end(self) -> bool:
-        life = (self.clock.now - self.replay.start).total_seconds()
-        before, after = _NEAR_END
-        ends = [end + self.stagger * index for index in range(len(self.replay.games)) for end in (HALF, REGULATION)]
-        return any(end - before <= life <= end + after for end in ends)
+            await self.run_poller(poller, self.clock.now + timedelta(seconds=1), turn=self.turn_seconds())

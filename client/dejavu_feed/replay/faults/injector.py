@@ -14,6 +14,7 @@ import json
 import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from http import HTTPStatus
 from typing import Final
 
@@ -65,6 +66,8 @@ class FaultyReplay:
         hold: game-day seconds after which a connection without a response is closed.
 
     Attributes:
+        kinds: the kinds of faults to inject.
+        scoring_errors: scoring errors of each game, by id.
         midnight: when the scoreboard changes to the next day, if that fault is injected.
 
     Raises:
@@ -83,32 +86,27 @@ class FaultyReplay:
         if not 0 <= rate <= 1:
             raise ValueError(f"the rate is {rate:g}, expected 0 to 1")
         self._replay = replay
-        self._kinds = frozenset(kinds)
+        self.kinds = frozenset(kinds)
         self._seed = seed
         self._rate = rate
         self._hold = hold
         self._indices = {game_id: index for index, game_id in enumerate(replay.games)}
-        self._scoring_errors = {
-            game_id: draw_scoring_errors(Timeline(game), self._kinds, self._chance("mistakes", self._indices[game_id]))
+        self.scoring_errors = {
+            game_id: draw_scoring_errors(Timeline(game), self.kinds, self._chance("mistakes", self._indices[game_id]))
             for game_id, game in replay.games.items()
         }
+        self._fault_of_episode = cache(self._draw_fault)
         self.midnight = replay.start + self._wall(self._chance("midnight").uniform(*_MIDNIGHT))
 
     def respond(self, path: str) -> Response:
         """Responds to the GET of a path now."""
         now = self._replay.now()
         file = file_at(path)
-        if file is None or (file.game_id and file.game_id not in self._scoring_errors):
+        if file is None or (file.game_id and file.game_id not in self.scoring_errors):
             return self._replay.respond_at(path, now)
-        kind = self.fault(file, now)
+        kind, time, rng = self.served(file, now)
         if kind in {FeedFaultKind.TIMEOUT, FeedFaultKind.SILENCE}:
             return Response(HTTPStatus.GATEWAY_TIMEOUT, b"", hold=self._wall(self._hold).total_seconds())
-        rng = self._chance("details", *self._key(file), self._episode(now)[0])
-        time = now
-        if kind is FeedFaultKind.STALE:
-            time -= self._wall(rng.uniform(*_STALE))
-        elif kind is FeedFaultKind.AHEAD:
-            time += self._wall(rng.uniform(*_AHEAD))
         response = self._with_lasting_faults(path, file, time)
         if response.status != HTTPStatus.OK:
             return response
@@ -118,21 +116,36 @@ class FaultyReplay:
             return json_response(payload)
         return RESPONSE_FAULTS[kind](response, rng) if kind in RESPONSE_FAULTS else response
 
+    def served(self, file: File, now: datetime) -> tuple[FeedFaultKind | None, datetime, random.Random]:
+        """Returns the transient fault of a file, the time whose state the file shows, and the chance of its details."""
+        kind = self.fault(file, now)
+        rng = self._chance("details", *self._key(file), self._episode(now)[0])
+        if kind is FeedFaultKind.STALE:
+            return kind, now - self._wall(rng.uniform(*_STALE)), rng
+        if kind is FeedFaultKind.AHEAD:
+            return kind, now + self._wall(rng.uniform(*_AHEAD)), rng
+        return kind, now, rng
+
     def fault(self, file: File, now: datetime) -> FeedFaultKind | None:
         """Returns the transient fault of a file at a given time; None if there is none."""
         if self._in_quiet_window(file, now):
             return None
         episode, into = self._episode(now)
+        kind, begin, end = self._fault_of_episode(file, episode)
+        return kind if begin <= into < end else None
+
+    def _draw_fault(self, file: File, episode: int) -> tuple[FeedFaultKind | None, float, float]:
+        """Draws the fault of a file in an episode, and the seconds of the episode at which it begins and ends."""
         silence = self._chance("silence", episode)
-        if FeedFaultKind.SILENCE in self._kinds and silence.random() < self._rate * _SHARE_SILENT:
-            return FeedFaultKind.SILENCE if into < FAULTY_SECONDS else None
+        if FeedFaultKind.SILENCE in self.kinds and silence.random() < self._rate * _SHARE_SILENT:
+            return FeedFaultKind.SILENCE, 0.0, FAULTY_SECONDS
         rng = self._chance("fault", *self._key(file), episode)
-        candidates = sorted(self._kinds & _KINDS_BY_FILE[file.kind])
+        candidates = sorted(self.kinds & _KINDS_BY_FILE[file.kind])
         if not candidates or rng.random() >= self._rate:
-            return None
+            return None, 0.0, 0.0
         begin = rng.uniform(0.0, FAULTY_SECONDS - _SHORTEST)
         end = rng.uniform(begin + _SHORTEST, FAULTY_SECONDS)
-        return rng.choice(candidates) if begin <= into < end else None
+        return rng.choice(candidates), begin, end
 
     def _with_lasting_faults(self, path: str, file: File, time: datetime) -> Response:
         """Responds at a given time, with the faults that outlast an episode or are permanent."""
@@ -143,21 +156,21 @@ class FaultyReplay:
         if file.kind == "scoreboard":
             self._alter_scoreboard(payload, time)
         elif file.kind == "playbyplay":
-            if FeedFaultKind.TECHNICAL in self._kinds:
+            if FeedFaultKind.TECHNICAL in self.kinds:
                 for action in payload["game"]["actions"]:
                     add_points(action, 1, 1)
-            apply_scoring_errors(payload, self._replay.game_at(file.game_id, time), self._scoring_errors[file.game_id])
-        elif FeedFaultKind.TECHNICAL in self._kinds:
+            apply_scoring_errors(payload, self._replay.game_at(file.game_id, time), self.scoring_errors[file.game_id])
+        elif FeedFaultKind.TECHNICAL in self.kinds:
             _add_technical_fouls(payload["game"])
         return json_response(payload)
 
     def _alter_scoreboard(self, payload: Json, time: datetime) -> None:
-        if FeedFaultKind.TECHNICAL in self._kinds:
+        if FeedFaultKind.TECHNICAL in self.kinds:
             for entry in payload["scoreboard"]["games"]:
                 _add_technical_fouls(entry)
-        if FeedFaultKind.POSTPONED in self._kinds:
+        if FeedFaultKind.POSTPONED in self.kinds:
             scoreboard.add_postponed(payload)
-        if FeedFaultKind.MIDNIGHT in self._kinds and time >= self.midnight:
+        if FeedFaultKind.MIDNIGHT in self.kinds and time >= self.midnight:
             scoreboard.turn_day(payload, self.midnight)
 
     def _in_quiet_window(self, file: File, now: datetime) -> bool:

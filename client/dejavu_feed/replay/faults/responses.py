@@ -15,7 +15,7 @@ _PAGE: Final = (
     b"<HTML><HEAD>\n<TITLE>Access Denied</TITLE>\n</HEAD><BODY>\n<H1>Access Denied</H1>\n"
     b"You don't have permission to access this file on this server.\n</BODY>\n</HTML>\n"
 )
-_PLAY_FIELDS: Final = (
+PLAY_FIELDS: Final = (
     "actionType",
     "clock",
     "orderNumber",
@@ -25,7 +25,8 @@ _PLAY_FIELDS: Final = (
     "subType",
     "timeActual",
 )
-_GAME_FIELDS: Final = (
+"""Fields of a play that an incomplete payload may lack."""
+GAME_FIELDS: Final = (
     "awayTeam",
     "gameClock",
     "gameId",
@@ -35,6 +36,7 @@ _GAME_FIELDS: Final = (
     "homeTeam",
     "period",
 )
+"""Fields of a game that an incomplete payload may lack."""
 
 
 def _truncated(response: Response, rng: random.Random) -> Response:
@@ -78,11 +80,11 @@ def _incomplete(payload: Json, rng: random.Random) -> None:
     if "scoreboard" in payload:
         games = payload["scoreboard"]["games"]
         if games:
-            rng.choice(games).pop(rng.choice(_GAME_FIELDS), None)
+            rng.choice(games).pop(rng.choice(GAME_FIELDS), None)
     elif "actions" in payload["game"]:
-        rng.choice(payload["game"]["actions"]).pop(rng.choice(_PLAY_FIELDS), None)
+        rng.choice(payload["game"]["actions"]).pop(rng.choice(PLAY_FIELDS), None)
     else:
-        payload["game"].pop(rng.choice(_GAME_FIELDS), None)
+        payload["game"].pop(rng.choice(GAME_FIELDS), None)
 
 
 PAYLOAD_FAULTS: Final[dict[FeedFaultKind, Callable[[Json, random.Random], None]]] = {

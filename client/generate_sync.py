@@ -1,9 +1,9 @@
-"""Generates the synchronous client, client.py, from the asynchronous one, aio.py; `make gen` runs it.
+"""Generates the synchronous client, client.py and transport/caller.py, from aio.py and transport/aio_caller.py.
 
-With --check it only compares: `make check` fails if client.py is not what aio.py gives.
+`make gen` runs it. With --check it only compares: `make check` fails if a file is not what its source gives.
 
-What is more than a matter of `async` and `await` (connections, threads, streams) is written twice, in
-transport/caller.py and transport/aio_caller.py; both clients only build requests and call those.
+What is more than a matter of `async` and `await` (opening a channel, waiting, reading a stream) is written twice, in
+transport/connection.py and transport/aio_connection.py.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "dejavu_client"
-SOURCE, TARGET = PACKAGE / "aio.py", PACKAGE / "client.py"
+SOURCES = {
+    PACKAGE / "aio.py": PACKAGE / "client.py",
+    PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
+}
 
 TEXTS = {
-    """The asynchronous client; client.py, the synchronous one, is generated from this file by `make gen`.""": (
+    "The asynchronous client; client.py, the synchronous one, is generated from this file by `make gen`.": (
         "The synchronous client, generated from aio.py by `make gen`: edit that file instead."
     ),
+    "Calls of the asynchronous client; caller.py, of the synchronous one, is generated from this file by `make gen`.": (
+        "Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."
+    ),
     "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
+    "Takes the options of AsyncDejavuClient.": "Takes the options of DejavuClient. Thread-safe.",
     "Client of a Dejavu server for use in one event loop; connects on first use.": (
         "Client of a Dejavu server. Thread-safe; connects on first use."
     ),
@@ -36,13 +43,17 @@ TEXTS = {
     task that awaits a call cancels the call.
 """: "\n",
 }
-"""Passages of aio.py that read differently in client.py; each occurs once."""
+"""Passages that read differently in the synchronous files; each occurs once in its source, or not at all."""
 
 NAMES = {
     "AsyncDejavuClient": "DejavuClient",
     "AsyncCaller": "Caller",
-    "aio_caller": "caller",
-    "grpc.aio.Channel": "grpc.Channel",
+    "AsyncConnection": "Connection",
+    "AsyncClosed": "Closed",
+    "AsyncStreamReader": "StreamReader",
+    "transport.aio_": "transport.",
+    "grpc.aio.": "grpc.",
+    "aclosing": "closing",
     "AsyncIterator": "Iterator",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -53,11 +64,11 @@ def synchronous(source: str) -> str:
     """Returns the source text of the synchronous client.
 
     Raises:
-        ValueError: if a passage of TEXTS does not occur once, or something asynchronous is left.
+        ValueError: if a passage of TEXTS occurs more than once, or something asynchronous is left.
     """
     for old, new in TEXTS.items():
-        if source.count(old) != 1:
-            raise ValueError(f"{SOURCE.name} has {source.count(old)} times: {old!r}")
+        if source.count(old) > 1:
+            raise ValueError(f"{source.count(old)} times: {old!r}")
         source = source.replace(old, new)
     for old, new in NAMES.items():
         source = source.replace(old, new)
@@ -72,9 +83,9 @@ def synchronous(source: str) -> str:
 
 def _formatted(source: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
-    for command in (["check", "--select", "I", "--fix-only", "-q"], ["format", "-q"]):
+    for command in (["check", "--select", "I,UP028", "--fix-only", "--unsafe-fixes", "-q"], ["format", "-q"]):
         source = subprocess.run(  # noqa: S603 - a fixed command
-            [*ruff, *command, "--stdin-filename", str(TARGET), "-"],
+            [*ruff, *command, "--stdin-filename", str(PACKAGE / "generated.py"), "-"],
             input=source,
             capture_output=True,
             text=True,
@@ -84,12 +95,13 @@ def _formatted(source: str) -> str:
 
 
 def main() -> None:
-    """Writes client.py, or with --check exits with 1 if it differs."""
-    generated = synchronous(SOURCE.read_text())
-    if sys.argv[1:] != ["--check"]:
-        TARGET.write_text(generated)
-    elif TARGET.read_text() != generated:
-        sys.exit(f"{TARGET} differs from what {SOURCE.name} gives: run make gen and commit it")
+    """Writes the synchronous files, or with --check exits with 1 if one differs."""
+    for source, target in SOURCES.items():
+        generated = synchronous(source.read_text())
+        if sys.argv[1:] != ["--check"]:
+            target.write_text(generated)
+        elif target.read_text() != generated:
+            sys.exit(f"{target} differs from what {source.name} gives: run make gen and commit it")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Calls of the asynchronous client; the counterpart of `caller`."""
+"""Calls of the asynchronous client; caller.py, of the synchronous one, is generated from this file by `make gen`."""
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -18,11 +19,11 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
+from dejavu_client.transport.aio_connection import AsyncClosed, AsyncStreamReader, call, dial
 from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
 from dejavu_client.transport.health import CHECK
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
-from dejavu_client.transport.worker_identity import worker_identity
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -61,14 +62,13 @@ class AsyncCaller:
         very_slow: float,
         channel_factory: Callable[[], grpc.aio.Channel] | None,
     ) -> None:
-        self._target = target
         self._timeout = config.seconds("timeout", timeout)
-        self._credentials = credentials
         self._metadata = tuple(metadata)
         self._silence = config.seconds("silence", silence)
-        self._pool = ChannelPool(lambda: AsyncConnection((channel_factory or self._dial)()), channels)
+        factory = channel_factory or partial(dial, target, credentials)
+        self._pool = ChannelPool(lambda: AsyncConnection(factory()), channels)
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
-        self._closed = asyncio.Event()
+        self._closed = AsyncClosed()
 
     async def close(self) -> None:
         """Ends all calls and streams and closes the connections. Closing again does nothing."""
@@ -85,7 +85,7 @@ class AsyncCaller:
         method: str,
         rpc: Callable[[AsyncConnection], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
-        timeout: float | None,  # noqa: ASYNC109 - a deadline sent to the server, not a local timeout
+        timeout: float | None,
     ) -> ResponseT:
         """Makes one call and returns its response.
 
@@ -101,10 +101,8 @@ class AsyncCaller:
         seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
         pooled = self._pool.take()
         try:
-            with self._open(), self._calls.call(method, seconds):
-                call = rpc(pooled.connection)(request, timeout=seconds, metadata=self._metadata)
-                response = await call
-            identity = worker_identity(await call.initial_metadata(), await call.trailing_metadata())
+            with self._closed.guard(), self._calls.call(method, seconds):
+                response, identity = await call(rpc(pooled.connection), request, seconds, self._metadata)
             self._calls.answered(identity.worker)
             self._pool.answered(pooled, identity)
         finally:
@@ -114,7 +112,7 @@ class AsyncCaller:
     async def pages(
         self,
         request: ListPredictionsRequest,
-        timeout: float | None,  # noqa: ASYNC109 - as in unary
+        timeout: float | None,
     ) -> AsyncGenerator[RecordedPrediction, None]:
         """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
@@ -137,23 +135,6 @@ class AsyncCaller:
             raise ClientClosedError("the client is closed")
         return self._events(subscription)
 
-    def _dial(self) -> grpc.aio.Channel:
-        options = config.channel_options()
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(self._target, options)
-        return grpc.aio.secure_channel(self._target, self._credentials, options)
-
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Raises ClientClosedError for a call ended by closing this client; lets task cancellations through."""
-        try:
-            yield
-        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
-            task = asyncio.current_task()
-            if not self._closed.is_set() or (task is not None and task.cancelling()):
-                raise
-            raise ClientClosedError("the client was closed during the call") from error
-
     async def _give_back(self, pooled: PooledChannel[AsyncConnection]) -> None:
         for connection in self._pool.give_back(pooled):
             await connection.channel.close()
@@ -167,11 +148,7 @@ class AsyncCaller:
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                delay = subscription.connection_lost(error)
-                try:
-                    await asyncio.wait_for(self._closed.wait(), delay)
-                except TimeoutError:
-                    continue
+                await self._closed.wait(subscription.connection_lost(error))
 
     async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""
@@ -186,20 +163,19 @@ class AsyncCaller:
     async def _responses(
         self, connection: AsyncConnection, subscription: StreamResumption
     ) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        with self._open():
-            call = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
-        recording = self._calls.call("StreamPredictions")
+        with self._closed.guard():
+            stream = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+        reader, recording = AsyncStreamReader(stream, self._silence), self._calls.call("StreamPredictions")
         try:
             while True:
-                with self._open(), recording:
-                    async with asyncio.timeout(self._silence):
-                        response = await call.read()
+                with self._closed.guard(), recording:
+                    response = await reader.read()
                 recording = self._calls.errors()
-                if not isinstance(response, StreamPredictionsResponse):
+                if response is None:
                     raise UnavailableError("the server ended the stream")
                 if subscription.accept(response):
                     yield response
         except TimeoutError as error:
             raise UnavailableError(f"no message for {self._silence:g} s") from error
         finally:
-            call.cancel()
+            reader.close()

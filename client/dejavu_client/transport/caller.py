@@ -1,10 +1,10 @@
-"""Calls of the synchronous client: connections, deadlines, stream retries, conversion of errors."""
+"""Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -17,13 +17,12 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
-from dejavu_client.errors import CallCancelledError, ClientClosedError, DejavuClientError, UnavailableError
+from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
 from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
+from dejavu_client.transport.connection import Closed, StreamReader, call, dial
 from dejavu_client.transport.health import CHECK
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
-from dejavu_client.transport.watchdog import Watchdog
-from dejavu_client.transport.worker_identity import worker_identity
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -60,14 +59,13 @@ class Caller:
         very_slow: float,
         channel_factory: Callable[[], grpc.Channel] | None,
     ) -> None:
-        self._target = target
         self._timeout = config.seconds("timeout", timeout)
-        self._credentials = credentials
         self._metadata = tuple(metadata)
         self._silence = config.seconds("silence", silence)
-        self._pool = ChannelPool(lambda: Connection((channel_factory or self._dial)()), channels)
+        factory = channel_factory or partial(dial, target, credentials)
+        self._pool = ChannelPool(lambda: Connection(factory()), channels)
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
-        self._closed = threading.Event()
+        self._closed = Closed()
 
     def close(self) -> None:
         """Ends all calls and streams and closes the connections. Closing again does nothing."""
@@ -100,16 +98,19 @@ class Caller:
         seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
         pooled = self._pool.take()
         try:
-            with self._open(), self._calls.call(method, seconds):
-                response, call = rpc(pooled.connection).with_call(request, timeout=seconds, metadata=self._metadata)
-            identity = worker_identity(call.initial_metadata(), call.trailing_metadata())
+            with self._closed.guard(), self._calls.call(method, seconds):
+                response, identity = call(rpc(pooled.connection), request, seconds, self._metadata)
             self._calls.answered(identity.worker)
             self._pool.answered(pooled, identity)
         finally:
             self._give_back(pooled)
         return response
 
-    def pages(self, request: ListPredictionsRequest, timeout: float | None) -> Iterator[RecordedPrediction]:
+    def pages(
+        self,
+        request: ListPredictionsRequest,
+        timeout: float | None,
+    ) -> Generator[RecordedPrediction, None, None]:
         """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
             page = self.unary("ListPredictions", lambda connection: connection.record.ListPredictions, request, timeout)
@@ -128,22 +129,6 @@ class Caller:
             raise ClientClosedError("the client is closed")
         return self._events(subscription)
 
-    def _dial(self) -> grpc.Channel:
-        options = config.channel_options()
-        if self._credentials is None:
-            return grpc.insecure_channel(self._target, options)
-        return grpc.secure_channel(self._target, self._credentials, options)
-
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Raises ClientClosedError for a call that failed because this client was closed."""
-        try:
-            yield
-        except (CallCancelledError, ValueError) as error:  # gRPC raises ValueError for a call on a closed channel
-            if not self._closed.is_set():
-                raise
-            raise ClientClosedError("the client was closed during the call") from error
-
     def _give_back(self, pooled: PooledChannel[Connection]) -> None:
         for connection in self._pool.give_back(pooled):
             connection.channel.close()
@@ -151,7 +136,8 @@ class Caller:
     def _events(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         while True:
             try:
-                yield from self._connection(subscription)
+                with closing(self._connection(subscription)) as events:
+                    yield from events
             except ClientClosedError:
                 return
             except DejavuClientError as error:
@@ -161,30 +147,27 @@ class Caller:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""
         pooled = self._pool.take()
         try:
-            yield from self._responses(pooled.connection, subscription)
+            with closing(self._responses(pooled.connection, subscription)) as responses:
+                yield from responses
         finally:
             self._give_back(pooled)
 
     def _responses(
         self, connection: Connection, subscription: StreamResumption
     ) -> Generator[StreamPredictionsResponse, None, None]:
-        with self._open():
-            call = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
-        watchdog = Watchdog(self._silence, call.cancel)
-        recording = self._calls.call("StreamPredictions")
+        with self._closed.guard():
+            stream = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+        reader, recording = StreamReader(stream, self._silence), self._calls.call("StreamPredictions")
         try:
             while True:
-                with self._open(), recording, watchdog.waiting():
-                    response = next(call, None)
+                with self._closed.guard(), recording:
+                    response = reader.read()
                 recording = self._calls.errors()
                 if response is None:
                     raise UnavailableError("the server ended the stream")
                 if subscription.accept(response):
                     yield response
-        except CallCancelledError as error:
-            if watchdog.fired:
-                raise UnavailableError(f"no message for {self._silence:g} s") from error
-            raise
+        except TimeoutError as error:
+            raise UnavailableError(f"no message for {self._silence:g} s") from error
         finally:
-            watchdog.stop()
-            call.cancel()
+            reader.close()

@@ -19,6 +19,7 @@ from dejavu_client.errors import (
     ResourceExhaustedError,
 )
 from dejavu_client.logs import get_logger
+from dejavu_common.backoff import Backoff
 
 FIRST_ATTEMPTS = 3
 """Connection attempts before the first message. Once a message has arrived, the stream retries without limit."""
@@ -53,7 +54,8 @@ class StreamResumption:
         self._token = resume_token
         self._include_current = include_current
         self._heartbeats = heartbeats
-        self._jitter = jitter or random.Random()  # noqa: S311 - spreads out clients, not for security
+        chance = jitter or random.Random()  # noqa: S311 - spreads out clients, not for security
+        self._backoff = Backoff(FIRST_DELAY, LONGEST_DELAY, chance=chance.random)
         self._newest = 0
         self._failures = 0
         self._connected = False
@@ -74,6 +76,7 @@ class StreamResumption:
             log.info("stream_resumed", attempts=self._failures)
         self._connected = True
         self._failures = 0
+        self._backoff.reset()
         self._token = response.resume_token or self._token
         match response.WhichOneof("event"):
             case "heartbeat":
@@ -99,8 +102,7 @@ class StreamResumption:
         self._failures += 1
         if not _is_transient(error) or (not self._connected and self._failures >= FIRST_ATTEMPTS):
             raise error
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 10))
-        delay *= 1.0 - 0.5 * self._jitter.random()
+        delay = self._backoff.next()
         log.warning("stream_lost", error=str(error), attempt=self._failures, seconds_to_next=round(delay, 2))
         return delay
 

@@ -29,7 +29,7 @@ from dejavu_client.transport.subscription import FIRST_ATTEMPTS, FIRST_DELAY, LO
 
 class NoJitter(random.Random):
     def random(self) -> float:
-        return 0.0
+        return 1.0
 
 
 def standing() -> StreamResumption:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dejavu_common.backoff import Backoff
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.stats_service import StatsUnavailable
 
@@ -76,12 +77,13 @@ class RetryingClient:
             FetchStopped: if the service asks for a longer wait than `max_retry_after`.
             FeedError: any other error that the function raises.
         """
+        backoff = Backoff(self._pace.first_wait, self._pace.longest_wait, chance=self._chance)
         for attempt in range(1, self._pace.max_attempts + 1):
             self._pause(self._last + self._pace.spacing - self._clock())
             try:
                 return request()
             except (FeedUnavailable, MalformedFeed) as error:
-                wait = self._wait(error, attempt)
+                wait = self._wait(error, attempt, backoff.next())
                 if wait is None:
                     raise RetriesExhausted(f"{error}, after {attempt} attempt{'s' * (attempt > 1)}") from error
                 reason = str(error)
@@ -95,15 +97,11 @@ class RetryingClient:
         if seconds > 0:
             self._sleep(seconds)
 
-    def _wait(self, error: FeedError, attempt: int) -> float | None:
-        """Returns the wait after a failed attempt in seconds; None if there is no further attempt.
-
-        Exponential backoff with "equal jitter" (Brooker, Exponential Backoff And Jitter, AWS 2015).
-        """
+    def _wait(self, error: FeedError, attempt: int, wait: float) -> float | None:
+        """Returns the wait after a failed attempt in seconds, at least `wait`; None if there is no further attempt."""
         retry_after = error.retry_after if isinstance(error, StatsUnavailable) else None
         if retry_after is not None and retry_after > self._pace.max_retry_after:
             raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error
         if attempt == self._pace.max_attempts or (isinstance(error, StatsUnavailable) and not error.passing):
             return None
-        wait = min(self._pace.longest_wait, self._pace.first_wait * 2.0 ** (attempt - 1)) * (0.5 + self._chance() / 2)
         return max(wait, retry_after or 0.0)

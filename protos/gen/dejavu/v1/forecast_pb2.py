@@ -25,17 +25,26 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x65javu/v1/forecast.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x05\n\x08\x46orecast\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0f\x65lapsed_minutes\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x16\n\x0epoint_forecast\x18\x07 \x01(\x01\x12\x16\n\x0einterval_lower\x18\x08 \x01(\x01\x12\x16\n\x0einterval_upper\x18\t \x01(\x01\x12\x1c\n\x14\x63overage_probability\x18\n \x01(\x01\x12\x1d\n\x15home_lead_probability\x18\x0b \x01(\x01\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x32\n\x0egenerated_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x16.dejavu.v1.Explanation\x12\x10\n\x08sequence\x18\x10 \x01(\x04\x12\x10\n\x08revision\x18\x11 \x01(\r\x12&\n\tquantiles\x18\x12 \x03(\x0b\x32\x13.dejavu.v1.Quantile\x12\x1c\n\x0f\x65xpected_margin\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x14\x63\x61libration_sequence\x18\x14 \x01(\x04\x12)\n\nadaptation\x18\x15 \x01(\x0b\x32\x15.dejavu.v1.Adaptation\x12\x14\n\x0c\x64istribution\x18\x16 \x03(\x01\x42\x12\n\x10_expected_margin\"\x9c\x02\n\nAdaptation\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.AdaptationMode\x12\x15\n\radapted_lower\x18\x02 \x01(\x01\x12\x15\n\radapted_upper\x18\x03 \x01(\x01\x12\x14\n\x0cstatic_lower\x18\x04 \x01(\x01\x12\x14\n\x0cstatic_upper\x18\x05 \x01(\x01\x12\x15\n\rrolling_games\x18\x06 \x01(\r\x12\x1d\n\x10rolling_coverage\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17static_rolling_coverage\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_rolling_coverageB\x1a\n\x18_static_rolling_coverage\"(\n\x08Quantile\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\"\xb7\x02\n\x0b\x45xplanation\x12\x19\n\x11\x64\x65javu_prediction\x18\x01 \x01(\x01\x12\x17\n\x0flstm_prediction\x18\x02 \x01(\x01\x12\x19\n\x11\x65nsemble_forecast\x18\x03 \x01(\x01\x12\x1b\n\x13\x62\x61seline_prediction\x18\x04 \x01(\x01\x12\x15\n\rdejavu_weight\x18\x05 \x01(\x01\x12\x13\n\x0blstm_weight\x18\x06 \x01(\x01\x12-\n\rsimilar_games\x18\x07 \x03(\x0b\x32\x16.dejavu.v1.SimilarGame\x12\x19\n\x11linear_prediction\x18\x08 \x01(\x01\x12+\n\x0b\x61ttribution\x18\t \x01(\x0b\x32\x16.dejavu.v1.Attribution\x12\x19\n\x11\x63\x61libration_games\x18\n \x01(\r\"L\n\x0b\x41ttribution\x12\x15\n\rbefore_tipoff\x18\x01 \x01(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\x01\x12\x15\n\rsimilar_games\x18\x03 \x01(\x01\"\xc4\x01\n\x0bSimilarGame\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12\x11\n\tgame_date\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x1f\n\x17\x64ifferential_at_horizon\x18\x06 \x01(\x01\x12\r\n\x05games\x18\x07 \x01(\r\x12\x11\n\tincrement\x18\x08 \x01(\x01\x12\x18\n\x10increment_spread\x18\t \x01(\x01*K\n\x07Horizon\x12\x17\n\x13HORIZON_UNSPECIFIED\x10\x00\x12\x14\n\x10HORIZON_HALFTIME\x10\x01\x12\x11\n\rHORIZON_FINAL\x10\x02*e\n\x0e\x41\x64\x61ptationMode\x12\x1f\n\x1b\x41\x44\x41PTATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTATION_MODE_SHADOW\x10\x01\x12\x16\n\x12\x41\x44\x41PTATION_MODE_ON\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x65javu/v1/forecast.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x05\n\x08\x46orecast\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0f\x65lapsed_minutes\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x16\n\x0epoint_forecast\x18\x07 \x01(\x01\x12\x16\n\x0einterval_lower\x18\x08 \x01(\x01\x12\x16\n\x0einterval_upper\x18\t \x01(\x01\x12\x1c\n\x14\x63overage_probability\x18\n \x01(\x01\x12\x1d\n\x15home_lead_probability\x18\x0b \x01(\x01\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x32\n\x0egenerated_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x16.dejavu.v1.Explanation\x12\x10\n\x08sequence\x18\x10 \x01(\x04\x12\x10\n\x08revision\x18\x11 \x01(\r\x12&\n\tquantiles\x18\x12 \x03(\x0b\x32\x13.dejavu.v1.Quantile\x12\x1c\n\x0f\x65xpected_margin\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x14\x63\x61libration_sequence\x18\x14 \x01(\x04\x12)\n\nadaptation\x18\x15 \x01(\x0b\x32\x15.dejavu.v1.Adaptation\x12\x14\n\x0c\x64istribution\x18\x16 \x03(\x01\x42\x12\n\x10_expected_margin\"\x9c\x02\n\nAdaptation\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.AdaptationMode\x12\x15\n\radapted_lower\x18\x02 \x01(\x01\x12\x15\n\radapted_upper\x18\x03 \x01(\x01\x12\x14\n\x0cstatic_lower\x18\x04 \x01(\x01\x12\x14\n\x0cstatic_upper\x18\x05 \x01(\x01\x12\x15\n\rrolling_games\x18\x06 \x01(\r\x12\x1d\n\x10rolling_coverage\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17static_rolling_coverage\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_rolling_coverageB\x1a\n\x18_static_rolling_coverage\"(\n\x08Quantile\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfb\x02\n\x0b\x45xplanation\x12\x1d\n\x11\x64\x65javu_prediction\x18\x01 \x01(\x01\x42\x02\x18\x01\x12\x1b\n\x0flstm_prediction\x18\x02 \x01(\x01\x42\x02\x18\x01\x12\x19\n\x11\x65nsemble_forecast\x18\x03 \x01(\x01\x12\x1b\n\x13\x62\x61seline_prediction\x18\x04 \x01(\x01\x12\x19\n\rdejavu_weight\x18\x05 \x01(\x01\x42\x02\x18\x01\x12\x17\n\x0blstm_weight\x18\x06 \x01(\x01\x42\x02\x18\x01\x12-\n\rsimilar_games\x18\x07 \x03(\x0b\x32\x16.dejavu.v1.SimilarGame\x12\x19\n\x11linear_prediction\x18\x08 \x01(\x01\x12+\n\x0b\x61ttribution\x18\t \x01(\x0b\x32\x16.dejavu.v1.Attribution\x12\x19\n\x11\x63\x61libration_games\x18\n \x01(\r\x12\x32\n\ncomponents\x18\x0b \x03(\x0b\x32\x1e.dejavu.v1.ComponentPrediction\"G\n\x13\x43omponentPrediction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"L\n\x0b\x41ttribution\x12\x15\n\rbefore_tipoff\x18\x01 \x01(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\x01\x12\x15\n\rsimilar_games\x18\x03 \x01(\x01\"\xc4\x01\n\x0bSimilarGame\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12\x11\n\tgame_date\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x1f\n\x17\x64ifferential_at_horizon\x18\x06 \x01(\x01\x12\r\n\x05games\x18\x07 \x01(\r\x12\x11\n\tincrement\x18\x08 \x01(\x01\x12\x18\n\x10increment_spread\x18\t \x01(\x01*K\n\x07Horizon\x12\x17\n\x13HORIZON_UNSPECIFIED\x10\x00\x12\x14\n\x10HORIZON_HALFTIME\x10\x01\x12\x11\n\rHORIZON_FINAL\x10\x02*e\n\x0e\x41\x64\x61ptationMode\x12\x1f\n\x1b\x41\x44\x41PTATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTATION_MODE_SHADOW\x10\x01\x12\x16\n\x12\x41\x44\x41PTATION_MODE_ON\x10\x02\x42@\n\rcom.dejavu.v1B\rForecastProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.forecast_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_HORIZON']._serialized_start=1661
-  _globals['_HORIZON']._serialized_end=1736
-  _globals['_ADAPTATIONMODE']._serialized_start=1738
-  _globals['_ADAPTATIONMODE']._serialized_end=1839
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\rForecastProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
+  _globals['_EXPLANATION'].fields_by_name['dejavu_prediction']._loaded_options = None
+  _globals['_EXPLANATION'].fields_by_name['dejavu_prediction']._serialized_options = b'\030\001'
+  _globals['_EXPLANATION'].fields_by_name['lstm_prediction']._loaded_options = None
+  _globals['_EXPLANATION'].fields_by_name['lstm_prediction']._serialized_options = b'\030\001'
+  _globals['_EXPLANATION'].fields_by_name['dejavu_weight']._loaded_options = None
+  _globals['_EXPLANATION'].fields_by_name['dejavu_weight']._serialized_options = b'\030\001'
+  _globals['_EXPLANATION'].fields_by_name['lstm_weight']._loaded_options = None
+  _globals['_EXPLANATION'].fields_by_name['lstm_weight']._serialized_options = b'\030\001'
+  _globals['_HORIZON']._serialized_start=1802
+  _globals['_HORIZON']._serialized_end=1877
+  _globals['_ADAPTATIONMODE']._serialized_start=1879
+  _globals['_ADAPTATIONMODE']._serialized_end=1980
   _globals['_FORECAST']._serialized_start=73
   _globals['_FORECAST']._serialized_end=739
   _globals['_ADAPTATION']._serialized_start=742
@@ -43,9 +52,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUANTILE']._serialized_start=1028
   _globals['_QUANTILE']._serialized_end=1068
   _globals['_EXPLANATION']._serialized_start=1071
-  _globals['_EXPLANATION']._serialized_end=1382
-  _globals['_ATTRIBUTION']._serialized_start=1384
-  _globals['_ATTRIBUTION']._serialized_end=1460
-  _globals['_SIMILARGAME']._serialized_start=1463
-  _globals['_SIMILARGAME']._serialized_end=1659
+  _globals['_EXPLANATION']._serialized_end=1450
+  _globals['_COMPONENTPREDICTION']._serialized_start=1452
+  _globals['_COMPONENTPREDICTION']._serialized_end=1523
+  _globals['_ATTRIBUTION']._serialized_start=1525
+  _globals['_ATTRIBUTION']._serialized_end=1601
+  _globals['_SIMILARGAME']._serialized_start=1604
+  _globals['_SIMILARGAME']._serialized_end=1800
 # @@protoc_insertion_point(module_scope)

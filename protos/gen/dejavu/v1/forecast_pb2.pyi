@@ -18,6 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _Horizon:
@@ -310,21 +315,54 @@ class Explanation(_message.Message):
     LINEAR_PREDICTION_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
-    dejavu_prediction: _builtins.float
-    """Prediction from the nearest past patterns."""
-    lstm_prediction: _builtins.float
-    """Prediction of the LSTM."""
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def dejavu_prediction(self) -> _builtins.float:
+        """Prediction from the nearest past patterns; deprecated: component "dejavu"."""
+
+    @dejavu_prediction.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def dejavu_prediction(self, value: _builtins.float) -> None:
+        """Prediction from the nearest past patterns; deprecated: component "dejavu"."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def lstm_prediction(self) -> _builtins.float:
+        """Prediction of the LSTM; deprecated: component "lstm"."""
+
+    @lstm_prediction.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def lstm_prediction(self, value: _builtins.float) -> None:
+        """Prediction of the LSTM; deprecated: component "lstm"."""
+
     ensemble_forecast: _builtins.float
-    """Weighted combination of the two: the forecast's point_forecast."""
+    """Weighted combination of the components: the forecast's point_forecast."""
     baseline_prediction: _builtins.float
     """Persistence: the last known differential, repeated. The baseline of all comparisons."""
-    dejavu_weight: _builtins.float
-    """Weight of dejavu_prediction, in [0, 1]."""
-    lstm_weight: _builtins.float
-    """Weight of lstm_prediction, in [0, 1]."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def dejavu_weight(self) -> _builtins.float:
+        """Weight of dejavu_prediction, in [0, 1]; deprecated: component "dejavu"."""
+
+    @dejavu_weight.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def dejavu_weight(self, value: _builtins.float) -> None:
+        """Weight of dejavu_prediction, in [0, 1]; deprecated: component "dejavu"."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def lstm_weight(self) -> _builtins.float:
+        """Weight of lstm_prediction, in [0, 1]; deprecated: component "lstm"."""
+
+    @lstm_weight.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def lstm_weight(self, value: _builtins.float) -> None:
+        """Weight of lstm_prediction, in [0, 1]; deprecated: component "lstm"."""
+
     linear_prediction: _builtins.float
-    """Prediction of a linear model of the lead and, where known, the expected margin: the starting point of the two
-    models.
+    """Prediction of a linear model of the lead and, where known, the expected margin: the starting point of the
+    components.
     """
     calibration_games: _builtins.int
     """Number of past games with a similar lead from which the interval and the probability were computed."""
@@ -335,6 +373,12 @@ class Explanation(_message.Message):
     @_builtins.property
     def attribution(self) -> Global___Attribution:
         """Decomposition of the point forecast; the terms sum to it."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
+        """The models whose weighted sum is ensemble_forecast; their weights sum to 1. Release 0.1.0 sends none, only the
+        deprecated fields.
+        """
 
     def __init__(
         self,
@@ -349,14 +393,45 @@ class Explanation(_message.Message):
         linear_prediction: _builtins.float = ...,
         attribution: Global___Attribution | None = ...,
         calibration_games: _builtins.int = ...,
+        components: _abc.Iterable[Global___ComponentPrediction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "dejavu_prediction", b"dejavu_prediction", "dejavu_weight", b"dejavu_weight", "ensemble_forecast", b"ensemble_forecast", "linear_prediction", b"linear_prediction", "lstm_prediction", b"lstm_prediction", "lstm_weight", b"lstm_weight", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "dejavu_prediction", b"dejavu_prediction", "dejavu_weight", b"dejavu_weight", "ensemble_forecast", b"ensemble_forecast", "linear_prediction", b"linear_prediction", "lstm_prediction", b"lstm_prediction", "lstm_weight", b"lstm_weight", "similar_games", b"similar_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class ComponentPrediction(_message.Message):
+    """Prediction of one of the models that a forecast combines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the model: dejavu or lstm; later releases may have others."""
+    prediction: _builtins.float
+    """Its prediction, in points."""
+    weight: _builtins.float
+    """Its weight, in [0, 1]."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        prediction: _builtins.float = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "prediction", b"prediction", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentPrediction: _TypeAlias = ComponentPrediction  # noqa: Y015
 
 @_typing.final
 class Attribution(_message.Message):

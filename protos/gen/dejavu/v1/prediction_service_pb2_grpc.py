@@ -28,7 +28,8 @@ if _version_not_supported:
 class PredictionServiceStub(object):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
+    where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
     as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
@@ -65,7 +66,8 @@ class PredictionServiceStub(object):
 class PredictionServiceServicer(object):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
+    where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
     as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
@@ -134,7 +136,8 @@ def add_PredictionServiceServicer_to_server(servicer, server):
 class PredictionService(object):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
+    where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
     as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.

@@ -29,7 +29,8 @@ GRPC_VERSION: str
 class PredictionServiceStub:
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
+    where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
     as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
@@ -54,7 +55,8 @@ class PredictionServiceStub:
 class PredictionServiceAsyncStub(PredictionServiceStub):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
+    where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
     as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
@@ -75,7 +77,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forecasts of NBA games while they are played.
 
-    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason) and, for invalid input, google.rpc.BadRequest.
+    Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
+    where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
     as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.

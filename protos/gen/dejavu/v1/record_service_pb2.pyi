@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PredictionView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PredictionViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PredictionView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PREDICTION_VIEW_UNSPECIFIED: _PredictionView.ValueType  # 0
+    """Means PREDICTION_VIEW_BASIC."""
+    PREDICTION_VIEW_BASIC: _PredictionView.ValueType  # 1
+    """Everything except the explanation."""
+    PREDICTION_VIEW_FULL: _PredictionView.ValueType  # 2
+    """Everything."""
+
+class PredictionView(_PredictionView, metaclass=_PredictionViewEnumTypeWrapper):
+    """How much of each recorded forecast a page contains."""
+
+PREDICTION_VIEW_UNSPECIFIED: PredictionView.ValueType  # 0
+"""Means PREDICTION_VIEW_BASIC."""
+PREDICTION_VIEW_BASIC: PredictionView.ValueType  # 1
+"""Everything except the explanation."""
+PREDICTION_VIEW_FULL: PredictionView.ValueType  # 2
+"""Everything."""
+Global___PredictionView: _TypeAlias = PredictionView  # noqa: Y015
+
 class _LeaderboardMetric:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -227,6 +251,7 @@ class ListPredictionsRequest(_message.Message):
     ELAPSED_MINUTES_FIELD_NUMBER: _builtins.int
     INCLUDE_SUPERSEDED_FIELD_NUMBER: _builtins.int
     INCLUDE_REPLAYS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Maximum number of forecasts on the page, 1 to 500; 0: 50."""
     page_token: _builtins.str
@@ -253,6 +278,8 @@ class ListPredictionsRequest(_message.Message):
     """Whether to include revisions superseded by a later one."""
     include_replays: _builtins.bool
     """Whether to include games of replays and simulated seasons."""
+    view: Global___PredictionView.ValueType
+    """What to return of each forecast; may differ from page to page."""
     def __init__(
         self,
         *,
@@ -269,10 +296,11 @@ class ListPredictionsRequest(_message.Message):
         elapsed_minutes: _builtins.int | None = ...,
         include_superseded: _builtins.bool = ...,
         include_replays: _builtins.bool = ...,
+        view: Global___PredictionView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "min_confidence", b"min_confidence", "settled", b"settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "include_superseded", b"include_superseded", "min_confidence", b"min_confidence", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "settled", b"settled", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes", "_min_confidence", b"_min_confidence", "_settled", b"_settled", "elapsed_minutes", b"elapsed_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "include_superseded", b"include_superseded", "min_confidence", b"min_confidence", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "settled", b"settled", "team", b"team", "to_date", b"to_date", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__elapsed_minutes: _TypeAlias = _typing.Literal["elapsed_minutes"]  # noqa: Y015
     _WhichOneofArgType__elapsed_minutes: _TypeAlias = _typing.Literal["_elapsed_minutes", b"_elapsed_minutes"]  # noqa: Y015
@@ -330,6 +358,9 @@ class ScoreFilter(_message.Message):
     MIN_MINUTES_FIELD_NUMBER: _builtins.int
     MAX_MINUTES_FIELD_NUMBER: _builtins.int
     INCLUDE_REPLAYS_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    GAME_ID_FIELD_NUMBER: _builtins.int
+    MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version; empty: any."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -344,6 +375,12 @@ class ScoreFilter(_message.Message):
     """The last minute of play; absent: any."""
     include_replays: _builtins.bool
     """Whether to include games of replays and simulated seasons."""
+    team: _builtins.str
+    """A team, home or away: NBA code or alias."""
+    game_id: _builtins.str
+    """The NBA's id of the game."""
+    min_confidence: _builtins.float
+    """Minimum confidence: the probability of the likelier side, in [0.5, 1]."""
     def __init__(
         self,
         *,
@@ -354,17 +391,24 @@ class ScoreFilter(_message.Message):
         min_minutes: _builtins.int | None = ...,
         max_minutes: _builtins.int | None = ...,
         include_replays: _builtins.bool = ...,
+        team: _builtins.str = ...,
+        game_id: _builtins.str = ...,
+        min_confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_minutes", b"min_minutes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_minutes", b"min_minutes", "model_version", b"model_version", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes", "model_version", b"model_version", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minutes: _TypeAlias = _typing.Literal["max_minutes"]  # noqa: Y015
     _WhichOneofArgType__max_minutes: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes"]  # noqa: Y015
+    _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
+    _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
     _WhichOneofReturnType__min_minutes: _TypeAlias = _typing.Literal["min_minutes"]  # noqa: Y015
     _WhichOneofArgType__min_minutes: _TypeAlias = _typing.Literal["_min_minutes", b"_min_minutes"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_minutes) -> _WhichOneofReturnType__max_minutes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_minutes) -> _WhichOneofReturnType__min_minutes | None: ...
 

@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from dejavu.v1.prediction_service_pb2 import PredictError
@@ -56,6 +57,7 @@ class DejavuClientError(Exception):
         reason: stable machine-readable code, e.g. INVALID_PATTERN; empty if the server gave none.
         field_violations: the rejected fields.
         request_id: the server's id of the call, as in its log; empty if the call never reached the server.
+        retry_after: seconds to wait before sending the same request again; None if the server did not suggest that.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class DejavuClientError(Exception):
         reason: str = "",
         field_violations: tuple[FieldViolation, ...] = (),
         request_id: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -73,6 +76,7 @@ class DejavuClientError(Exception):
         self.reason = reason
         self.field_violations = field_violations
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class InvalidArgumentError(DejavuClientError):
@@ -170,7 +174,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     call = cast("FailedCall", error)
     code = call.code()
     message = call.details() or code.name
-    reason, violations = _details(call)
+    details = _details(call)
+    reason = details.reason
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
     elif code is grpc.StatusCode.UNAVAILABLE and not reason:
@@ -182,7 +187,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         message,
         code=code,
         reason=reason,
-        field_violations=violations,
+        field_violations=details.field_violations,
+        retry_after=details.retry_after,
         request_id=metadata_value(call.trailing_metadata(), "x-request-id"),
     )
 
@@ -199,6 +205,7 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
         code=code,
         reason=error.reason,
         field_violations=tuple(FieldViolation(v.field, v.description) for v in error.field_violations),
+        retry_after=_seconds(error.retry_delay) if error.HasField("retry_delay") else None,
     )
 
 
@@ -210,18 +217,32 @@ def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str)
     return ""
 
 
-def _details(error: FailedCall) -> tuple[str, tuple[FieldViolation, ...]]:
-    """Returns the reason and field violations from an error's google.rpc details."""
+class _Details(NamedTuple):
+    """What the google.rpc details of an error contain; defaults for what is missing."""
+
+    reason: str = ""
+    field_violations: tuple[FieldViolation, ...] = ()
+    retry_after: float | None = None
+
+
+def _details(error: FailedCall) -> _Details:
+    """Returns the google.rpc details of an error."""
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))
     except ValueError:  # the details contradict the status: use the status alone
-        return "", ()
-    reason = ""
-    violations = list[FieldViolation]()
+        return _Details()
+    details = _Details()
     for detail in status.details if status is not None else ():
-        info, bad_request = ErrorInfo(), BadRequest()
+        info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
         if detail.Unpack(info):
-            reason = info.reason
+            details = details._replace(reason=info.reason)
         elif detail.Unpack(bad_request):
-            violations += (FieldViolation(v.field, v.description) for v in bad_request.field_violations)
-    return reason, tuple(violations)
+            violations = (FieldViolation(v.field, v.description) for v in bad_request.field_violations)
+            details = details._replace(field_violations=(*details.field_violations, *violations))
+        elif detail.Unpack(retry):
+            details = details._replace(retry_after=_seconds(retry.retry_delay))
+    return details
+
+
+def _seconds(delay: Duration) -> float:
+    return delay.seconds + delay.nanos / 1e9

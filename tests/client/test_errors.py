@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tests.support.fakes.service import Abort
 
 from dejavu.v1.prediction_service_pb2 import FieldViolation as PredictFieldViolation
@@ -85,6 +86,15 @@ def test_a_server_that_says_to_come_again_is_quoted_without_the_hint_that_it_may
     error = from_rpc_error(FakeError(abort.code, abort.message, abort.details()), "host:1")
     assert isinstance(error, UnavailableError)
     assert (str(error), error.reason) == ("the disk is full", "LEDGER_UNAVAILABLE")
+
+
+def test_a_refusal_that_may_pass_says_after_how_many_seconds() -> None:
+    abort = Abort(grpc.StatusCode.UNAVAILABLE, "the disk is full", "LEDGER_UNAVAILABLE", retry_after=1.5)
+    assert from_rpc_error(FakeError(abort.code, abort.message, abort.details()), "host:1").retry_after == 1.5
+    of_batch = PredictError(code=14, reason="LEDGER_UNAVAILABLE", retry_delay=Duration(seconds=1, nanos=500_000_000))
+    assert from_predict_error(of_batch).retry_after == 1.5
+    assert from_predict_error(PredictError(code=3)).retry_after is None
+    assert from_rpc_error(FakeError(grpc.StatusCode.UNAVAILABLE, "lost"), "host:1").retry_after is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
 The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; a status that names a field
-also carries google.rpc.BadRequest.
+also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -84,6 +85,12 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
 """Status codes by error class. An error that is not listed uses its nearest listed base class."""
 
 
+RETRY_DELAYS = {
+    grpc.StatusCode.UNAVAILABLE: Duration(nanos=500_000_000),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Duration(seconds=1),
+}
+"""Codes of refusals that may pass, and how long to wait before sending the same request again."""
+
 INTERNAL = "INTERNAL"
 """Reason of errors that are not in the table."""
 
@@ -126,12 +133,19 @@ def status(failure: Failure) -> status_pb2.Status:
         for field, description in failure.violations:
             bad.field_violations.add(field=field, description=description)
         answer.details.add().Pack(bad)
+    if failure.code in RETRY_DELAYS:
+        answer.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=RETRY_DELAYS[failure.code]))
     return answer
 
 
 def batch_error(failure: Failure) -> pb.PredictError:
     """Converts a failure to the error result of one request of a batch."""
-    error = pb.PredictError(code=status_number(failure.code), reason=failure.reason, message=failure.message)
+    error = pb.PredictError(
+        code=status_number(failure.code),
+        reason=failure.reason,
+        message=failure.message,
+        retry_delay=RETRY_DELAYS.get(failure.code),
+    )
     for field, description in failure.violations:
         error.field_violations.add(field=field, description=description)
     return error

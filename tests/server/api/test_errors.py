@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Iterator
+from datetime import timedelta
 
 import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2
+from tests.support.builders.calls import MAY_PASS
 
 from dejavu_models.errors import AlphaTooSmall, DejavuError, InvalidAlpha, UnknownModel
 from dejavu_server.api import errors
@@ -69,7 +72,20 @@ def test_a_bad_field_is_named_in_the_details() -> None:
 def test_an_error_without_a_field_has_no_bad_request() -> None:
     answer = status(describe(LedgerUnavailable("the ledger is full")))
     assert answer.code == code_pb2.UNAVAILABLE
-    assert len(answer.details) == 1
+    assert not any(detail.Is(error_details_pb2.BadRequest.DESCRIPTOR) for detail in answer.details)
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_exactly_the_refusals_that_may_pass_say_when_to_retry(error: type[DejavuError]) -> None:
+    own = inspect.signature(error.__init__).parameters.values() if inspect.isfunction(error.__init__) else ()
+    required = [each.name for each in own if each.name != "self" and each.default is inspect.Parameter.empty]
+    failure = describe(error(*required))
+    retry = error_details_pb2.RetryInfo()
+    found = [detail for detail in status(failure).details if detail.Unpack(retry)]
+    assert len(found) == (error.reason in MAY_PASS)
+    assert (retry.retry_delay.ToTimedelta() > timedelta()) == bool(found)
+    assert batch_error(failure).retry_delay == retry.retry_delay
+    assert batch_error(failure).HasField("retry_delay") == bool(found)
 
 
 def test_the_nearest_base_in_the_table_decides() -> None:

@@ -17,6 +17,10 @@ PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 GAME = "0022000001"
 
 
+MAY_PASS = {"OVERLOADED", "SUBSCRIBER_TOO_SLOW", "LEDGER_UNAVAILABLE", "SIGNING_UNAVAILABLE", "DRAINING"}
+"""Reasons of the refusals after which the same request may succeed later."""
+
+
 class Refusal(NamedTuple):
     """Details of a failed call."""
 
@@ -27,6 +31,8 @@ class Refusal(NamedTuple):
     metadata: Mapping[str, str]
     violations: Mapping[str, str]
     """Field → description."""
+    retry_seconds: float | None = None
+    """How long to wait before sending the same request again; None if the refusal stays."""
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -38,12 +44,16 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 
 def details(error: grpc.aio.AioRpcError) -> Refusal:
-    """Decodes an error of grpc.aio with its details."""
+    """Decodes an error of grpc.aio with its details, which say when to retry exactly if the refusal may pass."""
     status = rpc_status.from_call(cast("grpc.Call", error))  # it uses only methods that both kinds of error have
     assert isinstance(status, status_pb2.Status), "no google.rpc details"
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details:
-        assert detail.Unpack(info) or detail.Unpack(bad), f"an unexpected detail: {detail.type_url}"
+        assert any(map(detail.Unpack, (info, bad, retry))), f"an unexpected detail: {detail.type_url}"
+    retry_seconds = retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None
+    assert (retry_seconds is not None) == (info.reason in MAY_PASS)
     violations = {violation.field: violation.description for violation in bad.field_violations}
     assert error.details() == status.message
-    return Refusal(error.code(), status.message, info.reason, info.domain, dict(info.metadata), violations)
+    return Refusal(
+        error.code(), status.message, info.reason, info.domain, dict(info.metadata), violations, retry_seconds
+    )

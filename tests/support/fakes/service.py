@@ -22,7 +22,7 @@ from typing import Any, Self
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -66,21 +66,26 @@ class Call:
 
 @dataclass(frozen=True)
 class Abort:
-    """Answer: this status, with google.rpc details if there is a reason or a violation."""
+    """Answer: this status, with google.rpc details if there is a reason, a violation or a delay before a retry."""
 
     code: grpc.StatusCode
     message: str = "as the test wants it"
     reason: str = ""
     violations: Sequence[tuple[str, str]] = ()
+    retry_after: float | None = None
 
     def details(self) -> tuple[tuple[str, str | bytes], ...]:
-        """Returns trailing metadata with the google.rpc details; empty without a reason or a violation."""
+        """Returns trailing metadata with the google.rpc details; empty if there are none."""
         packed = list[AnyMessage]()
         if self.reason:
             packed.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu")))
         if self.violations:
             violations = [BadRequest.FieldViolation(field=f, description=d) for f, d in self.violations]
             packed.append(_packed(BadRequest(field_violations=violations)))
+        if self.retry_after is not None:
+            retry = RetryInfo()
+            retry.retry_delay.FromNanoseconds(round(self.retry_after * 1e9))
+            packed.append(_packed(retry))
         if not packed:
             return ()
         status = Status(code=self.code.value[0], message=self.message, details=packed)

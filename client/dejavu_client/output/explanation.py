@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import Attribution, Explanation, Forecast, SimilarGame
+from dejavu.v1.forecast_pb2 import Attribution, ComponentPrediction, Explanation, Forecast, SimilarGame
 from dejavu_client.formatting import horizon_label, pluralize, signed
 
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
 """Maximum number of bars; if there are more minutes, consecutive minutes share a bar."""
+_NAMES = {"dejavu": "Dejavu", "lstm": "LSTM"}
 _BAR = 16
 """Maximum width of a bar to one side, in characters."""
 
@@ -20,8 +21,10 @@ _BAR = 16
 def add_parts(rows: Table, explanation: Explanation) -> None:
     """Adds the predictions of the component models and of the baseline to rows of name and value."""
     parts = [
-        ("Dejavu", explanation.dejavu_prediction, f"weight {explanation.dejavu_weight:.2g}"),
-        ("LSTM", explanation.lstm_prediction, f"weight {explanation.lstm_weight:.2g}"),
+        *(
+            (_NAMES.get(each.name, each.name), each.prediction, f"weight {each.weight:.2g}")
+            for each in _components(explanation)
+        ),
         ("linear", explanation.linear_prediction, "starting point of both: lead and expected margin"),
         ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
     ]
@@ -29,6 +32,14 @@ def add_parts(rows: Table, explanation: Explanation) -> None:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
         rows.add_row("  interval from", pluralize(explanation.calibration_games, "game") + " with a similar lead")
+
+
+def _components(explanation: Explanation) -> Sequence[ComponentPrediction]:
+    """Returns the component models; from the deprecated fields, if the server sends no others."""
+    return explanation.components or [
+        ComponentPrediction(name="dejavu", prediction=explanation.dejavu_prediction, weight=explanation.dejavu_weight),
+        ComponentPrediction(name="lstm", prediction=explanation.lstm_prediction, weight=explanation.lstm_weight),
+    ]
 
 
 def similar_games(forecast: Forecast) -> Table:

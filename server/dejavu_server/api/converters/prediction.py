@@ -201,6 +201,14 @@ def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
         linear_prediction=explanation.linear_prediction,
         attribution=None if attribution is None else _attribution_message(attribution),
         calibration_games=explanation.calibration_games,
+        components=[
+            forecast_pb2.ComponentPrediction(
+                name="dejavu", prediction=explanation.dejavu_prediction, weight=explanation.dejavu_weight
+            ),
+            forecast_pb2.ComponentPrediction(
+                name="lstm", prediction=explanation.lstm_prediction, weight=explanation.lstm_weight
+            ),
+        ],
     )
 
 

@@ -304,7 +304,12 @@ class AsyncDejavuClient:
         return await self._caller.unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
 
     def list_predictions(
-        self, *, page_size: int = 0, timeout: float | None = None, **conditions: Unpack[Conditions]
+        self,
+        *,
+        page_size: int = 0,
+        explain: bool = False,
+        timeout: float | None = None,
+        **conditions: Unpack[Conditions],
     ) -> AsyncIterator[RecordedPrediction]:
         """Yields the recorded forecasts that match all conditions, newest first. Fetches pages as needed.
 
@@ -312,11 +317,12 @@ class AsyncDejavuClient:
 
         Args:
             page_size: forecasts per page, 1 to 500; 0 for the server's default.
+            explain: whether to return the explanations, which double the size of a page.
             timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `record_requests.Conditions`.
         """
-        return self._caller.pages(predictions_request(page_size, **conditions), timeout)
+        return self._caller.pages(predictions_request(page_size, explain=explain, **conditions), timeout)
 
     async def get_scorecard(
         self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
@@ -325,8 +331,8 @@ class AsyncDejavuClient:
 
         Args:
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
-            scope: which forecasts to include: model_version, horizon, from_date, to_date, min_minutes, max_minutes,
-                include_replays; see `record_requests.ModelScope`.
+            scope: which forecasts to include: model_version, horizon, game_id, from_date, to_date, team,
+                min_confidence, min_minutes, max_minutes, include_replays; see `record_requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
         response = await self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, HORIZON_UNSPECIFIED, Horizon
-from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest, ScoreFilter
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Horizon
+from dejavu.v1.record_service_pb2 import (
+    PREDICTION_VIEW_FULL,
+    PREDICTION_VIEW_UNSPECIFIED,
+    ListPredictionsRequest,
+    ReportOutcomeRequest,
+    ScoreFilter,
+)
 
 
-class Conditions(TypedDict, total=False):
-    """Filter of recorded forecasts; a forecast must match all conditions given.
+class CommonConditions(TypedDict, total=False):
+    """Conditions on recorded forecasts that lists and scores share; a forecast must match all conditions given.
 
     Attributes:
         game_id: NBA game id, ten digits.
         from_date, to_date: first and last local date of the games, inclusive.
         team: NBA code or alias of the home or away team.
-        horizon: `HALFTIME` or `FINAL`; both by default.
+        horizon: `HALFTIME` or `FINAL`; by default lists have both, scores only `HALFTIME`.
         min_confidence: minimum probability of the likelier side, in [0.5, 1].
-        settled: True for forecasts with a known outcome only, False for the others only.
-        model_version: version of the model that made the forecasts.
-        elapsed_minutes: minute of play after which the forecasts were made.
-        include_superseded: include earlier revisions.
         include_replays: include games of replays and simulated seasons.
     """
 
@@ -33,29 +35,34 @@ class Conditions(TypedDict, total=False):
     team: str
     horizon: Horizon.ValueType
     min_confidence: float | None
+    include_replays: bool
+
+
+class Conditions(CommonConditions, total=False):
+    """Filter of the recorded forecasts to list.
+
+    Attributes:
+        settled: True for forecasts with a known outcome only, False for the others only.
+        model_version: version of the model that made the forecasts.
+        elapsed_minutes: minute of play after which the forecasts were made.
+        include_superseded: include earlier revisions.
+    """
+
     settled: bool | None
     model_version: str
     elapsed_minutes: int | None
     include_superseded: bool
-    include_replays: bool
 
 
-class Scope(TypedDict, total=False):
+class Scope(CommonConditions, total=False):
     """Filter of the settled forecasts to score.
 
     Attributes:
-        horizon: `HALFTIME`, the default, or `FINAL`.
-        from_date, to_date: first and last local date of the games, inclusive.
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
-        include_replays: include games of replays and simulated seasons.
     """
 
-    horizon: Horizon.ValueType
-    from_date: date | None
-    to_date: date | None
     min_minutes: int | None
     max_minutes: int | None
-    include_replays: bool
 
 
 class ModelScope(Scope, total=False):
@@ -108,40 +115,29 @@ def outcome_request(
     )
 
 
-def predictions_request(page_size: int = 0, **conditions: Unpack[Conditions]) -> ListPredictionsRequest:
+def predictions_request(
+    page_size: int = 0, *, explain: bool = False, **conditions: Unpack[Conditions]
+) -> ListPredictionsRequest:
     """Builds a request for the first page of recorded forecasts.
 
     Args:
         page_size: maximum number of forecasts per page, 1 to 500; 0 for the server's default.
+        explain: whether to return the explanations.
         conditions: see `Conditions`.
     """
-    return ListPredictionsRequest(
-        page_size=page_size,
-        game_id=conditions.get("game_id", ""),
-        from_date=_iso(conditions.get("from_date")),
-        to_date=_iso(conditions.get("to_date")),
-        team=conditions.get("team", ""),
-        horizon=conditions.get("horizon", HORIZON_UNSPECIFIED),
-        min_confidence=conditions.get("min_confidence"),
-        settled=conditions.get("settled"),
-        model_version=conditions.get("model_version", ""),
-        elapsed_minutes=conditions.get("elapsed_minutes"),
-        include_superseded=conditions.get("include_superseded", False),
-        include_replays=conditions.get("include_replays", False),
-    )
+    view = PREDICTION_VIEW_FULL if explain else PREDICTION_VIEW_UNSPECIFIED
+    return ListPredictionsRequest(page_size=page_size, view=view, **_with_iso_dates(conditions))
 
 
 def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
     """Builds the filter of the forecasts to score; see `ModelScope`."""
-    return ScoreFilter(
-        model_version=scope.get("model_version", ""),
-        horizon=scope.get("horizon", HORIZON_HALFTIME),
-        from_date=_iso(scope.get("from_date")),
-        to_date=_iso(scope.get("to_date")),
-        min_minutes=scope.get("min_minutes"),
-        max_minutes=scope.get("max_minutes"),
-        include_replays=scope.get("include_replays", False),
-    )
+    return ScoreFilter(**{"horizon": HORIZON_HALFTIME, **_with_iso_dates(scope)})
+
+
+def _with_iso_dates(conditions: CommonConditions) -> dict[str, Any]:
+    """Returns the conditions as the fields of a request."""
+    dates = {"from_date": _iso(conditions.get("from_date")), "to_date": _iso(conditions.get("to_date"))}
+    return {**conditions, **dates}
 
 
 def _iso(day: date | None) -> str:

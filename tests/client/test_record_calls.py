@@ -16,6 +16,7 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_BRIER,
     LEADERBOARD_METRIC_CRPS,
+    PREDICTION_VIEW_FULL,
     GetLeaderboardResponse,
     GetPredictionResponse,
     GetScorecardResponse,
@@ -137,6 +138,12 @@ async def test_without_conditions_both_horizons_are_listed_settled_or_not(
     assert server.next_call().request.ByteSize() == 0
 
 
+async def test_explanations_are_requested_with_every_page(server: FakeServer, connect: MakeClient) -> None:
+    server.answers("ListPredictions", page(9, token="a"), page(8))
+    await connect().all("list_predictions", explain=True)
+    assert [call.request.view for call in server.of("ListPredictions")] == [PREDICTION_VIEW_FULL] * 2
+
+
 async def test_a_scorecard_is_unwrapped(server: FakeServer, connect: MakeClient) -> None:
     server.answers("GetScorecard", GetScorecardResponse(scorecard=Scorecard(games=7)))
     client = connect()
@@ -149,6 +156,10 @@ async def test_a_scorecard_is_unwrapped(server: FakeServer, connect: MakeClient)
     )
     await client.call("get_scorecard")
     assert server.next_call().request.filter == ScoreFilter(horizon=HALFTIME)
+    await client.call("get_scorecard", game_id=GAME, team="bos", min_confidence=0.5)
+    assert server.next_call().request.filter == ScoreFilter(
+        horizon=HALFTIME, game_id=GAME, team="bos", min_confidence=0.5
+    )
 
 
 async def test_a_leaderboard_is_asked_for_by_its_metric(server: FakeServer, connect: MakeClient) -> None:

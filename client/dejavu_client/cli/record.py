@@ -16,10 +16,13 @@ from dejavu_client.cli.options.record import (
     Csv,
     Date,
     From,
+    Game,
+    MinConfidence,
     Minute,
     Model,
     Parquet,
     Replays,
+    Team,
     To,
     check_output_format,
     days,
@@ -45,21 +48,18 @@ def predictions(
     date: Date = None,
     first: From = None,
     last: To = None,
-    team: Annotated[str, typer.Option(metavar="TEAM", help="Only games of this team, home or away.")] = "",
+    team: Team = "",
     horizon: Annotated[
         HorizonName | None,
         typer.Option(case_sensitive=False, help="Only forecasts of this horizon: the half, or the end."),
     ] = None,
     minute: Minute = None,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
-    ] = None,
+    min_confidence: MinConfidence = None,
     settled: Annotated[
         bool | None, typer.Option("--settled/--unsettled", help="Only forecasts whose outcome is known, or is not.")
     ] = None,
     model: Model = "",
-    game: Annotated[str, typer.Option(metavar="GAME_ID", help="Only forecasts of this game.")] = "",
+    game: Game = "",
     replays: Replays = False,
     superseded: Annotated[
         bool, typer.Option("--superseded", help="Include earlier revisions that were superseded.")
@@ -75,6 +75,7 @@ def predictions(
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
+    explain: Annotated[bool, typer.Option("--explain", help="With --json, include the explanations.")] = False,
     csv: Csv = None,
     parquet: Parquet = None,
 ) -> None:
@@ -88,6 +89,7 @@ def predictions(
     with connect(target, timeout) as client:
         results = client.list_predictions(
             page_size=page,
+            explain=explain and as_json,
             game_id=game,
             from_date=from_date,
             to_date=to_date,

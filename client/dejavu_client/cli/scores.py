@@ -19,10 +19,13 @@ from dejavu_client.cli.options.record import (
     Csv,
     Date,
     From,
+    Game,
+    MinConfidence,
     Minute,
     Model,
     Parquet,
     Replays,
+    Team,
     To,
     check_output_format,
     days,
@@ -73,10 +76,13 @@ def scorecard(
     date: Date = None,
     first: From = None,
     last: To = None,
+    team: Team = "",
+    game: Game = "",
     horizon: Horizon = HorizonName.HALF,
     minute: Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
+    min_confidence: MinConfidence = None,
     model: Model = "",
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
@@ -91,11 +97,14 @@ def scorecard(
     min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = ModelScope(
         model_version=model,
+        game_id=game,
+        team=team,
         horizon=HORIZONS[horizon],
         from_date=from_date,
         to_date=to_date,
         min_minutes=min_minutes,
         max_minutes=max_minutes,
+        min_confidence=min_confidence,
         include_replays=replays,
     )
     with connect(target, timeout) as client:
@@ -125,10 +134,13 @@ def leaderboard(
     date: Date = None,
     first: From = None,
     last: To = None,
+    team: Team = "",
+    game: Game = "",
     horizon: Horizon = HorizonName.HALF,
     minute: Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
+    min_confidence: MinConfidence = None,
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
@@ -141,11 +153,14 @@ def leaderboard(
     from_date, to_date = days(date, first, last)
     min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = Scope(
+        game_id=game,
+        team=team,
         horizon=HORIZONS[horizon],
         from_date=from_date,
         to_date=to_date,
         min_minutes=min_minutes,
         max_minutes=max_minutes,
+        min_confidence=min_confidence,
         include_replays=replays,
     )
     with connect(target, timeout) as client:

@@ -180,6 +180,8 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
 FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
     Column("rank", ColumnType.INTEGER, lambda row: row.rank),
     Column("model_version", ColumnType.TEXT, lambda row: row.scope.model_version or None),
+    Column("game_id", ColumnType.TEXT, lambda row: row.scope.game_id or None),
+    Column("team", ColumnType.TEXT, lambda row: row.scope.team or None),
     Column("horizon", ColumnType.TEXT, lambda row: horizon_name(row.scope.horizon)),
     Column("from_date", ColumnType.TEXT, lambda row: row.scope.from_date or None),
     Column("to_date", ColumnType.TEXT, lambda row: row.scope.to_date or None),
@@ -192,6 +194,11 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
         "max_minutes",
         ColumnType.INTEGER,
         lambda row: row.scope.max_minutes if row.scope.HasField("max_minutes") else None,
+    ),
+    Column(
+        "min_confidence",
+        ColumnType.REAL,
+        lambda row: row.scope.min_confidence if row.scope.HasField("min_confidence") else None,
     ),
     Column("figure", ColumnType.TEXT, lambda row: row.figure),
     Column("alpha", ColumnType.REAL, lambda row: row.alpha),

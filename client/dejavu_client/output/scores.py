@@ -185,6 +185,10 @@ def _scope(scope: ScoreFilter) -> str:
     parts = [f"the {horizon_label(scope.horizon)}"]
     if scope.model_version:
         parts.append(f"model {scope.model_version}")
+    if scope.team:
+        parts.append(f"games of {scope.team}")
+    if scope.game_id:
+        parts.append(f"game {scope.game_id}")
     if scope.from_date and scope.from_date == scope.to_date:
         parts.append(scope.from_date)
     else:
@@ -195,5 +199,6 @@ def _scope(scope: ScoreFilter) -> str:
     else:
         parts += [f"from minute {scope.min_minutes}"] if scope.HasField("min_minutes") else []
         parts += [f"to minute {scope.max_minutes}"] if scope.HasField("max_minutes") else []
+    parts += [f"confidence {percent(scope.min_confidence)} or more"] if scope.HasField("min_confidence") else []
     parts += ["including replays"] if scope.include_replays else []
     return ", ".join(parts)

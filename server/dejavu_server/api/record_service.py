@@ -64,13 +64,13 @@ class RecordService:
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
         """Returns a page of recorded forecasts."""
-        filter_, token, size = record_requests.list_query(request)
+        filter_, token, size, explanation = record_requests.list_query(request)
 
         def response(page: pages.Page) -> pb.ListPredictionsResponse:
-            messages = [record.recorded_message(each, explanation=False) for each in page.forecasts]
+            messages = [record.recorded_message(each) for each in page.forecasts]
             return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
-        query = partial(pages.page, filter_=filter_, token=token, size=size)
+        query = partial(pages.page, filter_=filter_, token=token, size=size, explanation=explanation)
         return await self._read_with_slot(self._lookup_slot, query, response)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:

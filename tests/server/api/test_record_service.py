@@ -104,6 +104,41 @@ async def test_pages_lead_through_all_forecasts_without_their_explanations(recor
     assert not any(each.forecast.HasField("explanation") for each in told)
 
 
+async def test_only_a_full_view_of_a_page_contains_explanations(record: Any, service: Any) -> None:
+    await predict(service)
+    by_view: dict[int, record_pb2.RecordedPrediction] = {}
+    for view in pb.PredictionView.values():
+        [by_view[view]] = (await record.ListPredictions(pb.ListPredictionsRequest(view=view))).predictions
+    full = by_view[pb.PREDICTION_VIEW_FULL]
+    assert full == (await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))).prediction
+    assert full.forecast.HasField("explanation")
+    full.forecast.ClearField("explanation")
+    assert by_view[pb.PREDICTION_VIEW_BASIC] == by_view[pb.PREDICTION_VIEW_UNSPECIFIED] == full
+
+
+async def test_the_view_may_change_from_page_to_page(record: Any, service: Any) -> None:
+    for number in range(2):
+        await predict(service, game(number))
+    first = await record.ListPredictions(pb.ListPredictionsRequest(page_size=1))
+    request = pb.ListPredictionsRequest(page_token=first.next_page_token, view=pb.PREDICTION_VIEW_FULL)
+    [second] = (await record.ListPredictions(request)).predictions
+    assert second.forecast.HasField("explanation")
+
+
+async def test_components_are_the_models_that_a_forecast_combines(record: Any, service: Any) -> None:
+    made = await predict(service, return_explanation=True)
+    explanation = made.explanation
+    assert [(each.name, each.prediction, each.weight) for each in explanation.components] == [
+        ("dejavu", explanation.dejavu_prediction, explanation.dejavu_weight),
+        ("lstm", explanation.lstm_prediction, explanation.lstm_weight),
+    ]
+    assert sum(each.weight for each in explanation.components) == pytest.approx(1.0)
+    combined = sum(each.weight * each.prediction for each in explanation.components)
+    assert combined == pytest.approx(explanation.ensemble_forecast) == pytest.approx(made.point_forecast)
+    [recorded] = (await record.ListPredictions(pb.ListPredictionsRequest(view=pb.PREDICTION_VIEW_FULL))).predictions
+    assert recorded.forecast.explanation == explanation
+
+
 async def test_replays_are_told_when_they_are_asked_for(record: Any, service: Any) -> None:
     replay = "9900000001"
     await predict(service, replay)

@@ -27,6 +27,12 @@ To = Annotated[
     datetime | None, typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only games on or before this day.")
 ]
 Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
+Team = Annotated[str, typer.Option(metavar="TEAM", help="Only games of this team, home or away.")]
+Game = Annotated[str, typer.Option(metavar="GAME_ID", help="Only forecasts of this game.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
+]
 Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
 Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
 Csv = Annotated[

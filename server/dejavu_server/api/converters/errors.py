@@ -63,6 +63,13 @@ class InvalidPageSize(InvalidInput):
     default_field = "page_size"
 
 
+class InvalidView(InvalidInput):
+    """A view is not a value of the contract."""
+
+    reason = "INVALID_VIEW"
+    default_field = "view"
+
+
 class InvalidMetric(InvalidInput):
     """A metric is not a value of the contract."""
 

@@ -30,11 +30,11 @@ _METRIC_VALUES: Final = {
 }
 
 
-def recorded_message(recorded: RecordedForecast, *, explanation: bool) -> record_pb2.RecordedPrediction:
+def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPrediction:
     """Converts a recorded forecast, with its outcome and settlement, to a message."""
     issued, market, answer = recorded.issued, recorded.market, recorded.market_answer
     return record_pb2.RecordedPrediction(
-        forecast=forecast_message(issued, explanation=explanation, distribution=True),
+        forecast=forecast_message(issued, explanation=True, distribution=True),
         pattern=issued.pattern.differentials,
         outcome=None if recorded.outcome is None else outcome_message(recorded.outcome),
         settlement=None if recorded.settlement is None else settlement_message(recorded.settlement),
@@ -60,8 +60,8 @@ def settlement_message(settlement: Settlement) -> record_pb2.Settlement:
 def game_message(game: RecordedGame) -> pb.GetPredictionResponse:
     """Converts the latest forecast of a game, its revisions and its outcomes to a message."""
     return pb.GetPredictionResponse(
-        prediction=recorded_message(game.latest, explanation=True),
-        revisions=[recorded_message(each, explanation=True) for each in game.revisions],
+        prediction=recorded_message(game.latest),
+        revisions=[recorded_message(each) for each in game.revisions],
         outcomes=[outcome_message(each) for each in game.outcomes],
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypedDict, TypeVar
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
@@ -26,6 +26,7 @@ from dejavu_server.api.converters.errors import (
     InvalidPageSize,
     InvalidScoreFilter,
     InvalidTime,
+    InvalidView,
 )
 from dejavu_server.api.converters.horizon import horizon_of
 from dejavu_server.api.converters.prediction import check_game_id, team
@@ -54,6 +55,12 @@ METRICS: Final = {
     pb.LEADERBOARD_METRIC_COVERAGE_GAP: LeaderboardMetric.COVERAGE_GAP,
 }
 
+_EXPLAINED: Final = {
+    pb.PREDICTION_VIEW_UNSPECIFIED: False,
+    pb.PREDICTION_VIEW_BASIC: False,
+    pb.PREDICTION_VIEW_FULL: True,
+}
+
 _T = TypeVar("_T")
 
 
@@ -67,11 +74,12 @@ class GameQuery(NamedTuple):
 
 
 class ListQuery(NamedTuple):
-    """Query for a page of recorded forecasts."""
+    """Query for a page of recorded forecasts, with or without their explanations."""
 
     filter: ForecastFilter
     token: str
     size: int
+    explanation: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,18 @@ class LeaderboardQuery:
     filter: ScoreFilter
     metric: LeaderboardMetric
     min_games: int
+
+
+class _CommonFields(TypedDict):
+    """Values of the fields that the filters of pages and of scorecards share."""
+
+    game_id: str
+    first_day: int | None
+    last_day: int | None
+    team: str
+    min_confidence: float | None
+    model_version: str
+    replays: bool
 
 
 class _FieldErrors:
@@ -159,32 +179,22 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
     """
     faults = _FieldErrors()
     faults.read(lambda: _check_page_size(request.page_size), None)
-    if request.game_id:
-        faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
-    first_day, last_day = _days(faults, request.from_date, request.to_date, "")
-    code = faults.read(lambda: team(request.team, "team"), "")
+    common = _common_fields(faults, request, "")
     horizon = None
     if request.horizon != forecast_pb2.HORIZON_UNSPECIFIED:
         horizon = faults.read(lambda: horizon_of(request.horizon), None)
-    confidence = request.min_confidence if request.HasField("min_confidence") else None
-    faults.read(lambda: _check_confidence(confidence), None)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
     faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
+    explanation = faults.read(lambda: _explained(request.view), False)
     faults.raise_first()
     forecast_filter = ForecastFilter(
-        game_id=request.game_id,
+        **common,
         horizon=horizon,
-        first_day=first_day,
-        last_day=last_day,
-        team=code,
-        min_confidence=confidence,
         settled=request.settled if request.HasField("settled") else None,
-        model_version=request.model_version,
         minute=minute,
         superseded=request.include_superseded,
-        replays=request.include_replays or request.game_id != "",
     )
-    return ListQuery(forecast_filter, request.page_token, request.page_size or DEFAULT_PAGE)
+    return ListQuery(forecast_filter, request.page_token, request.page_size or DEFAULT_PAGE, explanation)
 
 
 def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
@@ -215,13 +225,33 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
 
 def _score_filter(faults: _FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     horizon = faults.read(lambda: horizon_of(request.horizon, "filter.horizon"), Horizon.HALFTIME)
-    first_day, last_day = _days(faults, request.from_date, request.to_date, "filter.")
+    common = _common_fields(faults, request, "filter.")
     first = request.min_minutes if request.HasField("min_minutes") else None
     last = request.max_minutes if request.HasField("max_minutes") else None
     faults.read(lambda: _check_minute(first, "filter.min_minutes"), None)
     faults.read(lambda: _check_minute(last, "filter.max_minutes"), None)
     faults.read(lambda: _check_order(first, last), None)
-    return ScoreFilter(horizon, request.model_version, first_day, last_day, first, last, request.include_replays)
+    return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last)
+
+
+def _common_fields(
+    faults: _FieldErrors, request: pb.ListPredictionsRequest | pb.ScoreFilter, prefix: str
+) -> _CommonFields:
+    if request.game_id:
+        faults.read(lambda: check_game_id(request.game_id, f"{prefix}game_id"), None)
+    first_day, last_day = _days(faults, request.from_date, request.to_date, prefix)
+    code = faults.read(lambda: team(request.team, f"{prefix}team"), "")
+    confidence = request.min_confidence if request.HasField("min_confidence") else None
+    faults.read(lambda: _check_confidence(confidence, f"{prefix}min_confidence"), None)
+    return _CommonFields(
+        game_id=request.game_id,
+        first_day=first_day,
+        last_day=last_day,
+        team=code,
+        min_confidence=confidence,
+        model_version=request.model_version,
+        replays=request.include_replays,
+    )
 
 
 def _days(faults: _FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
@@ -287,9 +317,9 @@ def _check_order(first: int | None, last: int | None) -> None:
         raise InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes")
 
 
-def _check_confidence(confidence: float | None) -> None:
+def _check_confidence(confidence: float | None, field: str) -> None:
     if confidence is not None and not 0.5 <= confidence <= 1.0:  # false for NaN too
-        raise InvalidConfidence(f"{confidence}", "a number from 0.5 to 1")
+        raise InvalidConfidence(f"{confidence}", "a number from 0.5 to 1", field=field)
 
 
 def _check_page_size(size: int) -> None:
@@ -302,6 +332,13 @@ def _check_no_model(version: str) -> None:
         raise InvalidScoreFilter(
             quoted(version), "none: a leaderboard compares model versions", field="filter.model_version"
         )
+
+
+def _explained(view: pb.PredictionView.ValueType) -> bool:
+    explained = _EXPLAINED.get(view)
+    if explained is None:
+        raise InvalidView(f"{view}", f"a value of dejavu.v1.PredictionView: {', '.join(map(str, _EXPLAINED))}")
+    return explained
 
 
 def _metric(number: pb.LeaderboardMetric.ValueType) -> LeaderboardMetric:

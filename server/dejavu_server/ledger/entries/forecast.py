@@ -71,8 +71,8 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     return PreparedForecast(issued, key, pattern, dumps({"forecast": _forecast(issued), "request": _request(issued)}))
 
 
-def parse(canonical: str) -> IssuedForecast:
-    """Parses the canonical form of a forecast entry.
+def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
+    """Parses the canonical form of a forecast entry, with its explanation if requested.
 
     Raises:
         ValueError: if the text is not one.
@@ -94,7 +94,7 @@ def parse(canonical: str) -> IssuedForecast:
                 interval=Interval(forecast["interval_lower"], forecast["interval_upper"]),
                 home_lead_probability=forecast["home_lead_probability"],
                 model_version=forecast["model_version"],
-                explanation=_read_explanation(forecast["explanation"]),
+                explanation=_read_explanation(forecast["explanation"]) if explanation else None,
                 expected_margin=forecast.get("expected_margin"),
                 calibration_sequence=forecast.get("calibration_sequence", 0),
                 adaptation=_read_adaptation(forecast.get("adaptation")),

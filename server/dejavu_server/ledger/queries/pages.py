@@ -15,13 +15,14 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, literal, or_, select, true
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, settlements
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.queries import page_tokens, predictions
+from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
 from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 from dejavu_server.records import RecordedForecast
 
@@ -35,30 +36,18 @@ _LAST_DAY = 10_000_000  # beyond any date
 _NO_DAY = -2
 
 
-@dataclass(frozen=True, slots=True)
-class ForecastFilter:
-    """Selects forecasts; a field with its default value sets no condition.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastFilter(CommonFilter):
+    """Selects forecasts to list; a field with its default value sets no condition.
 
     Attributes:
-        first_day, last_day: bounds of the game's day, as `date.toordinal()`.
-        team: NBA code, home or away.
-        min_confidence: lowest probability of the likelier side.
         settled: True: only settled forecasts; False: only unsettled ones.
         superseded: also include earlier revisions.
-        replays: include replays; with a game_id they are always included.
     """
 
-    game_id: str = ""
-    horizon: Horizon | None = None
-    first_day: int | None = None
-    last_day: int | None = None
-    team: str = ""
-    min_confidence: float | None = None
     settled: bool | None = None
-    model_version: str = ""
     minute: int | None = None
     superseded: bool = False
-    replays: bool = False
 
     @property
     def by_day(self) -> bool:
@@ -82,7 +71,7 @@ class Page(NamedTuple):
     next_token: str
 
 
-def page(connection: Connection, filter_: ForecastFilter, token: str, size: int) -> Page:
+def page(connection: Connection, filter_: ForecastFilter, token: str, size: int, *, explanation: bool = False) -> Page:
     """Returns a page of forecasts in descending order.
 
     Orders by sequence; by day and sequence if the filter bounds the day and names no game.
@@ -92,6 +81,7 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int)
         filter_: the filter.
         token: token from the previous page; empty for the first page.
         size: most forecasts on the page.
+        explanation: whether to read their explanations.
 
     Raises:
         InvalidPageToken: if the token is malformed, or of another ledger or filter.
@@ -106,7 +96,7 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int)
     if filter_.first_day is not None and filter_.last_day is not None and filter_.first_day > filter_.last_day:
         return Page([], "")  # the scan of the page's first day has no lower bound
     matches, end = _find_page(connection, filter_, cursor, size)
-    recorded = predictions.forecasts_at(connection, [match.sequence for match in matches])
+    recorded = predictions.forecasts_at(connection, [match.sequence for match in matches], explanation=explanation)
     return Page(
         recorded, "" if end is None else page_tokens.encode(identity, filter_.digest, PageCursor(cursor.start, end))
     )
@@ -201,16 +191,12 @@ _settled = exists().where(
 )
 
 
-def _unindexed(column: ColumnElement[str] | ColumnElement[int]) -> ColumnElement[Any]:
-    """Returns a column that the database cannot use an index for: `_index_scans` chooses the index."""
-    return func.coalesce(column, None)
-
-
+# `_index_scans` chooses the index.
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "horizon": _unindexed(_f.horizon) == bindparam("horizon"),
-    "days": _unindexed(_f.day).between(bindparam("first_day"), bindparam("last_day")),
-    "team": or_(_unindexed(_f.home_team) == bindparam("team"), _unindexed(_f.away_team) == bindparam("team")),
-    "model": _unindexed(_f.model_version) == bindparam("model"),
+    "horizon": unindexed(_f.horizon) == bindparam("horizon"),
+    "days": unindexed(_f.day).between(bindparam("first_day"), bindparam("last_day")),
+    "team": or_(unindexed(_f.home_team) == bindparam("team"), unindexed(_f.away_team) == bindparam("team")),
+    "model": unindexed(_f.model_version) == bindparam("model"),
     "minute": _f.minute == bindparam("minute"),
     "confidence": _f.confidence >= bindparam("confidence"),
     "real": _f.replay == false(),
@@ -225,36 +211,29 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 
 
 def _conditions(filter_: ForecastFilter) -> frozenset[str]:
-    """Returns the names of the conditions that a filter sets."""
+    """Returns the names of the conditions that a filter sets, beside those of the scan."""
     given = {
-        "horizon": filter_.horizon is not None,
         "days": filter_.by_day and filter_.game_id != "",
-        "team": filter_.team != "",
-        "model": filter_.model_version != "",
         "minute": filter_.minute is not None,
-        "confidence": filter_.min_confidence is not None,
-        "real": not filter_.replays and not filter_.game_id,
+        "real": filter_.real_only,
         "settled": filter_.settled is True,
         "unsettled": filter_.settled is False,
         "newest": not filter_.superseded,
     }
-    return frozenset(name for name, applies in given.items() if applies)
+    names = {*filter_.parameters(), *(name for name, applies in given.items() if applies)}
+    return frozenset(names & _CONDITIONS.keys())
 
 
 def _values(filter_: ForecastFilter, cursor: PageCursor) -> dict[str, object]:
     last_day = _LAST_DAY if filter_.last_day is None else filter_.last_day
     return {
+        **filter_.parameters(),
         "start": cursor.start,
         "before_day": min(cursor.before.day, last_day),
         "before": cursor.before.sequence,
-        "game": filter_.game_id,
-        "horizon": None if filter_.horizon is None else filter_.horizon.value,
         "first_day": 0 if filter_.first_day is None else filter_.first_day,
         "last_day": last_day,
-        "team": filter_.team,
-        "model": filter_.model_version,
         "minute": filter_.minute,
-        "confidence": filter_.min_confidence,
     }
 
 

@@ -85,8 +85,15 @@ def latest_forecast(
     )
 
 
-def forecasts_at(connection: Connection, sequences: Sequence[int]) -> list[RecordedForecast]:
+def forecasts_at(
+    connection: Connection, sequences: Sequence[int], *, explanation: bool = True
+) -> list[RecordedForecast]:
     """Returns the forecasts with the given sequences, in that order, as they are now; skips sequences without one.
+
+    Args:
+        connection: a read connection.
+        sequences: their sequences.
+        explanation: whether to read their explanations, which takes a third of the time.
 
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
@@ -95,7 +102,7 @@ def forecasts_at(connection: Connection, sequences: Sequence[int]) -> list[Recor
     referenced = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
     texts = _texts(connection, sorted(referenced - {None}))
     with _decoding():
-        return [_recorded(rows[sequence], texts) for sequence in sequences if sequence in rows]
+        return [_recorded(rows[sequence], texts, explanation) for sequence in sequences if sequence in rows]
 
 
 @cache
@@ -157,11 +164,11 @@ _AT = (
 )
 
 
-def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str]) -> RecordedForecast:
+def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bool) -> RecordedForecast:
     settled, has_market = row.outcome_sequence is not None, row.market_sequence is not None
     market = codec.parse_market(_text(texts, row.market_sequence)) if has_market else None
     return RecordedForecast(
-        issued=codec.parse(row.canonical),
+        issued=codec.parse(row.canonical, explanation=explanation),
         superseded=row.superseded,
         outcome=_outcome(texts, row.outcome_sequence) if settled else None,
         settlement=_settlement(row) if settled else None,

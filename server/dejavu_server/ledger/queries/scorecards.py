@@ -14,30 +14,24 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, fa
 from dejavu_models.arrays import Floats
 from dejavu_models.scorecard import SettledForecasts
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.schema import settlements
+from dejavu_server.ledger.database.schema import forecasts, settlements
+from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
 
 _PARTITION_ROWS = 5000
 """Rows held as Python objects at a time: as objects they take twenty times the memory that they take in arrays."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreFilter:
-    """Selects settled forecasts, the newest revision of each.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreFilter(CommonFilter):
+    """Selects settled forecasts of one horizon, the newest revision of each.
 
     Attributes:
-        model_version: the model version; empty: any.
-        first_day, last_day: bounds of the game's day, as `date.toordinal()`.
         min_minutes, max_minutes: bounds of the minute of play.
-        replays: include replays.
     """
 
     horizon: Horizon = Horizon.HALFTIME
-    model_version: str = ""
-    first_day: int | None = None
-    last_day: int | None = None
     min_minutes: int | None = None
     max_minutes: int | None = None
-    replays: bool = False
 
 
 class SettledByModel(NamedTuple):
@@ -56,16 +50,9 @@ class SettledByModel(NamedTuple):
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     """Returns the settled forecasts that match a filter, in order of their outcomes."""
-    values = {
-        "horizon": filter_.horizon.value,
-        "model": filter_.model_version or None,
-        "first_day": filter_.first_day,
-        "last_day": filter_.last_day,
-        "min_minutes": filter_.min_minutes,
-        "max_minutes": filter_.max_minutes,
-    }
-    conditions = {name for name, value in values.items() if value is not None} | {"newest"}
-    statement = _settled(frozenset(conditions if filter_.replays else conditions | {"real"}))
+    minutes = {"min_minutes": filter_.min_minutes, "max_minutes": filter_.max_minutes}
+    values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
+    statement = _settled(frozenset({*values, "newest", *(["real"] if filter_.real_only else [])}))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
     columns: list[list[Floats]] = [[np.empty(0)] for _ in _COLUMNS]
     with connection.execution_options(yield_per=_PARTITION_ROWS).execute(statement, values) as result:
@@ -121,8 +108,20 @@ _COLUMNS = (
     settlements.c.market_profit,
 )
 
+_probability = settlements.c.home_lead_probability
+
+
+def _of_forecast(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Returns a condition on the settled forecast, by an index of the forecasts."""
+    return settlements.c.forecast_sequence.in_(select(forecasts.c.sequence).where(*conditions))
+
+
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "game": _of_forecast(forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")),
+    "team": _of_forecast((forecasts.c.home_team == bindparam("team")) | (forecasts.c.away_team == bindparam("team"))),
+    "confidence": (_probability >= bindparam("confidence")) | (1.0 - _probability >= bindparam("confidence")),
     "horizon": settlements.c.horizon == bindparam("horizon"),
+    "horizon_unindexed": unindexed(settlements.c.horizon) == bindparam("horizon"),
     "model": settlements.c.model_version == bindparam("model"),
     "first_day": settlements.c.day >= bindparam("first_day"),
     "last_day": settlements.c.day <= bindparam("last_day"),
@@ -135,4 +134,6 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 
 @cache
 def _settled(conditions: frozenset[str]) -> Select[*tuple[Any, ...]]:
+    if conditions & {"game", "team"}:  # their indexes lead to fewer rows than that of the horizon
+        conditions = (conditions - {"horizon"}) | {"horizon_unindexed"}
     return select(*_COLUMNS).where(*(condition for name, condition in _CONDITIONS.items() if name in conditions))

@@ -62,7 +62,7 @@ def test_a_clock_that_is_a_little_ahead_is_no_future() -> None:
 
 
 def test_a_list_without_conditions_is_of_fifty_newest_forecasts() -> None:
-    assert requests.list_query(pb.ListPredictionsRequest()) == (ForecastFilter(), "", 50)
+    assert requests.list_query(pb.ListPredictionsRequest()) == (ForecastFilter(), "", 50, False)
 
 
 def test_every_condition_of_a_list_is_read() -> None:
@@ -79,6 +79,7 @@ def test_every_condition_of_a_list_is_read() -> None:
         elapsed_minutes=18,
         include_superseded=True,
         include_replays=True,
+        view=pb.PREDICTION_VIEW_FULL,
     )
     wanted = ForecastFilter(
         horizon=HALF,
@@ -92,12 +93,14 @@ def test_every_condition_of_a_list_is_read() -> None:
         superseded=True,
         replays=True,
     )
-    assert requests.list_query(request) == (wanted, "abc", 500)
+    assert requests.list_query(request) == (wanted, "abc", 500, True)
 
 
 def test_who_names_a_game_means_it_also_if_it_is_a_replay() -> None:
     asked = requests.list_query(pb.ListPredictionsRequest(game_id="9900000001"))
-    assert asked.filter == ForecastFilter(game_id="9900000001", replays=True)
+    assert not asked.filter.real_only
+    assert not requests.scorecard_filter(scored(game_id="9900000001")[1]).real_only
+    assert requests.list_query(pb.ListPredictionsRequest()).filter.real_only
 
 
 def test_a_game_is_asked_about_at_the_half_unless_told_otherwise() -> None:
@@ -116,8 +119,22 @@ def test_a_scorecard_is_of_the_half_unless_told_otherwise() -> None:
         min_minutes=6,
         max_minutes=6,
         include_replays=True,
+        team="pho",
+        game_id=GAME,
+        min_confidence=0.75,
     )
-    expected = ScoreFilter(FINAL, "v1", DAY, DAY, 6, 6, replays=True)
+    expected = ScoreFilter(
+        horizon=FINAL,
+        model_version="v1",
+        first_day=DAY,
+        last_day=DAY,
+        min_minutes=6,
+        max_minutes=6,
+        replays=True,
+        team="PHX",
+        game_id=GAME,
+        min_confidence=0.75,
+    )
     assert requests.scorecard_filter(pb.GetScorecardRequest(filter=told)) == expected
 
 
@@ -189,6 +206,10 @@ BAD = [
     (listed(min_confidence=1.01), "INVALID_CONFIDENCE", "min_confidence", "1.01", "from 0.5 to 1"),
     (listed(min_confidence=math.nan), "INVALID_CONFIDENCE", "min_confidence", "nan", "from 0.5 to 1"),
     (listed(elapsed_minutes=48), "INVALID_MINUTES", "elapsed_minutes", "48", "1 to 47"),
+    (listed(view=3), "INVALID_VIEW", "view", "3", "0, 1, 2"),
+    (scored(game_id="x"), "INVALID_GAME_ID", "filter.game_id", "'x'", ID),
+    (scored(team="Boston"), "INVALID_TEAM", "filter.team", "'Boston'", "an NBA code"),
+    (scored(min_confidence=0.49), "INVALID_CONFIDENCE", "filter.min_confidence", "0.49", "from 0.5 to 1"),
     (scored(horizon=7), "INVALID_HORIZON", "filter.horizon", "7", "0, 1, 2"),
     (scored(from_date="x"), "INVALID_DATE", "filter.from_date", "'x'", "YYYY-MM-DD"),
     (scored(from_date="2026-01-02", to_date="2026-01-01"), "INVALID_DATE", "filter.to_date", "01-01", "or later"),

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import timedelta
+from functools import cache
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
 
-from dejavu_models.scorecard import scorecard
+from dejavu_models.scorecard import SettledForecasts, scorecard
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.queries import predictions, scorecards
+from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.records import RecordedForecast, game_day
 
@@ -40,6 +47,7 @@ def book() -> Iterator[RecordBook]:
                         half_width=6.0 if model == "v2" else 12.0,
                         alpha=0.3 if model == "v2" else 0.05,
                         probability=float(rng.random()),
+                        home_team="BOS" if number % 2 else "BKN",
                         generated_time=EVENING + timedelta(days=number % 3),
                         distribution=minute != 6,
                     )
@@ -48,9 +56,9 @@ def book() -> Iterator[RecordBook]:
         made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # a revision
         # Not in the order of the games; some are corrected.
         for game in [*GAMES[:0:-1], REPLAY]:
-            made.report(game, HALF, int(rng.integers(-15, 15)))
-        made.report(GAMES[3], HALF, 14)
-        made.report(GAMES[2], FINAL, 3)
+            made.report(game, HALF, int(rng.integers(-15, 15)), teams=("", ""))
+        made.report(GAMES[3], HALF, 14, teams=("", ""))
+        made.report(GAMES[2], FINAL, 3, teams=("", ""))
         yield made
 
 
@@ -71,7 +79,10 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
             and wanted.model_version in {"", told.model_version}
             and (wanted.first_day or 0) <= day <= (wanted.last_day or day)
             and (wanted.min_minutes or 0) <= told.elapsed_minutes <= (wanted.max_minutes or 99)
-            and (wanted.replays or not each.issued.game_id.startswith("99"))
+            and wanted.game_id in {"", each.issued.game_id}
+            and wanted.team in {"", each.issued.home_team, each.issued.away_team}
+            and max(told.home_lead_probability, 1.0 - told.home_lead_probability) >= (wanted.min_confidence or 0.0)
+            and (wanted.replays or wanted.game_id != "" or not each.issued.game_id.startswith("99"))
         )
 
     def order(each: RecordedForecast) -> tuple[int, int]:
@@ -87,13 +98,18 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
     "wanted",
     [
         ScoreFilter(),
-        ScoreFilter(FINAL),
+        ScoreFilter(horizon=FINAL),
         ScoreFilter(replays=True),
         ScoreFilter(model_version="v2", min_minutes=18, max_minutes=18),
         ScoreFilter(first_day=TODAY + 1),
         ScoreFilter(last_day=TODAY + 1, max_minutes=18),
         ScoreFilter(first_day=TODAY + 1, last_day=TODAY + 1, min_minutes=7),
         ScoreFilter(model_version="v9"),
+        ScoreFilter(game_id=GAMES[3]),
+        ScoreFilter(game_id=REPLAY, max_minutes=18),
+        ScoreFilter(team="BOS"),
+        ScoreFilter(team="GSW", first_day=TODAY + 1, min_confidence=0.8),
+        ScoreFilter(min_confidence=0.9, model_version="v1"),
     ],
 )
 def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wanted: ScoreFilter) -> None:
@@ -146,6 +162,101 @@ def test_a_scorecard_from_the_ledger_is_the_one_that_its_forecasts_make(book: Re
     assert coverage.coverage == pytest.approx(mean(held))
     assert card.market is not None
     assert card.market.markets == sum(each.market is not None for told in by_game.values() for each in told)
+
+
+def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForecasts:
+    """Returns listed forecasts as the columns of a scorecard, in the order of their outcomes' first revisions."""
+
+    @cache
+    def first_report(game_id: str, horizon: Horizon) -> int:
+        game = book.read(lambda connection: predictions.latest_forecast(connection, game_id, horizon))
+        return game.outcomes[0].sequence
+
+    def row(each: RecordedForecast) -> tuple[float, ...]:
+        told, settlement, outcome = each.issued.forecast, each.settlement, each.outcome
+        assert settlement is not None
+        assert outcome is not None
+        side = None if each.market_answer is None else each.market_answer.side
+        first = first_report(each.issued.game_id, told.horizon)
+        return (
+            first,
+            told.elapsed_minutes,
+            settlement.error,
+            settlement.persistence_error,
+            settlement.covered,
+            told.alpha,
+            told.interval.upper - told.interval.lower,
+            told.home_lead_probability,
+            outcome.differential > 0,
+            settlement.brier,
+            math.nan if settlement.crps is None else settlement.crps,
+            math.nan if each.market_answer is None else each.market_answer.home.stake_fraction if side else 0.0,
+            math.nan if settlement.market_profit is None else settlement.market_profit,
+            first,
+        )
+
+    listed.sort(
+        key=lambda each: (first_report(each.issued.game_id, each.issued.forecast.horizon), each.issued.sequence)
+    )
+    names = [each.name for each in fields(SettledForecasts)]
+    columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
+    whole = {"game": np.int64, "minute": np.int64, "order": np.int64, "covered": np.bool_, "home_led": np.bool_}
+    typed: dict[str, Any] = {
+        name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)
+    }
+    return SettledForecasts(**typed)
+
+
+@given(
+    common=st.fixed_dictionaries(
+        {"horizon": st.sampled_from([HALF, FINAL])},
+        optional={
+            "game_id": st.sampled_from([*GAMES[:3], REPLAY]),
+            "first_day": st.integers(TODAY - 1, TODAY + 3),
+            "last_day": st.integers(TODAY - 1, TODAY + 3),
+            "team": st.sampled_from(["BOS", "BKN", "GSW", "LAL"]),
+            "min_confidence": st.floats(0.5, 1.0),
+            "model_version": st.sampled_from(["v1", "v2"]),
+            "replays": st.booleans(),
+        },
+    )
+)
+def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filter(
+    book: RecordBook, common: dict[str, Any]
+) -> None:
+    listed: list[RecordedForecast] = []
+    token, more = "", True
+    while more:
+        wanted, after = pages.ForecastFilter(**common, settled=True), token
+        page = book.read(lambda connection: pages.page(connection, wanted, after, 50))  # noqa: B023 - called at once
+        listed += page.forecasts
+        token, more = page.next_token, page.next_token != ""
+    assert scorecard(settled(book, ScoreFilter(**common)).forecasts) == scorecard(columns_of(book, listed))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "searches"),
+    [
+        (ScoreFilter(), {"ix_settlements_card"}),
+        (ScoreFilter(game_id=GAMES[0]), {"INTEGER PRIMARY KEY", "ix_forecasts_game"}),
+        (ScoreFilter(team="BOS"), {"INTEGER PRIMARY KEY", "ix_forecasts_home", "ix_forecasts_away"}),
+    ],
+    ids=["everything", "a game", "a team"],
+)
+def test_a_scorecard_reads_what_counts_by_an_index(book: RecordBook, wanted: ScoreFilter, searches: set[str]) -> None:
+    def plan(connection: Connection) -> str:
+        run: list[tuple[str, Any]] = []
+        note = sqlalchemy.event.listens_for(connection, "before_cursor_execute")
+        note(lambda _, __, statement, parameters, *___: run.append((statement, parameters)))
+        scorecards.settled(connection, wanted)
+        [(statement, parameters)] = run
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return "\n".join(row.detail for row in rows)
+
+    found = book.read(plan)
+    assert "SCAN" not in found
+    for index in searches:
+        assert index in found
 
 
 def test_a_ledger_without_outcomes_has_nothing_settled() -> None:

@@ -75,12 +75,14 @@ def predictions(
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
-    explain: Annotated[bool, typer.Option("--explain", help="With --json, include the explanations.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Include the explanations; only with --json.")] = False,
     csv: Csv = None,
     parquet: Parquet = None,
 ) -> None:
     """List recorded forecasts and their results, newest first."""
     check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    if explain and not as_json:
+        raise typer.BadParameter("give it with --json", param_hint="--explain")
     from_date, to_date = days(date, first, last)
     to_terminal = not (as_json or csv or parquet)
     most = (SHOWN if to_terminal else None) if limit is None else (limit or None)
@@ -89,7 +91,7 @@ def predictions(
     with connect(target, timeout) as client:
         results = client.list_predictions(
             page_size=page,
-            explain=explain and as_json,
+            explain=explain,
             game_id=game,
             from_date=from_date,
             to_date=to_date,

@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.fakes.service import Abort, Ended, FakeServer, event, forecast, heartbeat, result
 from typer.testing import CliRunner, Result
 
-from dejavu.v1.forecast_pb2 import Attribution, Explanation, Quantile, SimilarGame
+from dejavu.v1.forecast_pb2 import Attribution, Explanation, Forecast, Quantile, SimilarGame
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
@@ -110,6 +110,18 @@ def test_without_options_the_half_is_forecast_as_a_what_if(server: FakeServer, r
     request = server.next_call().request
     assert (request.horizon, request.game_id, request.HasField("alpha")) == (HALFTIME, "", False)
     assert "what-if" in result.stdout
+
+
+def test_the_models_that_a_forecast_combines_are_shown_as_the_server_lists_them(server: FakeServer, run: Run) -> None:
+    made = Forecast()
+    made.CopyFrom(EXPLAINED)
+    for name, prediction, weight in (("dejavu", 1.5, 0.2), ("boosted-trees", -7.0, 0.8)):
+        made.explanation.components.add(name=name, prediction=prediction, weight=weight)
+    server.answers("Predict", PredictResponse(forecast=made))
+    shown = " ".join(run("predict", "20", "--explain").stdout.split())
+    for part in ("Dejavu +1.5 weight 0.2", "boosted-trees −7.0 weight 0.8"):
+        assert part in shown
+    assert "LSTM" not in shown
 
 
 def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run) -> None:

@@ -22,6 +22,8 @@ from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_CRPS,
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
+    PREDICTION_VIEW_FULL,
+    PREDICTION_VIEW_UNSPECIFIED,
     Figure,
     GetCheckpointResponse,
     GetLeaderboardResponse,
@@ -141,6 +143,25 @@ def test_json_has_a_line_for_each_prediction(server: FakeServer, run: Run) -> No
     lines = [json.loads(line) for line in run("predictions", "--json").stdout.splitlines()]
     assert [line["forecast"]["sequence"] for line in lines] == ["9", "8", "7"]
     assert lines[0]["settlement"]["absoluteError"] == 13.25
+
+
+def test_explanations_are_requested_for_json_alone(server: FakeServer, run: Run) -> None:
+    for options in ("--json", "--json --explain"):
+        assert run("predictions", *options.split()).exit_code == 0
+    views = [call.request.view for call in server.of("ListPredictions")]
+    assert views == [PREDICTION_VIEW_UNSPECIFIED, PREDICTION_VIEW_FULL]
+    refused = run("predictions", "--explain")
+    assert (refused.exit_code, "give it with --json" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["scorecard", "leaderboard"])
+def test_scores_can_be_those_of_a_team_a_game_or_confident_forecasts(
+    server: FakeServer, run: Run, command: str
+) -> None:
+    shown = run(command, "--team", "BOS", "--game", GAME, "--min-confidence", "0.8").stdout
+    wanted = ScoreFilter(horizon=HALFTIME, team="BOS", game_id=GAME, min_confidence=0.8)
+    assert server.next_call().request.filter == wanted
+    assert f"the half, games of BOS, game {GAME}, confidence 80 % or more" in " ".join(shown.split())
 
 
 def test_csv_goes_to_standard_output_for_a_dash(server: FakeServer, run: Run) -> None:

@@ -119,7 +119,9 @@ def test_a_csv_file_is_plain(tmp_path: Path) -> None:
 
 
 def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:
-    scope = ScoreFilter(model_version="abc", horizon=FINAL, from_date="2026-01-01", min_minutes=12)
+    scope = ScoreFilter(
+        model_version="abc", horizon=FINAL, from_date="2026-01-01", min_minutes=12, min_confidence=0.75, team="BOS"
+    )
     write_parquet(tmp_path / "a.parquet", FIGURE_COLUMNS, figure_rows(scope, card()))
     rows = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     by_name = {(row["figure"], row["alpha"]): row for row in rows}
@@ -133,6 +135,7 @@ def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:
         None,
     )
     assert (mae["min_minutes"], mae["max_minutes"], mae["rank"]) == (12, None, None)
+    assert (mae["team"], mae["game_id"], mae["min_confidence"]) == ("BOS", None, 0.75)
     assert (by_name["coverage", 0.05]["value"], by_name["mean_width", 0.2]["games"]) == (0.946, 12)
     assert by_name["market_bets", None]["value"] == 31
     assert ("market_sharpe", None) not in by_name

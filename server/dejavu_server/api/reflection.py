@@ -1,4 +1,4 @@
-"""Server reflection, registered like the services of this package.
+"""Server reflection v1alpha, registered like the services of this package; the library has no v1.
 
 `enable_server_reflection` would register its method by name. grpc.aio then waits for calls of that method and for all
 other calls separately, which slows down every call: 3 % of the CPU time of a what-if, measured.

@@ -81,8 +81,8 @@ def _wrong_with_details(error: grpc.aio.AioRpcError) -> str:
         return f"{error.code().name} without details: {error.details()}"
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:
-        if not (detail.Unpack(info) or detail.Unpack(bad)):
-            return f"an unknown detail: {detail.type_url}"
+        if not (detail.Unpack(info) or detail.Unpack(bad)):  # none of these codes may pass, so none has RetryInfo
+            return f"an unexpected detail: {detail.type_url}"
     if not info.reason or info.domain != "dejavu":
         return f"{error.code().name} without a reason: {error.details()}"
     return _wrong_with_violations((each.field, each.description) for each in bad.field_violations)
@@ -231,6 +231,10 @@ def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
         sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE
     ):
         yield f"terms that do not sum to the point forecast: {forecast}"
+    components = forecast.explanation.components
+    combined = sum(each.weight * each.prediction for each in components)
+    if components and not math.isclose(combined, forecast.explanation.ensemble_forecast, abs_tol=TERMS_TOLERANCE):
+        yield f"components that do not combine to the forecast: {forecast}"
     for game in forecast.explanation.similar_games:
         if not all(map(math.isfinite, _numbers(game))):
             yield f"a number that is not finite: {game}"

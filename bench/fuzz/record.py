@@ -64,10 +64,11 @@ def _list(rng: random.Random, games: Sequence[str]) -> Message:
         elapsed_minutes=rng.choice([None, None, rng.randint(1, MOST_MINUTES)]),
         include_superseded=rng.random() < 0.5,
         include_replays=rng.random() < 0.8,
+        view=rng.choice(pb.PredictionView.values()),
     )
 
 
-def _filter(rng: random.Random) -> pb.ScoreFilter:
+def _filter(rng: random.Random, games: Sequence[str]) -> pb.ScoreFilter:
     first, last = _days(rng)
     minute = rng.randint(1, MOST_MINUTES)
     return pb.ScoreFilter(
@@ -76,16 +77,19 @@ def _filter(rng: random.Random) -> pb.ScoreFilter:
         to_date=last,
         min_minutes=rng.choice([None, minute]),
         max_minutes=rng.choice([None, rng.randint(minute, MOST_MINUTES)]),
+        game_id=rng.choice(["", "", rng.choice(games)]),
+        team=rng.choice(["", "", "BOS", "gs"]),
+        min_confidence=rng.choice([None, None, rng.uniform(0.5, 1.0)]),
         include_replays=rng.random() < 0.8,
     )
 
 
-def _scorecard(rng: random.Random, _: Sequence[str]) -> Message:
-    return pb.GetScorecardRequest(filter=_filter(rng))
+def _scorecard(rng: random.Random, games: Sequence[str]) -> Message:
+    return pb.GetScorecardRequest(filter=_filter(rng, games))
 
 
-def _leaderboard(rng: random.Random, _: Sequence[str]) -> Message:
-    return pb.GetLeaderboardRequest(filter=_filter(rng), metric=rng.choice(METRICS), min_games=rng.randint(0, 3))
+def _leaderboard(rng: random.Random, games: Sequence[str]) -> Message:
+    return pb.GetLeaderboardRequest(filter=_filter(rng, games), metric=rng.choice(METRICS), min_games=rng.randint(0, 3))
 
 
 def _checkpoint(_: random.Random, __: Sequence[str]) -> Message:
@@ -167,6 +171,8 @@ def _list_faults(request: pb.ListPredictionsRequest, answer: pb.ListPredictionsR
     if not request.from_date and not request.to_date and sequences != sorted(set(sequences), reverse=True):
         yield f"a page that is not in order: {sequences}"
     for each in answer.predictions:
+        if each.forecast.HasField("explanation") != (request.view == pb.PREDICTION_VIEW_FULL):
+            yield f"an explanation that was not requested, or none: {each}"
         yield from _recorded_faults(each)
         if request.game_id and each.forecast.game_id != request.game_id:
             yield f"a forecast that was not requested: {each}"

@@ -129,6 +129,7 @@ def test_the_messages_of_a_seed_are_the_same_again_and_of_every_kind() -> None:
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
         {"explanation": {**EXPLANATION, "similar_games": [{"games": 1, "increment": math.nan}]}},
         {"explanation": {"similar_games": EXPLANATION["similar_games"]}},
+        {"explanation": {**EXPLANATION, "components": [{"name": "lstm", "prediction": 9.0, "weight": 1.0}]}},
         {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75]}}},
         {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [0.25], "similar_games": 0.25}}},
     ],
@@ -268,6 +269,8 @@ def test_an_answer_of_the_record_that_cannot_be_is_found(name: str) -> None:
         asked.game_id = GAME
     if name == "Report":
         asked.differential = 3
+    if name == "List":
+        asked.view = record_service_pb2.PREDICTION_VIEW_FULL
     sound, others = IMPOSSIBLE[name]
     assert not wrong_with_answer(rpc, asked.SerializeToString(), sound.SerializeToString())
     for other in others:

@@ -6,7 +6,7 @@ import math
 from typing import Any, cast
 
 import pytest
-from google.protobuf import json_format, message_factory, timestamp_pb2
+from google.protobuf import duration_pb2, json_format, message_factory, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import given, settings
@@ -29,12 +29,17 @@ MESSAGES: list[type[Message]] = [
     for descriptor in file.DESCRIPTOR.message_types_by_name.values()
 ]
 
-# Seconds of the years 1 to 9999, the range that the JSON form of a Timestamp knows.
-TIMESTAMPS = st.builds(
-    timestamp_pb2.Timestamp,
-    seconds=st.integers(-62_135_596_800, 253_402_300_799),
-    nanos=st.integers(0, 999_999_999),
-)
+NANOS = st.integers(0, 999_999_999)
+WELL_KNOWN: dict[str, st.SearchStrategy[Message]] = {
+    # Seconds of the years 1 to 9999, the range that the JSON form of a Timestamp knows.
+    timestamp_pb2.Timestamp.DESCRIPTOR.full_name: st.builds(
+        timestamp_pb2.Timestamp, seconds=st.integers(-62_135_596_800, 253_402_300_799), nanos=NANOS
+    ),
+    # The JSON form of a Duration has at most 10,000 years.
+    duration_pb2.Duration.DESCRIPTOR.full_name: st.builds(
+        duration_pb2.Duration, seconds=st.integers(0, 315_575_999_999), nanos=NANOS
+    ),
+}
 SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: st.integers(0, 2**32 - 1),
@@ -54,8 +59,8 @@ TEXTS: dict[int, st.SearchStrategy[Any]] = {
 def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     """Generates values of a field, including unknown enum numbers: proto3 enums are open."""
     if field.message_type is not None:
-        if field.message_type.full_name == timestamp_pb2.Timestamp.DESCRIPTOR.full_name:
-            return TIMESTAMPS
+        if field.message_type.full_name in WELL_KNOWN:
+            return WELL_KNOWN[field.message_type.full_name]
         return messages(message_factory.GetMessageClass(field.message_type))
     if field.enum_type is not None:
         return st.one_of(st.sampled_from([v.number for v in field.enum_type.values]), st.integers(0, 1000))

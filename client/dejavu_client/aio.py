@@ -317,7 +317,7 @@ class AsyncDejavuClient:
 
         Args:
             page_size: forecasts per page, 1 to 500; 0 for the server's default.
-            explain: whether to return the explanations, which double the size of a page.
+            explain: whether to return the explanations, which make pages larger.
             timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `record_requests.Conditions`.

@@ -93,7 +93,7 @@ def forecasts_at(
     Args:
         connection: a read connection.
         sequences: their sequences.
-        explanation: whether to read their explanations, which takes a third of the time.
+        explanation: whether to read their explanations, which takes much of the time.
 
     Raises:
         LedgerCorrupt: if an entry cannot be read back.

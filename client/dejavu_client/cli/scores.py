@@ -79,11 +79,11 @@ def scorecard(
     team: Team = "",
     game: Game = "",
     horizon: Horizon = HorizonName.HALF,
+    model: Model = "",
     minute: Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     min_confidence: MinConfidence = None,
-    model: Model = "",
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
@@ -93,20 +93,12 @@ def scorecard(
 ) -> None:
     """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
     check_output_format(as_json=as_json, csv=csv, parquet=parquet)
-    from_date, to_date = days(date, first, last)
-    min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = ModelScope(
-        model_version=model,
-        game_id=game,
-        team=team,
-        horizon=HORIZONS[horizon],
-        from_date=from_date,
-        to_date=to_date,
-        min_minutes=min_minutes,
-        max_minutes=max_minutes,
-        min_confidence=min_confidence,
-        include_replays=replays,
+        game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
     )
+    scope["from_date"], scope["to_date"] = days(date, first, last)
+    scope["min_minutes"], scope["max_minutes"] = minutes(minute, min_minute, max_minute)
+    scope["model_version"] = model
     with connect(target, timeout) as client:
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
@@ -122,15 +114,6 @@ def scorecard(
 
 def leaderboard(
     *,
-    metric: Annotated[
-        MetricChoice, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")
-    ] = MetricChoice.CRPS,
-    min_games: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, help="Minimum number of games of a listed version; 0: the server's default, 100."
-        ),
-    ] = 0,
     date: Date = None,
     first: From = None,
     last: To = None,
@@ -141,6 +124,15 @@ def leaderboard(
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     min_confidence: MinConfidence = None,
+    metric: Annotated[
+        MetricChoice, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")
+    ] = MetricChoice.CRPS,
+    min_games: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Minimum number of games of a listed version; 0: the server's default, 100."
+        ),
+    ] = 0,
     replays: Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
@@ -150,19 +142,11 @@ def leaderboard(
 ) -> None:
     """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
     check_output_format(as_json=as_json, csv=csv, parquet=parquet)
-    from_date, to_date = days(date, first, last)
-    min_minutes, max_minutes = minutes(minute, min_minute, max_minute)
     scope = Scope(
-        game_id=game,
-        team=team,
-        horizon=HORIZONS[horizon],
-        from_date=from_date,
-        to_date=to_date,
-        min_minutes=min_minutes,
-        max_minutes=max_minutes,
-        min_confidence=min_confidence,
-        include_replays=replays,
+        game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
     )
+    scope["from_date"], scope["to_date"] = days(date, first, last)
+    scope["min_minutes"], scope["max_minutes"] = minutes(minute, min_minute, max_minute)
     with connect(target, timeout) as client:
         board = client.get_leaderboard(metric=METRICS[metric], min_games=min_games, timeout=timeout, **scope)
     counted = score_filter(**scope)

@@ -64,6 +64,7 @@ def test_the_contract_keeps_what_the_last_release_promised() -> None:
         (PREDICTION, "optional double alpha = 3;", "double alpha = 3;", "cardinality"),
         (PREDICTION, "repeated float pattern = 2;", "repeated double pattern = 2;", "changed type"),
         (PREDICTION, "(stream StreamPredictionsResponse)", "(StreamPredictionsResponse)", "streaming"),
+        (FORECAST, "option java_package", 'option ruby_package = "Dejavu";\noption java_package', "ruby_package"),
         (PREDICTION, "rpc PredictBatch(", "rpc PredictMany(", '"PredictBatch"'),
     ],
 )

@@ -11,25 +11,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
+from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.betting import MarketAnswer
 
-MAX_SLOTS = 47
-"""Maximum number of slots of a pattern: at minute 48 nothing is left to forecast."""
+__all__ = ["CASES", "HORIZONS", "MAX_SLOTS", "Horizon"]  # re-exported: horizons are domain types too
 
 MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
-
-
-class Horizon(enum.Enum):
-    """Point in the game that a forecast is for; the value is the name used in files."""
-
-    HALFTIME = "halftime"
-    FINAL = "final"
-
-    @property
-    def last_slot(self) -> int:
-        """Maximum number of slots at which this horizon can still be forecast."""
-        return 23 if self is Horizon.HALFTIME else MAX_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +221,6 @@ class ModelInfo:
     ratings_date: date
     approved: bool
     verdict_reason: str
-
-
-HORIZONS: Final = (Horizon.HALFTIME, Horizon.FINAL)
-"""Order of every horizon axis."""
 
 
 class MarginSource(enum.IntEnum):

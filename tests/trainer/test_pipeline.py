@@ -86,7 +86,7 @@ def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(
     run: tuple[FitReport, RecordedProgress],
 ) -> None:
     metrics = by_name(run[0].metrics)
-    for name, (mae, rmse) in run[0].ratings.by_forecast().items():
+    for name, (mae, rmse) in run[0].ratings.items():
         assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
         assert metrics[f"calibration.expected_margin.{name}.rmse"] == rmse
         assert 5 < mae < rmse < 25
@@ -218,12 +218,13 @@ def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path
     models, distributions = report.trained.models, report.forecaster.calibration.distributions
     past, season = games.of_seasons([2017]), games.of_seasons([2018])
     state = report.forecaster.rating_filter
-    margins = carry(state, season).margins
-    points = models.predict(season.patterns, margins).ensemble[:, 0]
+    margins = carry(state, season)[0].margins
+    patterns, halftime = season.levels[:, :18], season.outcomes[:, 0]
+    points = models.predict(patterns, margins).ensemble[:, 0]
     distribution = distributions[Situation(Horizon.HALFTIME, 18, MarginSource.KNOWN)]
     mine = [
         float(metrics.crps([point], distribution.residuals_for(lead).residuals, [came])[0])
-        for point, lead, came in zip(points, season.patterns[:, -1].tolist(), season.halftime, strict=True)
+        for point, lead, came in zip(points, patterns[:, -1].tolist(), halftime, strict=True)
     ]
-    theirs = metrics.crps(season.patterns[:, -1], past.halftime - past.patterns[:, -1], season.halftime)
+    theirs = metrics.crps(patterns[:, -1], past.outcomes[:, 0] - past.levels[:, 17], halftime)
     assert metrics.GameBootstrap(len(season)).difference(mine, theirs).upper < 0

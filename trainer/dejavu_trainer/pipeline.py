@@ -32,25 +32,17 @@ from dejavu_models.manifest import (
     version_of,
 )
 from dejavu_models.point.dejavu import Entries
-from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, ensemble_to_bytes, publish, ratings_to_bytes
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration, Situation
+from dejavu_models.uncertainty.calibration import Situation
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
 from dejavu_trainer.execution.progress import NoProgress, Progress
-from dejavu_trainer.training.calibrate import calibrate as calibrate_models
-from dejavu_trainer.training.calibrate import measure
-from dejavu_trainer.training.ratings import (
-    RatingErrors,
-    carry,
-    choose_start,
-    margins_with_frozen_ratings,
-    rating_errors,
-)
-from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
+from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
+from dejavu_trainer.training.ratings import rating_errors
+from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig
 
 _GOLDEN = (
     (Horizon.HALFTIME, 6, True),
@@ -70,7 +62,7 @@ class FitReport:
         bundle: folder of the bundle.
         recipe: the training configuration.
         trained: the trained models and the selected settings.
-        ratings: errors of the pregame expected margins on the calibration games.
+        ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
         verdict: as in the manifest.
         metrics: as in the manifest.
     """
@@ -79,7 +71,7 @@ class FitReport:
     bundle: Path
     recipe: TrainingConfig
     trained: TrainedModels
-    ratings: RatingErrors
+    ratings: dict[str, tuple[float, float]]
     verdict: VerdictRecord
     metrics: tuple[MetricRecord, ...]
 
@@ -128,25 +120,17 @@ def fit(
     to_train, to_calibrate = split_seasons(games, train, calibrate)
     backtest_verdict = None if backtest is None else verdict_of(backtest, recipe)
 
-    with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        start = choose_start(to_train, recipe.rating_steps, advance)
-    trained_on = carry(start, to_train)
-    calibrated_on = carry(trained_on.after, to_calibrate)
-    trained = train_models(to_train, trained_on.margins, recipe, seed, progress, workers)
-    with progress.step("Calibrate", 2) as advance:
-        frozen = margins_with_frozen_ratings(trained_on.after, to_calibrate)
-        calibration = calibrate_models(trained.models, to_calibrate, calibrated_on.margins, frozen, recipe.min_cell)
-        advance(1)
-        errors = rating_errors(trained_on, calibrated_on)
-        metrics = measure(trained.models, to_calibrate, calibrated_on.margins, seed)
-        metrics += [*_rating_metrics(errors), *_weight_metrics(trained)]
-        advance(1)
-    verdict = backtest_verdict or holdout_verdict(trained.models, trained_on, calibrated_on, recipe, progress)
+    fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, workers)
+    trained = fitted.trained
+    verdict = backtest_verdict or holdout_verdict(fitted, progress)
 
     with progress.step("Publish", 1) as advance:
+        errors = rating_errors(to_train, fitted.before, fitted.calibrate)
+        metrics = measure(fitted.models, fitted.calibrate, seed)
+        metrics += [*_rating_metrics(errors), *_weight_metrics(trained)]
         next_season = int(to_calibrate.season[-1]) + 1
-        ratings = calibrated_on.after.predict(next_season)
-        contents = _contents(trained, calibration, ratings)
+        ratings = fitted.after.predict(next_season)
+        contents = _contents(fitted, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         dejavu, ratings_record = _dejavu_record(trained, recipe), _ratings_record(ratings, next_season)
         manifest = Manifest(
@@ -162,7 +146,7 @@ def fit(
             ratings=ratings_record,
             verdict=verdict,
             metrics=tuple(metrics),
-            golden=tuple(_golden(trained.models, calibration, ratings, to_calibrate)),
+            golden=tuple(_golden(fitted, ratings)),
             files=hashes,
         )
         forecaster = publish(out, manifest, contents)
@@ -170,13 +154,13 @@ def fit(
     return FitReport(forecaster, out, recipe, trained, errors, verdict, manifest.metrics)
 
 
-def _contents(trained: TrainedModels, calibration: Calibration, ratings: RatingFilter) -> dict[str, bytes]:
-    models = trained.models
+def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, bytes]:
+    models = fitted.models
     return {
-        LSTM: trained.lstm.graph,
+        LSTM: fitted.trained.lstm.graph,
         COMBINATION: ensemble_to_bytes(models.linear, models.weights),
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
-        CALIBRATION: calibration.to_bytes(),
+        CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
         **{index_name(minute): dejavu.index_bytes() for minute, dejavu in models.minutes.items()},
     }
@@ -212,15 +196,16 @@ def _part(games: Games) -> Part:
     return Part(seasons=seasons, games=len(games), first_date=games.date[0].item(), last_date=games.date[-1].item())
 
 
-def _golden(models: PointEnsemble, calibration: Calibration, ratings: RatingFilter, games: Games) -> Iterator[Golden]:
+def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]:
     """Yields the forecasts for the golden queries, computed from the models in memory."""
+    games = fitted.calibrate.games
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
     margin = ratings.ratings().expected_margin(home, away)
     for horizon, minute, with_teams in _GOLDEN:
-        distribution = calibration.distributions[
+        distribution = fitted.calibration.distributions[
             Situation(horizon, minute, MarginSource.RATED if with_teams else MarginSource.UNKNOWN)
         ]
-        predictions = models.predict(pattern[None, :minute], np.array([margin if with_teams else np.nan]))
+        predictions = fitted.models.predict(pattern[None, :minute], np.array([margin if with_teams else np.nan]))
         points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
         alpha = max(DEFAULT_ALPHA, distribution.smallest_alpha)
         interval = distribution.interval(float(points[0]), float(leads[0]), alpha)
@@ -237,8 +222,8 @@ def _golden(models: PointEnsemble, calibration: Calibration, ratings: RatingFilt
         )
 
 
-def _rating_metrics(errors: RatingErrors) -> Iterator[MetricRecord]:
-    for name, (mae, rmse) in errors.by_forecast().items():
+def _rating_metrics(errors: dict[str, tuple[float, float]]) -> Iterator[MetricRecord]:
+    for name, (mae, rmse) in errors.items():
         yield MetricRecord(name=f"calibration.expected_margin.{name}.mae", value=mae)
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)
 

@@ -92,7 +92,7 @@ async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_p
         teams = (str(real.home[number]), str(real.away[number]))
         made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
         await ledger.commit([made])
-        await ledger.record_outcome(ended(game_id, int(real.halftime[number]), Horizon.HALFTIME, teams))
+        await ledger.record_outcome(ended(game_id, int(real.outcomes[number, 0]), Horizon.HALFTIME, teams))
         await ledger.record_outcome(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
     assert export_games(url, tmp_path / "games", min_minutes=47).left_out == ()
     games = load_games(tmp_path / "games", [2023])
@@ -135,7 +135,7 @@ async def test_the_half_is_as_it_was_reported(ledger: Ledger, url: str, tmp_path
     await ledger.record_outcome(ended("0022300001", 5))
     export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
-    assert games.halftime.tolist() == [pattern[23] + 1]
+    assert games.outcomes[:, 0].tolist() == [pattern[23] + 1]
     pattern[23] += 1
     assert games.levels[0].tolist() == pattern
 

@@ -11,21 +11,21 @@ from tests.support.fakes.linear_only_models import plain_calibration, plain_mode
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import MarginSource
-from dejavu_trainer.evaluation.baselines import GamesWithMargins
 from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
 from dejavu_trainer.training.linear import fit_linear
+from dejavu_trainer.training.ratings import RatedGames
 
 MIN_CELL = 100
 
 
-def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> GamesWithMargins:
+def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> RatedGames:
     """Returns walks with known expected margins, whose standard deviation is `strength`, in points."""
     games = random_walks(games_a_season, seasons, seed)
     margins = np.random.default_rng(seed + 1).normal(0, strength, len(games))
     drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
     final = games.final + drift[:, -1]
     final[final == 0] = 1
-    return GamesWithMargins(replace(games, differentials=games.differentials + drift, final=final), margins)
+    return RatedGames(replace(games, differentials=games.differentials + drift, final=final), margins)
 
 
 def walk_fold(
@@ -58,7 +58,7 @@ def walk_fold(
     )
 
 
-def linear_points(models: PointEnsemble, rated: GamesWithMargins, mode: MarginSource, minute: int) -> np.ndarray:
+def linear_points(models: PointEnsemble, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
     """Returns the point forecasts of plain models: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
     margins = {MarginSource.KNOWN: rated.margins, MarginSource.UNKNOWN: np.full(len(lead), np.nan)}[mode]

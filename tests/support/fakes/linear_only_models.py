@@ -11,10 +11,11 @@ from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.index import build_index
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecasts
+from dejavu_trainer.training.calibrate import point_forecasts
+from dejavu_trainer.training.ratings import RatedGames
 
 
 def silent_lstm() -> Lstm:
@@ -58,9 +59,7 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
     return PointEnsemble(linear, silent_lstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
 
 
-def plain_calibration(
-    models: PointEnsemble, rated: GamesWithMargins, min_cell: int, *, scale: float = 1.0
-) -> Calibration:
+def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int, *, scale: float = 1.0) -> Calibration:
     """Calibrates `plain_models` on their residuals times `scale`: with less than 1, intervals are too narrow."""
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
@@ -71,15 +70,14 @@ def plain_calibration(
             MarginSource.KNOWN: rated.margins,
             MarginSource.RATED: rated.margins / 2,
         }[mode]
-        points = linear_forecasts(models.linear, GamesWithMargins(rated.games, margins))
-        for index, horizon in enumerate(HORIZONS):
-            for minute in range(1, horizon.last_slot + 1):
-                point = points[:, minute - 1, index]
-                distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.fit(
-                    horizon,
-                    point,
-                    leads[:, minute - 1],
-                    point + scale * (outcomes[:, index] - point),
-                    min_cell=min_cell,
-                )
+        points = point_forecasts(models, RatedGames(rated.games, margins))["linear"]
+        for index, minute in CASES:
+            horizon, point = HORIZONS[index], points[:, minute - 1, index]
+            distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.fit(
+                horizon,
+                point,
+                leads[:, minute - 1],
+                point + scale * (outcomes[:, index] - point),
+                min_cell=min_cell,
+            )
     return Calibration(distributions)

@@ -134,7 +134,6 @@ def test_what_is_asked_and_what_is_forecast_come_from_the_same_course(tmp_path: 
     assert games.levels.shape == (2, 47)
     assert np.array_equal(games.levels, games.differentials[:, :47])
     assert games.outcomes.tolist() == [[-1.0, 2.0], [-1.0, 3.0]]
-    assert np.array_equal(games.patterns, games.levels[:, :18])
 
 
 def test_parts_joined_are_the_whole(tmp_path: Path) -> None:

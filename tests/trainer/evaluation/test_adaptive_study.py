@@ -7,10 +7,11 @@ import pytest
 from tests.support.builders.folds import walk_fold
 
 from dejavu_models.live_ratings import KNOWN_GAMES
+from dejavu_models.types import CASES
 from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.reports.adaptive import tables
 
 

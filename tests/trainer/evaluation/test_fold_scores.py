@@ -6,11 +6,12 @@ from tests.support.builders.folds import MIN_CELL, linear_points, rated_walks, w
 from tests.support.fakes.linear_only_models import plain_calibration, plain_models
 
 from dejavu_models import metrics
-from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.baselines import linear_forecasts, logistic_probabilities, persistence
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.baselines import logistic_probabilities
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, FoldScores
+from dejavu_trainer.training.calibrate import point_forecasts
 from dejavu_trainer.training.linear import fit_linear
 
 
@@ -86,12 +87,12 @@ def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
 
 def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
     rated = rated_walks(50, range(2030, 2031), 3)
-    linear = fit_linear(*rated)
-    assert (persistence(rated.games)[:, :, 0] == rated.games.levels).all()
-    assert (persistence(rated.games)[:, :, 1] == rated.games.levels).all()
+    models = plain_models(fit_linear(*rated))
+    points = point_forecasts(models, rated)
+    assert (points["persistence"] == rated.games.levels[:, :, None]).all()
     for minute in (1, 20, 40):
-        expected = linear_points(plain_models(linear), rated, MarginSource.KNOWN, minute)
-        assert linear_forecasts(linear, rated)[:, minute - 1] == pytest.approx(expected, nan_ok=True)
+        expected = linear_points(models, rated, MarginSource.KNOWN, minute)
+        assert points["linear"][:, minute - 1] == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_logistic_regression_finds_the_curve_that_chance_follows() -> None:

@@ -7,9 +7,9 @@ import pytest
 from tests.support.builders.folds import walk_fold
 
 from dejavu_models import metrics
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import CASES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import FoldScores
 from dejavu_trainer.evaluation.verdict import (
     MIN_GAMES,
     VERDICT_FORECASTERS,

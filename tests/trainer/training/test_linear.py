@@ -46,10 +46,10 @@ def test_without_a_margin_the_lead_alone_counts() -> None:
 def test_before_tip_off_the_margin_is_all_there_is() -> None:
     games, margins = foretold(300)
     models = fit_linear(games, margins)
-    slope, intercept = np.polyfit(margins, games.halftime, 1)
+    slope, intercept = np.polyfit(margins, games.outcomes[:, 0], 1)
     assert models.coefficients[HALFTIME, 0, MarginSource.KNOWN] == pytest.approx([intercept, 0.0, slope], abs=1e-9)
     assert models.coefficients[HALFTIME, 0, MarginSource.UNKNOWN] == pytest.approx(
-        [games.halftime.mean(), 0.0, 0.0], abs=1e-9
+        [games.outcomes[:, 0].mean(), 0.0, 0.0], abs=1e-9
     )
 
 

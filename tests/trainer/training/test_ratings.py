@@ -38,7 +38,7 @@ def quiet(_: int) -> None:
 
 def test_strengths_that_made_games_are_found() -> None:
     games, expected = with_strengths(500, range(2020, 2022), spread=8, noise=6)
-    rated = carry(choose_start(games, 20, quiet), games)
+    rated, _ = carry(choose_start(games, 20, quiet), games)
     later = slice(700, None)
     assert np.corrcoef(rated.margins[later], expected[later])[0, 1] > 0.95
     assert np.abs(rated.margins[later] - expected[later]).mean() < 3
@@ -56,18 +56,19 @@ def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> 
     changed.final[games.date >= day] += 40
     start = RatingFilter.start(RatingSettings())
     upto = games.date <= day
-    assert np.array_equal(carry(start, games).margins[upto], carry(start, changed).margins[upto])
-    assert not np.array_equal(carry(start, games).margins, carry(start, changed).margins)
+    margins, other_margins = (carry(start, each)[0].margins for each in (games, changed))
+    assert np.array_equal(margins[upto], other_margins[upto])
+    assert not np.array_equal(margins, other_margins)
 
 
 def test_ratings_are_carried_through_parts_as_through_the_whole() -> None:
     games, _ = with_strengths(150, range(2020, 2022), spread=5, noise=8)
     start = RatingFilter.start(RatingSettings())
-    first = carry(start, games.of_seasons([2020]))
-    second = carry(first.after, games.of_seasons([2021]))
-    whole = carry(start, games)
+    first, between = carry(start, games.of_seasons([2020]))
+    second, after = carry(between, games.of_seasons([2021]))
+    whole, after_all = carry(start, games)
     assert np.concatenate([first.margins, second.margins]) == pytest.approx(whole.margins, abs=1e-9)
-    assert second.after.mean == pytest.approx(whole.after.mean, abs=1e-9)
+    assert after.mean == pytest.approx(after_all.mean, abs=1e-9)
 
 
 def test_a_single_season_keeps_what_only_several_can_tell() -> None:
@@ -88,24 +89,24 @@ def test_all_steps_are_told(steps: int) -> None:
 def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
     games, _ = with_strengths(500, range(2020, 2023), spread=8, noise=5)
     start = choose_start(games.of_seasons([2020]), 20, quiet)
-    past = carry(start, games.of_seasons([2020, 2021]))
-    new = carry(past.after, games.of_seasons([2022]))
-    errors = rating_errors(past, new)
-    assert errors.carried == pytest.approx(
+    past, before = carry(start, games.of_seasons([2020, 2021]))
+    new, _ = carry(before, games.of_seasons([2022]))
+    errors = rating_errors(past.games, before, new)
+    assert errors["carried"] == pytest.approx(
         (np.abs(new.games.final - new.margins).mean(), np.sqrt(np.square(new.games.final - new.margins).mean()))
     )
-    assert errors.carried[0] < errors.frozen[0] < errors.constant[0]
-    assert errors.constant[0] == pytest.approx(np.abs(new.games.final - past.games.final.mean()).mean())
+    assert errors["carried"][0] < errors["frozen"][0] < errors["constant"][0]
+    assert errors["constant"][0] == pytest.approx(np.abs(new.games.final - past.games.final.mean()).mean())
 
 
 def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     games, _ = with_strengths(200, range(2020, 2023), spread=8, noise=6)
-    before = carry(choose_start(games, 5, quiet), games.of_seasons([2020])).after
+    _, before = carry(choose_start(games, 5, quiet), games.of_seasons([2020]))
     later = games.of_seasons([2021, 2022])
     standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021
     one = before.predict(2021).ratings()
-    other = carry(before, later.select(first)).after.predict(2022).ratings()
+    other = carry(before, later.select(first))[1].predict(2022).ratings()
     for ratings, which in ((one, first), (other, ~first)):
         season = later.select(which)
         assert standing[which] == pytest.approx(frozen_margins(ratings, season.home, season.away))

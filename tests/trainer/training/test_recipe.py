@@ -10,7 +10,6 @@ from tests.support.fakes.progress import RecordedProgress
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.training.calibrate import calibrate
 from dejavu_trainer.training.dejavu import MINUTES
@@ -22,12 +21,11 @@ RECIPE = quick_recipe()
 
 @pytest.fixture(scope="module")
 def rated() -> RatedGames:
-    return carry(RatingFilter.start(RatingSettings()), simulated_games())
+    return carry(RatingFilter.start(RatingSettings()), simulated_games())[0]
 
 
-def seasons(rated: RatedGames, *which: int) -> tuple[Games, np.ndarray]:
-    mask = np.isin(rated.games.season, which)
-    return rated.games.select(mask), rated.margins[mask]
+def seasons(rated: RatedGames, *which: int) -> RatedGames:
+    return rated.of_seasons(which)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +84,7 @@ def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
     run: tuple[TrainedModels, RecordedProgress], rated: RatedGames
 ) -> None:
     games, margins = seasons(rated, 2033)
-    calibration = calibrate(run[0].models, games, margins, margins / 2, min_cell=200)
+    calibration = calibrate(run[0].models, RatedGames(games, margins), margins / 2, min_cell=200)
     expected = {
         (horizon, minute, mode)
         for horizon in HORIZONS
@@ -111,8 +109,8 @@ def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
 def test_cells_are_kept_apart_where_there_are_games_enough(
     run: tuple[TrainedModels, RecordedProgress], rated: RatedGames
 ) -> None:
-    games, margins = seasons(rated, 2033, 2034)
-    found = calibrate(run[0].models, games, margins, margins, min_cell=60).distributions
+    calibrated_on = seasons(rated, 2033, 2034)
+    found = calibrate(run[0].models, calibrated_on, calibrated_on.margins, min_cell=60).distributions
     assert max(len(distribution.cells) for distribution in found.values()) > 1
     for distribution in found.values():
         assert len(distribution.cells) == 1 or min(cell.games for cell in distribution.cells) >= 60

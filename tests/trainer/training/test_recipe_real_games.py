@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from dejavu_models.ratings import frozen_margins
-from dejavu_models.types import HORIZONS
+from dejavu_models.types import CASES, HORIZONS
 from dejavu_trainer.data.games import Games, load_games
-from dejavu_trainer.evaluation.baselines import GamesWithMargins
-from dejavu_trainer.evaluation.fold_scores import CASES, FoldScores, score_fold
+from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
 from dejavu_trainer.pipeline import FitReport, fit
-from dejavu_trainer.training.ratings import carry
+from dejavu_trainer.training.ratings import RatedGames, carry
 from dejavu_trainer.training.recipe import TrainingConfig
 
 pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(1800)]
@@ -46,16 +45,16 @@ def scored(report: FitReport, games: Games) -> FoldScores:
     """Scores the bundle on the season after its calibration."""
     ratings = report.forecaster.rating_filter
     test = games.of_seasons(TEST)
-    margins = carry(ratings, test).margins
+    rated, _ = carry(ratings, test)
     # The inputs of the logistic regression are irrelevant here.
     past = games.of_seasons(CALIBRATE)
-    before = GamesWithMargins(past, np.zeros(len(past)))
+    before = RatedGames(past, np.zeros(len(past)))
     return score_fold(
         report.forecaster.models,
         report.forecaster.calibration,
         earlier=before,
         calibrate=before,
-        test=GamesWithMargins(test, margins),
+        test=rated,
         frozen_margins=frozen_margins(report.forecaster.ratings, test.home, test.away),
     )
 

@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, slots
+from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays
 
-__all__ = ["SLOTS", "DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
-
-SLOTS = 18
-"""Minutes of a pattern that ends at 6:00 of the second quarter."""
+__all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
@@ -79,20 +76,8 @@ class Games:
     @property
     def outcomes(self) -> Floats:
         """(n, 2), the target differentials by horizon (`dejavu_models.types.HORIZONS`), in points."""
-        result = np.empty((len(self), len(HORIZONS)))
-        for column, horizon in enumerate(HORIZONS):
-            result[:, column] = self.halftime if horizon is Horizon.HALFTIME else self.final
-        return result
-
-    @property
-    def patterns(self) -> Floats:
-        """(n, SLOTS), the patterns at 6:00 of the second quarter, in points."""
-        return self.differentials[:, :SLOTS].astype(np.float64)
-
-    @property
-    def halftime(self) -> Floats:
-        """(n,), the differential at halftime, in points."""
-        return self.differentials[:, HALFTIME_MINUTES - 1].astype(np.float64)
+        halftime = self.differentials[:, Horizon.HALFTIME.minutes - 1]
+        return np.stack([halftime, self.final], axis=1).astype(np.float64)
 
     @property
     def fingerprint(self) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.live_ratings import KNOWN_GAMES
-from dejavu_models.types import HORIZONS
+from dejavu_models.types import CASES
 from dejavu_models.uncertainty.adaptive import (
     MAX_SCORE,
     QUARTER_MIDPOINTS,
@@ -31,13 +31,9 @@ from dejavu_models.uncertainty.adaptive import (
     radius_of_alpha,
 )
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 
-COLUMNS: Final = tuple(
-    column
-    for column, (place, minute) in enumerate(CASES)
-    if minute in QUARTER_MIDPOINTS and minute <= HORIZONS[place].last_slot
-)
+COLUMNS: Final = tuple(column for column, (_, minute) in enumerate(CASES) if minute in QUARTER_MIDPOINTS)
 """Columns of a fold that are replayed: the midpoint of each quarter, both horizons."""
 
 STATIC: Final = "static"

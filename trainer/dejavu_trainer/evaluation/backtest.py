@@ -28,12 +28,10 @@ from dejavu_common.files import write_atomic
 from dejavu_common.processes import die_with_parent
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.baselines import GamesWithMargins
 from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_partial_files, to_bytes
-from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
-from dejavu_trainer.training.calibrate import calibrate
-from dejavu_trainer.training.ratings import carry, choose_start, margins_with_frozen_ratings
-from dejavu_trainer.training.recipe import TrainingConfig, train_models
+from dejavu_trainer.evaluation.fold_scores import FoldScores, score
+from dejavu_trainer.training.calibrate import fit_recipe
+from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATE_SEASONS: Final = 2
 """With one season, sampling error in the calibration costs more than using older residuals does."""
@@ -90,26 +88,10 @@ class Fold:
         """
         self.check(games)
         first = self.season - self.calibrate_seasons
-        games = games.select(games.season <= self.season)
-        start = choose_start(games.select(games.season < first), self.recipe.rating_steps, lambda _: None)
-        rated = GamesWithMargins(games, carry(start, games).margins)
-        earlier, test = rated.select(games.season < self.season), rated.select(games.season == self.season)
-        train = rated.select(games.season < first)
-        to_calibrate = earlier.select(earlier.games.season >= first)
-        models = train_models(*train, self.recipe, self.seed, workers=1).models
-        trained = carry(start, train.games).after
-        ratings = carry(trained, to_calibrate.games).after
-        return score_fold(
-            models,
-            calibrate(
-                models, *to_calibrate, margins_with_frozen_ratings(trained, to_calibrate.games), self.recipe.min_cell
-            ),
-            earlier=earlier,
-            calibrate=to_calibrate,
-            test=test,
-            frozen_margins=margins_with_frozen_ratings(ratings, test.games),
-            min_cell=self.recipe.min_cell,
-        )
+        train = games.select(games.season < first)
+        to_calibrate = games.select((games.season >= first) & (games.season < self.season))
+        models = fit_recipe(train, to_calibrate, self.recipe, self.seed, workers=1)
+        return score(models, games.select(games.season == self.season))
 
 
 def available_seasons(folder: Path) -> list[int]:

@@ -1,9 +1,9 @@
-"""Reference forecasts: persistence of the lead, a linear model and a logistic regression."""
+"""The reference forecast of the probability of a home lead: logistic regression on lead and expected margin."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from scipy.linalg import LinAlgWarning
@@ -11,9 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import LinearModels
-from dejavu_models.types import HORIZONS, MAX_SLOTS
-from dejavu_trainer.data.games import Games
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
+from dejavu_trainer.training.ratings import RatedGames
 
 SCALE: Final = 10.0
 """Divisor of leads and margins before the regression, in points; conditions the optimisation."""
@@ -23,38 +22,7 @@ SURE: Final = 1e-6
 1, and a single game would make the log loss infinite."""
 
 
-class GamesWithMargins(NamedTuple):
-    """Games with their expected margins.
-
-    Attributes:
-        games: n games.
-        margins: (n,), pregame expected final differentials, in points.
-    """
-
-    games: Games
-    margins: Floats
-
-    def select(self, which: np.ndarray) -> GamesWithMargins:
-        """Selects games by a mask or an array of ascending indices."""
-        return GamesWithMargins(self.games.select(which), self.margins[which])
-
-    def of_seasons(self, seasons: tuple[int, ...] | list[int] | range) -> GamesWithMargins:
-        """Selects the games of some seasons."""
-        return self.select(np.isin(self.games.season, list(seasons)))
-
-
-def persistence(games: Games) -> Floats:
-    """Forecasts that the lead does not change: (n, 47 minutes, 2 horizons), differentials in points."""
-    return np.repeat(games.levels[:, :, None], len(HORIZONS), axis=2)
-
-
-def linear_forecasts(linear: LinearModels, rated: GamesWithMargins) -> Floats:
-    """Forecasts by the linear models: (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed."""
-    leads = rated.games.levels
-    return leads[:, :, None] + linear.increments(slice(1, MAX_SLOTS + 1), leads, rated.margins)
-
-
-def logistic_probabilities(past: GamesWithMargins, rated: GamesWithMargins) -> Floats:
+def logistic_probabilities(past: RatedGames, rated: RatedGames) -> Floats:
     """Forecasts the probability of a home lead by unpenalised logistic regression on lead and expected margin.
 
     Fits one regression per horizon and minute (scikit-learn).
@@ -68,13 +36,12 @@ def logistic_probabilities(past: GamesWithMargins, rated: GamesWithMargins) -> F
     """
     result = np.full((len(rated.games), MAX_SLOTS, len(HORIZONS)), np.nan)
     happened = past.games.outcomes > 0
-    for index, horizon in enumerate(HORIZONS):
-        for minute in range(1, horizon.last_slot + 1):
-            result[:, minute - 1, index] = _logistic(_inputs(past, minute), happened[:, index], _inputs(rated, minute))
+    for index, minute in CASES:
+        result[:, minute - 1, index] = _logistic(_inputs(past, minute), happened[:, index], _inputs(rated, minute))
     return result
 
 
-def _inputs(rated: GamesWithMargins, minute: int) -> Floats:
+def _inputs(rated: RatedGames, minute: int) -> Floats:
     return np.stack([rated.games.levels[:, minute - 1], rated.margins], axis=1) / SCALE
 
 

@@ -8,10 +8,9 @@ from typing import Final, Literal
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
-from dejavu_models.types import MAX_SLOTS
+from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.baselines import GamesWithMargins
 from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.training.ratings import carry
@@ -69,7 +68,7 @@ def evaluate(
             none before it to fit the references on, or the bundle lacks a minute.
     """
     info, manifest = forecaster.info, forecaster.manifest
-    if missing := [minute for minute in range(1, MAX_SLOTS + 1) if minute not in forecaster.models.minutes]:
+    if missing := [minute for minute in Horizon.FINAL.forecast_minutes if minute not in forecaster.models.minutes]:
         raise DataError(
             f"bundle {forecaster.version} has no database for minute {missing[0]}; expected a bundle with all minutes"
         )
@@ -79,8 +78,7 @@ def evaluate(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
             f" {forecaster.version} was built from; the references cannot be calibrated without them"
         )
-    start = RatingFilter.start(forecaster.rating_filter.settings)
-    rated = GamesWithMargins(games, carry(start, games).margins)
+    rated, _ = carry(RatingFilter.start(forecaster.rating_filter.settings), games)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
     for selected, description in (
         (test, f"of season {season}"),

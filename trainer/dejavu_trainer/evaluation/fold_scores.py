@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups, min_cell_size
-from dejavu_trainer.evaluation.baselines import GamesWithMargins, linear_forecasts, logistic_probabilities, persistence
+from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.baselines import logistic_probabilities
+from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, point_forecasts
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
-
-CASES: Final = tuple(
-    (place, minute) for place, horizon in enumerate(HORIZONS) for minute in range(1, horizon.last_slot + 1)
-)
-"""Forecast cases (index in HORIZONS, minute), in the order of every axis over cases."""
+from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
 """Miscoverages of the scored intervals."""
@@ -113,13 +111,36 @@ class FoldScores:
         return len(self.game_id)
 
 
+def score(models: CalibratedModels, games: Games, advance: Callable[[int], object] | None = None) -> FoldScores:
+    """Scores calibrated models on games later than all their training and calibration games.
+
+    Args:
+        models: the models.
+        games: test games, at least one.
+        advance: called with 1 after each of SCORING_STEPS.
+    """
+    train, calibrate = models.train, models.calibrate
+    return score_fold(
+        models.models,
+        models.calibration,
+        earlier=RatedGames(
+            Games.joined([train.games, calibrate.games]), np.concatenate([train.margins, calibrate.margins])
+        ),
+        calibrate=calibrate,
+        test=carry(models.after, games)[0],
+        frozen_margins=margins_with_frozen_ratings(models.after, games),
+        min_cell=models.recipe.min_cell,
+        advance=advance,
+    )
+
+
 def score_fold(
     models: PointEnsemble,
     calibration: Calibration,
     *,
-    earlier: GamesWithMargins,
-    calibrate: GamesWithMargins,
-    test: GamesWithMargins,
+    earlier: RatedGames,
+    calibrate: RatedGames,
+    test: RatedGames,
     frozen_margins: Floats,
     min_cell: int = MIN_CELL,
     advance: Callable[[int], object] | None = None,
@@ -142,13 +163,13 @@ def score_fold(
     """
     report_progress = advance or (lambda _: None)
     games = test.games
-    past = point_forecasts(models, calibrate)
+    past = _with_fixed_weights(point_forecasts(models, calibrate))
     report_progress(1)
-    points = point_forecasts(models, test)
+    points = _with_fixed_weights(point_forecasts(models, test))
     report_progress(1)
-    frozen = point_forecasts(models, GamesWithMargins(games, frozen_margins))["ensemble"]
+    frozen = point_forecasts(models, RatedGames(games, frozen_margins))["ensemble"]
     report_progress(1)
-    no_teams = point_forecasts(models, GamesWithMargins(games, np.full(len(games), np.nan)))["ensemble"]
+    no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["ensemble"]
     report_progress(1)
     served = {
         mode: [calibration.distributions[Situation(HORIZONS[index], minute, mode)] for index, minute in CASES]
@@ -162,7 +183,7 @@ def score_fold(
     for name in (*PARTS, *BASELINES):
         # Persistence is not fitted, so it has no training residuals to take scales from.
         scales = np.ones_like(models.linear.scales) if name == "persistence" else models.linear.scales
-        own = _own_calibration(past[name], calibrate, scales[:, :, MarginSource.KNOWN], min_cell)
+        own = fit_distributions(past[name], calibrate.games, scales[:, :, MarginSource.KNOWN], min_cell)
         forecasts[name] = _forecasts(points[name], own, test)
     report_progress(1)
     forecasts[LOGISTIC] = Forecasts(_by_case(logistic_probabilities(earlier, test)))
@@ -188,44 +209,14 @@ def score_fold(
     )
 
 
-def point_forecasts(models: PointEnsemble, rated: GamesWithMargins) -> dict[str, Floats]:
-    """Computes the point forecasts of each model for n games after every minute.
-
-    Returns:
-        By forecaster, (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed.
-    """
-    leads = rated.games.levels
-    names = ("ensemble", "dejavu", "lstm")
-    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in (*names, "fixed")}
-    residuals = models.lstm.residuals(leads, rated.margins)
-    for minute in range(1, MAX_SLOTS + 1):
-        predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
-        for name in names:
-            result[name][:, minute - 1] = getattr(predictions, name)
-    result["fixed"] = FIXED_DEJAVU_WEIGHT * result["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * result["lstm"]
-    result["linear"] = linear_forecasts(models.linear, rated)
-    result["persistence"] = persistence(rated.games)
-    return result
+def _with_fixed_weights(points: dict[str, Floats]) -> dict[str, Floats]:
+    return {
+        **points,
+        "fixed": FIXED_DEJAVU_WEIGHT * points["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * points["lstm"],
+    }
 
 
-def _own_calibration(
-    points: Floats, calibrate: GamesWithMargins, scales: Floats, min_cell: int
-) -> list[PredictiveDistribution]:
-    leads, outcomes = calibrate.games.levels, calibrate.games.outcomes
-    return [
-        PredictiveDistribution.fit(
-            HORIZONS[index],
-            points[:, minute - 1, index],
-            leads[:, minute - 1],
-            outcomes[:, index],
-            scales=scales[index, minute].tolist(),
-            min_cell=min_cell_size(HORIZONS[index], minute, min_cell),
-        )
-        for index, minute in CASES
-    ]
-
-
-def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: GamesWithMargins) -> Forecasts:
+def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: RatedGames) -> Forecasts:
     leads, outcomes = test.games.levels, test.games.outcomes
     shape = (len(leads), len(CASES))
     point, crps, probability, pit = (np.empty(shape, dtype=np.float32) for _ in range(4))
@@ -266,5 +257,5 @@ def _by_case(values: Floats) -> Singles:
     return np.stack([values[:, minute - 1, index] for index, minute in CASES], axis=1).astype(np.float32)
 
 
-def _seasons(rated: GamesWithMargins) -> tuple[int, ...]:
+def _seasons(rated: RatedGames) -> tuple[int, ...]:
     return tuple(int(season) for season in np.unique(rated.games.season))

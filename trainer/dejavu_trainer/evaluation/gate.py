@@ -7,64 +7,40 @@ are unseen. The calibration in the bundle uses all calibration games.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.manifest import VerdictRecord
-from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.ratings import frozen_margins
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
-from dejavu_trainer.evaluation.baselines import GamesWithMargins
-from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
+from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, score
 from dejavu_trainer.evaluation.verdict import judge
 from dejavu_trainer.execution.progress import Progress
-from dejavu_trainer.training.calibrate import calibrate
-from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
+from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.recipe import TrainingConfig
 
 
-def holdout_verdict(
-    models: PointEnsemble, trained_on: RatedGames, calibrated_on: RatedGames, recipe: TrainingConfig, progress: Progress
-) -> VerdictRecord:
+def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictRecord:
     """Returns the verdict on models from one holdout test.
 
     Args:
         models: the models of the bundle.
-        trained_on: the training games.
-        calibrated_on: the calibration games.
-        recipe: the training configuration.
         progress: receives progress updates.
 
     Raises:
         SplitError: if there are too few calibration games to split.
     """
+    games = models.calibrate.games
     with progress.step("Evaluate on the holdout", SCORING_STEPS + 1) as advance:
-        earlier, later = divide(calibrated_on.games)
-        past = calibrated_on.games.select(earlier)
-        frozen_past = margins_with_frozen_ratings(trained_on.after, past)
-        calibration = calibrate(models, past, calibrated_on.margins[earlier], frozen_past, recipe.min_cell)
+        earlier, later = divide(games)
+        recalibrated = models.calibrated_on(games.select(earlier))
         advance(1)
-        test = calibrated_on.games.select(later)
-        frozen = carry(trained_on.after, past).after.predict(int(test.season[0])).ratings()
-        scored = score_fold(
-            models,
-            calibration,
-            earlier=GamesWithMargins(
-                Games.joined([trained_on.games, past]),
-                np.concatenate([trained_on.margins, calibrated_on.margins[earlier]]),
-            ),
-            calibrate=GamesWithMargins(past, calibrated_on.margins[earlier]),
-            test=GamesWithMargins(test, calibrated_on.margins[later]),
-            frozen_margins=frozen_margins(frozen, test.home, test.away),
-            min_cell=recipe.min_cell,
-            advance=advance,
-        )
-    return judged([scored], recipe)
+        scored = score(recalibrated, games.select(later), advance)
+    verdict, seasons = judge([scored]), np.unique(scored.season).tolist()
+    return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=models.recipe.digest, seasons=tuple(seasons))
 
 
 def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -75,13 +51,6 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """
     last = games.season == games.season[-1]
     return hold_out_last(games.date, 0.5) if last.all() else (~last, last)
-
-
-def judged(folds: Sequence[FoldScores], recipe: TrainingConfig) -> VerdictRecord:
-    """Returns the verdict on scores as a record for the manifest."""
-    verdict = judge(folds)
-    seasons = sorted({int(season) for fold in folds for season in np.unique(fold.season)})
-    return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=recipe.digest, seasons=tuple(seasons))
 
 
 def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FORECASTERS, FoldScores, Forecasts
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, FoldScores, Forecasts
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, inclusive."""

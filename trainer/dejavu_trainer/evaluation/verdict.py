@@ -16,9 +16,9 @@ import numpy as np
 
 from dejavu_models import metrics
 from dejavu_models.metrics import Estimate, GameBootstrap
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, CASES, FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses, pool
 
 VERDICT_FORECASTERS: Final = ("ensemble", "frozen", "no_teams")
@@ -141,15 +141,11 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
         for forecaster in VERDICT_FORECASTERS
         for horizon in HORIZONS
     ]
-    minutes = {horizon: range(1, horizon.last_slot + 1) for horizon in HORIZONS}
-    many = [(name, horizon, level) for name in VERDICT_FORECASTERS for horizon in HORIZONS for level in LEVELS]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
-    corrected = 1 - (1 - LEVEL) / len(many)
-    overall = (coverage(folds, name, horizon, minutes[horizon], level, corrected) for name, horizon, level in many)
+    corrected = 1 - (1 - LEVEL) / (len(VERDICT_FORECASTERS) * len(HORIZONS) * len(LEVELS))
     checks += [
         coverage_check(f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}", each)
-        for each in overall
-        if each is not None
+        for each in coverages(folds, corrected)
     ]
     checks.append(groups_check(coverage_groups(folds)))
     failed = [check for check in checks if not check.passed]
@@ -162,14 +158,15 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     return Verdict(True, reason, tuple(checks))
 
 
-def coverages(folds: Sequence[FoldScores]) -> list[CoverageCheck]:
-    """Computes the coverage over all of a horizon's minutes, by forecaster, horizon and level."""
-    result = []
-    for forecaster in VERDICT_FORECASTERS:
-        for horizon in HORIZONS:
-            minutes = range(1, horizon.last_slot + 1)
-            result += [coverage(folds, forecaster, horizon, minutes, level) for level in LEVELS]
-    return [each for each in result if each is not None]
+def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[CoverageCheck]:
+    """Computes the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
+    found = (
+        coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
+        for name in VERDICT_FORECASTERS
+        for horizon in HORIZONS
+        for level in LEVELS
+    )
+    return [each for each in found if each is not None]
 
 
 def coverage(

@@ -24,7 +24,7 @@ _EXPECTED = {
     "frozen": "frozen after training",
     "constant": "home advantage alone",
 }
-"""Labels of the margin forecasts; see `dejavu_trainer.training.ratings.RatingErrors`."""
+"""Labels of the margin forecasts; see `dejavu_trainer.training.ratings.rating_errors`."""
 
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
 def _ratings(fitted: FitReport) -> dict[str, Any]:
     record = fitted.forecaster.manifest.ratings
     chosen = {name: getattr(record, name) for name in RatingSettings.__dataclass_fields__}
-    errors = {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.by_forecast().items()}
+    errors = {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.items()}
     return {"date": record.date.isoformat(), "season": record.season, **chosen, "errors": errors}
 
 

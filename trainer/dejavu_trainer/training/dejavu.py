@@ -17,13 +17,13 @@ from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.index import build_index
-from dejavu_models.types import HORIZONS, MAX_SLOTS
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError
 from dejavu_trainer.execution.threads import map_threads
 from dejavu_trainer.training.kmeans import cluster, group_means
 
-MINUTES = tuple(range(1, MAX_SLOTS + 1))
+MINUTES = tuple(Horizon.FINAL.forecast_minutes)
 
 KERNELS = tuple(Kernel)
 

@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from dejavu_models.arrays import Floats
 from dejavu_models.point import features
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
 """Largest accepted difference between the exported graph and the torch model, in points."""
 
-_PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in range(1, MAX_SLOTS + 1)])
+_PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in Horizon.FINAL.forecast_minutes])
 """(47, 2): whether a horizon has passed after a minute."""
 
 

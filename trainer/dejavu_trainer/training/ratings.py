@@ -8,7 +8,8 @@ decomposition (Schweppe 1965; Harvey, Forecasting, Structural Time Series Models
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +25,38 @@ BURN_IN = 0.5
 _START = RatingSettings()
 
 
-@dataclass(frozen=True)
-class RatedGames:
-    """Games with their expected margins before tip-off, from carried ratings.
+class RatedGames(NamedTuple):
+    """Games with their expected margins.
 
     Attributes:
         games: n games.
-        margins: (n,), expected margins, in points.
-        variances: (n,), variances of the margins, in points squared.
-        after: state of the ratings after the last game.
+        margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
     """
 
     games: Games
     margins: Floats
-    variances: Floats
-    after: RatingFilter
+
+    def select(self, which: NDArray[np.bool_]) -> RatedGames:
+        """Selects games by a mask (n,)."""
+        return RatedGames(self.games.select(which), self.margins[which])
+
+    def of_seasons(self, seasons: Sequence[int]) -> RatedGames:
+        """Selects the games of some seasons."""
+        return self.select(np.isin(self.games.season, seasons))
 
 
-def carry(start: RatingFilter, games: Games) -> RatedGames:
-    """Updates ratings game by game; the games must be later than those already in `start`."""
-    return RatedGames(games, *carried_margins(start, games.season, games.date, games.home, games.away, games.final))
+def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
+    """Updates ratings game by game; the games must be later than those already in `start`.
+
+    Returns:
+        The games with the margins expected before each of them, and the state after the last one.
+    """
+    margins, _, after = _carried(start, games)
+    return RatedGames(games, margins), after
+
+
+def _carried(start: RatingFilter, games: Games) -> tuple[Floats, Floats, RatingFilter]:
+    return carried_margins(start, games.season, games.date, games.home, games.away, games.final)
 
 
 def choose_start(games: Games, steps: int, advance: Callable[[int], object]) -> RatingFilter:
@@ -82,9 +95,9 @@ def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> R
 
 def mean_nll(settings: RatingSettings, games: Games) -> float:
     """Returns the mean negative log-likelihood per game after the burn-in, up to a constant."""
-    rated = carry(RatingFilter.start(settings), games)
+    margins, variance, _ = _carried(RatingFilter.start(settings), games)
     burn_in = round(BURN_IN * int((games.season == games.season[0]).sum()))
-    error, variance = games.final - rated.margins, rated.variances
+    error = games.final - margins
     return float(np.mean(np.log(variance[burn_in:]) + np.square(error[burn_in:]) / variance[burn_in:])) / 2
 
 
@@ -99,25 +112,6 @@ def _settings(names: Sequence[str], values: Floats) -> RatingSettings:
         for name, value in zip(names, values, strict=True)
     }
     return replace(_START, **chosen)
-
-
-@dataclass(frozen=True, slots=True)
-class RatingErrors:
-    """Errors of the expected margin before tip-off, in points: mean absolute error and root mean square error.
-
-    Attributes:
-        carried: with carried ratings.
-        frozen: with ratings frozen at the end of training, shrunk to the mean once for each season since.
-        constant: with the home advantage of the training games as margin of every game.
-    """
-
-    carried: tuple[float, float]
-    frozen: tuple[float, float]
-    constant: tuple[float, float]
-
-    def by_forecast(self) -> dict[str, tuple[float, float]]:
-        """Returns the errors by name."""
-        return {"carried": self.carried, "frozen": self.frozen, "constant": self.constant}
 
 
 def margins_with_frozen_ratings(before: RatingFilter, games: Games) -> Floats:
@@ -135,28 +129,30 @@ def margins_with_frozen_ratings(before: RatingFilter, games: Games) -> Floats:
         which = games.season == season
         of_season = games.select(which)
         margins[which] = frozen_margins(state.predict(season).ratings(), of_season.home, of_season.away)
-        state = carry(state, of_season).after
+        _, state = carry(state, of_season)
     return margins
 
 
-def rating_errors(past: RatedGames, new: RatedGames) -> RatingErrors:
-    """Computes errors of the expected margins: carried, frozen, and home advantage alone.
+def rating_errors(past: Games, before: RatingFilter, new: RatedGames) -> dict[str, tuple[float, float]]:
+    """Computes errors of the expected margins of games.
 
     Args:
-        past: training games; the ratings are frozen after them.
-        new: later games.
+        past: training games.
+        before: state of the ratings after the training games.
+        new: later games, with margins from carried ratings.
+
+    Returns:
+        Mean absolute and root mean square error in points, by source of the margins: carried; frozen, the ratings after
+        training, shrunk to the mean once for each season since; constant, the home advantage in the training games.
     """
     games = new.games
-    seasons = [int(season) for season in np.unique(games.season)]
-    frozen, state = np.empty(len(games)), past.after
-    for season in seasons:
+    frozen, state = np.empty(len(games)), before
+    for season in np.unique(games.season).tolist():
         state = state.predict(season)
         which = games.season == season
         frozen[which] = frozen_margins(state.ratings(), games.home[which], games.away[which])
-    constant = np.full(len(games), past.games.final.mean())
-    return RatingErrors(*(_errors(forecast, games.final) for forecast in (new.margins, frozen, constant)))
-
-
-def _errors(forecast: Floats, final: NDArray[np.int16]) -> tuple[float, float]:
-    error = forecast - final
-    return float(np.abs(error).mean()), float(np.sqrt(np.square(error).mean()))
+    sources = {"carried": new.margins, "frozen": frozen, "constant": np.full(len(games), past.final.mean())}
+    errors = {name: margins - games.final for name, margins in sources.items()}
+    return {
+        name: (float(np.abs(error).mean()), float(np.sqrt(np.square(error).mean()))) for name, error in errors.items()
+    }

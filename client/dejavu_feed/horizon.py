@@ -1,0 +1,40 @@
+"""Horizons: the moments of a game that are forecast, and the minutes from which they can be."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES
+
+
+class Horizon(enum.Enum):
+    """Moment of a game that a forecast is for; the value is the name used in files."""
+
+    HALFTIME = "halftime"
+    FINAL = "final"
+
+    @property
+    def minutes(self) -> int:
+        """Minutes of play until the horizon; overtime adds none."""
+        return HALFTIME_MINUTES if self is Horizon.HALFTIME else REGULATION_MINUTES
+
+    @property
+    def last_slot(self) -> int:
+        """Maximum number of slots at which the horizon can still be forecast."""
+        return self.minutes - 1
+
+    @property
+    def forecast_minutes(self) -> range:
+        """Minutes after which the horizon can be forecast, from 1 to `last_slot`."""
+        return range(1, self.minutes)
+
+
+MAX_SLOTS: Final = Horizon.FINAL.last_slot
+"""Maximum number of slots of a pattern: after the last minute of regulation nothing is left to forecast."""
+
+HORIZONS: Final = tuple(Horizon)
+"""Order of every horizon axis."""
+
+CASES: Final = tuple((index, minute) for index, horizon in enumerate(HORIZONS) for minute in horizon.forecast_minutes)
+"""Forecast cases (index in HORIZONS, minute), in the order of every axis over cases."""

@@ -225,7 +225,7 @@ def of_each_minute(
         asked = features.pattern_vectors(asking[:, :minute].astype(np.float64), options.recency)
         kinds = {f"minute {minute}": vectors}
         if options.prototypes < len(vectors):
-            groups = cluster(vectors, options.prototypes, options.seed, lambda _: None)
+            groups = cluster(vectors, options.prototypes, options.seed)
             kinds[f"minute {minute}, condensed"] = group_means(vectors.astype(np.float64), groups).astype(np.float32)
         for kind, entries in kinds.items():
             start = time.process_time()

@@ -16,7 +16,6 @@ of a metric, and of the paired difference between two models on the same games. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -141,27 +140,14 @@ ECE_BINS = 20
 
 
 def probability_bin(probability: ArrayLike) -> NDArray[np.intp]:
-    """Returns the index of the bin of each probability, 0 to ECE_BINS − 1."""
+    """Returns the bin of each probability in the expected calibration error, 0 to ECE_BINS − 1.
+
+    The error is the mean over the bins, weighted by their number of forecasts, of the absolute difference between the
+    mean probability and the observed rate (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities using
+    Bayesian binning, AAAI 2015). Sampling noise keeps it above 0: a bin of n forecasts is off by about √(p(1 − p)/n).
+    """
     index: NDArray[np.intp] = np.minimum((_floats(probability) * ECE_BINS).astype(np.intp), ECE_BINS - 1)
     return index
-
-
-def expected_calibration_error(probability: ArrayLike, happened: ArrayLike) -> float:
-    """Computes the expected calibration error, in [0, 1].
-
-    Mean over the bins of `probability_bin`, weighted by their number of forecasts, of the absolute difference between
-    the mean probability and the observed rate (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities
-    using Bayesian binning, AAAI 2015). Sampling noise keeps it above 0: a bin of n forecasts is off by about
-    √(p(1 − p)/n).
-
-    Raises:
-        ValueError: if there are no forecasts.
-    """
-    stated = _floats(probability)
-    if not stated.size:
-        raise ValueError("expected calibration error needs at least one forecast")
-    gaps = stated - np.asarray(happened, dtype=np.bool_)
-    return float(np.abs(np.bincount(probability_bin(stated).ravel(), weights=gaps.ravel())).sum() / stated.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,86 +263,6 @@ class GameBootstrap:
             return one / other
 
         return self.estimate(divide, score, baseline)
-
-
-def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
-    """Returns the counts of successes that agree with a nominal rate: first and last, both included.
-
-    Exact and central: of `trials` independent events with probability `rate`, fewer than the first happen with
-    probability at most (1 − level)/2, and more than the last with probability at most (1 − level)/2.
-
-    Raises:
-        ValueError: if there are no trials, or the rate is not in (0, 1).
-    """
-    if trials < 1 or not 0.0 < rate < 1.0:
-        raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
-    counts = np.arange(trials + 1)
-    return _central(_binomials(trials, counts * math.log(rate) + (trials - counts) * math.log1p(-rate)), level)
-
-
-def conformal_region(
-    trials: int | Sequence[int], calibration: int | Sequence[int], alpha: float, level: float = 0.99
-) -> tuple[int, int]:
-    """Returns the counts of covered outcomes that agree with a split-conformal interval: first and last, both included.
-
-    Like `binomial_region`, but includes the randomness of the calibration sample: the coverage of an interval between
-    the k-th smallest and the k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, is not 1 − α but a draw from
-    Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The count of covered
-    outcomes is therefore beta-binomial; for several tests, each with its own calibration, it is a sum of independent
-    beta-binomials.
-
-    Args:
-        trials: number of test games, of each test if there are several.
-        calibration: number of calibration games, n, of each test.
-        alpha: miscoverage rate of the interval.
-        level: probability of the region for exchangeable games.
-
-    Raises:
-        ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
-    """
-    tests = list(zip(*np.broadcast_arrays(np.atleast_1d(trials), np.atleast_1d(calibration)), strict=True))
-    probability = np.ones(1)
-    for test in tests:
-        probability = np.convolve(probability, _covered_counts(int(test[0]), int(test[1]), alpha))
-    return _central(probability, level)
-
-
-def _covered_counts(trials: int, calibration: int, alpha: float) -> Floats:
-    """Returns the probability of each count of covered outcomes, 0 to `trials`: beta-binomial."""
-    missed = 2 * math.floor((calibration + 1) * alpha / 2)
-    if trials < 1 or not 0.0 < alpha < 1.0 or missed < 2:
-        raise ValueError(f"no intervals at alpha {alpha} from {calibration} games, tested on {trials}")
-    inside = calibration + 1 - missed
-    counts = np.arange(trials + 1)
-    return _binomials(trials, _log_beta(counts + inside, trials - counts + missed) - _log_beta(inside, missed))
-
-
-def _binomials(trials: int, log_probability: Floats) -> Floats:
-    """Returns the probability of each count of successes, given the log probability of one order that yields it."""
-    logs = _log_factorials(trials)
-    result: Floats = np.exp(logs[trials] - logs - logs[::-1] + log_probability)
-    return result
-
-
-def _central(probability: Floats, level: float) -> tuple[int, int]:
-    """Returns the central region of a count, given the probabilities of 0, 1, 2, …."""
-    tail = (1.0 - level) / 2.0
-    first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
-    # Sum the upper tail from its own end: 1 minus a sum near 1 loses all digits.
-    last = len(probability) - 1 - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
-    return first, last
-
-
-def _log_factorials(last: int) -> Floats:
-    """Returns the logarithms of 0!, 1!, …, last!."""
-    return np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, last + 1)))))
-
-
-def _log_beta(a: NDArray[np.integer] | int, b: NDArray[np.integer] | int) -> Floats:
-    """Returns the logarithm of the beta function B(a, b) for positive integers."""
-    logs = _log_factorials(int(np.max(a + b)))
-    result: Floats = logs[np.subtract(a, 1)] + logs[np.subtract(b, 1)] - logs[np.add(a, b) - 1]
-    return result
 
 
 def _floats(values: ArrayLike) -> Floats:

@@ -319,7 +319,7 @@ def _wilson(share: float, trials: float) -> tuple[float, float]:
 
 
 def _calibration_error(settled: SettledForecasts, weight: Floats) -> float:
-    """Computes `metrics.expected_calibration_error` with a weight for each forecast."""
+    """Computes the expected calibration error (see `metrics.probability_bin`) with a weight for each forecast."""
     gaps = weight * (settled.probability - settled.home_led)
     sums = np.bincount(probability_bin(settled.probability), weights=gaps, minlength=ECE_BINS)
     return float(np.abs(sums).sum() / weight.sum())
@@ -355,7 +355,7 @@ _EXACT_DEGREES = 100
 
 @lru_cache(maxsize=256)
 def student_quantile(degrees: int) -> float:
-    """Returns the 0.975 quantile of Student's t, to ten digits.
+    """Returns the 0.975 quantile of Student's t, to ten digits; docs/decisions/0030-by-hand.md says why without scipy.
 
     Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
     uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 import tracemalloc
 from statistics import NormalDist
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from dejavu_models import metrics
 from dejavu_models.types import DISTRIBUTION_LEVELS
@@ -169,7 +169,7 @@ def test_bootstrap_intervals_hold_at_their_rate() -> None:
     bootstrap = metrics.GameBootstrap(100, resamples=500, level=0.9)
     estimates = [bootstrap.mean(rng.normal(3.0, size=100)) for _ in range(400)]
     held = sum(estimate.lower <= 3.0 <= estimate.upper for estimate in estimates)
-    first, last = metrics.binomial_region(400, 0.9, level=0.9999)
+    first, last = binom.interval(0.9999, 400, 0.9)
     assert first <= held <= last
 
 
@@ -208,64 +208,6 @@ def test_a_bootstrap_needs_the_games_that_it_was_made_for() -> None:
         metrics.GameBootstrap(2).mean([1.0, 2.0, 3.0])
 
 
-@given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))
-def test_a_binomial_region_is_the_exact_central_one(trials: int, rate: float, level: float) -> None:
-    first, last = metrics.binomial_region(trials, rate, level)
-
-    def between(low: int, high: int) -> float:
-        return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(low, high + 1))
-
-    tail = (1 - level) / 2
-    assert between(0, first - 1) <= tail < between(0, first)
-    assert between(last + 1, trials) <= tail < between(last, trials)
-
-
-def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
-    first, last = metrics.binomial_region(1314, 0.95)
-    assert first / 1314 == pytest.approx(0.95 - 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
-    assert last / 1314 == pytest.approx(0.95 + 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
-
-
-@given(st.integers(1, 60), st.integers(9, 60), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.99]))
-def test_a_conformal_region_is_the_exact_central_one(trials: int, calibration: int, alpha: float, level: float) -> None:
-    """The ranks of the residuals that bound the interval are the same for any order of calibration and test games."""
-    first, last = metrics.conformal_region(trials, calibration, alpha, level)
-    missed = 2 * math.floor((calibration + 1) * alpha / 2)
-    held = calibration + 1 - missed
-
-    def between(low: int, high: int) -> float:
-        # Pólya urn: `held` gaps between calibration residuals inside the interval, `missed` gaps outside.
-        ways = (
-            math.comb(held + k - 1, k) * math.comb(missed + trials - k - 1, trials - k) for k in range(low, high + 1)
-        )
-        return sum(ways) / math.comb(calibration + trials, trials)
-
-    tail = (1 - level) / 2
-    assert between(0, first - 1) <= tail < between(0, first)
-    assert between(last + 1, trials) <= tail < between(last, trials)
-
-
-def test_a_conformal_region_is_wider_than_the_binomial_one_and_comes_near_it_with_many_calibration_games() -> None:
-    binomial = metrics.binomial_region(1314, 0.8)
-    few, many = metrics.conformal_region(1314, 2494, 0.2), metrics.conformal_region(1314, 10**7 - 1, 0.2)
-    assert few[0] < binomial[0] < binomial[1] < few[1]
-    assert many == pytest.approx(binomial, abs=1)
-
-
-def test_a_calibration_that_allows_no_interval_has_no_conformal_region() -> None:
-    with pytest.raises(ValueError, match=r"no intervals at alpha 0\.01 from 50 games"):
-        metrics.conformal_region(100, 50, 0.01)
-
-
-@pytest.mark.parametrize(("trials", "rate"), [(0, 0.5), (10, 0.0), (10, 1.0)])
-def test_a_degenerate_rate_has_no_region(trials: int, rate: float) -> None:
-    with pytest.raises(ValueError, match="no binomial"):
-        metrics.binomial_region(trials, rate)
-
-
-probabilities = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
-
-
 def test_log_loss_is_what_was_given_to_what_came() -> None:
     found = metrics.log_loss([0.8, 0.8, 0.5], [True, False, True])
     assert found == pytest.approx([-math.log(0.8), -math.log(0.2), math.log(2)])
@@ -281,50 +223,6 @@ def test_log_loss_refuses_what_is_no_probability(bad: float) -> None:
 
 def test_probabilities_fall_into_bins_of_equal_width() -> None:
     assert metrics.probability_bin([0.0, 0.049, 0.05, 0.5, 0.999, 1.0]).tolist() == [0, 0, 1, 10, 19, 19]
-
-
-def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
-    """Four forecasts at 0.72, three events (gap 0.03); one at 0.1, no event (gap 0.1): (4 · 0.03 + 1 · 0.1) / 5."""
-    found = metrics.expected_calibration_error([0.72] * 4 + [0.1], [True, True, True, False, False])
-    assert found == pytest.approx(0.044)
-
-
-@given(probabilities)
-def test_calibration_error_lies_between_the_overall_gap_and_one(pairs: list[tuple[float, bool]]) -> None:
-    stated, came = np.array([p for p, _ in pairs]), np.array([c for _, c in pairs])
-    found = metrics.expected_calibration_error(stated, came)
-    assert abs(stated.mean() - came.mean()) - 1e-9 <= found <= 1 + 1e-9
-
-
-@given(probabilities, st.randoms(use_true_random=False))
-def test_calibration_error_does_not_depend_on_the_order(pairs: list[tuple[float, bool]], random: random.Random) -> None:
-    shuffled = random.sample(pairs, len(pairs))
-    found = [metrics.expected_calibration_error(*zip(*each, strict=True)) for each in (pairs, shuffled)]
-    assert found[0] == pytest.approx(found[1])
-
-
-def test_calibration_error_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one forecast"):
-        metrics.expected_calibration_error([], [])
-
-
-def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_sum() -> None:
-    """Simulates 40 and 60 test games with intervals from 99 and 199 calibration games."""
-    rng = np.random.default_rng(5)
-    draws, held = 20000, np.zeros(20000)
-    for trials, calibration in ((40, 99), (60, 199)):
-        missed = 2 * math.floor((calibration + 1) * 0.2 / 2)
-        rates = rng.beta(calibration + 1 - missed, missed, draws)
-        held += rng.binomial(trials, rates)
-    first, last = metrics.conformal_region([40, 60], [99, 199], 0.2, level=0.9)
-    outside = np.mean(held < first), np.mean(held > last)
-    assert max(outside) <= 0.05 + 0.005
-    assert np.mean(held <= first) > 0.05 - 0.005
-    assert np.mean(held >= last) > 0.05 - 0.005
-
-
-def test_the_region_of_one_test_is_the_same_alone_or_in_a_list() -> None:
-    assert metrics.conformal_region([150], [1000], 0.05, 0.999) == metrics.conformal_region(150, 1000, 0.05, 0.999)
 
 
 def test_resampled_means_are_those_of_games_drawn_again() -> None:

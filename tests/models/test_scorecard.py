@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 from statistics import NormalDist, mean, stdev
 from typing import Any
 
@@ -14,7 +16,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from dejavu_models.metrics import expected_calibration_error
 from dejavu_models.scorecard import (
     Coverage,
     LeaderboardMetric,
@@ -185,11 +186,27 @@ def test_crps_is_of_the_forecasts_that_have_one() -> None:
 _PROBABILITIES = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_size=1, max_size=30)
 
 
-@given(_PROBABILITIES)
-def test_the_calibration_error_of_one_forecast_a_game_is_the_plain_one(told: list[tuple[float, bool]]) -> None:
+def calibration_error(told: Sequence[tuple[float, bool]]) -> float:
+    """Returns the calibration error of one forecast a game."""
     rows = [{"game": game, "probability": p, "home_led": led} for game, (p, led) in enumerate(told)]
-    expected = expected_calibration_error(*np.array(told).T)
-    assert scorecard(settled(*rows)).ece == pytest.approx(expected)
+    return scorecard(settled(*rows)).ece
+
+
+def test_calibration_error_of_a_case_worked_out_by_hand() -> None:
+    """Four forecasts at 0.72, three events (gap 0.03); one at 0.1, no event (gap 0.1): (4 · 0.03 + 1 · 0.1) / 5."""
+    told = zip([0.72] * 4 + [0.1], [True, True, True, False, False], strict=True)
+    assert calibration_error([*told]) == pytest.approx(0.044)
+
+
+@given(_PROBABILITIES)
+def test_calibration_error_lies_between_the_overall_gap_and_one(told: list[tuple[float, bool]]) -> None:
+    stated, came = np.array([p for p, _ in told]), np.array([c for _, c in told])
+    assert abs(stated.mean() - came.mean()) - 1e-9 <= calibration_error(told) <= 1 + 1e-9
+
+
+@given(_PROBABILITIES, st.randoms(use_true_random=False))
+def test_calibration_error_does_not_depend_on_the_order(told: list[tuple[float, bool]], random: Random) -> None:
+    assert calibration_error(random.sample(told, len(told))) == pytest.approx(calibration_error(told))
 
 
 @given(_PROBABILITIES, st.integers(2, 5))

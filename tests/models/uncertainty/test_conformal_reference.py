@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.metrics import conformal_region
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL
+from dejavu_trainer.evaluation.regions import conformal_region
 
 LARGE_CELLS = (1621, 1332, 1206, 1017)
 """Sizes at which no cells are merged, and no tested alpha gives an exact rank, which would depend on rounding."""

@@ -11,6 +11,7 @@ from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.baselines import logistic_probabilities
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.training.calibrate import point_forecasts
 from dejavu_trainer.training.linear import fit_linear
 
@@ -80,7 +81,7 @@ def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
     assert ((pit > 0) & (pit < 1)).all()
     for stage in (17, 23 + 10, 23 + 40):
         counts = np.histogram(pit[:, stage], 10, (0, 1))[0]
-        first, last = metrics.conformal_region(600, 600, 0.1, 1 - 0.01 / 30)
+        first, last = conformal_region(600, 600, 0.1, 1 - 0.01 / 30)
         assert (600 - last <= counts).all()
         assert (counts <= 600 - first).all()
 

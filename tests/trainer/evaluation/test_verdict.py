@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tests.support.builders.folds import walk_fold
 
-from dejavu_models import metrics
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import FoldScores
+from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.evaluation.verdict import (
     MIN_GAMES,
     VERDICT_FORECASTERS,
@@ -105,7 +105,7 @@ def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
             held += int(((ends[0] <= came) & (came <= ends[1])).sum())
         assert (group.games, group.held) == (sum(games), held)
         alpha = {95: 0.05, 80: 0.2, 50: 0.5}[group.level]
-        assert (group.first, group.last) == metrics.conformal_region(games, cells, alpha, corrected)
+        assert (group.first, group.last) == conformal_region(games, cells, alpha, corrected)
         assert group.agrees == (group.first <= held <= group.last)
 
 

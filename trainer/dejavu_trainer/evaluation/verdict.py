@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_models import metrics
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses, pool
+from dejavu_trainer.evaluation.regions import binomial_region, conformal_region
 
 VERDICT_FORECASTERS: Final = ("ensemble", "frozen", "no_teams")
 """Forecasters that the verdict checks, all of which are served: the ensemble with an up-to-date expected margin, with
@@ -250,9 +250,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
     result = []
     for forecaster, horizon_index, minute, lead, index, games, cells, held in counted:
         parts = [(n, cell) for n, cell in zip(games, cells, strict=True) if n]
-        first, last = metrics.conformal_region(
-            [n for n, _ in parts], [cell for _, cell in parts], ALPHAS[index], corrected
-        )
+        first, last = conformal_region([n for n, _ in parts], [cell for _, cell in parts], ALPHAS[index], corrected)
         result.append(
             CoverageGroup(
                 forecaster=forecaster,
@@ -264,7 +262,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
                 held=held,
                 first=first,
                 last=last,
-                binomial=metrics.binomial_region(sum(games), 1 - ALPHAS[index], corrected),
+                binomial=binomial_region(sum(games), 1 - ALPHAS[index], corrected),
                 agrees=first <= held <= last,
             )
         )

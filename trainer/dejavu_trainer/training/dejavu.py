@@ -193,7 +193,7 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
     vectors = features.pattern_vectors(past.patterns(minute), settings.recency)
     courses = _courses(vectors)
     if prototypes is not None and courses.max() >= prototypes:
-        courses = cluster(vectors, prototypes, seed, lambda _: None)
+        courses = cluster(vectors, prototypes, seed)
     means = group_means(vectors.astype(np.float64), courses)
     entries = _entries_of(past, minute, courses, vectors, means)
     query_settings = replace(settings, neighbours=min(settings.neighbours, len(entries)))

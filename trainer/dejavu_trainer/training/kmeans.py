@@ -1,19 +1,22 @@
-"""Clusters the games of a database into prototypes by k-means (scikit-learn's implementation of Lloyd's algorithm)."""
+"""Clusters the games of a database into prototypes by k-means.
+
+Lloyd's algorithm (Least squares quantization in PCM, 1982), initialized by k-means++ (Arthur & Vassilvitskii, 2007).
+docs/decisions/0030-by-hand.md says why it is not scikit-learn's.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from dejavu_models.arrays import Floats, Integers, Singles
 
 ROUNDS = 15
-"""Maximum number of iterations; later ones hardly move the means."""
+"""Maximum number of iterations of Lloyd's algorithm; later ones hardly move the means."""
+_CHUNK = 2048
 
 
 def cluster(vectors: Singles, count: int, seed: int) -> Integers:
-    """Clusters vectors by k-means (Lloyd, Least squares quantization in PCM, 1982).
+    """Clusters vectors by k-means.
 
     Args:
         vectors: (n, dimensions).
@@ -31,10 +34,14 @@ def cluster(vectors: Singles, count: int, seed: int) -> Integers:
         raise ValueError(f"{count} prototypes of {len(vectors)} games")
     points = vectors.astype(np.float64)
     means = _seeds(points, count, np.random.default_rng(seed))
-    # The result has the groups nearest to the means after max_iter iterations: one more than the means moved.
-    model = KMeans(len(means), init=means, n_init=1, max_iter=ROUNDS - 1, tol=0.0, algorithm="lloyd")
-    with threadpool_limits(1, "openmp"):  # the order of summation depends on the number of threads
-        groups: Integers = model.fit(points).labels_.astype(np.int64)
+    groups = np.full(len(points), -1)
+    for _ in range(ROUNDS):
+        nearest, distances = _nearest(points, means)
+        _fill_empty(nearest, distances, len(means))
+        if (nearest == groups).all():
+            break
+        groups = nearest
+        means = group_means(points, groups)
     return groups
 
 
@@ -47,11 +54,7 @@ def group_means(values: Floats, groups: Integers) -> Floats:
 
 
 def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Draws initial means from the points, with probability ∝ squared distance to the nearest mean drawn before.
-
-    This is k-means++ (Arthur & Vassilvitskii, 2007). scikit-learn's variant draws several candidates for each mean; the
-    prototypes of published bundles were seeded by this one.
-    """
+    """Draws initial means from the points, with probability ∝ squared distance to the nearest mean drawn before."""
     chosen = [int(rng.integers(len(points)))]
     nearest = np.square(points - points[chosen[0]]).sum(axis=1)
     while len(chosen) < count:
@@ -63,3 +66,24 @@ def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
         chosen.append(int(min(drawn, np.flatnonzero(nearest)[-1])))
         nearest = np.minimum(nearest, np.square(points - points[chosen[-1]]).sum(axis=1))
     return points[chosen]
+
+
+def _nearest(points: Floats, means: Floats) -> tuple[Integers, Floats]:
+    """Returns the nearest mean of each point and the squared distance to it; in chunks, to bound the memory."""
+    half_squares = np.square(means).sum(axis=1) / 2
+    nearest = np.empty(len(points), dtype=np.int64)
+    for start in range(0, len(points), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        nearest[part] = (half_squares - points[part] @ means.T).argmin(axis=1)
+    return nearest, np.square(points - means[nearest]).sum(axis=1)
+
+
+def _fill_empty(groups: Integers, distances: Floats, count: int) -> None:
+    """Moves into each empty group, in place, the point farthest from its mean whose group has other points."""
+    sizes = np.bincount(groups, minlength=count)
+    candidates = iter(np.argsort(-distances, kind="stable"))
+    for empty in np.flatnonzero(sizes == 0):
+        point = next(point for point in candidates if sizes[groups[point]] > 1)
+        sizes[groups[point]] -= 1
+        sizes[empty] += 1
+        groups[point] = empty

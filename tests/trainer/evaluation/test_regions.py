@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_trainer.evaluation.regions import binomial_region, conformal_region
+
+
+@given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))
+def test_a_binomial_region_is_the_exact_central_one(trials: int, rate: float, level: float) -> None:
+    first, last = binomial_region(trials, rate, level)
+
+    def between(low: int, high: int) -> float:
+        return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(low, high + 1))
+
+    tail = (1 - level) / 2
+    assert between(0, first - 1) <= tail < between(0, first)
+    assert between(last + 1, trials) <= tail < between(last, trials)
+
+
+def test_a_binomial_region_of_a_season_is_what_chance_alone_does() -> None:
+    first, last = binomial_region(1314, 0.95)
+    assert first / 1314 == pytest.approx(0.95 - 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
+    assert last / 1314 == pytest.approx(0.95 + 2.576 * math.sqrt(0.95 * 0.05 / 1314), abs=0.002)
+
+
+@given(st.integers(1, 60), st.integers(9, 60), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.99]))
+def test_a_conformal_region_is_the_exact_central_one(trials: int, calibration: int, alpha: float, level: float) -> None:
+    """The ranks of the residuals that bound the interval are the same for any order of calibration and test games."""
+    first, last = conformal_region(trials, calibration, alpha, level)
+    missed = 2 * math.floor((calibration + 1) * alpha / 2)
+    held = calibration + 1 - missed
+
+    def between(low: int, high: int) -> float:
+        # Pólya urn: `held` gaps between calibration residuals inside the interval, `missed` gaps outside.
+        ways = (
+            math.comb(held + k - 1, k) * math.comb(missed + trials - k - 1, trials - k) for k in range(low, high + 1)
+        )
+        return sum(ways) / math.comb(calibration + trials, trials)
+
+    tail = (1 - level) / 2
+    assert between(0, first - 1) <= tail < between(0, first)
+    assert between(last + 1, trials) <= tail < between(last, trials)
+
+
+def test_a_conformal_region_is_wider_than_the_binomial_one_and_comes_near_it_with_many_calibration_games() -> None:
+    binomial = binomial_region(1314, 0.8)
+    few, many = conformal_region(1314, 2494, 0.2), conformal_region(1314, 10**7 - 1, 0.2)
+    assert few[0] < binomial[0] < binomial[1] < few[1]
+    assert many == pytest.approx(binomial, abs=1)
+
+
+def test_a_calibration_that_allows_no_interval_has_no_conformal_region() -> None:
+    with pytest.raises(ValueError, match=r"no intervals at alpha 0\.01 from 50 games"):
+        conformal_region(100, 50, 0.01)
+
+
+@pytest.mark.parametrize(("trials", "rate"), [(0, 0.5), (10, 0.0), (10, 1.0)])
+def test_a_degenerate_rate_has_no_region(trials: int, rate: float) -> None:
+    with pytest.raises(ValueError, match="no binomial"):
+        binomial_region(trials, rate)
+
+
+def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_sum() -> None:
+    """Simulates 40 and 60 test games with intervals from 99 and 199 calibration games."""
+    rng = np.random.default_rng(5)
+    draws, held = 20000, np.zeros(20000)
+    for trials, calibration in ((40, 99), (60, 199)):
+        missed = 2 * math.floor((calibration + 1) * 0.2 / 2)
+        rates = rng.beta(calibration + 1 - missed, missed, draws)
+        held += rng.binomial(trials, rates)
+    first, last = conformal_region([40, 60], [99, 199], 0.2, level=0.9)
+    outside = np.mean(held < first), np.mean(held > last)
+    assert max(outside) <= 0.05 + 0.005
+    assert np.mean(held <= first) > 0.05 - 0.005
+    assert np.mean(held >= last) > 0.05 - 0.005
+
+
+def test_the_region_of_one_test_is_the_same_alone_or_in_a_list() -> None:
+    assert conformal_region([150], [1000], 0.05, 0.999) == conformal_region(150, 1000, 0.05, 0.999)

@@ -1,0 +1,64 @@
+"""Counts that agree with a nominal rate: central regions of binomial and conformal (beta-binomial) counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from dejavu_models.arrays import Floats
+
+
+def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
+    """Returns the counts of successes that agree with a nominal rate: first and last, both included.
+
+    Exact and central: of `trials` independent events with probability `rate`, fewer than the first happen with
+    probability at most (1 − level)/2, and more than the last with probability at most (1 − level)/2.
+
+    Raises:
+        ValueError: if there are no trials, or the rate is not in (0, 1).
+    """
+    if trials < 1 or not 0.0 < rate < 1.0:
+        raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
+    return _central(stats.binom.pmf(np.arange(trials + 1), trials, rate), level)
+
+
+def conformal_region(
+    trials: int | Sequence[int], calibration: int | Sequence[int], alpha: float, level: float = 0.99
+) -> tuple[int, int]:
+    """Returns the counts of covered outcomes that agree with a split-conformal interval: first and last, both included.
+
+    Like `binomial_region`, but includes the randomness of the calibration sample: the coverage of an interval between
+    the k-th smallest and the k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, is not 1 − α but a draw from
+    Beta(n + 1 − 2k, 2k) (Vovk, Conditional validity of inductive conformal predictors, 2012). The count of covered
+    outcomes is therefore beta-binomial; for several tests, each with its own calibration, it is a sum of independent
+    beta-binomials.
+
+    Args:
+        trials: number of test games, of each test if there are several.
+        calibration: number of calibration games, n, of each test.
+        alpha: miscoverage rate of the interval.
+        level: probability of the region for exchangeable games.
+
+    Raises:
+        ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
+    """
+    probability = np.ones(1)
+    for count, games in np.broadcast(trials, calibration):
+        missed = 2 * math.floor((games + 1) * alpha / 2)
+        if count < 1 or not 0.0 < alpha < 1.0 or missed < 2:
+            raise ValueError(f"no intervals at alpha {alpha} from {games} games, tested on {count}")
+        covered = stats.betabinom.pmf(np.arange(count + 1), count, games + 1 - missed, missed)
+        probability = np.convolve(probability, covered)
+    return _central(probability, level)
+
+
+def _central(probability: Floats, level: float) -> tuple[int, int]:
+    """Returns the central region of a count, given the probabilities of 0, 1, 2, …."""
+    tail = (1.0 - level) / 2.0
+    first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
+    # Sum the upper tail from its own end: 1 minus a sum near 1 loses all digits.
+    last = len(probability) - 1 - int(np.searchsorted(np.cumsum(probability[::-1]), tail, side="right"))
+    return first, last

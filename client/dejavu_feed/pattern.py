@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-QUARTER_SECONDS = 720
+QUARTER_MINUTES = 12
+HALFTIME_MINUTES = 2 * QUARTER_MINUTES
+REGULATION_MINUTES = 4 * QUARTER_MINUTES
+QUARTER_SECONDS = 60 * QUARTER_MINUTES
 OVERTIME_SECONDS = 300
-HALFTIME_MINUTES = 24
-REGULATION_MINUTES = 48
 
 
 class Score(NamedTuple):
@@ -54,8 +55,11 @@ def period_of(elapsed: float) -> int:
     return 4 - int(-(elapsed - regulation) // OVERTIME_SECONDS)
 
 
+def period_seconds(period: int) -> int:
+    """Returns the length of a period (1–4 quarters, from 5 overtimes) in seconds of play."""
+    return QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS
+
+
 def elapsed_seconds(period: int, clock_seconds: float) -> float:
-    """Returns game seconds since tip-off when `clock_seconds` are left in a period (1–4 quarters, from 5 overtimes)."""
-    if period <= 4:
-        return period * QUARTER_SECONDS - clock_seconds
-    return 4 * QUARTER_SECONDS + (period - 4) * OVERTIME_SECONDS - clock_seconds
+    """Returns game seconds since tip-off when `clock_seconds` are left in a period."""
+    return min(period, 4) * QUARTER_SECONDS + max(period - 4, 0) * OVERTIME_SECONDS - clock_seconds

@@ -1,44 +1,53 @@
-"""Teams of the NBA: codes, names, aliases of other sources, and the league's numbers."""
+"""Teams of the NBA: codes, numbers, names, and the codes of other sources."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
-TEAMS: dict[str, str] = {
-    "ATL": "Atlanta Hawks",
-    "BKN": "Brooklyn Nets",
-    "BOS": "Boston Celtics",
-    "CHA": "Charlotte Hornets",
-    "CHI": "Chicago Bulls",
-    "CLE": "Cleveland Cavaliers",
-    "DAL": "Dallas Mavericks",
-    "DEN": "Denver Nuggets",
-    "DET": "Detroit Pistons",
-    "GSW": "Golden State Warriors",
-    "HOU": "Houston Rockets",
-    "IND": "Indiana Pacers",
-    "LAC": "LA Clippers",
-    "LAL": "Los Angeles Lakers",
-    "MEM": "Memphis Grizzlies",
-    "MIA": "Miami Heat",
-    "MIL": "Milwaukee Bucks",
-    "MIN": "Minnesota Timberwolves",
-    "NOP": "New Orleans Pelicans",
-    "NYK": "New York Knicks",
-    "OKC": "Oklahoma City Thunder",
-    "ORL": "Orlando Magic",
-    "PHI": "Philadelphia 76ers",
-    "PHX": "Phoenix Suns",
-    "POR": "Portland Trail Blazers",
-    "SAC": "Sacramento Kings",
-    "SAS": "San Antonio Spurs",
-    "TOR": "Toronto Raptors",
-    "UTA": "Utah Jazz",
-    "WAS": "Washington Wizards",
+
+class Team(NamedTuple):
+    """A team: the NBA's numeric id, city and name."""
+
+    number: int
+    city: str
+    name: str
+
+
+TEAMS: Final = {
+    "ATL": Team(1610612737, "Atlanta", "Hawks"),
+    "BKN": Team(1610612751, "Brooklyn", "Nets"),
+    "BOS": Team(1610612738, "Boston", "Celtics"),
+    "CHA": Team(1610612766, "Charlotte", "Hornets"),
+    "CHI": Team(1610612741, "Chicago", "Bulls"),
+    "CLE": Team(1610612739, "Cleveland", "Cavaliers"),
+    "DAL": Team(1610612742, "Dallas", "Mavericks"),
+    "DEN": Team(1610612743, "Denver", "Nuggets"),
+    "DET": Team(1610612765, "Detroit", "Pistons"),
+    "GSW": Team(1610612744, "Golden State", "Warriors"),
+    "HOU": Team(1610612745, "Houston", "Rockets"),
+    "IND": Team(1610612754, "Indiana", "Pacers"),
+    "LAC": Team(1610612746, "LA", "Clippers"),
+    "LAL": Team(1610612747, "Los Angeles", "Lakers"),
+    "MEM": Team(1610612763, "Memphis", "Grizzlies"),
+    "MIA": Team(1610612748, "Miami", "Heat"),
+    "MIL": Team(1610612749, "Milwaukee", "Bucks"),
+    "MIN": Team(1610612750, "Minnesota", "Timberwolves"),
+    "NOP": Team(1610612740, "New Orleans", "Pelicans"),
+    "NYK": Team(1610612752, "New York", "Knicks"),
+    "OKC": Team(1610612760, "Oklahoma City", "Thunder"),
+    "ORL": Team(1610612753, "Orlando", "Magic"),
+    "PHI": Team(1610612755, "Philadelphia", "76ers"),
+    "PHX": Team(1610612756, "Phoenix", "Suns"),
+    "POR": Team(1610612757, "Portland", "Trail Blazers"),
+    "SAC": Team(1610612758, "Sacramento", "Kings"),
+    "SAS": Team(1610612759, "San Antonio", "Spurs"),
+    "TOR": Team(1610612761, "Toronto", "Raptors"),
+    "UTA": Team(1610612762, "Utah", "Jazz"),
+    "WAS": Team(1610612764, "Washington", "Wizards"),
 }
-"""NBA code → name."""
+"""NBA code → team."""
 
-ALIASES: dict[str, str] = {
+ALIASES: Final = {
     # Basketball-Reference
     "BRK": "BKN",
     "CHO": "CHA",
@@ -69,15 +78,3 @@ def team_code(code: str) -> str:
     if canonical not in TEAMS:
         raise ValueError(f"{code!r} is not a team's code; expected an NBA code such as BOS")
     return canonical
-
-
-# fmt: off
-_BY_NUMBER: Final = (
-    "ATL", "BOS", "CLE", "NOP", "CHI", "DAL", "DEN", "GSW", "HOU", "LAC", "LAL", "MIA", "MIL", "MIN", "BKN",
-    "NYK", "ORL", "IND", "PHI", "PHX", "POR", "SAC", "SAS", "OKC", "TOR", "UTA", "MEM", "WAS", "DET", "CHA",
-)
-
-
-# fmt: on
-TEAM_IDS: Final = {code: 1610612737 + offset for offset, code in enumerate(_BY_NUMBER)}
-"""NBA code → the NBA's numeric team id."""

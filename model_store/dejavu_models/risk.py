@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.betting import RiskLevel
 from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
 from dejavu_models.forecast_query import ScorePattern
@@ -49,7 +50,6 @@ LEVEL_BOUNDS: Final = (25.0, 50.0, 75.0)
 WARNING_SCORE = 90.0
 """Minimum factor score that raises a warning."""
 
-_GAME_MINUTES = 48
 _LATE, _CLOSE = 42, 3.0
 _FEW_MINUTES, _MANY_CHANGES = 6, 3
 
@@ -159,7 +159,7 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
     variance = math.fsum((change - mean) ** 2 for change in changes) / (len(changes) - 1)
     values = {"volatility": math.sqrt(variance), "swing": max(recent) - min(recent)}
     if total_points is not None:
-        values["pace"] = total_points / pattern.minutes * _GAME_MINUTES
+        values["pace"] = total_points / pattern.minutes * REGULATION_MINUTES
     values["trend"] = abs(_slope(recent))
     return values
 

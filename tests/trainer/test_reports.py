@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 from tests.support.builders.folds import walk_fold
 
+from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores
-from dejavu_trainer.evaluation.metrics import pool
+from dejavu_trainer.evaluation.metrics import cases_of, pool
 from dejavu_trainer.evaluation.result import (
     EXPECTATIONS,
     RESULT_STEPS,
@@ -24,7 +25,7 @@ from dejavu_trainer.evaluation.result import (
 from dejavu_trainer.reports import text as text_report
 from dejavu_trainer.reports.game_charts import chosen_games
 from dejavu_trainer.reports.html import page
-from dejavu_trainer.reports.plots import Plot, plots
+from dejavu_trainer.reports.plots import Plot, fan_chart, plots
 from dejavu_trainer.reports.tables import NAMES, tables
 
 METHOD = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
@@ -181,13 +182,21 @@ def test_plots_are_pictures_that_are_the_same_each_time(html: str, drawn: list[P
 
 def test_games_are_chosen_by_rule(folds: list[FoldScores]) -> None:
     pooled = pool(folds)
-    chosen = {game.rule: game for game in chosen_games(pooled)}
+    chosen = chosen_games(pooled)
     comeback = chosen["Largest comeback"]
     lost = [(-leads * np.sign(final)).max() for leads, final in zip(pooled.leads, pooled.outcomes[:, 1], strict=True)]
-    assert (-comeback.leads * np.sign(comeback.final)).max() == max(lost)
-    assert np.abs(chosen["Closest game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).min()
-    assert np.abs(chosen["Most one-sided game"].leads).mean() == np.abs(pooled.leads).mean(axis=1).max()
-    for game in chosen.values():
-        assert (game.lower[:, 0] <= game.lower[:, 2]).all()
-        assert (game.upper[:, 2] <= game.upper[:, 0]).all()
-        assert f"{game.final:+.0f}" in game.name
+    assert lost[comeback] == max(lost)
+    mean_leads = np.abs(pooled.leads).mean(axis=1)
+    assert mean_leads[chosen["Closest game"]] == mean_leads.min()
+    assert mean_leads[chosen["Most one-sided game"]] == mean_leads.max()
+    crps = pooled.forecasts["ensemble"].crps
+    assert crps is not None
+    means = crps[:, cases_of(Horizon.FINAL)].mean(axis=1)
+    assert np.sort(means)[(len(means) - 1) // 2] == means[chosen["Median CRPS"]]
+
+
+def test_the_fan_chart_shows_the_ordinary_game(folds: list[FoldScores]) -> None:
+    pooled = pool(folds)
+    game = chosen_games(pooled)["Median CRPS"]
+    chart = fan_chart(folds)
+    assert f"{pooled.away[game]} at {pooled.home[game]}, {pooled.date[game]}: {pooled.outcomes[game, 1]:+d}" in chart

@@ -21,8 +21,8 @@ from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
+from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
-from dejavu_feed.pattern import HALFTIME_MINUTES
 
 
 class HorizonChoice(enum.StrEnum):
@@ -52,10 +52,11 @@ def poll(
         typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
     ] = HorizonChoice.BOTH,
     from_minute: Annotated[
-        int, typer.Option(metavar="N", min=1, max=47, help="First minute of play after which to forecast.")
+        int, typer.Option(metavar="N", min=1, max=MAX_SLOTS, help="First minute of play after which to forecast.")
     ] = FIRST_MINUTE,
     every: Annotated[
-        int, typer.Option(metavar="MINUTES", min=1, max=47, help="Minutes of play between two forecasts of a game.")
+        int,
+        typer.Option(metavar="MINUTES", min=1, max=MAX_SLOTS, help="Minutes of play between two forecasts of a game."),
     ] = 1,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Report half-time and final scores to the server.")
@@ -83,9 +84,10 @@ def poll(
     then prints a summary.
     """
     listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
-    if horizon is HorizonChoice.HALF and from_minute >= HALFTIME_MINUTES:
+    latest = Horizon.HALFTIME.last_slot
+    if horizon is HorizonChoice.HALF and from_minute > latest:
         raise typer.BadParameter(
-            f"{from_minute}; expected at most {HALFTIME_MINUTES - 1} to forecast the half", param_hint="--from-minute"
+            f"{from_minute}; expected at most {latest} to forecast the half", param_hint="--from-minute"
         )
     try:
         feed = NbaFeed(feed_url)

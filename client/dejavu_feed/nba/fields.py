@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
 from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.pattern import period_seconds
 
 T = TypeVar("T")
+
+_CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 
 
 def required(record: object, key: str, kind: type[T], where: str) -> T:
@@ -34,6 +38,40 @@ def optional_text(record: object, key: str) -> str:
     """Returns an optional text field; "" if it is missing or not a text."""
     value = record.get(key) if isinstance(record, Mapping) else None
     return value if isinstance(value, str) else ""
+
+
+def points(record: object, key: str, where: str) -> int:
+    """Returns a required score: an int, or a string of digits.
+
+    Raises:
+        MalformedFeed: if it is missing, negative or has more than three digits.
+    """
+    value = record.get(key) if isinstance(record, Mapping) else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
+        return value
+    raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected points")
+
+
+def clock_seconds(text: str) -> float | None:
+    """Parses a clock such as "PT06M05.00S" into seconds. Returns None otherwise, for example for "" before a game."""
+    match = _CLOCK.fullmatch(text)
+    return None if match is None else 60 * int(match[1] or 0) + float(match[2])
+
+
+def game_clock(record: object, where: str) -> tuple[int, float]:
+    """Returns the period of a play and the seconds left in it.
+
+    Raises:
+        MalformedFeed: if one is missing, or there is no such moment in a game.
+    """
+    period = required(record, "period", int, where)
+    text = required(record, "clock", str, where)
+    clock = clock_seconds(text)
+    if period < 1 or clock is None or clock > period_seconds(period):
+        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
+    return period, clock
 
 
 def brief(value: object) -> str:

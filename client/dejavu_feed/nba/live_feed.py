@@ -6,15 +6,14 @@ here each feed has its own URL, and each read in progress its own connection.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
-from urllib.parse import urlsplit
 
-from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.http import LOOPBACK, BoundedReader, HttpAnswer
+from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
+from dejavu_feed.nba.http import LOOPBACK, host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
 if TYPE_CHECKING:
@@ -56,9 +55,7 @@ class NbaFeed:
     """
 
     def __init__(self, url: str = NBA_URL, *, timeout: float = 5.0, limit: float = 15.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{url!r} is not the address of a feed; expected something like {NBA_URL}")
+        host = host_of(url, NBA_URL)
         try:
             from nba_api.live.nba.endpoints import boxscore, playbyplay, scoreboard  # noqa: PLC0415 - pulls in pandas
         except ImportError as error:
@@ -71,7 +68,7 @@ class NbaFeed:
         self._base_url = url.rstrip("/") + LIVE_PATH + "{endpoint}"
         self._timeout = timeout
         self._limit = limit
-        self._through_proxy = parts.hostname not in LOOPBACK
+        self._through_proxy = host not in LOOPBACK
         self._idle: list[requests.Session] = []
         self._closed = False
         self._lock = threading.Lock()
@@ -118,37 +115,18 @@ class NbaFeed:
             session.close()
 
     def _read(self, path: str) -> Any:
-        import requests  # noqa: PLC0415 - comes with nba_api
-        import urllib3.exceptions  # noqa: PLC0415 - comes with requests
         from nba_api.live.nba.library.http import NBALiveHTTP  # noqa: PLC0415 - pulls in pandas
 
         http = NBALiveHTTP()
         http.base_url = self._base_url
-        http.nba_response = HttpAnswer
-        # nba_api's headers set Host to cdn.nba.com; without it requests sets the actual host.
-        headers = {name: value for name, value in NBALiveHTTP.headers.items() if name.lower() != "host"}
         try:
             with self._session() as session:
-                http.get_session = lambda: BoundedReader(session, self._limit)
-                answer: HttpAnswer = http.send_api_request(
-                    endpoint=path, parameters={}, headers=headers, timeout=self._timeout
-                )
-        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise FeedUnavailable(f"{path}: no answer within {self._timeout:g} s") from error
-        except TimeoutError as error:
-            raise FeedUnavailable(f"{path}: {error}") from error
-        except requests.ConnectionError as error:
-            raise FeedUnavailable(f"{path}: no connection to {urlsplit(self._base_url).netloc}") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            # A redirect to an invalid URL raises a ValueError.
-            raise FeedUnavailable(f"{path}: {type(error).__name__}") from error
-        if answer.status_code != requests.codes.ok:
-            raise FeedUnavailable(f"{path}: status {answer.status_code}")
-        try:
-            return json.loads(answer.response)
-        except (ValueError, RecursionError) as error:
-            start = answer.response[:40].strip()
-            raise MalformedFeed(f"{path}: not JSON ({error}): begins with {start!r}") from error
+                page = read_page(http, session, path, {}, self._timeout, self._limit)
+            if page.status_code != HTTPStatus.OK:
+                raise FeedUnavailable(f"status {page.status_code}")
+            return page.json()
+        except FeedError as error:
+            raise type(error)(f"{path}: {error}") from error
 
     @contextmanager
     def _session(self) -> Iterator[requests.Session]:

@@ -6,7 +6,6 @@ name. Display-only fields (the scoreboard's clock, tip-off times) are None if th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +13,9 @@ from enum import IntEnum
 
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.nba.fields import brief, optional_text, required
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
+from dejavu_feed.nba.fields import clock_seconds, game_clock, optional_text, points, required
+from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.teams import team_code
-
-_CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 
 
 class GameStatus(IntEnum):
@@ -91,12 +88,6 @@ class Play:
     scoring: bool = False
     actual: datetime | None = None
     edited: datetime | None = None
-
-
-def clock_seconds(text: str) -> float | None:
-    """Parses a clock such as "PT06M05.00S" into seconds. Returns None otherwise, for example for "" before a game."""
-    match = _CLOCK.fullmatch(text)
-    return None if match is None else 60 * int(match[1] or 0) + float(match[2])
 
 
 def read_scoreboard(payload: object) -> Scoreboard:
@@ -176,8 +167,8 @@ def _game_state(record: object, where: str) -> GameState:
         status=GameStatus(number),
         period=required(record, "period", int, where),
         clock=clock_seconds(optional_text(record, "gameClock")),
-        home_score=_points(home, "score", f"{where}.homeTeam"),
-        away_score=_points(away, "score", f"{where}.awayTeam"),
+        home_score=points(home, "score", f"{where}.homeTeam"),
+        away_score=points(away, "score", f"{where}.awayTeam"),
         home_periods=_period_scores(home, f"{where}.homeTeam"),
         away_periods=_period_scores(away, f"{where}.awayTeam"),
         tip_off=_time(optional_text(record, "gameTimeUTC")),
@@ -188,18 +179,14 @@ def _game_state(record: object, where: str) -> GameState:
 def _play(record: object, where: str) -> Play:
     order = required(record, "orderNumber", int, where)
     where = f"play {order}"
-    period = required(record, "period", int, where)
-    text = required(record, "clock", str, where)
-    clock = clock_seconds(text)
-    if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
-        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
+    period, clock = game_clock(record, where)
     return Play(
         order=order,
         period=period,
         clock=clock,
         elapsed=elapsed_seconds(period, clock),
-        home=_points(record, "scoreHome", where),
-        away=_points(record, "scoreAway", where),
+        home=points(record, "scoreHome", where),
+        away=points(record, "scoreAway", where),
         action=required(record, "actionType", str, where),
         detail=optional_text(record, "subType"),
         scoring=optional_text(record, "shotResult") == "Made",
@@ -208,21 +195,9 @@ def _play(record: object, where: str) -> Play:
     )
 
 
-def _points(record: object, key: str, where: str) -> int:
-    """Parses a score: an int on the scoreboard, a string of digits in the play-by-play."""
-    value = record.get(key) if isinstance(record, Mapping) else None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
-        return value
-    raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected points")
-
-
 def _period_scores(team: Mapping[str, object], where: str) -> tuple[int, ...]:
     periods = team.get("periods")
-    return (
-        tuple(_points(period, "score", f"{where}.periods") for period in periods) if isinstance(periods, list) else ()
-    )
+    return tuple(points(period, "score", f"{where}.periods") for period in periods) if isinstance(periods, list) else ()
 
 
 def _team(record: Mapping[str, object], where: str) -> str:

@@ -14,12 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.nba.fields import brief, optional_text, required
-from dejavu_feed.nba.live_payloads import clock_seconds
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, Score, elapsed_seconds
-from dejavu_feed.teams import TEAM_IDS
+from dejavu_feed.nba.fields import brief, game_clock, optional_text, points, required
+from dejavu_feed.pattern import Score, elapsed_seconds
+from dejavu_feed.teams import TEAMS
 
-_TEAMS: Final = {number: code for code, number in TEAM_IDS.items()}
+_CODES: Final = {team.number: code for code, team in TEAMS.items()}
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
 """Maximum points of one shot."""
@@ -169,34 +168,19 @@ class _Row(NamedTuple):
     score: Score
 
 
-def _row(action: object) -> _Row | None:
+def _row(action: Any) -> _Row | None:
     number = required(action, "actionId", int, "action")
     where = f"action {number}"
-    home, away = _points(action, "scoreHome", where), _points(action, "scoreAway", where)
-    if home is None and away is None:
+    missing = [action.get(key) in (None, "") for key in ("scoreHome", "scoreAway")]
+    if all(missing):
         return None
-    if home is None or away is None:
+    if any(missing):
         raise MalformedFeed(f"{where} has the score of only one team")
+    home, away = (points(action, key, where) for key in ("scoreHome", "scoreAway"))
     if (optional_text(action, "actionType"), optional_text(action, "subType")) == ("period", "start"):
         return None
-    period = required(action, "period", int, where)
-    text = required(action, "clock", str, where)
-    clock = clock_seconds(text)
-    if period < 1 or clock is None or clock > (QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS):
-        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
+    period, clock = game_clock(action, where)
     return _Row(number, Score(round(elapsed_seconds(period, clock), 2), home, away))
-
-
-def _points(record: object, key: str, where: str) -> int | None:
-    """Parses a score: a string of digits, as the service sends it, or a number; None if it is missing."""
-    value = record.get(key) if isinstance(record, Mapping) else None
-    if value in (None, ""):
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
-        return value
-    raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected points")
 
 
 def _scores(rows: Sequence[_Row]) -> tuple[Score, ...]:
@@ -230,7 +214,7 @@ def _oddities(scores: Sequence[Score]) -> int:
 
 def _team(number: object) -> str:
     """Returns the NBA code of a numeric team id; "" if it is not in the league. Teams that moved keep their id."""
-    return _TEAMS.get(number, "") if isinstance(number, int) else ""
+    return _CODES.get(number, "") if isinstance(number, int) else ""
 
 
 def _date(text: str, game_id: str) -> date:

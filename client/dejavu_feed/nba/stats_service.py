@@ -5,14 +5,13 @@ nba_api (extras `live` and `trainer`) imports pandas, so it is imported on first
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
-from urllib.parse import urlsplit
 
-from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.http import LOOPBACK, BoundedReader, HttpAnswer, HttpPage
+from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable
+from dejavu_feed.nba.http import LOOPBACK, host_of, read_page
 
 if TYPE_CHECKING:
     import requests
@@ -33,7 +32,7 @@ class StatsUnavailable(FeedUnavailable):
 
     def __init__(self, message: str, *, transient: bool = True, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.passing = transient
+        self.transient = transient
         self.retry_after = retry_after
 
 
@@ -72,16 +71,13 @@ class NbaStats:
                 " pip install 'dejavu-forecast[trainer]'"
             ) from error
         self._base_url: str = NBAStatsHTTP.base_url if url is None else url.rstrip("/") + STATS_PATH + "{endpoint}"
-        parts = urlsplit(self._base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{url!r} is not the address of a service; expected something like {STATS_URL}")
-        self._host = parts.netloc
+        host = host_of(self._base_url, STATS_URL)
         self._timeout = timeout
         self._limit = limit
         self._session: requests.Session = requests.Session()
         # Send exactly one request per call, because callers count requests.
         self._session.max_redirects = 0
-        self._session.trust_env = parts.hostname not in LOOPBACK
+        self._session.trust_env = host not in LOOPBACK
 
     def __enter__(self) -> Self:
         return self
@@ -118,47 +114,21 @@ class NbaStats:
         return self._fetch(PlayByPlayV3(game_id=game_id, get_request=False))
 
     def _fetch(self, endpoint: Any) -> Any:
-        page = self._page(endpoint)
-        if page.status_code != 200:
+        from nba_api.stats.library.http import NBAStatsHTTP  # noqa: PLC0415 - pulls in pandas
+
+        http = NBAStatsHTTP()
+        http.base_url = self._base_url
+        try:
+            page = read_page(http, self._session, endpoint.endpoint, endpoint.parameters, self._timeout, self._limit)
+        except FeedUnavailable as error:
+            raise StatsUnavailable(str(error)) from error
+        if page.status_code != HTTPStatus.OK:
             raise StatsUnavailable(
                 f"status {page.status_code}",
                 transient=page.status_code in _PASSING or page.status_code >= 500,
                 retry_after=_seconds(page.headers.get("Retry-After")),
             )
-        try:
-            return json.loads(page.text)
-        except (ValueError, RecursionError) as error:
-            raise MalformedFeed(f"not JSON: begins with {page.text[:40].strip()!r}") from error
-
-    def _page(self, endpoint: Any) -> HttpPage:
-        """Sends one request for an nba_api endpoint through `BoundedReader`; nba_api's own responses hide headers."""
-        import requests  # noqa: PLC0415 - comes with nba_api
-        import urllib3.exceptions  # noqa: PLC0415 - comes with requests
-        from nba_api.stats.library.http import NBAStatsHTTP  # noqa: PLC0415 - pulls in pandas
-
-        http = NBAStatsHTTP()
-        http.base_url = self._base_url
-        http.nba_response = HttpAnswer
-        reader = BoundedReader(self._session, self._limit)
-        http.get_session = lambda: reader
-        # nba_api sets Host to stats.nba.com for any URL, and accepts an encoding that urllib3 may not support.
-        headers = {name: value for name, value in NBAStatsHTTP.headers.items() if name.lower() != "host"}
-        headers["Accept-Encoding"] = "gzip, deflate"
-        try:
-            http.send_api_request(
-                endpoint=endpoint.endpoint, parameters=endpoint.parameters, headers=headers, timeout=self._timeout
-            )
-        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise StatsUnavailable(f"no answer within {self._timeout:g} s") from error
-        except TimeoutError as error:
-            raise StatsUnavailable(str(error)) from error
-        except requests.ConnectionError as error:
-            raise StatsUnavailable(f"no connection to {self._host}") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            # A redirect to an invalid URL raises a ValueError.
-            raise StatsUnavailable(f"no whole answer: {type(error).__name__}") from error
-        assert reader.page is not None  # noqa: S101 - a successful request has read its page
-        return reader.page
+        return page.json()
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.timeline import TimedPlay, Timeline
-from dejavu_feed.teams import TEAM_IDS, TEAMS
+from dejavu_feed.teams import TEAMS
 
 Json = dict[str, Any]
 EASTERN: Final = timezone(timedelta(hours=-5))
@@ -91,17 +91,13 @@ def boxscore(game: LiveGame, now: datetime) -> Json:
         "game": {
             "gameId": game.game_id,
             "gameTimeLocal": local,
-            "gameTimeUTC": entry["gameTimeUTC"],
+            **{key: entry[key] for key in ("gameTimeUTC", "gameStatusText", "gameStatus", "period", "gameClock")},
             "gameTimeHome": local,
             "gameTimeAway": local,
             "gameEt": local,
             "duration": max(0, int(game.at // 60)),
             "gameCode": game.code,
-            "gameStatusText": entry["gameStatusText"],
-            "gameStatus": entry["gameStatus"],
             "regulationPeriods": 4,
-            "period": entry["period"],
-            "gameClock": entry["gameClock"],
             "attendance": 0,
             "sellout": "0",
             "arena": {},
@@ -181,14 +177,9 @@ def status_text(game: LiveGame) -> str:
 
 def _team(game: LiveGame, *, home: bool) -> Json:
     code = game.timeline.game.home if home else game.timeline.game.away
-    name = TEAMS[code]
-    city = name.removesuffix(" Trail Blazers") if code == "POR" else name.rpartition(" ")[0]
     points = _period_points(game, home=home)
     return {
-        "teamId": TEAM_IDS[code],
-        "teamName": name.removeprefix(f"{city} "),
-        "teamCity": city,
-        "teamTricode": code,
+        **team_fields(code),
         "score": sum(points),
         "inBonus": "0" if game.status is GameStatus.LIVE else None,
         "timeoutsRemaining": 0,
@@ -197,6 +188,12 @@ def _team(game: LiveGame, *, home: bool) -> Json:
             for period, score in enumerate(points, 1)
         ],
     }
+
+
+def team_fields(code: str) -> Json:
+    """Returns the fields that name a team."""
+    team = TEAMS[code]
+    return {"teamId": team.number, "teamName": team.name, "teamCity": team.city, "teamTricode": code}
 
 
 def _period_points(game: LiveGame, *, home: bool) -> list[int]:
@@ -255,7 +252,8 @@ def _action(game: LiveGame, number: int, play: TimedPlay) -> Json:
     }
     if play.points:
         code = played.home if play.by_home else played.away
-        action |= {"teamId": TEAM_IDS[code], "teamTricode": code, "shotResult": "Made", "possession": TEAM_IDS[code]}
+        number = TEAMS[code].number
+        action |= {"teamId": number, "teamTricode": code, "shotResult": "Made", "possession": number}
     return action
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds, period_of
+from dejavu_feed.pattern import elapsed_seconds, period_of, period_seconds
 from dejavu_feed.replay.games import ReplayGame
 
 PACE: Final = 2.25
@@ -113,11 +113,6 @@ class Timeline:
             yield TimedPlay(_start(period) + PACE * length, period, 0.0, home, away, "period", "end")
         final = period_end(self.periods) + GAME_END_DELAY
         yield TimedPlay(final, self.periods, 0.0, home, away, "game", "end")
-
-
-def period_seconds(period: int) -> int:
-    """Returns the length of a period in seconds of play."""
-    return QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS
 
 
 def period_end(period: int) -> float:

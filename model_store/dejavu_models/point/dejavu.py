@@ -12,7 +12,6 @@ An entry of a database is one past game, or a prototype that represents several.
 from __future__ import annotations
 
 import enum
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.arrays import Floats, Integers, Singles, from_npz, to_npz
 from dejavu_models.point import features
 from dejavu_models.point.index import VectorIndex
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES
@@ -103,11 +102,7 @@ class Entries:
 
     def to_bytes(self) -> bytes:
         """Serializes to a .npz file; equal entries give equal bytes."""
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
-        )
-        return buffer.getvalue()
+        return to_npz(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Entries:
@@ -116,8 +111,8 @@ class Entries:
         Raises:
             ValueError, KeyError, OSError, zipfile.BadZipFile: if the content is not valid output of `to_bytes`.
         """
-        with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-            return cls(**{field.name: columns[field.name] for field in fields(cls)})
+        columns = from_npz(content)
+        return cls(**{field.name: columns[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import tempfile
 import zipfile
@@ -21,7 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dejavu_common.files import sync
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleIncomplete,
@@ -175,7 +174,7 @@ def _refusing(folder: Path, name: str) -> Iterator[None]:
 
 def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
     """Serializes the linear models and the ensemble weights to a .npz file."""
-    return _packed(
+    return to_npz(
         coefficients=linear.coefficients,
         scales=linear.scales,
         dejavu_weights=combination.dejavu_weights,
@@ -189,14 +188,14 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
     Raises:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
     """
-    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-        linear = LinearModels(columns["coefficients"], columns["scales"])
-        return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
+    columns = from_npz(content)
+    linear = LinearModels(columns["coefficients"], columns["scales"])
+    return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:
     """Serializes the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
-    return _packed(mean=state.mean, covariance=state.covariance)
+    return to_npz(mean=state.mean, covariance=state.covariance)
 
 
 def ratings_from_bytes(content: bytes, record: RatingsRecord) -> RatingFilter:
@@ -205,16 +204,9 @@ def ratings_from_bytes(content: bytes, record: RatingsRecord) -> RatingFilter:
     Raises:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
     """
-    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-        mean, covariance = columns["mean"], columns["covariance"]
+    columns = from_npz(content)
     settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
-    return RatingFilter(settings, mean, covariance, record.season, np.datetime64(record.date))
-
-
-def _packed(**columns: Floats) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **columns)
-    return buffer.getvalue()
+    return RatingFilter(settings, columns["mean"], columns["covariance"], record.season, np.datetime64(record.date))
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:

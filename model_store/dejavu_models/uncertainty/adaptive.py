@@ -25,10 +25,11 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
 
+from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ScoreGrid
 
-QUARTER_MIDPOINTS: Final = (6, 18, 30, 42)
+QUARTER_MIDPOINTS: Final = tuple(range(QUARTER_MINUTES // 2, REGULATION_MINUTES, QUARTER_MINUTES))
 """Middle minute of each quarter. Trackers learn from the game's forecast nearest to it in each quarter."""
 
 TARGETS: Final = (0.5, 0.2, 0.1, 0.05, 0.02)
@@ -89,7 +90,7 @@ class Observation(NamedTuple):
 
 def quarter_of(minute: int) -> int:
     """Returns the quarter of a forecast at a minute, 0 to 3."""
-    return (minute - 1) // 12
+    return (minute - 1) // QUARTER_MINUTES
 
 
 class ScoreMap:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
 from dejavu_models.uncertainty.conformal_scores import ConformalScores
@@ -57,10 +57,7 @@ class Calibration:
         )
         ordered = [self.distributions[Situation(HORIZONS[key[0]], key[1], MarginSource(key[2]))] for key in situations]
         cells = [cell.residuals for each in ordered for cell in each.cells]
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            allow_pickle=False,
+        return to_npz(
             situations=np.array(situations, dtype=np.int16),
             cells=np.array([len(each.cells) for each in ordered], dtype=np.int16),
             edges=np.array([edge for each in ordered for edge in each.edges], dtype=np.float64),
@@ -68,7 +65,6 @@ class Calibration:
             residuals=np.concatenate(cells).astype(np.float32),
             scales=np.array([each.scales for each in ordered], dtype=np.float64),
         )
-        return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
@@ -77,10 +73,10 @@ class Calibration:
         Raises:
             ValueError, KeyError, OSError, zipfile.BadZipFile: if the content is not valid output of `to_bytes`.
         """
-        with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-            situations, counts, edges, sizes, residuals, scales = (
-                columns[name] for name in ("situations", "cells", "edges", "sizes", "residuals", "scales")
-            )
+        columns = from_npz(content)
+        situations, counts, edges, sizes, residuals, scales = (
+            columns[name] for name in ("situations", "cells", "edges", "sizes", "residuals", "scales")
+        )
         if (
             situations.shape != (len(counts), 3)
             or not np.isin(situations[:, 0], range(len(HORIZONS))).all()

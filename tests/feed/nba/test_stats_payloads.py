@@ -17,7 +17,7 @@ from tests.support.fakes.stats_service import PlayedOnce, log_payload, plays_pay
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.pattern import Score
-from dejavu_feed.teams import TEAM_IDS
+from dejavu_feed.teams import TEAMS
 
 GAMES = season_of_games(3)
 GAME, NEUTRAL = GAMES[0], GAMES[1]
@@ -44,7 +44,7 @@ SMALL = ListedGame("0022400001", date(2024, 10, 22), "NYK @ BOS", {"BOS": 4, "NY
 
 
 def action(place: int, clock: str, home: int | str, away: int | str, period: int = 1, **more: Any) -> dict[str, Any]:
-    fields = {"location": "h", "teamId": TEAM_IDS["BOS"], "actionType": "Made Shot", "subType": ""}
+    fields = {"location": "h", "teamId": TEAMS["BOS"].number, "actionType": "Made Shot", "subType": ""}
     score = {"scoreHome": str(home), "scoreAway": str(away)}
     return {"actionId": place, "actionNumber": 2 * place, "clock": clock, "period": period, **fields, **score, **more}
 

@@ -81,7 +81,7 @@ def test_a_status_says_whether_to_ask_again(
     service.faults[GAME.game_id] = [status(code)]
     with pytest.raises(StatsUnavailable) as found:
         stats.plays(GAME.game_id)
-    assert found.value.passing is passing
+    assert found.value.transient is passing
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from dejavu_feed.pattern import Score, elapsed_seconds, period_of
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.simulate import simulate_game
-from dejavu_feed.teams import TEAM_IDS, TEAMS
+from dejavu_feed.teams import TEAMS
 
 Fault = Callable[[Response], Response]
 
@@ -92,9 +92,9 @@ def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> d
         for code, points, against, matchup in sorted(sides, key=lambda side: side[2] - side[1]):
             known = {
                 "SEASON_ID": f"2{season[:4]}",
-                "TEAM_ID": TEAM_IDS[code],
+                "TEAM_ID": TEAMS[code].number,
                 "TEAM_ABBREVIATION": code,
-                "TEAM_NAME": TEAMS[code],
+                "TEAM_NAME": f"{TEAMS[code].city} {TEAMS[code].name}",
                 "GAME_ID": game.game_id,
                 "GAME_DATE": game.day.isoformat(),
                 "MATCHUP": matchup,
@@ -121,7 +121,7 @@ def plays_payload(game: PlayedOnce) -> dict[str, Any]:
                 "actionNumber": 2 * len(actions) + 2,
                 "clock": f"PT{int(clock // 60):02d}M{clock % 60:05.2f}S",
                 "period": period,
-                "teamId": TEAM_IDS.get(team, 0),
+                "teamId": TEAMS[team].number if team in TEAMS else 0,
                 "teamTricode": team,
                 "personId": 0,
                 "scoreHome": "" if score is None else str(score.home),

@@ -220,7 +220,7 @@ def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> Non
 @pytest.mark.timeout(4 * 3600)
 def test_the_walk_forward_on_real_games_keeps_its_promises(data_dir: Path, tmp_path: Path) -> None:
     """Recomputes the documented results of the seasons 2019 to 2023."""
-    command = ["-m", "dejavu_trainer.cli", "backtest", "--data", str(data_dir), "--test", "2019-2023", "--json"]
+    command = ["-m", "dejavu_trainer", "backtest", "--data", str(data_dir), "--test", "2019-2023", "--json"]
     made = subprocess.run(
         [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "400"],
         check=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,7 +14,11 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_trainer.cli.app import Data, Json, Season, Seed, app, exit_on_error, print_json, seasons_of
 from dejavu_trainer.cli.progress_bars import ProgressBars
-from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.games import Games, load_games
+
+if TYPE_CHECKING:  # torch takes seconds to load
+    from dejavu_trainer.evaluation.fold_scores import FoldScores
+    from dejavu_trainer.training.recipe import TrainingConfig
 
 RESULT, PAGE, SUMMARY, FAN_CHART = "backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"
 """Files that `backtest` writes next to its folds: JSON, HTML report, Markdown, a picture of one game."""
@@ -107,34 +111,18 @@ def backtest(
     that was killed resumes with the unfinished folds.
     """
     from dejavu_common.files import write_atomic
-    from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports import html as html_report
     from dejavu_trainer.reports import plots, text
     from dejavu_trainer.training import lstm, recipe
 
-    seasons = seasons_of("--test", test)
     config = recipe.TrainingConfig(prototypes=prototypes)
     with exit_on_error(lstm.FitError), ProgressBars() as bars:
-        available = [season for season in walk_forward.available_seasons(data) if season <= seasons[-1]]
-        with bars.step("Read the games", len(available)) as advance:
-            games = load_games(data, available, advance)
-        with bars.step("Walk forward", len(seasons)) as advance:
-            folds = walk_forward.backtest(
-                games,
-                seasons,
-                config,
-                out,
-                calibrate_seasons=calibrate_seasons,
-                seed=seed,
-                jobs=jobs or len(os.sched_getaffinity(0)),
-                fresh=fresh,
-                advance=advance,
-            )
+        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
             method = RunProvenance(config.digest, prototypes, seed, games.fingerprint)
             result = result_of(folds, method, advance=advance)
-            title = f"Walk-forward over {', '.join(map(str, seasons))}"
+            title = f"Walk-forward over {', '.join(str(fold.season[0]) for fold in folds)}"
             write_atomic(out / RESULT, to_json(result).encode())
             write_atomic(out / SUMMARY, text.markdown(title, result).encode())
             write_atomic(out / PAGE, html_report.page(title, result, folds).encode())
@@ -145,6 +133,39 @@ def backtest(
         print_json(document)
     else:
         text.print_result(Console(), title, result)
+
+
+def _walk_forward(
+    bars: ProgressBars,
+    data: Path,
+    test: str,
+    out: Path,
+    config: TrainingConfig,
+    calibrate_seasons: int,
+    seed: int,
+    jobs: int | None,
+    *,
+    fresh: bool,
+) -> tuple[Games, list[FoldScores]]:
+    """Reads the games up to the last test season, and runs the folds or reads those that are stored."""
+    from dejavu_trainer.evaluation.backtest import available_seasons, backtest
+
+    seasons = seasons_of("--test", test)
+    available = [season for season in available_seasons(data) if season <= seasons[-1]]
+    with bars.step("Read the games", len(available)) as advance:
+        games = load_games(data, available, advance)
+    with bars.step("Walk forward", len(seasons)) as advance:
+        return games, backtest(
+            games,
+            seasons,
+            config,
+            out,
+            calibrate_seasons=calibrate_seasons,
+            seed=seed,
+            jobs=jobs or len(os.sched_getaffinity(0)),
+            fresh=fresh,
+            advance=advance,
+        )
 
 
 @app.command()
@@ -164,28 +185,13 @@ def adapt(
     """
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import adaptive_study
-    from dejavu_trainer.evaluation import backtest as walk_forward
     from dejavu_trainer.reports import adaptive as adaptive_report
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm, recipe
 
-    seasons = seasons_of("--test", test)
+    config = recipe.TrainingConfig(prototypes=prototypes)
     with exit_on_error(lstm.FitError), ProgressBars() as bars:
-        available = [season for season in walk_forward.available_seasons(data) if season <= seasons[-1]]
-        with bars.step("Read the games", len(available)) as advance:
-            games = load_games(data, available, advance)
-        with bars.step("Walk forward", len(seasons)) as advance:
-            folds = walk_forward.backtest(
-                games,
-                seasons,
-                recipe.TrainingConfig(prototypes=prototypes),
-                out,
-                calibrate_seasons=calibrate_seasons,
-                seed=seed,
-                jobs=jobs or len(os.sched_getaffinity(0)),
-                fresh=fresh,
-                advance=advance,
-            )
+        _, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         replayed = []
         with bars.step("Replay the seasons", len(folds)) as advance:
             for fold in folds:

@@ -6,25 +6,17 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Json, app, exit_on_error, print_json
+from dejavu_trainer.cli.progress_bars import Bars
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
 from dejavu_trainer.data.games import DataError, count_games
 from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient, RetryPolicy
@@ -36,7 +28,7 @@ _ESTIMATE_WINDOW: Final = 300.0
 """Window in seconds for estimating the time left; long enough that one pause after a 429 does not make it jump."""
 
 
-class FetchDisplay:
+class FetchDisplay(Bars):
     """Shows fetch progress on stderr, one bar per season or plain lines; stdout is reserved for the result.
 
     Implements dejavu_trainer.data.fetch.FetchObserver.
@@ -45,30 +37,11 @@ class FetchDisplay:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._plain = not self._console.is_terminal
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=self._console,
-            disable=self._plain,
-            speed_estimate_period=_ESTIMATE_WINDOW,
-        )
+        more = TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[status]}")
+        super().__init__(self._console, "{task.description}", *more, speed_estimate_period=_ESTIMATE_WINDOW)
         self._task: TaskID | None = None
         self._games = self._cached = self._done = 0
         self._started = self._last_line = 0.0
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def begin(self, season: str, games: int, there: int) -> None:
         """Starts the bar of a season; games already cached do not count towards the estimated time left."""

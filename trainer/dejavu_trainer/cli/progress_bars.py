@@ -4,38 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 
-class ProgressBars:
-    """Shows one bar per step if stderr is a terminal, else nothing.
+class Bars:
+    """Bars that are shown while the context is open, if stderr is a terminal.
 
-    Implements dejavu_trainer.execution.progress.Progress.
+    Args:
+        console: the console to show them on.
+        description: format of a bar's name.
+        columns: more columns.
+        options: options of rich.progress.Progress.
     """
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
+    def __init__(self, console: Console, description: str, *columns: ProgressColumn, **options: Any) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:<32}"),
+            TextColumn(description),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            *columns,
             console=console,
             disable=not console.is_terminal,
+            **options,
         )
 
     def __enter__(self) -> Self:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+
+class ProgressBars(Bars):
+    """Shows one bar per step; implements dejavu_trainer.execution.progress.Progress."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(stderr=True), "{task.description:<32}")
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:

@@ -102,6 +102,6 @@ class RetryingClient:
         retry_after = error.retry_after if isinstance(error, StatsUnavailable) else None
         if retry_after is not None and retry_after > self._pace.max_retry_after:
             raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error
-        if attempt == self._pace.max_attempts or (isinstance(error, StatsUnavailable) and not error.passing):
+        if attempt == self._pace.max_attempts or (isinstance(error, StatsUnavailable) and not error.transient):
             return None
         return max(wait, retry_after or 0.0)

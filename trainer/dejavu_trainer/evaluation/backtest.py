@@ -14,9 +14,8 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,7 +36,6 @@ CALIBRATE_SEASONS: Final = 2
 """With one season, sampling error in the calibration costs more than using older residuals does."""
 
 _PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +169,9 @@ def _run_all(
         return
     # Spawn, not fork: torch and onnxruntime have their own threads, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with (
-        _one_thread_each(),
-        ProcessPoolExecutor(
-            min(jobs, len(pending)), mp_context=context, initializer=_start_process, initargs=(os.getpid(),)
-        ) as pool,
-    ):
+    with ProcessPoolExecutor(
+        min(jobs, len(pending)), mp_context=context, initializer=_start_process, initargs=(os.getpid(),)
+    ) as pool:
         try:
             for done in as_completed([pool.submit(_run_one, games, fold, path) for fold, path in pending]):
                 done.result()
@@ -192,22 +187,8 @@ def _run_one(games: Games, fold: Fold, path: Path) -> None:
     write_atomic(path, to_bytes(fold.run(games)))
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Limits processes started in this context to one thread each, since parallel folds share the cores."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _start_process(parent: int) -> None:
-    """Kills this worker process when its parent ends for any reason; otherwise it would wait for work forever."""
+    """Prepares a worker: it uses one thread, since folds share the cores, and is killed when its parent ends."""
     die_with_parent(parent, signal.SIGKILL)
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the parent reports it

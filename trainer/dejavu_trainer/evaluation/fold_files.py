@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 import zlib
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
 
@@ -40,9 +40,7 @@ def to_bytes(fold: FoldScores) -> bytes:
         for field in fields(Forecasts):
             if (values := getattr(forecasts, field.name)) is not None:
                 arrays[f"{name}.{field.name}"] = values
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, plain=np.array(json.dumps(plain)), **arrays)
-    return buffer.getvalue()
+    return to_npz(plain=np.array(json.dumps(plain)), **arrays)
 
 
 def read_fold(path: Path) -> FoldScores:
@@ -52,8 +50,7 @@ def read_fold(path: Path) -> FoldScores:
         DataError: if the file is not a valid fold.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
-            arrays = {name: columns[name] for name in columns.files}
+        arrays = from_npz(path.read_bytes())
         plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
         forecasts: dict[str, dict[str, np.ndarray]] = {}
         for key in [key for key in arrays if "." in key]:

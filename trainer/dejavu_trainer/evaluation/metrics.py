@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
@@ -209,8 +210,7 @@ def _groups(fold: FoldScores, horizon: Horizon) -> Iterator[_Group]:
     for name, of_season in seasons:
         yield _Group("season", name, np.broadcast_to(of_season, shape))
     for number, name in enumerate(QUARTERS):
-        of_quarter = range(12 * number, min(12 * number + 12, len(minutes)))
-        if of_quarter:
+        if of_quarter := minutes[QUARTER_MINUTES * number : QUARTER_MINUTES * (number + 1)]:
             yield _Group("quarter", name, np.broadcast_to(games, (len(fold), len(of_quarter))), of_quarter[0])
     for number, name in enumerate(PHASES):
         yield _Group("phase", name, np.broadcast_to((phase == number)[:, None], shape))

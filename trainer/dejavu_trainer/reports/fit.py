@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models.ratings import RatingSettings
 from dejavu_models.types import HORIZONS
 
@@ -30,7 +30,7 @@ _EXPECTED = {
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     """Returns the result of a training run; docs/data.md lists the keys."""
     info, trained = fitted.forecaster.info, fitted.trained
-    settings = trained.dejavu.settings
+    settings, weights = trained.dejavu.settings, trained.models.weights.dejavu_weights
     return {
         "bundle": str(fitted.bundle),
         "model_version": fitted.version,
@@ -52,7 +52,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
         "lstm": {"epochs": trained.lstm.epochs, "parity": trained.lstm.parity},
         "weights": {
             horizon.value: {
-                "dejavu_by_quarter": _by_quarter(trained.models.weights.dejavu_weights[index], horizon.last_slot),
+                "dejavu_by_quarter": weights[index, 1 : horizon.minutes : QUARTER_MINUTES].tolist(),
                 "fitted": trained.weights.takes_fitted[index],
                 "fitted_crps": float(trained.weights.fitted_crps[index]),
                 "fixed_crps": float(trained.weights.fixed_crps[index]),
@@ -70,10 +70,6 @@ def _ratings(fitted: FitReport) -> dict[str, Any]:
     chosen = {name: getattr(record, name) for name in RatingSettings.__dataclass_fields__}
     errors = {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.items()}
     return {"date": record.date.isoformat(), "season": record.season, **chosen, "errors": errors}
-
-
-def _by_quarter(weights: np.ndarray, last_slot: int) -> list[float]:
-    return [float(weights[minute]) for minute in range(1, last_slot + 1, 12)]
 
 
 def print_fit(console: Console, document: dict[str, Any]) -> None:

@@ -12,13 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
-from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.reports.game_charts import GameChart, chosen_games
-from dejavu_trainer.reports.tables import HORIZON_NAMES, NAMES
+from dejavu_trainer.reports.game_charts import chosen_games
+from dejavu_trainer.reports.tables import NAMES
 
 COLOURS: Final = {
     "ensemble": "#0b5fa5",
@@ -125,7 +126,7 @@ def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]
             "Fan charts",
             "Forecasts of the final differential (home − away) during four games: intervals at 50, 80 and 95 %, point"
             " forecast (dashed), lead (black) and result (dot). The games were selected by fixed rules.",
-            _svg("fans", _fans(chosen_games(pooled))),
+            _svg("fans", _fans(pooled)),
         )
 
 
@@ -170,7 +171,7 @@ def _over_the_clock(result: BacktestResult) -> Figure:
             shares = {m: group.relative[name]["persistence"] for m, group in groups.items()}
             _line(bottom, {m: group["crps"] for m, group in shares.items() if "crps" in group}, name, factor=100)
         bottom.axhline(0, color=COLOURS["persistence"], linewidth=1)
-        top.set(title=f"{HORIZON_NAMES[horizon.value]}: CRPS, points", ylim=(0, None))
+        top.set(title=f"{horizon.value.capitalize()}: CRPS, points", ylim=(0, None))
         bottom.set(title="difference from persistence, %", xlabel="minute of the forecast")
         top.legend()
         bottom.legend()
@@ -185,7 +186,7 @@ def _brier(result: BacktestResult) -> Figure:
             _line(axis, {m: group["brier"] for m, group in shares.items() if "brier" in group}, name, factor=100)
         axis.axhline(0, color=COLOURS["logistic"], linewidth=1)
         axis.set(
-            title=f"{HORIZON_NAMES[horizon.value]}: Brier, difference from logistic, %", xlabel="minute of the forecast"
+            title=f"{horizon.value.capitalize()}: Brier, difference from logistic, %", xlabel="minute of the forecast"
         )
         axis.legend()
     return figure
@@ -196,7 +197,7 @@ def _reliability(pooled: FoldScores) -> Figure:
     for index, (axis, horizon) in enumerate(zip(axes[0], HORIZONS, strict=True)):
         for name in ("logistic", "ensemble"):
             _reliability_dots(axis, pooled, index, name, cases_of(horizon))
-        axis.set_title(f"{HORIZON_NAMES[horizon.value]}: home team leads")
+        axis.set_title(f"{horizon.value.capitalize()}: home team leads")
         axis.set(xlabel="forecast probability", ylabel="observed frequency")
         axis.legend(loc="upper left")
     return figure
@@ -204,10 +205,10 @@ def _reliability(pooled: FoldScores) -> Figure:
 
 def _reliability_by_quarter(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 4, 3.2, sharey=True)
-    first = cases_of(Horizon.FINAL).start
+    cases = range(len(CASES))[cases_of(Horizon.FINAL)]
     for number, (axis, name) in enumerate(zip(axes[0], QUARTERS, strict=True)):
-        cases = slice(first + 12 * number, min(first + 12 * number + 12, cases_of(Horizon.FINAL).stop))
-        _reliability_dots(axis, pooled, 1, "ensemble", cases)
+        of_quarter = cases[QUARTER_MINUTES * number : QUARTER_MINUTES * (number + 1)]
+        _reliability_dots(axis, pooled, 1, "ensemble", slice(of_quarter.start, of_quarter.stop))
         axis.set_title(name.capitalize())
         axis.set(xlabel="forecast probability")
     axes[0][0].set_ylabel("observed frequency")
@@ -241,7 +242,7 @@ def _coverage_by_minute(result: BacktestResult) -> Figure:
                 coverage = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
                 _line(axis, {m: _minus_nominal(it, level) for m, it in coverage.items()}, name, factor=100)
             axis.axhline(0, color="#444444", linewidth=0.8)
-            axis.set_title(f"{HORIZON_NAMES[horizon.value]}: {level} % intervals")
+            axis.set_title(f"{horizon.value.capitalize()}: {level} % intervals")
             if row == len(LEVELS) - 1:
                 axis.set_xlabel("minute of the forecast")
         axes[row][0].set_ylabel("empirical − nominal, %")
@@ -263,7 +264,7 @@ def _coverage_by_lead(result: BacktestResult) -> Figure:
                     axis.errorbar(*position, ends, fmt="o", color=colour, markersize=4.5, capsize=2.5, label=label)
         axis.axhline(0, color="#444444", linewidth=0.8)
         axis.set_xticks(range(len(LEADS)), LEADS)
-        axis.set(title=f"{HORIZON_NAMES[horizon.value]}: empirical − nominal coverage, %", xlabel="|lead|, points")
+        axis.set(title=f"{horizon.value.capitalize()}: empirical − nominal coverage, %", xlabel="|lead|, points")
     axes[0][0].legend(loc="lower left", ncols=3)
     return figure
 
@@ -289,7 +290,7 @@ def _pit(pooled: FoldScores) -> Figure:
             else:
                 axis.stairs(shares, edges, color=COLOURS[name], label=NAMES[name])
         axis.axhline(1, color="#444444", linewidth=0.8)
-        axis.set(title=f"{HORIZON_NAMES[horizon.value]}: density of the PIT", xlabel="PIT")
+        axis.set(title=f"{horizon.value.capitalize()}: density of the PIT", xlabel="PIT")
         axis.set_ylim(0, 1.35)
         axis.legend(loc="upper center", ncols=2)
     return figure
@@ -309,43 +310,43 @@ def _ratings(result: BacktestResult) -> Figure:
 
 def fan_chart(folds: Sequence[FoldScores]) -> str:
     """Draws the game whose forecasts have the median CRPS, as an SVG file of its own: an ordinary one."""
-    game = chosen_games(pool(folds))[-1]
+    pooled = pool(folds)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-        axes = figure.subplots()
-        _fan(axes, game)
+        _fan(figure.subplots(), pooled, *[*chosen_games(pooled).items()][-1])
         figure.legend(loc="outside lower center", frameon=False, ncols=3)
         return _svg("fan", figure)
 
 
-def _fans(games: Sequence[GameChart]) -> Figure:
+def _fans(pooled: FoldScores) -> Figure:
     figure, axes = _figure(2, 2, 7.2)
-    flat = [axis for row in axes for axis in row]
-    for axis, game in zip(flat, games, strict=False):
-        _fan(axis, game)
-    for axis in flat[len(games) :]:
-        axis.set_visible(False)
+    for axis, (rule, game) in zip([*axes[0], *axes[1]], chosen_games(pooled).items(), strict=True):
+        _fan(axis, pooled, rule, game)
     return figure
 
 
-def _fan(axis: Axes, game: GameChart) -> None:
-    minutes = np.arange(1, len(game.point) + 1)
+def _fan(axis: Axes, pooled: FoldScores, rule: str, game: int) -> None:
+    forecasts, cases = pooled.forecasts["ensemble"], cases_of(Horizon.FINAL)
+    assert forecasts.point is not None  # noqa: S101 - for the type checker
+    assert forecasts.lower is not None  # noqa: S101
+    assert forecasts.upper is not None  # noqa: S101
+    point, final = forecasts.point[game, cases].astype(float), float(pooled.outcomes[game, 1])
+    minutes = np.arange(1, len(point) + 1)
     for index, (shade, alpha) in enumerate(zip((0.14, 0.2, 0.3), ALPHAS, strict=True)):
         axis.fill_between(
             minutes,
-            game.lower[:, index],
-            game.upper[:, index],
+            forecasts.lower[game, cases, index].astype(float),
+            forecasts.upper[game, cases, index].astype(float),
             color=COLOURS["ensemble"],
             alpha=shade,
             linewidth=0,
             label=f"{100 * (1 - alpha):.0f} % interval of the final differential",
         )
-    axis.plot(
-        minutes, game.point, color=COLOURS["ensemble"], linestyle="--", linewidth=1.2, label="forecast of the end"
-    )
-    leads = [0, *game.leads]
+    axis.plot(minutes, point, color=COLOURS["ensemble"], linestyle="--", linewidth=1.2, label="forecast of the end")
+    leads = [0, *pooled.leads[game].astype(float)]
     axis.plot(np.arange(len(leads)), leads, color="black", linewidth=1.3, drawstyle="steps-post", label="differential")
-    axis.plot([48], [game.final], "o", color="black", markersize=5, label="final differential")
+    axis.plot([REGULATION_MINUTES], [final], "o", color="black", markersize=5, label="final differential")
     axis.axhline(0, color="#999999", linewidth=0.8)
-    axis.set(title=f"{game.rule}\n{game.name}", xlabel="minute", ylabel="home − away", xlim=(0, 49))
-    axis.set_xticks([0, 12, 24, 36, 48])
+    name = f"{pooled.away[game]} at {pooled.home[game]}, {pooled.date[game]}: {final:+.0f}"
+    axis.set(title=f"{rule}\n{name}", xlabel="minute", ylabel="home − away", xlim=(0, REGULATION_MINUTES + 1))
+    axis.set_xticks(range(0, REGULATION_MINUTES + 1, QUARTER_MINUTES))

@@ -37,8 +37,6 @@ METRIC_NAMES: Final = {
     **{f"width_{level}": f"{level} % width" for level in LEVELS},
 }
 
-HORIZON_NAMES: Final = {Horizon.HALFTIME.value: "Halftime", Horizon.FINAL.value: "Final"}
-
 SHOWN_MINUTES: Final = {
     Horizon.HALFTIME.value: ("1", "6", "12", "18", "20", "23"),
     Horizon.FINAL.value: ("1", "6", "12", "18", "24", "30", "36", "42", "47"),
@@ -68,7 +66,7 @@ def tables(result: BacktestResult) -> Iterator[Table]:
     yield _ratings(result)
     for horizon in (each.value for each in HORIZONS):
         by_kind = result.figures[horizon]
-        name = HORIZON_NAMES[horizon]
+        name = horizon.capitalize()
         overall = by_kind["all"]["all"]
         yield _scores(f"{name}: all minutes", overall)
         yield _differences(f"{name}: all minutes, relative to the references", overall)

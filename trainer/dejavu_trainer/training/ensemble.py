@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.point.ensemble import EnsembleWeights
@@ -20,9 +21,6 @@ FIXED_DEJAVU_WEIGHT = 0.4
 
 REACH = 8
 """Half-width of the window for estimating a minute's shrinkage, in minutes."""
-
-QUARTER = 12
-"""Minutes per quarter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def fit_shares(trial: TrialPredictions, shrinkage: Floats) -> Floats:
     cross, size = ((difference * values).sum(axis=(0, 2)) for values in (target, difference))  # (47, 2)
     result = np.full((len(HORIZONS), 4), np.nan)
     for index, horizon in enumerate(HORIZONS):
-        starts = np.arange(0, horizon.last_slot, QUARTER)
+        starts = np.arange(0, horizon.last_slot, QUARTER_MINUTES)
         above, below = (np.add.reduceat(sums[: horizon.last_slot, index], starts) for sums in (cross, size))
         above, below = above + above.mean(), below + below.mean()
         shares = np.divide(above, below, out=np.full_like(above, FIXED_DEJAVU_WEIGHT), where=below > 0)
@@ -143,7 +141,7 @@ def _spreads(target: Floats) -> Floats:
 def _by_minute(shares: Floats) -> Floats:
     """(2, 4) by quarter → (2, 48) by minute; unused minutes get the fixed weight."""
     result = np.full((len(HORIZONS), MAX_SLOTS + 1), FIXED_DEJAVU_WEIGHT)
-    result[:, 1:] = np.repeat(shares, QUARTER, axis=1)[:, :MAX_SLOTS]
+    result[:, 1:] = np.repeat(shares, QUARTER_MINUTES, axis=1)[:, :MAX_SLOTS]
     return np.where(np.isnan(result), FIXED_DEJAVU_WEIGHT, result)
 
 

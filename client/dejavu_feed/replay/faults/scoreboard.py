@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_feed.nba.live_payloads import GameStatus
-from dejavu_feed.replay.payloads import Json
-from dejavu_feed.teams import TEAM_IDS, TEAMS
+from dejavu_feed.replay.payloads import Json, team_fields
+from dejavu_feed.teams import TEAMS
 
 
 def add_postponed(board: Json) -> None:
@@ -53,6 +53,4 @@ def _scheduled(board: Json, number: int, text: str, later: timedelta) -> Json:
 
 def _idle(team: Json, code: str) -> Json:
     periods = [{**period, "score": 0} for period in team["periods"][:4]]
-    city, _, name = TEAMS[code].rpartition(" ")
-    names = {"teamId": TEAM_IDS[code], "teamTricode": code, "teamCity": city, "teamName": name}
-    return {**team, **names, "score": 0, "periods": periods}
+    return {**team, **team_fields(code), "score": 0, "periods": periods}

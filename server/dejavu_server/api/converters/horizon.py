@@ -8,18 +8,14 @@ from dejavu.v1 import forecast_pb2
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import Horizon
 
+HORIZON_VALUES: Final = {horizon: forecast_pb2.Horizon.Value(f"HORIZON_{horizon.name}") for horizon in Horizon}
+"""Enum numbers of responses by domain horizon."""
+
 HORIZONS: Final = {
     forecast_pb2.HORIZON_UNSPECIFIED: Horizon.HALFTIME,
-    forecast_pb2.HORIZON_HALFTIME: Horizon.HALFTIME,
-    forecast_pb2.HORIZON_FINAL: Horizon.FINAL,
+    **{number: horizon for horizon, number in HORIZON_VALUES.items()},
 }
 """Domain horizons by enum number of a request; unspecified means halftime."""
-
-HORIZON_VALUES: Final = {
-    Horizon.HALFTIME: forecast_pb2.HORIZON_HALFTIME,
-    Horizon.FINAL: forecast_pb2.HORIZON_FINAL,
-}
-"""Enum numbers of responses by domain horizon."""
 
 EXPECTED_HORIZON: Final = f"a value of dejavu.v1.Horizon: {', '.join(map(str, HORIZONS))}"
 

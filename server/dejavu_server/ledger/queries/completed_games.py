@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from dejavu_feed.game_ids import is_replay, season_of
-from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
+from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.schema import forecasts, outcomes
@@ -101,7 +101,7 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     if len(differentials) < min_minutes:
         return skipped(f"its minutes are known up to {len(differentials)}; expected {min_minutes}")
     if row.half is not None:
-        differentials[HALFTIME_MINUTES - 1] = row.half
+        differentials[Horizon.HALFTIME.last_slot] = row.half
     if any(value != int(value) for value in differentials):
         return skipped("a differential of it is not a whole number of points")
     scores = _lowest_scores([int(value) for value in differentials], row.differential)

@@ -54,59 +54,48 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
     statement = _settled(frozenset({*values, "newest", *(["real"] if filter_.real_only else [])}))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
-    columns: list[list[Floats]] = [[np.empty(0)] for _ in _COLUMNS]
+    parts: dict[str, list[Floats]] = {name: [np.empty(0)] for name in _COLUMNS}
     with connection.execution_options(yield_per=_PARTITION_ROWS).execute(statement, values) as result:
         for rows in result.partitions():
             model, *numbers = zip(*rows, strict=True)
-            for column, part in zip(columns, [[models[version] for version in model], *numbers], strict=True):
+            for column, part in zip(parts.values(), [[models[version] for version in model], *numbers], strict=True):
                 column.append(np.array(part, dtype=np.float64))  # None becomes NaN
-    columns.reverse()
 
-    def joined() -> Floats:
-        """Returns the next column as one array and frees its parts, so that memory holds it only once."""
-        return np.concatenate(columns.pop())
+    def joined(name: str) -> Floats:
+        """Returns a column as one array and frees its parts, so that memory holds it only once."""
+        return np.concatenate(parts.pop(name))
 
-    model_index, sequence, first = joined(), joined(), joined()
+    model_index, sequence, first = joined("model"), joined("sequence"), joined("first_sequence")
     # Sort, whatever order the database returns: a sum of floats depends on the order.
     order = np.lexsort((sequence, first))
     game = first[order].astype(np.int64)  # one outcome per game, since there is one horizon
-    forecasts = SettledForecasts(
-        game=game,
-        minute=joined()[order].astype(np.int64),
-        error=joined()[order],
-        persistence_error=joined()[order],
-        covered=joined()[order].astype(np.bool_),
-        alpha=joined()[order],
-        width=joined()[order],
-        probability=joined()[order],
-        home_led=joined()[order].astype(np.bool_),
-        brier=joined()[order],
-        crps=joined()[order],
-        stake=joined()[order],
-        profit=joined()[order],
-        order=game,
+    columns = {name: joined(name)[order].astype(_TYPES.get(name, np.float64), copy=False) for name in [*parts]}
+    return SettledByModel(
+        SettledForecasts(game=game, order=game, **columns), model_index[order].astype(np.int64), list(models)
     )
-    return SettledByModel(forecasts, model_index[order].astype(np.int64), list(models))
 
 
 # Read booleans as the integers that are stored: converting them takes longer than everything else.
-_COLUMNS = (
-    settlements.c.model_version,
-    settlements.c.forecast_sequence,
-    settlements.c.first_sequence,
-    settlements.c.minute,
-    settlements.c.error,
-    settlements.c.persistence_error,
-    type_coerce(settlements.c.covered, Integer),
-    settlements.c.alpha,
-    settlements.c.width,
-    settlements.c.home_lead_probability,
-    type_coerce(settlements.c.home_led, Integer),
-    settlements.c.brier,
-    settlements.c.crps,
-    settlements.c.market_stake,
-    settlements.c.market_profit,
-)
+_COLUMNS: dict[str, ColumnElement[Any]] = {
+    "model": settlements.c.model_version,
+    "sequence": settlements.c.forecast_sequence,
+    "first_sequence": settlements.c.first_sequence,
+    "minute": settlements.c.minute,
+    "error": settlements.c.error,
+    "persistence_error": settlements.c.persistence_error,
+    "covered": type_coerce(settlements.c.covered, Integer),
+    "alpha": settlements.c.alpha,
+    "width": settlements.c.width,
+    "probability": settlements.c.home_lead_probability,
+    "home_led": type_coerce(settlements.c.home_led, Integer),
+    "brier": settlements.c.brier,
+    "crps": settlements.c.crps,
+    "stake": settlements.c.market_stake,
+    "profit": settlements.c.market_profit,
+}
+"""Columns by the fields of `SettledForecasts`; the first three identify and order the forecasts."""
+
+_TYPES: dict[str, type[np.generic]] = {"minute": np.int64, "covered": np.bool_, "home_led": np.bool_}
 
 _probability = settlements.c.home_lead_probability
 
@@ -136,4 +125,6 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 def _settled(conditions: frozenset[str]) -> Select[*tuple[Any, ...]]:
     if conditions & {"game", "team"}:  # their indexes lead to fewer rows than that of the horizon
         conditions = (conditions - {"horizon"}) | {"horizon_unindexed"}
-    return select(*_COLUMNS).where(*(condition for name, condition in _CONDITIONS.items() if name in conditions))
+    return select(*_COLUMNS.values()).where(
+        *(condition for name, condition in _CONDITIONS.items() if name in conditions)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -167,28 +167,16 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
 
 
 def _dejavu_record(trained: TrainedModels, recipe: TrainingConfig) -> DejavuRecord:
-    settings = trained.dejavu.settings
     return DejavuRecord(
         minutes=tuple(trained.models.minutes),
         entries=tuple(len(dejavu.entries) for dejavu in trained.models.minutes.values()),
         prototypes=recipe.prototypes is not None,
-        recency=settings.recency,
-        neighbours=settings.neighbours,
-        kernel=settings.kernel,
+        **asdict(trained.dejavu.settings),
     )
 
 
 def _ratings_record(ratings: RatingFilter, season: int) -> RatingsRecord:
-    chosen = ratings.settings
-    return RatingsRecord(
-        date=ratings.ratings().date,
-        season=season,
-        noise=chosen.noise,
-        daily=chosen.daily,
-        carry=chosen.carry,
-        seasonal=chosen.seasonal,
-        home_daily=chosen.home_daily,
-    )
+    return RatingsRecord(date=ratings.ratings().date, season=season, **asdict(ratings.settings))
 
 
 def _part(games: Games) -> Part:

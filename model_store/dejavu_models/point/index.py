@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import hnswlib
 import numpy as np
@@ -28,11 +28,21 @@ _ARRAY = b"\x93NUMPY"
 """Magic bytes of a brute-force index file."""
 
 
-class VectorIndex(Protocol):
-    """Index of vectors, numbered from 0; thread-safe."""
+class VectorIndex:
+    """Index of vectors, numbered from 0; thread-safe.
+
+    Args:
+        index: an index of hnswlib.
+        size: number of vectors.
+    """
+
+    def __init__(self, index: Any, size: int) -> None:
+        self._index = index
+        self._size = size
 
     def __len__(self) -> int:
         """Number of vectors."""
+        return self._size
 
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
         """Finds the nearest neighbours of each query vector.
@@ -44,12 +54,15 @@ class VectorIndex(Protocol):
         Returns:
             Numbers and squared distances, (n, k) each, nearest first.
         """
+        labels, squares = self._index.knn_query(vectors, k=count, num_threads=1)
+        return labels.astype(np.int64), squares.astype(np.float64)
 
     def to_bytes(self) -> bytes:
         """Serializes to a file for `load_index`; the same index gives the same bytes."""
+        raise NotImplementedError
 
 
-class BruteForceIndex:
+class BruteForceIndex(VectorIndex):
     """Exact search over all vectors.
 
     Args:
@@ -57,18 +70,10 @@ class BruteForceIndex:
     """
 
     def __init__(self, vectors: Singles) -> None:
+        super().__init__(hnswlib.BFIndex(space="l2", dim=vectors.shape[1]), len(vectors))
         self._vectors = vectors
-        self._index = hnswlib.BFIndex(space="l2", dim=vectors.shape[1])
         self._index.init_index(max_elements=len(vectors))
         self._index.add_items(vectors, np.arange(len(vectors)))
-
-    def __len__(self) -> int:
-        return len(self._vectors)
-
-    def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
-        """See `VectorIndex`."""
-        labels, squares = self._index.knn_query(vectors, k=count, num_threads=1)
-        return labels.astype(np.int64), squares.astype(np.float64)
 
     def to_bytes(self) -> bytes:
         """See `VectorIndex`."""
@@ -77,28 +82,24 @@ class BruteForceIndex:
         return buffer.getvalue()
 
 
-class HnswIndex:
-    """A navigable small-world graph (Malkov & Yashunin 2018).
+class HnswIndex(VectorIndex):
+    """A navigable small-world graph (Malkov & Yashunin 2018); recall is above 0.99.
 
     Args:
         index: an hnswlib.Index.
     """
 
     def __init__(self, index: Any) -> None:
-        self._index = index
+        super().__init__(index, int(index.element_count))
         self._breadth = 0
 
-    def __len__(self) -> int:
-        return int(self._index.element_count)
-
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
-        """See `VectorIndex`; recall is above 0.99."""
+        """See `VectorIndex`."""
         breadth = search_breadth(count)
         if breadth != self._breadth:  # hnswlib does not store it in the file
             self._index.set_ef(breadth)
             self._breadth = breadth
-        labels, squares = self._index.knn_query(vectors, k=count, num_threads=1)
-        return labels.astype(np.int64), squares.astype(np.float64)
+        return super().nearest(vectors, count)
 
     def to_bytes(self) -> bytes:
         """See `VectorIndex`."""

@@ -31,7 +31,7 @@ def seasons(rated: RatedGames, *which: int) -> RatedGames:
 @pytest.fixture(scope="module")
 def run(rated: RatedGames) -> tuple[TrainedModels, RecordedProgress]:
     bars = RecordedProgress()
-    return train_models(*seasons(rated, 2031, 2032), RECIPE, seed=3, progress=bars, workers=2), bars
+    return train_models(seasons(rated, 2031, 2032), RECIPE, seed=3, progress=bars, workers=2), bars
 
 
 def test_every_minute_has_a_database_and_every_horizon_its_weights(run: tuple[TrainedModels, RecordedProgress]) -> None:
@@ -76,8 +76,8 @@ def test_the_same_games_and_seed_make_the_same_models_however_many_threads(
     run: tuple[TrainedModels, RecordedProgress], rated: RatedGames
 ) -> None:
     games = seasons(rated, 2031, 2032)
-    assert same(run[0], train_models(*games, RECIPE, seed=3, workers=1))
-    assert not same(run[0], train_models(*games, RECIPE, seed=4, workers=1))
+    assert same(run[0], train_models(games, RECIPE, seed=3, workers=1))
+    assert not same(run[0], train_models(games, RECIPE, seed=4, workers=1))
 
 
 def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
@@ -135,11 +135,11 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
 @pytest.mark.parametrize("prototypes", [0, 49, 401])
 def test_a_number_of_prototypes_that_cannot_be_is_refused(rated: RatedGames, prototypes: int) -> None:
     with pytest.raises(DataError, match=f"{prototypes} prototypes per minute; expected 50 to 400"):
-        train_models(*seasons(rated, 2031, 2032), replace(RECIPE, prototypes=prototypes))
+        train_models(seasons(rated, 2031, 2032), replace(RECIPE, prototypes=prototypes))
 
 
 def test_too_few_games_are_refused_with_a_reason(rated: RatedGames) -> None:
-    games, margins = seasons(rated, 2031)
-    few = np.arange(len(games)) < 20
+    season = seasons(rated, 2031)
+    few = np.arange(len(season.games)) < 20
     with pytest.raises(DataError, match="too"):
-        train_models(games.select(few), margins[few], replace(RECIPE, prototypes=None))
+        train_models(season.select(few), replace(RECIPE, prototypes=None))

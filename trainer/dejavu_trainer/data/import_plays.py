@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
 from dejavu_trainer.data.games import game_date
-from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
+from dejavu_trainer.data.plays import DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError, require_columns
 
 TYPES = ("RS", "PI", "PO")
 """Regular season, play-in, playoffs."""
@@ -116,7 +116,7 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            _require_columns(path, reader.fieldnames or ())
+            require_columns(path, reader.fieldnames or ())
             for number, values in enumerate(reader, start=1):
                 yield _Row(number, reader.line_num, dict(values))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -128,16 +128,10 @@ def _parquet_rows(path: Path) -> Iterator[_Row]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
-    _require_columns(path, table.column_names)
+    require_columns(path, table.column_names)
     columns = [column for column in DATED.names if column in table.column_names]
     for number, values in enumerate(table.select(columns).to_pylist(), start=1):
         yield _Row(number, None, values)
-
-
-def _require_columns(path: Path, columns: Any) -> None:
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
-        raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -5,6 +5,7 @@ All code that reads or writes such a file uses this module. docs/data.md describ
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,16 @@ def plays_file(folder: Path, season: int) -> Path:
     raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'nba'}")
 
 
+def require_columns(path: Path, columns: Collection[str]) -> None:
+    """Checks that a file has all COLUMNS.
+
+    Raises:
+        DataError: if not; the message names the file and the missing columns.
+    """
+    if missing := [column for column in COLUMNS if column not in columns]:
+        raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+
+
 def read_plays(path: Path) -> pa.Table:
     """Reads the rows of a file in file order, with the columns and types of `SCHEMA` (`DATED` if the file has dates).
 
@@ -73,9 +84,7 @@ def read_plays(path: Path) -> pa.Table:
     """
     try:
         columns = pq.read_schema(path).names
-        missing = [column for column in COLUMNS if column not in columns]
-        if missing:
-            raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+        require_columns(path, columns)
         schema = DATED if DATE in columns else SCHEMA
         table = pq.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError) as error:

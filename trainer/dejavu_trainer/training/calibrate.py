@@ -86,7 +86,7 @@ def fit_recipe(
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
         start = choose_start(train, recipe.rating_steps, advance)
     rated, before = carry(start, train)
-    trained = train_models(*rated, recipe, seed, progress, workers)
+    trained = train_models(rated, recipe, seed, progress, workers)
     with progress.step("Calibrate", 1) as advance:
         result = _calibrated(recipe, trained, rated, before, calibrate)
         advance(1)

@@ -20,7 +20,6 @@ from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import MARGIN_SOURCES, MarginSource
 from dejavu_models.uncertainty.conformal_cells import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
-from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError, hold_out_last
 from dejavu_trainer.execution.progress import NoProgress, Progress
 from dejavu_trainer.execution.threads import cores
@@ -36,6 +35,7 @@ from dejavu_trainer.training.dejavu import (
 from dejavu_trainer.training.ensemble import TrialPredictions, WeightSelection, choose_weights
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm import LstmConfig, LstmExamples, TrainedLstm, fit_lstm
+from dejavu_trainer.training.ratings import RatedGames
 
 METHOD = 4
 """Version of the training code; incremented with every change that gives different models for the same games, so that
@@ -88,8 +88,7 @@ class TrainedModels:
 
 
 def train_models(
-    games: Games,
-    margins: Floats,
+    rated: RatedGames,
     recipe: TrainingConfig,
     seed: int = 0,
     progress: Progress | None = None,
@@ -97,11 +96,10 @@ def train_models(
 ) -> TrainedModels:
     """Trains all models.
 
-    The same games, margins, recipe and seed give the same models on the same machine.
+    The same games, recipe and seed give the same models on the same machine.
 
     Args:
-        games: n training games.
-        margins: (n,), expected margins before tip-off with carried ratings, in points.
+        rated: the training games, with margins from carried ratings.
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
@@ -111,6 +109,7 @@ def train_models(
         DataError: if there are too few games.
         FitError: if the LSTM can't be fitted.
     """
+    games = rated.games
     if recipe.prototypes is not None and not 2 * min(recipe.dejavu.neighbours) <= recipe.prototypes <= len(games):
         # With fewer prototypes, most of them would be neighbours of every pattern.
         minimum = 2 * min(recipe.dejavu.neighbours)
@@ -120,13 +119,8 @@ def train_models(
     run = _Run(recipe, seed, progress or NoProgress(), workers or cores())
     earlier, later = hold_out_last(games.date, recipe.weights_share)
     fitting, comparing = hold_out_last(games.date[later], 0.5)
-    choice, weights = run.select_hyperparameters(
-        (games.select(earlier), margins[earlier]),
-        (games.select(later), margins[later]),
-        fitting,
-        comparing,
-    )
-    linear, lstm, databases = run.fit_all("", games, margins, choice)
+    choice, weights = run.select_hyperparameters(rated.select(earlier), rated.select(later), fitting, comparing)
+    linear, lstm, databases = run.fit_all("", rated, choice)
     models = PointEnsemble(linear, Lstm(lstm.graph), databases, weights.combination)
     return TrainedModels(models, lstm, choice, weights)
 
@@ -139,37 +133,35 @@ class _Run:
     workers: int
 
     def select_hyperparameters(
-        self, past: tuple[Games, Floats], later: tuple[Games, Floats], fitting: np.ndarray, comparing: np.ndarray
+        self, past: RatedGames, later: RatedGames, fitting: np.ndarray, comparing: np.ndarray
     ) -> tuple[SelectedSettings, WeightSelection]:
         """Selects the Dejavu settings and the combination; `fitting` and `comparing` are masks of the later games."""
-        games, margins = past
-        later_games, later_margins = later
         recipe, grid = self.recipe, self.recipe.dejavu
         # Cluster trial databases in the same proportion as the final ones.
-        share = len(games) / (len(games) + len(later_games))
+        share = len(past.games) / (len(past.games) + len(later.games))
         prototypes = recipe.prototypes and max(min(grid.neighbours), round(recipe.prototypes * share))
-        linear = fit_linear(games, margins)
-        targets = linear_residuals(linear, later_games, later_margins)
-        known_games = TrainingGames(games, linear_residuals(linear, games, margins))
-        queries = TrainingGames(later_games, targets).select(fitting)
+        linear = fit_linear(*past)
+        targets = linear_residuals(linear, *later)
+        known_games = TrainingGames(past.games, linear_residuals(linear, *past))
+        queries = TrainingGames(later.games, targets).select(fitting)
         with self.progress.step("Select the Dejavu settings", grid.steps) as advance:
             choice = select_settings(known_games, queries, prototypes, grid, self.seed, advance, self.workers)
-        _, lstm, databases = self.fit_all("Trial: ", games, margins, choice, prototypes)
+        _, lstm, databases = self.fit_all("Trial: ", past, choice, prototypes)
         with self.progress.step("Fit the ensemble weights", len(MINUTES)) as advance:
-            from_neighbours = predict_all(databases, later_games, advance, self.workers)
-            from_lstm = _lstm_residuals(Lstm(lstm.graph), later_games, later_margins)
+            from_neighbours = predict_all(databases, later.games, advance, self.workers)
+            from_lstm = _lstm_residuals(Lstm(lstm.graph), later)
             parts = [
                 TrialPredictions(from_neighbours[part], from_lstm[part], targets[part]) for part in (fitting, comparing)
             ]
             return choice, choose_weights(*parts)
 
     def fit_all(
-        self, name: str, games: Games, margins: Floats, choice: SelectedSettings, prototypes: int | None = None
+        self, name: str, rated: RatedGames, choice: SelectedSettings, prototypes: int | None = None
     ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
         """Fits all models on some games."""
-        recipe = self.recipe
-        linear = fit_linear(games, margins)
-        residuals = linear_residuals(linear, games, margins)
+        recipe, (games, margins) = self.recipe, rated
+        linear = fit_linear(*rated)
+        residuals = linear_residuals(linear, *rated)
         with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
             databases = build_all(
                 TrainingGames(games, residuals),
@@ -185,8 +177,7 @@ class _Run:
         return linear, lstm, databases
 
 
-def _lstm_residuals(lstm: Lstm, games: Games, margins: Floats) -> Floats:
+def _lstm_residuals(lstm: Lstm, rated: RatedGames) -> Floats:
     """Returns the LSTM's predictions for games, (n, 47, 2 modes, 2 horizons), in points."""
-    levels = games.levels
-    by_mode = {MarginSource.UNKNOWN: np.full_like(margins, np.nan), MarginSource.KNOWN: margins}
-    return np.stack([lstm.residuals(levels, by_mode[mode]) for mode in MARGIN_SOURCES], axis=2)
+    margins = {MarginSource.UNKNOWN: np.full_like(rated.margins, np.nan), MarginSource.KNOWN: rated.margins}
+    return np.stack([lstm.residuals(rated.games.levels, margins[mode]) for mode in MARGIN_SOURCES], axis=2)

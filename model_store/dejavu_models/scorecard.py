@@ -152,22 +152,22 @@ class Scorecard:
         market: None if no forecast had a market.
     """
 
-    games: int
-    forecasts: int
-    mae: ScoreEstimate | None
-    persistence_mae: ScoreEstimate | None
-    mae_difference: ScoreEstimate | None
-    coverage: tuple[Coverage, ...]
-    crps: ScoreEstimate | None
-    brier: ScoreEstimate | None
-    ece: float
-    market: MarketRecord | None
+    games: int = 0
+    forecasts: int = 0
+    mae: ScoreEstimate | None = None
+    persistence_mae: ScoreEstimate | None = None
+    mae_difference: ScoreEstimate | None = None
+    coverage: tuple[Coverage, ...] = ()
+    crps: ScoreEstimate | None = None
+    brier: ScoreEstimate | None = None
+    ece: float = 0.0
+    market: MarketRecord | None = None
 
 
 def scorecard(settled: SettledForecasts) -> Scorecard:
     """Computes the scorecard of settled forecasts."""
     if not len(settled):
-        return Scorecard(0, 0, None, None, None, (), None, None, 0.0, None)
+        return Scorecard()
     units = _Units.of(settled.game, settled.minute)
     absolute = units.means(np.abs(settled.error))
     persistence = units.means(np.abs(settled.persistence_error))
@@ -293,7 +293,15 @@ def _coverage(alpha: float, units: _Units, covered: NDArray[np.bool_], width: Fl
     shares = units.means(covered)
     share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
     lower, upper = _wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
-    return Coverage(alpha, len(shares), len(covered), share, lower, upper, float(units.means(width).mean()))
+    return Coverage(
+        alpha=alpha,
+        games=len(shares),
+        forecasts=len(covered),
+        coverage=share,
+        lower=lower,
+        upper=upper,
+        mean_width=float(units.means(width).mean()),
+    )
 
 
 def _effective_games(shares: Floats, share: float, minutes: int) -> float:

@@ -327,7 +327,7 @@ def flat(card: Scorecard) -> NDArray[np.float64]:
     )
 
 
-BARE = Scorecard(0, 0, None, None, None, (), None, None, 0.0, None)
+BARE = Scorecard()
 
 
 def card(value: float, games: int = 100) -> Scorecard:

@@ -132,7 +132,10 @@ def fit(
         ratings = fitted.after.predict(next_season)
         contents = _contents(fitted, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        dejavu, ratings_record = _dejavu_record(trained, recipe), _ratings_record(ratings, next_season)
+        dejavu, ratings_record = (
+            _dejavu_record(trained, recipe),
+            RatingsRecord(date=ratings.ratings().date, season=next_season, **asdict(ratings.settings)),
+        )
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             version=version_of(dejavu, ratings_record, hashes),
@@ -173,10 +176,6 @@ def _dejavu_record(trained: TrainedModels, recipe: TrainingConfig) -> DejavuReco
         prototypes=recipe.prototypes is not None,
         **asdict(trained.dejavu.settings),
     )
-
-
-def _ratings_record(ratings: RatingFilter, season: int) -> RatingsRecord:
-    return RatingsRecord(date=ratings.ratings().date, season=season, **asdict(ratings.settings))
 
 
 def _part(games: Games) -> Part:

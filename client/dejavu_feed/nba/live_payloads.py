@@ -113,7 +113,10 @@ def read_boxscore(payload: object, game_id: str) -> GameState:
     Raises:
         MalformedFeed: if the payload is not the box score of this game.
     """
-    return _checked_game(_game_state(required(payload, "game", dict, "payload"), "game"), game_id)
+    state = _game_state(required(payload, "game", dict, "payload"), "game")
+    if state.game_id != game_id:
+        raise MalformedFeed(f"requested the box score of {game_id}, received that of {state.game_id}")
+    return state
 
 
 def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
@@ -142,12 +145,6 @@ def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
 
 def _edited(play: Play) -> datetime:
     return play.edited or datetime.min.replace(tzinfo=UTC)
-
-
-def _checked_game(state: GameState, game_id: str) -> GameState:
-    if state.game_id != game_id:
-        raise MalformedFeed(f"requested the box score of {game_id}, received that of {state.game_id}")
-    return state
 
 
 def _game_state(record: object, where: str) -> GameState:

@@ -68,11 +68,8 @@ class LinearModels:
         margin = np.where(known, margins, 0.0)
         sources = known.astype(np.intp)
         # (n, 2, 3), or (n, minutes, 2, 3)
-        chosen = self._by_minute[minutes][sources] if isinstance(minutes, int) else self._by_source(minutes)[sources]
+        of_minutes = self._by_minute[minutes]
+        chosen = (of_minutes if isinstance(minutes, int) else of_minutes.transpose(1, 0, 2, 3))[sources]
         result: Floats = chosen[..., INTERCEPT] + chosen[..., SLOPE] * leads[..., None]
         result += chosen[..., MARGIN_SLOPE] * margin.reshape(-1, *(1,) * leads.ndim)
         return result
-
-    def _by_source(self, minutes: slice) -> Floats:
-        """Returns the coefficients of a range of minutes: (2 margin sources, minutes, 2 horizons, 3)."""
-        return self._by_minute[minutes].transpose(1, 0, 2, 3)

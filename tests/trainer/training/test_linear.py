@@ -9,7 +9,7 @@ from tests.support.builders.random_walks import random_walks
 from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.training.linear import fit_linear, leads_by_minute, linear_residuals
+from dejavu_trainer.training.linear import fit_linear, linear_residuals
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 
@@ -58,7 +58,7 @@ def test_what_is_left_is_unrelated_to_what_was_asked() -> None:
     games = random_walks(150, range(2020, 2021))
     margins = np.random.default_rng(2).normal(0, 6, 150)
     left = linear_residuals(fit_linear(games, margins), games, margins)
-    leads = leads_by_minute(games)[:, 1:]
+    leads = games.levels
     assert np.abs(left.mean(axis=0)).max() < 1e-8
     assert np.abs((left * leads[:, :, None, None]).mean(axis=0)).max() < 1e-7
     assert np.abs((left[:, :, MarginSource.KNOWN] * margins[:, None, None]).mean(axis=0)).max() < 1e-7

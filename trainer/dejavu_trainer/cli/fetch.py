@@ -122,9 +122,16 @@ def fetch_seasons(
         print_json({"seasons": documents, "stopped": stopped})
     else:
         _print(Console(), documents)
-    if problems := [*([stopped] if stopped else []), *map(_missing_message, filter(_has_missing, documents))]:
-        for problem in problems:
-            typer.echo(f"dejavu-trainer: {problem}", err=True)
+    problems = [stopped] if stopped else []
+    problems += [
+        f"{len(document['missing'])} games of {document['season']} could not be fetched; {document['missing_file']}"
+        " lists them; run the same command again to retry"
+        for document in documents
+        if document["missing"]
+    ]
+    for problem in problems:
+        typer.echo(f"dejavu-trainer: {problem}", err=True)
+    if problems:
         raise typer.Exit(1)
 
 
@@ -143,17 +150,6 @@ def _fetch(
         except DataError as error:
             return documents, str(error)
     return documents, ""
-
-
-def _has_missing(document: dict[str, Any]) -> bool:
-    return bool(document["missing"])
-
-
-def _missing_message(document: dict[str, Any]) -> str:
-    return (
-        f"{len(document['missing'])} games of {document['season']} could not be fetched; {document['missing_file']}"
-        " lists them; run the same command again to retry"
-    )
 
 
 def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:

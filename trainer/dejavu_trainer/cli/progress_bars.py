@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+
+from dejavu_trainer.execution.progress import Advance
 
 
 class Bars:
@@ -47,7 +49,7 @@ class ProgressBars(Bars):
         super().__init__(Console(stderr=True), "{task.description:<32}")
 
     @contextmanager
-    def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
+    def step(self, name: str, total: int) -> Iterator[Advance]:
         """Shows a bar of `total` units; fills it on success, even if fewer units were reported."""
         task = self._bars.add_task(name, total=total)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import lru_cache
@@ -22,6 +22,7 @@ from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays
+from dejavu_trainer.execution.progress import Advance, ignore
 
 __all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
 
@@ -105,7 +106,7 @@ class _Game(NamedTuple):
     final: int
 
 
-def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], object] | None = None) -> Games:
+def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
     """Reads plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
 
     Games are excluded by the rule of dejavu_feed.eligibility.
@@ -122,8 +123,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Callable[[int], ob
     for season in seasons:
         path = plays_file(folder, season)
         games += _games_of(path, read_plays(path), season)
-        if advance is not None:
-            advance(1)
+        advance(1)
     games.sort(key=lambda game: (game.date, game.game_id))
     seen = set[str]()
     for game in games:

@@ -7,7 +7,6 @@ estimated from real games: a model trained on simulated seasons is not valid for
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Final
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.plays import COLUMNS
+from dejavu_trainer.execution.progress import Advance, ignore
 
 GAMES_A_SEASON: Final = 1230
 """82 games for each of 30 teams, 41 of them at home."""
@@ -30,9 +30,7 @@ _OPENING: Final = (10, 20)
 _DAYS: Final = 172
 
 
-def simulate_season(
-    season: int, *, seed: int = 0, games: int = GAMES_A_SEASON, advance: Callable[[int], object] | None = None
-) -> pa.Table:
+def simulate_season(season: int, *, seed: int = 0, games: int = GAMES_A_SEASON, advance: Advance = ignore) -> pa.Table:
     """Simulates the plays of one season, in the columns of dejavu_trainer.data.plays.
 
     Args:
@@ -56,8 +54,7 @@ def simulate_season(
             (game_id, "RS", home, away, score.elapsed, score.home, score.away)
             for score in simulate_game(rng, home_edge=edge)
         )
-        if advance is not None:
-            advance(1)
+        advance(1)
     return pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
 
 

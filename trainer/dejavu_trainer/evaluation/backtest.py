@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_partial_files, to_bytes
 from dejavu_trainer.evaluation.fold_scores import FoldScores, score
+from dejavu_trainer.execution.progress import Advance, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
@@ -114,7 +115,7 @@ def backtest(
     seed: int = 0,
     jobs: int = 1,
     fresh: bool = False,
-    advance: Callable[[int], object] | None = None,
+    advance: Advance = ignore,
 ) -> list[FoldScores]:
     """Backtests a recipe on several seasons, and stores the scores of each in a folder.
 
@@ -145,27 +146,24 @@ def backtest(
     for fold in folds:
         fold.check(games)
         paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
-    report_progress = advance or (lambda _: None)
     pending = []
     for fold, path in zip(folds, paths, strict=True):
         if fresh or not path.exists():
             pending.append((fold, path))
         else:
-            report_progress(1)
-    _run_all(games, pending, jobs, report_progress)
+            advance(1)
+    _run_all(games, pending, jobs, advance)
     return [read_fold(path) for path in paths]
 
 
-def _run_all(
-    games: Games, pending: list[tuple[Fold, Path]], jobs: int, report_progress: Callable[[int], object]
-) -> None:
+def _run_all(games: Games, pending: list[tuple[Fold, Path]], jobs: int, advance: Advance) -> None:
     if not pending:
         return
     if jobs == 1:
         with threadpool_limits(1):
             for fold, path in pending:
                 _run_one(games, fold, path)
-                report_progress(1)
+                advance(1)
         return
     # Spawn, not fork: torch and onnxruntime have their own threads, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -175,7 +173,7 @@ def _run_all(
         try:
             for done in as_completed([pool.submit(_run_one, games, fold, path) for fold, path in pending]):
                 done.result()
-                report_progress(1)
+                advance(1)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():  # their current folds would take minutes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,6 +12,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
+from dejavu_trainer.execution.progress import Advance, ignore
 from dejavu_trainer.training.ratings import carry
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS
@@ -51,7 +51,7 @@ def evaluate(
     *,
     seed: int = 0,
     resamples: int = 2000,
-    advance: Callable[[int], object] | None = None,
+    advance: Advance = ignore,
 ) -> Evaluation:
     """Evaluates a bundle on the games of one season.
 

@@ -7,7 +7,6 @@ the references get their own split-conformal calibration, on the games that the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +22,7 @@ from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.baselines import logistic_probabilities
+from dejavu_trainer.execution.progress import Advance, ignore
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, point_forecasts
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
@@ -111,7 +111,7 @@ class FoldScores:
         return len(self.game_id)
 
 
-def score(models: CalibratedModels, games: Games, advance: Callable[[int], object] | None = None) -> FoldScores:
+def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
     """Scores calibrated models on games later than all their training and calibration games.
 
     Args:
@@ -143,7 +143,7 @@ def score_fold(
     test: RatedGames,
     frozen_margins: Floats,
     min_cell: int = MIN_CELL,
-    advance: Callable[[int], object] | None = None,
+    advance: Advance = ignore,
 ) -> FoldScores:
     """Scores models on games later than all their training and calibration games.
 
@@ -161,16 +161,15 @@ def score_fold(
     Raises:
         KeyError: if the models or the calibration lack a minute.
     """
-    report_progress = advance or (lambda _: None)
     games = test.games
     past = _with_fixed_weights(point_forecasts(models, calibrate))
-    report_progress(1)
+    advance(1)
     points = _with_fixed_weights(point_forecasts(models, test))
-    report_progress(1)
+    advance(1)
     frozen = point_forecasts(models, RatedGames(games, frozen_margins))["ensemble"]
-    report_progress(1)
+    advance(1)
     no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["ensemble"]
-    report_progress(1)
+    advance(1)
     served = {
         mode: [calibration.distributions[Situation(HORIZONS[index], minute, mode)] for index, minute in CASES]
         for mode in MarginSource
@@ -185,9 +184,11 @@ def score_fold(
         scales = np.ones_like(models.linear.scales) if name == "persistence" else models.linear.scales
         own = fit_distributions(past[name], calibrate.games, scales[:, :, MarginSource.KNOWN], min_cell)
         forecasts[name] = _forecasts(points[name], own, test)
-    report_progress(1)
-    forecasts[LOGISTIC] = Forecasts(_by_case(logistic_probabilities(earlier, test)))
-    report_progress(1)
+    advance(1)
+    logistic = logistic_probabilities(earlier, test)
+    by_case = np.stack([logistic[:, minute - 1, index] for index, minute in CASES], axis=1)
+    forecasts[LOGISTIC] = Forecasts(by_case.astype(np.float32))
+    advance(1)
     trained = earlier.select(~np.isin(earlier.games.game_id, calibrate.games.game_id))
     return FoldScores(
         train_seasons=_seasons(trained),
@@ -234,7 +235,7 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
                 crps[rows, column] = metrics.crps(np.zeros(len(rows)), residuals.residuals, error)
                 pit[rows, column] = 1 - residuals.share_above(error)
                 lower[rows, column], upper[rows, column] = center[rows, None] + _offsets(distribution, group_lead)
-    return Forecasts(probability, point, lower, upper, crps, pit)
+    return Forecasts(probability=probability, point=point, lower=lower, upper=upper, crps=crps, pit=pit)
 
 
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
@@ -250,11 +251,6 @@ def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
 def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
     """Returns the number of calibration games in the cell of each lead group."""
     return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
-
-
-def _by_case(values: Floats) -> Singles:
-    """(n, 47 minutes, 2 horizons) → (n, cases)."""
-    return np.stack([values[:, minute - 1, index] for index, minute in CASES], axis=1).astype(np.float32)
 
 
 def _seasons(rated: RatedGames) -> tuple[int, ...]:

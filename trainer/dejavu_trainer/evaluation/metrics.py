@@ -8,7 +8,7 @@ computed on the same resampled games.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, FoldScores, Forecasts
+from dejavu_trainer.execution.progress import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, inclusive."""
@@ -166,7 +167,7 @@ def compute_metrics(
     *,
     seed: int = 0,
     resamples: int = 2000,
-    advance: Callable[[int], object] | None = None,
+    advance: Advance = ignore,
 ) -> MetricsByForecaster:
     """Computes all metrics of the games of some folds.
 
@@ -186,8 +187,7 @@ def compute_metrics(
             for group, metrics_of_group in zip(batch, _measure(pooled, index, batch, bootstrap), strict=True):
                 by_kind.setdefault(group.kind, {})[group.name] = metrics_of_group
         result[horizon.value] = by_kind
-        if advance is not None:
-            advance(1)
+        advance(1)
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from dejavu_trainer.evaluation.verdict import (
     coverages,
     judge,
 )
+from dejavu_trainer.execution.progress import Advance, ignore
 
 RESULT_STEPS: Final = 3
 """Number of progress updates of `result_of`."""
@@ -96,7 +97,7 @@ def result_of(
     method: RunProvenance,
     *,
     resamples: int = 2000,
-    advance: Callable[[int], object] | None = None,
+    advance: Advance = ignore,
 ) -> BacktestResult:
     """Computes all metrics, checks and the verdict of some folds.
 
@@ -106,11 +107,10 @@ def result_of(
         resamples: number of bootstrap resamples over games.
         advance: called with 1 after each of RESULT_STEPS.
     """
-    report_progress = advance or (lambda _: None)
-    metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=report_progress)
+    metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=advance)
     of_all, groups = coverages(folds), coverage_groups(folds)
     verdict = judge(folds, seed=method.seed, resamples=resamples)
-    report_progress(1)
+    advance(1)
     return BacktestResult(
         method=method,
         folds=tuple(

@@ -7,15 +7,16 @@ treated as independent, although the calibrations may share seasons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, product
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from dejavu_models.metrics import Estimate, GameBootstrap
-from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses, pool
@@ -138,8 +139,7 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     checks = [
         _against_persistence(pooled, forecaster, horizon, bootstrap)
-        for forecaster in VERDICT_FORECASTERS
-        for horizon in HORIZONS
+        for forecaster, horizon in product(VERDICT_FORECASTERS, HORIZONS)
     ]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
     corrected = 1 - (1 - LEVEL) / (len(VERDICT_FORECASTERS) * len(HORIZONS) * len(LEVELS))
@@ -162,9 +162,7 @@ def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[C
     """Computes the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
     found = (
         coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
-        for name in VERDICT_FORECASTERS
-        for horizon in HORIZONS
-        for level in LEVELS
+        for name, horizon, level in product(VERDICT_FORECASTERS, HORIZONS, LEVELS)
     )
     return [each for each in found if each is not None]
 
@@ -223,50 +221,59 @@ def coverage(
     )
 
 
+class _Count(NamedTuple):
+    """Covered games of a group, before its bounds; lead and level as indices, games and cells by fold."""
+
+    forecaster: str
+    horizon: Horizon
+    minute: int
+    lead: int
+    level: int
+    games: list[int]
+    cells: list[int]
+    held: int
+
+
 def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
-    """Computes the coverage by forecaster, horizon, minute, |lead| and level, for groups of LEAST_GAMES or more."""
-    counted = list[tuple[str, int, int, int, int, list[int], list[int], int]]()
-    for forecaster in VERDICT_FORECASTERS:
-        for horizon_index, horizon in enumerate(HORIZONS):
-            cases = cases_of(horizon)
-            hits = [losses(fold.forecasts[forecaster], fold.outcomes[:, horizon_index], cases) for fold in folds]
-            groups = [lead_groups(fold.leads) for fold in folds]
-            for case in range(cases.start, cases.stop):
-                column = CASES[case][1] - 1
-                for lead in range(len(LEADS)):
-                    rows = [of_fold[:, column] == lead for of_fold in groups]
-                    games = [int(of_fold.sum()) for of_fold in rows]
-                    if sum(games) < MIN_GAMES:
-                        continue
-                    cells = [int(fold.cell_games[case, lead]) for fold in folds]
-                    for index, level in enumerate(LEVELS):
-                        if all(f"coverage_{level}" in each for each in hits):
-                            held = sum(
-                                int(each[f"coverage_{level}"][which, column].sum())
-                                for each, which in zip(hits, rows, strict=True)
-                            )
-                            counted.append((forecaster, horizon_index, column + 1, lead, index, games, cells, held))
-    corrected = 1 - (1 - LEVEL) / max(len(counted), 1)
+    """Computes the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more."""
+    counts = list(_counts(folds))
+    corrected = 1 - (1 - LEVEL) / max(len(counts), 1)
     result = []
-    for forecaster, horizon_index, minute, lead, index, games, cells, held in counted:
-        parts = [(n, cell) for n, cell in zip(games, cells, strict=True) if n]
-        first, last = conformal_region([n for n, _ in parts], [cell for _, cell in parts], ALPHAS[index], corrected)
+    for count in counts:
+        alpha, games = ALPHAS[count.level], sum(count.games)
+        tested = [each for each in count.games if each]
+        first, last = conformal_region(tested, [*compress(count.cells, count.games)], alpha, corrected)
         result.append(
             CoverageGroup(
-                forecaster=forecaster,
-                horizon=HORIZONS[horizon_index].value,
-                minute=minute,
-                lead=LEADS[lead],
-                level=LEVELS[index],
-                games=sum(games),
-                held=held,
+                forecaster=count.forecaster,
+                horizon=count.horizon.value,
+                minute=count.minute,
+                lead=LEADS[count.lead],
+                level=LEVELS[count.level],
+                games=games,
+                held=count.held,
                 first=first,
                 last=last,
-                binomial=binomial_region(sum(games), 1 - ALPHAS[index], corrected),
-                agrees=first <= held <= last,
+                binomial=binomial_region(games, 1 - alpha, corrected),
+                agrees=first <= count.held <= last,
             )
         )
     return result
+
+
+def _counts(folds: Sequence[FoldScores]) -> Iterator[_Count]:
+    groups = [lead_groups(fold.leads) for fold in folds]
+    for forecaster, horizon in product(VERDICT_FORECASTERS, HORIZONS):
+        cases, index = cases_of(horizon), HORIZONS.index(horizon)
+        hits = [losses(fold.forecasts[forecaster], fold.outcomes[:, index], cases) for fold in folds]
+        for minute, lead in product(horizon.forecast_minutes, range(len(LEADS))):
+            rows = [of_fold[:, minute - 1] == lead for of_fold in groups]
+            games = [int(of_fold.sum()) for of_fold in rows]
+            cells = [int(fold.cell_games[cases][minute - 1, lead]) for fold in folds]
+            for level, name in enumerate(f"coverage_{level}" for level in LEVELS):
+                if sum(games) >= MIN_GAMES and all(name in each for each in hits):
+                    held = sum(int(each[name][which, minute - 1].sum()) for each, which in zip(hits, rows, strict=True))
+                    yield _Count(forecaster, horizon, minute, lead, level, games, cells, held)
 
 
 def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:

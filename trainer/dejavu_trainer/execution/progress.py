@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+Advance = Callable[[int], object]
+"""Called with the number of units that were just completed."""
+
+
+def ignore(_: int) -> None:
+    """Shows no progress."""
+
 
 class Progress(Protocol):
     """Reports the progress of consecutive steps of a run."""
 
-    def step(self, name: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    def step(self, name: str, total: int) -> AbstractContextManager[Advance]:
         """Begins a step of `total` units; the yielded function is called with the number of units just completed."""
         ...
 
@@ -19,7 +26,7 @@ class NoProgress:
     """Progress that shows nothing."""
 
     @contextmanager
-    def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
+    def step(self, name: str, total: int) -> Iterator[Advance]:
         """Ignores all updates."""
         del name, total
-        yield lambda _: None
+        yield ignore

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from dejavu_trainer.execution.progress import Advance
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -18,7 +20,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Callable[[int], object]) -> list[R]:
+def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Advance) -> list[R]:
     """Returns the results of `work` on each piece, in order.
 
     Threads suffice: hnswlib and numpy's matrix products release the GIL, and no data is copied between processes.

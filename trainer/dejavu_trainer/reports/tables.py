@@ -88,13 +88,9 @@ def checks_table(title: str, checks: Sequence[Check]) -> Table:
 
 def number(estimate: Estimate | None, metric: str) -> str:
     """Formats an estimate without its interval, with the digits of its metric."""
-    return (
-        ""
-        if estimate is None
-        else f"{100 * estimate.value:.1f}"
-        if _is_share(metric)
-        else f"{estimate.value:.{_digits(metric)}f}"
-    )
+    if estimate is None:
+        return ""
+    return f"{100 * estimate.value:.1f}" if metric.startswith("coverage") else f"{estimate.value:.{_digits(metric)}f}"
 
 
 def with_interval(estimate: Estimate | None, metric: str) -> str:
@@ -112,10 +108,6 @@ def in_percent(estimate: Estimate | None) -> str:
         if estimate is None
         else f"{100 * estimate.value:+.2f} [{100 * estimate.lower:+.2f}, {100 * estimate.upper:+.2f}]"
     )
-
-
-def _is_share(metric: str) -> bool:
-    return metric.startswith("coverage")
 
 
 def _digits(metric: str) -> int:

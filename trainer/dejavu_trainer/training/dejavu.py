@@ -7,7 +7,7 @@ games, like those of the bundle, and queried with the later ones.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from dejavu_models.point.index import build_index
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError
+from dejavu_trainer.execution.progress import Advance
 from dejavu_trainer.execution.threads import map_threads
 from dejavu_trainer.training.kmeans import cluster, group_means
 
@@ -83,7 +84,7 @@ def select_settings(
     prototypes: int | None,
     grid: DejavuGrid,
     seed: int,
-    advance: Callable[[int], object],
+    advance: Advance,
     workers: int = 1,
 ) -> SelectedSettings:
     """Selects the settings with which databases of `past` best explain the linear models' residuals on `later`.
@@ -158,7 +159,7 @@ def build_all(
     settings: DejavuSettings,
     prototypes: int | None,
     seed: int,
-    advance: Callable[[int], object],
+    advance: Advance,
     workers: int = 1,
 ) -> dict[int, Dejavu]:
     """Builds the databases of some minutes.
@@ -232,9 +233,7 @@ def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Sin
     )
 
 
-def predict_all(
-    databases: Mapping[int, Dejavu], games: Games, advance: Callable[[int], object], workers: int = 1
-) -> Floats:
+def predict_all(databases: Mapping[int, Dejavu], games: Games, advance: Advance, workers: int = 1) -> Floats:
     """Predicts the linear models' residuals from each game's neighbours, after every minute with a database.
 
     Args:

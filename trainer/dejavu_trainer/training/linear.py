@@ -25,7 +25,7 @@ def fit_linear(games: Games, margins: Floats) -> LinearModels:
         margins: (n,), expected margins before tip-off, in points; finite.
     """
     coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), 3), np.nan)
-    leads = leads_by_minute(games)
+    leads = np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)  # after minutes 0 (tip-off) to 47
     outcomes = games.outcomes
     for minute in range(MAX_SLOTS + 1):
         lead = leads[:, minute]
@@ -64,11 +64,6 @@ def _scales(leads: Floats, residuals: Floats) -> Floats:
     for index, horizon in enumerate(HORIZONS):
         scales[index, horizon.last_slot + 1 :] = 1.0
     return np.maximum(scales, MIN_SCALE)
-
-
-def leads_by_minute(games: Games) -> Floats:
-    """Returns the leads after minutes 0 (tip-off) to 47, (n, 48), in points."""
-    return np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)
 
 
 def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Floats:

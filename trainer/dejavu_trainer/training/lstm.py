@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.point import features
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_trainer.execution.progress import Advance
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
@@ -147,7 +148,7 @@ class LstmEnsemble(nn.Module):
         return torch.stack([member(steps) for member in self.members]).mean(dim=0)
 
 
-def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], object]) -> TrainedLstm:
+def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> TrainedLstm:
     """Fits the LSTM.
 
     Args:
@@ -170,7 +171,7 @@ def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Cal
     return TrainedLstm(graph, recipe.epochs, parity)
 
 
-def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], object]) -> LstmNetwork:
+def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> LstmNetwork:
     torch.manual_seed(seed)
     modes = [examples.in_mode(mode) for mode in MARGIN_SOURCES]
     network = LstmNetwork(modes[MarginSource.KNOWN][0], _spreads(examples), recipe.hidden)

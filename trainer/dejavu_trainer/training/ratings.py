@@ -7,7 +7,7 @@ decomposition (Schweppe 1965; Harvey, Forecasting, Structural Time Series Models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.execution.progress import Advance
 
 BURN_IN = 0.5
 """Share of the first season's games left out of the likelihood; they depend on the initial state of equal teams."""
@@ -59,12 +60,12 @@ def _carried(start: RatingFilter, games: Games) -> tuple[Floats, Floats, RatingF
     return carried_margins(start, games.season, games.date, games.home, games.away, games.final)
 
 
-def choose_start(games: Games, steps: int, advance: Callable[[int], object]) -> RatingFilter:
+def choose_start(games: Games, steps: int, advance: Advance) -> RatingFilter:
     """Returns the initial state with the settings of `fit_ratings` for these games."""
     return RatingFilter.start(fit_ratings(games, steps, advance))
 
 
-def fit_ratings(games: Games, steps: int, advance: Callable[[int], object]) -> RatingSettings:
+def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
     """Estimates the settings by maximum likelihood.
 
     Args:

@@ -71,7 +71,7 @@ class NbaStats:
                 " pip install 'dejavu-forecast[trainer]'"
             ) from error
         self._base_url: str = NBAStatsHTTP.base_url if url is None else url.rstrip("/") + STATS_PATH + "{endpoint}"
-        host = host_of(url or STATS_URL, STATS_URL)
+        host = host_of(STATS_URL if url is None else url, STATS_URL)
         self._timeout = timeout
         self._limit = limit
         self._session: requests.Session = requests.Session()

@@ -16,14 +16,24 @@ of a metric, and of the paired difference between two models on the same games. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import DISTRIBUTION_LEVELS
+
+LEVEL: Final = 0.95
+"""Confidence level of the intervals of metrics."""
+
+LEVEL_SCORE: Final = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
+"""Standard-normal score at which an interval of that level ends."""
 
 
 def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
@@ -175,7 +185,7 @@ class GameBootstrap:
         ValueError: if there are no games.
     """
 
-    def __init__(self, games: int, *, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> None:
+    def __init__(self, games: int, *, seed: int = 0, resamples: int = 2000, level: float = LEVEL) -> None:
         if games < 1:
             raise ValueError("a bootstrap needs at least one game")
         self._games = games
@@ -263,6 +273,54 @@ class GameBootstrap:
             return one / other
 
         return self.estimate(divide, score, baseline)
+
+
+_EXACT_DEGREES = 100
+
+
+@lru_cache(maxsize=256)
+def student_quantile(degrees: int) -> float:
+    """Returns the 0.975 quantile of Student's t, to ten digits; docs/decisions/0028-by-hand.md says why without scipy.
+
+    Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
+    uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,
+    26.7.4 and 26.7.5).
+
+    Raises:
+        ValueError: if there is less than one degree of freedom.
+    """
+    if degrees < 1:
+        raise ValueError(f"{degrees} degrees of freedom; expected at least 1")
+    if degrees > _EXACT_DEGREES:
+        return _expanded(degrees)
+    low, high = 0.0, math.pi / 2.0  # arctan(t / √degrees) is increasing in t
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _within(middle, degrees) < LEVEL else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _within(angle: float, degrees: int) -> float:
+    """Returns P(|t| ≤ √degrees · tan(angle))."""
+    cosine, odd = math.cos(angle), degrees % 2
+    term = cosine if odd else 1.0
+    total = 0.0
+    for power in range(1 + odd, degrees, 2):
+        total += term
+        term *= power / (power + 1) * cosine**2
+    return 2.0 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+def _expanded(degrees: int) -> float:
+    z = LEVEL_SCORE
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return sum(term / float(degrees) ** power for power, term in enumerate(terms))
 
 
 def _floats(values: ArrayLike) -> Floats:

@@ -11,24 +11,17 @@ import enum
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from statistics import NormalDist
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.metrics import ECE_BINS, probability_bin
+from dejavu_models.metrics import ECE_BINS, LEVEL_SCORE, probability_bin, student_quantile
 from dejavu_models.types import MAX_SLOTS
-
-LEVEL = 0.95
-"""Confidence level of the intervals of metrics."""
 
 LEADERBOARD_ALPHA = 0.05
 """Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
-
-_Z = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -319,9 +312,9 @@ def _effective_games(shares: Floats, share: float, minutes: int) -> float:
 
 def _wilson(share: float, trials: float) -> tuple[float, float]:
     """Returns the score interval of a share (Wilson, JASA 22, 1927); contains the share and lies in [0, 1]."""
-    centre = share + _Z**2 / (2.0 * trials)
-    half = _Z * math.sqrt(share * (1.0 - share) / trials + (_Z / (2.0 * trials)) ** 2)
-    scale = 1.0 + _Z**2 / trials
+    centre = share + LEVEL_SCORE**2 / (2.0 * trials)
+    half = LEVEL_SCORE * math.sqrt(share * (1.0 - share) / trials + (LEVEL_SCORE / (2.0 * trials)) ** 2)
+    scale = 1.0 + LEVEL_SCORE**2 / trials
     # At shares of 0 and 1, rounding can move an end past the share.
     return max(min((centre - half) / scale, share), 0.0), min(max((centre + half) / scale, share), 1.0)
 
@@ -356,51 +349,3 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
         sharpe=float(profits.mean()) / spread if varies and spread > 0.0 else None,
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
     )
-
-
-_EXACT_DEGREES = 100
-
-
-@lru_cache(maxsize=256)
-def student_quantile(degrees: int) -> float:
-    """Returns the 0.975 quantile of Student's t, to ten digits; docs/decisions/0030-by-hand.md says why without scipy.
-
-    Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
-    uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,
-    26.7.4 and 26.7.5).
-
-    Raises:
-        ValueError: if there is less than one degree of freedom.
-    """
-    if degrees < 1:
-        raise ValueError(f"{degrees} degrees of freedom; expected at least 1")
-    if degrees > _EXACT_DEGREES:
-        return _expanded(degrees)
-    low, high = 0.0, math.pi / 2.0  # arctan(t / √degrees) is increasing in t
-    for _ in range(60):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _within(middle, degrees) < LEVEL else (low, middle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _within(angle: float, degrees: int) -> float:
-    """Returns P(|t| ≤ √degrees · tan(angle))."""
-    cosine, odd = math.cos(angle), degrees % 2
-    term = cosine if odd else 1.0
-    total = 0.0
-    for power in range(1 + odd, degrees, 2):
-        total += term
-        term *= power / (power + 1) * cosine**2
-    return 2.0 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
-
-
-def _expanded(degrees: int) -> float:
-    z = _Z
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return sum(term / float(degrees) ** power for power, term in enumerate(terms))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import (
     Coverage,
     LeaderboardMetric,
@@ -24,7 +25,6 @@ from dejavu_models.scorecard import (
     SettledForecasts,
     leaderboard,
     scorecard,
-    student_quantile,
 )
 
 CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE

@@ -107,11 +107,14 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Float
 
     Returns:
         By model, and "persistence", (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed.
+
+    Raises:
+        KeyError: if the models lack a minute.
     """
     leads = rated.games.levels
     result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("ensemble", "dejavu", "lstm", "linear")}
     residuals = models.lstm.residuals(leads, rated.margins)
-    for minute in models.minutes:
+    for minute in Horizon.FINAL.forecast_minutes:
         predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
         for name, points in result.items():
             points[:, minute - 1] = getattr(predictions, name)

@@ -99,7 +99,15 @@ def _calibrated(
     rated, after = carry(before, games)
     frozen = margins_with_frozen_ratings(before, games)
     calibration = calibrate(trained.models, rated, frozen, recipe.min_cell)
-    return CalibratedModels(recipe, trained, train, before, calibration, rated, after)
+    return CalibratedModels(
+        recipe=recipe,
+        trained=trained,
+        train=train,
+        before=before,
+        calibration=calibration,
+        calibrate=rated,
+        after=after,
+    )
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:

@@ -280,7 +280,7 @@ _EXACT_DEGREES = 100
 
 @lru_cache(maxsize=256)
 def student_quantile(degrees: int) -> float:
-    """Returns the 0.975 quantile of Student's t, to ten digits; docs/decisions/0028-by-hand.md says why without scipy.
+    """Returns the 0.975 quantile of Student's t, to ten digits; docs/decisions/0030-by-hand.md says why without scipy.
 
     Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
     uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.game_ids import REPLAY_PREFIX
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, Scoreboard, clock_seconds
+from dejavu_feed.nba.fields import clock_seconds
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, Scoreboard
 from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind

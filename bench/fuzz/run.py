@@ -278,7 +278,7 @@ def fuzz(options: argparse.Namespace) -> int:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dejavu-fuzz-"))
             ledger = f"sqlite:///{folder}/ledger.sqlite3"
             server = stack.enter_context(
-                spawned_server("--workers", "2", "--ledger", ledger, "--heartbeat-seconds", "0.05")
+                spawned_server("--workers", "2", "--ledger", ledger, environment={"DEJAVU_HEARTBEAT_SECONDS": "0.05"})
             )
             address = str(server.wait_for("listening", seconds=START_SECONDS)["address"])
         host, _, port = address.rpartition(":")

@@ -1,64 +1,44 @@
-"""Settings of the server: every option with its default and meaning, shared by the command line and the workers.
+"""Settings of the server, shared by the command line and the workers.
 
-    option                  default                  meaning
-    --listen                127.0.0.1:50051          HOST:PORT to serve gRPC on; port 0 picks a free one
-    --workers               2                        worker processes that share the port
-    --bundle                the shipped one          folder of a model bundle; repeatable; the first one is active
-    --allow-unfit           off                      also serve a bundle whose backtest verdict is negative
-    --ledger                user's state folder      sqlite:///PATH of the ledger that records forecasts
-    --durability            process                  what a recorded forecast survives: a process kill, or power loss
-    --metrics-listen        off                      HOST:PORT to serve Prometheus metrics on (/metrics)
-    --grace                 10 s                     how long a drain waits for calls in progress
-    --heartbeat-seconds     15 s                     idle time before a stream sends a heartbeat; at most 30 s, because
-                                                     clients treat a stream as dead after 60 s of silence
-    --expires-seconds       300 s                    how long a forecast stays current
-    --adaptive              shadow                   adapt intervals to outcomes: off, on, or shadow (return the adapted
-                                                     interval beside the calibrated one, which stays the answer)
-    --adaptive-method       pid                      method: pid (conformal PID control) or aci (Gibbs & Candès)
-    --ratings               carried                  carried: update ratings from reported finals; frozen: do not
-    --signing-key           beside the ledger        PEM file of the ed25519 signing key; created if absent
-    --checkpoint-seconds    60 s                     how often to store a signed head in the ledger, if it changed
-    --kelly-fraction        0.25                     fraction of the full Kelly stake to bet
-    --kelly-cap             0.05                     maximum stake, as a share of the bankroll
-    --confidence-threshold  0.55                     minimum win probability of a bet worth considering
-    --log-level             info                     debug, info, warning or error
-    --log-format            auto                     json, console, or auto: console on a terminal, json elsewhere
-
-Each option has an environment variable: DEJAVU_LISTEN, DEJAVU_WORKERS, DEJAVU_BUNDLE and so on.
+The fields of `Settings` are the only definition of an option: the options of the command line, their environment
+variables, their help and the table in docs/operations.md are derived from them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast, get_args
 
 import platformdirs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dejavu_common.address import Address
 
-MAX_WORKERS = 64
-DURABILITIES = ("process", "power")
-ADAPTIVE = ("off", "on", "shadow")
-ADAPTIVE_METHODS = ("pid", "aci")
-RATINGS = ("carried", "frozen")
-LOG_LEVELS = ("debug", "info", "warning", "error")
-LOG_FORMATS = ("auto", "json", "console")
+MAX_SECONDS = 86_400
+"""Maximum of a duration, in seconds: a day."""
 
 
-class SettingsError(ValueError):
-    """An option has an invalid value.
+class ProcessMessage(BaseModel):
+    """Values that pass between processes as one line of JSON; the two processes may run different releases.
 
-    Attributes:
-        option: name of the attribute of Settings.
+    Fields that this release does not have are dropped, and missing ones get their defaults. A release may therefore add
+    fields that have defaults, but must not remove any.
+
+    Raises:
+        pydantic.ValidationError: if a value is invalid.
     """
 
-    def __init__(self, option: str, message: str) -> None:
-        self.option = option
-        super().__init__(message)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+    def to_json(self) -> str:
+        """Serializes the values as one line of JSON."""
+        return json.dumps(self.model_dump(), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parses the output of `to_json` of any release."""
+        return cls.model_validate(json.loads(text), extra="ignore")
 
 
 def default_ledger() -> str:
@@ -66,111 +46,172 @@ def default_ledger() -> str:
     return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
 
 
-def _check_ledger(url: str) -> None:
+def _address(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+def _ledger(url: str) -> str:
     if not url.startswith("sqlite:///") or url == "sqlite:///":
-        raise SettingsError("ledger", f"{url!r} is not sqlite:///PATH")
+        raise ValueError(f"{url!r} is not sqlite:///PATH")
     if "?" in url:
-        raise SettingsError("ledger", f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
+        raise ValueError(f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
+    return url
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Settings of a server; the module docstring documents each option.
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a path cannot contain a NUL character")
+    return text
+
+
+def _option(meaning: str, value: str = "", *, default: str = "", flag: bool = True, **constraints: Any) -> Any:
+    """Describes an option.
+
+    Args:
+        meaning: what it does.
+        value: stands for its value in the help; by default the values of a Literal, or nothing.
+        default: describes its default; by default the value itself.
+        flag: whether it is an option of the command line; if not, it is an environment variable only.
+        constraints: limits of its value, and `validation_alias` if its name is not that of the field.
+    """
+    shown: dict[str, Any] = {"value": value, "default": default, "flag": flag}
+    return Field(description=meaning, json_schema_extra=shown, **constraints)
+
+
+class Settings(ProcessMessage):
+    """Settings of a server; see `_option` for what a field says."""
+
+    listen: Annotated[str, AfterValidator(_address), _option("gRPC address; port 0 picks a free one.", "HOST:PORT")] = (
+        "127.0.0.1:50051"
+    )
+    workers: Annotated[int, _option("Worker processes that share the port, 1 to 64.", "N", ge=1, le=64)] = 2
+    bundles: Annotated[
+        tuple[Path, ...],
+        _option(
+            "A model bundle; repeatable, the first one is active.",
+            "DIR",
+            default="the shipped one",
+            validation_alias="bundle",
+        ),
+    ] = ()
+    allow_unfit: Annotated[
+        bool, _option("Also serve a bundle whose backtest verdict is negative (see ListModels).", default="off")
+    ] = False
+    ledger: Annotated[
+        str,
+        AfterValidator(_ledger),
+        _option(
+            "Ledger that records forecasts of named games.", "sqlite:///PATH", default="in the user's state folder"
+        ),
+    ] = Field(default_factory=default_ledger)
+    durability: Annotated[
+        Literal["process", "power"],
+        _option("What a recorded forecast survives: a process kill, or also power loss."),
+    ] = "process"
+    metrics_listen: Annotated[
+        str,
+        AfterValidator(lambda text: text and _address(text)),
+        _option("Address for Prometheus metrics, at /metrics.", "HOST:PORT", default="off"),
+    ] = ""
+    grace_seconds: Annotated[
+        float,
+        _option(
+            f"How long a drain waits for calls in progress, 0 to {MAX_SECONDS:,}.",
+            "SECONDS",
+            validation_alias="grace",
+            ge=0,
+            le=MAX_SECONDS,
+        ),
+    ] = 10.0
+    heartbeat_seconds: Annotated[
+        float,
+        # Clients treat a stream as dead after 60 s of silence.
+        _option("Idle seconds before a stream sends a heartbeat, 0.01 to 30.", "SECONDS", flag=False, ge=0.01, le=30),
+    ] = 15.0
+    expires_seconds: Annotated[
+        float,
+        _option(
+            f"How many seconds a forecast stays current, 1 to {MAX_SECONDS:,}.",
+            "SECONDS",
+            flag=False,
+            ge=1,
+            le=MAX_SECONDS,
+        ),
+    ] = 300.0
+    adaptive: Annotated[
+        Literal["off", "on", "shadow"],
+        _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
+    ] = "shadow"
+    adaptive_method: Annotated[
+        Literal["pid", "aci"],
+        _option("Adaptation method: pid (conformal PID control) or aci (adaptive conformal inference).", flag=False),
+    ] = "pid"
+    ratings: Annotated[
+        Literal["carried", "frozen"], _option("Whether reported finals update the ratings of teams.")
+    ] = "carried"
+    signing_key: Annotated[
+        str,
+        AfterValidator(_path),
+        _option(
+            "The ed25519 key (PEM) that signs the ledger's head; created if absent.",
+            "PATH",
+            default="signing-key.pem beside the ledger",
+        ),
+    ] = ""
+    checkpoint_seconds: Annotated[
+        float,
+        _option(
+            f"How often to store a signed head in the ledger, if it changed, 1 to {MAX_SECONDS:,}.",
+            "SECONDS",
+            ge=1,
+            le=MAX_SECONDS,
+        ),
+    ] = 60.0
+    kelly_fraction: Annotated[
+        float, _option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
+    ] = 0.25
+    kelly_cap: Annotated[
+        float, _option("Maximum stake, as a share of the bankroll, above 0, at most 1.", "SHARE", gt=0, le=1)
+    ] = 0.05
+    confidence_threshold: Annotated[
+        float,
+        _option("Minimum win probability of a bet worth considering, 0 to below 1.", "PROBABILITY", ge=0, lt=1),
+    ] = 0.55
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _option("Minimum level to log.")] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "console"], _option("Log format; auto: console on a terminal, json elsewhere.")
+    ] = "auto"
+
+
+class Option(NamedTuple):
+    """An option as users see it.
 
     Attributes:
-        metrics_listen: empty if metrics are not served.
-        grace_seconds, heartbeat_seconds, expires_seconds, checkpoint_seconds: in seconds.
-        signing_key: path; if empty, signing-key.pem in the ledger's folder.
-        kelly_fraction, kelly_cap: in (0, 1].
-        confidence_threshold: a probability, in [0, 1).
-
-    Raises:
-        SettingsError: if a value is invalid; names the option.
+        flag: its name on the command line; empty if it is an environment variable only.
+        variable: its environment variable.
+        value: stands for its value; empty for a switch.
+        default: describes its default.
+        meaning: what it does.
     """
 
-    listen: str = "127.0.0.1:50051"
-    workers: int = 2
-    bundles: tuple[Path, ...] = ()
-    allow_unfit: bool = False
-    ledger: str = dataclasses.field(default_factory=default_ledger)
-    durability: str = "process"
-    metrics_listen: str = ""
-    grace_seconds: float = 10.0
-    heartbeat_seconds: float = 15.0
-    expires_seconds: float = 300.0
-    adaptive: str = "shadow"
-    adaptive_method: str = "pid"
-    ratings: str = "carried"
-    signing_key: str = ""
-    checkpoint_seconds: float = 60.0
-    kelly_fraction: float = 0.25
-    kelly_cap: float = 0.05
-    confidence_threshold: float = 0.55
-    log_level: str = "info"
-    log_format: str = "auto"
-
-    def __post_init__(self) -> None:
-        for option in ("listen", "metrics_listen"):
-            text = getattr(self, option)
-            if text or option == "listen":
-                try:
-                    Address.parse(text)
-                except ValueError as error:
-                    raise SettingsError(option, str(error)) from None
-        if not 1 <= self.workers <= MAX_WORKERS:
-            raise SettingsError("workers", f"{self.workers} is not between 1 and {MAX_WORKERS}")
-        _check_ledger(self.ledger)
-        if "\0" in self.signing_key:
-            raise SettingsError("signing_key", "a path cannot contain a NUL character")
-        self._check_numbers()
-        for option, allowed in (
-            ("durability", DURABILITIES),
-            ("adaptive", ADAPTIVE),
-            ("adaptive_method", ADAPTIVE_METHODS),
-            ("ratings", RATINGS),
-            ("log_level", LOG_LEVELS),
-            ("log_format", LOG_FORMATS),
-        ):
-            value = getattr(self, option)
-            if value not in allowed:
-                raise SettingsError(option, f"{value!r} is not one of {', '.join(allowed)}")
-
-    def _check_numbers(self) -> None:
-        for option, least, most in (
-            ("grace_seconds", 0.0, 86_400.0),
-            ("heartbeat_seconds", 0.01, 30.0),
-            ("expires_seconds", 1.0, 86_400.0),
-            ("checkpoint_seconds", 1.0, 86_400.0),
-        ):
-            value = getattr(self, option)
-            if not least <= value <= most:  # false for NaN too
-                raise SettingsError(option, f"{value:g} is not between {least:g} and {most:g} seconds")
-        for option in ("kelly_fraction", "kelly_cap"):
-            value = getattr(self, option)
-            if not 0.0 < value <= 1.0:
-                raise SettingsError(option, f"{value:g} is not in (0, 1]")
-        if not 0.0 <= self.confidence_threshold < 1.0:
-            raise SettingsError("confidence_threshold", f"{self.confidence_threshold:g} is not in [0, 1)")
-
-    def to_json(self) -> str:
-        """Serializes the settings as JSON text for a worker."""
-        fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["bundles"] = [str(bundle) for bundle in self.bundles]
-        return json.dumps(fields)
-
-    @classmethod
-    def from_json(cls, text: str) -> Settings:
-        """Parses the output of `to_json` of any release; see `known_fields`."""
-        fields = known_fields(cls, json.loads(text))
-        if "bundles" in fields:
-            fields["bundles"] = tuple(Path(bundle) for bundle in fields["bundles"])
-        return cls(**fields)
+    flag: str
+    variable: str
+    value: str
+    default: str
+    meaning: str
 
 
-def known_fields(kind: type[Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Drops the fields of a serialized dataclass that this release does not have; missing fields get their defaults.
-
-    Workers may run a later release than their supervisor, or an earlier one after a rollback.
-    """
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in fields.items() if name in names}
+def options() -> dict[str, Option]:
+    """Returns the options by the names with which `Settings` takes them."""
+    result = {}
+    for field, info in Settings.model_fields.items():
+        name, shown = str(info.validation_alias or field), cast("dict[str, Any]", info.json_schema_extra)
+        result[name] = Option(
+            flag=f"--{name.replace('_', '-')}" if shown["flag"] else "",
+            variable=f"DEJAVU_{name.upper()}",
+            value=shown["value"] or "|".join(get_args(info.annotation)),
+            default=shown["default"] or f"{info.default:{'g' * isinstance(info.default, float)}}",
+            meaning=info.description or "",
+        )
+    return result

@@ -2,21 +2,16 @@
 
 The supervisor writes a WorkerStart to a worker's standard input. The worker replies with one WorkerStatus on the pipe
 that WorkerStart names. After that they communicate only by heartbeats (see heartbeat.py), signals and exit codes.
-WorkerStart and WorkerStatus are one line of JSON each. A new release may add fields that have defaults, but must not
-remove any, because a rolling restart runs new workers under an old supervisor.
+Both may be of another release than the reader, because a rolling restart runs new workers under an old supervisor: see
+ProcessMessage.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from dataclasses import dataclass
-
-from dejavu_server.settings import Settings, known_fields
+from dejavu_server.settings import ProcessMessage, Settings
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStart:
+class WorkerStart(ProcessMessage):
     """Start message to a worker.
 
     Attributes:
@@ -31,20 +26,8 @@ class WorkerStart:
     report_fd: int
     make_ledger: bool = True
 
-    def to_json(self) -> str:
-        """As one line of JSON."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps({**fields, "settings": json.loads(self.settings.to_json())})
 
-    @classmethod
-    def from_json(cls, text: str) -> WorkerStart:
-        """Parses a WorkerStart that `to_json` of any release wrote."""
-        fields = known_fields(cls, json.loads(text))
-        return cls(**{**fields, "settings": Settings.from_json(json.dumps(fields["settings"]))})
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
+class WorkerStatus(ProcessMessage):
     """Result of a worker's start.
 
     Attributes:
@@ -60,13 +43,3 @@ class WorkerStatus:
     models: tuple[str, ...] = ()
     ledger: bool = False
     beats: bool = False
-
-    def to_json(self) -> str:
-        """As one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> WorkerStatus:
-        """Parses a WorkerStatus that `to_json` of any release wrote."""
-        fields = known_fields(cls, json.loads(text))
-        return cls(**{**fields, "models": tuple(fields.get("models", ()))})

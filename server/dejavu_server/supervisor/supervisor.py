@@ -11,7 +11,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -59,7 +58,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         async with reserved_port(Address.parse(self._settings.listen)) as address:
             with self._metrics() as server_metrics:
-                killed = await self._serve(replace(self._settings, listen=str(address)), server_metrics)
+                killed = await self._serve(self._settings.model_copy(update={"listen": str(address)}), server_metrics)
         _log.info("stopped", killed=killed)
         return int(killed or self._gave_up)
 

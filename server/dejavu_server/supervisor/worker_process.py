@@ -116,7 +116,7 @@ class WorkerProcess:
         """
         self.slot = slot
         if self._process.stdin is not None:
-            start = WorkerStart(settings, slot, self._report_to, make_ledger)
+            start = WorkerStart(settings=settings, slot=slot, report_fd=self._report_to, make_ledger=make_ledger)
             self._process.stdin.write(f"{start.to_json()}\n".encode())
             self._process.stdin.close()
         pipe, self._report = os.fdopen(self._report, "rb"), -1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import subprocess
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 
 from dejavu_server.cli import serve
 from dejavu_server.observability import logs
-from dejavu_server.settings import Settings
+from dejavu_server.settings import Settings, options
 from dejavu_server.supervisor.worker_process import StartError
 
 
@@ -61,10 +60,7 @@ EVERY_OPTION = {
     "durability": ("power", "power"),
     "metrics-listen": ("127.0.0.1:9", "127.0.0.1:9"),
     "grace": ("1.5", 1.5),
-    "heartbeat-seconds": ("2", 2.0),
-    "expires-seconds": ("60", 60.0),
     "adaptive": ("on", "on"),
-    "adaptive-method": ("aci", "aci"),
     "ratings": ("frozen", "frozen"),
     "signing-key": ("/tmp/key.pem", "/tmp/key.pem"),
     "checkpoint-seconds": ("5", 5.0),
@@ -114,10 +110,7 @@ def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_p
         ("--durability", "eternal"),
         ("--metrics-listen", "9100"),
         ("--grace", "-1"),
-        ("--heartbeat-seconds", "0"),
-        ("--expires-seconds", "nan"),
         ("--adaptive", "yes"),
-        ("--adaptive-method", "dtaci"),
         ("--ratings", "none"),
         ("--checkpoint-seconds", "0"),
         ("--kelly-fraction", "0"),
@@ -149,14 +142,48 @@ def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor
 
 
 def test_every_option_has_help_and_a_variable() -> None:
-    parameters = inspect.signature(serve.serve).parameters
-    options = [name for name in parameters if name not in {"context", "show_version"}]
     plain = re.sub(r"\s+", " ", run("--help").output)
-    for name in options:
-        assert f"--{name.replace('_', '-')}" in plain
-        assert f"DEJAVU_{name.upper()}" in plain
-        assert parameters[name].annotation  # each must be Annotated with its typer.Option
-    assert set(options) == {option.replace("-", "_") for option in EVERY_OPTION} | {"bundle", "allow_unfit"}
+    flags = {option.flag for option in options().values() if option.flag}
+    assert flags == {f"--{option}" for option in EVERY_OPTION} | {"--bundle", "--allow-unfit"}
+    for option in options().values():
+        assert option.meaning
+        if option.flag:
+            assert option.flag in plain
+            assert option.variable in plain
+
+
+ONLY_VARIABLES = {
+    "heartbeat_seconds": ("2", 2.0, "0"),
+    "expires_seconds": ("60", 60.0, "nan"),
+    "adaptive_method": ("aci", "aci", "dtaci"),
+}
+
+
+@pytest.mark.parametrize("field", ONLY_VARIABLES)
+def test_what_is_rarely_set_is_an_environment_variable_only(supervisor: type[FakeSupervisor], field: str) -> None:
+    given, expected, bad = ONLY_VARIABLES[field]
+    variable = f"DEJAVU_{field.upper()}"
+    assert run(**{variable: given}).exit_code == 0
+    assert getattr(supervisor.settings.pop(), field) == expected
+    assert run(f"--{field.replace('_', '-')}", given).exit_code == 2
+    result = run(**{variable: bad})
+    assert (result.exit_code, supervisor.settings) == (2, [])
+    assert variable in result.output
+
+
+def test_the_command_line_wins_and_an_empty_variable_is_none(supervisor: type[FakeSupervisor]) -> None:
+    assert run("--grace", "1", "--workers", "3", DEJAVU_GRACE="2", DEJAVU_WORKERS="", DEJAVU_LEDGER="").exit_code == 0
+    assert supervisor.settings == [Settings(grace_seconds=1.0, workers=3)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("DEJAVU_WORKERS", "many"), ("DEJAVU_BUNDLE", "/nowhere"), ("DEJAVU_GRACE", "-1")]
+)
+def test_a_bad_variable_is_named_and_exits_with_2(supervisor: type[FakeSupervisor], variable: str, value: str) -> None:
+    result = run(**{variable: value})
+    assert (result.exit_code, supervisor.settings) == (2, [])
+    assert variable in result.output
+    assert value in result.output
 
 
 def test_the_help_tells_what_each_signal_does() -> None:

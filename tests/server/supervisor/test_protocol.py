@@ -12,7 +12,9 @@ import pytest
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
-ORDER = WorkerStart(Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), 2, report_fd=5, make_ledger=False)
+ORDER = WorkerStart(
+    settings=Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), slot=2, report_fd=5, make_ledger=False
+)
 REPORT = WorkerStatus(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
 
 

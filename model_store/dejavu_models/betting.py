@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from dejavu_models.errors import InvalidMarket
+from dejavu_models.errors import FieldErrors, InvalidMarket
 
 MAX_LINE = 100.0
 """Bound of the line of a market, in points."""
@@ -59,7 +59,8 @@ class Market:
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
 
     Raises:
-        InvalidMarket: if a value is out of bounds; uses the field names of the contract.
+        InvalidMarket: if a value is out of bounds, with the field names of the contract; `others` has the errors of
+            further fields.
     """
 
     line: float
@@ -69,19 +70,22 @@ class Market:
     confidence_threshold: float | None = None
 
     def __post_init__(self) -> None:
+        faults = FieldErrors()
         # Each comparison also rejects NaN.
         if not (-MAX_LINE <= self.line <= MAX_LINE and float(2 * self.line).is_integer()):
-            raise InvalidMarket(f"{self.line}", f"a multiple of 0.5 within ±{MAX_LINE:g}", field="market.line")
+            expected = f"a multiple of 0.5 within ±{MAX_LINE:g}"
+            faults.add(InvalidMarket(f"{self.line}", expected, field="market.line"))
         for side, odds in (("home", self.home_odds), ("away", self.away_odds)):
             if not 1.0 < odds <= MAX_ODDS:
                 expected = f"a number above 1, at most {MAX_ODDS:g}"
-                raise InvalidMarket(f"{odds}", expected, field=f"market.{side}.decimal")
+                faults.add(InvalidMarket(f"{odds}", expected, field=f"market.{side}.decimal"))
         if not 0.0 < self.bankroll < math.inf:
-            raise InvalidMarket(f"{self.bankroll}", "a finite number above 0", field="market.bankroll")
+            faults.add(InvalidMarket(f"{self.bankroll}", "a finite number above 0", field="market.bankroll"))
         threshold = self.confidence_threshold
         if threshold is not None and not 0.0 <= threshold < 1.0:
             expected = "a number from 0 on, below 1"
-            raise InvalidMarket(f"{threshold}", expected, field="market.confidence_threshold")
+            faults.add(InvalidMarket(f"{threshold}", expected, field="market.confidence_threshold"))
+        faults.raise_first()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,10 @@ DejavuError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+_T = TypeVar("_T")
 
 MAX_QUOTED = 64
 """Maximum length of caller text repeated in an error, in UTF-8 bytes after quoting."""
@@ -86,6 +89,34 @@ class InvalidInput(FieldError):
     """A field is invalid for every model."""
 
     reason = "INVALID_INPUT"
+
+
+class FieldErrors:
+    """Collects the errors of all invalid fields of a request, the first one of each field."""
+
+    def __init__(self) -> None:
+        self._errors: list[FieldError] = []
+
+    def add(self, error: FieldError) -> None:
+        """Adds an error with its `others`."""
+        for each in (error, *error.others):
+            if all(each.field != earlier.field for earlier in self._errors):
+                self._errors.append(each)
+
+    def read(self, read: Callable[[], _T], default: _T) -> _T:
+        """Calls a reader; returns its value, or the default if it raises an InvalidInput, which is added."""
+        try:
+            return read()
+        except InvalidInput as error:
+            self.add(error)
+            return default
+
+    def raise_first(self) -> None:
+        """Raises the first error, if any, with the others attached."""
+        if self._errors:
+            first, *others = self._errors
+            first.others = tuple(others)
+            raise first
 
 
 class InvalidPattern(InvalidInput):

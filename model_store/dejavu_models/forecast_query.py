@@ -1,4 +1,4 @@
-"""What may be asked: a pattern, a horizon and how uncertain the answer may be; what is wrong is refused here."""
+"""Request for a forecast: score pattern, horizon, interval, teams. The only place that validates them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market
-from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam, quoted
+from dejavu_models.errors import (
+    FieldErrors,
+    InvalidAlpha,
+    InvalidMargin,
+    InvalidPattern,
+    InvalidQuantile,
+    InvalidTeam,
+    quoted,
+)
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 
 DEFAULT_ALPHA = 0.05
@@ -46,6 +54,18 @@ class ScorePattern:
         return self.differentials[-1]
 
 
+def check_slots(slots: int, horizon: Horizon) -> None:
+    """Raises InvalidPattern unless a pattern with this many slots can be forecast to the horizon."""
+    if not 1 <= slots <= horizon.last_slot:
+        raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
+
+
+def check_level_count(levels: int) -> None:
+    """Raises InvalidQuantile if these are too many quantile levels."""
+    if levels > MAX_QUANTILES:
+        raise InvalidQuantile(f"{levels} levels", f"at most {MAX_QUANTILES}")
+
+
 @dataclass(frozen=True, slots=True)
 class ForecastQuery:
     """Request for one forecast.
@@ -63,7 +83,8 @@ class ForecastQuery:
         market: odds to evaluate; None if not given.
 
     Raises:
-        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds.
+        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds; `others`
+            has the errors of further fields.
     """
 
     pattern: ScorePattern
@@ -78,24 +99,23 @@ class ForecastQuery:
     market: Market | None = None
 
     def __post_init__(self) -> None:
-        if self.pattern.minutes > self.horizon.last_slot:
-            expected = f"1 to {self.horizon.last_slot} to forecast {self.horizon.value}"
-            raise InvalidPattern(f"{self.pattern.minutes} slots", expected)
+        faults = FieldErrors()
+        faults.read(lambda: check_slots(self.pattern.minutes, self.horizon), None)
         if not 0.0 < self.alpha < 1.0:
-            raise InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1")
+            faults.add(InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1"))
         for field in ("home_team", "away_team"):
             code = getattr(self, field)
             if code and code not in TEAMS:
-                raise InvalidTeam(quoted(code), "an NBA code such as BOS", field=field)
+                faults.add(InvalidTeam(quoted(code), "an NBA code such as BOS", field=field))
         if self.home_team and self.home_team == self.away_team:
-            raise InvalidTeam(self.away_team, "another team than home_team", field="away_team")
+            faults.add(InvalidTeam(self.away_team, "another team than home_team", field="away_team"))
         margin = self.pregame_margin
         if margin is not None and not -MAX_DIFFERENTIAL <= margin <= MAX_DIFFERENTIAL:
-            raise InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}")
-        if len(self.quantile_levels) > MAX_QUANTILES:
-            raise InvalidQuantile(f"{len(self.quantile_levels)} levels", f"at most {MAX_QUANTILES}")
+            faults.add(InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}"))
+        faults.read(lambda: check_level_count(len(self.quantile_levels)), None)
         for index, level in enumerate(self.quantile_levels):
             if not 0.0 < level < 1.0:
-                raise InvalidQuantile(
-                    f"{level}", "a number strictly between 0 and 1", field=f"quantile_levels[{index}]"
-                )
+                expected = "a number strictly between 0 and 1"
+                faults.add(InvalidQuantile(f"{level}", expected, field=f"quantile_levels[{index}]"))
+                break
+        faults.raise_first()

@@ -141,9 +141,10 @@ def test_all_fields_that_are_wrong_are_named_at_once_alone_and_in_a_batch(channe
     )
     alone = refusal(channel, PREDICT, wrong.SerializeToString())
     assert (alone.reason, alone.metadata["field"]) == ("INVALID_GAME_ID", "game_id")
-    fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team", "alpha", "pregame_margin"]
-    of_market = ["horizon", "line", "home.decimal", "away.american", "bankroll", "confidence_threshold"]
-    assert list(alone.violations) == [*fields, "quantile_levels[1]", *(f"market.{field}" for field in of_market)]
+    fields = ["game_id", "pattern[16]", "horizon", "home_team", "away_team"]
+    of_market = ["horizon", "away.american", "line", "home.decimal", "bankroll", "confidence_threshold"]
+    fields += [*(f"market.{field}" for field in of_market), "alpha", "pregame_margin", "quantile_levels[1]"]
+    assert list(alone.violations) == fields
     assert all("; expected " in description for description in alone.violations.values())
     [result] = batch_of(channel, [wrong.SerializeToString()])
     assert {each.field: each.description for each in result.error.field_violations} == alone.violations

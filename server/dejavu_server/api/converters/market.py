@@ -1,11 +1,11 @@
 """Reads odds from requests and writes market evaluations.
 
-Readers return only valid values; an invalid field raises an InvalidMarket that names it.
+Readers return only valid values; an invalid field raises an InvalidMarket that names it, with the errors of further
+fields in `others`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from dejavu.v1 import forecast_pb2, market_pb2
@@ -20,7 +20,7 @@ from dejavu_models.betting import (
     RiskLevel,
     american_to_decimal,
 )
-from dejavu_models.errors import InvalidMarket
+from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.horizon import EXPECTED_HORIZON, HORIZON_VALUES, HORIZONS
 
@@ -44,19 +44,27 @@ def market(request: PredictRequest) -> Market | None:
     """Reads the odds of a request; None if it has none.
 
     Raises:
-        InvalidMarket: if a field is invalid.
+        InvalidMarket: if a field is invalid; `others` has the errors of further fields.
     """
     if not request.HasField("market"):
         return None
-    _check_horizon(request)
     given = request.market
-    return Market(
-        line=given.line + 0.0,  # −0 + 0 is 0
-        home_odds=_odds(given.home, "market.home"),
-        away_odds=_odds(given.away, "market.away"),
-        bankroll=_bankroll(given),
-        confidence_threshold=_threshold(given),
+    faults = FieldErrors()
+    faults.read(lambda: _check_horizon(request), None)
+    home = faults.read(lambda: _odds(given.home, "market.home"), _EVEN)
+    away = faults.read(lambda: _odds(given.away, "market.away"), _EVEN)
+    read = faults.read(
+        lambda: Market(
+            line=given.line + 0.0,  # −0 + 0 is 0
+            home_odds=home,
+            away_odds=away,
+            bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
+            confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
+        ),
+        None,
     )
+    faults.raise_first()
+    return read
 
 
 def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
@@ -121,22 +129,3 @@ def _odds(price: market_pb2.Odds, field: str) -> float:
         expected = f"{MIN_AMERICAN} to {_MAX_AMERICAN}, or at most −{MIN_AMERICAN}"
         raise InvalidMarket(f"{price.american}", expected, field=f"{field}.american")
     return american_to_decimal(price.american)
-
-
-def _bankroll(given: market_pb2.Market) -> float:
-    return given.bankroll if given.HasField("bankroll") else 1.0
-
-
-def _threshold(given: market_pb2.Market) -> float | None:
-    return given.confidence_threshold if given.HasField("confidence_threshold") else None
-
-
-CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
-    _check_horizon,
-    lambda request: Market(request.market.line, _EVEN, _EVEN),
-    lambda request: Market(0.0, _odds(request.market.home, "market.home"), _EVEN),
-    lambda request: Market(0.0, _EVEN, _odds(request.market.away, "market.away")),
-    lambda request: Market(0.0, _EVEN, _EVEN, bankroll=_bankroll(request.market)),
-    lambda request: Market(0.0, _EVEN, _EVEN, confidence_threshold=_threshold(request.market)),
-)
-"""Validators of the single fields of a market, for requests that have one."""

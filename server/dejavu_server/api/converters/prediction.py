@@ -5,7 +5,7 @@ Readers return only valid values; an invalid field raises an InvalidInput that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,15 +16,8 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_common.clock import EPOCH
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
-from dejavu_models.errors import (
-    InvalidGameId,
-    InvalidInput,
-    InvalidPattern,
-    InvalidQuantile,
-    InvalidTeam,
-    quoted,
-)
-from dejavu_models.forecast_query import DEFAULT_ALPHA, MAX_QUANTILES, ForecastQuery, ScorePattern
+from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
 from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Horizon, ModelInfo, SimilarGame
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
@@ -47,6 +40,11 @@ _MODE_VALUES = {
 }
 
 
+# Placeholders for what cannot be read.
+_ANY_PATTERN = ScorePattern((0.0,))
+_ANY_QUERY = ForecastQuery(_ANY_PATTERN)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
     """Parsed request for a stream; an empty set of game ids means all games."""
@@ -66,36 +64,33 @@ def forecast_request(request: PredictRequest) -> ForecastRequest:
         InvalidInput: if a field is invalid; names it, and `others` has the errors of further fields.
     """
     game_id = request.game_id
-    try:
-        _check_game(request)
-        query = ForecastQuery(
-            pattern=_pattern(request),
-            horizon=horizon_of(request.horizon),
-            alpha=_alpha(request),
-            home_team=team(request.home_team, "home_team"),
-            away_team=team(request.away_team, "away_team"),
-            pregame_margin=_margin(request),
+    faults = FieldErrors()
+    if game_id:
+        faults.read(lambda: check_game_id(game_id, "game_id"), None)
+    pattern = faults.read(lambda: _pattern(request), _ANY_PATTERN)
+    # Where it is invalid, the horizon that takes the longest patterns.
+    horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.FINAL)
+    home_team = faults.read(lambda: team(request.home_team, "home_team"), "")
+    away_team = faults.read(lambda: team(request.away_team, "away_team"), "")
+    levels: tuple[float, ...] = faults.read(lambda: _levels(request), ())
+    read_market = faults.read(lambda: market.market(request), None)
+    query = faults.read(
+        lambda: ForecastQuery(
+            pattern=pattern,
+            horizon=horizon,
+            alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
+            home_team=home_team,
+            away_team=away_team,
+            pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
             explain=request.return_explanation or game_id != "",
-            quantile_levels=_levels(request),
+            quantile_levels=levels,
             record=game_id != "",
-            market=market.market(request),
-        )
-    except InvalidInput as error:
-        error.others = tuple(fault for fault in _faults(request) if fault.field != error.field)
-        raise
+            market=read_market,
+        ),
+        _ANY_QUERY,
+    )
+    faults.raise_first()
     return ForecastRequest(game_id, request.model_version, query)
-
-
-def _faults(request: PredictRequest) -> Iterator[InvalidInput]:
-    """Yields one error for each invalid field; for a repeated field, that of its first invalid value."""
-    reported = set[str]()
-    for check in _CHECKS + market.CHECKS * request.HasField("market"):
-        try:
-            check(request)
-        except InvalidInput as error:
-            if error.field not in reported:
-                reported.add(error.field)
-                yield error
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
@@ -254,11 +249,6 @@ def timestamp(instant: datetime) -> Timestamp:
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def _check_game(request: PredictRequest) -> None:
-    if request.game_id:
-        check_game_id(request.game_id, "game_id")
-
-
 def check_game_id(text: str, field: str) -> None:
     """Raises InvalidGameId, naming the field, unless the text has the form of an NBA game id."""
     if not is_game_id(text):
@@ -266,24 +256,13 @@ def check_game_id(text: str, field: str) -> None:
 
 
 def _pattern(request: PredictRequest) -> ScorePattern:
-    # Check the length first: a message can hold a million slots.
-    slots, horizon = len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL)
-    if not 1 <= slots <= horizon.last_slot:
-        raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
+    # Before the copy: a message can hold a million slots.
+    check_slots(len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL))
     return ScorePattern(tuple(request.pattern))
 
 
-def _alpha(request: PredictRequest) -> float:
-    return request.alpha if request.HasField("alpha") else DEFAULT_ALPHA
-
-
-def _margin(request: PredictRequest) -> float | None:
-    return request.pregame_margin if request.HasField("pregame_margin") else None
-
-
 def _levels(request: PredictRequest) -> tuple[float, ...]:
-    if len(request.quantile_levels) > MAX_QUANTILES:
-        raise InvalidQuantile(f"{len(request.quantile_levels)} levels", f"at most {MAX_QUANTILES}")
+    check_level_count(len(request.quantile_levels))  # before the copy
     return tuple(request.quantile_levels)
 
 
@@ -301,21 +280,3 @@ def team(text: str, field: str) -> str:
         return team_code(text)
     except ValueError:
         raise InvalidTeam(quoted(text), "an NBA code such as BOS, or an alias of one", field=field) from None
-
-
-_ANY = ScorePattern((0.0,))
-
-_CHECKS: tuple[Callable[[PredictRequest], object], ...] = (
-    _check_game,
-    _pattern,
-    lambda request: horizon_of(request.horizon),
-    lambda request: team(request.home_team, "home_team"),
-    lambda request: team(request.away_team, "away_team"),
-    lambda request: ForecastQuery(
-        _ANY, home_team=team(request.home_team, "home_team"), away_team=team(request.away_team, "away_team")
-    ),
-    lambda request: ForecastQuery(_ANY, alpha=_alpha(request)),
-    lambda request: ForecastQuery(_ANY, pregame_margin=_margin(request)),
-    lambda request: ForecastQuery(_ANY, quantile_levels=_levels(request)),
-)
-"""Validators of single fields, in the order in which `forecast_request` reads them, and of both teams together."""

@@ -6,15 +6,14 @@ fields in `others`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, TypedDict, TypeVar
+from typing import Final, NamedTuple, TypedDict
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
-from dejavu_models.errors import InvalidInput, InvalidTeam, quoted
+from dejavu_models.errors import FieldErrors, InvalidTeam, quoted
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.errors import (
@@ -61,8 +60,6 @@ _EXPLAINED: Final = {
     pb.PREDICTION_VIEW_FULL: True,
 }
 
-_T = TypeVar("_T")
-
 
 class GameQuery(NamedTuple):
     """Query for the latest forecast of a game; None or an empty text matches any value."""
@@ -103,29 +100,6 @@ class _CommonFields(TypedDict):
     replays: bool
 
 
-class _FieldErrors:
-    """Collects the validation errors of a request, field by field."""
-
-    def __init__(self) -> None:
-        self._errors: list[InvalidInput] = []
-
-    def read(self, read: Callable[[], _T], default: _T) -> _T:
-        """Calls a reader; returns its value, or the default if it raises an InvalidInput."""
-        try:
-            return read()
-        except InvalidInput as error:
-            if error.field not in {fault.field for fault in self._errors}:
-                self._errors.append(error)
-            return default
-
-    def raise_first(self) -> None:
-        """Raises the first error, if any, with the others attached."""
-        if self._errors:
-            first, *others = self._errors
-            first.others = tuple(others)
-            raise first
-
-
 def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
     """Reads the report of an outcome.
 
@@ -136,7 +110,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
     Raises:
         InvalidInput: if a field is invalid.
     """
-    faults = _FieldErrors()
+    faults = FieldErrors()
     faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
     horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
     faults.read(lambda: _check_differential(request.differential, horizon), None)
@@ -162,7 +136,7 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
     Raises:
         InvalidInput: if a field is invalid.
     """
-    faults = _FieldErrors()
+    faults = FieldErrors()
     faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
     horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
@@ -177,7 +151,7 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
     Raises:
         InvalidInput: if a field is invalid.
     """
-    faults = _FieldErrors()
+    faults = FieldErrors()
     faults.read(lambda: _check_page_size(request.page_size), None)
     common = _common_fields(faults, request, "")
     horizon = None
@@ -203,7 +177,7 @@ def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
     Raises:
         InvalidInput: if a field is invalid.
     """
-    faults = _FieldErrors()
+    faults = FieldErrors()
     score_filter = _score_filter(faults, request.filter)
     faults.raise_first()
     return score_filter
@@ -215,7 +189,7 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     Raises:
         InvalidInput: if a field is invalid.
     """
-    faults = _FieldErrors()
+    faults = FieldErrors()
     score_filter = _score_filter(faults, request.filter)
     faults.read(lambda: _check_no_model(request.filter.model_version), None)
     metric = faults.read(lambda: _metric(request.metric), LeaderboardMetric.CRPS)
@@ -223,7 +197,7 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
 
 
-def _score_filter(faults: _FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
+def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     horizon = faults.read(lambda: horizon_of(request.horizon, "filter.horizon"), Horizon.HALFTIME)
     common = _common_fields(faults, request, "filter.")
     first = request.min_minutes if request.HasField("min_minutes") else None
@@ -235,7 +209,7 @@ def _score_filter(faults: _FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
 
 
 def _common_fields(
-    faults: _FieldErrors, request: pb.ListPredictionsRequest | pb.ScoreFilter, prefix: str
+    faults: FieldErrors, request: pb.ListPredictionsRequest | pb.ScoreFilter, prefix: str
 ) -> _CommonFields:
     if request.game_id:
         faults.read(lambda: check_game_id(request.game_id, f"{prefix}game_id"), None)
@@ -254,7 +228,7 @@ def _common_fields(
     )
 
 
-def _days(faults: _FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
+def _days(faults: FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
     """Reads the first and the last day of a request, as ordinals."""
     first_day = faults.read(lambda: _day(first, f"{prefix}from_date"), None)
     last_day = faults.read(lambda: _day(last, f"{prefix}to_date"), None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, RiskFactor
 from dejavu_models import risk
-from dejavu_models.errors import InvalidInput
+from dejavu_models.errors import FieldErrors
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk import RiskAssessment
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
@@ -19,21 +19,18 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
     Raises:
         InvalidPattern, InvalidTotalPoints: if a field is invalid; `others` has the error of the other field.
     """
+    faults = FieldErrors()
+    pattern = faults.read(lambda: _pattern(request), ScorePattern((0.0,)))
     total = request.total_points if request.HasField("total_points") else None
-    try:
-        # Check the length first: a message can hold a million slots.
-        risk.check_slots(len(request.pattern))
-        pattern = ScorePattern(tuple(request.pattern))
-    except InvalidInput as error:
-        try:
-            if total is not None:
-                risk.check_total_points(total)
-        except InvalidInput as other:
-            error.others = (other,)
-        raise
     if total is not None:
-        risk.check_total_points(total, pattern.last)
+        faults.read(lambda: risk.check_total_points(total, pattern.last), None)
+    faults.raise_first()
     return pattern, total
+
+
+def _pattern(request: AssessRiskRequest) -> ScorePattern:
+    risk.check_slots(len(request.pattern))  # before the copy: a message can hold a million slots
+    return ScorePattern(tuple(request.pattern))
 
 
 def risk_message(assessment: RiskAssessment) -> AssessRiskResponse:

@@ -93,9 +93,9 @@ def test_what_is_wrong_with_a_market_is_told_beside_other_faults() -> None:
         prediction.forecast_request(request(market, alpha=2.0))
     assert str(refused.value) == "market.home: no price; expected decimal or american odds"
     assert [str(fault) for fault in refused.value.others] == [
-        "alpha: 2.0; expected a number strictly between 0 and 1",
-        "market.line: 0.3; expected a multiple of 0.5 within ±100",
         "market.away.american: 5; expected 100 to 99900, or at most −100",
+        "market.line: 0.3; expected a multiple of 0.5 within ±100",
+        "alpha: 2.0; expected a number strictly between 0 and 1",
     ]
 
 

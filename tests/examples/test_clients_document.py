@@ -100,10 +100,10 @@ def test_a_limit_is_the_server_s(limit: str, value: str) -> None:
 def test_the_documented_names_of_health_are_those_that_it_knows(address: str) -> None:
     names = [name.strip('"') for name, *_ in rows(DOCUMENT, "name")]
     known = {service.full_name for file in SERVICES for service in file.DESCRIPTOR.services_by_name.values()}
-    assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE, *known}
+    assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE.full_name, *known}
     with grpc.insecure_channel(address) as channel:
         check: Any = channel.unary_unary(
-            f"/{HEALTH_SERVICE}/Check",
+            f"/{HEALTH_SERVICE.full_name}/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )

@@ -21,7 +21,7 @@ from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_
 from dejavu_models.errors import FieldError, quoted
 from dejavu_server.streaming.errors import ServerDraining
 
-HEALTH_SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
+HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]
 
 SERVICES: Final = tuple(
     service.full_name
@@ -55,7 +55,7 @@ class HealthService:
     """
 
     def __init__(self, services: Iterable[str], parts: Iterable[str] = ()) -> None:
-        self._services = {OVERALL, HEALTH_SERVICE, *services}
+        self._services = {OVERALL, HEALTH_SERVICE.full_name, *services}
         self._parts = dict.fromkeys(parts, False)
         self._serving = False
         self._draining = False
@@ -96,20 +96,6 @@ class HealthService:
                 raise ServerDraining()
             else:
                 await changed.wait()
-
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Returns the method handlers of the service, to register with a server."""
-        return grpc.method_handlers_generic_handler(
-            HEALTH_SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(
-                    self.check, pb.HealthCheckRequest.FromString, pb.HealthCheckResponse.SerializeToString
-                ),
-                "Watch": grpc.unary_stream_rpc_method_handler(
-                    self.watch, pb.HealthCheckRequest.FromString, pb.HealthCheckResponse.SerializeToString
-                ),
-            },
-        )
 
     def _is_known(self, service: str) -> bool:
         return service in self._services or service in self._parts

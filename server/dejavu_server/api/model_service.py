@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import grpc
-
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.prediction_service import Context
 
-MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"].full_name
+MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
 class ModelService:
@@ -23,16 +21,3 @@ class ModelService:
     async def list_models(self, _: models_pb.ListModelsRequest, __: Context) -> models_pb.ListModelsResponse:
         """Lists the models, the active one first."""
         return self._response
-
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Returns the method handlers of the service, to register with a server."""
-        return grpc.method_handlers_generic_handler(
-            MODEL_SERVICE,
-            {
-                "ListModels": grpc.unary_unary_rpc_method_handler(
-                    self.list_models,
-                    models_pb.ListModelsRequest.FromString,
-                    models_pb.ListModelsResponse.SerializeToString,
-                )
-            },
-        )

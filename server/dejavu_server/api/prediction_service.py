@@ -18,9 +18,10 @@ from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastRequest, ForecastService
 from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
-PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
+PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
 
 _log = structlog.get_logger(__name__)
 
@@ -60,36 +61,15 @@ class PredictionService:
         stream = prediction.stream_request(request)
         return self._streams.subscribe(stream.game_ids, stream.resume_token, stream.include_current)
 
-    async def _answer(self, requests: Sequence[ForecastRequest | InvalidInput]) -> list[IssuedForecast | Exception]:
+    async def _answer(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
         """Answers the requests of a batch in order. Each fails on its own; one that failed to parse keeps its error."""
         readable = [request for request in requests if isinstance(request, ForecastRequest)]
         answers = iter(await self._forecasts.forecast_many(readable))
-        return [request if isinstance(request, InvalidInput) else next(answers) for request in requests]
+        return [request if isinstance(request, Failed) else next(answers) for request in requests]
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
         """Assesses how uncertain a game still is; cheap enough to compute on the event loop."""
         return risk_message(risk.assess(*risk_request(request)))
-
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Returns the method handlers of the service, to register with a server."""
-        return grpc.method_handlers_generic_handler(
-            PREDICTION_SERVICE,
-            {
-                "Predict": grpc.unary_unary_rpc_method_handler(
-                    self.predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
-                ),
-                "PredictBatch": grpc.unary_unary_rpc_method_handler(
-                    self.predict_batch, pb.PredictBatchRequest.FromString, pb.PredictBatchResponse.SerializeToString
-                ),
-                # No serializer: the events are already bytes.
-                "StreamPredictions": grpc.unary_stream_rpc_method_handler(
-                    self.stream_predictions, pb.StreamPredictionsRequest.FromString
-                ),
-                "AssessRisk": grpc.unary_unary_rpc_method_handler(
-                    self.assess_risk, pb.AssessRiskRequest.FromString, pb.AssessRiskResponse.SerializeToString
-                ),
-            },
-        )
 
 
 async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
@@ -102,18 +82,18 @@ async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> lis
     return results
 
 
-def _read(request: pb.PredictRequest) -> ForecastRequest | InvalidInput:
+def _read(request: pb.PredictRequest) -> Result[ForecastRequest]:
     try:
         return prediction.forecast_request(request)
     except InvalidInput as error:
-        return error
+        return Failed(error)
 
 
-def _result(request: pb.PredictRequest, outcome: IssuedForecast | Exception) -> pb.PredictBatchResult:
+def _result(request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> pb.PredictBatchResult:
     if isinstance(outcome, IssuedForecast):
         message = prediction.forecast_message(outcome, explanation=request.return_explanation)
         return pb.PredictBatchResult(forecast=message, market=prediction.market_message_of(outcome))
-    failure = describe(outcome)
+    failure = describe(outcome.error)
     if failure.reason == INTERNAL:
-        _log.error("batch_item_failed", exc_info=outcome)
+        _log.error("batch_item_failed", exc_info=outcome.error)
     return pb.PredictBatchResult(error=batch_error(failure))

@@ -10,9 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
-
-import grpc
+from typing import TypeVar
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import leaderboard, scorecard
@@ -24,7 +22,7 @@ from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.records import Checkpoint
 
-RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"].full_name
+RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
@@ -101,24 +99,6 @@ class RecordService:
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Returns the signed head of the ledger."""
         return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(await self._signer()))
-
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Returns the method handlers of the service, to register with a server."""
-        methods: dict[str, tuple[Callable[..., Any], Any, Any]] = {
-            "ReportOutcome": (self.report_outcome, pb.ReportOutcomeRequest, pb.ReportOutcomeResponse),
-            "GetPrediction": (self.get_prediction, pb.GetPredictionRequest, pb.GetPredictionResponse),
-            "ListPredictions": (self.list_predictions, pb.ListPredictionsRequest, pb.ListPredictionsResponse),
-            "GetScorecard": (self.get_scorecard, pb.GetScorecardRequest, pb.GetScorecardResponse),
-            "GetLeaderboard": (self.get_leaderboard, pb.GetLeaderboardRequest, pb.GetLeaderboardResponse),
-            "GetCheckpoint": (self.get_checkpoint, pb.GetCheckpointRequest, pb.GetCheckpointResponse),
-        }
-        return grpc.method_handlers_generic_handler(
-            RECORD_SERVICE,
-            {
-                name: grpc.unary_unary_rpc_method_handler(method, request.FromString, response.SerializeToString)
-                for name, (method, request, response) in methods.items()
-            },
-        )
 
     async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Waits for the slot, reads and builds the response, and holds the slot until that ends.

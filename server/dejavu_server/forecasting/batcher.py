@@ -19,6 +19,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast
+from dejavu_server.results import Failed, Result
 
 CHUNK = 128
 """Maximum queries in one pass, about ten milliseconds of work. One evening of games at both horizons is fewer."""
@@ -79,9 +80,7 @@ class Batcher:
         finally:
             self._unanswered -= 1
 
-    async def forecast_many(
-        self, forecaster: Forecaster, queries: Sequence[ForecastQuery]
-    ) -> list[Forecast | Exception]:
+    async def forecast_many(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
         """Answers many queries of one call in order, on the thread; each fails on its own.
 
         The queries must have passed the `check` of the forecaster.
@@ -91,7 +90,7 @@ class Batcher:
         """
         self._admit(len(queries))
         loop = asyncio.get_running_loop()
-        answers: list[Forecast | Exception] = []
+        answers: list[Result[Forecast]] = []
         try:
             for start in range(0, len(queries), CHUNK):
                 chunk = queries[start : start + CHUNK]
@@ -155,23 +154,23 @@ class Batcher:
         resolve(group, await loop.run_in_executor(self._thread, compute, forecaster, queries))
 
 
-def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Forecast | Exception]:
+def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
     """Answers queries in one pass; if that fails, one by one, so that only the failing queries get an error."""
     try:
         return list(forecaster.forecast_many(queries))
     except Exception as error:
         if len(queries) == 1:
-            return [error]
+            return [Failed(error)]
         _log.warning("group_failed", size=len(queries), effect="queries are answered one by one", exc_info=True)
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 
-def resolve(group: Sequence[Waiting], answers: Sequence[Forecast | Exception]) -> None:
+def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> None:
     """Sets the results of the futures that still wait."""
     for (_, waiting), answer in zip(group, answers, strict=True):
         if waiting.done():
             continue
-        if isinstance(answer, Exception):
-            waiting.set_exception(answer)
+        if isinstance(answer, Failed):
+            waiting.set_exception(answer.error)
         else:
             waiting.set_result(answer)

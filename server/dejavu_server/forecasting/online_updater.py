@@ -25,8 +25,10 @@ from dejavu_models.online_state import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
 from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, OutcomeReader, SettledGame
+from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
 
 _T = TypeVar("_T")
@@ -150,26 +152,26 @@ class OnlineProjection:
         projection = self._ratings.get(version)
         return None if projection is None else projection.current.state
 
-    def read(self, outcomes: OutcomeReader) -> list[Snapshot[AdaptiveState]]:
+    def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         """Folds in new outcomes and corrections; returns the interval snapshots to store."""
-        with outcomes.one_state():
-            newest = outcomes.newest()
+        with store.snapshot_read(connection):
+            newest = learning.newest(connection)
             if newest == self.sequence:
                 return []
             projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
                 projections.append(self._intervals)
-            corrected = outcomes.corrected_since(self.sequence)
+            corrected = learning.corrected_since(connection, self.sequence)
             if corrected is not None:
                 for projection in projections:
                     projection.rewind(corrected)
             if self._intervals is not None and not self._intervals.current.sequence:
-                self._begin(outcomes, self._intervals, corrected or newest + 1)
+                self._begin(connection, self._intervals, corrected or newest + 1)
             # Ratings have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
             after = min((projection.current.sequence for projection in self._ratings.values()), default=newest)
-            games = list(outcomes.settled_games_after(after, with_observations=False))
+            games = list(learning.settled_games_after(connection, after, with_observations=False))
             after = newest if self._intervals is None else self._intervals.current.sequence
-            observed_games = list(outcomes.settled_games_after(after))
+            observed_games = list(learning.settled_games_after(connection, after))
         for projection in self._ratings.values():
             projection.advance([game for game in games if game.sequence > projection.current.sequence])
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
@@ -177,8 +179,8 @@ class OnlineProjection:
         return snapshots
 
     @staticmethod
-    def _begin(outcomes: OutcomeReader, intervals: Projection[AdaptiveState], before: int) -> None:
-        stored = outcomes.snapshot_before(before)
+    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int) -> None:
+        stored = learning.read_snapshot(connection, INTERVALS, before)
         if stored is None:
             return
         sequence, data = stored
@@ -187,7 +189,7 @@ class OnlineProjection:
         except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
             _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="all outcomes are read again")
             return
-        intervals.restore(Snapshot(sequence, outcomes.count(sequence), state))
+        intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
 
 
 class OnlineUpdater:
@@ -253,7 +255,7 @@ class OnlineUpdater:
             DejavuError: if the ledger can't be read or written at present.
         """
         before = self._projection.sequence
-        snapshots = await self._ledger.read(learning.with_outcomes(self._read))
+        snapshots = await self._ledger.read(self._read)
         self._apply()
         if self._projection.sequence != before:
             _log.debug("learned", sequence=self._projection.sequence)
@@ -267,12 +269,12 @@ class OnlineUpdater:
             )
             await self._ledger.write(write)
 
-    def _read(self, outcomes: OutcomeReader) -> list[Snapshot[AdaptiveState]]:
-        found = outcomes.identity()
+    def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
+        found = store.identity(connection)
         identity = (found.ledger_id, found.epoch)
         if identity != self._identity:  # first read, or the ledger was restored
             self._identity, self._projection = identity, self._initial_projection()
-        return self._projection.read(outcomes)
+        return self._projection.read(connection)
 
     def _initial_projection(self) -> OnlineProjection:
         ratings = {each.version: LiveRatings.start(each.rating_filter) for each in self._forecasters}

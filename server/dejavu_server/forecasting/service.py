@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+
+from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import Forecast
+from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
+from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Failed, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +35,15 @@ class ForecastRequest:
     query: ForecastQuery
 
 
-class Recorder(Protocol):
-    """Ledger operation that the forecast service uses."""
-
-    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
-        """Records forecasts together; returns for each the recorded one, new or earlier, or the error."""
-
-
 class ForecastService:
     """Computes forecasts, and records those of named games before it returns them.
 
     Args:
         registry: the models.
         batcher: computes forecasts.
-        recorder: records forecasts.
+        ledger: records forecasts.
+        recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
+            horizon.
         lifetime: how long a forecast stays current.
         clock: returns the current time, aware and in UTC.
     """
@@ -55,14 +52,20 @@ class ForecastService:
         self,
         registry: Registry,
         batcher: Batcher,
-        recorder: Recorder,
+        ledger: LedgerAccess,
+        recorded: Counter,
         *,
         lifetime: timedelta,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
         self._batcher = batcher
-        self._recorder = recorder
+        self._ledger = ledger
+        # Created at once, so that they are exported as 0 before the first forecast.
+        self._new, self._known, self._refused, self._failed = (
+            {horizon: recorded.labels(outcome, horizon.value) for horizon in Horizon}
+            for outcome in ("new", "known", "refused", "failed")
+        )
         self._lifetime = lifetime
         self._clock = clock
 
@@ -78,14 +81,14 @@ class ForecastService:
         issued = self._stamp(request, await self._batcher.forecast(forecaster, request.query))
         if request.game_id:
             [recorded] = await self._commit([issued])
-            if isinstance(recorded, OutcomeAlreadyRecorded):
-                raise recorded
+            if isinstance(recorded, Failed):
+                raise recorded.error
             return recorded
         return issued
 
-    async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[IssuedForecast | Exception]:
+    async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answers many requests in order; each fails on its own. Forecasts of named games are recorded together."""
-        results: dict[int, IssuedForecast | Exception] = {}
+        results: dict[int, Result[IssuedForecast]] = {}
         groups: dict[Forecaster, list[int]] = {}
         for index, request in enumerate(requests):
             try:
@@ -93,7 +96,7 @@ class ForecastService:
                 forecaster.check(request.query)
                 groups.setdefault(forecaster, []).append(index)
             except DejavuError as error:
-                results[index] = error
+                results[index] = Failed(error)
         for forecaster, indices in groups.items():
             answers = await self._compute(forecaster, [requests[index] for index in indices])
             results.update(zip(indices, answers, strict=True))
@@ -102,17 +105,17 @@ class ForecastService:
 
     async def _compute(
         self, forecaster: Forecaster, requests: Sequence[ForecastRequest]
-    ) -> list[IssuedForecast | Exception]:
+    ) -> list[Result[IssuedForecast]]:
         try:
             answers = await self._batcher.forecast_many(forecaster, [request.query for request in requests])
         except DejavuError as error:
-            return [error] * len(requests)
+            return [Failed(error)] * len(requests)
         return [
-            answer if isinstance(answer, Exception) else self._stamp(request, answer)
+            answer if isinstance(answer, Failed) else self._stamp(request, answer)
             for request, answer in zip(requests, answers, strict=True)
         ]
 
-    async def _record(self, results: dict[int, IssuedForecast | Exception]) -> None:
+    async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
         """Replaces each forecast of a named game by its recorded forecast or error."""
         # Record in the order of the requests, whatever their models: this sets the order in the ledger.
         named = {
@@ -125,20 +128,32 @@ class ForecastService:
         try:
             results.update(zip(named, await self._commit(list(named.values())), strict=True))
         except DejavuError as error:
-            results.update(dict.fromkeys(named, error))
+            results.update(dict.fromkeys(named, Failed(error)))
 
-    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts; returns each recorded forecast with the quantiles and market of this request.
 
         The ledger does not store these. They are taken from the new forecast also if an earlier one is returned, which
         has the same model, pattern and teams. The two may differ if the model was updated from outcomes in between;
         the recorded one is authoritative.
         """
-        stored = await self._recorder.commit(issued)
-        return [
-            recorded if isinstance(recorded, OutcomeAlreadyRecorded) else _with_requested(recorded, requested)
-            for requested, recorded in zip(issued, stored, strict=True)
-        ]
+        try:
+            stored = await self._ledger.commit(issued)
+        except Exception:
+            for requested in issued:
+                self._failed[requested.forecast.horizon].inc()
+            raise
+        return [self._recorded(requested, result) for requested, result in zip(issued, stored, strict=True)]
+
+    def _recorded(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:
+        """Counts a recorded forecast; returns it with what this request has and the ledger does not store."""
+        horizon = requested.forecast.horizon
+        if isinstance(stored, Failed):
+            self._refused[horizon].inc()
+            return stored
+        counters = self._new if requested.generated_time == stored.generated_time else self._known
+        counters[horizon].inc()
+        return _with_requested(stored, requested)
 
     def _stamp(self, request: ForecastRequest, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from dejavu_server.ledger.database.backend import Query
-from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Result
 
 _T = TypeVar("_T")
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 class LedgerAccess(Protocol):
     """An open ledger, or one that is being kept open; its methods raise a LedgerError while it cannot be used."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
         """Records forecasts together; returns for each the recorded one, new or earlier, or the reason against it."""
 
     async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:

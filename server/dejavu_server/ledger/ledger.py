@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from dejavu_common.clock import microseconds
-from dejavu_models.errors import InvalidTeam, quoted
+from dejavu_models.errors import quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Query
@@ -25,11 +25,11 @@ from dejavu_server.ledger.errors import (
     InvalidResumeToken,
     LedgerError,
     LedgerUnavailable,
-    OutcomeAlreadyRecorded,
     ResumeTokenExpired,
 )
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Failed, Result
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -60,6 +60,8 @@ class Ledger:
         self._writer = Writer(backend, backend.notify)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
+        self._woken: set[asyncio.Event] = set()
+        self._listener: CommitListener | None = None
 
     @classmethod
     async def open(
@@ -114,7 +116,7 @@ class Ledger:
         """Identity of the ledger, as read when it was opened."""
         return self._identity
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts, in one transaction with other pending writes; they are durable when this returns.
 
         A call cancelled before its turn records nothing. A call cancelled later is still recorded.
@@ -153,8 +155,8 @@ class Ledger:
             answer = await asyncio.wrap_future(
                 self._writer.run(lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC)))
             )
-        if isinstance(answer, InvalidTeam):
-            raise answer
+        if isinstance(answer, Failed):
+            raise answer.error
         return answer
 
     async def write(self, change: Query[_T]) -> _T:
@@ -240,7 +242,7 @@ class Ledger:
                 entries could no longer be returned in order.
         """
         woken = asyncio.Event()
-        listener = self._backend.listen(woken)
+        self.listen(woken)
         try:
             while not self._closed:
                 woken.clear()  # before reading: a notification from here on causes another read
@@ -252,12 +254,17 @@ class Ledger:
                         async with asyncio.timeout(poll_seconds):
                             await woken.wait()
         finally:
-            if listener is not None:
-                listener.close()
+            self._woken.discard(woken)
 
-    def listen(self, committed: asyncio.Event) -> CommitListener | None:
-        """Sets an event after every commit of any process; see `Backend.listen`."""
-        return self._backend.listen(committed)
+    def listen(self, committed: asyncio.Event) -> None:
+        """Sets an event after every commit of any process, until the ledger is closed; see `Backend.listen`."""
+        self._woken.add(committed)
+        if self._listener is None:
+            self._listener = self._backend.listen(self._wake)
+
+    def _wake(self) -> None:
+        for event in self._woken:
+            event.set()
 
     async def check(self) -> None:
         """Checks that the ledger's files are still at the path where they were opened.
@@ -289,6 +296,8 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
+        if self._listener is not None:
+            self._listener.close()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

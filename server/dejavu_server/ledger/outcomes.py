@@ -18,6 +18,7 @@ from dejavu_server.ledger.entries.settlement import settle
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning, settling
 from dejavu_server.records import ReportedOutcome
+from dejavu_server.results import Failed, Result
 
 
 class _StoredOutcome(NamedTuple):
@@ -35,7 +36,7 @@ class _StoredOutcome(NamedTuple):
 
 def record_outcome(
     connection: Connection, reported: ReportedOutcome, now: datetime
-) -> tuple[ReportedOutcome, int] | InvalidTeam:
+) -> Result[tuple[ReportedOutcome, int]]:
     """Records an outcome, unless it is recorded already, and settles every forecast of its game and horizon.
 
     A report without teams agrees with a stored outcome that has them; a correction without teams keeps the stored ones.
@@ -46,7 +47,7 @@ def record_outcome(
         now: the current time, UTC.
 
     Returns:
-        The outcome as recorded, and the number of forecasts that it settles. Or an error if the forecasts of the game
+        The outcome as recorded, and the number of forecasts that it settles. Fails if the forecasts of the game
         have home and away team swapped, because its differential then likely has the wrong sign.
     """
     stored = _newest_revision(connection, reported)
@@ -54,7 +55,8 @@ def record_outcome(
         count = settling.count(connection, stored.first_sequence)
         return stored.outcome, count
     if _swapped(connection, reported):
-        return InvalidTeam(reported.home_team, f"{reported.away_team}, the home team in the forecasts of this game")
+        expected = f"{reported.away_team}, the home team in the forecasts of this game"
+        return Failed(InvalidTeam(reported.home_team, expected))
     head = store.head(connection)
     sequence = head.sequence + 1
     outcome = replace(reported, recorded_time=now, sequence=sequence, revision=0)

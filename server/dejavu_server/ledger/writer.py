@@ -19,9 +19,10 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Query
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, copy_of
+from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, copy_of
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Result
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -65,13 +66,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, drafts: Sequence[PreparedForecast]) -> Future[list[IssuedForecast | OutcomeAlreadyRecorded]]:
+    def submit(self, drafts: Sequence[PreparedForecast]) -> Future[list[Result[IssuedForecast]]]:
         """Queues forecasts to record together. A call cancelled before its turn records nothing.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
         """
-        answer: Future[list[IssuedForecast | OutcomeAlreadyRecorded]] = Future()
+        answer: Future[list[Result[IssuedForecast]]] = Future()
         self._put(_Call(answer, drafts))
         return answer
 

@@ -24,14 +24,14 @@ from dejavu_server.ledger import (
     LedgerCorrupt,
     LedgerError,
     LedgerUnavailable,
-    OutcomeAlreadyRecorded,
 )
-from dejavu_server.ledger.database.backend import CommitListener, Query
+from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Result
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
@@ -101,7 +101,6 @@ class LedgerManager:
         self._new_broadcaster = new_broadcaster
         self._on_change = on_change
         self._committed = committed or asyncio.Event()
-        self._commit_listener: CommitListener | None = None
         self._make = make
         self._ledger: Ledger | None = None
         self._broadcaster: Broadcaster | None = None
@@ -146,7 +145,7 @@ class LedgerManager:
                 await self._first_attempt_done.wait()
         self._report_health()
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts; see `Ledger.commit`.
 
         Raises:
@@ -265,7 +264,7 @@ class LedgerManager:
         last = self._identity
         ledger = await Ledger.open(self._url, durability=self._durability, make=self._make, on_failure=self._on_failure)
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
-        self._commit_listener = ledger.listen(self._committed)
+        ledger.listen(self._committed)
         self._committed.set()
         if last is not None and not last.same_ledger(ledger.identity):
             self._position = None
@@ -301,9 +300,6 @@ class LedgerManager:
         await self._end_broadcaster(reason)
         ledger, self._ledger = self._ledger, None
         self._writable = False
-        if self._commit_listener is not None:
-            self._commit_listener.close()
-            self._commit_listener = None
         if ledger is not None:
             await ledger.close()
 

@@ -30,14 +30,14 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.api import reflection
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
+from dejavu_server.api.handlers import handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor
-from dejavu_server.api.model_service import ModelService
-from dejavu_server.api.prediction_service import PredictionService
-from dejavu_server.api.record_service import RecordService
+from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
+from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
+from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.online_updater import OnlineUpdater
-from dejavu_server.forecasting.recorder import MeteredRecorder
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
@@ -192,18 +192,23 @@ class Worker:
         forecast_service = ForecastService(
             registry,
             batcher,
-            MeteredRecorder(self._ledger_manager, self._metrics.recorded),
+            self._ledger_manager,
+            self._metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
             clock=self._clock,
         )
 
         self._server.add_generic_rpc_handlers(
             [
-                PredictionService(forecast_service, self._ledger_manager).handlers(),
-                ModelService(registry).handlers(),
-                RecordService(self._ledger_manager, self._clock, signer.checkpoint).handlers(),
-                self._health.handlers(),
-                reflection.handlers([*SERVICES, HEALTH_SERVICE]),
+                handlers(
+                    PREDICTION_SERVICE,
+                    PredictionService(forecast_service, self._ledger_manager),
+                    encoded={"StreamPredictions"},
+                ),
+                handlers(MODEL_SERVICE, ModelService(registry)),
+                handlers(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint)),
+                handlers(HEALTH_SERVICE, self._health),
+                reflection.handlers([*SERVICES, HEALTH_SERVICE.full_name]),
             ]
         )
         host, _, _ = settings.listen.rpartition(":")

@@ -24,7 +24,9 @@ def health(channel: grpc.aio.Channel) -> Any:  # its type stubs accept only the 
     return health_pb2_grpc.HealthStub(channel)
 
 
-@pytest.mark.parametrize("name", ["", PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE, LEDGER])
+@pytest.mark.parametrize(
+    "name", ["", *(each.full_name for each in (PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE)), LEDGER]
+)
 async def test_the_server_and_all_that_belongs_to_it_serve(health: Any, name: str) -> None:
     assert await health.Check(health_pb2.HealthCheckRequest(service=name)) == SERVING
 

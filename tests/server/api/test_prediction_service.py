@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import grpc
 import pytest
+from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import code_pb2
 from tests.support.builders.calls import GAME, PATTERN, refusal
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
@@ -21,8 +22,9 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
-from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
+from dejavu_server.api.model_service import MODEL_SERVICE
+from dejavu_server.api.prediction_service import PREDICTION_SERVICE
+from dejavu_server.api.record_service import RECORD_SERVICE
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -45,19 +47,12 @@ async def every_minute_service(
         yield PredictionServiceStub(channel)
 
 
-@pytest.mark.parametrize(
-    ("service", "name", "file"),
-    [(PredictionService, PREDICTION_SERVICE, pb), (ModelService, MODEL_SERVICE, model_service_pb2)],
-)
-async def test_every_rpc_of_the_contract_is_served(
-    channel: grpc.aio.Channel, service: type, name: str, file: Any
-) -> None:
-    [descriptor] = file.DESCRIPTOR.services_by_name.values()
-    assert descriptor.full_name == name
+@pytest.mark.parametrize("descriptor", [PREDICTION_SERVICE, MODEL_SERVICE, RECORD_SERVICE])
+async def test_every_rpc_of_the_contract_is_served(channel: grpc.aio.Channel, descriptor: ServiceDescriptor) -> None:
     for method in descriptor.methods:
         assert not method.client_streaming
         open_call: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
-        call = open_call(f"/{name}/{method.name}")(b"\xff", timeout=5)  # invalid for every message type
+        call = open_call(f"/{descriptor.full_name}/{method.name}")(b"\xff", timeout=5)  # invalid for every message type
         assert await call.code() not in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 

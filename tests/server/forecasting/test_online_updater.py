@@ -91,7 +91,7 @@ async def from_scratch(ledger: Ledger) -> OnlineProjection:
     """Returns a projection that read all outcomes and no snapshot."""
     learned = nothing()
     learned._begin = lambda *_: None  # type: ignore[method-assign]
-    await ledger.read(learning.with_outcomes(learned.read))
+    await ledger.read(learned.read)
     return learned
 
 
@@ -138,9 +138,9 @@ def test_whoever_has_read_as_far_has_learned_the_same(
             for number, differential, read in told:  # later reports of a game are corrections
                 await report(ledger, number, differential)
                 if read:
-                    await ledger.read(learning.with_outcomes(follower.read))
+                    await ledger.read(follower.read)
                     assert state(follower) == state(await from_scratch(ledger))
-            await ledger.read(learning.with_outcomes(follower.read))
+            await ledger.read(follower.read)
             assert state(follower) == state(await from_scratch(ledger))
         finally:
             await ledger.close()
@@ -157,11 +157,11 @@ async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, 
     for number in range(5):
         await report(ledger, number, 25 if number == 1 else 3 + number)
         await report(other, number, 3 + number)
-    await ledger.read(learning.with_outcomes(corrected.read))
-    await other.read(learning.with_outcomes(right.read))
+    await ledger.read(corrected.read)
+    await other.read(right.read)
     assert state(corrected)[1:] != state(right)[1:]
     await report(ledger, 1, 4, day=20)  # the game keeps its date
-    await ledger.read(learning.with_outcomes(corrected.read))
+    await ledger.read(corrected.read)
     assert state(corrected)[1:] == state(right)[1:]
     await other.close()
 
@@ -171,7 +171,7 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     for number in range(SNAPSHOT_EVERY + 7):
         await forecast(ledger, number)
         await report(ledger, number, 1 + number % 20)
-    [point] = await ledger.read(learning.with_outcomes(first.read))
+    [point] = await ledger.read(first.read)
     assert point.count == SNAPSHOT_EVERY
     read_at = first.sequence
 
@@ -188,13 +188,13 @@ async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     kept = await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40))
     assert kept == (point.sequence, point.state.to_bytes())
     second = nothing()
-    await ledger.read(learning.with_outcomes(second.read))
+    await ledger.read(second.read)
     assert state(second) == state(await from_scratch(ledger)) == state(first)
 
     await report(ledger, 3, 40)  # a correction from before the snapshot
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
     for each in (first, second):
-        await ledger.read(learning.with_outcomes(each.read))
+        await ledger.read(each.read)
         assert state(each) == state(await from_scratch(ledger))
     await ledger.write(keep)  # by a worker that has not read the correction
     assert await ledger.read(lambda connection: learning.read_snapshot(connection, INTERVALS, 2**40)) is None
@@ -251,7 +251,7 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     first = nothing()
     for number in range(SNAPSHOT_EVERY + 7):
         await report(ledger, number, 1 + number % 20)
-    [point] = await ledger.read(learning.with_outcomes(first.read))
+    [point] = await ledger.read(first.read)
     keep = partial(
         learning.write_snapshot,
         part=INTERVALS,
@@ -269,7 +269,7 @@ async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
     whole = learning.settled_games_after
     monkeypatch.setattr(learning, "settled_games_after", taught_after)
     second = nothing()
-    await ledger.read(learning.with_outcomes(second.read))
+    await ledger.read(second.read)
     assert read == [(0, False), (point.sequence, True)]
     assert state(second) == state(first)
 

@@ -5,28 +5,30 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import GAME
-from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.issued_forecasts import game
 from tests.support.builders.outcomes import MARKET, answered
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import Forecast
+from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher, Overloaded
-from dejavu_server.forecasting.recorder import MeteredRecorder
 from dejavu_server.forecasting.service import ForecastRequest, ForecastService
 from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import new_metrics
 from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Failed, Result
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-class Notebook:
+class Notebook(UnusedLedger):
     """An in-memory ledger."""
 
     def __init__(self) -> None:
@@ -36,15 +38,23 @@ class Notebook:
         """The forecast already recorded, if any."""
         self.known = frozenset[str]()
         """Games with a recorded outcome."""
+        self.recorded_before = frozenset[str]()
+        """Games whose forecast was recorded a day earlier."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         if self.broken:
             raise LedgerUnavailable("the ledger is full")
         self.commits.append(list(issued))
         return [
-            OutcomeAlreadyRecorded("it is known")
+            Failed(OutcomeAlreadyRecorded("it is known"))
             if each.game_id in self.known
-            else replace(each, sequence=100 + place, market=None, forecast=self.stored or each.forecast)
+            else replace(
+                each,
+                sequence=100 + place,
+                market=None,
+                forecast=self.stored or each.forecast,
+                generated_time=each.generated_time - timedelta(each.game_id in self.recorded_before),
+            )
             for place, each in enumerate(issued)
         ]
 
@@ -58,7 +68,9 @@ def notebook() -> Notebook:
 async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher(max_waiting=10)
     registry = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
-    yield ForecastService(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
+    yield ForecastService(
+        registry, batcher, notebook, new_metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+    )
     await batcher.close()
 
 
@@ -67,7 +79,9 @@ async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     """A forecast service whose model supports quantiles."""
     batcher = Batcher()
     registry = Registry([EveryMinuteForecaster()])
-    yield ForecastService(registry, batcher, notebook, lifetime=timedelta(minutes=5), clock=lambda: NOW)
+    yield ForecastService(
+        registry, batcher, notebook, new_metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+    )
     await batcher.close()
 
 
@@ -76,6 +90,10 @@ def question(last: float = 4.0, *, game_id: str = "", model: str = "", slots: in
     return ForecastRequest(
         game_id, model, ForecastQuery(pattern, home_team="BKN", away_team="GSW", pregame_margin=None)
     )
+
+
+def kind(result: Result[IssuedForecast]) -> type[object]:
+    return type(result.error if isinstance(result, Failed) else result)
 
 
 async def test_a_what_if_leaves_no_trace(issuer: ForecastService, notebook: Notebook) -> None:
@@ -156,23 +174,31 @@ async def test_a_new_forecast_of_what_is_known_is_refused(issuer: ForecastServic
 async def test_of_many_only_those_of_what_is_known_are_refused(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.known = frozenset({GAME})
     results = await issuer.forecast_many([question(game_id=GAME), question(), question(game_id=game(2))])
-    assert [type(result) for result in results] == [OutcomeAlreadyRecorded, IssuedForecast, IssuedForecast]
+    assert [kind(result) for result in results] == [OutcomeAlreadyRecorded, IssuedForecast, IssuedForecast]
 
 
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
-    metrics = new_metrics()
-    recorder = MeteredRecorder(notebook, metrics.recorded)
-    notebook.known = frozenset({game(2), game(3)})
-    await recorder.commit([issued(game(n)) for n in (1, 2, 3)])
+    registry = CollectorRegistry()
+    batcher = Batcher()
+    counter = new_metrics(registry).recorded
+    issuer = ForecastService(
+        Registry([EveryMinuteForecaster()]), batcher, notebook, counter, lifetime=timedelta(1), clock=lambda: NOW
+    )
+    final = replace(question(), game_id=game(5), query=replace(question().query, horizon=Horizon.FINAL))
+    notebook.known, notebook.recorded_before = frozenset({game(2), game(3)}), frozenset({game(4)})
+    await issuer.forecast_many([*(question(game_id=game(n)) for n in (1, 2, 3, 4)), question(), final])
     notebook.broken = True
     with pytest.raises(LedgerUnavailable):
-        await recorder.commit([issued(game(1))])
-
-    def count(outcome: str) -> float:
-        counted: float = metrics.recorded.labels(outcome, "halftime")._value.get()
-        return counted
-
-    assert [count(outcome) for outcome in ("new", "known", "refused", "failed")] == [1, 0, 2, 1]
+        await issuer.forecast(final)
+    await batcher.close()
+    counts = {
+        horizon.value: [
+            registry.get_sample_value("dejavu_forecasts_recorded_total", {"outcome": outcome, "horizon": horizon.value})
+            for outcome in ("new", "known", "refused", "failed")
+        ]
+        for horizon in Horizon
+    }
+    assert counts == {"halftime": [1, 1, 2, 0], "final": [1, 0, 0, 1]}
 
 
 async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(
@@ -201,7 +227,7 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
             question(5.0, model="two", game_id=GAME),
         ]
     )
-    assert [result.forecast.point if isinstance(result, IssuedForecast) else type(result) for result in results] == [
+    assert [result.forecast.point if isinstance(result, IssuedForecast) else kind(result) for result in results] == [
         1.0,
         UnsupportedSlots,
         3.0,
@@ -223,9 +249,9 @@ async def test_of_many_all_are_recorded_in_the_order_of_the_questions(
 async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.broken = True
     named, what_if = await issuer.forecast_many([question(game_id=GAME), question()])
-    assert isinstance(named, LedgerUnavailable)
+    assert kind(named) is LedgerUnavailable
     assert isinstance(what_if, IssuedForecast)
 
 
 async def test_more_than_may_wait_are_refused_each(issuer: ForecastService) -> None:
-    assert [type(result) for result in await issuer.forecast_many([question()] * 11)] == [Overloaded] * 11
+    assert [kind(result) for result in await issuer.forecast_many([question()] * 11)] == [Overloaded] * 11

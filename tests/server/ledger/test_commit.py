@@ -13,9 +13,10 @@ import structlog
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, OutcomeAlreadyRecorded, verify
+from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Result
 
 
 async def places(ledger: Ledger, *forecasts: IssuedForecast) -> list[tuple[int, int]]:
@@ -133,7 +134,7 @@ class Held:
         self.groups: list[int] = []
         loop, append = asyncio.get_running_loop(), store.append
 
-        def held(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+        def held(connection: Any, drafts: Any) -> list[Result[IssuedForecast]]:
             self.groups.append(len(drafts))
             loop.call_soon_threadsafe(self.entered.set)
             assert self.released.wait(10)
@@ -185,7 +186,7 @@ async def test_a_call_cancelled_while_it_is_written_is_recorded(
 async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     append = store.append
 
-    def picky(connection: Any, drafts: Any) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+    def picky(connection: Any, drafts: Any) -> list[Result[IssuedForecast]]:
         answers = append(connection, drafts)  # fails after everything was written
         if any(draft.issued.home_team == "BAD" for draft in drafts):
             raise RuntimeError("not this one")

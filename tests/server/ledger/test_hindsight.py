@@ -16,6 +16,7 @@ from tests.support.harness.laws import examples
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, OutcomeAlreadyRecorded, verify
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Failed
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 
@@ -25,7 +26,7 @@ def minutes(count: int, horizon: Horizon = HALF, *, last: float = 0.0, game_id: 
 
 
 async def refused(ledger: Ledger, *forecasts: IssuedForecast) -> list[bool]:
-    return [isinstance(answer, OutcomeAlreadyRecorded) for answer in await ledger.commit(forecasts)]
+    return [isinstance(answer, Failed) for answer in await ledger.commit(forecasts)]
 
 
 async def test_after_the_half_nothing_new_is_recorded_of_the_first_half(ledger: Ledger) -> None:
@@ -45,9 +46,12 @@ async def test_why_is_told(ledger: Ledger) -> None:
     await ledger.record_outcome(outcome(3, game(2)))
     await ledger.record_outcome(outcome(4, game(2)))
     [answer] = await ledger.commit([minutes(18, game_id=game(2))])
-    assert isinstance(answer, OutcomeAlreadyRecorded)
-    assert answer.reason == "OUTCOME_KNOWN"
-    assert str(answer).startswith(f"the outcome of game {game(2)} at halftime is known: it stands in the ledger at 2")
+    assert isinstance(answer, Failed)
+    assert isinstance(answer.error, OutcomeAlreadyRecorded)
+    assert answer.error.reason == "OUTCOME_KNOWN"
+    assert str(answer.error).startswith(
+        f"the outcome of game {game(2)} at halftime is known: it stands in the ledger at 2"
+    )
 
 
 async def test_a_stored_forecast_is_still_answered_and_a_revision_refused(ledger: Ledger) -> None:

@@ -170,13 +170,17 @@ def checkpoint_everything(path: Path) -> None:
     assert (busy, in_log, done) == (0, 0, 0)
 
 
-async def test_a_closed_tail_leaves_nothing_behind(ledger: Ledger, runtime: Path) -> None:
+async def test_the_tails_of_a_ledger_share_a_socket_and_a_closed_ledger_leaves_nothing_behind(
+    ledger: Ledger, runtime: Path
+) -> None:
     async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        ledger.listen(asyncio.Event())
         waiting = asyncio.create_task(collect(pages, 1))
         await asleep(ledger)
-        assert sockets(runtime)
+        assert len(sockets(runtime)) == 1
         waiting.cancel()
         await asyncio.wait([waiting])
+    await ledger.close()
     assert list_all(runtime) == [runtime / f"dejavu-{os.getuid()}"]
 
 
@@ -196,7 +200,7 @@ async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime
 
 async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: Path) -> None:
     folder = notify.runtime_folder(Path("/some/ledger.db"))
-    listener = notify.Listener(folder, asyncio.Event())
+    listener = notify.Listener(folder, lambda: None)
     announcer = notify.Notifier(folder)
     for _ in range(2000):  # far more than a socket's queue takes; the event loop reads none of them during this loop
         announcer.notify()

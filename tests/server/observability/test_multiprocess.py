@@ -4,24 +4,13 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry
-from tests.support.builders.calls import GAME
-from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_common import http_server
 from dejavu_common.address import Address
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import Horizon
-from dejavu_server.forecasting.recorder import MeteredRecorder
-from dejavu_server.ledger import LedgerUnavailable
-from dejavu_server.observability.metrics import FILE_BYTES, new_metrics
+from dejavu_server.observability.metrics import FILE_BYTES
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics, supervisor_metrics
-from dejavu_server.records import IssuedForecast
 
 # Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
@@ -117,39 +106,3 @@ def test_an_address_in_use_is_refused() -> None:
         supervisor_metrics(figures.address),
     ):
         pass
-
-
-class Ledger:
-    """Has recorded the forecasts of even games already; raises a full disk for game 0000000009."""
-
-    async def commit(self, issued: Sequence[IssuedForecast]) -> list[IssuedForecast]:
-        if any(int(each.game_id) == 9 for each in issued):
-            raise LedgerUnavailable("the ledger is full")
-        earlier = timedelta(minutes=1)
-        return [
-            each if int(each.game_id) % 2 else replace(each, generated_time=each.generated_time - earlier)
-            for each in issued
-        ]
-
-
-def issued(game_id: str = GAME, horizon: Horizon = Horizon.HALFTIME) -> IssuedForecast:
-    query = ForecastQuery(ScorePattern((0.0,) * 18), horizon)
-    forecast = PersistenceForecaster().forecast_many([query])[0]
-    now = datetime.now(UTC)
-    return IssuedForecast(game_id, "", "", query.pattern, None, forecast, now, now)
-
-
-async def test_what_the_ledger_is_given_is_counted_by_what_became_of_it() -> None:
-    registry = CollectorRegistry()
-    recorder = MeteredRecorder(Ledger(), new_metrics(registry).recorded)
-    await recorder.commit([issued("0000000001"), issued("0000000002"), issued("0000000003", Horizon.FINAL)])
-    with pytest.raises(LedgerUnavailable):
-        await recorder.commit([issued("0000000009", Horizon.FINAL)])
-    counts = {
-        horizon.value: [
-            registry.get_sample_value("dejavu_forecasts_recorded_total", {"outcome": outcome, "horizon": horizon.value})
-            for outcome in ("new", "known", "failed")
-        ]
-        for horizon in Horizon
-    }
-    assert counts == {"halftime": [1, 1, 0], "final": [1, 0, 1]}

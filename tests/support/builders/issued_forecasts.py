@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Attribution, Explanation, Forecast, Horizon, Interval, SimilarGame
-from dejavu_server.forecasting.service import Recorder
+from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022300001"
@@ -71,7 +71,7 @@ def issued(
     )
 
 
-async def recorded(ledger: Recorder, *forecasts: IssuedForecast) -> list[IssuedForecast]:
+async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[IssuedForecast]:
     """Commits forecasts together; returns the stored ones. None may be refused as too late."""
     stored = await ledger.commit(forecasts)
     forecasts_stored = [each for each in stored if isinstance(each, IssuedForecast)]

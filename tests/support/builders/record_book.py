@@ -27,8 +27,8 @@ from dejavu_server.ledger import outcomes
 from dejavu_server.ledger.database import migrate, sqlite_engine, store
 from dejavu_server.ledger.database.sqlite_engine import Durability
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Failed, Result
 
 EVENING = datetime(2026, 1, 14, 1, 30, tzinfo=UTC)
 """Default time of games: their local date is the 13th."""
@@ -90,7 +90,7 @@ class RecordBook:
         self._writing = writing
         self._reading = reading
 
-    def predict(self, *made: IssuedForecast) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+    def predict(self, *made: IssuedForecast) -> list[Result[IssuedForecast]]:
         """Records forecasts; returns the stored forecast or the error for each."""
         with self._writing.begin() as connection:
             return store.append(connection, [codec.prepare(each) for each in made])
@@ -103,7 +103,7 @@ class RecordBook:
         outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
         with self._writing.begin() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen)
-        assert not isinstance(answer, Exception)
+        assert not isinstance(answer, Failed)
         return answer[0]
 
     def read(self, function: Callable[[Connection], _T]) -> _T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import create_engine
@@ -78,9 +78,9 @@ class MemoryBackend:
         for listener in list(self._listeners):
             listener.wake()
 
-    def listen(self, woken: asyncio.Event) -> MemoryListener:
-        """Sets the event at every notification."""
-        return MemoryListener(self._listeners, woken)
+    def listen(self, committed: Callable[[], None]) -> MemoryListener:
+        """Calls the function at every notification."""
+        return MemoryListener(self._listeners, committed)
 
     def close(self) -> None:
         """Drops everything."""
@@ -90,17 +90,17 @@ class MemoryBackend:
 
 
 class MemoryListener:
-    """Wakes one tail."""
+    """Wakes one ledger."""
 
-    def __init__(self, listeners: set[MemoryListener], woken: asyncio.Event) -> None:
+    def __init__(self, listeners: set[MemoryListener], committed: Callable[[], None]) -> None:
         self._listeners = listeners
-        self._woken = woken
+        self._committed = committed
         self._loop = asyncio.get_running_loop()
         listeners.add(self)
 
     def wake(self) -> None:
-        """Sets the event."""
-        self._loop.call_soon_threadsafe(self._woken.set)
+        """Calls the function in its loop."""
+        self._loop.call_soon_threadsafe(self._committed)
 
     def close(self) -> None:
         """Ends the subscription."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from dejavu_server.ledger.database.backend import Query
-from dejavu_server.ledger.errors import OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Result
 
 _T = TypeVar("_T")
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 class UnusedLedger:
     """Fails on every use; see `LedgerAccess`."""
 
-    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[IssuedForecast | OutcomeAlreadyRecorded]:
+    async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
         raise AssertionError("nothing is recorded here")
 
     async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:

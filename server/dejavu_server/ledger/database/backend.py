@@ -6,7 +6,6 @@ implementation must do.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
@@ -68,8 +67,8 @@ class Backend(Protocol):
     def notify(self) -> None:
         """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time."""
 
-    def listen(self, woken: asyncio.Event) -> CommitListener | None:
-        """Sets an event whenever another transaction was committed; call it in the event loop.
+    def listen(self, committed: Callable[[], None]) -> CommitListener | None:
+        """Calls a function in the event loop whenever another transaction was committed; call it there too.
 
         Returns:
             The subscription; None if notifications do not work here. They may be lost: poll as well.

@@ -1,8 +1,8 @@
-"""Notifies the tails of a ledger, in all processes, after a commit.
+"""Notifies the processes that have a ledger open after a commit.
 
-Each tail listens on a Unix datagram socket in a folder derived from the ledger's path. A notification sends one empty
-datagram to each socket in that folder; the tails then read the ledger. A notification may be dropped if the receiver
-has others queued. Tails also poll now and then, in case one is lost.
+Each open ledger listens on a Unix datagram socket in a folder derived from the path of its database. A notification
+sends one empty datagram to each socket in that folder; the receivers then read the ledger. It may be dropped if the
+receiver has others queued. Receivers also poll now and then, in case one is lost.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import secrets
 import socket
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -90,18 +91,18 @@ class Notifier:
 
 
 class Listener:
-    """Socket that wakes one tail. Create and close it in the event loop of that tail.
+    """Socket of one open ledger. Create and close it in the event loop.
 
     Args:
         folder: the ledger's runtime folder.
-        woken: event that every notification sets.
+        committed: called on every notification.
 
     Raises:
         OSError: if the socket cannot be created.
     """
 
-    def __init__(self, folder: Path, woken: asyncio.Event) -> None:
-        self._woken = woken
+    def __init__(self, folder: Path, committed: Callable[[], None]) -> None:
+        self._committed = committed
         self._path = folder / f"{secrets.token_hex(8)}.sock"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -129,7 +130,7 @@ class Listener:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._socket.recv(1)
-        self._woken.set()
+        self._committed()
 
     def close(self) -> None:
         """Stops listening; removes the socket, and the folder if no other tail listens."""

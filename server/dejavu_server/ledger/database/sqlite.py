@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,12 +99,12 @@ class SqliteBackend:
         if self._notifier is not None:
             self._notifier.notify()
 
-    def listen(self, woken: asyncio.Event) -> CommitListener | None:
+    def listen(self, committed: Callable[[], None]) -> CommitListener | None:
         """See `Backend.listen`."""
         if self._runtime is None:
             return None
         try:
-            return notify.Listener(self._runtime, woken)
+            return notify.Listener(self._runtime, committed)
         except OSError as error:
             _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
             return None

@@ -21,6 +21,7 @@ from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Failed, Result
 
 _T = TypeVar("_T")
 
@@ -96,7 +97,7 @@ def entry_row(kind: str, payload: str, revision: int, sequence: int, previous: b
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
 
 
-def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[IssuedForecast | OutcomeAlreadyRecorded]:
+def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[Result[IssuedForecast]]:
     """Records forecasts in order, except those whose key has a newest revision with the same pattern and teams.
 
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
@@ -111,7 +112,7 @@ def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[I
     known_outcomes = _known(connection, {draft.issued.game_id for draft in drafts})
     with_market = _with_market(connection, drafts, newest)
     batch = _EntryBatch(*head(connection))
-    results: list[IssuedForecast | OutcomeAlreadyRecorded] = []
+    results: list[Result[IssuedForecast]] = []
     for draft in drafts:
         stored, outcome = newest.get(draft.key), known_outcomes.conflict(draft.issued)
         if stored is None or not stored.matches(draft):
@@ -180,14 +181,15 @@ class _KnownOutcomes:
         """Adds the sequence of an outcome."""
         self._sequences.setdefault(game_id, {})[horizon] = sequence
 
-    def conflict(self, issued: IssuedForecast) -> OutcomeAlreadyRecorded | None:
-        """Returns an error if the forecast would be recorded with hindsight, otherwise None."""
+    def conflict(self, issued: IssuedForecast) -> Failed | None:
+        """Returns a failure if the forecast would be recorded with hindsight, otherwise None."""
         for horizon, sequence in self._sequences.get(issued.game_id, {}).items():
             if issued.forecast.elapsed_minutes <= horizon.last_slot:
-                return OutcomeAlreadyRecorded(
+                error = OutcomeAlreadyRecorded(
                     f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
                     f"{sequence}, and no forecast from before that point is recorded any more"
                 )
+                return Failed(error)
         return None
 
 

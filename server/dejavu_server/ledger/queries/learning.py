@@ -6,23 +6,17 @@ reader that has read equally far has the same state. Replays are excluded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, Observation, TrackerKey, quarter_of
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
-from dejavu_server.ledger.database.store import Identity
-
-_T = TypeVar("_T")
 
 PAGE = 200
 """Outcomes per query."""
@@ -51,50 +45,6 @@ class SettledGame:
     away_team: str
     day: date
     observations: tuple[Observation, ...]
-
-
-class OutcomeReader:
-    """Reads on one connection what the online state is computed from.
-
-    Args:
-        connection: a read connection.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def one_state(self) -> AbstractContextManager[None]:
-        """Makes all reads in the block see the same state of the ledger; keep it short."""
-        return store.snapshot_read(self._connection)
-
-    def identity(self) -> Identity:
-        """Returns the identity of the ledger."""
-        return store.identity(self._connection)
-
-    def newest(self) -> int:
-        """See `newest`."""
-        return newest(self._connection)
-
-    def corrected_since(self, sequence: int) -> int | None:
-        """See `corrected_since`."""
-        return corrected_since(self._connection, sequence)
-
-    def count(self, sequence: int) -> int:
-        """See `count`."""
-        return count(self._connection, sequence)
-
-    def settled_games_after(self, sequence: int, *, with_observations: bool = True) -> Iterator[SettledGame]:
-        """See `settled_games_after`."""
-        return settled_games_after(self._connection, sequence, with_observations=with_observations)
-
-    def snapshot_before(self, sequence: int) -> tuple[int, bytes] | None:
-        """Returns sequence and state of the newest stored snapshot before a sequence; None if there is none."""
-        return read_snapshot(self._connection, INTERVALS, sequence)
-
-
-def with_outcomes(read: Callable[[OutcomeReader], _T]) -> Query[_T]:
-    """Returns a query that calls a function with a reader of outcomes."""
-    return lambda connection: read(OutcomeReader(connection))
 
 
 def newest(connection: Connection) -> int:

@@ -20,6 +20,7 @@ from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.queries import learning, predictions
 from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Failed
 
 _SINCE = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -146,7 +147,8 @@ class BackendConformance:
         corrected, settled = await ledger.record_outcome(outcome(5, game(1)))
         assert (corrected.revision, settled) == (1, 1)
         [late] = await ledger.commit([issued(game(1), alpha=0.2)])
-        assert isinstance(late, OutcomeAlreadyRecorded)
+        assert isinstance(late, Failed)
+        assert isinstance(late.error, OutcomeAlreadyRecorded)
         [learned] = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
         assert learned.differential == 5
         found = await ledger.read(

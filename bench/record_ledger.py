@@ -24,7 +24,8 @@ from dejavu_common.clock import microseconds
 from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, SimilarGame
-from dejavu_server.ledger.database import migrate, schema, sqlite_engine, store
+from dejavu_server.ledger import Durability
+from dejavu_server.ledger.database import migrate, schema, sqlite, sqlite_engine, store
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet, settle
@@ -267,7 +268,7 @@ class _RowWriter:
 
 def fill(path: Path, forecasts: int) -> Filled:
     """Creates a ledger of at least `forecasts` forecasts, in whole evenings."""
-    writing = sqlite_engine.writing_engine(path, sqlite_engine.Durability.PROCESS)
+    writing = sqlite.writing_engine(path, Durability.PROCESS)
     migrate.ensure_schema(writing, path)
     a_game = sum(not event.outcome for event in template_game(0))
     evenings = max(math.ceil(forecasts / (a_game * GAMES_AN_EVENING)), 2)

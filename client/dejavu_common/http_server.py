@@ -28,23 +28,23 @@ class ScrapeHandler(WSGIRequestHandler):
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    on_error: Callable[[BaseException], object] = staticmethod(lambda _: None)
+    warn: Callable[..., object] = staticmethod(lambda *_, **__: None)
 
     def handle_error(self, *_: object) -> None:
-        """Reports errors other than a client that hangs or disconnects."""
+        """Logs errors other than a client that hangs or disconnects."""
         error = sys.exception()
         if error is not None and not isinstance(error, TimeoutError | ConnectionError):
-            self.on_error(error)
+            self.warn("metrics_not_served", error=repr(error))
 
 
 @contextlib.contextmanager
-def serve_wsgi(app: Any, listen: Address, on_error: Callable[[BaseException], object]) -> Iterator[Address]:
+def serve_wsgi(app: Any, listen: Address, warn: Callable[..., object]) -> Iterator[Address]:
     """Serves a WSGI application until the end of the block; yields the address, with the actual port in place of 0.
 
     Args:
         app: the application, called in threads.
         listen: where to listen.
-        on_error: called with each error of a request.
+        warn: logs an event with fields, as a method of a structlog logger; called with each error of a request.
 
     Raises:
         OSError: if the address cannot be bound.
@@ -52,7 +52,7 @@ def serve_wsgi(app: Any, listen: Address, on_error: Callable[[BaseException], ob
     family, *_, numeric = socket.getaddrinfo(
         listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    kind: Any = type("_ServerOfFamily", (_Server,), {"address_family": family, "on_error": staticmethod(on_error)})
+    kind: Any = type("_ServerOfFamily", (_Server,), {"address_family": family, "warn": staticmethod(warn)})
     server: WSGIServer = kind(numeric[:2], ScrapeHandler)
     server.set_app(app)
     thread = threading.Thread(target=server.serve_forever, name="http-server", daemon=True)

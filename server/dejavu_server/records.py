@@ -1,4 +1,4 @@
-"""Domain types of the ledger: issued forecasts, reported outcomes, settlements and checkpoints."""
+"""Domain types: requested and issued forecasts, reported outcomes, settlements and checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from dejavu_models.betting import Market, MarketAnswer
-from dejavu_models.forecast_query import ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
 
 _DAY_START = timedelta(hours=11)
@@ -16,6 +16,21 @@ _DAY_START = timedelta(hours=11)
 def game_day(instant: datetime) -> date:
     """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
     return (instant - _DAY_START).date()
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastRequest:
+    """Request for one forecast.
+
+    Attributes:
+        game_id: the NBA's id, ten digits; empty for a what-if.
+        model_version: the requested model; empty for the active one.
+        query: the query for the model.
+    """
+
+    game_id: str
+    model_version: str
+    query: ForecastQuery
 
 
 @dataclass(frozen=True, slots=True)

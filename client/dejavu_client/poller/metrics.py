@@ -152,9 +152,5 @@ def serve_poll_metrics(registry: CollectorRegistry, listen: Address) -> Iterator
     Raises:
         OSError: if the address can't be bound.
     """
-    with serve_wsgi(make_wsgi_app(registry), listen, on_error=_log_scrape_error) as address:
+    with serve_wsgi(make_wsgi_app(registry), listen, warn=_log.warning) as address:
         yield f"http://{address}/metrics"
-
-
-def _log_scrape_error(error: BaseException) -> None:
-    _log.warning("metrics_not_served", error=repr(error))

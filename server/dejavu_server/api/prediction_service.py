@@ -16,8 +16,8 @@ from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.risk import risk_message, risk_request
 from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.forecasting.batcher import CHUNK
-from dejavu_server.forecasting.service import ForecastRequest, ForecastService
-from dejavu_server.records import IssuedForecast
+from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
-from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastRequest:
-    """Request for one forecast.
-
-    Attributes:
-        game_id: the NBA's id, ten digits; empty for a what-if.
-        model_version: the requested model; empty for the active one.
-        query: the query for the model.
-    """
-
-    game_id: str
-    model_version: str
-    query: ForecastQuery
 
 
 class ForecastService:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dejavu_server.ledger.audit.verification import Verification, verify
-from dejavu_server.ledger.database.sqlite_engine import Durability
+from dejavu_server.ledger.database.backend import Durability
 from dejavu_server.ledger.errors import (
     InvalidLedgerUrl,
     InvalidResumeToken,

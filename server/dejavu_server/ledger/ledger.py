@@ -16,9 +16,8 @@ from dejavu_common.clock import microseconds
 from dejavu_models.errors import quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Backend, CommitListener, Query
+from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query
 from dejavu_server.ledger.database.sqlite import SqliteBackend
-from dejavu_server.ledger.database.sqlite_engine import Durability
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import (

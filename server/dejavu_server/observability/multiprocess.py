@@ -101,12 +101,8 @@ def supervisor_metrics(listen: Address | None) -> Iterator[SupervisorMetrics]:
     with _folder() as folder:
         metrics = SupervisorMetrics(folder)
         app = make_wsgi_app(metrics.registry)
-        with serve_wsgi(app, listen, on_error=_log_scrape_error) as metrics.address:
+        with serve_wsgi(app, listen, warn=_log.warning) as metrics.address:
             yield metrics
-
-
-def _log_scrape_error(error: BaseException) -> None:
-    _log.warning("metrics_not_served", error=repr(error))
 
 
 @contextlib.contextmanager

@@ -19,10 +19,10 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher, Overloaded
-from dejavu_server.forecasting.service import ForecastRequest, ForecastService
+from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import new_metrics
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -12,8 +12,8 @@ from sqlalchemy import update
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_models.errors import InvalidInput
-from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
-from dejavu_server.ledger.database import schema, sqlite_engine
+from dejavu_server.ledger import Durability, InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
+from dejavu_server.ledger.database import schema, sqlite
 
 law = settings(deadline=None)
 
@@ -94,7 +94,7 @@ async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Le
 
 def change(folder: Path, **values: object) -> None:
     """Changes the ledger's identity as a restore or pruning would."""
-    writing = sqlite_engine.writing_engine(folder / "ledger.db", sqlite_engine.Durability.PROCESS)
+    writing = sqlite.writing_engine(folder / "ledger.db", Durability.PROCESS)
     with writing.begin() as connection:
         connection.execute(update(schema.ledger).values(**values))
     writing.dispose()

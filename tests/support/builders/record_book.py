@@ -23,9 +23,8 @@ from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
-from dejavu_server.ledger import outcomes
-from dejavu_server.ledger.database import migrate, sqlite_engine, store
-from dejavu_server.ledger.database.sqlite_engine import Durability
+from dejavu_server.ledger import Durability, outcomes
+from dejavu_server.ledger.database import migrate, sqlite, sqlite_engine, store
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Failed, Result
@@ -116,7 +115,7 @@ class RecordBook:
 def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        writing = sqlite_engine.writing_engine(path, Durability.PROCESS)
+        writing = sqlite.writing_engine(path, Durability.PROCESS)
         migrate.ensure_schema(writing, path)
         writing.dispose()
         return path.read_bytes()
@@ -128,7 +127,7 @@ def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
     home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
     path = home / "ledger.db"
     path.write_bytes(_template())
-    writing, reading = sqlite_engine.writing_engine(path, Durability.PROCESS), sqlite_engine.reading_engine(path)
+    writing, reading = sqlite.writing_engine(path, Durability.PROCESS), sqlite_engine.reading_engine(path)
     try:
         yield RecordBook(writing, reading)
     finally:

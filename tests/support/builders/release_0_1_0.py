@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_server.ledger import Durability
-from dejavu_server.ledger.database import alembic_runner, sqlite_engine
+from dejavu_server.ledger.database import alembic_runner, sqlite
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.records import IssuedForecast
 
@@ -28,7 +28,7 @@ ENTRY = (
 def make(database: Path) -> None:
     """Creates an empty ledger with the schema of that release."""
     database.touch()
-    writing = sqlite_engine.writing_engine(database, Durability.PROCESS)
+    writing = sqlite.writing_engine(database, Durability.PROCESS)
     with writing.begin() as connection:
         alembic_runner.upgrade(connection, "ledger_0001")
     writing.dispose()

@@ -22,8 +22,7 @@ from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explana
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.horizon import HORIZON_VALUES, HORIZONS, horizon_of
-from dejavu_server.forecasting.service import ForecastRequest
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast
 
 MAX_TEAM_LENGTH = 32
 """Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""

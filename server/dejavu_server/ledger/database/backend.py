@@ -6,18 +6,29 @@ implementation must do.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-__all__ = ["Backend", "CommitListener", "Connection", "Query"]
+__all__ = ["Backend", "CommitListener", "Connection", "Durability", "Query"]
 
 _T = TypeVar("_T")
 
 Query: TypeAlias = Callable[[Connection], _T]
 """A function of `ledger.queries` with all arguments bound but the connection, which only it looks into."""
+
+
+class Durability(enum.Enum):
+    """What a committed forecast survives."""
+
+    PROCESS = "process"
+    """The death of any process. A power loss may lose the last commits but never corrupts the ledger."""
+
+    POWER = "power"
+    """Also a power loss: every commit waits for the disk."""
 
 
 class CommitListener(Protocol):

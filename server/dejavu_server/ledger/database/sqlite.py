@@ -1,28 +1,82 @@
-"""SQLite as the backend of a ledger: one file, any number of processes of one machine."""
+"""SQLite as the backend of a ledger: one file, any number of processes of one machine.
+
+The database is in WAL mode, so readers and writers never block each other. Every write transaction starts with BEGIN
+IMMEDIATE: it takes the write lock before it reads, so that decisions based on those reads still hold at commit.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
+from sqlalchemy import Engine, event
 
 from dejavu_server.ledger.database import migrate, notify, store
-from dejavu_server.ledger.database.backend import CommitListener, Connection
-from dejavu_server.ledger.database.sqlite_engine import (
-    Durability,
-    OpenFiles,
-    check_free_space,
-    database_path,
-    open_files,
-    reading_engine,
-    writing_engine,
-)
+from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability
+from dejavu_server.ledger.database.sqlite_engine import check_free_space, database_path, new_engine, reading_engine
 from dejavu_server.ledger.database.sqlite_errors import database_errors
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
+
+
+_SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
+
+
+_FILES = "dejavu_files"
+
+
+class OpenFiles(NamedTuple):
+    """Files of a ledger that a connection has open, by device and inode; None for a file that does not exist.
+
+    A connection keeps writing to a file that was removed, renamed or replaced, and those commits are lost to later
+    readers. SQLite does not detect this: in WAL mode it checks the path only when it opens and closes the file.
+
+    Attributes:
+        database: the database file.
+        log: the write-ahead log.
+    """
+
+    database: tuple[int, int] | None
+    log: tuple[int, int] | None
+
+    @classmethod
+    def at(cls, path: Path) -> OpenFiles:
+        """Returns the files currently at a path."""
+        return cls(_file_id(f"{path}"), _file_id(f"{path}-wal"))
+
+    def check(self, path: Path) -> None:
+        """Raises LedgerUnavailable unless these files are still at their path."""
+        if OpenFiles.at(path) != self:
+            raise LedgerUnavailable("the ledger's file was removed or replaced while it was in use")
+
+
+def _file_id(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - twice a commit
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def writing_engine(path: Path, durability: Durability) -> Engine:
+    """Returns an engine whose transactions hold the write lock from their start."""
+    engine = new_engine(
+        path,
+        ["PRAGMA journal_mode=WAL", f"PRAGMA synchronous={_SYNCHRONOUS[durability]}", "PRAGMA foreign_keys=ON"],
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin_immediate(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if _FILES not in connection.info:  # first transaction of the connection, which opens the write-ahead log
+            connection.info[_FILES] = OpenFiles.at(path)
+
+    return engine
 
 
 class SqliteBackend:
@@ -52,7 +106,7 @@ class SqliteBackend:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                 migrate.ensure_schema(self._writing, self._path, make=make)
                 with self._writing.begin() as connection:
-                    self._files = open_files(connection)
+                    self._files = connection.info[_FILES]
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's folder cannot be used: {error.strerror}") from error
         try:
@@ -66,7 +120,7 @@ class SqliteBackend:
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
         with database_errors(), self._writing.begin() as connection:
-            files = open_files(connection)
+            files: OpenFiles = connection.info[_FILES]
             files.check(self._path)
             yield connection
         files.check(self._path)

@@ -9,9 +9,9 @@ import pytest
 from tests.server.ledger.database.conformance import BackendConformance
 from tests.support.fakes.memory_backend import MemoryBackend
 
+from dejavu_server.ledger import Durability
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.sqlite import SqliteBackend
-from dejavu_server.ledger.database.sqlite_engine import Durability
 
 
 class TestSqlite(BackendConformance):

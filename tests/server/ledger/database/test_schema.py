@@ -25,11 +25,11 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlite_engine
+from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlite, sqlite_engine
 
 
 async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
-    writing = sqlite_engine.writing_engine(tmp_path / "ledger.db", Durability.PROCESS)
+    writing = sqlite.writing_engine(tmp_path / "ledger.db", Durability.PROCESS)
     with writing.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     writing.dispose()
@@ -87,7 +87,7 @@ async def test_the_folders_of_a_ledger_are_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
 def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability: Durability, synchronous: int) -> None:
     (tmp_path / "ledger.db").touch()
-    writing = sqlite_engine.writing_engine(tmp_path / "ledger.db", durability)
+    writing = sqlite.writing_engine(tmp_path / "ledger.db", durability)
     with writing.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == synchronous
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"

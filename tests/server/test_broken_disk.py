@@ -28,7 +28,7 @@ from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.database import sqlite_engine
 from dejavu_server.observability import failure_log
-from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager
 from dejavu_server.worker.worker import Worker
 
@@ -137,7 +137,7 @@ async def serving(path: Path) -> AsyncIterator[Caller]:
     figures = CollectorRegistry()
     settings = settings_in(path.parent, ledger=url_of(path))
     async with (
-        Worker(settings, registry=Registry([PersistenceForecaster()]), metrics=new_metrics(figures)) as worker,
+        Worker(settings, registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         yield Caller(channel, figures)

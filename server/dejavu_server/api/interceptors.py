@@ -30,6 +30,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
+from prometheus_client import Histogram
 
 from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
 from dejavu_server.observability.failure_log import FailureLog
@@ -134,8 +135,38 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def answer(request: Any, context: Context, _: Metadata) -> Any:
+            remaining = _remaining(context)
+            if remaining is None:
+                return await self._bounded(behaviour(request, context))
+            if remaining <= 0:
+                raise DeadlineExceeded("the deadline passed before the call started")
+            return await behaviour(request, context)
+
+        return self._observed(method, answer, self._metrics.seconds.labels(method))
+
+    def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
+        messages = self._metrics.messages.labels(method)
+
+        async def answer(request: Any, context: Context, metadata: Metadata) -> None:
+            try:
+                with self._ended_when_draining():
+                    await context.send_initial_metadata(metadata)
+                    # Close the generator now, not at garbage collection: it holds a subscription.
+                    async with aclosing(behaviour(request, context)) as events:
+                        async for event in events:
+                            await context.write(event)
+                            messages.inc()
+            except grpc.aio.InternalError:  # the connection broke; gRPC is about to cancel this task
+                raise asyncio.CancelledError from None
+
+        return self._observed(method, answer)
+
+    def _observed(
+        self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], seconds: Histogram | None = None
+    ) -> Behaviour:
+        """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
-        seconds = self._metrics.seconds.labels(method)
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
@@ -144,12 +175,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
-                remaining = _remaining(context)
-                if remaining is None:
-                    return await self._bounded(behaviour(request, context))
-                if remaining <= 0:
-                    raise DeadlineExceeded("the deadline passed before the call started")
-                return await behaviour(request, context)
+                return await answer(request, context, metadata)
             except asyncio.CancelledError:
                 code = _cancelled_code(context)
                 raise
@@ -159,41 +185,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             finally:
                 in_flight.dec()
                 elapsed = time.perf_counter() - started
-                seconds.observe(elapsed)
-                self._finish(method, code, elapsed)
-
-        return call
-
-    def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
-        in_flight = self._metrics.in_flight.labels(method)
-        messages = self._metrics.messages.labels(method)
-
-        async def call(request: Any, context: Context) -> None:
-            started = time.perf_counter()
-            in_flight.inc()
-            metadata = _response_metadata.get()
-            context.set_trailing_metadata(metadata)
-            code = grpc.StatusCode.OK
-            try:
-                with self._ended_when_draining():
-                    await context.send_initial_metadata(metadata)
-                    # Close the generator now, not at garbage collection: it holds a subscription.
-                    async with aclosing(behaviour(request, context)) as events:
-                        async for event in events:
-                            await context.write(event)
-                            messages.inc()
-            except asyncio.CancelledError:
-                code = _cancelled_code(context)
-                raise
-            except grpc.aio.InternalError:  # the connection broke; gRPC is about to cancel this task
-                code = grpc.StatusCode.CANCELLED
-                raise asyncio.CancelledError from None
-            except Exception as error:
-                code = describe(error).code
-                await self._fail(method, error, context, metadata)
-            finally:
-                in_flight.dec()
-                self._finish(method, code, time.perf_counter() - started)
+                if seconds is not None:
+                    seconds.observe(elapsed)
+                self._call_counter(method, code).inc()
+                self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
         return call
 
@@ -255,10 +250,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await context.abort(failure.code, failure.message, (*metadata, *details))
         except grpc.aio.InternalError:  # the caller has disconnected
             raise asyncio.CancelledError from None
-
-    def _finish(self, method: str, code: grpc.StatusCode, elapsed: float) -> None:
-        self._call_counter(method, code).inc()
-        self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
 
 def _decode_request(deserializer: Callable[[bytes], Any] | None, behaviour: Behaviour) -> Behaviour:

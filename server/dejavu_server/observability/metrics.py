@@ -10,7 +10,7 @@ worker therefore allocates the disk space of its files before it creates the met
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -31,9 +31,8 @@ _KINDS = ("counter", "gauge_livesum", "histogram")
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Metrics:
-    """Metrics of one worker.
+    """Metrics of one worker, in a new registry unless one is given.
 
     Attributes:
         calls: finished calls, by method and status code; streams included.
@@ -46,55 +45,31 @@ class Metrics:
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
     """
 
-    calls: Counter
-    seconds: Histogram
-    in_flight: Gauge
-    messages: Counter
-    batch_size: Histogram
-    recorded: Counter
-    ledger_failed: Gauge
-    streams_failed: Gauge
-
-
-def new_metrics(registry: CollectorRegistry | None = None) -> Metrics:
-    """Creates the metrics, in a new registry unless one is given."""
-    registry = CollectorRegistry() if registry is None else registry
-    method = ["method"]
-    return Metrics(
-        calls=Counter("dejavu_calls", "Finished calls.", ["method", "code"], registry=registry),
-        seconds=Histogram(
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = CollectorRegistry() if registry is None else registry
+        method = ["method"]
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        self.calls = Counter("dejavu_calls", "Finished calls.", ["method", "code"], registry=registry)
+        self.seconds = Histogram(
             "dejavu_call_seconds", "Duration of unary calls.", method, registry=registry, buckets=LATENCY_BUCKETS
-        ),
-        in_flight=Gauge(
-            "dejavu_calls_in_flight", "Calls in progress.", method, registry=registry, multiprocess_mode="livesum"
-        ),
-        messages=Counter("dejavu_stream_messages", "Messages sent on streams.", method, registry=registry),
-        batch_size=Histogram(
+        )
+        self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
+        self.messages = Counter("dejavu_stream_messages", "Messages sent on streams.", method, registry=registry)
+        self.batch_size = Histogram(
             "dejavu_batch_size", "Queries computed in one batch.", registry=registry, buckets=BATCH_BUCKETS
-        ),
-        recorded=Counter(
+        )
+        self.recorded = Counter(
             "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"], registry=registry
-        ),
-        ledger_failed=Gauge(
-            "dejavu_workers_without_ledger",
-            "Workers that cannot record named forecasts.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        ),
-        streams_failed=Gauge(
-            "dejavu_workers_without_streams",
-            "Workers that cannot follow the ledger.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        ),
-    )
+        )
+        self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
+        self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
 
 
 def allocate_files() -> None:
     """Allocates the disk space of this process's metrics files.
 
     Without enough space, the metrics stay in memory, where the supervisor cannot read them. Call it before
-    `new_metrics`. Does nothing in a process that keeps no files.
+    `Metrics`. Does nothing in a process that keeps no files.
     """
     if FOLDER_VARIABLE not in os.environ:
         return

@@ -73,6 +73,8 @@ class BroadcasterFactory(Protocol):
 class LedgerManager:
     """Owns the current ledger and broadcaster of one worker. Create, use and close it in one event loop.
 
+    Its methods that use the ledger raise a LedgerError while none is open.
+
     It never creates a ledger to replace one that it, or another worker of its server, had open. A file that vanished
     may be on a disk that is about to return, and the record must not split into two files. Creating a new ledger takes
     a restart of the server.
@@ -146,35 +148,19 @@ class LedgerManager:
         self._report_health()
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
-        """Records forecasts; see `Ledger.commit`.
-
-        Raises:
-            LedgerError: if no ledger is open, or it fails.
-        """
+        """Records forecasts; see `Ledger.commit`."""
         return await self._open_ledger().commit(issued)
 
     async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
-        """Records an outcome; see `Ledger.record_outcome`.
-
-        Raises:
-            LedgerError: if no ledger is open, or it fails.
-        """
+        """Records an outcome; see `Ledger.record_outcome`."""
         return await self._open_ledger().record_outcome(outcome)
 
     async def read(self, query: Query[_T]) -> _T:
-        """Returns the result of a query; see `Ledger.read`.
-
-        Raises:
-            LedgerError: if no ledger is open, or it fails.
-        """
+        """Returns the result of a query; see `Ledger.read`."""
         return await self._open_ledger().read(query)
 
     async def write(self, change: Query[_T]) -> _T:
-        """Returns the result of a change; see `Ledger.write`.
-
-        Raises:
-            LedgerError: if no ledger is open, or it fails.
-        """
+        """Returns the result of a change; see `Ledger.write`."""
         return await self._open_ledger().write(change)
 
     def _open_ledger(self) -> Ledger:

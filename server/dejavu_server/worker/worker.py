@@ -42,7 +42,7 @@ from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.observability.metrics import Metrics, new_metrics
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
@@ -108,7 +108,7 @@ class Worker:
         self._settings = settings
         self._name = name
         self._registry = registry
-        self._metrics = new_metrics() if metrics is None else metrics
+        self._metrics = Metrics() if metrics is None else metrics
         self._clock = clock
         self._make_ledger = make_ledger
         self._resources = AsyncExitStack()

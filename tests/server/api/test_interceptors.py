@@ -14,7 +14,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.api import interceptors
 from dejavu_server.api.interceptors import CallInterceptor
-from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.errors import ServerDraining
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     registry = CollectorRegistry()
-    interceptor = CallInterceptor("w", new_metrics(registry), max_call_seconds=0.0)
+    interceptor = CallInterceptor("w", Metrics(registry), max_call_seconds=0.0)
     server = grpc.aio.server(interceptors=[interceptor])
     port = server.add_insecure_port("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -21,7 +21,7 @@ from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher, Overloaded
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
-from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
 
@@ -69,7 +69,7 @@ async def issuer(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher(max_waiting=10)
     registry = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
     yield ForecastService(
-        registry, batcher, notebook, new_metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -80,7 +80,7 @@ async def every_minute(notebook: Notebook) -> AsyncIterator[ForecastService]:
     batcher = Batcher()
     registry = Registry([EveryMinuteForecaster()])
     yield ForecastService(
-        registry, batcher, notebook, new_metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
+        registry, batcher, notebook, Metrics().recorded, lifetime=timedelta(minutes=5), clock=lambda: NOW
     )
     await batcher.close()
 
@@ -180,7 +180,7 @@ async def test_of_many_only_those_of_what_is_known_are_refused(issuer: ForecastS
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
     registry = CollectorRegistry()
     batcher = Batcher()
-    counter = new_metrics(registry).recorded
+    counter = Metrics(registry).recorded
     issuer = ForecastService(
         Registry([EveryMinuteForecaster()]), batcher, notebook, counter, lifetime=timedelta(1), clock=lambda: NOW
     )

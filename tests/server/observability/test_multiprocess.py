@@ -15,9 +15,9 @@ from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Supervisor
 # Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
 import os
-from dejavu_server.observability.metrics import new_metrics, allocate_files
+from dejavu_server.observability.metrics import Metrics, allocate_files
 allocate_files()
-metrics = new_metrics()
+metrics = Metrics()
 metrics.calls.labels("Predict", "OK").inc()
 metrics.in_flight.labels("Predict").inc()
 print(os.getpid())

@@ -31,7 +31,7 @@ from dejavu_models.types import Horizon
 from dejavu_server import worker_main
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.ledger import InvalidLedgerUrl, Ledger, LedgerUnavailable
-from dejavu_server.observability.metrics import new_metrics
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 from dejavu_server.worker.models import DuplicateBundle, warm_up
 from dejavu_server.worker.worker import BindError, Worker
@@ -165,7 +165,7 @@ async def test_calls_that_fail_for_one_cause_are_told_of_once(
 async def test_a_damaged_entry_ends_the_streams_and_nothing_else(tmp_path: Path) -> None:
     figures = CollectorRegistry()
     async with (
-        Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), metrics=new_metrics(figures)) as it,
+        Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as it,
         grpc.aio.insecure_channel(it.address) as channel,
     ):
         service: PredictionServiceAsyncStub = PredictionServiceStub(channel)

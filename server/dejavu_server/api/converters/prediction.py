@@ -21,6 +21,7 @@ from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePatt
 from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Horizon, ModelInfo, SimilarGame
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
+from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.horizon import HORIZON_VALUES, HORIZONS, horizon_of
 from dejavu_server.records import ForecastRequest, IssuedForecast
 
@@ -156,29 +157,18 @@ def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
 
 def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
     """Converts the description of a model to a message."""
-    return model_service_pb2.Model(
-        version=info.version,
+    return message_of(
+        model_service_pb2.Model,
+        info,
         active=active,
         horizons=[
-            model_service_pb2.HorizonSupport(
-                horizon=HORIZON_VALUES[support.horizon], min_slots=support.min_slots, max_slots=support.max_slots
-            )
+            message_of(model_service_pb2.HorizonSupport, support, horizon=HORIZON_VALUES[support.horizon])
             for support in info.horizons
         ],
-        smallest_alpha=info.smallest_alpha,
-        train_seasons=info.train_seasons,
-        calibration_seasons=info.calibration_seasons,
-        train_games=info.train_games,
-        calibration_games=info.calibration_games,
-        database_entries=info.database_entries,
         created_time=timestamp(info.created_time),
-        metrics=[
-            model_service_pb2.Metric(name=metric.name, value=metric.value, lower=metric.lower, upper=metric.upper)
-            for metric in info.metrics
-        ],
+        metrics=[message_of(model_service_pb2.Metric, metric) for metric in info.metrics],
         ratings_date=info.ratings_date.isoformat(),
         verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
-        verdict_reason=info.verdict_reason,
     )
 
 

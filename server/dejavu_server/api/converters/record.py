@@ -7,14 +7,8 @@ from typing import Final
 
 from dejavu.v1 import record_pb2
 from dejavu.v1 import record_service_pb2 as pb
-from dejavu_models.scorecard import (
-    Coverage,
-    LeaderboardEntry,
-    LeaderboardMetric,
-    MarketRecord,
-    Scorecard,
-    ScoreEstimate,
-)
+from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate
+from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.horizon import HORIZON_VALUES
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message, timestamp
@@ -68,30 +62,21 @@ def game_message(game: RecordedGame) -> pb.GetPredictionResponse:
 
 def checkpoint_message(checkpoint: Checkpoint) -> record_pb2.Checkpoint:
     """Converts a checkpoint to a message."""
-    return record_pb2.Checkpoint(
-        ledger_id=checkpoint.ledger_id,
-        epoch=checkpoint.epoch,
-        sequence=checkpoint.sequence,
-        hash=checkpoint.hash,
-        signed_time=timestamp(checkpoint.signed_time),
-        public_key=checkpoint.public_key,
-        signature=checkpoint.signature,
-    )
+    return message_of(record_pb2.Checkpoint, checkpoint, signed_time=timestamp(checkpoint.signed_time))
 
 
 def scorecard_message(card: Scorecard) -> pb.Scorecard:
     """Converts a scorecard to a message."""
-    return pb.Scorecard(
-        games=card.games,
-        forecasts=card.forecasts,
+    return message_of(
+        pb.Scorecard,
+        card,
         mae=_estimate_message(card.mae),
         persistence_mae=_estimate_message(card.persistence_mae),
         mae_difference=_estimate_message(card.mae_difference),
-        coverage=[_coverage_message(each) for each in card.coverage],
+        coverage=[message_of(pb.CoverageFigure, each) for each in card.coverage],
         crps=_estimate_message(card.crps),
         brier=_estimate_message(card.brier),
-        ece=card.ece,
-        market=None if card.market is None else _market_record_message(card.market),
+        market=None if card.market is None else message_of(pb.MarketRecord, card.market),
     )
 
 
@@ -100,59 +85,22 @@ def leaderboard_message(
 ) -> pb.GetLeaderboardResponse:
     """Converts a leaderboard to a message."""
     return pb.GetLeaderboardResponse(
-        rows=[
-            pb.LeaderboardRow(
-                rank=each.rank,
-                model_version=each.model_version,
-                value=each.value,
-                scorecard=scorecard_message(each.scorecard),
-            )
-            for each in entries
-        ],
+        rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard)) for each in entries],
         metric=_METRIC_VALUES[metric],
         min_games=min_games,
     )
 
 
 def _estimate_message(estimate: ScoreEstimate | None) -> pb.Figure | None:
-    return None if estimate is None else pb.Figure(value=estimate.value, lower=estimate.lower, upper=estimate.upper)
-
-
-def _coverage_message(coverage: Coverage) -> pb.CoverageFigure:
-    return pb.CoverageFigure(
-        alpha=coverage.alpha,
-        games=coverage.games,
-        forecasts=coverage.forecasts,
-        coverage=coverage.coverage,
-        lower=coverage.lower,
-        upper=coverage.upper,
-        mean_width=coverage.mean_width,
-    )
-
-
-def _market_record_message(record: MarketRecord) -> pb.MarketRecord:
-    return pb.MarketRecord(
-        bets=record.bets,
-        markets=record.markets,
-        staked=record.staked,
-        profit=record.profit,
-        roi=record.roi,
-        total_return=record.total_return,
-        sharpe=record.sharpe,
-        max_drawdown=record.max_drawdown,
-    )
+    return None if estimate is None else message_of(pb.Figure, estimate)
 
 
 def outcome_message(outcome: ReportedOutcome) -> record_pb2.Outcome:
     """Converts an outcome to the message that streams and the record service send."""
-    return record_pb2.Outcome(
-        game_id=outcome.game_id,
+    return message_of(
+        record_pb2.Outcome,
+        outcome,
         horizon=HORIZON_VALUES[outcome.horizon],
-        differential=outcome.differential,
-        home_team=outcome.home_team,
-        away_team=outcome.away_team,
         observed_time=timestamp(outcome.observed_time),
         recorded_time=timestamp(outcome.recorded_time),
-        sequence=outcome.sequence,
-        revision=outcome.revision,
     )

@@ -10,6 +10,7 @@ from dejavu_models import risk
 from dejavu_models.errors import FieldErrors
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk import RiskAssessment
+from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 
 
@@ -38,16 +39,6 @@ def risk_message(assessment: RiskAssessment) -> AssessRiskResponse:
     return AssessRiskResponse(
         score=assessment.score,
         level=RISK_LEVEL_VALUES[assessment.level],
-        factors=[
-            RiskFactor(
-                name=factor.name,
-                value=factor.value,
-                unit=factor.unit,
-                score=factor.score,
-                weight=factor.weight,
-                contribution=factor.contribution,
-            )
-            for factor in assessment.factors
-        ],
+        factors=[message_of(RiskFactor, factor) for factor in assessment.factors],
         warnings=assessment.warnings,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -54,16 +55,7 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
         public_key=signing_key.public_bytes(key),
         signature=b"",
     )
-    signature = key.sign(signed_text(unsigned).encode())
-    return Checkpoint(
-        ledger_id=unsigned.ledger_id,
-        epoch=unsigned.epoch,
-        sequence=unsigned.sequence,
-        hash=unsigned.hash,
-        signed_time=unsigned.signed_time,
-        public_key=unsigned.public_key,
-        signature=signature,
-    )
+    return replace(unsigned, signature=key.sign(signed_text(unsigned).encode()))
 
 
 def is_signed(checkpoint: Checkpoint) -> bool:

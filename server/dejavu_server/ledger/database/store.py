@@ -217,7 +217,7 @@ def snapshot_read(connection: Connection) -> Iterator[None]:
 def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
     """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
     rows = connection.execute(_AFTER, {"after": sequence, "limit": limit})
-    with _decoding():
+    with decoding():
         return [_READERS[kind](text) for kind, text in rows]
 
 
@@ -239,7 +239,7 @@ def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_
     newest = connection.execute(_NEWEST_OF_EACH, {"since_us": since_us, "up_to": up_to}).all()
     sequences = [row.sequence for row in newest if not game_ids or row.game_id in game_ids]
     return _parse(
-        text for chunk in _chunks(sorted(sequences)) for text in connection.execute(_AT, {"sequences": chunk}).scalars()
+        text for chunk in chunks(sorted(sequences)) for text in connection.execute(_AT, {"sequences": chunk}).scalars()
     )
 
 
@@ -313,7 +313,7 @@ _WITH_MARKET = select(markets.c.forecast_sequence).where(
 
 def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
     result: dict[str, _Newest] = {}
-    for chunk in _chunks(sorted(keys)):
+    for chunk in chunks(sorted(keys)):
         for key, revision, pattern, text in connection.execute(_NEWEST_OF_KEYS, {"keys": chunk}):
             result[key] = _Newest(revision, pattern, *_parse([text]))
     return result
@@ -321,7 +321,7 @@ def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
 
 def _known(connection: Connection, games: set[str]) -> _KnownOutcomes:
     result = _KnownOutcomes()
-    for chunk in _chunks(sorted(games)):
+    for chunk in chunks(sorted(games)):
         for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
             result.add(game_id, Horizon(horizon), sequence)
     return result
@@ -333,24 +333,26 @@ def _with_market(connection: Connection, drafts: Sequence[PreparedForecast], new
     sequences = sorted(newest[key].issued.sequence for key in keys)
     return {
         sequence
-        for chunk in _chunks(sequences)
+        for chunk in chunks(sequences)
         for sequence in connection.execute(_WITH_MARKET, {"sequences": chunk}).scalars()
     }
 
 
 def _parse(texts: Iterable[str]) -> list[IssuedForecast]:
-    with _decoding():
+    with decoding():
         return [codec.parse(text) for text in texts]
 
 
 @contextmanager
-def _decoding() -> Iterator[None]:
+def decoding() -> Iterator[None]:
+    """Converts the ValueError of an entry that cannot be parsed to a LedgerCorrupt."""
     try:
         yield
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an entry cannot be read back") from error
 
 
-def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yields the values in groups that fit into one statement."""
     for start in range(0, len(values), _KEYS_AT_ONCE):
         yield values[start : start + _KEYS_AT_ONCE]

@@ -5,11 +5,11 @@ Each comes with its outcome, its settlement, and the market that was sent with i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, exists, select
 
@@ -18,15 +18,10 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
 
 MAX_REVISIONS = 500
 """Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
-
-_T = TypeVar("_T")
-
-_CHUNK = 500  # far below the limit of parameters in a statement
 
 
 class UnknownGame(FieldError):
@@ -98,10 +93,12 @@ def forecasts_at(
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
     """
-    rows = {row.sequence: row for chunk in _chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})}
+    rows = {
+        row.sequence: row for chunk in store.chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})
+    }
     referenced = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
     texts = _texts(connection, sorted(referenced - {None}))
-    with _decoding():
+    with store.decoding():
         return [_recorded(rows[sequence], texts, explanation) for sequence in sequences if sequence in rows]
 
 
@@ -178,20 +175,11 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
 
 
 def _settlement(row: Row[*tuple[Any, ...]]) -> Settlement:
-    return Settlement(
-        outcome_sequence=row.outcome_sequence,
-        error=row.error,
-        persistence_error=row.persistence_error,
-        covered=row.covered,
-        brier=row.brier,
-        crps=row.crps,
-        score=row.score,
-        market_profit=row.market_profit,
-    )
+    return Settlement(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Settlement)})
 
 
 def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:
-    with _decoding():
+    with store.decoding():
         return codec.parse_outcome(_text(texts, sequence))
 
 
@@ -206,18 +194,6 @@ def _texts(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
     """Returns the canonical forms of entries by their sequences."""
     return {
         sequence: text
-        for chunk in _chunks(sequences)
+        for chunk in store.chunks(sequences)
         for sequence, text in connection.execute(_TEXTS, {"sequences": chunk})
     }
-
-
-@contextmanager
-def _decoding() -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise LedgerCorrupt("the ledger is damaged: an entry cannot be read back") from error
-
-
-def _chunks(values: Sequence[_T]) -> Iterable[Sequence[_T]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
-from dejavu_server.settings import default_ledger
+from dejavu_server.settings import default_ledger, options
 
 if TYPE_CHECKING:
     from dejavu_server.cli.export_games import Export
@@ -34,26 +34,17 @@ app = typer.Typer(
     epilog="Exit codes: 0 done and valid · 1 refused, failed or invalid, with the reason on stderr · 2 wrong usage.",
 )
 
-Ledger = Annotated[
-    str | None,
-    typer.Option(
-        "--ledger",
-        envvar="DEJAVU_LEDGER",
-        metavar="sqlite:///PATH",
-        help="URL of the ledger.",
-        show_default="in the user's state folder",
-    ),
-]
-SigningKey = Annotated[
-    str,
-    typer.Option(
-        "--signing-key",
-        envvar="DEJAVU_SIGNING_KEY",
-        metavar="PATH",
-        help="The ed25519 key (PEM) to sign with; created if absent.",
-        show_default="signing-key.pem beside the ledger",
-    ),
-]
+
+def _server_option(name: str) -> Any:
+    """Returns an option that a command shares with the server."""
+    option = options()[name]
+    return typer.Option(
+        option.flag, envvar=option.variable, metavar=option.value, help=option.meaning, show_default=option.default
+    )
+
+
+Ledger = Annotated[str | None, _server_option("ledger")]
+SigningKey = Annotated[str, _server_option("signing_key")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
 
 

@@ -30,8 +30,9 @@ DejavuError
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 MAX_QUOTED = 64
@@ -94,19 +95,18 @@ class InvalidInput(FieldError):
 class FieldErrors:
     """Collects the errors of all invalid fields of a request, the first one of each field."""
 
-    def __init__(self) -> None:
-        self._errors: list[FieldError] = []
+    _errors: tuple[FieldError, ...] = ()
 
     def add(self, error: FieldError) -> None:
         """Adds an error with its `others`."""
         for each in (error, *error.others):
             if all(each.field != earlier.field for earlier in self._errors):
-                self._errors.append(each)
+                self._errors += (each,)
 
-    def read(self, read: Callable[[], _T], default: _T) -> _T:
+    def read(self, read: Callable[_P, _T], default: _T, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Calls a reader; returns its value, or the default if it raises an InvalidInput, which is added."""
         try:
-            return read()
+            return read(*args, **kwargs)
         except InvalidInput as error:
             self.add(error)
             return default

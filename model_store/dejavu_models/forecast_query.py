@@ -99,8 +99,9 @@ class ForecastQuery:
     market: Market | None = None
 
     def __post_init__(self) -> None:
+        check_slots(self.pattern.minutes, self.horizon)
+        check_level_count(len(self.quantile_levels))
         faults = FieldErrors()
-        faults.read(lambda: check_slots(self.pattern.minutes, self.horizon), None)
         if not 0.0 < self.alpha < 1.0:
             faults.add(InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1"))
         for field in ("home_team", "away_team"):
@@ -112,7 +113,6 @@ class ForecastQuery:
         margin = self.pregame_margin
         if margin is not None and not -MAX_DIFFERENTIAL <= margin <= MAX_DIFFERENTIAL:
             faults.add(InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}"))
-        faults.read(lambda: check_level_count(len(self.quantile_levels)), None)
         for index, level in enumerate(self.quantile_levels):
             if not 0.0 < level < 1.0:
                 expected = "a number strictly between 0 and 1"

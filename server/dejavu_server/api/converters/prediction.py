@@ -66,28 +66,27 @@ def forecast_request(request: PredictRequest) -> ForecastRequest:
     game_id = request.game_id
     faults = FieldErrors()
     if game_id:
-        faults.read(lambda: check_game_id(game_id, "game_id"), None)
-    pattern = faults.read(lambda: _pattern(request), _ANY_PATTERN)
+        faults.read(check_game_id, None, game_id, "game_id")
+    pattern = faults.read(_pattern, _ANY_PATTERN, request)
     # Where it is invalid, the horizon that takes the longest patterns.
-    horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.FINAL)
-    home_team = faults.read(lambda: team(request.home_team, "home_team"), "")
-    away_team = faults.read(lambda: team(request.away_team, "away_team"), "")
-    levels: tuple[float, ...] = faults.read(lambda: _levels(request), ())
-    read_market = faults.read(lambda: market.market(request), None)
+    horizon = faults.read(horizon_of, Horizon.FINAL, request.horizon)
+    home_team = faults.read(team, "", request.home_team, "home_team")
+    away_team = faults.read(team, "", request.away_team, "away_team")
+    levels = faults.read(_levels, (), request)
+    read_market = faults.read(market.market, None, request)
     query = faults.read(
-        lambda: ForecastQuery(
-            pattern=pattern,
-            horizon=horizon,
-            alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
-            home_team=home_team,
-            away_team=away_team,
-            pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
-            explain=request.return_explanation or game_id != "",
-            quantile_levels=levels,
-            record=game_id != "",
-            market=read_market,
-        ),
+        ForecastQuery,
         _ANY_QUERY,
+        pattern=pattern,
+        horizon=horizon,
+        alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
+        home_team=home_team,
+        away_team=away_team,
+        pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
+        explain=request.return_explanation or game_id != "",
+        quantile_levels=levels,
+        record=game_id != "",
+        market=read_market,
     )
     faults.raise_first()
     return ForecastRequest(game_id, request.model_version, query)

@@ -1,7 +1,9 @@
-"""Wall-clock time: aware times in UTC, and exact microseconds since 1970."""
+"""Time: aware times in UTC, exact microseconds since 1970, and waiting for at most a time."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,3 +29,10 @@ def microseconds(time: datetime) -> int:
 def from_microseconds(value: int) -> datetime:
     """Returns the UTC time of a number of microseconds since 1970."""
     return EPOCH + timedelta(microseconds=value)
+
+
+async def wait_until_set(event: asyncio.Event, seconds: float) -> None:
+    """Waits until an event is set, at most for a time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -9,7 +9,6 @@ before it. Issued forecasts do not change.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from dejavu_common.clock import wait_until_set
 from dejavu_feed.game_ids import season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
@@ -237,9 +237,7 @@ class OnlineUpdater:
             return
         self._task = asyncio.create_task(self._run(), name="online-updater")
         # Wait without cancelling: the reading thread would continue beside the next one.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_START_SECONDS):
-                await self._attempted.wait()
+        await wait_until_set(self._attempted, _START_SECONDS)
 
     async def close(self) -> None:
         """Stops updating. Safe to call more than once."""
@@ -298,9 +296,7 @@ class OnlineUpdater:
             wait = POLL_SECONDS if await self._try() else _RETRY_SECONDS
             self._attempted.set()
             await asyncio.sleep(BURST_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._committed.wait()
+            await wait_until_set(self._committed, wait)
 
     async def _try(self) -> bool:
         self._committed.clear()  # before reading, so that a later outcome triggers another read

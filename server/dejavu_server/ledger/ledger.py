@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from dejavu_common.clock import microseconds
+from dejavu_common.clock import microseconds, wait_until_set
 from dejavu_models.errors import quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
@@ -249,9 +249,7 @@ class Ledger:
                     after = page[-1].sequence
                     yield page
                 else:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(poll_seconds):
-                            await woken.wait()
+                    await wait_until_set(woken, poll_seconds)
         finally:
             self._woken.discard(woken)
 

@@ -7,7 +7,6 @@ The manager retries with exponential backoff. Once the disk works again, both re
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -17,6 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import structlog
 
 from dejavu_common.backoff import Backoff
+from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import (
     Durability,
@@ -142,9 +142,7 @@ class LedgerManager:
         """
         database_path(self._url)
         self._task = asyncio.create_task(self._supervise(), name="ledger-manager")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(OPENING_SECONDS):
-                await self._first_attempt_done.wait()
+        await wait_until_set(self._first_attempt_done, OPENING_SECONDS)
         self._report_health()
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
@@ -209,9 +207,9 @@ class LedgerManager:
                 self._succeed()
             self._first_attempt_done.set()
             if self._error is None:
-                await _wait(self._failure_reported, WATCH_SECONDS)
+                await wait_until_set(self._failure_reported, WATCH_SECONDS)
             if self._error is not None:
-                await _wait(self._closing, self._next_pause(began))
+                await wait_until_set(self._closing, self._next_pause(began))
 
     def _next_pause(self, began: float) -> float:
         """Returns the seconds until the next attempt, given the start time of the failed one."""
@@ -329,9 +327,3 @@ class LedgerManager:
 
     def _current_error(self) -> DejavuError:
         return copy_of(self._error) if self._error is not None else LedgerUnavailable("the ledger is being reopened")
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

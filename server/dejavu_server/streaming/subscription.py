@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import NamedTuple
 
+from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
@@ -64,9 +64,7 @@ class Subscription:
         """Returns the next event, or None after `seconds` without one."""
         if not self._ready.is_set():
             # An event may arrive while the timeout is being delivered, so check the queue only afterwards.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._ready.wait()
+            await wait_until_set(self._ready, seconds)
         self.check()
         if not self._waiting:
             return None

@@ -16,12 +16,12 @@ from dejavu_models.betting import (
     Market,
     MarketAnswer,
     MarketSide,
-    MarketSideAnswer,
     RiskLevel,
     american_to_decimal,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
+from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.horizon import EXPECTED_HORIZON, HORIZON_VALUES, HORIZONS
 
 RISK_LEVEL_VALUES: Final = {
@@ -81,28 +81,13 @@ def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
 
 def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
     """Converts the evaluation of a market to a message."""
-    return market_pb2.MarketAnswer(
-        home=_side_message(answer.home),
-        away=_side_message(answer.away),
-        push_probability=answer.push_probability,
-        overround=answer.overround,
+    return message_of(
+        market_pb2.MarketAnswer,
+        answer,
+        home=message_of(market_pb2.MarketSideAnswer, answer.home),
+        away=message_of(market_pb2.MarketSideAnswer, answer.away),
         side=_SIDE_VALUES[answer.side],
-        stake=answer.stake,
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
-        confidence_met=answer.confidence_met,
-        confidence_threshold=answer.confidence_threshold,
-    )
-
-
-def _side_message(side: MarketSideAnswer) -> market_pb2.MarketSideAnswer:
-    return market_pb2.MarketSideAnswer(
-        decimal_odds=side.decimal_odds,
-        win_probability=side.win_probability,
-        implied_probability=side.implied_probability,
-        expected_value=side.expected_value,
-        kelly_fraction=side.kelly_fraction,
-        stake_fraction=side.stake_fraction,
-        stake=side.stake,
     )
 
 

@@ -136,7 +136,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def answer(request: Any, context: Context, _: Metadata) -> Any:
-            remaining: float | None = context.time_remaining()
+            remaining = _remaining(context)
             if remaining is None:
                 return await self._bounded(behaviour(request, context))
             if remaining <= 0:
@@ -278,9 +278,14 @@ def _checked_deserializer(deserializer: Callable[[bytes], Any] | None) -> Callab
     return deserialize
 
 
+def _remaining(context: Context) -> float | None:
+    """Returns the seconds until the deadline of the call; None if it has none."""
+    return context.time_remaining()
+
+
 def _cancelled_code(context: Context) -> grpc.StatusCode:
     """Returns why the task of a call was cancelled: its deadline passed, or its caller disconnected."""
-    remaining: float | None = context.time_remaining()
+    remaining = _remaining(context)
     if remaining is not None and remaining <= 0:
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED

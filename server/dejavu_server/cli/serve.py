@@ -42,7 +42,11 @@ class _CommandSettings(Settings, BaseSettings):
     """Settings from options, from the environment where an option is not given, and from the defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DEJAVU_", env_prefix_target="all", env_ignore_empty=True, enable_decoding=False
+        env_prefix="DEJAVU_",
+        env_prefix_target="all",
+        env_ignore_empty=True,
+        enable_decoding=False,
+        validate_by_name=False,  # DEJAVU_GRACE_SECONDS is no variable
     )
 
     @field_validator("bundles", mode="before")

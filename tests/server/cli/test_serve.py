@@ -171,6 +171,11 @@ def test_what_is_rarely_set_is_an_environment_variable_only(supervisor: type[Fak
     assert variable in result.output
 
 
+def test_the_name_of_a_field_is_no_variable(supervisor: type[FakeSupervisor]) -> None:
+    assert run(DEJAVU_GRACE_SECONDS="x", DEJAVU_BUNDLES="/nowhere").exit_code == 0
+    assert supervisor.settings == [Settings()]
+
+
 def test_the_command_line_wins_and_an_empty_variable_is_none(supervisor: type[FakeSupervisor]) -> None:
     assert run("--grace", "1", "--workers", "3", DEJAVU_GRACE="2", DEJAVU_WORKERS="", DEJAVU_LEDGER="").exit_code == 0
     assert supervisor.settings == [Settings(grace_seconds=1.0, workers=3)]

@@ -12,13 +12,16 @@ import gc
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import structlog
 
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
-from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
+
+if TYPE_CHECKING:
+    from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 EXIT_SECONDS = 15.0
 """Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
@@ -42,6 +45,7 @@ def main() -> None:
 
     import dejavu_server.worker.worker  # noqa: F401, PLC0415
     from dejavu_server.observability import logs  # noqa: PLC0415
+    from dejavu_server.supervisor.protocol import WorkerStart  # noqa: PLC0415
 
     line = sys.stdin.readline()
     if not line:  # a standby worker that is no longer needed
@@ -55,6 +59,7 @@ def main() -> None:
 async def _serve(order: WorkerStart, name: str) -> int:
     """Starts a worker, reports its status to the supervisor and drains it on SIGTERM; returns the exit code."""
     from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by main
+    from dejavu_server.supervisor.protocol import WorkerStatus  # noqa: PLC0415 - already imported by main
     from dejavu_server.worker.worker import Worker  # noqa: PLC0415 - already imported by main
 
     settings = order.settings

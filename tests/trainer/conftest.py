@@ -15,10 +15,10 @@ RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, compute_metrics, result_o
 
 @pytest.fixture(scope="session", autouse=True)
 def few_resamples() -> Iterator[None]:
-    """Uses 200 resamples instead of 2,000 wherever a test gives no number; precise enough for the tests."""
+    """Uses 50 resamples instead of 2,000 wherever a test gives no number; precise enough for the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for function in RESAMPLED:
             defaults = function.__kwdefaults__ or {}
             assert defaults["resamples"] == 2000
-            patch.setitem(defaults, "resamples", 200)
+            patch.setitem(defaults, "resamples", 50)
         yield

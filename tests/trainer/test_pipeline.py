@@ -136,14 +136,25 @@ def backtest_of(folder: Path, recipe: TrainingConfig, *, fit: bool) -> Path:
     return path
 
 
-@pytest.mark.parametrize("says", [True, False])
-def test_a_backtest_of_the_recipe_gives_the_verdict(games: Games, tmp_path: Path, says: bool) -> None:
-    backtest = backtest_of(tmp_path, RECIPE, fit=says)
-    report = fit(
-        games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "b", seed=3, recipe=RECIPE, backtest=backtest
-    )
+@pytest.fixture(scope="module")
+def of_seed_4(games: Games, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
+    """The fit of another seed, with a backtest that found the recipe fit."""
+    folder = tmp_path_factory.mktemp("seed-4")
+    backtest = backtest_of(folder, RECIPE, fit=True)
+    return fit(games, train=[2031, 2032], calibrate=[2033], out=folder / "b", seed=4, recipe=RECIPE, backtest=backtest)
+
+
+def test_a_backtest_of_the_recipe_gives_the_verdict(of_seed_4: FitReport) -> None:
+    verdict = of_seed_4.forecaster.manifest.verdict
+    assert (verdict.fit, verdict.reason, verdict.seasons) == (True, "made by hand", (2020, 2021))
+
+
+@pytest.mark.nightly
+def test_a_backtest_that_found_the_recipe_unfit_gives_the_verdict_too(games: Games, tmp_path: Path) -> None:
+    backtest = backtest_of(tmp_path, RECIPE, fit=False)
+    report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "b", recipe=RECIPE, backtest=backtest)
     verdict = report.forecaster.manifest.verdict
-    assert (verdict.fit, verdict.reason, verdict.seasons) == (says, "made by hand", (2020, 2021))
+    assert (verdict.fit, verdict.reason, verdict.seasons) == (False, "made by hand", (2020, 2021))
 
 
 def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
@@ -170,14 +181,12 @@ def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(
 
 
 def test_the_same_run_gives_the_same_version_and_another_seed_another(
-    run: tuple[FitReport, RecordedProgress], games: Games, tmp_path: Path
+    run: tuple[FitReport, RecordedProgress], of_seed_4: FitReport, games: Games, tmp_path: Path
 ) -> None:
-    def again(seed: int, given: Games) -> str:
-        out = tmp_path / "again"
-        return fit(given, train=[2031, 2032], calibrate=[2033], out=out, seed=seed, recipe=RECIPE, workers=1).version
-
-    assert again(3, games.of_seasons([2031, 2032, 2033])) == run[0].version
-    assert again(4, games) != run[0].version
+    used = games.of_seasons([2031, 2032, 2033])
+    again = fit(used, train=[2031, 2032], calibrate=[2033], out=tmp_path / "b", seed=3, recipe=RECIPE, workers=1)
+    assert again.version == run[0].version
+    assert of_seed_4.version != run[0].version
 
 
 @pytest.mark.nightly

@@ -5,11 +5,13 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from itertools import islice
 
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.support.builders.folds import walk_fold
+from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
+from tests.support.builders.made_once import computed_once
 
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores
@@ -18,8 +20,6 @@ from dejavu_trainer.evaluation.result import (
     EXPECTATIONS,
     RESULT_STEPS,
     BacktestResult,
-    RunProvenance,
-    result_of,
     to_json,
 )
 from dejavu_trainer.reports import text as text_report
@@ -28,36 +28,41 @@ from dejavu_trainer.reports.html import page
 from dejavu_trainer.reports.plots import Plot, fan_chart, plots
 from dejavu_trainer.reports.tables import NAMES, tables
 
-METHOD = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
-
 
 @pytest.fixture(scope="module")
 def folds() -> list[FoldScores]:
-    return [walk_fold(2033, games=200), walk_fold(2034, games=200, seed=3)]
+    return two_folds()
 
 
 @pytest.fixture(scope="module")
-def result(folds: list[FoldScores]) -> BacktestResult:
-    return result_of(folds, METHOD, resamples=50)
+def result() -> BacktestResult:
+    return result_of_two_folds()[0]
 
 
 @pytest.fixture(scope="module")
 def drawn(result: BacktestResult, folds: list[FoldScores]) -> list[Plot]:
-    return list(plots(result, folds))
+    return computed_once("plots-of-two-folds", lambda: list(plots(result, folds)))
 
 
 @pytest.fixture(scope="module")
-def html(result: BacktestResult, folds: list[FoldScores]) -> str:
-    return page("Walk-forward over 2033 & 2034", result, folds, "flattering <figures>")
+def html(result: BacktestResult, folds: list[FoldScores], drawn: list[Plot]) -> str:
+    def already_drawn(of_result: BacktestResult, of_folds: list[FoldScores]) -> list[Plot]:
+        assert of_result is result
+        assert of_folds is folds
+        return drawn
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dejavu_trainer.reports.html.plots", already_drawn)  # drawing takes seconds
+        return page("Walk-forward over 2033 & 2034", result, folds, "flattering <figures>")
 
 
-def test_a_result_tells_what_was_tested_and_how_far_it_is(folds: list[FoldScores]) -> None:
-    steps = list[int]()
-    found = result_of(folds[:1], METHOD, resamples=10, advance=steps.append)
+def test_a_result_tells_what_was_tested_and_how_far_it_is() -> None:
+    found, steps = result_of_two_folds()
     assert sum(steps) == RESULT_STEPS
-    (fold,) = found.folds
-    assert (fold.season, fold.games, fold.train_seasons, fold.calibration_seasons) == (2033, 200, (2030, 2031), (2032,))
-    assert found.games == 200
+    fold, second = found.folds
+    assert (fold.season, fold.games, fold.train_seasons, fold.calibration_seasons) == (2033, 300, (2030, 2031), (2032,))
+    assert second.season == 2034
+    assert found.games == 600
 
 
 def test_the_expected_margin_is_held_against_knowing_no_team(result: BacktestResult, folds: list[FoldScores]) -> None:
@@ -70,7 +75,7 @@ def test_the_expected_margin_is_held_against_knowing_no_team(result: BacktestRes
 
 def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: BacktestResult) -> None:
     document = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert document["recipe"] == METHOD.recipe
+    assert document["recipe"] == RUN.recipe
     assert document["seasons"] == [2033, 2034]
     assert document["verdict"]["fit"] is result.verdict.fit
     assert document["verdict"]["reason"] == result.verdict.reason
@@ -172,7 +177,14 @@ def test_the_page_shows_checks_and_every_plot(html: str, result: BacktestResult,
     assert html.count("<svg") == len(drawn)
 
 
-def test_plots_are_pictures_that_are_the_same_each_time(html: str, drawn: list[Plot]) -> None:
+@pytest.mark.parametrize("number", [2, pytest.param(None, id="all", marks=pytest.mark.nightly)])
+def test_plots_are_the_same_each_time(
+    result: BacktestResult, folds: list[FoldScores], drawn: list[Plot], number: int | None
+) -> None:
+    assert list(islice(plots(result, folds), number)) == drawn[:number]
+
+
+def test_plots_are_pictures(html: str, drawn: list[Plot]) -> None:
     for plot in drawn:
         assert plot.svg in html
         picture = ET.fromstring(plot.svg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from tests.support.builders.made_once import computed_once
 from tests.support.builders.random_walks import random_walks
 from tests.support.fakes.linear_only_models import plain_calibration, plain_models
 
@@ -12,6 +13,7 @@ from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import MarginSource
 from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
+from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 
@@ -33,6 +35,8 @@ def walk_fold(
 ) -> FoldScores:
     """Scores the linear models on walks: trained on two seasons, calibrated on one, tested on the next.
 
+    Each fold is computed once a run.
+
     Args:
         season: test season.
         games: number of games per season.
@@ -40,22 +44,45 @@ def walk_fold(
         scale: factor of the residuals that intervals are calibrated on; less than 1 makes intervals too narrow.
         contrary: whether to negate the models' coefficients.
     """
-    rated = rated_walks(games, range(season - 3, season + 1), seed)
-    train, earlier = (rated.select(rated.games.season < until) for until in (season - 1, season))
-    calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
-    linear = fit_linear(*train)
-    if contrary:
-        linear = LinearModels(-linear.coefficients)
-    models = plain_models(linear)
-    return score_fold(
-        models,
-        plain_calibration(models, calibrate, MIN_CELL, scale=scale),
-        earlier=earlier,
-        calibrate=calibrate,
-        test=test,
-        frozen_margins=test.margins / 2,
-        min_cell=MIN_CELL,
-    )
+
+    def score() -> FoldScores:
+        rated = rated_walks(games, range(season - 3, season + 1), seed)
+        train, earlier = (rated.select(rated.games.season < until) for until in (season - 1, season))
+        calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
+        linear = fit_linear(*train)
+        if contrary:
+            linear = LinearModels(-linear.coefficients)
+        models = plain_models(linear)
+        return score_fold(
+            models,
+            plain_calibration(models, calibrate, MIN_CELL, scale=scale),
+            earlier=earlier,
+            calibrate=calibrate,
+            test=test,
+            frozen_margins=test.margins / 2,
+            min_cell=MIN_CELL,
+        )
+
+    return computed_once(f"fold-{season}-{games}-{seed}-{scale}-{contrary}", score)
+
+
+RUN = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
+"""Provenance of the result below."""
+
+
+def two_folds() -> list[FoldScores]:
+    """Returns two seasons of 300 walks each."""
+    return [walk_fold(2033, games=300), walk_fold(2034, games=300, seed=8)]
+
+
+def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
+    """Returns the result of `two_folds` from 200 resamples, and the steps that it reported. Computed once a run."""
+
+    def compute() -> tuple[BacktestResult, list[int]]:
+        steps = list[int]()
+        return result_of(two_folds(), RUN, resamples=200, advance=steps.append), steps
+
+    return computed_once("result-of-two-folds", compute)
 
 
 def linear_points(models: PointEnsemble, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 FOLDER_VARIABLE = "DEJAVU_TEST_RUN"
 """Environment variable with the folder of a run. The process that starts the run sets it; others inherit it."""
@@ -47,3 +51,19 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
             make(unfinished)
             unfinished.rename(folder)
     return folder
+
+
+def computed_once(name: str, compute: Callable[[], T]) -> T:
+    """Returns a copy of a value that `compute` returns in the first process of the run that requests it.
+
+    Args:
+        name: unique for the value, as in `made_once`.
+        compute: computes the value, which must be picklable.
+    """
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "value").write_bytes(pickle.dumps(compute()))
+
+    value: T = pickle.loads((made_once(name, write) / "value").read_bytes())
+    return value

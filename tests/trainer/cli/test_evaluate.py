@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
+from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.training import recipe as recipes
 
 
@@ -108,7 +110,13 @@ def walk_forward(data: Path, out: Path) -> tuple[str | Path, ...]:
     return ("backtest", "--data", data, "--test", "2033", "--out", out, "--calibrate-seasons", "1", "--jobs", "1")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.fixture
+def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes reports draw two plots only; drawing all takes seconds."""
+    monkeypatch.setattr("dejavu_trainer.reports.html.plots", lambda *drawn: islice(plots(*drawn), 2))
+
+
+@pytest.mark.usefixtures("quick", "two_plots")
 def test_a_walk_forward_leaves_its_reports(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "walk"
     assert run(*walk_forward(data, out)) == 0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from tests.support.builders.folds import walk_fold
+from tests.support.builders.made_once import made_once
 from tests.support.harness.documents import ROOT
 
 from dejavu_common.files import write_atomic
@@ -40,11 +41,14 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole() -> Path:
     """The folder of an uninterrupted walk-forward."""
-    folder = tmp_path_factory.mktemp("whole")
-    backtest(simulated_games(), SEASONS, RECIPE, folder, calibrate_seasons=1)
-    return folder
+
+    def walk(folder: Path) -> None:
+        folder.mkdir()
+        backtest(simulated_games(), SEASONS, RECIPE, folder, calibrate_seasons=1)
+
+    return made_once("walk-forward", walk)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -175,7 +179,7 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
 
 
 def test_a_fold_survives_its_file(tmp_path: Path) -> None:
-    fold = walk_fold(2033, games=60)
+    fold = walk_fold(2033, games=300)
     path = tmp_path / "fold-2033-0.npz"
     write_atomic(path, to_bytes(fold))
     assert_same(read_fold(path), fold)

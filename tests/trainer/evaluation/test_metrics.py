@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.folds import walk_fold
+from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
 
 from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
@@ -31,12 +31,12 @@ FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
 
 @pytest.fixture(scope="module")
 def folds() -> list[FoldScores]:
-    return [walk_fold(2033, games=300), walk_fold(2034, games=300, seed=8)]
+    return two_folds()
 
 
 @pytest.fixture(scope="module")
-def found(folds: list[FoldScores]) -> MetricsByForecaster:
-    return compute_metrics(folds, resamples=200)
+def found() -> MetricsByForecaster:
+    return result_of_two_folds()[0].figures
 
 
 def test_every_figure_of_every_forecaster_is_there(found: MetricsByForecaster) -> None:
@@ -124,9 +124,8 @@ def test_the_game_is_the_unit_of_chance(found: MetricsByForecaster) -> None:
     assert overall.upper - overall.lower > (first.upper - first.lower) / 3
 
 
-def test_equal_seeds_give_equal_figures(folds: list[FoldScores]) -> None:
-    small = [replace_games(folds[0], slice(0, 40))]
-    assert compute_metrics(small, resamples=50, seed=4) == compute_metrics(small, resamples=50, seed=4)
+def test_equal_seeds_give_equal_figures(folds: list[FoldScores], found: MetricsByForecaster) -> None:
+    assert compute_metrics(folds, seed=RUN.seed, resamples=200) == found
 
 
 def replace_games(fold: FoldScores, rows: slice) -> FoldScores:
@@ -153,9 +152,11 @@ def test_intervals_that_a_calibration_is_too_small_for_have_no_figures(folds: li
     assert f"coverage_{LEVELS[0]}" in values["linear"]
 
 
-@given(st.integers(1, 60), st.integers(0, 12))
-def test_phases_are_thirds_of_the_regular_season_and_the_playoffs(regular: int, playoffs: int) -> None:
-    fold = _calendar(regular, playoffs)
+@given(regular=st.integers(1, 60), playoffs=st.integers(0, 12))
+def test_phases_are_thirds_of_the_regular_season_and_the_playoffs(
+    folds: list[FoldScores], regular: int, playoffs: int
+) -> None:
+    fold = _calendar(folds[0], regular, playoffs)
     found = phases(fold)
     assert (found[fold.phase != "RS"] == len(PHASES) - 1).all()
     of_regular = found[fold.phase == "RS"]
@@ -164,13 +165,8 @@ def test_phases_are_thirds_of_the_regular_season_and_the_playoffs(regular: int, 
     assert counts.max() - counts.min() <= 1
 
 
-_BASE: list[FoldScores] = []
-
-
-def _calendar(regular: int, playoffs: int) -> FoldScores:
-    if not _BASE:
-        _BASE.append(walk_fold(2033, games=80))
-    fold = replace_games(_BASE[0], slice(0, regular + playoffs))
+def _calendar(fold: FoldScores, regular: int, playoffs: int) -> FoldScores:
+    fold = replace_games(fold, slice(0, regular + playoffs))
     return replace(
         fold,
         phase=np.array(["RS"] * regular + ["PI", "PO"] * playoffs)[: regular + playoffs],

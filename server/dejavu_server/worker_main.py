@@ -41,12 +41,15 @@ def main() -> None:
     die_with_parent(int(sys.argv[1]), signal.SIGTERM)
 
     # These imports take about a second. They follow die_with_parent, so that this process ends with its supervisor.
+    # What a start creates stays: garbage collection, which would take a tenth of its time, waits for its end.
+    gc.disable()
     import uvloop  # noqa: PLC0415
 
     import dejavu_server.worker.worker  # noqa: F401, PLC0415
     from dejavu_server.observability import logs  # noqa: PLC0415
     from dejavu_server.supervisor.protocol import WorkerStart  # noqa: PLC0415
 
+    gc.freeze()
     line = sys.stdin.readline()
     if not line:  # a standby worker that is no longer needed
         return
@@ -94,6 +97,7 @@ async def _serve(order: WorkerStart, name: str) -> int:
         # Loaded models are never freed: freeze them, so that garbage collection does not scan them and delay calls.
         gc.collect()
         gc.freeze()
+        gc.enable()
         _send_status(
             order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True)
         )

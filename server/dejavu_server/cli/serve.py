@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +80,8 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _show_version(requested: bool) -> None:
     if requested:
+        from importlib.metadata import version  # noqa: PLC0415 - it loads the parser of emails
+
         typer.echo(f"dejavu-server {version('dejavu-forecast')}")
         raise typer.Exit
 

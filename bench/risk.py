@@ -19,7 +19,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
@@ -70,6 +69,8 @@ def later_movement(games: Sequence[Course], minute: int, later: int) -> tuple[fl
     Returns:
         Spearman's rank correlation; the mean movement, in points, in the calmest and in the most unsettled quarter.
     """
+    from scipy import stats  # takes a second to load
+
     scores = np.array([risk.assess(_pattern(course, minute), course[1][minute - 1]).score for course in games])
     moved = np.array([abs(differentials[later - 1] - differentials[minute - 1]) for differentials, _ in games])
     low, high = np.quantile(scores, [0.25, 0.75])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.builders.real_games import real_games
 from tests.support.fakes.clock import SteppedClock
 from tests.support.harness.stream_recorder import following
 from tests.support.processes.servers import spawned_server
@@ -34,7 +35,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast
-from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.data.games import Games
 
 SEASON = 2023
 HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
@@ -49,7 +50,7 @@ def busiest(games: Games) -> date:
 
 def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[ReplayGame]]:
     """Returns the first `count` or all games of the season's busiest day, as read by the trainer and by the replay."""
-    season = load_games(data_dir, [SEASON])
+    season = real_games(data_dir, [SEASON])
     day = busiest(season)
     evening = season.select(season.date == np.datetime64(day))
     played, excluded = recorded_evening(data_dir / "nba" / f"plays_{SEASON}.parquet", day)

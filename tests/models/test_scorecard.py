@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 
 from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import (
@@ -99,6 +98,8 @@ def test_one_game_has_no_interval() -> None:
 
 
 def test_the_interval_of_a_figure_is_students_over_games() -> None:
+    from scipy import stats  # takes a second to load
+
     errors = [1.0, 4.0, 2.0, 8.0, 5.5]
     card = scorecard(settled(*({"game": game, "error": error} for game, error in enumerate(errors))))
     lower, upper = stats.t.interval(0.95, len(errors) - 1, loc=mean(errors), scale=stats.sem(errors))
@@ -114,6 +115,8 @@ def test_the_difference_from_persistence_is_paired_game_by_game() -> None:
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 30, 99, 100, 101, 102, 1000, 100_000])
 def test_the_quantile_of_students_t_is_that_of_scipy(degrees: int) -> None:
+    from scipy import stats  # takes a second to load
+
     assert student_quantile(degrees) == pytest.approx(float(stats.t.ppf(0.975, degrees)), rel=1e-9)
 
 
@@ -123,6 +126,8 @@ def test_there_is_no_t_without_a_degree_of_freedom() -> None:
 
 
 def test_coverage_has_wilsons_interval_where_each_game_has_one_forecast() -> None:
+    from scipy import stats  # takes a second to load
+
     rows = [{"game": game, "covered": game % 10 != 0} for game in range(40)]
     [coverage] = scorecard(settled(*rows)).coverage
     expected = stats.binomtest(36, 40).proportion_ci(method="wilson")
@@ -131,6 +136,8 @@ def test_coverage_has_wilsons_interval_where_each_game_has_one_forecast() -> Non
 
 
 def test_coverage_of_several_forecasts_a_game_is_as_uncertain_as_the_games_spread() -> None:
+    from scipy import stats  # takes a second to load
+
     # Forecasts of a game are perfectly correlated here: ten per game carry no more information than one.
     alike = [{"game": game, "minute": minute, "covered": game % 10 != 0} for game in range(40) for minute in range(10)]
     [coverage] = scorecard(settled(*alike)).coverage

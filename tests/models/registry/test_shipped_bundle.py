@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.builders.real_games import real_games
 
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
 from dejavu_models.registry.bundle import load_bundle
@@ -14,21 +15,20 @@ from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import min_cell_size
-from dejavu_trainer.data.games import load_games
 
 pytestmark = pytest.mark.real_data
 
 
 def test_it_was_made_of_these_games(data_dir: Path) -> None:
     manifest = load_bundle(default_bundle()).manifest
-    games = load_games(data_dir, [*manifest.train.seasons, *manifest.calibrate.seasons])
+    games = real_games(data_dir, [*manifest.train.seasons, *manifest.calibrate.seasons])
     assert games.fingerprint == manifest.data_fingerprint
 
 
 def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_dir: Path) -> None:
     """Queries have no teams, so the expected predictions do not depend on ratings."""
     forecaster = load_bundle(default_bundle())
-    games = load_games(data_dir, forecaster.info.calibration_seasons)
+    games = real_games(data_dir, forecaster.info.calibration_seasons)
     levels, unknown = games.differentials.astype(float), np.full(len(games), np.nan)
     for minute in (1, 6, 18, 23, 36, 47):
         predictions = forecaster.models.predict(levels[:, :minute], unknown)
@@ -51,7 +51,7 @@ def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_di
 
 def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
-    games = load_games(data_dir, forecaster.info.train_seasons)
+    games = real_games(data_dir, forecaster.info.train_seasons)
     known = set(zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True))
     assert set(forecaster.models.minutes) == set(range(1, 48))
     for dejavu in forecaster.models.minutes.values():
@@ -63,7 +63,7 @@ def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_
 def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     record = forecaster.manifest.ratings
-    games = load_games(data_dir, range(2015, 2024))
+    games = real_games(data_dir)
     settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
     start = RatingFilter.start(settings)
     _, _, state = carried_margins(start, games.season, games.date, games.home, games.away, games.final)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from crepes import ConformalPredictiveSystem  # type: ignore[import-untyped]
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -62,6 +61,8 @@ class Reference:
     """crepes, fitted to the same games."""
 
     def __init__(self, games: Games, edges: tuple[float, ...]) -> None:
+        from crepes import ConformalPredictiveSystem  # type: ignore[import-untyped]  # takes a second to load
+
         self.edges = edges
         turn = self.turn(games.leads)
         self.system = ConformalPredictiveSystem()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.real_games import real_games
 from typer.testing import CliRunner
 
 from dejavu_feed.pattern import slots
@@ -85,7 +86,7 @@ async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_en
 
 @pytest.mark.real_data
 async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_path: Path, data_dir: Path) -> None:
-    real = load_games(data_dir, [2023])
+    real = real_games(data_dir, [2023])
     real = real.select(np.arange(0, len(real), 20))
     ids = [f"00222{number:05d}" for number in range(len(real))]
     for number, game_id in enumerate(ids):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from tests.support.builders.real_games import real_games
 from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 from tests.support.harness.fetch import fetch_from
 
@@ -29,7 +30,7 @@ def games_whose_score_falls(table: pa.Table) -> Any:
 def test_real_games_come_through_as_they_were(data_dir: Path, tmp_path: Path) -> None:
     """Uses a sample of 2023, including games whose score falls: same patterns as from the original file."""
     table = pq.read_table(data_dir / "nba" / "plays_2023.parquet")
-    true = load_games(data_dir, [2023])
+    true = real_games(data_dir, [2023])
     falling = np.intersect1d(games_whose_score_falls(table), true.game_id)
     assert len(falling)
     chosen = sorted({*falling[:8].tolist(), *true.game_id[::110].tolist()})

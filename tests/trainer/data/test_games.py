@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.real_games import real_games
 
 from dejavu_trainer.data.games import DataError, Games, game_date, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
@@ -242,7 +243,7 @@ def test_the_date_is_the_start_of_the_id() -> None:
 
 @pytest.mark.real_data
 def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> None:
-    games = load_games(data_dir, range(2015, 2024))
+    games = real_games(data_dir)
     seasons, counts = np.unique(games.season, return_counts=True)
     assert dict(zip(seasons.tolist(), counts.tolist(), strict=True)) == {
         2015: 1310,
@@ -264,7 +265,7 @@ def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> Non
 @pytest.mark.real_data
 def test_slots_of_real_games_are_the_last_row_not_after_the_minute(data_dir: Path) -> None:
     """Compares with an independent definition: one search over the sorted times of each game."""
-    games = load_games(data_dir, [2018])
+    games = real_games(data_dir, [2018])
     plays = pq.read_table(data_dir / "nba" / "plays_2018.parquet")
     ids = np.array(plays["game_id"].to_pylist())
     elapsed = plays["elapsed_s"].to_numpy()

@@ -1,0 +1,17 @@
+"""The real games, loaded once per run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.builders.made_once import computed_once
+
+from dejavu_trainer.data.games import Games, load_games
+
+SEASONS = range(2015, 2024)
+
+
+def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
+    """Returns the real games of some of SEASONS."""
+    return computed_once("real-games", lambda: load_games(data_dir, SEASONS)).of_seasons(seasons)

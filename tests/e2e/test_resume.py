@@ -99,7 +99,7 @@ def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Pat
 
 def test_after_a_server_restart_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
-    with spawned_server("--workers", "2", "--ledger", ledger) as server:
+    with spawned_server("--workers", "1", "--ledger", ledger) as server:
         address = server.address
         channels = [dial(address) for _ in range(SUBSCRIBERS)]
         readers = [Reader(channel).open() for channel in channels]
@@ -109,7 +109,7 @@ def test_after_a_server_restart_every_subscriber_resumes_where_it_was(tmp_path: 
         assert server.stop() == 0
     for reader in readers:
         reader.read_to_the_end()
-    with spawned_server("--workers", "2", "--ledger", ledger, "--listen", address) as server:
+    with spawned_server("--workers", "1", "--ledger", ledger, "--listen", address) as server:
         assert server.address == address
         publish(address, range(10, 20))
         for reader in readers:

@@ -87,7 +87,7 @@ def _is_of(worker: str, entry: dict[str, Any]) -> bool:
 def serving(ledger: Path, *within: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
     options = ("--workers", str(WORKERS), "--ledger", f"sqlite:///{ledger}", "--metrics-listen", "127.0.0.1:0")
     with (
-        spawned_server(*options, within=within, environment=environment) as process,
+        spawned_server(*options, within=within, environment=environment, makes_ledger=True) as process,
         DejavuClient(process.address, timeout=30) as client,
     ):
         yield Server(process, client)

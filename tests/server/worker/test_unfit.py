@@ -67,7 +67,9 @@ async def test_of_a_fit_one_there_is_no_warning(tmp_path: Path, bundle: Path) ->
 
 
 def test_a_server_does_not_start_with_it(tmp_path: Path, unfit: Path) -> None:
-    with spawned_server("--bundle", str(unfit), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+    with spawned_server(
+        "--workers", "1", "--bundle", str(unfit), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3"
+    ) as server:
         refused = server.wait_for("cannot_start")
         assert server.exit_code() == 1
     assert REASON in refused["reason"]
@@ -76,7 +78,9 @@ def test_a_server_does_not_start_with_it(tmp_path: Path, unfit: Path) -> None:
 
 
 def test_a_server_that_runs_does_not_take_it_over(tmp_path: Path, bundle: Path) -> None:
-    with spawned_server("--bundle", str(bundle), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+    with spawned_server(
+        "--workers", "1", "--bundle", str(bundle), "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3"
+    ) as server:
         assert server.address
         mark_unfit(bundle, REASON)
         server.process.send_signal(signal.SIGHUP)
@@ -90,7 +94,7 @@ def test_a_server_that_runs_does_not_take_it_over(tmp_path: Path, bundle: Path) 
 def test_a_server_that_allows_it_takes_it_over(tmp_path: Path, bundle: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
     allowing = {"DEJAVU_ALLOW_UNFIT": "1"}
-    with spawned_server("--bundle", str(bundle), "--ledger", ledger, environment=allowing) as server:
+    with spawned_server("--workers", "1", "--bundle", str(bundle), "--ledger", ledger, environment=allowing) as server:
         assert server.address
         mark_unfit(bundle, REASON)
         server.process.send_signal(signal.SIGHUP)

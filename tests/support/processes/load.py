@@ -25,7 +25,7 @@ from dejavu_client.errors import CallCancelledError, DejavuClientError
 BATCH = 20
 """Games in a batch; every other one is a what-if."""
 
-PAUSE_SECONDS, BATCH_PAUSE_SECONDS = 0.05, 0.4
+PAUSE_SECONDS, BATCH_PAUSE_SECONDS = 0.1, 0.8
 """Pause of a caller between calls: without it the callers, not the servers, use most of the CPU."""
 
 SECONDS = 60.0

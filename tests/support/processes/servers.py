@@ -44,10 +44,15 @@ def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **
     """Creates a worker without starting it, with hand-written models or, if `shipped`, with the default bundle."""
     registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
     settings = settings_in(folder, **changes)
-    ledger = Path(settings.ledger.removeprefix("sqlite:///"))
-    if "ledger" not in changes and FOLDER_VARIABLE in os.environ and folder.is_dir() and not ledger.exists():
-        put_empty_ledger(ledger)
+    if "ledger" not in changes:
+        _put_missing_ledger(settings.ledger)
     return Worker(settings, registry=registry)
+
+
+def _put_missing_ledger(url: str) -> None:
+    ledger = Path(url.removeprefix("sqlite:///"))
+    if FOLDER_VARIABLE in os.environ and ledger.parent.is_dir() and not ledger.exists():
+        put_empty_ledger(ledger)
 
 
 @asynccontextmanager
@@ -193,13 +198,16 @@ class SpawnedServer:
 
 @contextmanager
 def spawned_server(
-    *args: str, environment: dict[str, str] | None = None, within: Sequence[str] = ()
+    *args: str, environment: dict[str, str] | None = None, within: Sequence[str] = (), makes_ledger: bool = False
 ) -> Iterator[SpawnedServer]:
     """Starts `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
 
     Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
-    `within` is a command that executes it, for example `setpriv`.
+    `within` is a command that executes it, for example `setpriv`. Unless it `makes_ledger` itself, which takes longer,
+    it finds an empty one.
     """
+    if not makes_ledger and "--ledger" in args:
+        _put_missing_ledger(args[args.index("--ledger") + 1])
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     process = subprocess.Popen(
         [*within, sys.executable, "-m", "dejavu_server", *listen, "--log-format", "json", *args],

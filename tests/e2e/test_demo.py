@@ -45,22 +45,22 @@ def remaining(folder: Path) -> list[str]:
 def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
     # Use a short path: that of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:
-        process = start(Path(folder), "--seconds", "25", "--count", "4", "--seed", "7", "--json")
+        process = start(Path(folder), "--seconds", "25", "--count", "2", "--seed", "7", "--json")
         output, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
         events = [json.loads(line) for line in output.splitlines()]
         figures = events[-1]
-        assert (figures["event"], figures["games"]) == ("demo", 4)
+        assert (figures["event"], figures["games"]) == ("demo", 2)
         for of in figures["horizons"]:
-            assert (of["games"], of["settledGames"]) == (4, 4)
+            assert (of["games"], of["settledGames"]) == (2, 2)
             assert of["held"] <= of["settledForecasts"] == of["forecasts"]
         for of, card in zip(figures["horizons"], figures["scorecards"], strict=True):
-            assert (card["horizon"], card["games"], card["forecasts"]) == (of["horizon"], 4, of["forecasts"])
+            assert (card["horizon"], card["games"], card["forecasts"]) == (of["horizon"], 2, of["forecasts"])
             assert card["meanAbsoluteError"] == pytest.approx(of["meanAbsoluteError"])
             assert card["brier"] == pytest.approx(of["brier"])
             assert 0 < card["crps"] < card["persistenceMeanAbsoluteError"]
         reported = [(event["game"]["gameId"], event["horizon"]) for event in events if event["event"] == "reported"]
-        assert len(reported) == len(set(reported)) == 8
+        assert len(reported) == len(set(reported)) == 4
         assert figures["forecasts"] == sum(of["forecasts"] for of in figures["horizons"])
         assert figures["feedToSubscriberSecondsP50"] <= figures["feedToSubscriberSecondsP95"]
         assert {event["game"]["gameId"][:2] for event in events if event["event"] == "forecast"} == {"99"}

@@ -144,7 +144,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     with (
         LocalServer(replay.respond) as served,
         closing(NbaFeed(served.url)) as feed,
-        spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server,
+        spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server,
     ):
         address = await asyncio.to_thread(lambda: server.address)
         async with (

@@ -22,7 +22,7 @@ from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import worker as worker_module
 
-FORECASTS = 200
+FORECASTS = 100
 
 
 def bulky(number: int) -> IssuedForecast:

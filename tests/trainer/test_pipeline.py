@@ -183,8 +183,16 @@ def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(
 def test_the_same_run_gives_the_same_version_and_another_seed_another(
     run: tuple[FitReport, RecordedProgress], of_seed_4: FitReport, games: Games, tmp_path: Path
 ) -> None:
-    used = games.of_seasons([2031, 2032, 2033])
-    again = fit(used, train=[2031, 2032], calibrate=[2033], out=tmp_path / "b", seed=3, recipe=RECIPE, workers=1)
+    again = fit(
+        games.of_seasons([2031, 2032, 2033]),
+        train=[2031, 2032],
+        calibrate=[2033],
+        out=tmp_path / "b",
+        seed=3,
+        recipe=RECIPE,
+        backtest=backtest_of(tmp_path, RECIPE, fit=True),  # which takes the place of a test, not of the training
+        workers=1,
+    )
     assert again.version == run[0].version
     assert of_seed_4.version != run[0].version
 

@@ -12,7 +12,7 @@ from tests.support.fakes.linear_only_models import plain_calibration, plain_mode
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import MarginSource
-from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
+from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores, Forecasts, score_fold
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
@@ -41,7 +41,7 @@ def walk_fold(
         season: test season.
         games: number of games per season.
         seed: seed of the walks.
-        scale: factor of the residuals that intervals are calibrated on; less than 1 makes intervals too narrow.
+        scale: factor of the widths of the models' intervals.
         contrary: whether to negate the models' coefficients.
     """
 
@@ -55,7 +55,7 @@ def walk_fold(
         models = plain_models(linear)
         return score_fold(
             models,
-            plain_calibration(models, calibrate, MIN_CELL, scale=scale),
+            plain_calibration(models, calibrate, MIN_CELL),
             earlier=earlier,
             calibrate=calibrate,
             test=test,
@@ -63,7 +63,22 @@ def walk_fold(
             min_cell=MIN_CELL,
         )
 
-    return computed_once(f"fold-{season}-{games}-{seed}-{scale}-{contrary}", score)
+    fold = computed_once(f"fold-{season}-{games}-{seed}-{contrary}", score)
+    return fold if scale == 1.0 else replace(fold, forecasts=fold.forecasts | _scaled(fold.forecasts, scale))
+
+
+def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecasts]:
+    result = {}
+    for name in SERVED:
+        each = forecasts[name]
+        assert each.point is not None
+        assert each.lower is not None
+        assert each.upper is not None
+        lower, upper = (
+            each.point[..., None] + scale * (end - each.point[..., None]) for end in (each.lower, each.upper)
+        )
+        result[name] = replace(each, lower=lower, upper=upper)
+    return result
 
 
 RUN = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)

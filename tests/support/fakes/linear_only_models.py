@@ -59,8 +59,8 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
     return PointEnsemble(linear, silent_lstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
 
 
-def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int, *, scale: float = 1.0) -> Calibration:
-    """Calibrates `plain_models` on their residuals times `scale`: with less than 1, intervals are too narrow."""
+def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int) -> Calibration:
+    """Calibrates `plain_models` on their residuals."""
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
     for mode in MarginSource:
@@ -77,7 +77,7 @@ def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int, *
                 horizon,
                 point,
                 leads[:, minute - 1],
-                point + scale * (outcomes[:, index] - point),
+                outcomes[:, index].astype(np.float64),
                 min_cell=min_cell,
             )
     return Calibration(distributions)

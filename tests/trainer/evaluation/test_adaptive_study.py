@@ -17,8 +17,8 @@ from dejavu_trainer.reports.adaptive import tables
 
 @pytest.fixture(scope="module")
 def narrow() -> FoldScores:
-    """A season whose intervals come from residuals scaled by one half."""
-    return walk_fold(games=500, scale=0.5)
+    """A season whose intervals have half their width."""
+    return walk_fold(scale=0.5)
 
 
 def test_what_is_followed_are_the_middles_of_the_stages() -> None:
@@ -93,10 +93,10 @@ def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
     lived = [replay_fold(narrow, ratings) for ratings in ("frozen", "carried")]
     frozen, carried, off, months = tables(lived)
     assert [row[:3] for row in frozen.rows] == [
-        ("2033", "static", "500"), ("", "aci", ""), ("", "pid", ""),
-        ("all", "static", "500"), ("", "aci", ""), ("", "pid", ""),
+        ("2033", "static", "600"), ("", "aci", ""), ("", "pid", ""),
+        ("all", "static", "600"), ("", "aci", ""), ("", "pid", ""),
     ]  # fmt: skip
     assert [row[1:] for row in carried.rows[:3]] == [row[1:] for row in carried.rows[3:]]
     assert [row[0] for row in off.rows] == ["static", "aci", "pid", "sampling error alone"]
-    assert sum(int(row[2]) for row in months.rows if row[2]) == 500
+    assert sum(int(row[2]) for row in months.rows if row[2]) == 600
     assert all(len(row) == len(months.header) for row in months.rows)

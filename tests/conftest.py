@@ -28,7 +28,8 @@ RUN = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Creates the folder that all processes of the run share."""
+    """Creates the folder that all processes of the run share; collects no garbage while modules are imported."""
+    gc.disable()
     if folder := start_run():
         config.stash[RUN] = folder
 
@@ -52,6 +53,7 @@ def pytest_collection_finish() -> None:
     """Exempts modules and collected tests from garbage collection: scanning them again and again takes time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,17 @@ def simulated_seasons() -> Path:
     return made_once("simulated-seasons", write)
 
 
+def walked_forward() -> Path:
+    """Returns the folder of a walk-forward by the quick recipe over 2033 and 2034, each calibrated on one season."""
+    from dejavu_trainer.evaluation.backtest import backtest
+
+    def walk(folder: Path) -> None:
+        folder.mkdir()
+        backtest(simulated_games(), (2033, 2034), quick_recipe(), folder, calibrate_seasons=1)
+
+    return made_once("walk-forward", walk)
+
+
 @cache
 def simulated_games() -> Games:
     """Returns the games of `simulated_seasons`."""

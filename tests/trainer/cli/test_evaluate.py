@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle
+from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
+from tests.support.builders.folds import result_of_two_folds
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_trainer.cli.main import main
@@ -63,8 +65,16 @@ def test_a_report_of_a_season_that_the_bundle_has_not_seen_has_no_warning(
     ("season", "part"), [("2032", "TRAINED"), pytest.param("2033", "CALIBRATED", marks=pytest.mark.nightly)]
 )
 def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
-    data: Path, bundle: Path, capsys: pytest.CaptureFixture[str], season: str, part: str
+    data: Path,
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    season: str,
+    part: str,
 ) -> None:
+    monkeypatch.setattr(  # figures of other games, which are there
+        "dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0]
+    )
     assert run("evaluate", "--data", data, "--season", season, "--bundle", bundle) == 0
     out = capsys.readouterr().out
     assert f"!! The model was {part} on this season" in out
@@ -110,6 +120,11 @@ def walk_forward(data: Path, out: Path) -> tuple[str | Path, ...]:
     return ("backtest", "--data", data, "--test", "2033", "--out", out, "--calibrate-seasons", "1", "--jobs", "1")
 
 
+@pytest.fixture(scope="module")
+def walked() -> Path:
+    return walked_forward()
+
+
 @pytest.fixture
 def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes reports draw two plots only; drawing all takes seconds."""
@@ -117,8 +132,14 @@ def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick", "two_plots")
-def test_a_walk_forward_leaves_its_reports(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_walk_forward_leaves_its_reports(
+    data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes over a fold that is there, as an interrupted one does: that takes seconds less."""
     out = tmp_path / "walk"
+    out.mkdir()
+    [fold] = walked.glob("fold-2033-*")
+    shutil.copy(fold, out)
     assert run(*walk_forward(data, out)) == 0
     assert "Walk-forward over 2033" in capsys.readouterr().out
     names = {path.name for path in out.iterdir()}

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import quick_recipe, simulated_games
+from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
 from tests.support.builders.folds import walk_fold
-from tests.support.builders.made_once import made_once
 from tests.support.harness.documents import ROOT
 
 from dejavu_common.files import write_atomic
@@ -43,12 +42,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def whole() -> Path:
     """The folder of an uninterrupted walk-forward."""
-
-    def walk(folder: Path) -> None:
-        folder.mkdir()
-        backtest(simulated_games(), SEASONS, RECIPE, folder, calibrate_seasons=1)
-
-    return made_once("walk-forward", walk)
+    return walked_forward()
 
 
 def digests(folder: Path) -> dict[str, str]:

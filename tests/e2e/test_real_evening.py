@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.real_games import real_games
 from tests.support.fakes.clock import SteppedClock
+from tests.support.harness.real_games import real_games
 from tests.support.harness.stream_recorder import following
 from tests.support.processes.servers import spawned_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.real_games import real_games
+from tests.support.harness.real_games import real_games
 
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
 from dejavu_models.registry.bundle import load_bundle

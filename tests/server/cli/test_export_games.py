@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
-from tests.support.builders.real_games import real_games
+from tests.support.harness.real_games import real_games
 from typer.testing import CliRunner
 
 from dejavu_feed.pattern import slots

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.real_games import real_games
 from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 from tests.support.harness.fetch import fetch_from
+from tests.support.harness.real_games import real_games
 
 from dejavu_feed.pattern import Score
 from dejavu_feed.teams import team_code

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.real_games import real_games
+from tests.support.harness.real_games import real_games
 
 from dejavu_trainer.data.games import DataError, Games, game_date, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.support.builders.real_games import real_games
+from tests.support.harness.real_games import real_games
 
 from dejavu_trainer.data.games import DataError, load_games
 from dejavu_trainer.data.import_plays import read_and_check

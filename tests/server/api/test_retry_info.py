@@ -29,7 +29,7 @@ def _refuse(*_: object) -> None:
 
 @pytest.fixture
 async def client(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
-    async with AsyncDejavuClient(worker.address, channels=1) as client:
+    async with AsyncDejavuClient(worker.address, channels=1, timeout=30) as client:  # it retries
         yield client
 
 

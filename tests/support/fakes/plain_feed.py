@@ -137,7 +137,7 @@ class _PlainGame:
             away=game.timeline.game.away,
             status=game.status,
             period=moment.period,
-            clock=clock_seconds(clock_text(moment.clock)) if live else None,
+            clock=_shown(moment.clock) if live else None,
             home_score=sum(home),
             away_score=sum(away),
             home_periods=home,
@@ -165,8 +165,7 @@ class _PlainGame:
         return plays + false
 
     def _play(self, number: int, play: TimedPlay, time: datetime) -> Play:
-        clock = clock_seconds(clock_text(play.clock))
-        assert clock is not None
+        clock = _shown(play.clock)
         return Play(
             order=number * 10000,
             period=play.period,
@@ -194,6 +193,13 @@ class _PlainGame:
         return plays
 
 
+def _shown(clock: float) -> float:
+    """Returns a clock as the feed's text has it."""
+    shown = clock_seconds(clock_text(clock))
+    assert shown is not None
+    return shown
+
+
 def _refuse(kind: FeedFaultKind | None) -> None:
     if kind in _SILENT:
         raise FeedUnavailable("no answer")
@@ -207,6 +213,7 @@ def _with_points(play: Play, home: int, away: int) -> Play:
 
 def _false_play(before: Play, error: ScoringError, period: int, clock: float) -> Play:
     points = error.home + error.away
+    clock = _shown(clock)
     play = replace(
         before,
         order=before.order + 5000,

@@ -31,18 +31,12 @@ from dejavu.v1.record_service_pb2 import (
     GetPredictionResponse,
     GetScorecardRequest,
     LeaderboardMetric,
+    ReportOutcomeRequest,
     ReportOutcomeResponse,
     Scorecard,
 )
 from dejavu_client import config
-from dejavu_client.record_requests import (
-    Conditions,
-    ModelScope,
-    Scope,
-    outcome_request,
-    predictions_request,
-    score_filter,
-)
+from dejavu_client.record_requests import Conditions, ModelScope, Scope, predictions_request, score_filter
 from dejavu_client.requests import HALFTIME, PredictOptions, predict_request
 from dejavu_client.transport.caller import Caller
 from dejavu_client.transport.health import HealthStatus
@@ -234,7 +228,8 @@ class DejavuClient:
             NotFoundError: if the server has no such service.
         """
         request = HealthCheckRequest(service=service)
-        return HealthStatus.of(self._caller.unary("Check", lambda stubs: stubs.check_health, request, timeout))
+        response = self._caller.unary("Check", lambda stubs: stubs.check_health, request, timeout)
+        return HealthStatus(response.status)
 
     def report_outcome(
         self,
@@ -262,14 +257,13 @@ class DejavuClient:
         Raises:
             ValueError: if `observed_time` has no time zone.
         """
-        request = outcome_request(
-            game_id,
-            differential,
-            horizon=horizon,
-            home_team=home_team,
-            away_team=away_team,
-            observed_time=observed_time,
+        request = ReportOutcomeRequest(
+            game_id=game_id, horizon=horizon, differential=differential, home_team=home_team, away_team=away_team
         )
+        if observed_time is not None:
+            if observed_time.tzinfo is None:
+                raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
+            request.observed_time.FromDatetime(observed_time)
         return self._caller.unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     def get_prediction(

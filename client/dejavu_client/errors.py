@@ -21,8 +21,8 @@ Calls never raise grpc.RpcError; the original error is the exception's `__cause_
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -48,6 +48,7 @@ class FieldViolation:
     description: str
 
 
+@dataclass(eq=False, repr=False)
 class DejavuClientError(Exception):
     """Base class of all client errors.
 
@@ -60,23 +61,13 @@ class DejavuClientError(Exception):
         retry_after: seconds to wait before sending the same request again; None if the server did not suggest that.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: grpc.StatusCode | None = None,
-        reason: str = "",
-        field_violations: tuple[FieldViolation, ...] = (),
-        request_id: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.reason = reason
-        self.field_violations = field_violations
-        self.request_id = request_id
-        self.retry_after = retry_after
+    message: str
+    _: KW_ONLY
+    code: grpc.StatusCode | None = None
+    reason: str = ""
+    field_violations: tuple[FieldViolation, ...] = ()
+    request_id: str = ""
+    retry_after: float | None = None
 
 
 class InvalidArgumentError(DejavuClientError):
@@ -150,19 +141,6 @@ PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, Un
 """Transient errors: the same call may succeed later."""
 
 
-class FailedCall(Protocol):
-    """Common interface of synchronous and asynchronous gRPC errors; grpc.RpcError itself declares none."""
-
-    def code(self) -> grpc.StatusCode:
-        """The status code."""
-
-    def details(self) -> str | None:
-        """The status message."""
-
-    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """The metadata sent with the status."""
-
-
 def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = None) -> DejavuClientError:
     """Converts a gRPC error to the client's exception.
 
@@ -171,7 +149,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         target: server address, for the message.
         timeout: deadline of the call, in seconds, for the message.
     """
-    call = cast("FailedCall", error)
+    call = cast("grpc.Call", error)  # asynchronous errors have these methods too
     code = call.code()
     message = call.details() or code.name
     details = _details(call)
@@ -225,10 +203,10 @@ class _Details(NamedTuple):
     retry_after: float | None = None
 
 
-def _details(error: FailedCall) -> _Details:
+def _details(error: grpc.Call) -> _Details:
     """Returns the google.rpc details of an error."""
     try:
-        status = rpc_status.from_call(cast("grpc.Call", error))
+        status = rpc_status.from_call(error)
     except ValueError:  # the details contradict the status: use the status alone
         return _Details()
     details = _Details()

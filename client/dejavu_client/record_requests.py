@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any, TypedDict, Unpack
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, Horizon
 from dejavu.v1.record_service_pb2 import (
     PREDICTION_VIEW_FULL,
     PREDICTION_VIEW_UNSPECIFIED,
     ListPredictionsRequest,
-    ReportOutcomeRequest,
     ScoreFilter,
 )
 
@@ -73,46 +70,6 @@ class ModelScope(Scope, total=False):
     """
 
     model_version: str
-
-
-def outcome_request(
-    game_id: str,
-    differential: int,
-    *,
-    horizon: Horizon.ValueType = HORIZON_HALFTIME,
-    home_team: str = "",
-    away_team: str = "",
-    observed_time: datetime | None = None,
-) -> ReportOutcomeRequest:
-    """Builds a report of a game's outcome at a horizon. The server validates the values.
-
-    Args:
-        game_id: NBA game id, ten digits.
-        differential: home − away at the horizon, in points.
-        horizon: `HALFTIME` or `FINAL`.
-        home_team: NBA code or common alias of the home team. If both teams are given, a final score updates their
-            ratings.
-        away_team: NBA code or common alias of the away team.
-        observed_time: when the outcome was observed, timezone-aware; None for now, by the server's clock.
-
-    Raises:
-        TypeError: if a value does not have the type of its field.
-        ValueError: if `observed_time` has no time zone.
-    """
-    observed = None
-    if observed_time is not None:
-        if observed_time.tzinfo is None:
-            raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
-        observed = Timestamp()
-        observed.FromDatetime(observed_time)
-    return ReportOutcomeRequest(
-        game_id=game_id,
-        horizon=horizon,
-        differential=differential,
-        home_team=home_team,
-        away_team=away_team,
-        observed_time=observed,
-    )
 
 
 def predictions_request(

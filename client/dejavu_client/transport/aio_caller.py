@@ -148,7 +148,7 @@ class AsyncCaller:
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                await self._closed.wait(subscription.connection_lost(error))
+                await self._closed.pause(subscription.connection_lost(error))
 
     async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""

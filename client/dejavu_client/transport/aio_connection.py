@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import grpc
@@ -38,27 +38,14 @@ async def call(
     return response, worker_identity(await pending.initial_metadata(), await pending.trailing_metadata())
 
 
-class AsyncClosed:
-    """Whether a client was closed."""
+class AsyncClosed(asyncio.Event):
+    """Set when the client is closed, which ends all waits."""
 
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def set(self) -> None:
-        """Ends all waits."""
-        self._event.set()
-
-    def is_set(self) -> bool:
-        """Returns whether the client was closed."""
-        return self._event.is_set()
-
-    async def wait(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Waits this long, or until the client is closed."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            return
+                await self.wait()
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -67,7 +54,7 @@ class AsyncClosed:
             yield
         except (asyncio.CancelledError, grpc.aio.UsageError) as error:
             task = asyncio.current_task()
-            if not self._event.is_set() or (task is not None and task.cancelling()):
+            if not self.is_set() or (task is not None and task.cancelling()):
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 

@@ -141,7 +141,7 @@ class Caller:
             except ClientClosedError:
                 return
             except DejavuClientError as error:
-                self._closed.wait(subscription.connection_lost(error))
+                self._closed.pause(subscription.connection_lost(error))
 
     def _connection(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dejavu_client.errors import ClientClosedError
@@ -31,6 +32,7 @@ LONGEST_PAUSE = 30.0
 The first twenty redials take about 3.5 seconds and reach the last of four workers with a probability of 99.7 %."""
 
 
+@dataclass(slots=True, eq=False)
 class PooledChannel(Generic[ConnectionT]):
     """A connection in the pool.
 
@@ -41,13 +43,10 @@ class PooledChannel(Generic[ConnectionT]):
         calls: number of calls in progress on it.
     """
 
-    __slots__ = ("calls", "connection", "turn", "worker")
-
-    def __init__(self, connection: ConnectionT) -> None:
-        self.connection = connection
-        self.worker = ""
-        self.turn = 0
-        self.calls = 0
+    connection: ConnectionT
+    worker: str = ""
+    turn: int = 0
+    calls: int = 0
 
 
 class ChannelPool(Generic[ConnectionT]):

@@ -38,23 +38,12 @@ def call(
     return response, worker_identity(done.initial_metadata(), done.trailing_metadata())
 
 
-class Closed:
-    """Whether a client was closed."""
+class Closed(threading.Event):
+    """Set when the client is closed, which ends all waits."""
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        """Ends all waits."""
-        self._event.set()
-
-    def is_set(self) -> bool:
-        """Returns whether the client was closed."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Waits this long, or until the client is closed."""
-        self._event.wait(seconds)
+        self.wait(seconds)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -62,7 +51,7 @@ class Closed:
         try:
             yield
         except (CallCancelledError, ValueError) as error:  # gRPC raises ValueError for a call on a closed channel
-            if not self._event.is_set():
+            if not self.is_set():
                 raise
             raise ClientClosedError("the client was closed during the call") from error
 

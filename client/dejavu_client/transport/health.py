@@ -20,9 +20,6 @@ class HealthStatus(enum.Enum):
     NOT_SERVING = HealthCheckResponse.NOT_SERVING
 
     @classmethod
-    def of(cls, response: HealthCheckResponse) -> HealthStatus:
-        """Returns the status of a health response; UNKNOWN if this client does not know it."""
-        try:
-            return cls(response.status)
-        except ValueError:
-            return cls.UNKNOWN
+    def _missing_(cls, value: object) -> HealthStatus:
+        """A status that this client does not know."""
+        return cls.UNKNOWN

@@ -106,11 +106,8 @@ class CallRecorder:
         """
         start = time.perf_counter()
         try:
-            yield
-        except grpc.RpcError as error:
-            converted = from_rpc_error(error, self._target, timeout)
-            self.record(method, time.perf_counter() - start, converted)
-            raise converted from error
+            with self.errors(timeout):
+                yield
         except BaseException as error:
             self.record(method, time.perf_counter() - start, error)
             raise
@@ -122,14 +119,12 @@ class CallRecorder:
             self._tallies.setdefault(method, _Tally()).add(seconds, error is not None)
         if seconds > self._slow:
             log_call = log.error if seconds > self._very_slow else log.warning
-            outcome = _outcome(error)
-            log_call(
-                "slow_call", method=method, milliseconds=round(seconds * 1e3), outcome=outcome, target=self._target
-            )
+            milliseconds, outcome = round(seconds * 1e3), _outcome(error)
+            log_call("slow_call", method=method, milliseconds=milliseconds, outcome=outcome, target=self._target)
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Converts errors of a call that has already been counted.
+    def errors(self, timeout: float | None = None) -> Iterator[None]:
+        """Converts errors without counting a call.
 
         Raises:
             DejavuClientError: in place of a grpc.RpcError.
@@ -137,7 +132,7 @@ class CallRecorder:
         try:
             yield
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from error
+            raise from_rpc_error(error, self._target, timeout) from error
 
     def answered(self, worker: str) -> None:
         """Counts an answer of a worker; ignores an empty name."""

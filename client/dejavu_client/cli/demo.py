@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.errors import failure
 from dejavu_client.cli.options.common import Json
 from dejavu_client.cli.server_process import ServerNotStarted, running_server
 from dejavu_client.formatting import horizon_label
@@ -62,15 +62,13 @@ def demo(
     """
     received: list[signal.Signals] = []
     try:
-        failure = asyncio.run(_interruptible(_demo(seconds, count, seed, as_json=as_json), received))
+        lacking = asyncio.run(_interruptible(_demo(seconds, count, seed, as_json=as_json), received))
     except asyncio.CancelledError:
         raise typer.Exit(128 + received[0]) from None
     except ServerNotStarted as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(FAILED) from None
-    if failure:
-        typer.echo(f"Error: {failure}", err=True)
-        raise typer.Exit(FAILED)
+        raise failure(error) from None
+    if lacking:
+        raise failure(lacking)
 
 
 async def _interruptible(evening: Coroutine[Any, Any, str], received: list[signal.Signals]) -> str:
@@ -172,8 +170,8 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
             record = await fetch_scorecards(client)
             latencies = _latencies(predictions, subscriber)
             _report(console, summary, record, latencies, as_json=as_json)
-    failure = shortfall(summary, count, complete and subscriber.order == sorted(set(subscriber.order)))
-    return failure or disagreement(summary, record)
+    in_order = subscriber.order == sorted(set(subscriber.order))
+    return shortfall(summary, count, complete and in_order) or disagreement(summary, record)
 
 
 async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:

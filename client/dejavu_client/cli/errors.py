@@ -25,6 +25,12 @@ def exit_code(error: DejavuClientError) -> int:
     return FAILED if isinstance(error, InternalError) else REFUSED
 
 
+def failure(message: object) -> typer.Exit:
+    """Prints an error. Returns the exception to raise, which ends the command with `FAILED`."""
+    typer.echo(f"Error: {message}", err=True)
+    return typer.Exit(FAILED)
+
+
 def report_bug(error: Exception) -> None:
     """Reports an unexpected exception on stderr, with a traceback only if DEJAVU_DEBUG is set."""
     if os.environ.get("DEJAVU_DEBUG"):

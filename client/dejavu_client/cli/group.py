@@ -12,7 +12,7 @@ from typing import Any
 import typer
 import typer.core
 
-from dejavu_client.cli.errors import FAILED, JSON_KEY, as_json, as_text, exit_code
+from dejavu_client.cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.errors import DejavuClientError
 
 
@@ -109,8 +109,7 @@ class _Command(typer.core.TyperCommand):
             needs = (
                 f"{self.name} needs {', '.join(modules)}, which {'is' if len(modules) == 1 else 'are'} not installed"
             )
-            typer.echo(f"Error: {needs}: pip install 'dejavu-forecast[{','.join(missing)}]'", err=True)
-            raise typer.Exit(FAILED)
+            raise failure(f"{needs}: pip install 'dejavu-forecast[{','.join(missing)}]'")
         return super().invoke(ctx)
 
 

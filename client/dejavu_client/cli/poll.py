@@ -7,13 +7,14 @@ import enum
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.errors import failure
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, address
 from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
 from dejavu_client.output.poll_display import end_on_signals, watch
@@ -94,17 +95,10 @@ def poll(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
 
-    def poller(client: AsyncDejavuClient) -> Poller:
-        return Poller(
-            feed,
-            client,
-            interval=interval,
-            horizons=_HORIZONS[horizon],
-            from_minute=from_minute,
-            every=every,
-            report=report,
-        )
-
+    horizons = _HORIZONS[horizon]
+    poller = partial(
+        Poller, feed, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
+    )
     with feed:
         asyncio.run(_poll(poller, target, timeout, listen, until_final=until_final, as_json=as_json))
 
@@ -142,14 +136,11 @@ def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
         from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics  # noqa: PLC0415 - an extra
     except ImportError as error:
         needs = f"metrics need {error.name}, which is not installed: pip install 'dejavu-forecast[live]'"
-        typer.echo(f"Error: {needs}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise failure(needs) from None
     with ExitStack() as stack:
         try:
             url = stack.enter_context(serve_poll_metrics(register_metrics(poller), listen))
         except OSError as error:
-            reason = error.strerror or error
-            typer.echo(f"Error: cannot serve metrics at {listen}: {reason}", err=True)
-            raise typer.Exit(FAILED) from None
+            raise failure(f"cannot serve metrics at {listen}: {error.strerror or error}") from None
         typer.echo(f"Metrics at {url}", err=True)
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.cli.options.market import AwayOdds, Bankroll, Confidence, HomeOdds, MarketLine, read_market
 from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
-from dejavu_client.output.forecast import print_forecast, print_json
+from dejavu_client.output.forecast import print_forecast, show
 from dejavu_client.output.market import print_market
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 
@@ -84,20 +85,15 @@ def predict(
     market = read_market(market_line, home_odds, away_odds, bankroll, confidence)
     with connect(target, timeout) as client:
         if market is not None:
-            _print_quote(client.quote(values, market, **options), market, values, as_json)
+            answer = client.quote(values, market, **options)
+            show(answer, partial(_print_quote, market=market, pattern=values), as_json=as_json)
             return
         forecast = client.predict(values, **options)
-    if as_json:
-        print_json(forecast)
-    else:
-        print_forecast(forecast, pattern=values)
+    show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
 
 
-def _print_quote(answer: PredictResponse, market: Market, pattern: list[float], as_json: bool) -> None:
-    """Prints a forecast and the evaluation of a market; as JSON, one object with both."""
-    if as_json:
-        print_json(answer)
-        return
+def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) -> None:
+    """Prints a forecast and the evaluation of a market."""
     print_forecast(answer.forecast, pattern=pattern)
     if answer.HasField("market"):
         print_market(answer.market, market, answer.forecast)

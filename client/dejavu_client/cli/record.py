@@ -27,12 +27,11 @@ from dejavu_client.cli.options.record import (
     check_output_format,
     days,
     exit_on_write_error,
-    write_and_report,
+    write_rows,
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
-from dejavu_client.output.export import write_csv, write_parquet
 from dejavu_client.output.export_columns import PREDICTION_COLUMNS
-from dejavu_client.output.forecast import print_json
+from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.record import print_prediction, print_predictions, print_report
 from dejavu_common.files import atomic_replace
 
@@ -105,11 +104,9 @@ def predictions(
             include_replays=replays,
         )
         limited = itertools.islice(results, most)
-        if csv is not None:
-            write_and_report(csv, "forecast", lambda: write_csv(csv, PREDICTION_COLUMNS, limited))
-        elif parquet is not None:
-            write_and_report(parquet, "forecast", lambda: write_parquet(parquet, PREDICTION_COLUMNS, limited))
-        elif as_json:
+        if write_rows(PREDICTION_COLUMNS, limited, "forecast", csv, parquet):
+            return
+        if as_json:
             for prediction in limited:
                 print_json(prediction)
         else:
@@ -134,10 +131,7 @@ def prediction(
     """Show the latest recorded forecast of a game, its earlier revisions and its outcome."""
     with connect(target, timeout) as client:
         answer = client.get_prediction(game_id, horizon=HORIZONS[horizon], elapsed_minutes=minute, model_version=model)
-    if as_json:
-        print_json(answer)
-    else:
-        print_prediction(answer)
+    show(answer, print_prediction, as_json=as_json)
 
 
 def report(
@@ -178,10 +172,7 @@ def report(
             away_team=away,
             observed_time=observed_time,
         )
-    if as_json:
-        print_json(answer)
-    else:
-        print_report(answer)
+    show(answer, print_report, as_json=as_json)
 
 
 def checkpoint(
@@ -200,10 +191,7 @@ def checkpoint(
         head = client.get_checkpoint()
     text = MessageToJson(head, always_print_fields_with_no_presence=True)
     if out is None:
-        if as_json:
-            print_json(head)
-        else:
-            typer.echo(text)
+        show(head, lambda _: typer.echo(text), as_json=as_json)
         return
     with exit_on_write_error(out), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")

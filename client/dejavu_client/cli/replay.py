@@ -15,13 +15,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.errors import failure
 from dejavu_client.cli.options.common import Json, address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.output.poll_scorecard import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
-from dejavu_feed.replay.faults.kinds import DESCRIPTIONS, FeedFaultKind, parse_kinds
+from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
 from dejavu_feed.replay.faults.overtime import extend_to_overtime
 from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
@@ -94,8 +94,7 @@ def replay(
     try:
         evening, excluded = _games(games, date, count, drawn)
     except FeedError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(FAILED) from error
+        raise failure(error) from error
     if FeedFaultKind.OVERTIME in kinds:
         evening = (extend_to_overtime(evening[0]), *evening[1:])
     source = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
@@ -103,8 +102,7 @@ def replay(
     try:
         server = LocalServer(respond, host, port)
     except OSError as error:
-        typer.echo(f"Error: cannot listen at {listen}: {error.strerror or error}", err=True)
-        raise typer.Exit(FAILED) from error
+        raise failure(f"cannot listen at {listen}: {error.strerror or error}") from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -130,8 +128,7 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
     try:
         record = asyncio.run(read())
     except DejavuClientError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(FAILED) from error
+        raise failure(error) from error
     if as_json:
         typer.echo(json.dumps({"scorecards": record_entry(record)}, ensure_ascii=False))
         return
@@ -177,7 +174,7 @@ def _announce(
     if injected is not None:
         typer.echo(f"Faults (reproduce with --seed {injected['seed']}):")
         for kind in injected["kinds"]:
-            typer.echo(f"  {kind}: {DESCRIPTIONS[kind]}")
+            typer.echo(f"  {kind}: {FeedFaultKind(kind).description}")
     # With faults many polls fail, so poll as often as on a real game day.
     between = 60 * PACE / _POLLS_PER_MINUTE if injected is None else 10.0
     interval = min(10.0, max(0.05, round(between / speed, 2)))

@@ -11,7 +11,7 @@ from rich.table import Table
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
-from dejavu_client.output.forecast import print_json
+from dejavu_client.output.forecast import show
 from dejavu_client.output.market import LEVELS
 
 
@@ -33,10 +33,7 @@ def risk(
         raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
     with connect(target, timeout) as client:
         answer = client.assess_risk(values, total_points)
-    if as_json:
-        print_json(answer)
-    else:
-        print_risk(answer)
+    show(answer, print_risk, as_json=as_json)
 
 
 def print_risk(answer: AssessRiskResponse) -> None:

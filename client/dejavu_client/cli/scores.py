@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -30,13 +31,12 @@ from dejavu_client.cli.options.record import (
     check_output_format,
     days,
     minutes,
-    write_and_report,
+    write_rows,
 )
 from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.config import SCORES_TIMEOUT
-from dejavu_client.output.export import write_csv, write_parquet
 from dejavu_client.output.export_columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
-from dejavu_client.output.forecast import print_json
+from dejavu_client.output.forecast import show
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.record_requests import ModelScope, Scope, score_filter
 
@@ -102,14 +102,8 @@ def scorecard(
     with connect(target, timeout) as client:
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
-    if csv is not None:
-        write_and_report(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, figure_rows(counted, card)))
-    elif parquet is not None:
-        write_and_report(parquet, "figure", lambda: write_parquet(parquet, FIGURE_COLUMNS, figure_rows(counted, card)))
-    elif as_json:
-        print_json(card)
-    else:
-        print_scorecard(card, counted)
+    if not write_rows(FIGURE_COLUMNS, figure_rows(counted, card), "figure", csv, parquet):
+        show(card, partial(print_scorecard, scope=counted), as_json=as_json)
 
 
 def leaderboard(
@@ -150,12 +144,5 @@ def leaderboard(
     with connect(target, timeout) as client:
         board = client.get_leaderboard(metric=METRICS[metric], min_games=min_games, timeout=timeout, **scope)
     counted = score_filter(**scope)
-    rows = leaderboard_rows(counted, board.rows)
-    if csv is not None:
-        write_and_report(csv, "figure", lambda: write_csv(csv, FIGURE_COLUMNS, rows))
-    elif parquet is not None:
-        write_and_report(parquet, "figure", lambda: write_parquet(parquet, FIGURE_COLUMNS, rows))
-    elif as_json:
-        print_json(board)
-    else:
-        print_leaderboard(board, counted)
+    if not write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
+        show(board, partial(print_leaderboard, scope=counted), as_json=as_json)

@@ -12,7 +12,7 @@ from dejavu_client.cli.errors import FAILED
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import NotFoundError, UnavailableError
-from dejavu_client.output.forecast import print_json, print_model
+from dejavu_client.output.forecast import print_models, show
 from dejavu_client.transport.health import LEDGER, HealthStatus
 
 
@@ -20,11 +20,7 @@ def models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, 
     """List the models loaded by the server, the active one first."""
     with connect(target, timeout) as client:
         loaded = client.list_models()
-    if as_json:
-        print_json(ListModelsResponse(models=loaded))
-        return
-    for model in loaded:
-        print_model(model)
+    show(ListModelsResponse(models=loaded), print_models, as_json=as_json)
 
 
 def health(

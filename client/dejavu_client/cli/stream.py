@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dejavu_client.cli.options.common import DEFAULT_TARGET, Json, Target, connect
-from dejavu_client.output.forecast import print_json
+from dejavu_client.output.forecast import show
 from dejavu_client.output.stream_event import print_event
 
 
@@ -39,10 +39,7 @@ def stream(
             game or (), resume_token=token, include_current=include_current, heartbeats=heartbeats
         )
         for event in events:
-            if as_json:
-                print_json(event)
-            else:
-                print_event(event)
+            show(event, print_event, as_json=as_json)
 
 
 def _on_stdout_closed(callback: Callable[[], object]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import Final
+from typing import Final, TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast, Quantile
-from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, Model
+from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.output.explanation import add_parts, attribution, similar_games
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 _VERDICTS: Final = {VERDICT_FIT: "fit", VERDICT_UNFIT: "unfit"}
 
@@ -30,6 +32,11 @@ def print_json(message: Message) -> None:
     )
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json: bool) -> None:
+    """Prints a message: for programs by `print_json`, for people by `print_text`."""
+    (print_json if as_json else print_text)(message)
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
@@ -74,6 +81,12 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         console.print(attribution(forecast, pattern))
     if forecast.explanation.similar_games:
         console.print(similar_games(forecast))
+
+
+def print_models(answer: ListModelsResponse) -> None:
+    """Prints each model."""
+    for model in answer.models:
+        print_model(model)
 
 
 def print_model(model: Model) -> None:

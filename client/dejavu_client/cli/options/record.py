@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from dejavu_client.cli.errors import FAILED
+from dejavu_client.cli.errors import failure
 from dejavu_client.formatting import pluralize
-from dejavu_client.output.export import STANDARD_OUTPUT, ParquetNotInstalled, need_parquet
+from dejavu_client.output.export import STANDARD_OUTPUT, ParquetNotInstalled, need_parquet, write_csv, write_parquet
+from dejavu_client.output.export_columns import Column
+
+RowT = TypeVar("RowT")
+BoundT = TypeVar("BoundT", int, date)
 
 _DAY = ["%Y-%m-%d"]
 
@@ -47,13 +51,8 @@ def days(day: datetime | None, first: datetime | None, last: datetime | None) ->
     Raises:
         typer.BadParameter: if the options contradict each other.
     """
-    if day is not None:
-        if first is not None or last is not None:
-            raise typer.BadParameter("give either one day or a range of days", param_hint="--date")
-        return day.date(), day.date()
-    if first is not None and last is not None and first > last:
-        raise typer.BadParameter(f"{last:%Y-%m-%d} is before --from {first:%Y-%m-%d}", param_hint="--to")
-    return first and first.date(), last and last.date()
+    only, begin, end = (each and each.date() for each in (day, first, last))
+    return _bounds(only, begin, end, "day", ("--date", "--from", "--to"))
 
 
 def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int | None, int | None]:
@@ -62,12 +61,19 @@ def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int 
     Raises:
         typer.BadParameter: if the options contradict each other.
     """
+    return _bounds(only, first, last, "minute", ("--minute", "--min-minute", "--max-minute"))
+
+
+def _bounds(
+    only: BoundT | None, first: BoundT | None, last: BoundT | None, unit: str, options: tuple[str, str, str]
+) -> tuple[BoundT | None, BoundT | None]:
+    """Returns the bounds given by three options: a single value, the first and the last one."""
     if only is not None:
         if first is not None or last is not None:
-            raise typer.BadParameter("give either one minute or a range of minutes", param_hint="--minute")
+            raise typer.BadParameter(f"give either one {unit} or a range of {unit}s", param_hint=options[0])
         return only, only
     if first is not None and last is not None and first > last:
-        raise typer.BadParameter(f"{last} is before --min-minute {first}", param_hint="--max-minute")
+        raise typer.BadParameter(f"{last} is before {options[1]} {first}", param_hint=options[2])
     return first, last
 
 
@@ -85,25 +91,35 @@ def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None
         try:
             need_parquet()
         except ParquetNotInstalled as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(FAILED) from None
+            raise failure(error) from None
 
 
-def write_and_report(path: Path, what: str, write: Callable[[], int]) -> None:
-    """Writes a file and reports the number of rows on standard error.
+def write_rows(
+    columns: Sequence[Column[RowT]], rows: Iterable[RowT], what: str, csv: Path | None, parquet: Path | None
+) -> bool:
+    """Writes rows to the requested file, if any, and reports their number on standard error.
 
     Args:
-        path: destination of the file.
+        columns: columns of the file.
+        rows: the rows.
         what: what a row is, in the singular, for people.
-        write: writes the file and returns the number of rows.
+        csv: the CSV file to write; `-` for standard output.
+        parquet: the parquet file to write, unless `csv` is given.
+
+    Returns:
+        Whether a file was requested.
 
     Raises:
         typer.Exit: if the file cannot be written.
     """
+    path = csv or parquet
+    if path is None:
+        return False
     with exit_on_write_error(path):
-        rows = write()
+        count = write_csv(path, columns, rows) if csv else write_parquet(path, columns, rows)
     if path != STANDARD_OUTPUT:
-        typer.echo(f"{pluralize(rows, what)} in {path}", err=True)
+        typer.echo(f"{pluralize(count, what)} in {path}", err=True)
+    return True
 
 
 @contextmanager
@@ -119,5 +135,4 @@ def exit_on_write_error(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        typer.echo(f"Error: cannot write {path}: {error.strerror or error}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise failure(f"cannot write {path}: {error.strerror or error}") from None

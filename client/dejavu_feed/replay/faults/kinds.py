@@ -3,55 +3,43 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Self
 
 
 class FeedFaultKind(StrEnum):
-    """A kind of fault. The value is its name in options and logs."""
+    """A kind of fault. The value is its name in options and logs.
 
-    FORBIDDEN_PAGE = "403-html"
-    FORBIDDEN_JSON = "403-json"
-    SERVER_ERROR = "500"
-    TIMEOUT = "timeout"
-    TRUNCATED = "truncated"
-    EMPTY = "empty"
-    HOLLOW = "hollow"
-    STALE = "stale"
-    INCOMPLETE = "incomplete"
-    SILENCE = "silence"
-    AHEAD = "ahead"
-    DUPLICATED = "duplicated"
-    DISORDERED = "disordered"
-    CORRECTED = "corrected"
-    WITHDRAWN = "withdrawn"
-    TECHNICAL = "technical"
-    POSTPONED = "postponed"
-    OVERTIME = "overtime"
-    MIDNIGHT = "midnight"
+    Attributes:
+        description: what happens.
+    """
 
+    description: str
 
-DESCRIPTIONS: Final[dict[FeedFaultKind, str]] = {
-    FeedFaultKind.FORBIDDEN_PAGE: "status 403 with an HTML page, as from a firewall",
-    FeedFaultKind.FORBIDDEN_JSON: "status 403 with the requested JSON",
-    FeedFaultKind.SERVER_ERROR: "status 500",
-    FeedFaultKind.TIMEOUT: "no response until the client times out",
-    FeedFaultKind.TRUNCATED: "a truncated body, with or without the original Content-Length",
-    FeedFaultKind.EMPTY: "status 200 without a body",
-    FeedFaultKind.HOLLOW: "{} or []",
-    FeedFaultKind.STALE: "a file that is some minutes old, as from a stale cache",
-    FeedFaultKind.INCOMPLETE: "a play or a game that lacks a field",
-    FeedFaultKind.SILENCE: "no response for any file for minutes",
-    FeedFaultKind.AHEAD: "a scoreboard whose clock runs ahead of the plays",
-    FeedFaultKind.DUPLICATED: "plays listed twice",
-    FeedFaultKind.DISORDERED: "plays listed and numbered out of order; only their orderNumber is right",
-    FeedFaultKind.CORRECTED: "shots with wrong points or credited to the wrong team, corrected within minutes",
-    FeedFaultKind.WITHDRAWN: "plays that did not happen, some just past the end of a minute, removed within minutes",
-    FeedFaultKind.TECHNICAL: "games that start at 1–1 because of technical fouls before tip-off",
-    FeedFaultKind.POSTPONED: "an additional game that never starts",
-    FeedFaultKind.OVERTIME: "the first game tied after four quarters",
-    FeedFaultKind.MIDNIGHT: "a scoreboard that changes to the next day and drops games still in progress",
-}
-"""Description of each kind."""
+    def __new__(cls, value: str, description: str = "") -> Self:
+        """Makes a kind of its name and description."""
+        kind = str.__new__(cls, value)
+        kind._value_, kind.description = value, description
+        return kind
+
+    FORBIDDEN_PAGE = "403-html", "status 403 with an HTML page, as from a firewall"
+    FORBIDDEN_JSON = "403-json", "status 403 with the requested JSON"
+    SERVER_ERROR = "500", "status 500"
+    TIMEOUT = "timeout", "no response until the client times out"
+    TRUNCATED = "truncated", "a truncated body, with or without the original Content-Length"
+    EMPTY = "empty", "status 200 without a body"
+    HOLLOW = "hollow", "{} or []"
+    STALE = "stale", "a file that is some minutes old, as from a stale cache"
+    INCOMPLETE = "incomplete", "a play or a game that lacks a field"
+    SILENCE = "silence", "no response for any file for minutes"
+    AHEAD = "ahead", "a scoreboard whose clock runs ahead of the plays"
+    DUPLICATED = "duplicated", "plays listed twice"
+    DISORDERED = "disordered", "plays listed and numbered out of order; only their orderNumber is right"
+    CORRECTED = "corrected", "shots with wrong points or credited to the wrong team, corrected within minutes"
+    WITHDRAWN = "withdrawn", "plays that did not happen, some just past the end of a minute, removed within minutes"
+    TECHNICAL = "technical", "games that start at 1–1 because of technical fouls before tip-off"
+    POSTPONED = "postponed", "an additional game that never starts"
+    OVERTIME = "overtime", "the first game tied after four quarters"
+    MIDNIGHT = "midnight", "a scoreboard that changes to the next day and drops games still in progress"
 
 
 def parse_kinds(text: str) -> frozenset[FeedFaultKind]:

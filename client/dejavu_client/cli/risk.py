@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
 from dejavu_client.output.forecast import show
 from dejavu_client.output.market import LEVELS
+from dejavu_client.output.responsive_table import titled_table
 
 
 def risk(
@@ -39,9 +39,8 @@ def risk(
 def print_risk(answer: AssessRiskResponse) -> None:
     """Prints the score, its factors and the warnings."""
     level = LEVELS.get(answer.level, "unknown")
-    table = Table(title=f"{answer.score:.0f} of 100: {level}", title_justify="left")
-    for name in ("factor", "value", "percentile", "weight", "contribution"):
-        table.add_column(name, justify="left" if name == "factor" else "right", no_wrap=True)
+    headers = ("factor", "value", "percentile", "weight", "contribution")
+    table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
     for factor in answer.factors:
         table.add_row(
             factor.name,

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Attribution, ComponentPrediction, Explanation, Forecast, SimilarGame
 from dejavu_client.formatting import horizon_label, pluralize, signed
+from dejavu_client.output.responsive_table import titled_table
 
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
@@ -46,12 +47,7 @@ def similar_games(forecast: Forecast) -> Table:
     """Returns a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
     horizon = horizon_label(forecast.horizon)
     title = f"most similar games: change in lead up to the {horizon}, and the lead it implies here"
-    table = Table(title=title, title_justify="left")
-    table.add_column("game")
-    table.add_column("change", justify="right")
-    table.add_column("here", justify="right")
-    table.add_column("distance", justify="right")
-    table.add_column("games", justify="right")
+    table = titled_table(title, "game", "change", "here", "distance", "games")
     for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
         table.add_row(
             game.label, _change(game), signed(game.differential_at_horizon), f"{game.distance:.1f}", f"{game.games}"

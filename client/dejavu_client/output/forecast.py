@@ -19,6 +19,7 @@ from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, ListModelsRe
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.output.explanation import add_parts, attribution, similar_games
+from dejavu_client.output.responsive_table import name_value_rows
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -46,9 +47,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         forecast: the forecast.
         pattern: its input: home − away at the end of each minute, in points.
     """
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim")
-    rows.add_column()
+    rows = name_value_rows()
     if forecast.HasField("expected_margin"):
         rows.add_row("before tip-off", f"{_lead(forecast.expected_margin, forecast)} expected at the end")
     if pattern:
@@ -122,11 +121,15 @@ def print_model(model: Model) -> None:
 
 def title(forecast: Forecast | Outcome) -> str:
     """Returns the teams and the game id, if there is one. Returns only the id if no team is named."""
-    teams = f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
     if not forecast.game_id:
-        return teams
+        return matchup(forecast)
     named = forecast.home_team or forecast.away_team
-    return f"{teams} · {forecast.game_id}" if named else forecast.game_id
+    return f"{matchup(forecast)} · {forecast.game_id}" if named else forecast.game_id
+
+
+def matchup(forecast: Forecast | Outcome) -> str:
+    """Returns the teams: away @ home."""
+    return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
 
 
 def _lead(differential: float, forecast: Forecast) -> str:

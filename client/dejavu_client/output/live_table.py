@@ -68,18 +68,17 @@ def _table(games: Sequence[WatchedGame], now: datetime) -> ResponsiveTable:
 
 
 def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
-    yield ResponsiveColumn("game", "game", "left", 9)
-    yield ResponsiveColumn("clock", "clock", "left", 5)
-    yield ResponsiveColumn("score", "score", "right", 2)
-    yield ResponsiveColumn("min", "min", "right", 1)
-    horizons = dict.fromkeys(horizon for game in games for horizon in game.horizons)
-    for horizon in horizons:
+    yield ResponsiveColumn("game", "left", 9)
+    yield ResponsiveColumn("clock", "left", 5)
+    yield ResponsiveColumn("score", "right", 2)
+    yield ResponsiveColumn("min", "right", 1)
+    for horizon in dict.fromkeys(horizon for game in games for horizon in game.horizons):
         keep = 8 if horizon == FINAL else 6
         name = horizon_label(horizon)
-        yield ResponsiveColumn(name, name, "right", keep)
-        yield ResponsiveColumn(f"{name} interval", _nominal(games, horizon), "center", 4 if horizon == FINAL else 3)
-        yield ResponsiveColumn(f"{name} chance", outcome_verb(horizon), "right", keep)
-    yield ResponsiveColumn("age", "age", "right", 9)
+        yield ResponsiveColumn(name, "right", keep)
+        yield ResponsiveColumn(f"{name} interval", "center", 4 if horizon == FINAL else 3, _nominal(games, horizon))
+        yield ResponsiveColumn(f"{name} chance", "right", keep, outcome_verb(horizon))
+    yield ResponsiveColumn("age", "right", 9)
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import (
@@ -20,6 +19,7 @@ from dejavu.v1.market_pb2 import (
     MarketSideAnswer,
 )
 from dejavu_client.formatting import chance, horizon_label, percent, signed
+from dejavu_client.output.responsive_table import titled_table
 
 LEVELS: Final = {
     RISK_LEVEL_LOW: "low",
@@ -32,9 +32,9 @@ LEVELS: Final = {
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
     """Prints both sides of a market and the recommended bet."""
     amounts = _has_amounts(market)
-    table = Table(title=f"the market, at the {horizon_label(forecast.horizon)}", title_justify="left")
-    for name in ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake"):
-        table.add_column(name, justify="left" if name == "side" else "right", no_wrap=True)
+    title = f"the market, at the {horizon_label(forecast.horizon)}"
+    headers = ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake")
+    table = titled_table(title, *headers, no_wrap=True)
     priced = ((market.home, answer.home), (market.away, answer.away))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
         table.add_row(

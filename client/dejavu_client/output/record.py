@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse
 from dejavu_client.formatting import chance, horizon_label, percent, pluralize, signed
-from dejavu_client.output.forecast import print_forecast, title
+from dejavu_client.output.forecast import matchup, print_forecast, title
 from dejavu_client.output.market import print_market
-from dejavu_client.output.responsive_table import Columns, listing
+from dejavu_client.output.responsive_table import Columns, listing, name_value_rows
 
 _COLUMNS: Final[Columns] = (
     ("created", "left", 5),
@@ -71,11 +71,11 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     console.print(_result(newest))
     if answer.revisions:
         console.print()
-        console.print(_heading(f"{pluralize(len(answer.revisions), 'earlier revision')}, oldest first"))
+        console.print(Text(f"{pluralize(len(answer.revisions), 'earlier revision')}, oldest first", style="bold"))
         console.print(listing(_REVISION_COLUMNS, [_revision_cells(each) for each in answer.revisions]))
     if len(answer.outcomes) > 1:
         console.print()
-        console.print(_heading("the outcome was corrected"))
+        console.print(Text("the outcome was corrected", style="bold"))
         console.print(listing(_OUTCOME_COLUMNS, [_outcome_cells(each) for each in answer.outcomes]))
 
 
@@ -83,22 +83,14 @@ def print_report(answer: ReportOutcomeResponse) -> None:
     """Prints an outcome as recorded in the ledger."""
     outcome = answer.outcome
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
-    settles = (
-        f"settles {pluralize(answer.settled_forecasts, 'forecast')}"
-        if answer.settled_forecasts
-        else "settles no forecasts"
-    )
+    settled = pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
     line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)}"
-    Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; {settles}", highlight=False)
+    Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; settles {settled}", highlight=False)
 
 
 def day_and_time(time: Timestamp) -> str:
     """Formats a date and time in the local time zone."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
-
-
-def _day(time: Timestamp) -> str:
-    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d}"
 
 
 _REVISION_COLUMNS: Final[Columns] = (
@@ -121,7 +113,7 @@ def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]
     forecast = prediction.forecast
     predicted = signed(forecast.point_forecast)
     cells = {
-        "created": Text(_day(forecast.generated_time), style="dim"),
+        "created": Text(day_and_time(forecast.generated_time).split()[0], style="dim"),
         "game": Text(_teams(forecast)),
         "game id": Text(forecast.game_id, style="dim"),
         "min": Text(f"{forecast.elapsed_minutes}"),
@@ -133,23 +125,19 @@ def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]
     }
     if prediction.HasField("outcome"):
         cells["outcome"] = Text(signed(prediction.outcome.differential, 0), style="bold")
-    if prediction.HasField("settlement"):
-        cells |= _score_cells(prediction.settlement)
-    return cells
+    return cells | _score_cells(prediction)
 
 
 def _revision_cells(prediction: RecordedPrediction) -> Mapping[str, Text]:
     forecast = prediction.forecast
-    cells = {
+    return {
         "created": Text(day_and_time(forecast.generated_time), style="dim"),
         "lead then": Text(signed(prediction.pattern[-1], 0) if prediction.pattern else ""),
         "forecast": Text(signed(forecast.point_forecast)),
         "interval": _interval(forecast, level=False),
         "#": Text(f"{forecast.sequence}", style="dim"),
+        **_score_cells(prediction),
     }
-    if prediction.HasField("settlement"):
-        cells |= _score_cells(prediction.settlement)
-    return cells
 
 
 def _outcome_cells(outcome: Outcome) -> Mapping[str, Text]:
@@ -160,7 +148,10 @@ def _outcome_cells(outcome: Outcome) -> Mapping[str, Text]:
     }
 
 
-def _score_cells(settlement: Settlement) -> Mapping[str, Text]:
+def _score_cells(prediction: RecordedPrediction) -> dict[str, Text]:
+    if not prediction.HasField("settlement"):
+        return {}
+    settlement = prediction.settlement
     return {
         "off by": Text(f"{settlement.absolute_error:.1f}"),
         "persistence": Text(f"{settlement.persistence_absolute_error:.1f}", style="dim"),
@@ -172,9 +163,7 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
     """Returns a forecast's outcome and scores."""
     if not prediction.HasField("outcome"):
         return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} has been reported.", style="dim")
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column()
+    rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
     rows.add_row("outcome", Text(signed(outcome.differential, 0), style="bold"))
     rows.add_row("recorded", f"{day_and_time(outcome.recorded_time)} as {outcome.sequence}")
@@ -188,15 +177,10 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
     return rows
 
 
-def _heading(text: str) -> Text:
-    return Text(text, style="bold")
-
-
 def _interval(forecast: Forecast, *, level: bool) -> Text:
     ends = f"{signed(forecast.interval_lower, 0)}…{signed(forecast.interval_upper, 0)}"
     return Text(f"{ends} {percent(forecast.coverage_probability)}" if level else ends)
 
 
 def _teams(forecast: Forecast) -> str:
-    named = forecast.home_team or forecast.away_team
-    return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}" if named else ""
+    return matchup(forecast) if forecast.home_team or forecast.away_team else ""

@@ -1,9 +1,10 @@
-"""A table that fits the terminal by dropping its least important columns instead of truncating cells."""
+"""Layouts of tables. One fits the terminal by dropping its least important columns instead of truncating cells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
@@ -14,25 +15,25 @@ from rich.text import Text
 Cells = Mapping[str, Text]
 """A row's cells by column name; missing cells are empty."""
 
-Columns = Sequence[tuple[str, JustifyMethod, int]]
-"""Columns of a listing: header, alignment, and priority when the terminal is narrow (see `ResponsiveColumn.keep`)."""
 
-
-@dataclass(frozen=True, slots=True)
-class ResponsiveColumn:
+class ResponsiveColumn(NamedTuple):
     """A column.
 
     Attributes:
         name: key of its cells.
-        header: text of its header.
         justify: alignment of its cells.
         keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
+        header: text of its header; None for its name.
     """
 
     name: str
-    header: str
     justify: JustifyMethod
     keep: int
+    header: str | None = None
+
+
+Columns = Sequence[tuple[str, JustifyMethod, int]]
+"""Columns of a listing, with their names as headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ class ResponsiveTable:
     def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column.header, justify=column.justify, no_wrap=True)
+            table.add_column(
+                column.name if column.header is None else column.header, justify=column.justify, no_wrap=True
+            )
         for cells, style in self.rows:
             table.add_row(*(cells.get(column.name, Text()) for column in columns), style=style)
         return table
@@ -72,4 +75,20 @@ def listing(columns: Columns, rows: Iterable[Cells]) -> ResponsiveTable:
     """Returns a table whose columns are keyed by their headers, without columns that are empty in every row."""
     filled = [(cells, "") for cells in rows]
     used = [each for each in columns if any(cells.get(each[0]) for cells, _ in filled)]
-    return ResponsiveTable([ResponsiveColumn(name, name, justify, keep) for name, justify, keep in used], filled)
+    return ResponsiveTable([ResponsiveColumn(*each) for each in used], filled)
+
+
+def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
+    """Returns an empty table with a title; the first column is of text, the others of numbers."""
+    table = Table(title=title, title_justify="left")
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index else "left", no_wrap=no_wrap)
+    return table
+
+
+def name_value_rows(*, no_wrap: bool = False) -> Table:
+    """Returns an empty grid of names and values."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=no_wrap)
+    rows.add_column()
+    return rows

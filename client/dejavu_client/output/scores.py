@@ -85,19 +85,16 @@ def _figures(scorecard: Scorecard) -> Table:
     rows.add_column("95 % interval", no_wrap=True)
     rows.add_column("", style="dim")
     rows.add_row("games", f"{scorecard.games:,}", "", pluralize(scorecard.forecasts, "forecast"))
-    if scorecard.HasField("mae"):
-        rows.add_row("mean absolute error", *_figure(scorecard.mae, 2), "points")
-    if scorecard.HasField("persistence_mae"):
-        rows.add_row("of persistence", *_figure(scorecard.persistence_mae, 2), "points")
-    if scorecard.HasField("mae_difference"):
-        difference = scorecard.mae_difference
-        rows.add_row(
-            "difference", signed(difference.value, 2), _between(difference, 2, sign=True), _verdict(difference)
-        )
-    if scorecard.HasField("crps"):
-        rows.add_row("CRPS", *_figure(scorecard.crps, 2), "points")
-    if scorecard.HasField("brier"):
-        rows.add_row("Brier score", *_figure(scorecard.brier, 3), "a coin flip has 0.25")
+    figures = [
+        ("mean absolute error", "mae", 2, "points"),
+        ("of persistence", "persistence_mae", 2, "points"),
+        ("difference", "mae_difference", 2, _verdict(scorecard.mae_difference)),
+        ("CRPS", "crps", 2, "points"),
+        ("Brier score", "brier", 3, "a coin flip has 0.25"),
+    ]
+    for name, field, digits, note in figures:
+        if scorecard.HasField(field):  # type: ignore[arg-type]
+            rows.add_row(name, *_figure(getattr(scorecard, field), digits, sign=name == "difference"), note)
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
     for level in scorecard.coverage:
         between = f"{100 * level.lower:.1f} to {percent(level.upper)}"
@@ -144,8 +141,9 @@ def _leader(row: LeaderboardRow) -> dict[str, Text]:
     return cells
 
 
-def _figure(figure: Figure, digits: int) -> tuple[str, str]:
-    return f"{figure.value:.{digits}f}", _between(figure, digits)
+def _figure(figure: Figure, digits: int, *, sign: bool) -> tuple[str, str]:
+    value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
+    return value, _between(figure, digits, sign=sign)
 
 
 def _between(figure: Figure, digits: int, *, sign: bool = False) -> str:
@@ -183,22 +181,19 @@ def _signed_percent(share: float) -> str:
 def _scope(scope: ScoreFilter) -> str:
     """Describes a filter in words."""
     parts = [f"the {horizon_label(scope.horizon)}"]
-    if scope.model_version:
-        parts.append(f"model {scope.model_version}")
-    if scope.team:
-        parts.append(f"games of {scope.team}")
-    if scope.game_id:
-        parts.append(f"game {scope.game_id}")
-    if scope.from_date and scope.from_date == scope.to_date:
-        parts.append(scope.from_date)
-    else:
-        parts += [f"from {scope.from_date}"] if scope.from_date else []
-        parts += [f"to {scope.to_date}"] if scope.to_date else []
-    if scope.HasField("min_minutes") and scope.HasField("max_minutes") and scope.min_minutes == scope.max_minutes:
-        parts.append(f"minute {scope.min_minutes}")
-    else:
-        parts += [f"from minute {scope.min_minutes}"] if scope.HasField("min_minutes") else []
-        parts += [f"to minute {scope.max_minutes}"] if scope.HasField("max_minutes") else []
+    parts += [f"model {scope.model_version}"] if scope.model_version else []
+    parts += [f"games of {scope.team}"] if scope.team else []
+    parts += [f"game {scope.game_id}"] if scope.game_id else []
+    parts += _range("", scope.from_date, scope.to_date)
+    first, last = (f"{getattr(scope, field)}" * scope.HasField(field) for field in ("min_minutes", "max_minutes"))
+    parts += _range("minute ", first, last)
     parts += [f"confidence {percent(scope.min_confidence)} or more"] if scope.HasField("min_confidence") else []
     parts += ["including replays"] if scope.include_replays else []
     return ", ".join(parts)
+
+
+def _range(unit: str, first: str, last: str) -> list[str]:
+    """Describes the bounds of a filter, each "" if it is not set."""
+    if first == last:
+        return [f"{unit}{first}"] if first else []
+    return [f"{word} {unit}{bound}" for word, bound in (("from", first), ("to", last)) if bound]

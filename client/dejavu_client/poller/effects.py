@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,19 +33,12 @@ class Emit:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPlays:
-    """Read the plays."""
+class Read(enum.Enum):
+    """Read the plays or the box score of the game, or what the server's model can forecast."""
 
-
-@dataclass(frozen=True, slots=True)
-class ReadBoxScore:
-    """Read the box score."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadModel:
-    """Read what the server's model can forecast."""
+    PLAYS = enum.auto()
+    BOX_SCORE = enum.auto()
+    MODEL = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +62,4 @@ class ReportOutcome:
     outcome: PendingOutcome
 
 
-Effect = Emit | ReadPlays | ReadBoxScore | ReadModel | ReadHistory | RequestForecasts | ReportOutcome
+Effect = Emit | Read | ReadHistory | RequestForecasts | ReportOutcome

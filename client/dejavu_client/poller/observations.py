@@ -10,7 +10,7 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.poller.capabilities import ModelCapabilities
-from dejavu_client.poller.effects import DueForecast
+from dejavu_client.poller.effects import DueForecast, Effect
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_feed.errors import FeedError
@@ -63,13 +63,6 @@ class StateRead:
 
 
 @dataclass(frozen=True, slots=True)
-class BoxScoreFailed:
-    """A read of the box score failed."""
-
-    error: FeedError
-
-
-@dataclass(frozen=True, slots=True)
 class PlaysRead:
     """The plays were read; `status` is the game's status when the read began."""
 
@@ -78,22 +71,10 @@ class PlaysRead:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaysFailed:
-    """A read of the plays failed, or the requests that follow from it."""
-
-    error: FeedError
-
-
-@dataclass(frozen=True, slots=True)
 class ModelRead:
-    """The capabilities of the server's model are known: see `Knowledge.model`."""
+    """The capabilities of the server's model are known, see `Knowledge.model`; or why the server did not say them."""
 
-
-@dataclass(frozen=True, slots=True)
-class ModelFailed:
-    """The server did not say what its model can forecast."""
-
-    error: DejavuClientError
+    error: DejavuClientError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +101,13 @@ class OutcomeAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportFailed:
-    """A report failed by an error of the poller itself."""
+class EffectFailed:
+    """A read of the feed failed, or what follows from it; or a report, by an error of the poller itself."""
 
+    effect: Effect
     error: FeedError
 
 
 Observation = (
-    TurnStarted
-    | StateRead
-    | BoxScoreFailed
-    | PlaysRead
-    | PlaysFailed
-    | ModelRead
-    | ModelFailed
-    | HistoryRead
-    | ForecastsAnswered
-    | OutcomeAnswered
-    | ReportFailed
+    TurnStarted | StateRead | PlaysRead | ModelRead | HistoryRead | ForecastsAnswered | OutcomeAnswered | EffectFailed
 )

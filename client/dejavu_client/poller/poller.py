@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Final, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.errors import (
@@ -20,30 +20,18 @@ from dejavu_client.errors import (
 )
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
-from dejavu_client.poller.effects import (
-    Effect,
-    Emit,
-    ReadBoxScore,
-    ReadHistory,
-    ReadModel,
-    ReadPlays,
-    ReportOutcome,
-    RequestForecasts,
-)
+from dejavu_client.poller.effects import Effect, Emit, Read, ReadHistory, ReportOutcome, RequestForecasts
 from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.observations import (
-    BoxScoreFailed,
+    EffectFailed,
     ForecastsAnswered,
     HistoryRead,
     Knowledge,
-    ModelFailed,
     ModelRead,
     Observation,
     OutcomeAnswered,
-    PlaysFailed,
     PlaysRead,
-    ReportFailed,
     StateRead,
     TurnStarted,
 )
@@ -222,23 +210,15 @@ class Poller:
 
     def _start(self, game_id: str, effect: Effect) -> None:
         """Starts an effect in the background."""
-        if isinstance(effect, ReadBoxScore):
-            failed = partial(self._failed, game_id, BoxScoreFailed)
-            self._reads.start(_box_score(game_id), partial(self._read_box_score, game_id), failed)
-        elif isinstance(effect, ReadPlays):
-            self._reads.start(game_id, partial(self._read_plays, game_id), partial(self._failed, game_id, PlaysFailed))
-        else:
-            self._reads.start(
-                game_id, partial(self._run, game_id, [effect]), partial(self._failed, game_id, ReportFailed)
-            )
+        source, work = game_id, partial(self._run, game_id, [effect])
+        if effect is Read.BOX_SCORE:
+            source, work = _box_score(game_id), partial(self._read_box_score, game_id)
+        elif effect is Read.PLAYS:
+            work = partial(self._read_plays, game_id)
+        self._reads.start(source, work, lambda error: self._observe(game_id, EffectFailed(effect, error)))
 
     async def _observe(self, game_id: str, observation: Observation) -> None:
         await self._run(game_id, self._step(game_id, observation))
-
-    async def _failed(
-        self, game_id: str, kind: type[BoxScoreFailed | PlaysFailed | ReportFailed], error: FeedError
-    ) -> None:
-        await self._observe(game_id, kind(error))
 
     async def _run(self, game_id: str, effects: list[Effect]) -> None:
         """Does what a transition requests, and what follows from its answer."""
@@ -248,7 +228,7 @@ class Poller:
                 match effect:
                     case Emit(event):
                         await self._emit(event)
-                    case ReadPlays() | ReadBoxScore():
+                    case Read.PLAYS | Read.BOX_SCORE:
                         self._start(game_id, effect)
                     case _:
                         answer = await self._request(game_id, effect)
@@ -258,11 +238,11 @@ class Poller:
             effects = follow_up
 
     async def _request(
-        self, game_id: str, effect: ReadModel | ReadHistory | RequestForecasts | ReportOutcome
+        self, game_id: str, effect: Literal[Read.MODEL] | ReadHistory | RequestForecasts | ReportOutcome
     ) -> Observation:
         """Sends a request to the server and returns its answer or error."""
         match effect:
-            case ReadModel():
+            case Read.MODEL:
                 return await self._read_model()
             case ReadHistory(version):
                 return await self._read_history(game_id, version)
@@ -277,11 +257,11 @@ class Poller:
                 except DejavuClientError as error:
                     return OutcomeAnswered(outcome, error)
 
-    async def _read_model(self) -> ModelRead | ModelFailed:
+    async def _read_model(self) -> ModelRead:
         try:
             model = await self._model.get()
         except DejavuClientError as error:
-            return ModelFailed(error)
+            return ModelRead(error)
         limits = model.unsupported(self.minutes)
         if limits != self.limits:
             self.limits = limits

@@ -15,23 +15,21 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.errors import DejavuClientError
 from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
-from dejavu_client.poller.effects import Effect, ReadBoxScore, ReadHistory, ReadModel, ReadPlays, RequestForecasts
+from dejavu_client.poller.effects import Effect, Read, ReadHistory, RequestForecasts
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
 from dejavu_client.poller.horizons import scores_at_end
 from dejavu_client.poller.observations import (
-    BoxScoreFailed,
+    EffectFailed,
     ForecastsAnswered,
     HistoryRead,
     Knowledge,
-    ModelFailed,
     ModelRead,
     Observation,
     OutcomeAnswered,
-    PlaysFailed,
     PlaysRead,
-    ReportFailed,
     StateRead,
     TurnStarted,
 )
@@ -96,20 +94,22 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             _start_turn(transition, observation)
         case StateRead():
             _read_state(transition, observation)
-        case BoxScoreFailed():
-            _box_score_failed(transition, observation.error)
         case PlaysRead():
             _read_plays(transition, observation)
-        case PlaysFailed():
-            _fail(transition, observation.error)
-        case ModelRead() | ModelFailed() | HistoryRead() | ForecastsAnswered():
+        case ModelRead() | HistoryRead() | ForecastsAnswered():
             _continue(transition, observation)
         case OutcomeAnswered():
             reporting.take_report(transition, observation.outcome, observation.answer)
-        case ReportFailed():
-            backoff = game.report_backoff.failed()
-            transition.game = replace(game, report_backoff=backoff)
-            transition.emit(feed_fault(game.state.game_id, observation.error, backoff.failures))
+        case EffectFailed(Read.PLAYS, error):
+            _fail(transition, error)
+        case EffectFailed(effect, error):
+            if effect is Read.BOX_SCORE:
+                backoff = game.box_backoff.failed()
+                transition.game = replace(game, box_backoff=backoff)
+            else:
+                backoff = game.report_backoff.failed()
+                transition.game = replace(game, report_backoff=backoff)
+            transition.emit(feed_fault(game.state.game_id, error, backoff.failures))
     return transition.game, transition.effects
 
 
@@ -123,14 +123,14 @@ def _start_turn(transition: Transition, turn: TurnStarted) -> None:
             transition.game = replace(game, backoff=game.backoff.waited())
             reporting.report_next(transition, this_turn=True)
         else:
-            transition.request(ReadPlays())
+            transition.request(Read.PLAYS)
     game = transition.game
     # The scoreboard may switch to the next day while a long game is still live.
     if turn.hidden and not turn.looking_up and game.needs_box_score(transition.now):
         if game.box_backoff.skip:
             transition.game = replace(game, box_backoff=game.box_backoff.waited())
         else:
-            transition.request(ReadBoxScore())
+            transition.request(Read.BOX_SCORE)
 
 
 def _read_state(transition: Transition, read: StateRead) -> None:
@@ -179,7 +179,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
             if not watched.forecasts and not watched.result_known and watched.is_over_by_state(state):
                 forecasting.close(transition, watched)
     if changed and not busy and transition.game.needs_plays:
-        transition.request(ReadPlays())
+        transition.request(Read.PLAYS)
 
 
 def _reopen(transition: Transition) -> None:
@@ -222,12 +222,12 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
     )
     forecasting.mark_results(transition, waiting.periods)
     if waiting.history:
-        transition.request(ReadModel())
+        transition.request(Read.MODEL)
     else:
         _forecast(transition, waiting)
 
 
-def _continue(transition: Transition, observation: ModelRead | ModelFailed | HistoryRead | ForecastsAnswered) -> None:
+def _continue(transition: Transition, observation: ModelRead | HistoryRead | ForecastsAnswered) -> None:
     """Continues with plays whose forecasts waited for the server.
 
     Raises:
@@ -235,7 +235,7 @@ def _continue(transition: Transition, observation: ModelRead | ModelFailed | His
     """
     game, waiting, model = transition.game, transition.game.in_progress, transition.model
     match observation:
-        case ModelFailed(error) if waiting is not None:
+        case ModelRead(DejavuClientError() as error) if waiting is not None:
             transition.game = replace(game, unanswered_minutes=(completed_minutes(waiting.plays),))
             forecasting.no_answer(transition, error)
             forecasting.close_played(transition)
@@ -270,7 +270,7 @@ def _forecast(transition: Transition, waiting: PlaysInProgress, model: ModelCapa
     if all(completed < watched.minutes.start for watched in still_open):
         _finish(transition, waiting)
     elif model is None:
-        transition.request(ReadModel())
+        transition.request(Read.MODEL)
     else:
         _request(transition, waiting, model)
 
@@ -317,12 +317,6 @@ def _fail(transition: Transition, error: FeedError) -> None:
         for watched in transition.game.horizons.values():
             forecasting.close(transition, watched)
     transition.emit(feed_fault(game.state.game_id, error, backoff.failures))
-
-
-def _box_score_failed(transition: Transition, error: FeedError) -> None:
-    backoff = transition.game.box_backoff.failed()
-    transition.game = replace(transition.game, box_backoff=backoff)
-    transition.emit(feed_fault(transition.game.state.game_id, error, backoff.failures))
 
 
 def _score(state: GameState) -> tuple[int, int]:

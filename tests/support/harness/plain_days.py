@@ -11,26 +11,16 @@ from tests.support.fakes.plain_feed import PlainFeed
 from tests.support.harness.bad_days import FaultyDay
 
 from dejavu_client.poller.capabilities import capabilities_of
-from dejavu_client.poller.effects import (
-    Effect,
-    Emit,
-    ReadBoxScore,
-    ReadHistory,
-    ReadModel,
-    ReadPlays,
-    ReportOutcome,
-    RequestForecasts,
-)
+from dejavu_client.poller.effects import Effect, Emit, Read, ReadHistory, ReportOutcome, RequestForecasts
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.observations import (
-    BoxScoreFailed,
+    EffectFailed,
     ForecastsAnswered,
     HistoryRead,
     Knowledge,
     ModelRead,
     Observation,
     OutcomeAnswered,
-    PlaysFailed,
     PlaysRead,
     StateRead,
     TurnStarted,
@@ -122,15 +112,15 @@ class PlainDay(FaultyDay):
     def _answer(self, game: WatchedGame, effect: Effect) -> Observation:
         state = game.state
         match effect:
-            case ReadPlays():
+            case Read.PLAYS:
                 plays = tried(self._feed.plays, state.game_id)
-                return PlaysFailed(plays) if isinstance(plays, FeedError) else PlaysRead(plays, state.status)
-            case ReadBoxScore():
+                return EffectFailed(effect, plays) if isinstance(plays, FeedError) else PlaysRead(plays, state.status)
+            case Read.BOX_SCORE:
                 shown = tried(self._feed.game, state.game_id)
                 if isinstance(shown, FeedError):
-                    return BoxScoreFailed(shown)
+                    return EffectFailed(effect, shown)
                 return StateRead(shown, busy=False, in_box_score=True)
-            case ReadModel():
+            case Read.MODEL:
                 return ModelRead()
             case ReadHistory(version):
                 return HistoryRead(completed(load_recorded(self.predictor, state.game_id, version)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.descriptor import EnumDescriptor
+
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Horizon
 
 
@@ -33,6 +35,12 @@ def horizon_label(horizon: Horizon.ValueType) -> str:
 def outcome_verb(horizon: Horizon.ValueType) -> str:
     """Returns the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
     return "wins" if horizon == HORIZON_FINAL else "leads"
+
+
+def enum_word(enum: EnumDescriptor, value: int) -> str | None:
+    """Returns the last word of an enum value's name, in small letters; None if it is unspecified or unknown."""
+    values = enum.values_by_number
+    return values[value].name.rpartition("_")[2].lower() if value in values and value else None
 
 
 def pluralize(number: int, of: str) -> str:

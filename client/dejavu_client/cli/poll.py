@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -25,20 +24,7 @@ from dejavu_common.address import Address
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 
-
-class HorizonChoice(enum.StrEnum):
-    """Horizons to forecast, as typed on the command line."""
-
-    HALF = "half"
-    FINAL = "final"
-    BOTH = "both"
-
-
-_HORIZONS: Final = {
-    HorizonChoice.HALF: (HALFTIME,),
-    HorizonChoice.FINAL: (FINAL,),
-    HorizonChoice.BOTH: (HALFTIME, FINAL),
-}
+_HORIZONS: Final = {"half": (HALFTIME,), "final": (FINAL,), "both": (HALFTIME, FINAL)}
 
 
 def poll(
@@ -49,9 +35,9 @@ def poll(
         float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
     ] = DEFAULT_INTERVAL,
     horizon: Annotated[
-        HorizonChoice,
+        Literal["half", "final", "both"],
         typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
-    ] = HorizonChoice.BOTH,
+    ] = "both",
     from_minute: Annotated[
         int, typer.Option(metavar="N", min=1, max=MAX_SLOTS, help="First minute of play after which to forecast.")
     ] = FIRST_MINUTE,
@@ -86,7 +72,7 @@ def poll(
     """
     listen = address(metrics_listen, "--metrics-listen") if metrics_listen else None
     latest = Horizon.HALFTIME.last_slot
-    if horizon is HorizonChoice.HALF and from_minute > latest:
+    if horizon == "half" and from_minute > latest:
         raise typer.BadParameter(
             f"{from_minute}; expected at most {latest} to forecast the half", param_hint="--from-minute"
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -17,16 +16,9 @@ from dejavu_client.output.forecast import print_forecast, show
 from dejavu_client.output.market import print_market
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 
-
-class HorizonName(enum.StrEnum):
-    """Horizons as typed on the command line."""
-
-    HALF = "half"
-    HALFTIME = "halftime"
-    FINAL = "final"
-
-
-HORIZONS = {HorizonName.HALF: HALFTIME, HorizonName.HALFTIME: HALFTIME, HorizonName.FINAL: FINAL}
+HorizonName = Literal["half", "halftime", "final"]
+"""Horizons as typed on the command line."""
+HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
 
 
 def predict(
@@ -43,7 +35,7 @@ def predict(
     horizon: Annotated[
         HorizonName,
         typer.Option(case_sensitive=False, help="Horizon: the half (or halftime, the same), or the end of the game."),
-    ] = HorizonName.HALF,
+    ] = "half",
     home: Annotated[str, typer.Option(metavar="TEAM", help="Home team: NBA code such as BOS, or a common alias.")] = "",
     away: Annotated[
         str, typer.Option(metavar="TEAM", help="Away team; with both teams the forecast uses their ratings.")

@@ -118,7 +118,7 @@ def prediction(
     game_id: GameId,
     horizon: Annotated[
         HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecast: the half, or the end.")
-    ] = HorizonName.HALF,
+    ] = "half",
     minute: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Minute of play after which it was made; the latest by default."),

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from dejavu.v1.market_pb2 import RiskLevel
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
 from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
+from dejavu_client.formatting import enum_word
 from dejavu_client.output.forecast import show
-from dejavu_client.output.market import LEVELS
 from dejavu_client.output.responsive_table import titled_table
 
 
@@ -38,7 +39,7 @@ def risk(
 
 def print_risk(answer: AssessRiskResponse) -> None:
     """Prints the score, its factors and the warnings."""
-    level = LEVELS.get(answer.level, "unknown")
+    level = enum_word(RiskLevel.DESCRIPTOR, answer.level) or "unknown"
     headers = ("factor", "value", "percentile", "weight", "contribution")
     table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
     for factor in answer.factors:

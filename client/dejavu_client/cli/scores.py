@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from dejavu.v1.record_service_pb2 import (
-    LEADERBOARD_METRIC_BRIER,
-    LEADERBOARD_METRIC_COVERAGE_GAP,
-    LEADERBOARD_METRIC_CRPS,
-    LEADERBOARD_METRIC_MAE,
-    LEADERBOARD_METRIC_MAE_DIFFERENCE,
-)
+from dejavu.v1.record_service_pb2 import LeaderboardMetric
 from dejavu_client.cli.options.common import DEFAULT_TARGET, Json, Target, Timeout, connect
 from dejavu_client.cli.options.record import (
     Csv,
@@ -40,24 +33,8 @@ from dejavu_client.output.forecast import show
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.record_requests import ModelScope, Scope, score_filter
 
-
-class MetricChoice(enum.StrEnum):
-    """Leaderboard metrics as typed on the command line."""
-
-    CRPS = "crps"
-    MAE = "mae"
-    BRIER = "brier"
-    DIFFERENCE = "mae-difference"
-    COVERAGE = "coverage-gap"
-
-
-METRICS = {
-    MetricChoice.CRPS: LEADERBOARD_METRIC_CRPS,
-    MetricChoice.MAE: LEADERBOARD_METRIC_MAE,
-    MetricChoice.BRIER: LEADERBOARD_METRIC_BRIER,
-    MetricChoice.DIFFERENCE: LEADERBOARD_METRIC_MAE_DIFFERENCE,
-    MetricChoice.COVERAGE: LEADERBOARD_METRIC_COVERAGE_GAP,
-}
+Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap"]
+"""Leaderboard metrics as typed on the command line."""
 
 Horizon = Annotated[
     HorizonName, typer.Option(case_sensitive=False, help="Horizon of the forecasts: the half, or the end.")
@@ -78,7 +55,7 @@ def scorecard(
     last: To = None,
     team: Team = "",
     game: Game = "",
-    horizon: Horizon = HorizonName.HALF,
+    horizon: Horizon = "half",
     model: Model = "",
     minute: Minute = None,
     min_minute: MinMinute = None,
@@ -113,14 +90,12 @@ def leaderboard(
     last: To = None,
     team: Team = "",
     game: Game = "",
-    horizon: Horizon = HorizonName.HALF,
+    horizon: Horizon = "half",
     minute: Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
     min_confidence: MinConfidence = None,
-    metric: Annotated[
-        MetricChoice, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")
-    ] = MetricChoice.CRPS,
+    metric: Annotated[Metric, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")] = "crps",
     min_games: Annotated[
         int,
         typer.Option(
@@ -141,8 +116,9 @@ def leaderboard(
     )
     scope["from_date"], scope["to_date"] = days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = minutes(minute, min_minute, max_minute)
+    code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
     with connect(target, timeout) as client:
-        board = client.get_leaderboard(metric=METRICS[metric], min_games=min_games, timeout=timeout, **scope)
+        board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)
     counted = score_filter(**scope)
     if not write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
         show(board, partial(print_leaderboard, scope=counted), as_json=as_json)

@@ -9,25 +9,20 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import (
-    ADAPTATION_MODE_ON,
-    ADAPTATION_MODE_SHADOW,
-    HORIZON_FINAL,
-    HORIZON_HALFTIME,
-    Adaptation,
-    Horizon,
-)
-from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MarketAnswer
-from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Horizon
+from dejavu.v1.market_pb2 import MarketSide
+from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
+from dejavu_client.formatting import enum_word
 
 Value = str | int | float | bool | datetime | list[float] | None
 RowT = TypeVar("RowT")
-PartT = TypeVar("PartT")
 
 
 class ColumnType(enum.Enum):
@@ -80,8 +75,6 @@ class FigureRow:
 
 
 _HORIZONS = {HORIZON_HALFTIME: "half", HORIZON_FINAL: "final"}
-_MODES = {ADAPTATION_MODE_SHADOW: "shadow", ADAPTATION_MODE_ON: "on"}
-_SIDES = {MARKET_SIDE_HOME: "home", MARKET_SIDE_AWAY: "away"}
 
 
 def horizon_name(horizon: Horizon.ValueType) -> str:
@@ -94,20 +87,30 @@ def time_of(timestamp: Timestamp) -> datetime:
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
-def _outcome(pick: Callable[[Outcome], Value]) -> Callable[[RecordedPrediction], Value]:
-    return lambda row: pick(row.outcome) if row.HasField("outcome") else None
+def _field(
+    path: str, convert: Callable[[Any], Value] | None = None, *, message: Descriptor = RecordedPrediction.DESCRIPTOR
+) -> Callable[[Any], Value]:
+    """Returns what picks the field at a dotted path from a row; None if it, or a message on the path, is not set."""
+    steps = []
+    for name in path.split("."):
+        field = message.fields_by_name[name]
+        steps.append((name, field.has_presence))
+        message = field.message_type or message
+
+    def pick(value: Any) -> Value:
+        for name, optional in steps:
+            if optional and not value.HasField(name):
+                return None
+            value = getattr(value, name)
+        return convert(value) if convert else value
+
+    return pick
 
 
-def _settled(pick: Callable[[Settlement], Value]) -> Callable[[RecordedPrediction], Value]:
-    return lambda row: pick(row.settlement) if row.HasField("settlement") else None
-
-
-def _adapted(pick: Callable[[Adaptation], Value]) -> Callable[[RecordedPrediction], Value]:
-    return lambda row: pick(row.forecast.adaptation) if row.forecast.HasField("adaptation") else None
-
-
-def _quoted(pick: Callable[[MarketAnswer], Value]) -> Callable[[RecordedPrediction], Value]:
-    return lambda row: pick(row.market_answer) if row.HasField("market_answer") else None
+def _scope(name: str) -> Callable[[FigureRow], Value]:
+    """Returns what picks a field of the scope; None if it is not set, or empty."""
+    pick = _field(name, message=ScoreFilter.DESCRIPTOR)
+    return lambda row: None if (value := pick(row.scope)) == "" else value
 
 
 def _bankroll(row: RecordedPrediction) -> Value:
@@ -117,60 +120,54 @@ def _bankroll(row: RecordedPrediction) -> Value:
 
 
 PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
-    Column("sequence", ColumnType.INTEGER, lambda row: row.forecast.sequence),
-    Column("revision", ColumnType.INTEGER, lambda row: row.forecast.revision),
-    Column("superseded", ColumnType.FLAG, lambda row: row.superseded),
-    Column("game_id", ColumnType.TEXT, lambda row: row.forecast.game_id),
+    Column("sequence", ColumnType.INTEGER, _field("forecast.sequence")),
+    Column("revision", ColumnType.INTEGER, _field("forecast.revision")),
+    Column("superseded", ColumnType.FLAG, _field("superseded")),
+    Column("game_id", ColumnType.TEXT, _field("forecast.game_id")),
     Column("home_team", ColumnType.TEXT, lambda row: row.forecast.home_team or None),
     Column("away_team", ColumnType.TEXT, lambda row: row.forecast.away_team or None),
     Column("horizon", ColumnType.TEXT, lambda row: horizon_name(row.forecast.horizon)),
-    Column("elapsed_minutes", ColumnType.INTEGER, lambda row: row.forecast.elapsed_minutes),
-    Column("model_version", ColumnType.TEXT, lambda row: row.forecast.model_version),
-    Column("generated_time", ColumnType.TIME, lambda row: time_of(row.forecast.generated_time)),
-    Column("alpha", ColumnType.REAL, lambda row: row.forecast.alpha),
-    Column("point_forecast", ColumnType.REAL, lambda row: row.forecast.point_forecast),
-    Column("interval_lower", ColumnType.REAL, lambda row: row.forecast.interval_lower),
-    Column("interval_upper", ColumnType.REAL, lambda row: row.forecast.interval_upper),
-    Column("home_lead_probability", ColumnType.REAL, lambda row: row.forecast.home_lead_probability),
-    Column(
-        "expected_margin",
-        ColumnType.REAL,
-        lambda row: row.forecast.expected_margin if row.forecast.HasField("expected_margin") else None,
-    ),
+    Column("elapsed_minutes", ColumnType.INTEGER, _field("forecast.elapsed_minutes")),
+    Column("model_version", ColumnType.TEXT, _field("forecast.model_version")),
+    Column("generated_time", ColumnType.TIME, _field("forecast.generated_time", time_of)),
+    Column("alpha", ColumnType.REAL, _field("forecast.alpha")),
+    Column("point_forecast", ColumnType.REAL, _field("forecast.point_forecast")),
+    Column("interval_lower", ColumnType.REAL, _field("forecast.interval_lower")),
+    Column("interval_upper", ColumnType.REAL, _field("forecast.interval_upper")),
+    Column("home_lead_probability", ColumnType.REAL, _field("forecast.home_lead_probability")),
+    Column("expected_margin", ColumnType.REAL, _field("forecast.expected_margin")),
     Column("last_differential", ColumnType.REAL, lambda row: row.pattern[-1] if row.pattern else None),
-    Column("calibration_sequence", ColumnType.INTEGER, lambda row: row.forecast.calibration_sequence),
-    Column("adaptation_mode", ColumnType.TEXT, _adapted(lambda adaptation: _MODES.get(adaptation.mode))),
-    Column("adapted_lower", ColumnType.REAL, _adapted(lambda adaptation: adaptation.adapted_lower)),
-    Column("adapted_upper", ColumnType.REAL, _adapted(lambda adaptation: adaptation.adapted_upper)),
-    Column("static_lower", ColumnType.REAL, _adapted(lambda adaptation: adaptation.static_lower)),
-    Column("static_upper", ColumnType.REAL, _adapted(lambda adaptation: adaptation.static_upper)),
-    Column("outcome", ColumnType.INTEGER, _outcome(lambda outcome: outcome.differential)),
-    Column("outcome_observed_time", ColumnType.TIME, _outcome(lambda outcome: time_of(outcome.observed_time))),
-    Column("outcome_sequence", ColumnType.INTEGER, _outcome(lambda outcome: outcome.sequence)),
-    Column("outcome_revision", ColumnType.INTEGER, _outcome(lambda outcome: outcome.revision)),
-    Column("error", ColumnType.REAL, _settled(lambda settlement: settlement.error)),
-    Column("absolute_error", ColumnType.REAL, _settled(lambda settlement: settlement.absolute_error)),
+    Column("calibration_sequence", ColumnType.INTEGER, _field("forecast.calibration_sequence")),
     Column(
-        "persistence_absolute_error",
-        ColumnType.REAL,
-        _settled(lambda settlement: settlement.persistence_absolute_error),
+        "adaptation_mode",
+        ColumnType.TEXT,
+        _field("forecast.adaptation.mode", partial(enum_word, AdaptationMode.DESCRIPTOR)),
     ),
-    Column("covered", ColumnType.FLAG, _settled(lambda settlement: settlement.covered)),
-    Column("brier", ColumnType.REAL, _settled(lambda settlement: settlement.brier)),
-    Column(
-        "crps", ColumnType.REAL, _settled(lambda settlement: settlement.crps if settlement.HasField("crps") else None)
-    ),
-    Column("market_line", ColumnType.REAL, lambda row: row.market.line if row.HasField("market") else None),
+    Column("adapted_lower", ColumnType.REAL, _field("forecast.adaptation.adapted_lower")),
+    Column("adapted_upper", ColumnType.REAL, _field("forecast.adaptation.adapted_upper")),
+    Column("static_lower", ColumnType.REAL, _field("forecast.adaptation.static_lower")),
+    Column("static_upper", ColumnType.REAL, _field("forecast.adaptation.static_upper")),
+    Column("outcome", ColumnType.INTEGER, _field("outcome.differential")),
+    Column("outcome_observed_time", ColumnType.TIME, _field("outcome.observed_time", time_of)),
+    Column("outcome_sequence", ColumnType.INTEGER, _field("outcome.sequence")),
+    Column("outcome_revision", ColumnType.INTEGER, _field("outcome.revision")),
+    Column("error", ColumnType.REAL, _field("settlement.error")),
+    Column("absolute_error", ColumnType.REAL, _field("settlement.absolute_error")),
+    Column("persistence_absolute_error", ColumnType.REAL, _field("settlement.persistence_absolute_error")),
+    Column("covered", ColumnType.FLAG, _field("settlement.covered")),
+    Column("brier", ColumnType.REAL, _field("settlement.brier")),
+    Column("crps", ColumnType.REAL, _field("settlement.crps")),
+    Column("market_line", ColumnType.REAL, _field("market.line")),
     Column("market_bankroll", ColumnType.REAL, _bankroll),
-    Column("market_home_odds", ColumnType.REAL, _quoted(lambda answer: answer.home.decimal_odds)),
-    Column("market_away_odds", ColumnType.REAL, _quoted(lambda answer: answer.away.decimal_odds)),
-    Column("market_home_win_probability", ColumnType.REAL, _quoted(lambda answer: answer.home.win_probability)),
-    Column("market_away_win_probability", ColumnType.REAL, _quoted(lambda answer: answer.away.win_probability)),
-    Column("market_push_probability", ColumnType.REAL, _quoted(lambda answer: answer.push_probability)),
-    Column("market_home_expected_value", ColumnType.REAL, _quoted(lambda answer: answer.home.expected_value)),
-    Column("market_away_expected_value", ColumnType.REAL, _quoted(lambda answer: answer.away.expected_value)),
-    Column("market_side", ColumnType.TEXT, _quoted(lambda answer: _SIDES.get(answer.side))),
-    Column("market_stake", ColumnType.REAL, _quoted(lambda answer: answer.stake)),
+    Column("market_home_odds", ColumnType.REAL, _field("market_answer.home.decimal_odds")),
+    Column("market_away_odds", ColumnType.REAL, _field("market_answer.away.decimal_odds")),
+    Column("market_home_win_probability", ColumnType.REAL, _field("market_answer.home.win_probability")),
+    Column("market_away_win_probability", ColumnType.REAL, _field("market_answer.away.win_probability")),
+    Column("market_push_probability", ColumnType.REAL, _field("market_answer.push_probability")),
+    Column("market_home_expected_value", ColumnType.REAL, _field("market_answer.home.expected_value")),
+    Column("market_away_expected_value", ColumnType.REAL, _field("market_answer.away.expected_value")),
+    Column("market_side", ColumnType.TEXT, _field("market_answer.side", partial(enum_word, MarketSide.DESCRIPTOR))),
+    Column("market_stake", ColumnType.REAL, _field("market_answer.stake")),
     Column("pattern", ColumnType.REALS, lambda row: list(row.pattern)),
     Column("distribution", ColumnType.REALS, lambda row: list(row.forecast.distribution) or None),
 )
@@ -179,27 +176,15 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
 
 FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
     Column("rank", ColumnType.INTEGER, lambda row: row.rank),
-    Column("model_version", ColumnType.TEXT, lambda row: row.scope.model_version or None),
-    Column("game_id", ColumnType.TEXT, lambda row: row.scope.game_id or None),
-    Column("team", ColumnType.TEXT, lambda row: row.scope.team or None),
+    Column("model_version", ColumnType.TEXT, _scope("model_version")),
+    Column("game_id", ColumnType.TEXT, _scope("game_id")),
+    Column("team", ColumnType.TEXT, _scope("team")),
     Column("horizon", ColumnType.TEXT, lambda row: horizon_name(row.scope.horizon)),
-    Column("from_date", ColumnType.TEXT, lambda row: row.scope.from_date or None),
-    Column("to_date", ColumnType.TEXT, lambda row: row.scope.to_date or None),
-    Column(
-        "min_minutes",
-        ColumnType.INTEGER,
-        lambda row: row.scope.min_minutes if row.scope.HasField("min_minutes") else None,
-    ),
-    Column(
-        "max_minutes",
-        ColumnType.INTEGER,
-        lambda row: row.scope.max_minutes if row.scope.HasField("max_minutes") else None,
-    ),
-    Column(
-        "min_confidence",
-        ColumnType.REAL,
-        lambda row: row.scope.min_confidence if row.scope.HasField("min_confidence") else None,
-    ),
+    Column("from_date", ColumnType.TEXT, _scope("from_date")),
+    Column("to_date", ColumnType.TEXT, _scope("to_date")),
+    Column("min_minutes", ColumnType.INTEGER, _scope("min_minutes")),
+    Column("max_minutes", ColumnType.INTEGER, _scope("max_minutes")),
+    Column("min_confidence", ColumnType.REAL, _scope("min_confidence")),
     Column("figure", ColumnType.TEXT, lambda row: row.figure),
     Column("alpha", ColumnType.REAL, lambda row: row.alpha),
     Column("value", ColumnType.REAL, lambda row: row.value),

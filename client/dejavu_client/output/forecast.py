@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -15,15 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast, Quantile
-from dejavu.v1.model_service_pb2 import VERDICT_FIT, VERDICT_UNFIT, ListModelsResponse, Model
+from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
+from dejavu_client.formatting import chance, enum_word, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.output.explanation import add_parts, attribution, similar_games
 from dejavu_client.output.responsive_table import name_value_rows
 
 MessageT = TypeVar("MessageT", bound=Message)
-
-_VERDICTS: Final = {VERDICT_FIT: "fit", VERDICT_UNFIT: "unfit"}
 
 
 def print_json(message: Message) -> None:
@@ -100,9 +98,9 @@ def print_model(model: Model) -> None:
         if support.max_slots != support.min_slots:
             slots += f" to {support.max_slots}"
         rows.add_row("forecasts", f"the {horizon_label(support.horizon)}, from {slots} minutes")
-    if model.verdict in _VERDICTS:
+    if verdict := enum_word(Verdict.DESCRIPTOR, model.verdict):
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
-        rows.add_row("verdict", Text(f"{_VERDICTS[model.verdict]}{reason}"))
+        rows.add_row("verdict", Text(f"{verdict}{reason}"))
     if model.ratings_date:
         rows.add_row("team ratings", f"as of {model.ratings_date}")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import (
     MARKET_SIDE_HOME,
     MARKET_SIDE_UNSPECIFIED,
-    RISK_LEVEL_EXTREME,
-    RISK_LEVEL_HIGH,
-    RISK_LEVEL_LOW,
-    RISK_LEVEL_MODERATE,
     Market,
     MarketAnswer,
     MarketSideAnswer,
+    RiskLevel,
 )
-from dejavu_client.formatting import chance, horizon_label, percent, signed
+from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed
 from dejavu_client.output.responsive_table import titled_table
-
-LEVELS: Final = {
-    RISK_LEVEL_LOW: "low",
-    RISK_LEVEL_MODERATE: "moderate",
-    RISK_LEVEL_HIGH: "high",
-    RISK_LEVEL_EXTREME: "extreme",
-}
 
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
@@ -63,8 +51,9 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     home, away = sides(market, forecast)
     name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
     reaches = "reaches" if answer.confidence_met else "does not reach"
+    risk = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     return (
-        f"Bet: {name}, {_stake(side, _has_amounts(market))} · risk {LEVELS.get(answer.risk_level, 'unknown')} · "
+        f"Bet: {name}, {_stake(side, _has_amounts(market))} · risk {risk} · "
         f"{chance(side.win_probability)} {reaches} the threshold of {threshold}"
     )
 

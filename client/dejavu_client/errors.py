@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import NamedTuple, cast
+from typing import Any, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -153,22 +153,15 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     code = call.code()
     message = call.details() or code.name
     details = _details(call)
-    reason = details.reason
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
-    elif code is grpc.StatusCode.UNAVAILABLE and not reason:
+    elif code is grpc.StatusCode.UNAVAILABLE and not details.get("reason"):
         # Without a reason the message is gRPC's, not the server's: a socket error alone does not help the user.
         unreachable = "connect to" in message or "resolution" in message
         hint = f"cannot reach {target}: is a dejavu-server running there?" if unreachable else f"lost {target}"
         message = f"{hint} ({message})"
-    return EXCEPTIONS.get(code, InternalError)(
-        message,
-        code=code,
-        reason=reason,
-        field_violations=details.field_violations,
-        retry_after=details.retry_after,
-        request_id=metadata_value(call.trailing_metadata(), "x-request-id"),
-    )
+    request_id = metadata_value(call.trailing_metadata(), "x-request-id")
+    return EXCEPTIONS.get(code, InternalError)(message, code=code, request_id=request_id, **details)
 
 
 def from_predict_error(error: PredictError) -> DejavuClientError:
@@ -182,7 +175,7 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
         error.message or code.name,
         code=code,
         reason=error.reason,
-        field_violations=tuple(FieldViolation(v.field, v.description) for v in error.field_violations),
+        field_violations=_violations(error.field_violations),
         retry_after=_seconds(error.retry_delay) if error.HasField("retry_delay") else None,
     )
 
@@ -195,31 +188,26 @@ def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str)
     return ""
 
 
-class _Details(NamedTuple):
-    """What the google.rpc details of an error contain; defaults for what is missing."""
-
-    reason: str = ""
-    field_violations: tuple[FieldViolation, ...] = ()
-    retry_after: float | None = None
-
-
-def _details(error: grpc.Call) -> _Details:
-    """Returns the google.rpc details of an error."""
+def _details(error: grpc.Call) -> dict[str, Any]:
+    """Returns what the google.rpc details of an error contain, as arguments of `DejavuClientError`."""
     try:
         status = rpc_status.from_call(error)
     except ValueError:  # the details contradict the status: use the status alone
-        return _Details()
-    details = _Details()
+        return {}
+    found: dict[str, Any] = {}
     for detail in status.details if status is not None else ():
         info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
         if detail.Unpack(info):
-            details = details._replace(reason=info.reason)
+            found["reason"] = info.reason
         elif detail.Unpack(bad_request):
-            violations = (FieldViolation(v.field, v.description) for v in bad_request.field_violations)
-            details = details._replace(field_violations=(*details.field_violations, *violations))
+            found["field_violations"] = (*found.get("field_violations", ()), *_violations(bad_request.field_violations))
         elif detail.Unpack(retry):
-            details = details._replace(retry_after=_seconds(retry.retry_delay))
-    return details
+            found["retry_after"] = _seconds(retry.retry_delay)
+    return found
+
+
+def _violations(violations: Iterable[BadRequest.FieldViolation]) -> tuple[FieldViolation, ...]:
+    return tuple(FieldViolation(each.field, each.description) for each in violations)
 
 
 def _seconds(delay: Duration) -> float:

@@ -11,24 +11,8 @@ import typer
 from google.protobuf.json_format import MessageToJson
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
+from dejavu_client.cli.options import record as options
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
-from dejavu_client.cli.options.record import (
-    Csv,
-    Date,
-    From,
-    Game,
-    MinConfidence,
-    Minute,
-    Model,
-    Parquet,
-    Replays,
-    Team,
-    To,
-    check_output_format,
-    days,
-    exit_on_write_error,
-    write_rows,
-)
 from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.output.export_columns import PREDICTION_COLUMNS
 from dejavu_client.output.forecast import print_json, show
@@ -44,22 +28,22 @@ GameId = Annotated[str, typer.Argument(metavar="GAME_ID", help="NBA game id, ten
 
 def predictions(
     *,
-    date: Date = None,
-    first: From = None,
-    last: To = None,
-    team: Team = "",
+    date: options.Date = None,
+    first: options.From = None,
+    last: options.To = None,
+    team: options.Team = "",
     horizon: Annotated[
         HorizonName | None,
         typer.Option(case_sensitive=False, help="Only forecasts of this horizon: the half, or the end."),
     ] = None,
-    minute: Minute = None,
-    min_confidence: MinConfidence = None,
+    minute: options.Minute = None,
+    min_confidence: options.MinConfidence = None,
     settled: Annotated[
         bool | None, typer.Option("--settled/--unsettled", help="Only forecasts whose outcome is known, or is not.")
     ] = None,
-    model: Model = "",
-    game: Game = "",
-    replays: Replays = False,
+    model: options.Model = "",
+    game: options.Game = "",
+    replays: options.Replays = False,
     superseded: Annotated[
         bool, typer.Option("--superseded", help="Include earlier revisions that were superseded.")
     ] = False,
@@ -75,14 +59,14 @@ def predictions(
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
     explain: Annotated[bool, typer.Option("--explain", help="Include the explanations; only with --json.")] = False,
-    csv: Csv = None,
-    parquet: Parquet = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
 ) -> None:
     """List recorded forecasts and their results, newest first."""
-    check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
     if explain and not as_json:
         raise typer.BadParameter("give it with --json", param_hint="--explain")
-    from_date, to_date = days(date, first, last)
+    from_date, to_date = options.days(date, first, last)
     to_terminal = not (as_json or csv or parquet)
     most = (SHOWN if to_terminal else None) if limit is None else (limit or None)
     # Fetch one more than is shown, to know whether there are more.
@@ -104,7 +88,7 @@ def predictions(
             include_replays=replays,
         )
         limited = itertools.islice(results, most)
-        if write_rows(PREDICTION_COLUMNS, limited, "forecast", csv, parquet):
+        if options.write_rows(PREDICTION_COLUMNS, limited, "forecast", csv, parquet):
             return
         if as_json:
             for prediction in limited:
@@ -193,7 +177,7 @@ def checkpoint(
     if out is None:
         show(head, lambda _: typer.echo(text), as_json=as_json)
         return
-    with exit_on_write_error(out), atomic_replace(out) as new:
+    with options.exit_on_write_error(out), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")
     typer.echo(f"checkpoint of the ledger up to entry {head.sequence} in {out}", err=True)
 

@@ -8,24 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from dejavu.v1.record_service_pb2 import LeaderboardMetric
+from dejavu_client.cli.options import record as options
 from dejavu_client.cli.options.common import DEFAULT_TARGET, Json, Target, Timeout, connect
-from dejavu_client.cli.options.record import (
-    Csv,
-    Date,
-    From,
-    Game,
-    MinConfidence,
-    Minute,
-    Model,
-    Parquet,
-    Replays,
-    Team,
-    To,
-    check_output_format,
-    days,
-    minutes,
-    write_rows,
-)
 from dejavu_client.cli.predict import HORIZONS, HorizonName
 from dejavu_client.config import SCORES_TIMEOUT
 from dejavu_client.output.export_columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
@@ -50,51 +34,51 @@ MaxMinute = Annotated[
 
 def scorecard(
     *,
-    date: Date = None,
-    first: From = None,
-    last: To = None,
-    team: Team = "",
-    game: Game = "",
+    date: options.Date = None,
+    first: options.From = None,
+    last: options.To = None,
+    team: options.Team = "",
+    game: options.Game = "",
     horizon: Horizon = "half",
-    model: Model = "",
-    minute: Minute = None,
+    model: options.Model = "",
+    minute: options.Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
-    min_confidence: MinConfidence = None,
-    replays: Replays = False,
+    min_confidence: options.MinConfidence = None,
+    replays: options.Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
     as_json: Json = False,
-    csv: Csv = None,
-    parquet: Parquet = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
 ) -> None:
     """Show the scores of settled forecasts, compared with persistence on the same games. Each game has equal weight."""
-    check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
     scope = ModelScope(
         game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
     )
-    scope["from_date"], scope["to_date"] = days(date, first, last)
-    scope["min_minutes"], scope["max_minutes"] = minutes(minute, min_minute, max_minute)
+    scope["from_date"], scope["to_date"] = options.days(date, first, last)
+    scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
     scope["model_version"] = model
     with connect(target, timeout) as client:
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
-    if not write_rows(FIGURE_COLUMNS, figure_rows(counted, card), "figure", csv, parquet):
+    if not options.write_rows(FIGURE_COLUMNS, figure_rows(counted, card), "figure", csv, parquet):
         show(card, partial(print_scorecard, scope=counted), as_json=as_json)
 
 
 def leaderboard(
     *,
-    date: Date = None,
-    first: From = None,
-    last: To = None,
-    team: Team = "",
-    game: Game = "",
+    date: options.Date = None,
+    first: options.From = None,
+    last: options.To = None,
+    team: options.Team = "",
+    game: options.Game = "",
     horizon: Horizon = "half",
-    minute: Minute = None,
+    minute: options.Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
-    min_confidence: MinConfidence = None,
+    min_confidence: options.MinConfidence = None,
     metric: Annotated[Metric, typer.Option(case_sensitive=False, help="Metric to rank by; lower is better.")] = "crps",
     min_games: Annotated[
         int,
@@ -102,23 +86,23 @@ def leaderboard(
             metavar="N", min=0, help="Minimum number of games of a listed version; 0: the server's default, 100."
         ),
     ] = 0,
-    replays: Replays = False,
+    replays: options.Replays = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = SCORES_TIMEOUT,
     as_json: Json = False,
-    csv: Csv = None,
-    parquet: Parquet = None,
+    csv: options.Csv = None,
+    parquet: options.Parquet = None,
 ) -> None:
     """Rank the model versions by the scores of their settled forecasts. Versions with too few games are excluded."""
-    check_output_format(as_json=as_json, csv=csv, parquet=parquet)
+    options.check_output_format(as_json=as_json, csv=csv, parquet=parquet)
     scope = Scope(
         game_id=game, team=team, horizon=HORIZONS[horizon], min_confidence=min_confidence, include_replays=replays
     )
-    scope["from_date"], scope["to_date"] = days(date, first, last)
-    scope["min_minutes"], scope["max_minutes"] = minutes(minute, min_minute, max_minute)
+    scope["from_date"], scope["to_date"] = options.days(date, first, last)
+    scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
     code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
     with connect(target, timeout) as client:
         board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)
     counted = score_filter(**scope)
-    if not write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
+    if not options.write_rows(FIGURE_COLUMNS, leaderboard_rows(counted, board.rows), "figure", csv, parquet):
         show(board, partial(print_leaderboard, scope=counted), as_json=as_json)

@@ -1,4 +1,4 @@
-"""Effects of a transition: what the poller has to do. Each request is answered by an observation."""
+"""Effects of a transition: what the poller has to do. An event is emitted; a request is answered by an observation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,6 @@ class DueForecast:
     horizon: Horizon.ValueType
     pattern: tuple[int, ...]
     completed: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """Emit an event."""
-
-    event: Event
 
 
 class Read(enum.Enum):
@@ -62,4 +55,4 @@ class ReportOutcome:
     outcome: PendingOutcome
 
 
-Effect = Emit | Read | ReadHistory | RequestForecasts | ReportOutcome
+Effect = Event | Read | ReadHistory | RequestForecasts | ReportOutcome

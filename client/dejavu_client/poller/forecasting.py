@@ -136,7 +136,7 @@ def settle(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.Valu
         outcome, before = HorizonResult(state, watched.horizon, score.home - score.away, forecasts), watched.outcome
         step.set_horizon(replace(watched, outcome=outcome))
         if before is None or (before.differential, before.forecasts) != (outcome.differential, outcome.forecasts):
-            step.emit(outcome)
+            step.add(outcome)
 
 
 def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
@@ -155,7 +155,7 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     if key not in game.emitted:
         if forecast.sequence:
             step.game = replace(step.game, emitted=game.emitted | {key})
-        step.emit(Prediction(game.state, due.pattern, forecast, latency, completed))
+        step.add(Prediction(game.state, due.pattern, forecast, latency, completed))
 
 
 def _close_by_record(step: Transition, due: DueForecast) -> None:
@@ -164,7 +164,7 @@ def _close_by_record(step: Transition, due: DueForecast) -> None:
     note = "its outcome is in the server's record"
     watched = replace(step.game.horizons[due.horizon], closed=closed, note=note)
     step.set_horizon(watched)
-    step.emit(HorizonClosed(step.game.state, due.horizon, closed))
+    step.add(HorizonClosed(step.game.state, due.horizon, closed))
     _mark_missed(step, watched, closed)
 
 
@@ -181,5 +181,5 @@ def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
             reason = watched.note or "already over when the plays showed it"
         if watched.result_known and not watched.forecasts:
             watched = replace(watched, note=watched.note or reason)
-        step.emit(ForecastMissed(game.state, watched.horizon, minutes, reason))
+        step.add(ForecastMissed(game.state, watched.horizon, minutes, reason))
     step.set_horizon(watched)

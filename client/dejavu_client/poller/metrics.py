@@ -20,11 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.formatting import enum_word
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.poller import Poller
@@ -39,7 +42,7 @@ LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 60
 _log = get_logger()
 
 _SCOREBOARD = "scoreboard"
-_LABELS = {HALFTIME: "halftime", FINAL: "final"}
+_label = partial(enum_word, Horizon.DESCRIPTOR)
 """Horizon labels, as in the server's metrics."""
 
 
@@ -73,9 +76,9 @@ class PollMetrics:
                 self._faults.labels(source, kind)
         for horizon in (HALFTIME, FINAL):
             for outcome in ("new", "revision", "missed"):
-                self._forecasts.labels(_LABELS[horizon], outcome)
+                self._forecasts.labels(_label(horizon), outcome)
             for outcome in ("new", "revision"):
-                self._reports.labels(_LABELS[horizon], outcome)
+                self._reports.labels(_label(horizon), outcome)
 
     def __call__(self, event: Event) -> None:
         """Counts an event."""
@@ -84,14 +87,14 @@ class PollMetrics:
                 self._faults.labels(_SCOREBOARD if event.source == _SCOREBOARD else "game", event.kind).inc()
             case Prediction():
                 outcome = "revision" if event.forecast.revision else "new"
-                self._forecasts.labels(_LABELS[event.forecast.horizon], outcome).inc()
+                self._forecasts.labels(_label(event.forecast.horizon), outcome).inc()
                 if event.latency is not None:
                     self._latency.observe(event.latency)
             case ForecastMissed():
-                self._forecasts.labels(_LABELS[event.horizon], "missed").inc(len(event.minutes))
+                self._forecasts.labels(_label(event.horizon), "missed").inc(len(event.minutes))
             case OutcomeReported():
                 outcome = "revision" if event.outcome.revision else "new"
-                self._reports.labels(_LABELS[event.horizon], outcome).inc()
+                self._reports.labels(_label(event.horizon), outcome).inc()
             case _:
                 pass
 

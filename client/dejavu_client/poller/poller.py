@@ -20,7 +20,7 @@ from dejavu_client.errors import (
 )
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
-from dejavu_client.poller.effects import Effect, Emit, Read, ReadHistory, ReportOutcome, RequestForecasts
+from dejavu_client.poller.effects import Effect, Read, ReadHistory, ReportOutcome, RequestForecasts
 from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.observations import (
@@ -226,15 +226,15 @@ class Poller:
             follow_up: list[Effect] = []
             for effect in effects:
                 match effect:
-                    case Emit(event):
-                        await self._emit(event)
                     case Read.PLAYS | Read.BOX_SCORE:
                         self._start(game_id, effect)
-                    case _:
+                    case Read.MODEL | ReadHistory() | RequestForecasts() | ReportOutcome():
                         answer = await self._request(game_id, effect)
                         follow_up += self._step(game_id, answer)
                         if isinstance(answer, OutcomeAnswered) and isinstance(answer.answer, UnimplementedError):
                             self._keeps_record = False
+                    case event:
+                        await self._emit(event)
             effects = follow_up
 
     async def _request(

@@ -81,7 +81,7 @@ def report_next(step: Transition, *, this_turn: bool = False) -> None:
     if this_turn and game.report_backoff.skip:
         step.game = replace(game, report_backoff=game.report_backoff.waited())
     else:
-        step.request(ReportOutcome(ready))
+        step.add(ReportOutcome(ready))
 
 
 def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcomeResponse | DejavuClientError) -> None:
@@ -105,7 +105,7 @@ def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcome
     else:
         step.game = replace(step.game, report_backoff=PollBackoff())
         settled = answer.settled_forecasts
-        step.emit(OutcomeReported(outcome.game, outcome.horizon, outcome.differential, answer.outcome, settled))
+        step.add(OutcomeReported(outcome.game, outcome.horizon, outcome.differential, answer.outcome, settled))
     report_next(step)
 
 

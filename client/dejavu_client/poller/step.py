@@ -109,7 +109,7 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             else:
                 backoff = game.report_backoff.failed()
                 transition.game = replace(game, report_backoff=backoff)
-            transition.emit(feed_fault(game.state.game_id, error, backoff.failures))
+            transition.add(feed_fault(game.state.game_id, error, backoff.failures))
     return transition.game, transition.effects
 
 
@@ -123,14 +123,14 @@ def _start_turn(transition: Transition, turn: TurnStarted) -> None:
             transition.game = replace(game, backoff=game.backoff.waited())
             reporting.report_next(transition, this_turn=True)
         else:
-            transition.request(Read.PLAYS)
+            transition.add(Read.PLAYS)
     game = transition.game
     # The scoreboard may switch to the next day while a long game is still live.
     if turn.hidden and not turn.looking_up and game.needs_box_score(transition.now):
         if game.box_backoff.skip:
             transition.game = replace(game, box_backoff=game.box_backoff.waited())
         else:
-            transition.request(Read.BOX_SCORE)
+            transition.add(Read.BOX_SCORE)
 
 
 def _read_state(transition: Transition, read: StateRead) -> None:
@@ -153,7 +153,7 @@ def _read_state(transition: Transition, read: StateRead) -> None:
             transition.game = game
             if behind_since is None:
                 old = f"{state.away} @ {state.home} is shown in an older state: {state.text}"
-                transition.emit(Fault(SCOREBOARD, old, kind=FaultKind.STALE))
+                transition.add(Fault(SCOREBOARD, old, kind=FaultKind.STALE))
             return
     seen = now if latest >= game.played - _LEEWAY else game.state_time
     transition.game = replace(game, state=state, state_time=seen, behind_since=game.behind_since if behind else None)
@@ -169,7 +169,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
             _reopen(transition)
         backoff = replace(transition.game.backoff, skip=0)  # if a read is in progress, read again in the next turn
         transition.game = replace(transition.game, backoff=backoff)
-        transition.emit(GameChanged(state))
+        transition.add(GameChanged(state))
     elif before is not None and _score(before) != _score(state):  # a final game corrected after the buzzer
         transition.game = replace(transition.game, read_to_end=False)
     game = transition.game
@@ -179,7 +179,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
             if not watched.forecasts and not watched.result_known and watched.is_over_by_state(state):
                 forecasting.close(transition, watched)
     if changed and not busy and transition.game.needs_plays:
-        transition.request(Read.PLAYS)
+        transition.add(Read.PLAYS)
 
 
 def _reopen(transition: Transition) -> None:
@@ -222,7 +222,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
     )
     forecasting.mark_results(transition, waiting.periods)
     if waiting.history:
-        transition.request(Read.MODEL)
+        transition.add(Read.MODEL)
     else:
         _forecast(transition, waiting)
 
@@ -243,7 +243,7 @@ def _continue(transition: Transition, observation: ModelRead | HistoryRead | For
         case ModelRead() if waiting is not None and model is not None:
             if waiting.history:
                 transition.game = replace(game, history_attempts=game.history_attempts - 1)
-                transition.request(ReadHistory(model.version))
+                transition.add(ReadHistory(model.version))
             else:
                 _request(transition, waiting, model)
         case HistoryRead(recorded) if waiting is not None and model is not None:
@@ -270,7 +270,7 @@ def _forecast(transition: Transition, waiting: PlaysInProgress, model: ModelCapa
     if all(completed < watched.minutes.start for watched in still_open):
         _finish(transition, waiting)
     elif model is None:
-        transition.request(Read.MODEL)
+        transition.add(Read.MODEL)
     else:
         _request(transition, waiting, model)
 
@@ -280,7 +280,7 @@ def _request(transition: Transition, waiting: PlaysInProgress, model: ModelCapab
     due, stale = forecasting.take_due(transition, waiting.plays, model)
     if due:
         transition.game = replace(transition.game, in_progress=replace(waiting, stale=stale))
-        transition.request(RequestForecasts(due))
+        transition.add(RequestForecasts(due))
     else:
         _finish(transition, waiting, stale)
 
@@ -316,7 +316,7 @@ def _fail(transition: Transition, error: FeedError) -> None:
         reporting.give_up(transition)
         for watched in transition.game.horizons.values():
             forecasting.close(transition, watched)
-    transition.emit(feed_fault(game.state.game_id, error, backoff.failures))
+    transition.add(feed_fault(game.state.game_id, error, backoff.failures))
 
 
 def _score(state: GameState) -> tuple[int, int]:

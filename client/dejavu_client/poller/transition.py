@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dejavu_client.poller.effects import Effect, Emit
-from dejavu_client.poller.events import Event, Fault, FaultKind
+from dejavu_client.poller.effects import Effect
+from dejavu_client.poller.events import Fault, FaultKind
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.observations import Knowledge
 from dejavu_client.poller.watched_game import WatchedGame
@@ -31,17 +31,13 @@ class Transition:
         self.model = knowledge.model
         self.keeps_record = knowledge.keeps_record
 
-    def request(self, effect: Effect) -> None:
-        """Adds an effect."""
+    def add(self, effect: Effect) -> None:
+        """Adds an effect: an event to emit, or a request."""
         self.effects.append(effect)
-
-    def emit(self, event: Event) -> None:
-        """Adds an event to emit."""
-        self.effects.append(Emit(event))
 
     def fault(self, reason: str, failures: int = 1, *, kind: FaultKind) -> None:
         """Adds a fault of this game to emit."""
-        self.emit(Fault(self.game.state.game_id, reason, failures, kind=kind))
+        self.add(Fault(self.game.state.game_id, reason, failures, kind=kind))
 
     def set_horizon(self, watched: HorizonState) -> None:
         """Replaces the state of a horizon."""

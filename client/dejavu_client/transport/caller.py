@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
@@ -20,7 +21,6 @@ from dejavu_client import config
 from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
 from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
 from dejavu_client.transport.connection import Closed, StreamReader, call, dial
-from dejavu_client.transport.health import CHECK
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
 
@@ -36,11 +36,8 @@ class Connection:
         self.prediction = PredictionServiceStub(channel)
         self.models = ModelServiceStub(channel)
         self.record = RecordServiceStub(channel)
-        self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
-            CHECK,
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
+        check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
+        self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 
 
 class Caller:

@@ -6,8 +6,6 @@ import enum
 
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-CHECK = "/grpc.health.v1.Health/Check"
-
 LEDGER = "dejavu.ledger"
 """Name of the health check of the server's ledger. What-ifs work without the ledger."""
 

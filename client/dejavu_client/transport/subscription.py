@@ -78,19 +78,13 @@ class StreamResumption:
         self._failures = 0
         self._backoff.reset()
         self._token = response.resume_token or self._token
-        match response.WhichOneof("event"):
-            case "heartbeat":
-                return self._heartbeats
-            case "forecast":
-                sequence = response.forecast.sequence
-            case "outcome":
-                sequence = response.outcome.sequence
-            case _:
-                return False
-        if sequence <= self._newest:
-            return False
-        self._newest = sequence
-        return True
+        kind = response.WhichOneof("event")
+        if kind == "heartbeat":
+            return self._heartbeats
+        before = self._newest
+        if kind in {"forecast", "outcome"}:
+            self._newest = max(before, getattr(response, kind).sequence)
+        return self._newest > before
 
     def connection_lost(self, error: DejavuClientError) -> float:
         """Returns the seconds to wait before reconnecting, after a connection ended with `error`.

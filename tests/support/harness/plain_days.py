@@ -11,7 +11,8 @@ from tests.support.fakes.plain_feed import PlainFeed
 from tests.support.harness.bad_days import FaultyDay
 
 from dejavu_client.poller.capabilities import capabilities_of
-from dejavu_client.poller.effects import Effect, Emit, Read, ReadHistory, ReportOutcome, RequestForecasts
+from dejavu_client.poller.effects import Effect, Read, ReadHistory, ReportOutcome, RequestForecasts
+from dejavu_client.poller.events import Event
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.observations import (
     EffectFailed,
@@ -104,8 +105,8 @@ class PlainDay(FaultyDay):
 
     def _perform(self, watcher: Watcher, game_id: str, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Emit):
-                self.note(effect.event)
+            if isinstance(effect, Event):
+                self.note(effect)
             else:
                 self._observe(watcher, game_id, self._answer(watcher.games[game_id], effect))
 
@@ -129,7 +130,7 @@ class PlainDay(FaultyDay):
                 return ForecastsAnswered(due, answers)
             case ReportOutcome(outcome):
                 return OutcomeAnswered(outcome, completed(report_outcome(self.predictor, outcome)))
-            case Emit():
+            case _:
                 raise AssertionError("an event has no answer")
 
 

@@ -116,19 +116,7 @@ class AsyncDejavuClient:
         return self._caller.stats()
 
     async def predict(
-        self,
-        pattern: Sequence[float],
-        *,
-        game_id: str = "",
-        alpha: float | None = None,
-        horizon: Horizon.ValueType = HALFTIME,
-        home_team: str = "",
-        away_team: str = "",
-        pregame_margin: float | None = None,
-        model_version: str = "",
-        explain: bool = False,
-        quantile_levels: Sequence[float] = (),
-        timeout: float | None = None,
+        self, pattern: Sequence[float], *, timeout: float | None = None, **options: Unpack[PredictOptions]
     ) -> Forecast:
         """Forecasts one game.
 
@@ -138,29 +126,12 @@ class AsyncDejavuClient:
         Args:
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
                 1 to 47 values, at most 23 for halftime.
-            game_id: NBA game id, ten digits; empty for a what-if.
-            alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
-            horizon: `HALFTIME` or `FINAL`.
-            home_team: NBA code or common alias of the home team. If both teams are given, the model uses their ratings.
-            away_team: NBA code or common alias of the away team.
-            pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
-            model_version: model version to use; empty for the active model.
-            explain: whether to return an explanation with the forecast.
-            quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
             timeout: deadline of this call, in seconds; None for the client's.
+            options: game_id, alpha (miscoverage rate of the interval), horizon (`HALFTIME` or `FINAL`), home_team,
+                away_team, pregame_margin (in points), model_version, explain, quantile_levels; see
+                `requests.PredictOptions`.
         """
-        request = predict_request(
-            pattern,
-            game_id=game_id,
-            alpha=alpha,
-            horizon=horizon,
-            home_team=home_team,
-            away_team=away_team,
-            pregame_margin=pregame_margin,
-            model_version=model_version,
-            explain=explain,
-            quantile_levels=quantile_levels,
-        )
+        request = predict_request(pattern, **options)
         response = await self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
         return response.forecast
 

@@ -182,10 +182,7 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
 
 def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str) -> str:
     """Returns the first text value under a metadata key, or an empty string."""
-    for name, value in metadata or ():
-        if name == key and isinstance(value, str):
-            return value
-    return ""
+    return next((value for name, value in metadata or () if name == key and isinstance(value, str)), "")
 
 
 def _details(error: grpc.Call) -> dict[str, Any]:

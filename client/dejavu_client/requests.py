@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict, Unpack
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon
 from dejavu.v1.market_pb2 import Market, Odds
@@ -18,7 +18,19 @@ _LEAST_AMERICAN = 100
 
 
 class PredictOptions(TypedDict, total=False):
-    """Options of a forecast request besides the pattern; see `predict_request`."""
+    """Options of a forecast request besides the pattern.
+
+    Attributes:
+        game_id: NBA game id, ten digits; empty for a what-if, which is not recorded.
+        alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
+        horizon: `HALFTIME`, which is the default, or `FINAL`.
+        home_team: NBA code or common alias of the home team. If both teams are given, the model uses their ratings.
+        away_team: NBA code or common alias of the away team.
+        pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
+        model_version: model version to use; empty for the active model.
+        explain: whether to return an explanation with the forecast.
+        quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
+    """
 
     game_id: str
     alpha: float | None
@@ -32,51 +44,24 @@ class PredictOptions(TypedDict, total=False):
 
 
 def predict_request(
-    pattern: Sequence[float],
-    *,
-    game_id: str = "",
-    alpha: float | None = None,
-    horizon: Horizon.ValueType = HALFTIME,
-    home_team: str = "",
-    away_team: str = "",
-    pregame_margin: float | None = None,
-    model_version: str = "",
-    explain: bool = False,
-    quantile_levels: Sequence[float] = (),
-    market: Market | None = None,
+    pattern: Sequence[float], *, market: Market | None = None, **options: Unpack[PredictOptions]
 ) -> PredictRequest:
     """Builds a request for one forecast. The server validates the values.
 
     Args:
         pattern: score differentials (home − away, in points) at the end of each minute, starting with the first; 1 to
             47 values, at most 23 for halftime.
-        game_id: NBA game id, ten digits; empty for a what-if, which is not recorded.
-        alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
-        horizon: `HALFTIME` or `FINAL`.
-        home_team: NBA code or common alias of the home team. If both teams are given, the model uses their ratings.
-        away_team: NBA code or common alias of the away team.
-        pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
-        model_version: model version to use; empty for the active model.
-        explain: whether to return an explanation with the forecast.
-        quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
         market: odds to evaluate, created with `market`.
+        options: see `PredictOptions`.
 
     Raises:
-        TypeError: if a value does not have the type of its field.
+        TypeError: if a value does not have the type of its field, or there is no such option.
     """
-    return PredictRequest(
-        game_id=game_id,
-        pattern=pattern,
-        alpha=alpha,
-        return_explanation=explain,
-        horizon=horizon,
-        home_team=home_team,
-        away_team=away_team,
-        pregame_margin=pregame_margin,
-        model_version=model_version,
-        quantile_levels=quantile_levels,
-        market=market,
-    )
+    if unknown := options.keys() - PredictOptions.__annotations__.keys():
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    fields: dict[str, Any] = {"horizon": HALFTIME, **options}
+    explain = fields.pop("explain", False)
+    return PredictRequest(pattern=pattern, market=market, return_explanation=explain, **fields)
 
 
 def market(

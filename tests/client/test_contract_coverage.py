@@ -59,13 +59,15 @@ def fields(message: type[Message]) -> set[str]:
 
 
 def test_every_option_of_a_request_can_be_given_to_predict() -> None:
-    parameters = inspect.signature(DejavuClient.predict).parameters.keys() - {"self", "timeout", "explain"}
-    assert parameters == fields(prediction_service_pb2.PredictRequest) - {"return_explanation", "market"}
+    options = PredictOptions.__annotations__.keys() - {"explain"}
+    assert options | {"pattern"} == fields(prediction_service_pb2.PredictRequest) - {"return_explanation", "market"}
 
 
-def test_a_quote_takes_every_option_of_predict() -> None:
-    parameters = inspect.signature(DejavuClient.predict).parameters.keys() - {"self", "timeout", "pattern"}
-    assert PredictOptions.__annotations__.keys() == parameters
+@pytest.mark.parametrize("method", [DejavuClient.predict, DejavuClient.quote, dejavu_client.predict_request])
+def test_forecasts_and_quotes_take_every_option(method: Any) -> None:
+    assert inspect.get_annotations(method)["options"] == "Unpack[PredictOptions]"
+    with pytest.raises(TypeError, match="unknown options: later, sooner"):
+        dejavu_client.predict_request([0], sooner=1, later=2)  # type: ignore[call-arg]
 
 
 def test_every_condition_of_the_record_s_requests_can_be_given() -> None:

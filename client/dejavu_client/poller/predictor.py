@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -123,21 +124,15 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
         DejavuClientError: if the server does not accept it.
     """
     home, away = team_codes(outcome.game)
-    for observed in (outcome.observed, None):
-        try:
-            return await client.report_outcome(
-                outcome.game.game_id,
-                outcome.differential,
-                horizon=outcome.horizon,
-                home_team=home,
-                away_team=away,
-                observed_time=observed,
-            )
-        except InvalidArgumentError as error:
-            # The feed's clock or ours may be ahead of the server's: let the server set the time.
-            if observed is None or [each.field for each in error.field_violations] != ["observed_time"]:
-                raise
-    raise AssertionError("unreachable")
+    game_id, differential, horizon = outcome.game.game_id, outcome.differential, outcome.horizon
+    report = partial(client.report_outcome, game_id, differential, horizon=horizon, home_team=home, away_team=away)
+    try:
+        return await report(observed_time=outcome.observed)
+    except InvalidArgumentError as error:
+        # The feed's clock or ours may be ahead of the server's: let the server set the time.
+        if outcome.observed is None or [each.field for each in error.field_violations] != ["observed_time"]:
+            raise
+        return await report()
 
 
 def team_codes(game: GameState) -> tuple[str, str]:

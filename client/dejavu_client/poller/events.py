@@ -102,11 +102,8 @@ class HorizonResult:
     def leader_brier(self) -> tuple[float, ...]:
         """Brier score of a baseline for the same minutes: the current leader leads for certain, a tie counts as 0.5."""
         outcome = float(self.differential > 0)
-        return tuple(((_sign(each.persistence) + 1) / 2 - outcome) ** 2 for each in self.forecasts)
-
-
-def _sign(points: int) -> int:
-    return (points > 0) - (points < 0)
+        leads = ((each.persistence > 0) + 0.5 * (each.persistence == 0) for each in self.forecasts)
+        return tuple((leads_now - outcome) ** 2 for leads_now in leads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,13 +83,7 @@ async def request_forecasts(
     if len(results) != len(due):
         mismatch = InternalError(f"{len(due)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(due)
-    return [_answer(result) for result in results]
-
-
-def _answer(result: PredictBatchResult) -> Forecast | DejavuClientError:
-    if result.HasField("forecast"):
-        return result.forecast
-    return from_predict_error(result.error)
+    return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
 
 
 async def load_recorded(
@@ -111,9 +105,8 @@ async def load_recorded(
         # Skip what other clients requested: another interval, or half points.
         if each.superseded or forecast.alpha != _ALPHA or not pattern or pattern != tuple(each.pattern):
             continue
-        recorded.setdefault(forecast.horizon, {}).setdefault(
-            len(pattern), MinuteForecast(pattern, forecast)
-        )  # the newest is first
+        of_horizon = recorded.setdefault(forecast.horizon, {})
+        of_horizon.setdefault(len(pattern), MinuteForecast(pattern, forecast))  # the newest is first
     return recorded
 
 

@@ -123,7 +123,6 @@ def _ready(game: WatchedGame) -> list[PendingOutcome]:
 def _confirmed(report: PendingOutcome, shown: GameState) -> bool:
     """Returns whether the scoreboard confirms that a horizon is over; for the final, also the score."""
     if report.horizon == FINAL:
-        score = (report.game.home_score, report.game.away_score)
-        return shown.status is GameStatus.FINAL and score == (shown.home_score, shown.away_score)
+        return shown.status is GameStatus.FINAL and shown.score == report.game.score
     period = HORIZON_RULES[report.horizon].period
     return shown.status is GameStatus.FINAL or shown.period > period or (shown.period == period and shown.clock == 0.0)

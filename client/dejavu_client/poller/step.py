@@ -170,7 +170,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
         backoff = replace(transition.game.backoff, skip=0)  # if a read is in progress, read again in the next turn
         transition.game = replace(transition.game, backoff=backoff)
         transition.add(GameChanged(state))
-    elif before is not None and _score(before) != _score(state):  # a final game corrected after the buzzer
+    elif before is not None and before.score != state.score:  # a final game corrected after the buzzer
         transition.game = replace(transition.game, read_to_end=False)
     game = transition.game
     # Before the first read of its plays, recorded forecasts may still be loaded.
@@ -317,10 +317,6 @@ def _fail(transition: Transition, error: FeedError) -> None:
         for watched in transition.game.horizons.values():
             forecasting.close(transition, watched)
     transition.add(feed_fault(game.state.game_id, error, backoff.failures))
-
-
-def _score(state: GameState) -> tuple[int, int]:
-    return state.home_score, state.away_score
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:

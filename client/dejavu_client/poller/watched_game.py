@@ -172,7 +172,7 @@ class WatchedGame:
         score, shown = final_score(plays), self.state
         if score is None:
             return "the game is final, but its plays do not show the end"
-        if (score.home, score.away) == (shown.home_score, shown.away_score):
+        if (score.home, score.away) == shown.score:
             return ""
         by_plays = f"{score.away}–{score.home}"
         return (

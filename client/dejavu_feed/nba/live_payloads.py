@@ -53,6 +53,11 @@ class GameState:
     tip_off: datetime | None = None
     text: str = ""
 
+    @property
+    def score(self) -> tuple[int, int]:
+        """Points of the home and the away team."""
+        return self.home_score, self.away_score
+
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:

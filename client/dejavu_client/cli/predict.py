@@ -10,11 +10,11 @@ import typer
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
-from dejavu_client.cli.options.market import AwayOdds, Bankroll, Confidence, HomeOdds, MarketLine, read_market
 from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
 from dejavu_client.output.forecast import print_forecast, show
 from dejavu_client.output.market import print_market
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
+from dejavu_client.requests import market as create_market
 
 HorizonName = Literal["half", "halftime", "final"]
 """Horizons as typed on the command line."""
@@ -51,11 +51,31 @@ def predict(
         str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
     model: Annotated[str, typer.Option(metavar="VERSION", help="Model version; the active one by default.")] = "",
-    market_line: MarketLine = None,
-    home_odds: HomeOdds = None,
-    away_odds: AwayOdds = None,
-    bankroll: Bankroll = None,
-    confidence: Confidence = None,
+    market_line: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Evaluate a bet that the home team leads by more than this at the horizon, a multiple of 0.5: a home "
+            "favorite's spread of −5.5 is 5.5; 0 bets on who leads. Requires both odds.",
+        ),
+    ] = None,
+    home_odds: Annotated[
+        float | None,
+        typer.Option(metavar="PRICE", help="The price of the home side: decimal (1.91) or American (-110)."),
+    ] = None,
+    away_odds: Annotated[
+        float | None,
+        typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120)."),
+    ] = None,
+    bankroll: Annotated[
+        float | None, typer.Option(metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares.")
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Minimum win probability for considering a bet; the server's setting by default."
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how the forecast was computed.")] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -74,7 +94,7 @@ def predict(
         "explain": explain,
         "quantile_levels": _levels(quantiles),
     }
-    market = read_market(market_line, home_odds, away_odds, bankroll, confidence)
+    market = _market(market_line, home_odds, away_odds, bankroll, confidence)
     with connect(target, timeout) as client:
         if market is not None:
             answer = client.quote(values, market, **options)
@@ -82,6 +102,30 @@ def predict(
             return
         forecast = client.predict(values, **options)
     show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
+
+
+def _market(
+    line: float | None,
+    home_odds: float | None,
+    away_odds: float | None,
+    bankroll: float | None,
+    confidence: float | None,
+) -> Market | None:
+    """Returns the market described by the options; None if none was given. The server validates the values.
+
+    Raises:
+        typer.BadParameter: if only some of the required options were given.
+    """
+    needed = {"--market-line": line, "--home-odds": home_odds, "--away-odds": away_odds}
+    optional = {"--bankroll": bankroll, "--confidence": confidence}
+    given = [option for option, value in {**needed, **optional}.items() if value is not None]
+    if not given:
+        return None
+    if line is None or home_odds is None or away_odds is None:
+        missing = [option for option, value in needed.items() if value is None]
+        together = "--market-line, --home-odds and --away-odds must be given together"
+        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
+    return create_market(line, home_odds, away_odds, bankroll=bankroll, confidence_threshold=confidence)
 
 
 def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) -> None:

@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 
 from dejavu_client.cli.options.common import DEFAULT_TARGET, Json, Target, connect
-from dejavu_client.output.forecast import show
-from dejavu_client.output.stream_event import print_event
+from dejavu_client.output.forecast import print_event, show
 
 
 def stream(

@@ -1,4 +1,4 @@
-"""Prints forecasts and models for people (rich) and messages for programs (JSON)."""
+"""Prints forecasts, models and the events of streams for people, and messages for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast, Quantile
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import chance, enum_word, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.output.explanation import add_parts, attribution, similar_games
@@ -170,3 +172,45 @@ def _coverage(adaptation: Adaptation) -> str:
     variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
     static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
     return f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
+
+
+def print_event(event: StreamPredictionsResponse) -> None:
+    """Prints an event of a stream on one line. Ignores event types that this client does not know."""
+    match event.WhichOneof("event"):
+        case "forecast":
+            line = _forecast_line(event.forecast)
+        case "outcome":
+            line = _outcome_line(event.outcome)
+        case "heartbeat":
+            line = f"{clock(event.heartbeat.sent_time)}  heartbeat  {event.resume_token}"
+        case _:
+            return
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def clock(time: Timestamp) -> str:
+    """Formats a time of day in the local time zone."""
+    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%H:%M:%S}"
+
+
+def _forecast_line(forecast: Forecast) -> str:
+    nominal = percent(forecast.coverage_probability)
+    return (
+        f"{clock(forecast.generated_time)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
+        f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  {nominal} "
+        f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
+        f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
+        f"#{forecast.sequence}{_revision(forecast)}"
+    )
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    return (
+        f"{clock(outcome.recorded_time)}  {title(outcome)}  outcome  {horizon_label(outcome.horizon)} "
+        f"{signed(outcome.differential, 0)}  #{outcome.sequence}{_revision(outcome)}"
+    )
+
+
+def _revision(what: Forecast | Outcome) -> str:
+    return f" revision {what.revision}" if what.revision else ""

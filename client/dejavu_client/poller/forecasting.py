@@ -10,7 +10,6 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 from dejavu_client.formatting import horizon_label
 from dejavu_client.poller.capabilities import ModelCapabilities
-from dejavu_client.poller.effects import DueForecast
 from dejavu_client.poller.events import (
     FaultKind,
     ForecastMissed,
@@ -21,7 +20,7 @@ from dejavu_client.poller.events import (
 )
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_client.poller.predictor import OUTCOME_KNOWN
-from dejavu_client.poller.transition import Transition
+from dejavu_client.poller.transition import DueForecast, Transition
 from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.nba.progress import completed_at, completed_minutes
 from dejavu_feed.pattern import Score, slots

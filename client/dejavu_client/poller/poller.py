@@ -20,21 +20,8 @@ from dejavu_client.errors import (
 )
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
-from dejavu_client.poller.effects import Effect, Read, ReadHistory, ReportOutcome, RequestForecasts
 from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
-from dejavu_client.poller.observations import (
-    EffectFailed,
-    ForecastsAnswered,
-    HistoryRead,
-    Knowledge,
-    ModelRead,
-    Observation,
-    OutcomeAnswered,
-    PlaysRead,
-    StateRead,
-    TurnStarted,
-)
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -46,6 +33,23 @@ from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import is_pending
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
+from dejavu_client.poller.transition import (
+    Effect,
+    EffectFailed,
+    ForecastsAnswered,
+    HistoryRead,
+    Knowledge,
+    ModelRead,
+    Observation,
+    OutcomeAnswered,
+    PlaysRead,
+    Read,
+    ReadHistory,
+    ReportOutcome,
+    RequestForecasts,
+    StateRead,
+    TurnStarted,
+)
 from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now

@@ -13,8 +13,8 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, InternalError, InvalidArgumentError, from_predict_error
 from dejavu_client.poller.capabilities import ModelLister
-from dejavu_client.poller.effects import DueForecast
 from dejavu_client.poller.events import MinuteForecast
+from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import predict_request
 from dejavu_feed.nba.live_payloads import GameState

@@ -16,10 +16,9 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError, UnimplementedError
 from dejavu_client.formatting import horizon_label
-from dejavu_client.poller.effects import ReportOutcome
 from dejavu_client.poller.events import FaultKind, OutcomeReported
 from dejavu_client.poller.horizons import HORIZON_RULES, at_horizon
-from dejavu_client.poller.transition import Transition
+from dejavu_client.poller.transition import ReportOutcome, Transition
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play

@@ -18,10 +18,10 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
-from dejavu_client.poller.effects import Effect, Read, ReadHistory, RequestForecasts
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
 from dejavu_client.poller.horizons import scores_at_end
-from dejavu_client.poller.observations import (
+from dejavu_client.poller.transition import (
+    Effect,
     EffectFailed,
     ForecastsAnswered,
     HistoryRead,
@@ -30,10 +30,13 @@ from dejavu_client.poller.observations import (
     Observation,
     OutcomeAnswered,
     PlaysRead,
+    Read,
+    ReadHistory,
+    RequestForecasts,
     StateRead,
+    Transition,
     TurnStarted,
 )
-from dejavu_client.poller.transition import Transition
 from dejavu_client.poller.watched_game import PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
 from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.nba.live_payloads import GameState, GameStatus

@@ -1,14 +1,168 @@
-"""A transition of a watched game under construction: the game so far, and the effects so far."""
+"""Transitions of a watched game: what is observed, what the poller has to do then, and both while they are computed.
+
+An *observation* is what the feed or the server said, or that a turn began. An *effect* is an event to emit, or a
+request, which an observation answers.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from dejavu_client.poller.effects import Effect
-from dejavu_client.poller.events import Fault, FaultKind
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
+from dejavu_client.errors import DejavuClientError
+from dejavu_client.poller.capabilities import ModelCapabilities
+from dejavu_client.poller.events import Event, Fault, FaultKind, MinuteForecast
 from dejavu_client.poller.horizons import HorizonState
-from dejavu_client.poller.observations import Knowledge
-from dejavu_client.poller.watched_game import WatchedGame
+from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
+from dejavu_feed.errors import FeedError
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
+
+
+@dataclass(frozen=True, slots=True)
+class DueForecast:
+    """A forecast to request now.
+
+    Attributes:
+        horizon: `HALFTIME` or `FINAL`.
+        pattern: pattern of the newest minute: differentials (home − away, points), one per minute.
+        completed: time of the play that completed the pattern.
+    """
+
+    horizon: Horizon.ValueType
+    pattern: tuple[int, ...]
+    completed: datetime | None
+
+
+class Read(enum.Enum):
+    """Read the plays or the box score of the game, or what the server's model can forecast."""
+
+    PLAYS = enum.auto()
+    BOX_SCORE = enum.auto()
+    MODEL = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory:
+    """Read the forecasts of the game that a model has recorded."""
+
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestForecasts:
+    """Request forecasts, in one call."""
+
+    due: tuple[DueForecast, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOutcome:
+    """Report an outcome."""
+
+    outcome: PendingOutcome
+
+
+Effect = Event | Read | ReadHistory | RequestForecasts | ReportOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known when something is observed.
+
+    Attributes:
+        now: time by the wall clock, timezone-aware.
+        model: capabilities of the server's model as last fetched; None before the first fetch.
+        keeps_record: whether the server keeps a track record, as far as is known.
+    """
+
+    now: datetime
+    model: ModelCapabilities | None = None
+    keeps_record: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """A turn of the poller began.
+
+    Attributes:
+        busy: whether a read of the plays or a report is in progress.
+        hidden: whether the scoreboard does not show the game, or has failed for several turns.
+        looking_up: whether a read of the box score is in progress.
+    """
+
+    busy: bool
+    hidden: bool = False
+    looking_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StateRead:
+    """The scoreboard or the box score shows the game.
+
+    Attributes:
+        state: the state shown.
+        busy: whether a read of the plays or a report is in progress.
+        in_box_score: whether the box score shows it.
+    """
+
+    state: GameState
+    busy: bool
+    in_box_score: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlaysRead:
+    """The plays were read; `status` is the game's status when the read began."""
+
+    plays: Sequence[Play]
+    status: GameStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRead:
+    """The capabilities of the server's model are known, see `Knowledge.model`; or why the server did not say them."""
+
+    error: DejavuClientError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRead:
+    """The forecasts recorded before this poller started, by horizon and minute; None if the server did not answer."""
+
+    recorded: Mapping[Horizon.ValueType, Mapping[int, MinuteForecast]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastsAnswered:
+    """The answer to each due forecast, in order: the forecast, or the error in its place."""
+
+    due: Sequence[DueForecast]
+    answers: Sequence[Forecast | DejavuClientError]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeAnswered:
+    """The answer to a reported outcome, or the error in its place."""
+
+    outcome: PendingOutcome
+    answer: ReportOutcomeResponse | DejavuClientError
+
+
+@dataclass(frozen=True, slots=True)
+class EffectFailed:
+    """A read of the feed failed, or what follows from it; or a report, by an error of the poller itself."""
+
+    effect: Effect
+    error: FeedError
+
+
+Observation = (
+    TurnStarted | StateRead | PlaysRead | ModelRead | HistoryRead | ForecastsAnswered | OutcomeAnswered | EffectFailed
+)
 
 
 class Transition:

@@ -11,10 +11,12 @@ from tests.support.fakes.plain_feed import PlainFeed
 from tests.support.harness.bad_days import FaultyDay
 
 from dejavu_client.poller.capabilities import capabilities_of
-from dejavu_client.poller.effects import Effect, Read, ReadHistory, ReportOutcome, RequestForecasts
 from dejavu_client.poller.events import Event
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
-from dejavu_client.poller.observations import (
+from dejavu_client.poller.predictor import load_recorded, report_outcome
+from dejavu_client.poller.step import first_seen, step
+from dejavu_client.poller.transition import (
+    Effect,
     EffectFailed,
     ForecastsAnswered,
     HistoryRead,
@@ -23,11 +25,13 @@ from dejavu_client.poller.observations import (
     Observation,
     OutcomeAnswered,
     PlaysRead,
+    Read,
+    ReadHistory,
+    ReportOutcome,
+    RequestForecasts,
     StateRead,
     TurnStarted,
 )
-from dejavu_client.poller.predictor import load_recorded, report_outcome
-from dejavu_client.poller.step import first_seen, step
 from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.errors import FeedError

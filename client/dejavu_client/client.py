@@ -36,8 +36,16 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
 )
 from dejavu_client import config
-from dejavu_client.record_requests import Conditions, ModelScope, Scope, predictions_request, score_filter
-from dejavu_client.requests import HALFTIME, PredictOptions, predict_request
+from dejavu_client.requests import (
+    HALFTIME,
+    Conditions,
+    ModelScope,
+    PredictOptions,
+    Scope,
+    predict_request,
+    predictions_request,
+    score_filter,
+)
 from dejavu_client.transport.caller import Caller
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics
@@ -280,7 +288,7 @@ class DejavuClient:
             explain: whether to return the explanations, which make pages larger.
             timeout: deadline of each page's call, in seconds; None for the client's.
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
-                elapsed_minutes, include_superseded, include_replays; see `record_requests.Conditions`.
+                elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
         """
         return self._caller.pages(predictions_request(page_size, explain=explain, **conditions), timeout)
 
@@ -290,7 +298,7 @@ class DejavuClient:
         Args:
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
             scope: which forecasts to include: model_version, horizon, game_id, from_date, to_date, team,
-                min_confidence, min_minutes, max_minutes, include_replays; see `record_requests.ModelScope`.
+                min_confidence, min_minutes, max_minutes, include_replays; see `requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
         response = self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)

@@ -13,8 +13,7 @@ from google.protobuf.message import Message
 import dejavu_client
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
-from dejavu_client.record_requests import Conditions, ModelScope
-from dejavu_client.requests import PredictOptions
+from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 
 OF_THE_CLIENT_ALONE = {"close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}

@@ -15,7 +15,7 @@ from dejavu_client.config import SCORES_TIMEOUT
 from dejavu_client.output.export_columns import FIGURE_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.forecast import show
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
-from dejavu_client.record_requests import ModelScope, Scope, score_filter
+from dejavu_client.requests import ModelScope, Scope, score_filter
 
 Metric = Literal["crps", "mae", "brier", "mae-difference", "coverage-gap"]
 """Leaderboard metrics as typed on the command line."""

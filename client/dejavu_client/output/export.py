@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,11 +90,9 @@ def need_parquet() -> None:
 def _write_csv(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(column.name for column in columns)
-    picks: list[Callable[[RowT], Value]] = [column.pick for column in columns]
     count = 0
-    for row in rows:
-        writer.writerow([_text(pick(row)) for pick in picks])
-        count += 1
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the result
+        writer.writerow([_text(column.pick(row)) for column in columns])
     return count
 
 

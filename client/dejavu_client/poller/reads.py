@@ -19,17 +19,8 @@ READ_TIMEOUT: Final = 30.0
 log = get_logger()
 
 
-class FeedReads:
+class FeedReads(dict[str, asyncio.Task[None]]):
     """Reads in progress, by source."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-
-    def __contains__(self, source: str) -> bool:
-        return source in self._tasks
-
-    def __bool__(self) -> bool:
-        return bool(self._tasks)
 
     def start(
         self, source: str, read: Callable[[], Awaitable[None]], failed: Callable[[FeedError], Awaitable[None]]
@@ -45,22 +36,22 @@ class FeedReads:
                 log.exception("poll.read_failed", source=source)
                 await failed(FeedError(f"{type(error).__name__}: {error}"))
             finally:
-                self._tasks.pop(source, None)
+                self.pop(source, None)
 
-        self._tasks[source] = asyncio.create_task(guarded(), name=f"read {source}")
+        self[source] = asyncio.create_task(guarded(), name=f"read {source}")
 
     async def idle(self) -> None:
         """Waits until no read is in progress."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        while self:
+            await asyncio.gather(*self.values(), return_exceptions=True)
 
     async def close(self) -> None:
         """Cancels the reads in progress. Threads that wait for the feed are abandoned."""
-        pending = list(self._tasks.values())
+        pending = list(self.values())
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        self._tasks.clear()
+        self.clear()
 
 
 async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:

@@ -326,11 +326,7 @@ def _elapsed(state: GameState, clock: float | None = None) -> float:
     """Returns the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
     if state.period < 1:
         return 0.0
-    length = QUARTER_SECONDS if state.period <= 4 else OVERTIME_SECONDS
-    if state.clock is not None:
-        left = state.clock
-    elif state.status is GameStatus.FINAL:
-        left = 0.0
-    else:
-        left = length if clock is None else clock
-    return elapsed_seconds(state.period, min(left, length))
+    length, left = period_seconds(state.period), state.clock
+    if left is None:
+        left = 0.0 if state.status is GameStatus.FINAL else clock
+    return elapsed_seconds(state.period, length if left is None else min(left, length))

@@ -14,15 +14,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.worker_identity import WorkerIdentity
+from dejavu_client.errors import ClientClosedError, metadata_value
 from dejavu_common.backoff import Backoff
 
 ConnectionT = TypeVar("ConnectionT")
+
+WORKER_KEY = "dejavu-worker"
+"""Metadata key for the name of the worker that answered. The replacement of a worker has another name."""
+
+WORKERS_KEY = "dejavu-workers"
+"""Metadata key for the number of workers of the server."""
 
 FIRST_PAUSE = 0.01
 PAUSE_GROWTH = 1.25
@@ -30,6 +35,28 @@ LONGEST_PAUSE = 30.0
 """Pauses between consecutive redials, in seconds: 10 ms at first, growing by a quarter each time, up to 30 s.
 
 The first twenty redials take about 3.5 seconds and reach the last of four workers with a probability of 99.7 %."""
+
+
+class WorkerIdentity(NamedTuple):
+    """Worker that answered a call.
+
+    Attributes:
+        worker: name of the worker; empty if the server gave none.
+        workers: number of workers of the server; 0 if the server gave none.
+    """
+
+    worker: str = ""
+    workers: int = 0
+
+
+def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> WorkerIdentity:
+    """Reads the worker from a call's metadata (initial, then trailing)."""
+    for part in metadata:
+        worker = metadata_value(part, WORKER_KEY)
+        if worker:
+            workers = metadata_value(part, WORKERS_KEY)
+            return WorkerIdentity(worker, int(workers) if workers.isascii() and workers.isdigit() else 0)
+    return WorkerIdentity()
 
 
 @dataclass(slots=True, eq=False)

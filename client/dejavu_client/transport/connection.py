@@ -13,7 +13,7 @@ import grpc
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError
-from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import WorkerIdentity, worker_identity
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")

@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, ChannelPool, PooledChannel
-from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    ChannelPool,
+    PooledChannel,
+    WorkerIdentity,
+    worker_identity,
+)
 
 
 class Service:

@@ -53,13 +53,13 @@ def _number(text: str) -> float:
 def _from_json(text: str) -> list[float]:
     try:
         values = json.loads(text)
+        if isinstance(values, list) and values and all(type(value) in (int, float) for value in values):
+            return [float(value) for value in values]
+        problem = "expected an array of numbers, for example [0, 2, -3]"
     except RecursionError:
-        raise typer.BadParameter("not an array of numbers", param_hint="--pattern-json") from None
-    except ValueError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--pattern-json") from None
-    if not isinstance(values, list) or not values or not all(type(value) in (int, float) for value in values):
-        raise typer.BadParameter("expected an array of numbers, for example [0, 2, -3]", param_hint="--pattern-json")
-    try:
-        return [float(value) for value in values]
+        problem = "not an array of numbers"
     except OverflowError:
-        raise typer.BadParameter("a number is too large", param_hint="--pattern-json") from None
+        problem = "a number is too large"
+    except ValueError as error:
+        problem = f"not JSON: {error}"
+    raise typer.BadParameter(problem, param_hint="--pattern-json")

@@ -48,6 +48,10 @@ class FieldViolation:
     description: str
 
 
+EXCEPTIONS: dict[grpc.StatusCode, type[DejavuClientError]] = {}
+"""Maps status codes to exceptions. Any other code becomes an InternalError."""
+
+
 @dataclass(eq=False, repr=False)
 class DejavuClientError(Exception):
     """Base class of all client errors.
@@ -69,48 +73,52 @@ class DejavuClientError(Exception):
     request_id: str = ""
     retry_after: float | None = None
 
+    def __init_subclass__(cls, status: grpc.StatusCode | None = None) -> None:
+        if status is not None:
+            EXCEPTIONS[status] = cls
 
-class InvalidArgumentError(DejavuClientError):
+
+class InvalidArgumentError(DejavuClientError, status=grpc.StatusCode.INVALID_ARGUMENT):
     """A request field is invalid; see `field_violations`."""
 
 
-class NotFoundError(DejavuClientError):
+class NotFoundError(DejavuClientError, status=grpc.StatusCode.NOT_FOUND):
     """The requested resource does not exist."""
 
 
-class FailedPreconditionError(DejavuClientError):
+class FailedPreconditionError(DejavuClientError, status=grpc.StatusCode.FAILED_PRECONDITION):
     """The request is well-formed, but the model can't serve it, or the outcome is already known."""
 
 
-class OutOfRangeError(DejavuClientError):
+class OutOfRangeError(DejavuClientError, status=grpc.StatusCode.OUT_OF_RANGE):
     """The resume token's position is no longer available; start a new stream without a token."""
 
 
-class ResourceExhaustedError(DejavuClientError):
+class ResourceExhaustedError(DejavuClientError, status=grpc.StatusCode.RESOURCE_EXHAUSTED):
     """The server is overloaded, or a subscriber reads too slowly."""
 
 
-class DeadlineExceededError(DejavuClientError):
+class DeadlineExceededError(DejavuClientError, status=grpc.StatusCode.DEADLINE_EXCEEDED):
     """No answer came within the timeout."""
 
 
-class UnavailableError(DejavuClientError):
+class UnavailableError(DejavuClientError, status=grpc.StatusCode.UNAVAILABLE):
     """The server can't be reached, or asks to retry later."""
 
 
-class CallCancelledError(DejavuClientError):
+class CallCancelledError(DejavuClientError, status=grpc.StatusCode.CANCELLED):
     """The server ended the call without an answer."""
 
 
-class UnauthenticatedError(DejavuClientError):
+class UnauthenticatedError(DejavuClientError, status=grpc.StatusCode.UNAUTHENTICATED):
     """The call has no credentials, or invalid ones."""
 
 
-class PermissionDeniedError(DejavuClientError):
+class PermissionDeniedError(DejavuClientError, status=grpc.StatusCode.PERMISSION_DENIED):
     """The credentials do not allow the call."""
 
 
-class UnimplementedError(DejavuClientError):
+class UnimplementedError(DejavuClientError, status=grpc.StatusCode.UNIMPLEMENTED):
     """The server does not have the method."""
 
 
@@ -121,21 +129,6 @@ class InternalError(DejavuClientError):
 class ClientClosedError(DejavuClientError):
     """The client was closed."""
 
-
-EXCEPTIONS: dict[grpc.StatusCode, type[DejavuClientError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
-    grpc.StatusCode.OUT_OF_RANGE: OutOfRangeError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.CANCELLED: CallCancelledError,
-    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
-    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
-}
-"""Maps status codes to exceptions. Any other code becomes an InternalError."""
 
 PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, UnavailableError)
 """Transient errors: the same call may succeed later."""

@@ -31,7 +31,7 @@ from dejavu_client.output.poll_display import watch
 from dejavu_client.output.poll_events import horizon_line, summary_record
 from dejavu_client.output.poll_scorecard import Record, disagreement, fetch_scorecards, record_entry, record_lines
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, Prediction
+from dejavu_client.poller.events import Prediction
 from dejavu_client.poller.summary import Summary
 from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.statistics import percentile
@@ -146,11 +146,6 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
         console.print(f"Starting a server with {_WORKERS} workers and a replay of {count} simulated games …")
     rng = random.Random(seed)  # noqa: S311 - games, not secrets
     predictions: list[Prediction] = []
-
-    def note(event: Event) -> None:
-        if isinstance(event, Prediction):
-            predictions.append(event)
-
     with tempfile.TemporaryDirectory(prefix="dejavu-demo-") as folder:
         ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
         async with (
@@ -162,8 +157,8 @@ async def _demo(seconds: float, count: int, seed: int | None, *, as_json: bool) 
             speed = _GAME_DAY_SECONDS / seconds
             replay = Replay(games, speed=speed, delay=1.0, stagger=_STAGGER)
             with LocalServer(replay.respond) as served, closing(NbaFeed(served.url)) as feed:
-                # Equals one poll per minute of the game day, but at most five polls per second.
-                async with Poller(feed, client, interval=max(0.2, 60.0 / speed), on_event=[note]) as poller:
+                interval = max(0.2, 60.0 / speed)  # one poll a minute of the game day, but at most five a second
+                async with Poller(feed, client, interval=interval, on_prediction=[predictions.append]) as poller:
                     await watch(poller, console, until_final=True, as_json=as_json)
                     complete = await subscriber.until({prediction.forecast.sequence for prediction in predictions})
                     summary = poller.summary()
@@ -218,12 +213,10 @@ def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[f
 
 
 def _report(console: Console, summary: Summary, record: Record, latencies: list[float], *, as_json: bool) -> None:
+    p50, p95 = (percentile(latencies, share) if latencies else None for share in (0.5, 0.95))
     if as_json:
-        report: dict[str, Any] = summary_record(summary, utc_now())
-        report["event"] = "demo"
-        report["scorecards"] = record_entry(record)
-        report["feedToSubscriberSecondsP50"] = percentile(latencies, 0.5) if latencies else None
-        report["feedToSubscriberSecondsP95"] = percentile(latencies, 0.95) if latencies else None
+        figures = {"feedToSubscriberSecondsP50": p50, "feedToSubscriberSecondsP95": p95}
+        report = summary_record(summary, utc_now()) | {"event": "demo", "scorecards": record_entry(record)} | figures
         typer.echo(json.dumps(report, ensure_ascii=False))
         return
     console.print()
@@ -239,7 +232,6 @@ def _report(console: Console, summary: Summary, record: Record, latencies: list[
     for line in record_lines(record):
         console.print(f"  {line}")
     if latencies:
-        p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
         console.print(
             f"Latency from feed to subscriber: p50 {p50:.2f} s, p95 {p95:.2f} s, including the polling delay."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
@@ -19,15 +19,13 @@ _SAME: Final = 1e-6
 """Tolerance when comparing two means of the same values, which are summed in different orders."""
 
 
-async def fetch_scorecards(
-    client: AsyncDejavuClient, horizons: Iterable[Horizon.ValueType] = (HALFTIME, FINAL)
-) -> Record:
+async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
     """Fetches the scorecard of each horizon over all forecasts recorded by the server, replays included.
 
     Raises:
         DejavuClientError: if a call fails.
     """
-    return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in horizons}
+    return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in (HALFTIME, FINAL)}
 
 
 def record_lines(record: Record) -> list[str]:

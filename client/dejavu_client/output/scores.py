@@ -10,14 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.record_service_pb2 import (
-    LEADERBOARD_METRIC_BRIER,
-    LEADERBOARD_METRIC_COVERAGE_GAP,
-    LEADERBOARD_METRIC_CRPS,
-    LEADERBOARD_METRIC_MAE,
-    LEADERBOARD_METRIC_MAE_DIFFERENCE,
     CoverageFigure,
     Figure,
     GetLeaderboardResponse,
+    LeaderboardMetric,
     LeaderboardRow,
     MarketRecord,
     Scorecard,
@@ -29,12 +25,12 @@ from dejavu_client.output.responsive_table import Columns, listing
 FEW_GAMES: Final = 100
 """Scorecards with fewer games carry a warning; equals a leaderboard's default minimum."""
 
-METRIC_NAMES: Final = {
-    LEADERBOARD_METRIC_CRPS: "CRPS",
-    LEADERBOARD_METRIC_MAE: "mean absolute error",
-    LEADERBOARD_METRIC_BRIER: "Brier score",
-    LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
-    LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
+_METRIC_NAMES: Final = {
+    LeaderboardMetric.LEADERBOARD_METRIC_CRPS: "CRPS",
+    LeaderboardMetric.LEADERBOARD_METRIC_MAE: "mean absolute error",
+    LeaderboardMetric.LEADERBOARD_METRIC_BRIER: "Brier score",
+    LeaderboardMetric.LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
+    LeaderboardMetric.LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
 }
 
 _LEADERS: Final[Columns] = (
@@ -69,7 +65,7 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
 def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:
     """Prints a leaderboard: the model versions ranked by a metric, with their other metrics."""
     console = Console()
-    metric = METRIC_NAMES.get(board.metric, "value")
+    metric = _METRIC_NAMES.get(board.metric, "value")
     about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
     if not board.rows:
         console.print(f"No model version has enough games: {about}.", highlight=False)

@@ -57,7 +57,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
         The forecasts to request now, and why the plays are too old to forecast from; "" if they are not.
     """
     completed = completed_minutes(plays)
-    timeline = slots(((play.elapsed, play.home, play.away) for play in plays), completed)
+    timeline = slots((play.score for play in plays), completed)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():

@@ -14,7 +14,7 @@ from enum import IntEnum
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.fields import clock_seconds, game_clock, optional_text, points, required
-from dejavu_feed.pattern import elapsed_seconds
+from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.teams import team_code
 
 
@@ -93,6 +93,11 @@ class Play:
     scoring: bool = False
     actual: datetime | None = None
     edited: datetime | None = None
+
+    @property
+    def score(self) -> Score:
+        """The score from this play on."""
+        return Score(self.elapsed, self.home, self.away)
 
 
 def read_scoreboard(payload: object) -> Scoreboard:

@@ -12,11 +12,6 @@ from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
 
 
-def scores(plays: Iterable[Play]) -> list[Score]:
-    """Returns the score after each play, in the order of the plays."""
-    return [Score(play.elapsed, play.home, play.away) for play in plays]
-
-
 def completed_minutes(plays: Sequence[Play]) -> int:
     """Returns the number of completed minutes of play, 0 … 48; overtime adds none.
 
@@ -86,7 +81,7 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
     if periods_over(plays) < 2:
         return None
     last = next((play for play in reversed(plays) if play.period <= 2), None)
-    return Score(0.0, 0, 0) if last is None else Score(last.elapsed, last.home, last.away)
+    return Score(0.0, 0, 0) if last is None else last.score
 
 
 def final_score(plays: Sequence[Play]) -> Score | None:
@@ -98,7 +93,7 @@ def final_score(plays: Sequence[Play]) -> Score | None:
         return None
     if periods_over(plays) < max(4, *(play.period for play in plays)):
         return None
-    return Score(plays[-1].elapsed, plays[-1].home, plays[-1].away)
+    return plays[-1].score
 
 
 def _ends_period(play: Play) -> bool:

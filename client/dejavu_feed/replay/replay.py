@@ -59,6 +59,7 @@ class Replay:
     Attributes:
         start: tip-off of the first game.
         speed: speed relative to real time.
+        now: the clock.
 
     Raises:
         ValueError: if there are no games, speed is not positive, or a duration is negative.
@@ -77,7 +78,7 @@ class Replay:
             raise ValueError("a replay needs at least one game")
         if not speed > 0 or delay < 0 or stagger < 0:
             raise ValueError("speed must be positive; delay and stagger must not be negative")
-        self._now = now
+        self.now = now
         self.speed = speed
         self.start = first = now() + timedelta(seconds=delay)
         # Draw eight random digits per run, so that two runs do not share ids and a ledger does not confuse their games.
@@ -102,13 +103,9 @@ class Replay:
             tip_off + timedelta(seconds=timeline.length / self.speed) for timeline, tip_off in self._games.values()
         )
 
-    def now(self) -> datetime:
-        """Returns the current time of the replay's clock."""
-        return self._now()
-
     def respond(self, path: str) -> Response:
         """Responds to the GET of a path now. Files that the NBA would not have yet are 404."""
-        return self.respond_at(path, self._now())
+        return self.respond_at(path, self.now())
 
     def respond_at(self, path: str, now: datetime) -> Response:
         """Responds to the GET of a path at a given time."""

@@ -10,7 +10,7 @@ import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.live_payloads import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import periods_over, scores
+from dejavu_feed.nba.progress import periods_over
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"
@@ -86,7 +86,6 @@ def test_every_change_of_the_score_is_a_made_shot(plays: tuple[Play, ...]) -> No
     changed = {play.order for play, before in zip(plays, course, strict=False) if (play.home, play.away) != before}
 
     assert changed == {play.order for play in plays if play.scoring}
-    assert len(scores(plays)) == len(plays)
 
 
 def test_a_scoreboard_in_mid_evening(feed: Path) -> None:

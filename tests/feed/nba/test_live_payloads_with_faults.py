@@ -20,7 +20,6 @@ from dejavu_client.poller.events import Event, Fault, FaultKind, HorizonResult, 
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH, NbaFeed
 from dejavu_feed.nba.live_payloads import read_plays
-from dejavu_feed.nba.progress import scores
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS
@@ -201,7 +200,7 @@ async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_
             await poller.idle()
             going_by.clock.step(turn_seconds)
 
-    true = slots(scores(read_plays(recorded.files[PLAYS], GAME)), 48)
+    true = slots((play.score for play in read_plays(recorded.files[PLAYS], GAME)), 48)
     predictions = [event for event in events if isinstance(event, Prediction)]
     assert all(prediction.pattern == true[: len(prediction.pattern)] for prediction in predictions)
     assert {prediction.forecast.revision for prediction in predictions} == {0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.nba.progress import completed_minutes, halftime_score, scores
+from dejavu_feed.nba.progress import completed_minutes, halftime_score
 from dejavu_feed.pattern import slots
 
 
@@ -17,4 +17,4 @@ def halftime_differential(plays: Sequence[Play]) -> int | None:
 
 def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
     """Returns the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
-    return slots(scores(plays), minutes) if completed_minutes(plays) >= minutes else None
+    return slots((play.score for play in plays), minutes) if completed_minutes(plays) >= minutes else None

@@ -41,7 +41,7 @@ from dejavu_client.poller.watched_game import PlaysInProgress, PollBackoff, Watc
 from dejavu_feed.errors import FeedError, StaleFeed
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.progress import completed_minutes, last_change, periods_over
-from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, elapsed_seconds
+from dejavu_feed.pattern import elapsed_seconds, period_seconds
 
 SCOREBOARD: Final = "scoreboard"
 """Source of the faults of the scoreboard."""

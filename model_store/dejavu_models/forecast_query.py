@@ -104,10 +104,10 @@ class ForecastQuery:
         faults = FieldErrors()
         if not 0.0 < self.alpha < 1.0:
             faults.add(InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1"))
-        for field in ("home_team", "away_team"):
-            code = getattr(self, field)
-            if code and code not in TEAMS:
-                faults.add(InvalidTeam(quoted(code), "an NBA code such as BOS", field=field))
+        if self.home_team and self.home_team not in TEAMS:
+            faults.add(InvalidTeam(quoted(self.home_team), "an NBA code such as BOS", field="home_team"))
+        if self.away_team and self.away_team not in TEAMS:
+            faults.add(InvalidTeam(quoted(self.away_team), "an NBA code such as BOS", field="away_team"))
         if self.home_team and self.home_team == self.away_team:
             faults.add(InvalidTeam(self.away_team, "another team than home_team", field="away_team"))
         margin = self.pregame_margin

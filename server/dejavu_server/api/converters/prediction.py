@@ -70,10 +70,11 @@ def forecast_request(request: PredictRequest) -> ForecastRequest:
     pattern = faults.read(_pattern, _ANY_PATTERN, request)
     # Where it is invalid, the horizon that takes the longest patterns.
     horizon = faults.read(horizon_of, Horizon.FINAL, request.horizon)
-    home_team = faults.read(team, "", request.home_team, "home_team")
-    away_team = faults.read(team, "", request.away_team, "away_team")
-    levels = faults.read(_levels, (), request)
-    read_market = faults.read(market.market, None, request)
+    # What most requests do not have is not read: this is on the path of every call.
+    home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
+    away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
+    levels = faults.read(_levels, (), request) if request.quantile_levels else ()
+    read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     query = faults.read(
         ForecastQuery,
         _ANY_QUERY,

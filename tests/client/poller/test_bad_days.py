@@ -12,7 +12,7 @@ from tests.support.builders.evenings import game
 from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.poller.events import ForecastMissed, HorizonClosed, OutcomeReported
+from dejavu_client.poller.events import HorizonClosed
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
@@ -75,58 +75,3 @@ async def test_a_poller_restarted_in_the_middle_of_a_bad_day_does_no_harm(until:
 
     assert day.patterns == true_patterns(GAMES)
     assert not day.told_too_late()
-
-
-async def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
-    alone, restarted = BadDay(GAMES), BadDay(GAMES)
-    await alone.run()
-    for until in (SIX_MINUTES - 60, SIX_MINUTES + 60, HALF + 30, REGULATION - 100):
-        await restarted.run_until(until)
-    await restarted.run()
-
-    assert restarted.patterns == alone.patterns == true_patterns(GAMES)
-    assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES) * (18 + 42 + 2)
-    assert not [event for event in restarted.events if isinstance(event, ForecastMissed | HorizonClosed)]
-    reported = [event for event in alone.events if isinstance(event, OutcomeReported)]
-    assert len(reported) == len(OUTCOMES), "each once"
-
-
-async def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_said() -> None:
-    day = BadDay(GAMES)
-    async with day.watched() as poller:
-        await day.run_poller(poller, day.life(SIX_MINUTES - 30))
-        seen = {(asked.game_id, asked.horizon): asked.minute for asked in day.predictor.asked}
-        day.direct.down = True
-        await day.run_poller(poller, day.life(HALF + day.stagger + 60))
-        day.direct.down = False
-        await day.run_poller(poller, day.end, turn=60.0)
-
-    assert {asked.minute for asked in day.predictor.asked if asked.horizon == HALFTIME} <= set(range(6, 18))
-    for game_id in day.replay.games:
-        missed = [event for event in day.events if isinstance(event, ForecastMissed) and event.game.game_id == game_id]
-        [half] = [event for event in missed if event.horizon == HALFTIME]
-        assert half.minutes == tuple(range(seen[game_id, HALFTIME] + 1, 24))
-        assert half.reason == "already over when the plays showed it"
-        first_final = next(event for event in missed if event.horizon == FINAL)
-        assert first_final.minutes[0] == seen[game_id, FINAL] + 1
-        made = [asked.minute for asked in day.predictor.asked if (asked.game_id, asked.horizon) == (game_id, FINAL)]
-        assert made == sorted(set(made)), "each once, and none in hindsight"
-        assert not set(made) & {minute for event in missed if event.horizon == FINAL for minute in event.minutes}
-    assert {game.failure for game in poller.games.values()} == {""}
-
-
-async def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not_its_last_forecast() -> None:
-    day = BadDay(GAMES)
-    async with day.watched() as poller:
-        await day.run_poller(poller, day.life(SIX_MINUTES - 30))
-        day.direct.down = True
-        await day.run_poller(poller, day.life(HALF - 200))
-        day.direct.down = False
-        await day.run_poller(poller, day.life(HALF + day.stagger + 60))
-        await day.run_poller(poller, day.end, turn=60.0)
-
-    assert day.patterns["BOS", HALFTIME] == slots(GAMES[0].scores, 23)
-    assert day.patterns["MIA", HALFTIME] == slots(GAMES[1].scores, 23)
-    assert [event.reason for event in day.events if isinstance(event, ForecastMissed)][:1] == [
-        "already over when the plays showed it"
-    ]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.client.poller.test_bad_days import GAMES, OUTCOMES, true_patterns
-from tests.support.harness.bad_days import REGULATION, SIX_MINUTES
+from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, TURN
 from tests.support.harness.laws import examples
-from tests.support.harness.plain_days import PlainDay
+from tests.support.harness.plain_days import PlainDay, Watcher
 
-from dejavu_client.poller.events import HorizonClosed
+from dejavu_client.poller.events import ForecastMissed, HorizonClosed, OutcomeReported
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
@@ -98,3 +98,56 @@ def test_a_thousand_simulated_evenings_with_all_faults_end_as_good_ones(quarter:
 def test_a_real_evening_with_all_faults_ends_with_the_patterns_of_the_file(seed: int, data_dir: Path) -> None:
     games, _ = recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2023, 3, 1))
     ends_as_a_good_day(games[:3], seed)
+
+
+def test_a_restart_on_a_good_day_leaves_the_very_same_entries() -> None:
+    alone, restarted = PlainDay(GAMES), PlainDay(GAMES)
+    alone.run()
+    for until in (SIX_MINUTES - 60, SIX_MINUTES + 60, HALF + 30, REGULATION - 100):
+        restarted.watch(Watcher(), restarted.life(until))
+    restarted.run()
+
+    assert restarted.patterns == alone.patterns == true_patterns(GAMES)
+    assert restarted.predictor.sequence == alone.predictor.sequence == len(GAMES) * (18 + 42 + 2)
+    assert not [event for event in restarted.events if isinstance(event, ForecastMissed | HorizonClosed)]
+    reported = [event for event in alone.events if isinstance(event, OutcomeReported)]
+    assert len(reported) == len(OUTCOMES), "each once"
+
+
+def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_said() -> None:
+    day, watcher = PlainDay(GAMES), Watcher()
+    day.watch(watcher, day.life(SIX_MINUTES - 30), turn=TURN)
+    seen = {(asked.game_id, asked.horizon): asked.minute for asked in day.predictor.asked}
+    day.feed.down = True
+    day.watch(watcher, day.life(HALF + day.stagger + 60), turn=TURN)
+    day.feed.down = False
+    day.watch(watcher, day.end, turn=60.0)
+
+    assert {asked.minute for asked in day.predictor.asked if asked.horizon == HALFTIME} <= set(range(6, 18))
+    for game_id in day.replay.games:
+        missed = [event for event in day.events if isinstance(event, ForecastMissed) and event.game.game_id == game_id]
+        [half] = [event for event in missed if event.horizon == HALFTIME]
+        assert half.minutes == tuple(range(seen[game_id, HALFTIME] + 1, 24))
+        assert half.reason == "already over when the plays showed it"
+        first_final = next(event for event in missed if event.horizon == FINAL)
+        assert first_final.minutes[0] == seen[game_id, FINAL] + 1
+        made = [asked.minute for asked in day.predictor.asked if (asked.game_id, asked.horizon) == (game_id, FINAL)]
+        assert made == sorted(set(made)), "each once, and none in hindsight"
+        assert not set(made) & {minute for event in missed if event.horizon == FINAL for minute in event.minutes}
+    assert {game.failure for game in watcher.games.values()} == {""}
+
+
+def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not_its_last_forecast() -> None:
+    day, watcher = PlainDay(GAMES), Watcher()
+    day.watch(watcher, day.life(SIX_MINUTES - 30), turn=TURN)
+    day.feed.down = True
+    day.watch(watcher, day.life(HALF - 200), turn=TURN)
+    day.feed.down = False
+    day.watch(watcher, day.life(HALF + day.stagger + 60), turn=TURN)
+    day.watch(watcher, day.end, turn=60.0)
+
+    assert day.patterns["BOS", HALFTIME] == slots(GAMES[0].scores, 23)
+    assert day.patterns["MIA", HALFTIME] == slots(GAMES[1].scores, 23)
+    assert [event.reason for event in day.events if isinstance(event, ForecastMissed)][:1] == [
+        "already over when the plays showed it"
+    ]

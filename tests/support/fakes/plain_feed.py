@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -53,16 +54,24 @@ class PlainFeed:
         replay: the evening.
         faulty: its faults.
         now: the clock.
+
+    Attributes:
+        down: if set, all reads fail.
     """
 
     def __init__(self, replay: Replay, faulty: FaultyReplay, now: Callable[[], datetime]) -> None:
-        self._replay = replay
+        self.down = False
         self._faulty = faulty
         self._now = now
         self._games = {game_id: _PlainGame(replay, faulty, game_id) for game_id in replay.games}
 
+    def _served(self, file: File) -> tuple[FeedFaultKind | None, datetime, random.Random]:
+        if self.down:
+            raise FeedUnavailable("no answer")
+        return self._faulty.served(file, self._now())
+
     def scoreboard(self) -> Scoreboard:
-        kind, time, rng = self._faulty.served(File("scoreboard"), self._now())
+        kind, time, rng = self._served(File("scoreboard"))
         _refuse(kind)
         day = time.astimezone(EASTERN).date()
         games = [game.state(time) for game in self._games.values()]
@@ -84,7 +93,7 @@ class PlainFeed:
         return Scoreboard(f"{day}", tuple(games), tuple(faults))
 
     def game(self, game_id: str) -> GameState:
-        kind, time, rng = self._faulty.served(File("boxscore", game_id), self._now())
+        kind, time, rng = self._served(File("boxscore", game_id))
         _refuse(kind)
         state = self._games[game_id].state(time)
         if kind is FeedFaultKind.INCOMPLETE:
@@ -95,7 +104,7 @@ class PlainFeed:
         return state
 
     def plays(self, game_id: str) -> tuple[Play, ...]:
-        kind, time, rng = self._faulty.served(File("playbyplay", game_id), self._now())
+        kind, time, rng = self._served(File("playbyplay", game_id))
         if kind in _SILENT:
             raise FeedUnavailable("no answer")
         plays = self._games[game_id].plays(time)

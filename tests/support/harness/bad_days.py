@@ -39,15 +39,10 @@ _NEAR_END: Final = (300.0, 60.0)
 
 
 class DirectFeed:
-    """A `Feed` that reads a responder's answers like `NbaFeed`, without a connection.
-
-    Attributes:
-        down: if set, all reads fail.
-    """
+    """A `Feed` that reads a responder's answers like `NbaFeed`, without a connection."""
 
     def __init__(self, respond: Responder) -> None:
         self._respond = respond
-        self.down = False
 
     def scoreboard(self) -> Scoreboard:
         return read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json"))
@@ -60,7 +55,7 @@ class DirectFeed:
 
     def _get(self, path: str) -> object:
         answer = self._respond(LIVE_PATH + path)
-        if self.down or answer.hold or answer.status != HTTPStatus.OK:
+        if answer.hold or answer.status != HTTPStatus.OK:
             raise FeedUnavailable(f"{path}: no answer")
         if int(answer.headers.get("Content-Length", len(answer.body))) != len(answer.body):
             raise FeedUnavailable(f"{path}: cut off")
@@ -157,13 +152,12 @@ class BadDay(FaultyDay):
     """A day with faults that pollers watch through the replay's JSON.
 
     Attributes:
-        direct, feed: the feed without a connection, and the feed in use, which tests may replace.
+        feed: the feed in use, by default without a connection.
     """
 
     def __init__(self, games: Sequence[ReplayGame], kinds: Sequence[FeedFaultKind] = (), **options: Any) -> None:
         super().__init__(games, kinds, **options)
-        self.direct = DirectFeed(self.faulty.respond)
-        self.feed: Feed = self.direct
+        self.feed: Feed = DirectFeed(self.faulty.respond)
 
     @asynccontextmanager
     async def watched(self, client: PredictionClient | None = None) -> AsyncIterator[Poller]:
@@ -176,11 +170,6 @@ class BadDay(FaultyDay):
             poller.turn()
             await poller.idle()
             self.clock.step(turn)
-
-    async def run_until(self, life: float) -> None:
-        """Runs a new poller until this many life seconds of the day."""
-        async with self.watched() as poller:
-            await self._go_on(poller, self.life(life))
 
     async def run(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
         """Polls the whole evening, frequently where a half or regulation is about to end.

@@ -53,24 +53,29 @@ class Watcher:
 
 
 class PlainDay(FaultyDay):
-    """A day with faults, watched on plain data."""
+    """A day with faults, watched on plain data.
+
+    Attributes:
+        feed: the feed of all watchers.
+    """
 
     def __init__(self, games: Sequence[ReplayGame], kinds: Sequence[FeedFaultKind] = (), **options: Any) -> None:
         super().__init__(games, kinds, **options)
-        self._feed = PlainFeed(self.replay, self.faulty, self.clock)
+        self.feed = PlainFeed(self.replay, self.faulty, self.clock)
         self._model = capabilities_of(self.predictor.models)
 
     def run(self, *, restart: float | None = None) -> Watcher:
         """Watches the whole evening; with `restart`, a new watcher takes over at this many life seconds of the day."""
         if restart is not None:
-            self._run(Watcher(), self.life(restart))
+            self.watch(Watcher(), self.life(restart))
         last = Watcher()
-        self._run(last, self.end)
+        self.watch(last, self.end)
         return last
 
-    def _run(self, watcher: Watcher, until: datetime) -> None:
+    def watch(self, watcher: Watcher, until: datetime, *, turn: float | None = None) -> None:
+        """Runs turns until a time: one each `turn` seconds, or by default more often near the end of a half."""
         while self.clock.now < until:
-            seconds = self.turn_seconds()
+            seconds = turn or self.turn_seconds()
             self._turn(watcher)
             self.clock.step(seconds)
 
@@ -85,7 +90,7 @@ class PlainDay(FaultyDay):
 
     def _read_scoreboard(self, watcher: Watcher) -> None:
         try:
-            board = self._feed.scoreboard()
+            board = self.feed.scoreboard()
         except FeedError:
             watcher.backoff = watcher.backoff.failed()
             return
@@ -118,10 +123,10 @@ class PlainDay(FaultyDay):
         state = game.state
         match effect:
             case Read.PLAYS:
-                plays = tried(self._feed.plays, state.game_id)
+                plays = tried(self.feed.plays, state.game_id)
                 return EffectFailed(effect, plays) if isinstance(plays, FeedError) else PlaysRead(plays, state.status)
             case Read.BOX_SCORE:
-                shown = tried(self._feed.game, state.game_id)
+                shown = tried(self.feed.game, state.game_id)
                 if isinstance(shown, FeedError):
                     return EffectFailed(effect, shown)
                 return StateRead(shown, busy=False, in_box_score=True)

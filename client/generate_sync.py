@@ -43,7 +43,7 @@ TEXTS = {
     task that awaits a call cancels the call.
 """: "\n",
 }
-"""Passages that read differently in the synchronous files; each occurs once in its source, or not at all."""
+"""Passages that read differently in the synchronous files; each occurs in a source, and once in it."""
 
 NAMES = {
     "AsyncDejavuClient": "DejavuClient",
@@ -95,7 +95,14 @@ def _formatted(source: str) -> str:
 
 
 def main() -> None:
-    """Writes the synchronous files, or with --check exits with 1 if one differs."""
+    """Writes the synchronous files, or with --check exits with 1 if one differs.
+
+    Raises:
+        ValueError: if a passage of TEXTS occurs in no source, as after it was edited there.
+    """
+    sources = "".join(source.read_text() for source in SOURCES)
+    if unused := [passage for passage in TEXTS if passage not in sources]:
+        raise ValueError(f"in no source: {unused}")
     for source, target in SOURCES.items():
         generated = synchronous(source.read_text())
         if sys.argv[1:] != ["--check"]:

@@ -25,7 +25,12 @@ class FeedReads(dict[str, asyncio.Task[None]]):
     def start(
         self, source: str, read: Callable[[], Awaitable[None]], failed: Callable[[FeedError], Awaitable[None]]
     ) -> None:
-        """Starts a background read of a source. Calls `failed` with the feed's error, or with an internal error."""
+        """Starts a background read of a source, unless one is in progress.
+
+        Calls `failed` with the feed's error, or with an internal error.
+        """
+        if source in self:
+            return
 
         async def guarded() -> None:
             try:

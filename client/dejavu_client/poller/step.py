@@ -120,13 +120,12 @@ def _start_turn(transition: Transition, turn: TurnStarted) -> None:
     """Requests the reads that are due."""
     game = transition.game
     if not turn.busy:
-        if not game.needs_plays:
-            reporting.report_next(transition, this_turn=True)
-        elif game.backoff.skip:
-            transition.game = replace(game, backoff=game.backoff.waited())
-            reporting.report_next(transition, this_turn=True)
-        else:
+        if game.needs_plays and not game.backoff.skip:
             transition.add(Read.PLAYS)
+        else:
+            if game.needs_plays:
+                transition.game = replace(game, backoff=game.backoff.waited())
+            reporting.report_next(transition, this_turn=True)
     game = transition.game
     # The scoreboard may switch to the next day while a long game is still live.
     if turn.hidden and not turn.looking_up and game.needs_box_score(transition.now):

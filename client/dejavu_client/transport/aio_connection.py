@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
@@ -13,6 +13,7 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPre
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.channel_pool import WorkerIdentity, worker_identity
+from dejavu_common.clock import wait_until_set
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -43,9 +44,7 @@ class AsyncClosed(asyncio.Event):
 
     async def pause(self, seconds: float) -> None:
         """Waits this long, or until the client is closed."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.wait()
+        await wait_until_set(self, seconds)
 
     @contextmanager
     def guard(self) -> Iterator[None]:

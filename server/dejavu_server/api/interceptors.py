@@ -135,13 +135,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
-        async def answer(request: Any, context: Context, _: Metadata) -> Any:
+        def answer(request: Any, context: Context, _: Metadata) -> Awaitable[Any]:
             remaining = _remaining(context)
             if remaining is None:
-                return await self._bounded(behaviour(request, context))
+                return self._bounded(behaviour(request, context))
             if remaining <= 0:
                 raise DeadlineExceeded("the deadline passed before the call started")
-            return await behaviour(request, context)
+            answered: Awaitable[Any] = behaviour(request, context)
+            return answered
 
         return self._observed(method, answer, self._metrics.seconds.labels(method))
 

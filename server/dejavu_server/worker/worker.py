@@ -207,7 +207,7 @@ class Worker:
                 ),
                 handlers(MODEL_SERVICE, ModelService(registry)),
                 handlers(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint)),
-                handlers(HEALTH_SERVICE, self._health),
+                handlers(HEALTH_SERVICE, self._health, complete=False),
                 reflection.handlers([*SERVICES, HEALTH_SERVICE.full_name]),
             ]
         )

@@ -236,3 +236,18 @@ async def test_run_ends_at_once_when_it_is_told_to_stop() -> None:
         poller.stop()
         async with asyncio.timeout(5):
             await running
+
+
+async def test_plays_that_a_turn_began_to_read_during_a_callback_are_read_once() -> None:
+    evening = Evening([game()])
+    evening.go_to(SIX_MINUTES)
+
+    def take_a_turn(event: Event) -> None:
+        if isinstance(event, GameChanged):
+            poller.turn()
+
+    async with Poller(evening, StoringPredictor(), on_event=[take_a_turn], now=evening.clock) as poller:
+        poller.turn()
+        await poller.idle()
+
+        assert [evening.reads[game_id] for game_id in evening.ids] == [1]

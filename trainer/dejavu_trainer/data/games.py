@@ -77,7 +77,7 @@ class Games:
     @property
     def outcomes(self) -> Floats:
         """(n, 2), the target differentials by horizon (`dejavu_models.types.HORIZONS`), in points."""
-        halftime = self.differentials[:, Horizon.HALFTIME.last_slot]
+        halftime = self.differentials[:, Horizon.HALFTIME.minutes - 1]
         return np.stack([halftime, self.final], axis=1).astype(np.float64)
 
     @property

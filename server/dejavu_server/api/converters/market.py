@@ -37,31 +37,29 @@ _SIDE_VALUES = {
     MarketSide.AWAY: market_pb2.MARKET_SIDE_AWAY,
 }
 _EVEN = 2.0
+_ANY_MARKET = Market(line=0.0, home_odds=_EVEN, away_odds=_EVEN)
 _MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
 
 
-def market(request: PredictRequest) -> Market | None:
-    """Reads the odds of a request; None if it has none.
+def market(request: PredictRequest) -> Market:
+    """Reads the odds of a request that has some.
 
     Raises:
         InvalidMarket: if a field is invalid; `others` has the errors of further fields.
     """
-    if not request.HasField("market"):
-        return None
     given = request.market
     faults = FieldErrors()
-    faults.read(lambda: _check_horizon(request), None)
-    home = faults.read(lambda: _odds(given.home, "market.home"), _EVEN)
-    away = faults.read(lambda: _odds(given.away, "market.away"), _EVEN)
+    faults.read(_check_horizon, None, request)
+    home = faults.read(_odds, _EVEN, given.home, "market.home")
+    away = faults.read(_odds, _EVEN, given.away, "market.away")
     read = faults.read(
-        lambda: Market(
-            line=given.line + 0.0,  # −0 + 0 is 0
-            home_odds=home,
-            away_odds=away,
-            bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
-            confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
-        ),
-        None,
+        Market,
+        _ANY_MARKET,
+        line=given.line + 0.0,  # −0 + 0 is 0
+        home_odds=home,
+        away_odds=away,
+        bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
+        confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
     )
     faults.raise_first()
     return read

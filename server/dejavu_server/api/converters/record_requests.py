@@ -111,13 +111,13 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
         InvalidInput: if a field is invalid.
     """
     faults = FieldErrors()
-    faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
-    horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
-    faults.read(lambda: _check_differential(request.differential, horizon), None)
-    home = faults.read(lambda: team(request.home_team, "home_team"), "")
-    away = faults.read(lambda: team(request.away_team, "away_team"), "")
-    faults.read(lambda: _check_teams(request, home, away), None)
-    observed = faults.read(lambda: _observed(request, now), now)
+    faults.read(check_game_id, None, request.game_id, "game_id")
+    horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon)
+    faults.read(_check_differential, None, request.differential, horizon)
+    home = faults.read(team, "", request.home_team, "home_team")
+    away = faults.read(team, "", request.away_team, "away_team")
+    faults.read(_check_teams, None, request, home, away)
+    observed = faults.read(_observed, now, request, now)
     faults.raise_first()
     return ReportedOutcome(
         game_id=request.game_id,
@@ -137,10 +137,10 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
         InvalidInput: if a field is invalid.
     """
     faults = FieldErrors()
-    faults.read(lambda: check_game_id(request.game_id, "game_id"), None)
-    horizon = faults.read(lambda: horizon_of(request.horizon), Horizon.HALFTIME)
+    faults.read(check_game_id, None, request.game_id, "game_id")
+    horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
-    faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
+    faults.read(_check_minute, None, minute, "elapsed_minutes")
     faults.raise_first()
     return GameQuery(request.game_id, horizon, minute, request.model_version)
 
@@ -152,14 +152,14 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         InvalidInput: if a field is invalid.
     """
     faults = FieldErrors()
-    faults.read(lambda: _check_page_size(request.page_size), None)
+    faults.read(_check_page_size, None, request.page_size)
     common = _common_fields(faults, request, "")
     horizon = None
     if request.horizon != forecast_pb2.HORIZON_UNSPECIFIED:
-        horizon = faults.read(lambda: horizon_of(request.horizon), None)
+        horizon = faults.read(horizon_of, None, request.horizon)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
-    faults.read(lambda: _check_minute(minute, "elapsed_minutes"), None)
-    explanation = faults.read(lambda: _explained(request.view), False)
+    faults.read(_check_minute, None, minute, "elapsed_minutes")
+    explanation = faults.read(_explained, False, request.view)
     faults.raise_first()
     forecast_filter = ForecastFilter(
         **common,
@@ -191,20 +191,20 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     """
     faults = FieldErrors()
     score_filter = _score_filter(faults, request.filter)
-    faults.read(lambda: _check_no_model(request.filter.model_version), None)
-    metric = faults.read(lambda: _metric(request.metric), LeaderboardMetric.CRPS)
+    faults.read(_check_no_model, None, request.filter.model_version)
+    metric = faults.read(_metric, LeaderboardMetric.CRPS, request.metric)
     faults.raise_first()
     return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
 
 
 def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
-    horizon = faults.read(lambda: horizon_of(request.horizon, "filter.horizon"), Horizon.HALFTIME)
+    horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon, "filter.horizon")
     common = _common_fields(faults, request, "filter.")
     first = request.min_minutes if request.HasField("min_minutes") else None
     last = request.max_minutes if request.HasField("max_minutes") else None
-    faults.read(lambda: _check_minute(first, "filter.min_minutes"), None)
-    faults.read(lambda: _check_minute(last, "filter.max_minutes"), None)
-    faults.read(lambda: _check_order(first, last), None)
+    faults.read(_check_minute, None, first, "filter.min_minutes")
+    faults.read(_check_minute, None, last, "filter.max_minutes")
+    faults.read(_check_order, None, first, last)
     return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last)
 
 
@@ -212,11 +212,11 @@ def _common_fields(
     faults: FieldErrors, request: pb.ListPredictionsRequest | pb.ScoreFilter, prefix: str
 ) -> _CommonFields:
     if request.game_id:
-        faults.read(lambda: check_game_id(request.game_id, f"{prefix}game_id"), None)
+        faults.read(check_game_id, None, request.game_id, f"{prefix}game_id")
     first_day, last_day = _days(faults, request.from_date, request.to_date, prefix)
-    code = faults.read(lambda: team(request.team, f"{prefix}team"), "")
+    code = faults.read(team, "", request.team, f"{prefix}team")
     confidence = request.min_confidence if request.HasField("min_confidence") else None
-    faults.read(lambda: _check_confidence(confidence, f"{prefix}min_confidence"), None)
+    faults.read(_check_confidence, None, confidence, f"{prefix}min_confidence")
     return _CommonFields(
         game_id=request.game_id,
         first_day=first_day,
@@ -230,8 +230,8 @@ def _common_fields(
 
 def _days(faults: FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
     """Reads the first and the last day of a request, as ordinals."""
-    first_day = faults.read(lambda: _day(first, f"{prefix}from_date"), None)
-    last_day = faults.read(lambda: _day(last, f"{prefix}to_date"), None)
+    first_day = faults.read(_day, None, first, f"{prefix}from_date")
+    last_day = faults.read(_day, None, last, f"{prefix}to_date")
 
     def check() -> None:
         if first_day is not None and last_day is not None and last_day < first_day:

@@ -21,10 +21,10 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
         InvalidPattern, InvalidTotalPoints: if a field is invalid; `others` has the error of the other field.
     """
     faults = FieldErrors()
-    pattern = faults.read(lambda: _pattern(request), ScorePattern((0.0,)))
+    pattern = faults.read(_pattern, ScorePattern((0.0,)), request)
     total = request.total_points if request.HasField("total_points") else None
     if total is not None:
-        faults.read(lambda: risk.check_total_points(total, pattern.last), None)
+        faults.read(risk.check_total_points, None, total, pattern.last)
     faults.raise_first()
     return pattern, total
 

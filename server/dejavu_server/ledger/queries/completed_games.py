@@ -101,7 +101,7 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     if len(differentials) < min_minutes:
         return skipped(f"its minutes are known up to {len(differentials)}; expected {min_minutes}")
     if row.half is not None:
-        differentials[Horizon.HALFTIME.last_slot] = row.half
+        differentials[Horizon.HALFTIME.minutes - 1] = row.half
     if any(value != int(value) for value in differentials):
         return skipped("a differential of it is not a whole number of points")
     scores = _lowest_scores([int(value) for value in differentials], row.differential)

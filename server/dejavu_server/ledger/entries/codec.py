@@ -4,6 +4,8 @@
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…},"revision":0,"sequence":2}
     {"kind":"market","payload":{"answer":{…},"forecast_sequence":1,"market":{…}},"revision":0,"sequence":3}
 
+It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
+
 Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
 earlier release did not write get their type's default. Ledgers outlive releases, and two releases share a ledger while
@@ -15,32 +17,384 @@ without changing every hash after it.
 
 from __future__ import annotations
 
-from dejavu_server.ledger.entries.encoding import (
-    FORECAST,
-    MARKET,
-    OUTCOME,
-    chain_hash,
-    dumps,
-    encode_entry,
-    genesis_hash,
-)
-from dejavu_server.ledger.entries.forecast import PreparedForecast, parse, prepare
-from dejavu_server.ledger.entries.market import market_payload, parse_market
-from dejavu_server.ledger.entries.outcome import outcome_payload, parse_outcome
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Final, TypeVar
 
-__all__ = [
-    "FORECAST",
-    "MARKET",
-    "OUTCOME",
-    "PreparedForecast",
-    "chain_hash",
-    "dumps",
-    "encode_entry",
-    "genesis_hash",
-    "market_payload",
-    "outcome_payload",
-    "parse",
-    "parse_market",
-    "parse_outcome",
-    "prepare",
-]
+from dejavu_common.clock import from_microseconds, microseconds
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.errors import InvalidInput
+from dejavu_models.forecast_query import ScorePattern
+from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
+    Attribution,
+    Explanation,
+    Forecast,
+    Horizon,
+    Interval,
+    SimilarGame,
+)
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+
+_S = TypeVar("_S")
+_T = TypeVar("_T")
+
+FORECAST: Final = "forecast"
+OUTCOME: Final = "outcome"
+MARKET: Final = "market"
+
+_ARTICLES = {FORECAST: "a", OUTCOME: "an", MARKET: "a"}
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+_SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits would make up half of an entry
+
+# Numbers that an entry has as floats, under the names of their fields.
+_COMPONENTS = (
+    "dejavu_prediction",
+    "lstm_prediction",
+    "ensemble_forecast",
+    "baseline_prediction",
+    "dejavu_weight",
+    "lstm_weight",
+)
+_ODDS = ("line", "home_odds", "away_odds", "bankroll")
+_ANSWER = ("push_probability", "overround", "stake", "confidence_threshold")
+_SIDE_ANSWER = (
+    "decimal_odds",
+    "win_probability",
+    "implied_probability",
+    "expected_value",
+    "kelly_fraction",
+    "stake_fraction",
+    "stake",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedForecast:
+    """A forecast ready to be recorded: everything that does not depend on its sequence.
+
+    Attributes:
+        issued: the forecast, with static scores rounded as they are recorded.
+        key: the key it is stored under, as canonical JSON; forecasts with equal keys are revisions of one another.
+        pattern: the pattern as canonical JSON, with −0 as 0; equal exactly when the patterns are.
+        payload: the payload of its canonical form.
+    """
+
+    issued: IssuedForecast
+    key: str
+    pattern: str
+    payload: str
+
+
+def dumps(value: object) -> str:
+    """Returns the canonical JSON of a value.
+
+    Raises:
+        ValueError: if it contains NaN, an infinity, or text that is not Unicode.
+    """
+    text = _ENCODER.encode(value)
+    text.encode()  # refuse lone surrogates here, before the database does
+    return text
+
+
+def encode_entry(kind: str, payload: str, revision: int, sequence: int) -> str:
+    """Returns the canonical form of an entry, given that of its payload."""
+    return f'{{"kind":{dumps(kind)},"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+
+
+def chain_hash(previous: bytes, canonical: str) -> bytes:
+    """Returns an entry's hash: SHA-256 over the previous entry's hash and the canonical form in UTF-8."""
+    return hashlib.sha256(previous + canonical.encode()).digest()
+
+
+def genesis_hash(ledger_id: str) -> bytes:
+    """Returns the hash that a ledger's first entry is chained to; it differs for every ledger."""
+    return hashlib.sha256(f"dejavu ledger {ledger_id}".encode()).digest()
+
+
+def prepare(issued: IssuedForecast) -> PreparedForecast:
+    """Prepares a forecast for the ledger.
+
+    Raises:
+        ValueError: if the game id is empty, a time is not UTC, or a value has no canonical form.
+    """
+    if not issued.game_id:
+        raise ValueError("cannot record a forecast without a game")
+    if issued.forecast.static_scores:
+        scores = tuple(round(float(score), _SCORE_DIGITS) for score in issued.forecast.static_scores)
+        issued = replace(issued, forecast=replace(issued.forecast, static_scores=scores))
+    forecast, request = issued.forecast, _request(issued)
+    key = [issued.game_id, request["horizon"], int(forecast.elapsed_minutes), request["alpha"], forecast.model_version]
+    margin = _optional(lambda given: given + 0.0, request["pregame_margin"])  # −0 + 0 is 0
+    pattern = dumps([value + 0.0 for value in request["pattern"]])
+    payload = dumps({"forecast": _forecast(issued), "request": request})
+    return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
+
+
+def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
+    """Parses the canonical form of a forecast entry, with its explanation if requested.
+
+    Raises:
+        ValueError: if the text is not one.
+    """
+    with _entry(FORECAST, canonical) as entry:
+        request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
+        return IssuedForecast(
+            game_id=request["game_id"],
+            home_team=request["home_team"],
+            away_team=request["away_team"],
+            pattern=ScorePattern(tuple(request["pattern"])),
+            pregame_margin=request["pregame_margin"],
+            forecast=Forecast(
+                horizon=Horizon(request["horizon"]),
+                elapsed_minutes=forecast["elapsed_minutes"],
+                alpha=request["alpha"],
+                point=forecast["point"],
+                interval=Interval(forecast["interval_lower"], forecast["interval_upper"]),
+                home_lead_probability=forecast["home_lead_probability"],
+                model_version=forecast["model_version"],
+                explanation=_optional(_read_explanation, forecast["explanation"]) if explanation else None,
+                expected_margin=forecast.get("expected_margin"),
+                calibration_sequence=forecast.get("calibration_sequence", 0),
+                adaptation=_optional(_read_adaptation, forecast.get("adaptation")),
+                distribution=tuple(forecast.get("distribution", ())),
+                static_scores=tuple(forecast.get("static_scores", ())),
+            ),
+            generated_time=from_microseconds(forecast["generated_us"]),
+            expires_time=from_microseconds(forecast["expires_us"]),
+            sequence=entry["sequence"],
+            revision=entry["revision"],
+        )
+
+
+def outcome_payload(outcome: ReportedOutcome) -> str:
+    """Returns the payload of an outcome's canonical form.
+
+    Raises:
+        ValueError: if the game id is empty, a final differential is 0, or a time is not UTC.
+    """
+    if not outcome.game_id:
+        raise ValueError("cannot record an outcome without a game")
+    if outcome.horizon is Horizon.FINAL and outcome.differential == 0:
+        raise ValueError("the final differential cannot be 0")
+    return dumps(
+        {
+            "away_team": outcome.away_team,
+            "differential": int(outcome.differential),
+            "game_id": outcome.game_id,
+            "home_team": outcome.home_team,
+            "horizon": outcome.horizon.value,
+            "observed_us": microseconds(outcome.observed_time),
+            "recorded_us": microseconds(outcome.recorded_time),
+        }
+    )
+
+
+def parse_outcome(canonical: str) -> ReportedOutcome:
+    """Parses the canonical form of an outcome entry.
+
+    Raises:
+        ValueError: if the text is not one.
+    """
+    with _entry(OUTCOME, canonical) as entry:
+        payload = entry["payload"]
+        return ReportedOutcome(
+            game_id=payload["game_id"],
+            horizon=Horizon(payload["horizon"]),
+            differential=payload["differential"],
+            home_team=payload["home_team"],
+            away_team=payload["away_team"],
+            observed_time=from_microseconds(payload["observed_us"]),
+            recorded_time=from_microseconds(payload["recorded_us"]),
+            sequence=entry["sequence"],
+            revision=entry["revision"],
+        )
+
+
+def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer) -> str:
+    """Returns the payload of a market's canonical form, given the sequence of the forecast that it was sent with.
+
+    Raises:
+        ValueError: if a value is not finite.
+    """
+    return dumps(
+        {
+            "answer": {
+                **_floats(answer, _ANSWER),
+                "away": _floats(answer.away, _SIDE_ANSWER),
+                "confidence_met": bool(answer.confidence_met),
+                "home": _floats(answer.home, _SIDE_ANSWER),
+                "risk_level": answer.risk_level.value,
+                "side": None if answer.side is None else answer.side.value,
+            },
+            "forecast_sequence": int(forecast_sequence),
+            "market": {
+                **_floats(market, _ODDS),
+                "confidence_threshold": _optional(float, market.confidence_threshold),
+            },
+        }
+    )
+
+
+def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
+    """Parses the canonical form of a market entry: the forecast's sequence, the market and the answer.
+
+    Raises:
+        ValueError: if the text is not one.
+    """
+    with _entry(MARKET, canonical) as entry:
+        payload = entry["payload"]
+        odds, evaluated = payload["market"], payload["answer"]
+        market = Market(**_values(odds, _ODDS), confidence_threshold=odds["confidence_threshold"])
+        answer = MarketAnswer(
+            home=MarketSideAnswer(**_values(evaluated["home"], _SIDE_ANSWER)),
+            away=MarketSideAnswer(**_values(evaluated["away"], _SIDE_ANSWER)),
+            **_values(evaluated, _ANSWER),
+            side=_optional(MarketSide, evaluated["side"]),
+            risk_level=RiskLevel(evaluated["risk_level"]),
+            confidence_met=evaluated["confidence_met"],
+        )
+        return payload["forecast_sequence"], market, answer
+
+
+@contextmanager
+def _entry(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
+    """Gives the JSON object of an entry; raises a ValueError if it, or what is read of it, is not of the kind."""
+    try:
+        entry: dict[str, Any] = json.loads(canonical)
+        if entry["kind"] != kind:
+            raise ValueError(f"not {_ARTICLES[kind]} {kind}: {entry['kind']!r}")
+        yield entry
+    except (KeyError, TypeError, AttributeError, InvalidInput) as error:
+        raise ValueError(f"not the canonical form of {_ARTICLES[kind]} {kind}: {error!r}") from error
+
+
+def _optional(convert: Callable[[_S], _T], value: _S | None) -> _T | None:
+    return None if value is None else convert(value)
+
+
+def _floats(source: object, names: Iterable[str]) -> dict[str, float]:
+    return {name: float(getattr(source, name)) for name in names}
+
+
+def _values(entry: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: entry[name] for name in names}
+
+
+def _request(issued: IssuedForecast) -> dict[str, Any]:
+    return {
+        "alpha": float(issued.forecast.alpha),
+        "away_team": issued.away_team,
+        "game_id": issued.game_id,
+        "home_team": issued.home_team,
+        "horizon": issued.forecast.horizon.value,
+        "pattern": [float(value) for value in issued.pattern.differentials],
+        "pregame_margin": _optional(float, issued.pregame_margin),
+    }
+
+
+def _forecast(issued: IssuedForecast) -> dict[str, Any]:
+    forecast = issued.forecast
+    return {
+        "adaptation": _optional(_adaptation, forecast.adaptation),
+        "calibration_sequence": int(forecast.calibration_sequence),
+        "distribution": [float(value) for value in forecast.distribution],
+        "elapsed_minutes": int(forecast.elapsed_minutes),
+        "expected_margin": _optional(float, forecast.expected_margin),
+        "expires_us": microseconds(issued.expires_time),
+        "explanation": _optional(_explanation, forecast.explanation),
+        "generated_us": microseconds(issued.generated_time),
+        "home_lead_probability": float(forecast.home_lead_probability),
+        "interval_lower": float(forecast.interval.lower),
+        "interval_upper": float(forecast.interval.upper),
+        "model_version": forecast.model_version,
+        "point": float(forecast.point),
+        "static_scores": [float(score) for score in forecast.static_scores],
+    }
+
+
+def _adaptation(adaptation: Adaptation) -> dict[str, Any]:
+    return {
+        "adapted_lower": float(adaptation.adapted.lower),
+        "adapted_upper": float(adaptation.adapted.upper),
+        "mode": adaptation.mode.value,
+        "rolling_coverage": _optional(float, adaptation.rolling_coverage),
+        "rolling_games": int(adaptation.rolling_games),
+        "static_lower": float(adaptation.static.lower),
+        "static_rolling_coverage": _optional(float, adaptation.static_rolling_coverage),
+        "static_upper": float(adaptation.static.upper),
+    }
+
+
+def _read_adaptation(value: dict[str, Any]) -> Adaptation:
+    return Adaptation(
+        mode=AdaptationMode(value["mode"]),
+        adapted=Interval(value["adapted_lower"], value["adapted_upper"]),
+        static=Interval(value["static_lower"], value["static_upper"]),
+        rolling_games=value["rolling_games"],
+        rolling_coverage=value["rolling_coverage"],
+        static_rolling_coverage=value["static_rolling_coverage"],
+    )
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    return {
+        **_floats(explanation, _COMPONENTS),
+        "attribution": _optional(_attribution, explanation.attribution),
+        "calibration_games": int(explanation.calibration_games),
+        "linear_prediction": float(explanation.linear_prediction),
+        "similar_games": [
+            {
+                "away_team": game.away_team,
+                "date": game.date.isoformat(),
+                "differential_at_horizon": float(game.differential_at_horizon),
+                "distance": float(game.distance),
+                "games": int(game.games),
+                "home_team": game.home_team,
+                "increment": float(game.increment),
+                "increment_spread": float(game.increment_spread),
+            }
+            for game in explanation.similar_games
+        ],
+    }
+
+
+def _read_explanation(value: dict[str, Any]) -> Explanation:
+    return Explanation(
+        **_values(value, _COMPONENTS),
+        similar_games=tuple(
+            SimilarGame(
+                home_team=game["home_team"],
+                away_team=game["away_team"],
+                date=date.fromisoformat(game["date"]),
+                distance=game["distance"],
+                differential_at_horizon=game["differential_at_horizon"],
+                games=game["games"],
+                increment=game.get("increment", 0.0),
+                increment_spread=game.get("increment_spread", 0.0),
+            )
+            for game in value["similar_games"]
+        ),
+        linear_prediction=value.get("linear_prediction", 0.0),
+        calibration_games=value.get("calibration_games", 0),
+        attribution=_optional(_read_attribution, value.get("attribution")),
+    )
+
+
+def _attribution(attribution: Attribution) -> dict[str, Any]:
+    return {
+        "before_tipoff": float(attribution.before_tipoff),
+        "minutes": [float(minute) for minute in attribution.minutes],
+        "similar_games": float(attribution.similar_games),
+    }
+
+
+def _read_attribution(value: dict[str, Any]) -> Attribution:
+    return Attribution(value["before_tipoff"], tuple(value["minutes"]), value["similar_games"])

@@ -13,7 +13,6 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.api.converters import prediction
-from dejavu_server.api.converters.risk import risk_message, risk_request
 from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
@@ -58,8 +57,7 @@ class PredictionService:
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
         """Streams forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
-        stream = prediction.stream_request(request)
-        return self._streams.subscribe(stream.game_ids, stream.resume_token, stream.include_current)
+        return self._streams.subscribe(*prediction.stream_request(request))
 
     async def _answer(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
         """Answers the requests of a batch in order. Each fails on its own; one that failed to parse keeps its error."""
@@ -69,7 +67,7 @@ class PredictionService:
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
         """Assesses how uncertain a game still is; cheap enough to compute on the event loop."""
-        return risk_message(risk.assess(*risk_request(request)))
+        return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
 
 
 async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:

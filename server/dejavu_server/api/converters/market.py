@@ -21,21 +21,11 @@ from dejavu_models.betting import (
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
-from dejavu_server.api.converters.fields import message_of
-from dejavu_server.api.converters.horizon import EXPECTED_HORIZON, HORIZON_VALUES, HORIZONS
+from dejavu_server.api.converters.fields import HORIZON_VALUES, HORIZONS, horizon_of, message_of
 
-RISK_LEVEL_VALUES: Final = {
-    RiskLevel.LOW: market_pb2.RISK_LEVEL_LOW,
-    RiskLevel.MODERATE: market_pb2.RISK_LEVEL_MODERATE,
-    RiskLevel.HIGH: market_pb2.RISK_LEVEL_HIGH,
-    RiskLevel.EXTREME: market_pb2.RISK_LEVEL_EXTREME,
-}
+RISK_LEVEL_VALUES: Final = {level: market_pb2.RiskLevel.Value(f"RISK_LEVEL_{level.name}") for level in RiskLevel}
 
-_SIDE_VALUES = {
-    None: market_pb2.MARKET_SIDE_UNSPECIFIED,
-    MarketSide.HOME: market_pb2.MARKET_SIDE_HOME,
-    MarketSide.AWAY: market_pb2.MARKET_SIDE_AWAY,
-}
+_SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
 _EVEN = 2.0
 _ANY_MARKET = Market(line=0.0, home_odds=_EVEN, away_odds=_EVEN)
 _MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
@@ -84,7 +74,7 @@ def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
         answer,
         home=message_of(market_pb2.MarketSideAnswer, answer.home),
         away=message_of(market_pb2.MarketSideAnswer, answer.away),
-        side=_SIDE_VALUES[answer.side],
+        side=None if answer.side is None else _SIDE_VALUES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
     )
 
@@ -93,9 +83,7 @@ def _check_horizon(request: PredictRequest) -> None:
     number, requested = request.market.horizon, HORIZONS.get(request.horizon)
     if number == forecast_pb2.HORIZON_UNSPECIFIED:
         return
-    horizon = HORIZONS.get(number)
-    if horizon is None:
-        raise InvalidMarket(f"{number}", EXPECTED_HORIZON, field="market.horizon")
+    horizon = horizon_of(number, "market.horizon", InvalidMarket)
     # An invalid horizon of the request itself is reported separately.
     if requested is not None and horizon is not requested:
         raise InvalidMarket(horizon.value, f"the request's, {requested.value}, or none", field="market.horizon")

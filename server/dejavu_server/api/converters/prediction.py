@@ -1,4 +1,4 @@
-"""Converts prediction, stream and model messages to domain types and back.
+"""Converts prediction, stream, risk and model messages to domain types and back.
 
 Readers return only valid values; an invalid field raises an InvalidInput that names it.
 """
@@ -6,27 +6,27 @@ Readers return only valid values; an invalid field raises an InvalidInput that n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from typing import NamedTuple
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
-from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_common.clock import EPOCH
-from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.teams import team_code
-from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidTeam, quoted
+from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
+from dejavu_models import risk
+from dejavu_models.errors import FieldErrors
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
 from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Horizon, ModelInfo, SimilarGame
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
-from dejavu_server.api.converters.fields import message_of
-from dejavu_server.api.converters.horizon import HORIZON_VALUES, HORIZONS, horizon_of
+from dejavu_server.api.converters.fields import (
+    HORIZON_VALUES,
+    HORIZONS,
+    check_game_id,
+    horizon_of,
+    message_of,
+    team,
+    timestamp,
+)
+from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 from dejavu_server.records import ForecastRequest, IssuedForecast
-
-MAX_TEAM_LENGTH = 32
-"""Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""
 
 MAX_BATCH = 1000
 """Maximum number of requests in a batch."""
@@ -34,19 +34,14 @@ MAX_BATCH = 1000
 MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
-_MODE_VALUES = {
-    AdaptationMode.SHADOW: forecast_pb2.ADAPTATION_MODE_SHADOW,
-    AdaptationMode.ON: forecast_pb2.ADAPTATION_MODE_ON,
-}
-
+_MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 
 # Placeholders for what cannot be read.
 _ANY_PATTERN = ScorePattern((0.0,))
 _ANY_QUERY = ForecastQuery(_ANY_PATTERN)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
+class StreamRequest(NamedTuple):
     """Parsed request for a stream; an empty set of game ids means all games."""
 
     game_ids: frozenset[str]
@@ -118,6 +113,21 @@ def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> 
     return StreamRequest(frozenset(request.game_ids), request.resume_token, request.include_current)
 
 
+def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
+    """Reads the pattern and the combined points of both teams; None if the request has no points.
+
+    Raises:
+        InvalidPattern, InvalidTotalPoints: if a field is invalid; `others` has the error of the other field.
+    """
+    faults = FieldErrors()
+    pattern = faults.read(_risk_pattern, _ANY_PATTERN, request)
+    total = request.total_points if request.HasField("total_points") else None
+    if total is not None:
+        faults.read(risk.check_total_points, None, total, pattern.last)
+    faults.raise_first()
+    return pattern, total
+
+
 def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution: bool = False) -> forecast_pb2.Forecast:
     """Converts an issued forecast to a message; explanation and distribution are optional."""
     forecast = issued.forecast
@@ -170,6 +180,12 @@ def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
         ratings_date=info.ratings_date.isoformat(),
         verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
     )
+
+
+def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
+    """Converts a risk assessment to a message."""
+    factors = [message_of(RiskFactor, factor) for factor in assessment.factors]
+    return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
 
 
 def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
@@ -231,41 +247,17 @@ def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
     )
 
 
-def timestamp(instant: datetime) -> Timestamp:
-    """Converts an instant, aware and in UTC, to a Timestamp."""
-    # Same result as Timestamp.FromDatetime at a quarter of its cost; every forecast has two timestamps.
-    since = instant - EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
-
-
-def check_game_id(text: str, field: str) -> None:
-    """Raises InvalidGameId, naming the field, unless the text has the form of an NBA game id."""
-    if not is_game_id(text):
-        raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
-
-
 def _pattern(request: PredictRequest) -> ScorePattern:
     # Before the copy: a message can hold a million slots.
     check_slots(len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL))
     return ScorePattern(tuple(request.pattern))
 
 
+def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
+    risk.check_slots(len(request.pattern))  # before the copy, as above
+    return ScorePattern(tuple(request.pattern))
+
+
 def _levels(request: PredictRequest) -> tuple[float, ...]:
     check_level_count(len(request.quantile_levels))  # before the copy
     return tuple(request.quantile_levels)
-
-
-def team(text: str, field: str) -> str:
-    """Returns the NBA code of a team, given by code or alias; empty for an empty text.
-
-    Raises:
-        InvalidTeam: if no team has that code or alias.
-    """
-    if not text:
-        return ""
-    try:
-        if len(text) > MAX_TEAM_LENGTH:
-            raise ValueError(text[:MAX_TEAM_LENGTH])
-        return team_code(text)
-    except ValueError:
-        raise InvalidTeam(quoted(text), "an NBA code such as BOS, or an alias of one", field=field) from None

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from dejavu.v1 import record_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate
-from dejavu_server.api.converters.fields import message_of
-from dejavu_server.api.converters.horizon import HORIZON_VALUES
+from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.market import market_answer_message, market_message
-from dejavu_server.api.converters.prediction import forecast_message, timestamp
+from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.records import Checkpoint, RecordedForecast, ReportedOutcome, Settlement
 
-_METRIC_VALUES: Final = {
-    LeaderboardMetric.CRPS: pb.LEADERBOARD_METRIC_CRPS,
-    LeaderboardMetric.MAE: pb.LEADERBOARD_METRIC_MAE,
-    LeaderboardMetric.BRIER: pb.LEADERBOARD_METRIC_BRIER,
-    LeaderboardMetric.MAE_DIFFERENCE: pb.LEADERBOARD_METRIC_MAE_DIFFERENCE,
-    LeaderboardMetric.COVERAGE_GAP: pb.LEADERBOARD_METRIC_COVERAGE_GAP,
+METRIC_VALUES = {
+    metric: pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.name}") for metric in LeaderboardMetric
 }
+"""Enum numbers by domain metric."""
 
 
 def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPrediction:
@@ -40,14 +35,11 @@ def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPredictio
 
 def settlement_message(settlement: Settlement) -> record_pb2.Settlement:
     """Converts a settlement to a message."""
-    return record_pb2.Settlement(
-        outcome_sequence=settlement.outcome_sequence,
-        error=settlement.error,
+    return message_of(
+        record_pb2.Settlement,
+        settlement,
         absolute_error=abs(settlement.error),
         persistence_absolute_error=abs(settlement.persistence_error),
-        covered=settlement.covered,
-        brier=settlement.brier,
-        crps=settlement.crps,
     )
 
 
@@ -86,7 +78,7 @@ def leaderboard_message(
     """Converts a leaderboard to a message."""
     return pb.GetLeaderboardResponse(
         rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard)) for each in entries],
-        metric=_METRIC_VALUES[metric],
+        metric=METRIC_VALUES[metric],
         min_games=min_games,
     )
 

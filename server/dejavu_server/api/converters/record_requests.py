@@ -6,14 +6,14 @@ fields in `others`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypeVar
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
-from dejavu_models.errors import FieldErrors, InvalidTeam, quoted
+from dejavu_models.errors import FieldErrors, InvalidInput, InvalidTeam, quoted
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.errors import (
@@ -27,11 +27,13 @@ from dejavu_server.api.converters.errors import (
     InvalidTime,
     InvalidView,
 )
-from dejavu_server.api.converters.horizon import horizon_of
-from dejavu_server.api.converters.prediction import check_game_id, team
+from dejavu_server.api.converters.fields import check_game_id, horizon_of, team
+from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome
+
+_T = TypeVar("_T")
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 500
@@ -47,11 +49,7 @@ _MAX_TEXT: Final = 32  # characters of a date to parse
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
-    pb.LEADERBOARD_METRIC_CRPS: LeaderboardMetric.CRPS,
-    pb.LEADERBOARD_METRIC_MAE: LeaderboardMetric.MAE,
-    pb.LEADERBOARD_METRIC_BRIER: LeaderboardMetric.BRIER,
-    pb.LEADERBOARD_METRIC_MAE_DIFFERENCE: LeaderboardMetric.MAE_DIFFERENCE,
-    pb.LEADERBOARD_METRIC_COVERAGE_GAP: LeaderboardMetric.COVERAGE_GAP,
+    **{number: metric for metric, number in METRIC_VALUES.items()},
 }
 
 _EXPLAINED: Final = {
@@ -79,25 +77,12 @@ class ListQuery(NamedTuple):
     explanation: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderboardQuery:
+class LeaderboardQuery(NamedTuple):
     """Query for a leaderboard."""
 
     filter: ScoreFilter
     metric: LeaderboardMetric
     min_games: int
-
-
-class _CommonFields(TypedDict):
-    """Values of the fields that the filters of pages and of scorecards share."""
-
-    game_id: str
-    first_day: int | None
-    last_day: int | None
-    team: str
-    min_confidence: float | None
-    model_version: str
-    replays: bool
 
 
 def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
@@ -113,10 +98,17 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
     faults = FieldErrors()
     faults.read(check_game_id, None, request.game_id, "game_id")
     horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon)
-    faults.read(_check_differential, None, request.differential, horizon)
+    if abs(request.differential) > MAX_DIFFERENTIAL:
+        faults.add(InvalidDifferential(f"{request.differential}", f"a whole number within ±{MAX_DIFFERENTIAL:g}"))
+    elif request.differential == 0 and horizon is Horizon.FINAL:
+        faults.add(InvalidDifferential("0 at the end", "another number: no game ends level"))
     home = faults.read(team, "", request.home_team, "home_team")
     away = faults.read(team, "", request.away_team, "away_team")
-    faults.read(_check_teams, None, request, home, away)
+    if bool(request.home_team) != bool(request.away_team):
+        missing = "away_team" if request.home_team else "home_team"
+        faults.add(InvalidTeam("none", "both teams, or neither", field=missing))
+    elif home and home == away:
+        faults.add(InvalidTeam(away, "another team than home_team", field="away_team"))
     observed = faults.read(_observed, now, request, now)
     faults.raise_first()
     return ReportedOutcome(
@@ -152,14 +144,15 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
         InvalidInput: if a field is invalid.
     """
     faults = FieldErrors()
-    faults.read(_check_page_size, None, request.page_size)
+    if request.page_size > MAX_PAGE:
+        faults.add(InvalidPageSize(f"{request.page_size}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}"))
     common = _common_fields(faults, request, "")
     horizon = None
     if request.horizon != forecast_pb2.HORIZON_UNSPECIFIED:
         horizon = faults.read(horizon_of, None, request.horizon)
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
     faults.read(_check_minute, None, minute, "elapsed_minutes")
-    explanation = faults.read(_explained, False, request.view)
+    explanation = _enum_value(faults, _EXPLAINED, request.view, InvalidView, "PredictionView")
     faults.raise_first()
     forecast_filter = ForecastFilter(
         **common,
@@ -191,8 +184,10 @@ def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
     """
     faults = FieldErrors()
     score_filter = _score_filter(faults, request.filter)
-    faults.read(_check_no_model, None, request.filter.model_version)
-    metric = faults.read(_metric, LeaderboardMetric.CRPS, request.metric)
+    if version := request.filter.model_version:
+        expected = "none: a leaderboard compares model versions"
+        faults.add(InvalidScoreFilter(quoted(version), expected, field="filter.model_version"))
+    metric = _enum_value(faults, METRICS, request.metric, InvalidMetric, "LeaderboardMetric")
     faults.raise_first()
     return LeaderboardQuery(score_filter, metric, request.min_games or DEFAULT_MIN_GAMES)
 
@@ -204,41 +199,34 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     last = request.max_minutes if request.HasField("max_minutes") else None
     faults.read(_check_minute, None, first, "filter.min_minutes")
     faults.read(_check_minute, None, last, "filter.max_minutes")
-    faults.read(_check_order, None, first, last)
+    if first is not None and last is not None and last < first:
+        faults.add(InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes"))
     return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last)
 
 
 def _common_fields(
     faults: FieldErrors, request: pb.ListPredictionsRequest | pb.ScoreFilter, prefix: str
-) -> _CommonFields:
+) -> dict[str, Any]:
+    """Reads the fields that the filters of pages and of scorecards share; days are ordinals."""
     if request.game_id:
         faults.read(check_game_id, None, request.game_id, f"{prefix}game_id")
-    first_day, last_day = _days(faults, request.from_date, request.to_date, prefix)
+    first_day = faults.read(_day, None, request.from_date, f"{prefix}from_date")
+    last_day = faults.read(_day, None, request.to_date, f"{prefix}to_date")
+    if first_day is not None and last_day is not None and last_day < first_day:
+        faults.add(InvalidDate(quoted(request.to_date), f"{request.from_date} or later", field=f"{prefix}to_date"))
     code = faults.read(team, "", request.team, f"{prefix}team")
     confidence = request.min_confidence if request.HasField("min_confidence") else None
-    faults.read(_check_confidence, None, confidence, f"{prefix}min_confidence")
-    return _CommonFields(
-        game_id=request.game_id,
-        first_day=first_day,
-        last_day=last_day,
-        team=code,
-        min_confidence=confidence,
-        model_version=request.model_version,
-        replays=request.include_replays,
-    )
-
-
-def _days(faults: FieldErrors, first: str, last: str, prefix: str) -> tuple[int | None, int | None]:
-    """Reads the first and the last day of a request, as ordinals."""
-    first_day = faults.read(_day, None, first, f"{prefix}from_date")
-    last_day = faults.read(_day, None, last, f"{prefix}to_date")
-
-    def check() -> None:
-        if first_day is not None and last_day is not None and last_day < first_day:
-            raise InvalidDate(quoted(last), f"{first} or later", field=f"{prefix}to_date")
-
-    faults.read(check, None)
-    return first_day, last_day
+    if confidence is not None and not 0.5 <= confidence <= 1.0:  # false for NaN too
+        faults.add(InvalidConfidence(f"{confidence}", "a number from 0.5 to 1", field=f"{prefix}min_confidence"))
+    return {
+        "game_id": request.game_id,
+        "first_day": first_day,
+        "last_day": last_day,
+        "team": code,
+        "min_confidence": confidence,
+        "model_version": request.model_version,
+        "replays": request.include_replays,
+    }
 
 
 def _day(text: str, field: str) -> int | None:
@@ -251,21 +239,6 @@ def _day(text: str, field: str) -> int | None:
     if day is None or day.isoformat() != text:  # rejects other forms of ISO 8601
         raise InvalidDate(quoted(text), "a date as YYYY-MM-DD", field=field)
     return day.toordinal()
-
-
-def _check_differential(differential: int, horizon: Horizon) -> None:
-    if abs(differential) > MAX_DIFFERENTIAL:
-        raise InvalidDifferential(f"{differential}", f"a whole number within ±{MAX_DIFFERENTIAL:g}")
-    if differential == 0 and horizon is Horizon.FINAL:
-        raise InvalidDifferential("0 at the end", "another number: no game ends level")
-
-
-def _check_teams(request: pb.ReportOutcomeRequest, home: str, away: str) -> None:
-    if bool(request.home_team) != bool(request.away_team):
-        missing = "away_team" if request.home_team else "home_team"
-        raise InvalidTeam("none", "both teams, or neither", field=missing)
-    if home and home == away:
-        raise InvalidTeam(away, "another team than home_team", field="away_team")
 
 
 def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
@@ -286,38 +259,8 @@ def _check_minute(minute: int | None, field: str) -> None:
         raise InvalidMinutes(f"{minute}", f"1 to {MAX_SLOTS}", field=field)
 
 
-def _check_order(first: int | None, last: int | None) -> None:
-    if first is not None and last is not None and last < first:
-        raise InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes")
-
-
-def _check_confidence(confidence: float | None, field: str) -> None:
-    if confidence is not None and not 0.5 <= confidence <= 1.0:  # false for NaN too
-        raise InvalidConfidence(f"{confidence}", "a number from 0.5 to 1", field=field)
-
-
-def _check_page_size(size: int) -> None:
-    if size > MAX_PAGE:
-        raise InvalidPageSize(f"{size}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}")
-
-
-def _check_no_model(version: str) -> None:
-    if version:
-        raise InvalidScoreFilter(
-            quoted(version), "none: a leaderboard compares model versions", field="filter.model_version"
-        )
-
-
-def _explained(view: pb.PredictionView.ValueType) -> bool:
-    explained = _EXPLAINED.get(view)
-    if explained is None:
-        raise InvalidView(f"{view}", f"a value of dejavu.v1.PredictionView: {', '.join(map(str, _EXPLAINED))}")
-    return explained
-
-
-def _metric(number: pb.LeaderboardMetric.ValueType) -> LeaderboardMetric:
-    metric = METRICS.get(number)
-    if metric is None:
-        known = ", ".join(map(str, METRICS))
-        raise InvalidMetric(f"{number}", f"a value of dejavu.v1.LeaderboardMetric: {known}")
-    return metric
+def _enum_value(faults: FieldErrors, values: Mapping[Any, _T], number: int, error: type[InvalidInput], name: str) -> _T:
+    """Returns what an enum number stands for; adds the error if the contract has no such number."""
+    if number not in values:
+        faults.add(error(f"{number}", f"a value of dejavu.v1.{name}: {', '.join(map(str, values))}"))
+    return values.get(number, values[0])

@@ -1,14 +1,17 @@
-"""Method handlers of a service, derived from its descriptor."""
+"""Method handlers of services: derived from a descriptor, and those of server reflection v1alpha."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def handlers(
@@ -35,3 +38,18 @@ def handlers(
         write = None if method.name in encoded else GetMessageClass(method.output_type).SerializeToString
         methods[method.name] = make(behaviour, GetMessageClass(method.input_type).FromString, write)
     return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def reflection_handlers(services: Iterable[str]) -> grpc.GenericRpcHandler:
+    """Returns the handlers of the reflection service for the named services and itself; the library has no v1.
+
+    `enable_server_reflection` would register its method by name. grpc.aio then waits for calls of that method and for
+    all other calls separately, which slows down every call: 3 % of the CPU time of a what-if, measured.
+    """
+    servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
+    info = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(reflection.SERVICE_NAME, {"ServerReflectionInfo": info})

@@ -14,11 +14,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
-import grpc
 from grpc_health.v1 import health_pb2 as pb
 
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_models.errors import FieldError, quoted
+from dejavu_server.api.handlers import Context
 from dejavu_server.streaming.errors import ServerDraining
 
 HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]
@@ -35,8 +35,6 @@ OVERALL = ""
 
 LEDGER = "dejavu.ledger"
 """Service name of the ledger as this worker sees it: SERVING if it records forecasts and sends streams."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class UnknownService(FieldError):
@@ -55,8 +53,8 @@ class HealthService:
     """
 
     def __init__(self, services: Iterable[str], parts: Iterable[str] = ()) -> None:
-        self._services = {OVERALL, HEALTH_SERVICE.full_name, *services}
-        self._parts = dict.fromkeys(parts, False)
+        self._working = dict.fromkeys((OVERALL, HEALTH_SERVICE.full_name, *services), True)
+        self._working |= dict.fromkeys(parts, False)
         self._serving = False
         self._draining = False
         self._changed = asyncio.Event()
@@ -68,7 +66,7 @@ class HealthService:
 
     def set_part(self, name: str, *, serving: bool) -> None:
         """Sets whether a part is SERVING; it applies while the server is."""
-        self._parts[name] = serving
+        self._working[name] = serving
         self._notify()
 
     def drain(self) -> None:
@@ -78,8 +76,8 @@ class HealthService:
 
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
         """Returns the current health of a service."""
-        if not self._is_known(request.service):
-            known = ", ".join(sorted({*self._services, *self._parts} - {OVERALL}))
+        if request.service not in self._working:
+            known = ", ".join(sorted(self._working.keys() - {OVERALL}))
             raise UnknownService(quoted(request.service), f"one of {known}, or empty for the whole server")
         return self._response(request.service)
 
@@ -97,13 +95,10 @@ class HealthService:
             else:
                 await changed.wait()
 
-    def _is_known(self, service: str) -> bool:
-        return service in self._services or service in self._parts
-
     def _response(self, service: str) -> pb.HealthCheckResponse:
-        if not self._is_known(service):
+        if service not in self._working:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN)
-        if self._serving and self._parts.get(service, True):
+        if self._serving and self._working[service]:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVING)
         return pb.HealthCheckResponse(status=pb.HealthCheckResponse.NOT_SERVING)
 

@@ -33,6 +33,7 @@ from grpc_status import rpc_status
 from prometheus_client import Histogram
 
 from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
+from dejavu_server.api.handlers import Context
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.errors import ServerDraining
@@ -50,7 +51,6 @@ MAX_CALL_SECONDS = 60.0
 DRAIN_STREAM_SECONDS = 0.25
 """How long a drain waits for streams to send their final messages before it ends them."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 # The type stubs give handlers the context of the synchronous server.
 Behaviour = Callable[..., Any]
@@ -120,18 +120,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        deserializer, write = handler.request_deserializer, handler.response_serializer
+        deserialize, write = _checked(handler.request_deserializer or bytes), handler.response_serializer
         # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
-            decoding = _decode_request(deserializer, handler.unary_unary)
+            decoding = _decode_request(deserialize, handler.unary_unary)
             return grpc.unary_unary_rpc_method_handler(self._unary(method, decoding), None, write)
         if handler.unary_stream is not None:
-            decoding = _decode_request(deserializer, handler.unary_stream)
+            decoding = _decode_request(deserialize, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(self._stream(method, decoding), None, write)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream), _checked_deserializer(deserializer), write
-            )
+            streaming = self._stream(method, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(streaming, deserialize, write)
         raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
     def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
@@ -253,11 +252,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise asyncio.CancelledError from None
 
 
-def _decode_request(deserializer: Callable[[bytes], Any] | None, behaviour: Behaviour) -> Behaviour:
+def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:
     """Wraps a behaviour so that it decodes its request."""
-    deserialize = _checked_deserializer(deserializer)
-    if deserialize is None:
-        return behaviour
 
     def decoding(data: bytes, context: Context) -> Any:
         return behaviour(deserialize(data), context)
@@ -265,10 +261,8 @@ def _decode_request(deserializer: Callable[[bytes], Any] | None, behaviour: Beha
     return decoding
 
 
-def _checked_deserializer(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Wraps a deserializer to raise MalformedRequest on bytes that do not decode; None stays None."""
-    if deserializer is None:
-        return None
+def _checked(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Wraps a deserializer to raise MalformedRequest on bytes that do not decode."""
 
     def deserialize(data: bytes) -> Any:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters import prediction
-from dejavu_server.api.prediction_service import Context
+from dejavu_server.api.handlers import Context
 
 MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"]
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
-import grpc
 import structlog
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -14,6 +13,7 @@ from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.errors import INTERNAL, batch_error, describe
+from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast
@@ -23,8 +23,6 @@ from dejavu_server.streaming.ledger_manager import LedgerManager
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
 
 _log = structlog.get_logger(__name__)
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 MESSAGES_PER_TURN = 32
 """Messages of a batch to convert before yielding to other calls."""

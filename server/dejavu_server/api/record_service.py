@@ -16,7 +16,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.prediction_service import Context
+from dejavu_server.api.handlers import Context
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.queries import pages, predictions, scorecards

@@ -27,10 +27,9 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
 from dejavu_models.uncertainty.adaptive import AdaptationMethod
-from dejavu_server.api import reflection
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.handlers import handlers
+from dejavu_server.api.handlers import handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
@@ -208,7 +207,7 @@ class Worker:
                 handlers(MODEL_SERVICE, ModelService(registry)),
                 handlers(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint)),
                 handlers(HEALTH_SERVICE, self._health, complete=False),
-                reflection.handlers([*SERVICES, HEALTH_SERVICE.full_name]),
+                reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]),
             ]
         )
         host, _, _ = settings.listen.rpartition(":")

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
@@ -36,6 +35,8 @@ class SupervisorMetrics:
     Attributes:
         folder: folder of the workers' files; None if metrics are not served.
         address: address that serves the metrics; None if they are not served.
+        failed_starts: workers that failed to start.
+        reloads: rolling restarts, by outcome (done, failed).
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -46,14 +47,14 @@ class SupervisorMetrics:
         self._deaths = Counter(
             "dejavu_worker_deaths", "Workers that ended without being asked to.", registry=self.registry
         )
-        self._failed_starts = Counter(
+        self.failed_starts = Counter(
             "dejavu_worker_starts_failed", "Workers that failed to start.", registry=self.registry
         )
-        self._reloads = Counter(
+        self.reloads = Counter(
             "dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"], registry=self.registry
         )
         for outcome in ("done", "failed"):  # start at 0, so that the first increment is visible
-            self._reloads.labels(outcome)
+            self.reloads.labels(outcome)
         if folder is not None:
             MultiProcessCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
 
@@ -78,14 +79,6 @@ class SupervisorMetrics:
             if not served:  # it counted nothing; repeated failed starts must not fill the disk
                 for path in self.folder.glob(f"*_{pid}.db"):
                     path.unlink(missing_ok=True)
-
-    def start_failed(self) -> None:
-        """Counts a worker that failed to start."""
-        self._failed_starts.inc()
-
-    def reloaded(self, outcome: Literal["done", "failed"]) -> None:
-        """Counts a rolling restart."""
-        self._reloads.labels(outcome).inc()
 
 
 @contextlib.contextmanager

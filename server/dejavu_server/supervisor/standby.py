@@ -12,8 +12,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from dejavu_server.supervisor.backoff import RestartBackoff
-from dejavu_server.supervisor.worker_process import StartError, WorkerProcess, describe_exit
+from dejavu_server.supervisor.worker_process import RestartBackoff, StartError, WorkerProcess, describe_exit
 
 _log = structlog.get_logger(__name__)
 
@@ -45,14 +44,6 @@ class StandbyWorker:
         """Returns the standby process, if it is alive, and stops replacing it until `enable` is called again."""
         worker = await self._release()
         return None if worker is None or worker.ended else worker
-
-    async def spawn(self) -> WorkerProcess:
-        """Starts a new process instead of using the standby.
-
-        Raises:
-            StartError: if no process can be started.
-        """
-        return await WorkerProcess.spawn(self._environment)
 
     async def disable(self) -> None:
         """Kills the standby process, if any, and stops replacing it."""

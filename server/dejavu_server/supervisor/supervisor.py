@@ -2,12 +2,16 @@
 
 The first SIGTERM or SIGINT drains, a second one kills. SIGHUP replaces the workers one by one: each is drained once its
 successor serves. The successor reloads the bundles from their paths and runs the code installed at that time.
+
+SIGHUP also says that the controlling terminal was closed. A server in the foreground ends with its terminal, as any
+program does; it would otherwise keep running unseen and hold its port. A server under nohup keeps running.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Coroutine, Iterator, Sequence
@@ -18,12 +22,9 @@ import structlog
 from dejavu_common.address import Address
 from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.backoff import RestartBackoff
-from dejavu_server.supervisor.hangup import ControllingTerminal
 from dejavu_server.supervisor.ports import reserved_port
-from dejavu_server.supervisor.slots import WorkerSlot
-from dejavu_server.supervisor.worker_pool import WorkerPool
-from dejavu_server.supervisor.worker_process import StartError
+from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
+from dejavu_server.supervisor.worker_process import RestartBackoff, StartError
 
 MAX_FAILED_STARTS = 8
 """Consecutive failed starts, per worker of the server, after which it gives up while no worker serves."""
@@ -37,7 +38,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: WorkerPool | None = None
-        self._terminal = ControllingTerminal()
+        # Asked before `run` installs its handler; under nohup the signal is ignored.
+        self._ends_with_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and _has_terminal()
         self._stopping = asyncio.Event()
         self._reload_requested = asyncio.Event()
         self._reloading = False
@@ -146,9 +148,9 @@ class Supervisor:
             self._reloading = True
             try:
                 await self._reload(slots, pool)
-                server_metrics.reloaded("done")
+                server_metrics.reloads.labels("done").inc()
             except StartError:
-                server_metrics.reloaded("failed")
+                server_metrics.reloads.labels("failed").inc()
             finally:
                 self._reloading = False
 
@@ -179,7 +181,7 @@ class Supervisor:
             self._pool.kill()
 
     def _on_hangup(self) -> None:
-        if self._terminal.is_closed():
+        if self._ends_with_terminal and not _has_terminal():
             self._on_end_signal(signal.SIGHUP)
         else:
             self._reload_requested.set()
@@ -191,3 +193,12 @@ def _warn_if_models_differ(pool: WorkerPool) -> None:
     if len(loaded) > 1:
         advice = "the bundles have changed: send SIGHUP to make all workers load them"
         _log.warning("models_differ", models=sorted(loaded), advice=advice)
+
+
+def _has_terminal() -> bool:
+    """Returns whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

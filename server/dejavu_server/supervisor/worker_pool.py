@@ -1,4 +1,4 @@
-"""Pool of worker processes: starts, monitors, counts, drains and kills them."""
+"""Pool of worker processes: starts, monitors, counts, drains and kills them. A slot keeps the place of one worker."""
 
 from __future__ import annotations
 
@@ -40,8 +40,13 @@ class WorkerPool:
     def __init__(self, settings: Settings, metrics: SupervisorMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._standby = StandbyWorker(_environment(metrics))
-        self._start_limit = asyncio.Semaphore(_max_concurrent_starts())
+        self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
+        if metrics.folder is not None:
+            self._environment[FOLDER_VARIABLE] = str(metrics.folder)
+        self._standby = StandbyWorker(self._environment)
+        # One start per core, because more would only delay each other. At least two, so that a hanging start does not
+        # block the others.
+        self._start_limit = asyncio.Semaphore(max(2, len(os.sched_getaffinity(0))))
         self._watch_tasks = dict[WorkerProcess, asyncio.Task[None]]()
         self.killed = False
         self.failed_starts = 0
@@ -61,7 +66,7 @@ class WorkerPool:
             async with self._start_limit:
                 worker = await self._start(slot, on_end)
         except StartError:
-            self._metrics.start_failed()
+            self._metrics.failed_starts.inc()
             self.failed_starts = 0 if self.serving() else self.failed_starts + 1
             raise
         finally:
@@ -78,7 +83,7 @@ class WorkerPool:
                 return await self._serve(standby, slot, on_end)
             except WorkerDiedOnStart as error:  # the standby may have died just before
                 _log.warning("no_spare", pid=standby.pid, reason=str(error), retry_seconds=0.0)
-        return await self._serve(await self._standby.spawn(), slot, on_end)
+        return await self._serve(await WorkerProcess.spawn(self._environment), slot, on_end)
 
     async def _serve(
         self, worker: WorkerProcess, slot: int, on_end: Callable[[WorkerProcess, float], None]
@@ -156,6 +161,57 @@ class WorkerPool:
             on_end(worker, time.monotonic() - worker.serves_since)
 
 
+class WorkerSlot:
+    """Slot for one worker.
+
+    Args:
+        number: index of the slot in the server, from 0.
+        pool: starts and ends workers.
+    """
+
+    def __init__(self, number: int, pool: WorkerPool) -> None:
+        self.number = number
+        self._pool = pool
+        self._worker: WorkerProcess | None = None
+        self._starting = asyncio.Lock()  # one start at a time per slot
+        self._vacated = asyncio.Event()
+        self._served = 0.0
+
+    async def wait_vacated(self) -> float:
+        """Waits until the slot has lost its worker; returns the seconds that the worker had served."""
+        await self._vacated.wait()
+        self._vacated.clear()
+        return self._served
+
+    async def fill(self) -> None:
+        """Starts a worker if the slot is empty; returns once it serves.
+
+        Raises:
+            StartError: if the worker fails to start.
+        """
+        async with self._starting:
+            if self._worker is None:
+                self._worker = await self._pool.start(self.number, self._on_end)
+
+    async def replace(self) -> None:
+        """Replaces the current worker, draining it once its successor serves.
+
+        Raises:
+            StartError: if the successor fails to start; the current worker then stays.
+        """
+        async with self._starting:
+            successor = await self._pool.start(self.number, self._on_end)
+            worker, self._worker = self._worker, successor
+        if worker is not None:  # None if it died during the start of its successor
+            await self._pool.retire(worker)
+
+    def _on_end(self, worker: WorkerProcess, served: float) -> None:
+        if worker is self._worker:
+            self._worker = None
+            self._served = served
+            self._vacated.set()
+
+
 async def _kill_if_hung(worker: WorkerProcess) -> None:
     seconds = await worker.until_hung()
     _log.error("worker_hung", slot=worker.slot, pid=worker.pid, seconds=seconds, effect="the worker is killed")
@@ -175,18 +231,3 @@ def _kill(workers: Iterable[WorkerProcess], reason: str) -> bool:
     for worker in living:
         worker.kill()
     return bool(living)
-
-
-def _max_concurrent_starts() -> int:
-    """Returns how many workers may start concurrently: one per core, because more would only delay each other.
-
-    At least two, so that a hanging start does not block the others.
-    """
-    return max(2, len(os.sched_getaffinity(0)))
-
-
-def _environment(metrics: SupervisorMetrics) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
-    if metrics.folder is not None:
-        environment[FOLDER_VARIABLE] = str(metrics.folder)
-    return environment

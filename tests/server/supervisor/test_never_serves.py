@@ -19,9 +19,8 @@ from tests.support.processes.worker_programs import stand_in, worker_that
 from dejavu_client import DejavuClient
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import worker_process
-from dejavu_server.supervisor.slots import WorkerSlot
 from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS
-from dejavu_server.supervisor.worker_pool import WorkerPool
+from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import StartError
 
 

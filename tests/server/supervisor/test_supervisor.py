@@ -25,9 +25,14 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.address import Address
 from dejavu_models.registry.registry import default_bundle
-from dejavu_server.supervisor.backoff import FIRST_SECONDS, LONGEST_SECONDS, STEADY_SECONDS, RestartBackoff
 from dejavu_server.supervisor.ports import reserved_port
-from dejavu_server.supervisor.worker_process import StartError
+from dejavu_server.supervisor.worker_process import (
+    FIRST_SECONDS,
+    LONGEST_SECONDS,
+    STEADY_SECONDS,
+    RestartBackoff,
+    StartError,
+)
 
 WHAT_IF = pb.PredictRequest(pattern=PATTERN)
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)

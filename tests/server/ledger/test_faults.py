@@ -24,7 +24,7 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_server.ledger.database import sqlite_engine, sqlite_errors, store
+from dejavu_server.ledger.database import sqlite_engine, store
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 
 
@@ -215,7 +215,7 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> No
 def test_a_result_code_of_sqlite_becomes_an_error_in_words(code: int, expected: type[LedgerError], words: str) -> None:
     cause = sqlite3.OperationalError("near SELECT: some detail")
     cause.sqlite_errorcode = code
-    error = sqlite_errors.from_database(OperationalError("SELECT secret", {}, cause))
+    error = sqlite_engine.from_database(OperationalError("SELECT secret", {}, cause))
     assert type(error) is expected
     assert words in str(error)
     assert "SELECT" not in str(error)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, column, inspect, select, table
+from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
-from dejavu_server.ledger.database.backfill import backfill
-from dejavu_server.ledger.database.schema import REVISION, forecasts
+from dejavu_server.ledger.database.schema import REVISION
 from dejavu_server.ledger.database.sqlite_engine import reading_engine
-from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -26,7 +28,21 @@ _POLL_SECONDS = 0.01
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
-_UNFILLED = select(forecasts.c.sequence).where(forecasts.c.day == 0).limit(1)
+PAGE_SIZE = 2000
+"""Rows per batch, which bounds memory for ledgers of any length."""
+
+_HOUR_US = 3_600_000_000
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+_TO_FILL = text(
+    "SELECT f.sequence, f.game_id, f.generated_us, e.canonical FROM forecasts f JOIN entries e"
+    " ON e.sequence = f.sequence WHERE f.sequence > :after AND f.day = 0 ORDER BY f.sequence LIMIT :page"
+)
+
+_FILL = text(
+    "UPDATE forecasts SET day = :day, home_team = :home_team, away_team = :away_team, model_version = :model_version,"
+    " minute = :minute, alpha = :alpha, confidence = :confidence, replay = :replay WHERE sequence = :sequence"
+)
 
 
 def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
@@ -58,22 +74,43 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
 
                 upgrade(connection)
             else:
-                backfill_late_rows(connection)
+                backfill(connection)  # rows that a worker of release 0.1.0 recorded after the migration
         if before is not None:
             _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 
 
-def backfill_late_rows(connection: Connection) -> None:
-    """Fills the rows that a worker of the previous release recorded after the migration.
+def backfill(connection: Connection) -> None:
+    """Fills the columns that release 0.1.0 did not have, in every forecast whose day is 0, from the entries.
 
-    Args:
-        connection: a connection in a transaction that holds the write lock.
+    Call it in a transaction that holds the write lock.
 
     Raises:
-        LedgerCorrupt: if the entry of such a forecast cannot be parsed.
+        LedgerCorrupt: if the entry of a row cannot be parsed.
     """
-    if connection.execute(_UNFILLED).first() is not None:
-        backfill(connection)
+    after = 0
+    while rows := connection.execute(_TO_FILL, {"after": after, "page": PAGE_SIZE}).all():
+        after = rows[-1].sequence
+        connection.execute(_FILL, [_columns(*row) for row in rows])
+
+
+def _columns(sequence: int, game_id: str, generated_us: int, canonical: str) -> dict[str, Any]:
+    try:
+        payload = json.loads(canonical)["payload"]
+        request, forecast = payload["request"], payload["forecast"]
+        home_lead = float(forecast["home_lead_probability"])
+        return {
+            "sequence": sequence,
+            "day": _EPOCH_DAY + (generated_us - 11 * _HOUR_US) // (24 * _HOUR_US),  # see records.game_day
+            "home_team": request["home_team"],
+            "away_team": request["away_team"],
+            "model_version": forecast["model_version"],
+            "minute": forecast["elapsed_minutes"],
+            "alpha": request["alpha"],
+            "confidence": max(home_lead, 1.0 - home_lead),
+            "replay": game_id.startswith("99"),
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerCorrupt(f"the ledger is damaged: entry {sequence} cannot be read back") from error
 
 
 def _check_writable(path: Path, *, make: bool) -> None:

@@ -17,8 +17,13 @@ from sqlalchemy import Engine, event
 
 from dejavu_server.ledger.database import migrate, notify, store
 from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability
-from dejavu_server.ledger.database.sqlite_engine import check_free_space, database_path, new_engine, reading_engine
-from dejavu_server.ledger.database.sqlite_errors import database_errors
+from dejavu_server.ledger.database.sqlite_engine import (
+    check_free_space,
+    database_errors,
+    database_path,
+    new_engine,
+    reading_engine,
+)
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Connections to the ledger's SQLite database, and its path.
+"""Connections to the ledger's SQLite database, its path, and its errors as errors of the ledger.
 
 Readers use no transactions: each statement sees the newest commit, and none prevents a WAL checkpoint from completing.
 Connections never create the file. A connection that failed for a reason that may lie in its file is discarded: SQLite
@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from dejavu_server.ledger.database.sqlite_errors import primary_code
-from dejavu_server.ledger.errors import InvalidLedgerUrl, LedgerUnavailable
+from dejavu_server.ledger.errors import (
+    InvalidLedgerUrl,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerSchemaError,
+    LedgerUnavailable,
+)
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
@@ -26,6 +33,33 @@ BUSY_SECONDS = 2.0
 
 MIN_FREE_BYTES = 1024 * 1024
 """Free space below which a disk counts as full: a batch of forecasts may need this much."""
+
+_DISCARDING_CODES = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+"""Result codes after which a new connection may succeed."""
+
+# Messages to callers for SQLite's primary result codes (https://www.sqlite.org/rescode.html).
+_CAUSES = {
+    sqlite3.SQLITE_BUSY: "locked by another process for too long",
+    sqlite3.SQLITE_LOCKED: "locked by another process for too long",
+    sqlite3.SQLITE_PROTOCOL: "locked by another process for too long",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_PERM: "not accessible: permission denied",
+    sqlite3.SQLITE_AUTH: "not accessible: permission denied",
+    sqlite3.SQLITE_IOERR: "not accessible: disk I/O error",
+    sqlite3.SQLITE_FULL: "full: no space left on the disk",
+    sqlite3.SQLITE_CANTOPEN: "not accessible: check the path and its permissions",
+}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+# SQLite's messages for a missing table or column, which share the generic code SQLITE_ERROR.
+_OTHER_SCHEMA = ("no such table", "no such column", "has no column named")
 
 
 def database_path(url: str) -> Path:
@@ -62,17 +96,6 @@ def reading_engine(path: Path) -> Engine:
     return new_engine(path, ["PRAGMA query_only=ON"])
 
 
-_DISCARDING_CODES = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_NOTADB,
-}
-"""Result codes after which a new connection may succeed."""
-
-
 def new_engine(path: Path, pragmas: list[str]) -> Engine:
     """Returns an engine whose connections never create the file and start no transactions by themselves."""
 
@@ -96,3 +119,34 @@ def new_engine(path: Path, pragmas: list[str]) -> Engine:
             context.is_disconnect = True
 
     return engine
+
+
+def primary_code(error: BaseException | None) -> int:
+    """Returns SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
+    # The low byte of an extended result code is the primary code.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def from_database(error: SQLAlchemyError) -> LedgerError:
+    """Converts a database error to a ledger error. The original error must only go to the log."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code, text = primary_code(cause), str(cause)
+    if code in _DAMAGE:
+        return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+    if code == sqlite3.SQLITE_CONSTRAINT or "Could not decode to UTF-8" in text:
+        # Writers decide on what they read under the write lock, so only damage can violate a constraint.
+        return LedgerCorrupt("the ledger is damaged: its entries contradict each other")
+    if code == sqlite3.SQLITE_ERROR and any(words in text for words in _OTHER_SCHEMA):
+        return LedgerSchemaError("the database is not a ledger of this release: a table or column is missing")
+    if code in _CAUSES:
+        return LedgerUnavailable(f"the ledger is {_CAUSES[code]}")
+    return LedgerUnavailable("the ledger's database failed")
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Converts database errors in the block to ledger errors, with the original as the cause."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise from_database(error) from error

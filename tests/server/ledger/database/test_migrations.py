@@ -19,7 +19,7 @@ from tests.support.builders.outcomes import outcome
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
-from dejavu_server.ledger.database import backfill
+from dejavu_server.ledger.database import migrate
 from dejavu_server.ledger.database.schema import forecasts
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.records import IssuedForecast
@@ -60,7 +60,7 @@ async def index(ledger: Ledger) -> list[dict[str, Any]]:
 async def test_its_forecasts_get_the_columns_that_a_new_one_has(
     old: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backfill, "PAGE_SIZE", 3)
+    monkeypatch.setattr(migrate, "PAGE_SIZE", 3)
     kept = [written(number) for number in range(1, 9)]
     hashes = [release_0_1_0.record(old, forecast) for forecast in kept]
     with pytest.raises(LedgerSchemaError, match="older release"):

@@ -12,8 +12,6 @@ from dejavu_server.ledger.entries.codec import genesis_hash
 
 revision = "ledger_0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

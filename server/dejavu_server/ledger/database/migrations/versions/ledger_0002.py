@@ -9,12 +9,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from dejavu_server.ledger.database.backfill import backfill
+from dejavu_server.ledger.database.migrate import backfill
 
 revision = "ledger_0002"
 down_revision = "ledger_0001"
-branch_labels = None
-depends_on = None
 
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

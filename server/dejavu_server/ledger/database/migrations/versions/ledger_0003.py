@@ -11,16 +11,9 @@ from alembic import op
 
 revision = "ledger_0003"
 down_revision = "ledger_0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     """Adds the column."""
     given = sa.Computed("key NOT LIKE '%null]'", persisted=False)
     op.add_column("forecasts", sa.Column("margin_given", sa.Boolean, given))
-
-
-def downgrade() -> None:
-    """Removes the column."""
-    op.drop_column("forecasts", "margin_given")

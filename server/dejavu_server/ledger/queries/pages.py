@@ -9,7 +9,6 @@ that head: a forecast that is settled or revised between two pages is neither sk
 
 from __future__ import annotations
 
-import enum
 import hashlib
 from dataclasses import dataclass, fields
 from functools import cache
@@ -108,7 +107,7 @@ def _find_page(
     """Returns the positions of a page, and the one below which the next page starts; None if there is no next page."""
     floor_scans, match_scans = _index_scans(filter_)
     values = _values(filter_, cursor)
-    floors = [connection.execute(_floor(scan), {**values, "last": _last(scan)}).one_or_none() for scan in floor_scans]
+    floors = [connection.execute(scan.floor, {**values, "last": _last(scan)}).one_or_none() for scan in floor_scans]
     # With several scans, the page ends at the highest floor: above it, every scan is complete.
     floor = max((Cursor(*row) for row in floors if row is not None), default=None)
     values |= _floor_values(values, floor) | {"limit": size + 1}
@@ -118,72 +117,66 @@ def _find_page(
     return (ordered[:size], ordered[size - 1]) if len(ordered) > size else (ordered, floor)
 
 
-class _IndexScan(enum.Enum):
-    """A scan of an index of the forecasts, or of a part of it."""
+_f = forecasts.c
+_BEFORE = _f.sequence < bindparam("before")
+_START = _f.sequence <= bindparam("start")
+_ABOVE_FLOOR = _f.sequence >= bindparam("floor")
 
-    SEQUENCE = enum.auto()
-    GAME_HALFTIME = enum.auto()
-    GAME_FINAL = enum.auto()
-    HOME = enum.auto()
-    AWAY = enum.auto()
-    MODEL = enum.auto()
-    DAY = enum.auto()
-    """The day on which the page starts."""
-    DAYS_BEFORE = enum.auto()
-    """The days before it."""
-    DAYS_BETWEEN = enum.auto()
-    """The days between the day on which the page starts and the day of the floor."""
-    DAY_OF_FLOOR = enum.auto()
-    """The day of the floor, if it is not the day on which the page starts."""
+
+class _IndexScan:
+    """A scan of an index of the forecasts, or of a part of it, from where the page starts.
+
+    Attributes:
+        rows: selects its forecasts, by day and sequence or by sequence alone.
+        floor: selects the last forecast that a page may read on it; no row if it ends earlier.
+        above_floor: condition for rows at or above the floor of the page.
+    """
+
+    def __init__(
+        self, condition: ColumnElement[bool], above_floor: ColumnElement[bool] = _ABOVE_FLOOR, *, by_day: bool = False
+    ) -> None:
+        columns = (_f.day, _f.sequence) if by_day else (literal(0), _f.sequence)
+        order = (_f.day.desc(), _f.sequence.desc()) if by_day else (_f.sequence.desc(),)
+        self.rows: Select[int, int] = select(*columns).where(condition).order_by(*order)
+        self.floor = self.rows.limit(1).offset(bindparam("last"))
+        self.above_floor = above_floor
+
+
+_SEQUENCE = _IndexScan(_BEFORE)
+_MODEL = _IndexScan((_f.model_version == bindparam("model")) & _BEFORE)
+_HOME = _IndexScan((_f.home_team == bindparam("team")) & _BEFORE)
+_AWAY = _IndexScan((_f.away_team == bindparam("team")) & _BEFORE)
+_GAME = {
+    horizon: _IndexScan((_f.game_id == bindparam("game")) & (_f.horizon == horizon.value) & _BEFORE)
+    for horizon in Horizon
+}
+# The day on which the page starts; the days before it; of these, those after the day of the floor; and that day.
+_DAY = _IndexScan((_f.day == bindparam("before_day")) & _BEFORE, _f.sequence >= bindparam("day_floor"), by_day=True)
+_DAYS_BEFORE = _IndexScan((_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START, by_day=True)
+_DAYS_BETWEEN = _IndexScan(
+    (_f.day > bindparam("floor_day")) & (_f.day < bindparam("before_day")) & _START, true(), by_day=True
+)
+_DAY_OF_FLOOR = _IndexScan((_f.day == bindparam("other_floor_day")) & _START, by_day=True)
 
 
 def _index_scans(filter_: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple[_IndexScan, ...]]:
     """Returns the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
+    scans: tuple[_IndexScan, ...]
     if filter_.game_id:
-        by_horizon = {Horizon.HALFTIME: _IndexScan.GAME_HALFTIME, Horizon.FINAL: _IndexScan.GAME_FINAL}
-        scans = tuple(scan for horizon, scan in by_horizon.items() if filter_.horizon in {None, horizon})
+        scans = tuple(scan for horizon, scan in _GAME.items() if filter_.horizon in {None, horizon})
     elif filter_.by_day:
-        return (_IndexScan.DAY, _IndexScan.DAYS_BEFORE), (
-            _IndexScan.DAY,
-            _IndexScan.DAYS_BETWEEN,
-            _IndexScan.DAY_OF_FLOOR,
-        )
+        return (_DAY, _DAYS_BEFORE), (_DAY, _DAYS_BETWEEN, _DAY_OF_FLOOR)
     elif filter_.team:
-        scans = (_IndexScan.HOME, _IndexScan.AWAY)
+        scans = (_HOME, _AWAY)
     else:
-        scans = (_IndexScan.MODEL,) if filter_.model_version else (_IndexScan.SEQUENCE,)
+        scans = (_MODEL,) if filter_.model_version else (_SEQUENCE,)
     return scans, scans
 
 
 def _last(scan: _IndexScan) -> int:
     """Returns the offset of the last forecast that a page reads on a scan."""
-    return max(MAX_ROWS_SCANNED // 4 if scan in {_IndexScan.HOME, _IndexScan.AWAY} else MAX_ROWS_SCANNED, 1) - 1
+    return max(MAX_ROWS_SCANNED // 4 if scan in {_HOME, _AWAY} else MAX_ROWS_SCANNED, 1) - 1
 
-
-_f = forecasts.c
-_BEFORE = _f.sequence < bindparam("before")
-_START = _f.sequence <= bindparam("start")
-
-_SCAN_CONDITIONS = {
-    _IndexScan.SEQUENCE: _BEFORE,
-    _IndexScan.GAME_HALFTIME: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.HALFTIME.value) & _BEFORE,
-    _IndexScan.GAME_FINAL: (_f.game_id == bindparam("game")) & (_f.horizon == Horizon.FINAL.value) & _BEFORE,
-    _IndexScan.HOME: (_f.home_team == bindparam("team")) & _BEFORE,
-    _IndexScan.AWAY: (_f.away_team == bindparam("team")) & _BEFORE,
-    _IndexScan.MODEL: (_f.model_version == bindparam("model")) & _BEFORE,
-    _IndexScan.DAY: (_f.day == bindparam("before_day")) & _BEFORE,
-    _IndexScan.DAYS_BEFORE: (_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START,
-    _IndexScan.DAYS_BETWEEN: (_f.day > bindparam("floor_day")) & (_f.day < bindparam("before_day")) & _START,
-    _IndexScan.DAY_OF_FLOOR: (_f.day == bindparam("other_floor_day")) & _START,
-}
-
-_DAY_SCANS = {_IndexScan.DAY, _IndexScan.DAYS_BEFORE, _IndexScan.DAYS_BETWEEN, _IndexScan.DAY_OF_FLOOR}
-
-_ABOVE_FLOOR: dict[_IndexScan, ColumnElement[bool]] = {
-    _IndexScan.DAY: _f.sequence >= bindparam("day_floor"),
-    _IndexScan.DAYS_BETWEEN: true(),
-}
-"""Condition for rows at or above the floor; for all other scans, `sequence >= floor`."""
 
 _later = forecasts.alias("later")
 _settled = exists().where(
@@ -251,29 +244,9 @@ def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int
 
 
 # Cached for each shape: building a statement takes SQLAlchemy longer than running it.
-
-
-@cache
-def _scan_rows(scan: _IndexScan) -> Select[int, int]:
-    """Selects the forecasts of a scan, from where the page starts."""
-    if scan in _DAY_SCANS:
-        return select(_f.day, _f.sequence).where(_SCAN_CONDITIONS[scan]).order_by(_f.day.desc(), _f.sequence.desc())
-    return select(literal(0), _f.sequence).where(_SCAN_CONDITIONS[scan]).order_by(_f.sequence.desc())
-
-
-@cache
-def _floor(scan: _IndexScan) -> Select[int, int]:
-    """Selects the last forecast that a page may read on a scan; no row if the scan ends earlier."""
-    return _scan_rows(scan).limit(1).offset(bindparam("last"))
-
-
 @cache
 def _matches(scan: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
     """Selects the forecasts of a scan that meet the conditions, down to the floor."""
     # Subqueries come last, so that they run only for rows that meet all other conditions.
     named = [condition for name, condition in _CONDITIONS.items() if name in conditions]
-    return (
-        _scan_rows(scan)
-        .where(_ABOVE_FLOOR.get(scan, _f.sequence >= bindparam("floor")), *named)
-        .limit(bindparam("limit"))
-    )
+    return scan.rows.where(scan.above_floor, *named).limit(bindparam("limit"))

@@ -20,12 +20,7 @@ from dejavu_server.ledger.database.backend import Backend, CommitListener, Durab
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.errors import (
-    InvalidResumeToken,
-    LedgerError,
-    LedgerUnavailable,
-    ResumeTokenExpired,
-)
+from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Failed, Result
@@ -48,13 +43,16 @@ class Ledger:
     outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open` or `open_backend`, use it in one event loop and close it.
+
+    Attributes:
+        identity: its identity, as read when it was opened.
     """
 
     def __init__(
         self, backend: Backend, identity: Identity, on_failure: Callable[[LedgerError], None] | None = None
     ) -> None:
         self._backend = backend
-        self._identity = identity
+        self.identity = identity
         self._on_failure = on_failure
         self._writer = Writer(backend, backend.notify)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
@@ -109,11 +107,6 @@ class Ledger:
                 raise
 
         return cls(backend, await asyncio.to_thread(identity), on_failure)
-
-    @property
-    def identity(self) -> Identity:
-        """Identity of the ledger, as read when it was opened."""
-        return self._identity
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts, in one transaction with other pending writes; they are durable when this returns.
@@ -203,7 +196,7 @@ class Ledger:
 
     def token(self, sequence: int) -> str:
         """Returns the token that resumes a stream right after a sequence."""
-        return resume_tokens.encode(resume_tokens.ResumeToken(self._identity.ledger_id, self._identity.epoch, sequence))
+        return resume_tokens.encode(resume_tokens.ResumeToken(self.identity.ledger_id, self.identity.epoch, sequence))
 
     async def resume_position(self, token: str) -> int:
         """Returns the sequence after which a token's stream resumes.

@@ -6,6 +6,7 @@ including their type: SQLite accepts text or bytes in a numeric column.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from dejavu_models.errors import DejavuError
@@ -37,7 +38,7 @@ class ChainVerifier:
         self._connection = connection
         self._identity = identity
         self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
-        self.counts: dict[str, int] = {}
+        self.counts = Counter[str]()
         self.settled = 0
         self._outcomes: dict[str, dict[Horizon, int]] = {}  # game → horizon → sequence of its first report
 
@@ -56,7 +57,8 @@ class ChainVerifier:
                 raise
             except (ValueError, TypeError, OverflowError, RecursionError, DejavuError) as error:
                 raise LedgerCorrupt(f"entry {row['entry_sequence']}: {error}") from error
-        self._check_orphans()
+        for table, owner in raw_rows.orphans(self._connection):
+            raise LedgerCorrupt(f"table {table} has rows without {owner}")
 
     def _rows(self) -> Iterator[Raw]:
         while page := raw_rows.entries_after(self._connection, self.sequence):
@@ -77,7 +79,7 @@ class ChainVerifier:
             f"entry {sequence}: kind or sequence does not match the canonical form",
         )
         self.sequence, self.hash = sequence, hash_
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.counts[kind] += 1
 
     def _check_rows(self, row: Raw) -> None:
         kind = row["entry_kind"]
@@ -140,10 +142,6 @@ class ChainVerifier:
         )
         _check_row(row, _SETTLEMENTS, expected)
         self.settled += 1
-
-    def _check_orphans(self) -> None:
-        for table, owner in raw_rows.orphans(self._connection):
-            raise LedgerCorrupt(f"table {table} has rows without {owner}")
 
 
 def equals_stored(stored: object, expected: object) -> bool:

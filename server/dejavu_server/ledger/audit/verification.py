@@ -97,7 +97,8 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
 
 
 def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: Collection[bytes]) -> Verification:
-    _check_schema(connection)
+    if raw_rows.schema_versions(connection) != [schema.REVISION]:
+        raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
     verifier = ChainVerifier(connection, identity)
     verifier.run()
@@ -106,23 +107,18 @@ def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: 
     keys = list(_check_checkpoints(connection, identity, public_keys))
     return Verification(
         ledger_id=identity.ledger_id,
-        entries=sum(verifier.counts.values()),
+        entries=verifier.counts.total(),
         sequence=verifier.sequence,
         hash=verifier.hash.hex(),
         pruned_through=identity.pruned_through,
-        forecasts=verifier.counts.get(codec.FORECAST, 0),
-        outcomes=verifier.counts.get(codec.OUTCOME, 0),
-        markets=verifier.counts.get(codec.MARKET, 0),
+        forecasts=verifier.counts[codec.FORECAST],
+        outcomes=verifier.counts[codec.OUTCOME],
+        markets=verifier.counts[codec.MARKET],
         settlements=verifier.settled,
         checkpoints=len(keys),
         snapshots=_check_snapshots(connection),
         keys=tuple(sorted({key.hex() for key in keys})),
     )
-
-
-def _check_schema(connection: Connection) -> None:
-    if raw_rows.schema_versions(connection) != [schema.REVISION]:
-        raise LedgerCorrupt("the ledger's schema version was changed")
 
 
 def _identity(connection: Connection) -> Identity:
@@ -172,18 +168,13 @@ def _check_external(
         raise LedgerCorrupt(
             f"entries up to {identity.pruned_through} were removed: the checkpoint can't be verified against them"
         )
-    if _hash_at(connection, identity, checkpoint.sequence) != checkpoint.hash:
+    # Sequence 0 stands for the hash that the first entry is chained to.
+    signed_hash = raw_rows.hash_at(connection, checkpoint.sequence) if checkpoint.sequence else identity.pruned_hash
+    if signed_hash != checkpoint.hash:
         raise LedgerCorrupt(
             f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
             "was signed"
         )
-
-
-def _hash_at(connection: Connection, identity: Identity, sequence: int) -> object:
-    """Returns the hash of an entry, or the one the first entry is chained to; None if there is no such entry."""
-    if sequence == identity.pruned_through:
-        return identity.pruned_hash
-    return raw_rows.hash_at(connection, sequence)
 
 
 def _check_checkpoints(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> Iterator[bytes]:

@@ -114,7 +114,7 @@ def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[R
     batch = _EntryBatch(*head(connection))
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
-        stored, outcome = newest.get(draft.key), known_outcomes.conflict(draft.issued)
+        stored, outcome = newest.get(draft.key), _conflict(known_outcomes, draft.issued)
         if stored is None or not stored.matches(draft):
             if outcome is not None:
                 results.append(outcome)
@@ -171,26 +171,16 @@ class _EntryBatch:
                 connection.execute(statement, added)
 
 
-class _KnownOutcomes:
-    """Recorded outcomes, by game."""
-
-    def __init__(self) -> None:
-        self._sequences: dict[str, dict[Horizon, int]] = {}
-
-    def add(self, game_id: str, horizon: Horizon, sequence: int) -> None:
-        """Adds the sequence of an outcome."""
-        self._sequences.setdefault(game_id, {})[horizon] = sequence
-
-    def conflict(self, issued: IssuedForecast) -> Failed | None:
-        """Returns a failure if the forecast would be recorded with hindsight, otherwise None."""
-        for horizon, sequence in self._sequences.get(issued.game_id, {}).items():
-            if issued.forecast.elapsed_minutes <= horizon.last_slot:
-                error = OutcomeAlreadyRecorded(
-                    f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
-                    f"{sequence}, and no forecast from before that point is recorded any more"
-                )
-                return Failed(error)
-        return None
+def _conflict(outcomes_of_games: Mapping[str, Mapping[Horizon, int]], issued: IssuedForecast) -> Failed | None:
+    """Returns a failure if the forecast would be recorded with hindsight, otherwise None."""
+    for horizon, sequence in outcomes_of_games.get(issued.game_id, {}).items():
+        if issued.forecast.elapsed_minutes <= horizon.last_slot:
+            error = OutcomeAlreadyRecorded(
+                f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
+                f"{sequence}, and no forecast from before that point is recorded any more"
+            )
+            return Failed(error)
+    return None
 
 
 def probe_write(connection: Connection) -> None:
@@ -319,11 +309,12 @@ def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
     return result
 
 
-def _known(connection: Connection, games: set[str]) -> _KnownOutcomes:
-    result = _KnownOutcomes()
+def _known(connection: Connection, games: set[str]) -> dict[str, dict[Horizon, int]]:
+    """Returns the sequences of the outcomes of games, by game and horizon."""
+    result: dict[str, dict[Horizon, int]] = {}
     for chunk in chunks(sorted(games)):
         for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
-            result.add(game_id, Horizon(horizon), sequence)
+            result.setdefault(game_id, {})[Horizon(horizon)] = sequence
     return result
 
 

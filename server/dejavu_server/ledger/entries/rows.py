@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.game_ids import is_replay
@@ -13,6 +14,9 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement, g
 
 Row = dict[str, Any]
 """Column name → value: the parameters of a statement."""
+
+SCORES: Final = tuple(field.name for field in fields(Settlement))
+"""Columns of `settlements` that are fields of a Settlement."""
 
 
 def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
@@ -97,7 +101,7 @@ def settlement_row(
     forecast = issued.forecast
     return {
         "forecast_sequence": issued.sequence,
-        "outcome_sequence": settlement.outcome_sequence,
+        **{name: getattr(settlement, name) for name in SCORES},
         "first_sequence": first_sequence,
         "game_id": issued.game_id,
         "horizon": forecast.horizon.value,
@@ -108,15 +112,8 @@ def settlement_row(
         "replay": is_replay(issued.game_id),
         "superseded": superseded,
         "differential": outcome.differential,
-        "error": settlement.error,
-        "persistence_error": settlement.persistence_error,
         "width": forecast.interval.upper - forecast.interval.lower,
-        "covered": settlement.covered,
         "home_lead_probability": float(forecast.home_lead_probability),
         "home_led": outcome.differential > 0,
-        "brier": settlement.brier,
-        "crps": settlement.crps,
-        "score": settlement.score,
         "market_stake": None if bet is None else bet.stake_fraction,
-        "market_profit": settlement.market_profit,
     }

@@ -108,7 +108,9 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
         return skipped(f"its differentials move by more than {MAX_SCORE} points")
     day = date.fromordinal(row.day)
-    return CompletedGame(row.game_id, _season(row.game_id, day), day, phase, home, away, scores)
+    # The ids of replays have no season: take that of the date (seasons begin in October).
+    season = season_of(row.game_id) or day.year + (day.month >= 9)
+    return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 
 
 def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
@@ -118,11 +120,6 @@ def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
         _, home, away = scores[-1]
         scores.append(Score(60.0 * minute, home + max(after - before, 0), away + max(before - after, 0)))
     return tuple(scores)
-
-
-def _season(game_id: str, day: date) -> int:
-    """Returns the season in the id; for replays, whose ids have none, that of the date (seasons begin in October)."""
-    return season_of(game_id) or day.year + (day.month >= 9)
 
 
 _later = outcomes.alias("later")

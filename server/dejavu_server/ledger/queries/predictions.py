@@ -5,7 +5,6 @@ Each comes with its outcome, its settlement, and the market that was sent with i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
 from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.rows import SCORES
 from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
 
 MAX_REVISIONS = 500
@@ -144,14 +144,7 @@ _AT = (
         forecasts.c.sequence,
         entries.c.canonical,
         superseded.label("superseded"),
-        settlements.c.outcome_sequence,
-        settlements.c.error,
-        settlements.c.persistence_error,
-        settlements.c.covered,
-        settlements.c.brier,
-        settlements.c.crps,
-        settlements.c.score,
-        settlements.c.market_profit,
+        *(settlements.c[name] for name in SCORES),
         markets.c.sequence.label("market_sequence"),
     )
     .join(entries, entries.c.sequence == forecasts.c.sequence)
@@ -168,14 +161,10 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
         issued=codec.parse(row.canonical, explanation=explanation),
         superseded=row.superseded,
         outcome=_outcome(texts, row.outcome_sequence) if settled else None,
-        settlement=_settlement(row) if settled else None,
+        settlement=Settlement(**{name: getattr(row, name) for name in SCORES}) if settled else None,
         market=None if market is None else market[1],
         market_answer=None if market is None else market[2],
     )
-
-
-def _settlement(row: Row[*tuple[Any, ...]]) -> Settlement:
-    return Settlement(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Settlement)})
 
 
 def _outcome(texts: dict[int, str], sequence: int) -> ReportedOutcome:

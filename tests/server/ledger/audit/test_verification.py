@@ -92,7 +92,7 @@ async def test_what_was_recorded_with_hindsight_is_named(
     [early] = await recorded(ledger, issued(game(1)))
     await ledger.record_outcome(outcome(1, 3))
     assert verify(url).settlements == 1
-    monkeypatch.setattr(store._KnownOutcomes, "conflict", lambda *_: None)  # a writer that records with hindsight
+    monkeypatch.setattr(store, "_conflict", lambda *_: None)  # a writer that records with hindsight
     [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
     assert (early.sequence, late.sequence) == (1, 3)
     with pytest.raises(LedgerCorrupt, match="entry 3: recorded after the outcome at 2"):

@@ -10,7 +10,6 @@ from google.protobuf import json_format
 
 from dejavu.v1 import record_pb2
 from dejavu_common.clock import EPOCH
-from dejavu_common.files import write_atomic
 from dejavu_server.api.converters.record import checkpoint_message
 from dejavu_server.ledger.audit.verification import InvalidCheckpoint
 from dejavu_server.records import Checkpoint
@@ -42,15 +41,6 @@ def read(path: Path) -> Checkpoint:
 def to_json(checkpoint: Checkpoint) -> str:
     """Returns a checkpoint as the text of a file."""
     return json_format.MessageToJson(checkpoint_message(checkpoint)) + "\n"
-
-
-def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint to a file atomically.
-
-    Raises:
-        OSError: if the file can't be written.
-    """
-    write_atomic(path, to_json(checkpoint).encode())
 
 
 def from_message(message: record_pb2.Checkpoint) -> Checkpoint:

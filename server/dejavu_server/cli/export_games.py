@@ -67,7 +67,7 @@ def export_games(
         overwrite: whether to replace existing files.
 
     Raises:
-        CannotExport: if a file already exists, pyarrow is not installed, or there is no game to export.
+        ExportError: if a file already exists, pyarrow is not installed, or there is no game to export.
         LedgerError: if the ledger can't be read.
         OSError: if a file can't be written.
     """

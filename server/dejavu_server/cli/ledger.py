@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dejavu_common.clock import utc_now
+from dejavu_common.files import write_atomic
 from dejavu_models.errors import DejavuError
 from dejavu_server.settings import default_ledger, options
 
@@ -107,10 +108,11 @@ def checkpoint(
         url = ledger or default_ledger()
         identity, head = checkpoints.read_head(url)
         signed = checkpoints.sign(load_or_create(key_path(url, signing_key)), identity, head, utc_now())
+        text = checkpoint_files.to_json(signed)
         if str(out) == "-":
-            typer.echo(checkpoint_files.to_json(signed), nl=False)
+            typer.echo(text, nl=False)
         else:
-            checkpoint_files.write(out, signed)
+            write_atomic(out, text.encode())
             typer.echo(f"{out}: {identity.ledger_id} at sequence {signed.sequence:,}, key {signed.public_key.hex()}")
 
 

@@ -74,43 +74,36 @@ class Projection(Generic[_T]):
     Args:
         start: the state before the first outcome.
         step: returns the state after one more outcome.
+
+    Attributes:
+        current: the current state.
     """
 
     def __init__(self, start: _T, step: Callable[[_T, SettledGame], _T]) -> None:
         self._step = step
         self._snapshots = [Snapshot(0, 0, start)]
-        self._current = self._snapshots[0]
-
-    @property
-    def current(self) -> Snapshot[_T]:
-        """The current state."""
-        return self._current
+        self.current = self._snapshots[0]
 
     def restore(self, snapshot: Snapshot[_T]) -> None:
         """Continues from a stored snapshot."""
         self._snapshots.append(snapshot)
-        self._current = snapshot
+        self.current = snapshot
 
     def rewind(self, before: int) -> None:
         """Rewinds to the newest snapshot that includes no outcome at or after a sequence number."""
         self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.sequence < before]
-        self._current = self._snapshots[-1]
+        self.current = self._snapshots[-1]
 
     def advance(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
         """Folds in further outcomes; returns the new snapshots."""
         snapshots = []
         for game in games:
-            self._current = Snapshot(game.sequence, self._current.count + 1, self._step(self._current.state, game))
-            if self._current.count % SNAPSHOT_EVERY == 0:
-                snapshots.append(self._current)
+            self.current = Snapshot(game.sequence, self.current.count + 1, self._step(self.current.state, game))
+            if self.current.count % SNAPSHOT_EVERY == 0:
+                snapshots.append(self.current)
         self._snapshots.extend(snapshots)
         del self._snapshots[1:-SNAPSHOTS_KEPT]
         return snapshots
-
-
-def update_intervals(state: AdaptiveState, game: SettledGame) -> AdaptiveState:
-    """Returns the interval state after an outcome."""
-    return state.after(game.observations)
 
 
 def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
@@ -119,11 +112,6 @@ def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
     return state.after(GameResult(game.home_team, game.away_team, season, game.day, game.differential))
-
-
-def new_intervals() -> Projection[AdaptiveState]:
-    """Returns the interval projection before the first outcome."""
-    return Projection(AdaptiveState(), update_intervals)
 
 
 class OnlineProjection:
@@ -139,7 +127,9 @@ class OnlineProjection:
 
     def __init__(self, ratings: Mapping[str, LiveRatings], *, intervals: bool) -> None:
         self.sequence = 0
-        self._intervals = new_intervals() if intervals else None
+        self._intervals = (
+            Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
+        )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
 
     @property
@@ -219,7 +209,7 @@ class OnlineUpdater:
         self._mode = mode
         self._method = method
         self._carry_ratings = carry_ratings
-        self._identity: tuple[str, str] | None = None
+        self._identity: store.Identity | None = None
         self._projection = self._initial_projection()
         self._committed = committed or asyncio.Event()
         self._attempted = asyncio.Event()
@@ -268,9 +258,8 @@ class OnlineUpdater:
             await self._ledger.write(write)
 
     def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
-        found = store.identity(connection)
-        identity = (found.ledger_id, found.epoch)
-        if identity != self._identity:  # first read, or the ledger was restored
+        identity = store.identity(connection)
+        if self._identity is None or not identity.same_ledger(self._identity):  # first read, or it was restored
             self._identity, self._projection = identity, self._initial_projection()
         return self._projection.read(connection)
 
@@ -302,11 +291,9 @@ class OnlineUpdater:
         self._committed.clear()  # before reading, so that a later outcome triggers another read
         try:
             await self.update()
-        except DejavuError as error:
-            self._failure_log.failed(error, traceback=False, effect="forecasts use the previous online state")
-            return False
         except Exception as error:
-            self._failure_log.failed(error, effect="forecasts use the previous online state")
+            expected = isinstance(error, DejavuError)
+            self._failure_log.failed(error, traceback=not expected, effect="forecasts use the previous online state")
             return False
         self._failure_log.succeeded()
         return True

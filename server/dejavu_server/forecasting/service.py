@@ -130,14 +130,18 @@ class ForecastService:
         return [self._recorded(requested, result) for requested, result in zip(issued, stored, strict=True)]
 
     def _recorded(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:
-        """Counts a recorded forecast; returns it with what this request has and the ledger does not store."""
+        """Counts a recorded forecast; returns it with the quantiles, market and market evaluation of this request."""
         horizon = requested.forecast.horizon
         if isinstance(stored, Failed):
             self._refused[horizon].inc()
             return stored
         counters = self._new if requested.generated_time == stored.generated_time else self._known
         counters[horizon].inc()
-        return _with_requested(stored, requested)
+        old, new = stored.forecast, requested.forecast
+        if (old.quantiles, old.market, stored.market) == (new.quantiles, new.market, requested.market):  # usual
+            return stored
+        forecast = replace(old, quantiles=new.quantiles, market=new.market)
+        return replace(stored, market=requested.market, forecast=forecast)
 
     def _stamp(self, request: ForecastRequest, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
@@ -152,11 +156,3 @@ class ForecastService:
             expires_time=generated + self._lifetime,
             market=request.query.market,
         )
-
-
-def _with_requested(stored: IssuedForecast, requested: IssuedForecast) -> IssuedForecast:
-    """Returns the stored forecast with the quantiles, the market and the market evaluation of this request."""
-    old, new = stored.forecast, requested.forecast
-    if (old.quantiles, old.market, stored.market) == (new.quantiles, new.market, requested.market):  # usual
-        return stored
-    return replace(stored, market=requested.market, forecast=replace(old, quantiles=new.quantiles, market=new.market))

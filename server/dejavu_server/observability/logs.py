@@ -27,7 +27,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _binder(bound),
+        lambda _logger, _method, event: {**event, **bound},
     ]
     # Tracebacks without local variables: those of a batch are long and private.
     renderer: list[Processor] = (
@@ -82,10 +82,3 @@ def _not_caused_by_caller(record: logging.LogRecord) -> bool:
     if kind is None:
         return not isinstance(record.msg, UnicodeDecodeError)
     return kind.__name__ not in {"ExecuteBatchError", "UnicodeDecodeError"}
-
-
-def _binder(bound: dict[str, str | int]) -> Processor:
-    def bind(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return {**event, **bound}
-
-    return bind

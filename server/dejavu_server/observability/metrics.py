@@ -48,19 +48,14 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = CollectorRegistry() if registry is None else registry
         method = ["method"]
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
-        self.calls = Counter("dejavu_calls", "Finished calls.", ["method", "code"], registry=registry)
-        self.seconds = Histogram(
-            "dejavu_call_seconds", "Duration of unary calls.", method, registry=registry, buckets=LATENCY_BUCKETS
-        )
+        self.calls = counter("dejavu_calls", "Finished calls.", ["method", "code"])
+        self.seconds = histogram("dejavu_call_seconds", "Duration of unary calls.", method, buckets=LATENCY_BUCKETS)
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
-        self.messages = Counter("dejavu_stream_messages", "Messages sent on streams.", method, registry=registry)
-        self.batch_size = Histogram(
-            "dejavu_batch_size", "Queries computed in one batch.", registry=registry, buckets=BATCH_BUCKETS
-        )
-        self.recorded = Counter(
-            "dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"], registry=registry
-        )
+        self.messages = counter("dejavu_stream_messages", "Messages sent on streams.", method)
+        self.batch_size = histogram("dejavu_batch_size", "Queries computed in one batch.", buckets=BATCH_BUCKETS)
+        self.recorded = counter("dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"])
         self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -44,15 +45,10 @@ class SupervisorMetrics:
         self.address: Address | None = None
         self.registry = CollectorRegistry()
         self._serving = Gauge("dejavu_workers", "Workers that are serving.", registry=self.registry)
-        self._deaths = Counter(
-            "dejavu_worker_deaths", "Workers that ended without being asked to.", registry=self.registry
-        )
-        self.failed_starts = Counter(
-            "dejavu_worker_starts_failed", "Workers that failed to start.", registry=self.registry
-        )
-        self.reloads = Counter(
-            "dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"], registry=self.registry
-        )
+        counter = partial(Counter, registry=self.registry)
+        self._deaths = counter("dejavu_worker_deaths", "Workers that ended without being asked to.")
+        self.failed_starts = counter("dejavu_worker_starts_failed", "Workers that failed to start.")
+        self.reloads = counter("dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"])
         for outcome in ("done", "failed"):  # start at 0, so that the first increment is visible
             self.reloads.labels(outcome)
         if folder is not None:

@@ -54,6 +54,9 @@ class Broadcaster:
         queue_size: forecasts and outcomes that may be queued for a subscriber before it is cut off.
         on_failure: called once, with the reason, when the ledger can no longer be followed. All streams of this
             broadcaster have then ended for good; continuing takes a new broadcaster.
+
+    Attributes:
+        position: sequence up to which the ledger has been followed.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Broadcaster:
         self._heartbeat_seconds = heartbeat_seconds
         self._queue_size = queue_size
         self._on_failure = on_failure
-        self._position = 0  # every entry up to this sequence was offered to the attached subscribers
+        self.position = 0  # every entry up to this sequence was offered to the attached subscribers
         self._subscriptions: set[Subscription] = set()
         self._attached_to_all: set[Subscription] = set()
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
@@ -84,11 +87,6 @@ class Broadcaster:
     def subscribers(self) -> int:
         """Number of current subscriptions."""
         return len(self._subscriptions)
-
-    @property
-    def position(self) -> int:
-        """Sequence up to which the ledger has been followed."""
-        return self._position
 
     @property
     def ended(self) -> bool:
@@ -106,10 +104,9 @@ class Broadcaster:
             LedgerError: if the ledger, or the next entry in it, cannot be read.
         """
         newest = await self._ledger.newest()
-        self._position = newest if after is None else min(after, newest)
-        await self._ledger.read_after(
-            self._position, PAGE_SIZE
-        )  # fail now if the next entries are unreadable, rather than after reporting a successful start
+        self.position = newest if after is None else min(after, newest)
+        # Fail now if the next entries are unreadable, rather than after reporting a successful start.
+        await self._ledger.read_after(self.position, PAGE_SIZE)
         self._tail = asyncio.create_task(self._follow(), name="ledger-tail")
 
     async def close(self, reason: DejavuError | None = None) -> None:
@@ -151,7 +148,9 @@ class Broadcaster:
                 # Not the tail's position: it may lag behind commits that callers already know of.
                 subscription.sequence = await self._read(self._ledger.head)
                 if include_current:
-                    for issued in await self._current(game_ids, subscription.sequence):
+                    since = datetime.now(UTC) - CURRENT_AGE
+                    current = partial(self._ledger.current, game_ids, since, subscription.sequence)
+                    for issued in await self._read(current):
                         yield self._serialize(issued)
             attached = self._attach(subscription)
             yield self._heartbeat(subscription)
@@ -161,9 +160,8 @@ class Broadcaster:
                     if subscription.wants(entry.game_id):
                         yield self._serialize(entry)
                         subscription.check()
-                yield self._heartbeat(
-                    subscription
-                )  # advances the token even if the page had nothing for this subscriber
+                # Advances the token even if the page had nothing for this subscriber.
+                yield self._heartbeat(subscription)
                 attached = self._attach(subscription)
             while True:
                 event = await subscription.next(self._heartbeat_seconds)
@@ -171,12 +169,12 @@ class Broadcaster:
                     yield event.data
                 else:
                     # The queue is empty: every entry up to the tail's position was sent or filtered out.
-                    subscription.sequence = max(subscription.sequence, self._position)
+                    subscription.sequence = max(subscription.sequence, self.position)
                     yield self._heartbeat(subscription)
 
     async def _follow(self) -> None:
         try:
-            async with contextlib.aclosing(self._ledger.tail(self._position)) as pages:
+            async with contextlib.aclosing(self._ledger.tail(self.position)) as pages:
                 async for page in pages:
                     for entry in page:
                         self._publish(entry)
@@ -202,7 +200,7 @@ class Broadcaster:
             for subscription in targets:
                 if not subscription.offer(event):
                     self._detach(subscription)
-        self._position = entry.sequence
+        self.position = entry.sequence
 
     def _finish(self, error: DejavuError) -> None:
         if self._ended is None:
@@ -224,7 +222,7 @@ class Broadcaster:
     def _attach(self, subscription: Subscription) -> bool:
         """Attaches a subscriber if it has caught up with the tail's position. Must never await."""
         subscription.check()
-        if subscription.sequence < self._position:
+        if subscription.sequence < self.position:
             return False
         if not subscription.game_ids:
             self._attached_to_all.add(subscription)
@@ -249,10 +247,6 @@ class Broadcaster:
         if not page:  # the tail is ahead, so the entries in between were pruned
             raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
         return page
-
-    async def _current(self, game_ids: frozenset[str], up_to: int) -> list[IssuedForecast]:
-        since = datetime.now(UTC) - CURRENT_AGE
-        return await self._read(partial(self._ledger.current, game_ids, since, up_to))
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
         message = prediction_service_pb2.StreamPredictionsResponse(resume_token=self._ledger.token(entry.sequence))

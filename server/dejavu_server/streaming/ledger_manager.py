@@ -18,13 +18,7 @@ import structlog
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger import (
-    Durability,
-    Ledger,
-    LedgerCorrupt,
-    LedgerError,
-    LedgerUnavailable,
-)
+from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu_models.errors import (
-    InvalidInput,
-)
+from dejavu_models.errors import InvalidInput
 
 
 class InvalidBatch(InvalidInput):

@@ -27,7 +27,7 @@ TEXTS = {
         "Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."
     ),
     "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
-    "Takes the options of AsyncDejavuClient.": "Takes the options of DejavuClient. Thread-safe.",
+    "over a pool of connections.": "over a pool of connections. Thread-safe.",
     "Client of a Dejavu server for use in one event loop; connects on first use.": (
         "Client of a Dejavu server. Thread-safe; connects on first use."
     ),

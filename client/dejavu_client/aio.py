@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from datetime import datetime
-from typing import Self, Unpack
+from typing import Unpack
 
-import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -49,11 +48,10 @@ from dejavu_client.requests import (
 )
 from dejavu_client.transport.aio_caller import AsyncCaller
 from dejavu_client.transport.health import HealthStatus
-from dejavu_client.transport.statistics import CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient:
+class AsyncDejavuClient(AsyncCaller):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python
@@ -81,48 +79,6 @@ class AsyncDejavuClient:
     task that awaits a call cancels the call.
     """
 
-    def __init__(
-        self,
-        target: str = config.DEFAULT_TARGET,
-        *,
-        timeout: float = config.DEFAULT_TIMEOUT,
-        channels: int = config.DEFAULT_CHANNELS,
-        credentials: grpc.ChannelCredentials | None = None,
-        metadata: config.Metadata = (),
-        silence: float = config.DEFAULT_SILENCE,
-        slow: float = config.DEFAULT_SLOW,
-        very_slow: float = config.DEFAULT_VERY_SLOW,
-        channel_factory: Callable[[], grpc.aio.Channel] | None = None,
-    ) -> None:
-        self.target = target
-        self.timeout = timeout
-        self._caller = AsyncCaller(
-            target,
-            timeout=timeout,
-            channels=channels,
-            credentials=credentials,
-            metadata=metadata,
-            silence=silence,
-            slow=slow,
-            very_slow=very_slow,
-            channel_factory=channel_factory,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends all calls and streams and closes the connections. Closing again does nothing."""
-        await self._caller.close()
-
-    @property
-    def stats(self) -> CallStatistics:
-        """Statistics of the calls so far."""
-        return self._caller.stats()
-
     async def predict(
         self, pattern: Sequence[float], *, timeout: float | None = None, **options: Unpack[PredictOptions]
     ) -> Forecast:
@@ -140,7 +96,7 @@ class AsyncDejavuClient:
                 `requests.PredictOptions`.
         """
         request = predict_request(pattern, **options)
-        response = await self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        response = await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
         return response.forecast
 
     async def quote(
@@ -160,7 +116,7 @@ class AsyncDejavuClient:
             options: the options of `predict`.
         """
         request = predict_request(pattern, market=market, **options)
-        return await self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        return await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
 
     async def assess_risk(
         self, pattern: Sequence[float], total_points: int | None = None, *, timeout: float | None = None
@@ -174,7 +130,7 @@ class AsyncDejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AssessRiskRequest(pattern=pattern, total_points=total_points)
-        return await self._caller.unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
+        return await self._unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
 
     async def predict_batch(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
@@ -186,9 +142,7 @@ class AsyncDejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PredictBatchRequest(requests=requests)
-        response = await self._caller.unary(
-            "PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout
-        )
+        response = await self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
         return list(response.results)
 
     async def list_models(self, *, timeout: float | None = None) -> list[Model]:
@@ -198,7 +152,7 @@ class AsyncDejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelsRequest()
-        response = await self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
+        response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
         return list(response.models)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
@@ -212,7 +166,7 @@ class AsyncDejavuClient:
             NotFoundError: if the server has no such service.
         """
         request = HealthCheckRequest(service=service)
-        response = await self._caller.unary("Check", lambda stubs: stubs.check_health, request, timeout)
+        response = await self._unary("Check", lambda stubs: stubs.check_health, request, timeout)
         return HealthStatus(response.status)
 
     async def report_outcome(
@@ -248,7 +202,7 @@ class AsyncDejavuClient:
             if observed_time.tzinfo is None:
                 raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
             request.observed_time.FromDatetime(observed_time)
-        return await self._caller.unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
+        return await self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     async def get_prediction(
         self,
@@ -274,7 +228,7 @@ class AsyncDejavuClient:
         request = GetPredictionRequest(
             game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
         )
-        return await self._caller.unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
+        return await self._unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
 
     def list_predictions(
         self,
@@ -295,7 +249,7 @@ class AsyncDejavuClient:
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
         """
-        return self._caller.pages(predictions_request(page_size, explain=explain, **conditions), timeout)
+        return self._pages(predictions_request(page_size, explain=explain, **conditions), timeout)
 
     async def get_scorecard(
         self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
@@ -308,7 +262,7 @@ class AsyncDejavuClient:
                 min_confidence, min_minutes, max_minutes, include_replays; see `requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
-        response = await self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
+        response = await self._unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
         return response.scorecard
 
     async def get_leaderboard(
@@ -328,7 +282,7 @@ class AsyncDejavuClient:
             scope: which forecasts to include, as for `get_scorecard` but without model_version.
         """
         request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games)
-        return await self._caller.unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
+        return await self._unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
 
     async def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
         """Returns the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
@@ -337,7 +291,7 @@ class AsyncDejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCheckpointRequest()
-        response = await self._caller.unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
+        response = await self._unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
         return response.checkpoint
 
     def stream_predictions(
@@ -366,4 +320,4 @@ class AsyncDejavuClient:
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._caller.stream(subscription)
+        return self._stream(subscription)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Self, Unpack
+from typing import Unpack
 
-import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -48,11 +47,10 @@ from dejavu_client.requests import (
 )
 from dejavu_client.transport.caller import Caller
 from dejavu_client.transport.health import HealthStatus
-from dejavu_client.transport.statistics import CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class DejavuClient:
+class DejavuClient(Caller):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python
@@ -78,48 +76,6 @@ class DejavuClient:
     A call that gets no answer raises a DejavuClientError; `dejavu_client.errors` lists its subclasses.
     """
 
-    def __init__(
-        self,
-        target: str = config.DEFAULT_TARGET,
-        *,
-        timeout: float = config.DEFAULT_TIMEOUT,
-        channels: int = config.DEFAULT_CHANNELS,
-        credentials: grpc.ChannelCredentials | None = None,
-        metadata: config.Metadata = (),
-        silence: float = config.DEFAULT_SILENCE,
-        slow: float = config.DEFAULT_SLOW,
-        very_slow: float = config.DEFAULT_VERY_SLOW,
-        channel_factory: Callable[[], grpc.Channel] | None = None,
-    ) -> None:
-        self.target = target
-        self.timeout = timeout
-        self._caller = Caller(
-            target,
-            timeout=timeout,
-            channels=channels,
-            credentials=credentials,
-            metadata=metadata,
-            silence=silence,
-            slow=slow,
-            very_slow=very_slow,
-            channel_factory=channel_factory,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends all calls and streams and closes the connections. Closing again does nothing."""
-        self._caller.close()
-
-    @property
-    def stats(self) -> CallStatistics:
-        """Statistics of the calls so far."""
-        return self._caller.stats()
-
     def predict(
         self, pattern: Sequence[float], *, timeout: float | None = None, **options: Unpack[PredictOptions]
     ) -> Forecast:
@@ -137,7 +93,7 @@ class DejavuClient:
                 `requests.PredictOptions`.
         """
         request = predict_request(pattern, **options)
-        response = self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        response = self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
         return response.forecast
 
     def quote(
@@ -157,7 +113,7 @@ class DejavuClient:
             options: the options of `predict`.
         """
         request = predict_request(pattern, market=market, **options)
-        return self._caller.unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
+        return self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)
 
     def assess_risk(
         self, pattern: Sequence[float], total_points: int | None = None, *, timeout: float | None = None
@@ -171,7 +127,7 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AssessRiskRequest(pattern=pattern, total_points=total_points)
-        return self._caller.unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
+        return self._unary("AssessRisk", lambda stubs: stubs.prediction.AssessRisk, request, timeout)
 
     def predict_batch(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
@@ -183,7 +139,7 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = PredictBatchRequest(requests=requests)
-        response = self._caller.unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
+        response = self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
         return list(response.results)
 
     def list_models(self, *, timeout: float | None = None) -> list[Model]:
@@ -193,7 +149,7 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ListModelsRequest()
-        response = self._caller.unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
+        response = self._unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
         return list(response.models)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
@@ -207,7 +163,7 @@ class DejavuClient:
             NotFoundError: if the server has no such service.
         """
         request = HealthCheckRequest(service=service)
-        response = self._caller.unary("Check", lambda stubs: stubs.check_health, request, timeout)
+        response = self._unary("Check", lambda stubs: stubs.check_health, request, timeout)
         return HealthStatus(response.status)
 
     def report_outcome(
@@ -243,7 +199,7 @@ class DejavuClient:
             if observed_time.tzinfo is None:
                 raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
             request.observed_time.FromDatetime(observed_time)
-        return self._caller.unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
+        return self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
 
     def get_prediction(
         self,
@@ -269,7 +225,7 @@ class DejavuClient:
         request = GetPredictionRequest(
             game_id=game_id, horizon=horizon, elapsed_minutes=elapsed_minutes, model_version=model_version
         )
-        return self._caller.unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
+        return self._unary("GetPrediction", lambda stubs: stubs.record.GetPrediction, request, timeout)
 
     def list_predictions(
         self,
@@ -290,7 +246,7 @@ class DejavuClient:
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
         """
-        return self._caller.pages(predictions_request(page_size, explain=explain, **conditions), timeout)
+        return self._pages(predictions_request(page_size, explain=explain, **conditions), timeout)
 
     def get_scorecard(self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]) -> Scorecard:
         """Returns the scores of the settled forecasts, with those of persistence on the same games.
@@ -301,7 +257,7 @@ class DejavuClient:
                 min_confidence, min_minutes, max_minutes, include_replays; see `requests.ModelScope`.
         """
         request = GetScorecardRequest(filter=score_filter(**scope))
-        response = self._caller.unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
+        response = self._unary("GetScorecard", lambda stubs: stubs.record.GetScorecard, request, timeout)
         return response.scorecard
 
     def get_leaderboard(
@@ -321,7 +277,7 @@ class DejavuClient:
             scope: which forecasts to include, as for `get_scorecard` but without model_version.
         """
         request = GetLeaderboardRequest(filter=score_filter(**scope), metric=metric, min_games=min_games)
-        return self._caller.unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
+        return self._unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
 
     def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
         """Returns the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
@@ -330,7 +286,7 @@ class DejavuClient:
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetCheckpointRequest()
-        response = self._caller.unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
+        response = self._unary("GetCheckpoint", lambda stubs: stubs.record.GetCheckpoint, request, timeout)
         return response.checkpoint
 
     def stream_predictions(
@@ -359,4 +315,4 @@ class DejavuClient:
         subscription = StreamResumption(
             game_ids, resume_token=resume_token, include_current=include_current, heartbeats=heartbeats
         )
-        return self._caller.stream(subscription)
+        return self._stream(subscription)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -20,7 +20,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
-from dejavu_client.transport.aio_connection import AsyncClosed, AsyncStreamReader, call, dial
+from dejavu_client.transport.aio_connection import AsyncClosed, AsyncStreamReader, call
 from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
@@ -41,23 +41,32 @@ class AsyncConnection:
         self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 
 
+def dial(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    """Returns a channel to a server, with this client's options."""
+    options = config.channel_options()
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options)
+    return grpc.aio.secure_channel(target, credentials, options)
+
+
 class AsyncCaller:
-    """Makes calls over a pool of connections. Takes the options of AsyncDejavuClient."""
+    """Makes the calls of AsyncDejavuClient, which lists the options, over a pool of connections."""
 
     def __init__(
         self,
-        target: str,
+        target: str = config.DEFAULT_TARGET,
         *,
-        timeout: float,
-        channels: int,
-        credentials: grpc.ChannelCredentials | None,
-        metadata: config.Metadata,
-        silence: float,
-        slow: float,
-        very_slow: float,
-        channel_factory: Callable[[], grpc.aio.Channel] | None,
+        timeout: float = config.DEFAULT_TIMEOUT,
+        channels: int = config.DEFAULT_CHANNELS,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: config.Metadata = (),
+        silence: float = config.DEFAULT_SILENCE,
+        slow: float = config.DEFAULT_SLOW,
+        very_slow: float = config.DEFAULT_VERY_SLOW,
+        channel_factory: Callable[[], grpc.aio.Channel] | None = None,
     ) -> None:
-        self._timeout = config.seconds("timeout", timeout)
+        self.target = target
+        self.timeout = config.seconds("timeout", timeout)
         self._metadata = tuple(metadata)
         self._silence = config.seconds("silence", silence)
         factory = channel_factory or partial(dial, target, credentials)
@@ -65,35 +74,36 @@ class AsyncCaller:
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = AsyncClosed()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Ends all calls and streams and closes the connections. Closing again does nothing."""
         self._closed.set()
         for connection in self._pool.close():
             await connection.channel.close()
 
+    @property
     def stats(self) -> CallStatistics:
-        """Returns statistics of the calls so far."""
+        """Statistics of the calls so far."""
         return self._calls.snapshot()
 
-    async def unary(
+    async def _unary(
         self,
         method: str,
         rpc: Callable[[AsyncConnection], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        """Makes one call and returns its response.
-
-        Args:
-            method: name of the RPC, for the statistics.
-            rpc: selects the RPC from a connection's stubs.
-            request: the request message.
-            timeout: deadline of the call, in seconds; None for the client's.
+        """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response.
 
         Raises:
             DejavuClientError: if the call fails.
         """
-        seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
+        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         pooled = self._pool.take()
         try:
             with self._closed.guard(), self._calls.call(method, seconds):
@@ -104,23 +114,19 @@ class AsyncCaller:
             await self._give_back(pooled)
         return response
 
-    async def pages(
-        self,
-        request: ListPredictionsRequest,
-        timeout: float | None,
+    async def _pages(
+        self, request: ListPredictionsRequest, timeout: float | None
     ) -> AsyncGenerator[RecordedPrediction, None]:
         """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
-            page = await self.unary(
-                "ListPredictions", lambda connection: connection.record.ListPredictions, request, timeout
-            )
+            page = await self._unary("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
             for prediction in page.predictions:
                 yield prediction
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
 
-    def stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
+    def _stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """Returns the events of a subscription, reconnecting as often as needed.
 
         Raises:

@@ -10,21 +10,12 @@ from typing import TypeVar
 import grpc
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
-from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.channel_pool import WorkerIdentity, worker_identity
 from dejavu_common.clock import wait_until_set
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-
-
-def dial(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """Returns a channel to a server, with this client's options."""
-    options = config.channel_options()
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options)
-    return grpc.aio.secure_channel(target, credentials, options)
 
 
 async def call(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -20,7 +20,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
 from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
-from dejavu_client.transport.connection import Closed, StreamReader, call, dial
+from dejavu_client.transport.connection import Closed, StreamReader, call
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
 
@@ -40,23 +40,32 @@ class Connection:
         self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 
 
+def dial(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """Returns a channel to a server, with this client's options."""
+    options = config.channel_options()
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)
+
+
 class Caller:
-    """Makes calls over a pool of connections. Takes the options of DejavuClient. Thread-safe."""
+    """Makes the calls of DejavuClient, which lists the options, over a pool of connections. Thread-safe."""
 
     def __init__(
         self,
-        target: str,
+        target: str = config.DEFAULT_TARGET,
         *,
-        timeout: float,
-        channels: int,
-        credentials: grpc.ChannelCredentials | None,
-        metadata: config.Metadata,
-        silence: float,
-        slow: float,
-        very_slow: float,
-        channel_factory: Callable[[], grpc.Channel] | None,
+        timeout: float = config.DEFAULT_TIMEOUT,
+        channels: int = config.DEFAULT_CHANNELS,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: config.Metadata = (),
+        silence: float = config.DEFAULT_SILENCE,
+        slow: float = config.DEFAULT_SLOW,
+        very_slow: float = config.DEFAULT_VERY_SLOW,
+        channel_factory: Callable[[], grpc.Channel] | None = None,
     ) -> None:
-        self._timeout = config.seconds("timeout", timeout)
+        self.target = target
+        self.timeout = config.seconds("timeout", timeout)
         self._metadata = tuple(metadata)
         self._silence = config.seconds("silence", silence)
         factory = channel_factory or partial(dial, target, credentials)
@@ -64,35 +73,36 @@ class Caller:
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = Closed()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Ends all calls and streams and closes the connections. Closing again does nothing."""
         self._closed.set()
         for connection in self._pool.close():
             connection.channel.close()
 
+    @property
     def stats(self) -> CallStatistics:
-        """Returns statistics of the calls so far."""
+        """Statistics of the calls so far."""
         return self._calls.snapshot()
 
-    def unary(
+    def _unary(
         self,
         method: str,
         rpc: Callable[[Connection], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        """Makes one call and returns its response.
-
-        Args:
-            method: name of the RPC, for the statistics.
-            rpc: selects the RPC from a connection's stubs.
-            request: the request message.
-            timeout: deadline of the call, in seconds; None for the client's.
+        """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response.
 
         Raises:
             DejavuClientError: if the call fails.
         """
-        seconds = self._timeout if timeout is None else config.seconds("timeout", timeout)
+        seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         pooled = self._pool.take()
         try:
             with self._closed.guard(), self._calls.call(method, seconds):
@@ -103,20 +113,18 @@ class Caller:
             self._give_back(pooled)
         return response
 
-    def pages(
-        self,
-        request: ListPredictionsRequest,
-        timeout: float | None,
+    def _pages(
+        self, request: ListPredictionsRequest, timeout: float | None
     ) -> Generator[RecordedPrediction, None, None]:
         """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
-            page = self.unary("ListPredictions", lambda connection: connection.record.ListPredictions, request, timeout)
+            page = self._unary("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
             yield from page.predictions
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
 
-    def stream(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
+    def _stream(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         """Returns the events of a subscription, reconnecting as often as needed.
 
         Raises:

@@ -11,20 +11,11 @@ from typing import Protocol, TypeVar
 import grpc
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
-from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError
 from dejavu_client.transport.channel_pool import WorkerIdentity, worker_identity
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-
-
-def dial(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    """Returns a channel to a server, with this client's options."""
-    options = config.channel_options()
-    if credentials is None:
-        return grpc.insecure_channel(target, options)
-    return grpc.secure_channel(target, credentials, options)
 
 
 def call(

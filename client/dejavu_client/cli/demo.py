@@ -23,7 +23,7 @@ from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import failure
-from dejavu_client.cli.options.common import Json
+from dejavu_client.cli.options import Json
 from dejavu_client.cli.server_process import ServerNotStarted, running_server
 from dejavu_client.formatting import horizon_label
 from dejavu_client.formatting import pluralize as counted

@@ -130,16 +130,12 @@ def _module(name: str) -> Any:
     """
     module: Any
     match name:
-        case "predict":
+        case "predict" | "risk":
             from dejavu_client.cli import predict as module
-        case "risk":
-            from dejavu_client.cli import risk as module
         case "stream":
             from dejavu_client.cli import stream as module
-        case "predictions" | "prediction" | "report" | "checkpoint":
+        case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":
             from dejavu_client.cli import record as module
-        case "scorecard" | "leaderboard":
-            from dejavu_client.cli import scores as module
         case "models" | "health":
             from dejavu_client.cli import server as module
         case "poll":

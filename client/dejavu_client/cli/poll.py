@@ -14,8 +14,8 @@ from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import failure
-from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, address
-from dejavu_client.config import DEFAULT_SLOW, DEFAULT_VERY_SLOW
+from dejavu_client.cli.options import Json, Target, Timeout, address
+from dejavu_client.config import DEFAULT_SLOW, DEFAULT_TARGET, DEFAULT_TIMEOUT, DEFAULT_VERY_SLOW
 from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_client.poller.horizons import FIRST_MINUTE

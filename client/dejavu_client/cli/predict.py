@@ -1,24 +1,36 @@
-"""`dejavu predict`: requests one forecast."""
+"""`dejavu predict` and `dejavu risk`: request one forecast, or the risk score of a game, from its pattern."""
 
 from __future__ import annotations
 
+import json
+import sys
 from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated
 
 import typer
 
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
-from dejavu_client.cli.options.pattern import Pattern, PatternJson, read_pattern
+from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.forecast import print_forecast, show
-from dejavu_client.output.market import print_market
-from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
+from dejavu_client.output.market import print_market, print_risk
+from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
 
-HorizonName = Literal["half", "halftime", "final"]
-"""Horizons as typed on the command line."""
-HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
+_HINT = "PATTERN"
+
+Pattern = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="The home team's lead in points at the end of each minute so far, 1 to 47 numbers: 0 2 -3 …; - reads "
+        "a JSON array from standard input.",
+    ),
+]
+PatternJson = Annotated[
+    str | None, typer.Option(metavar="ARRAY", help="The pattern as a JSON array; - reads it from standard input.")
+]
 
 
 def predict(
@@ -82,7 +94,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
-    values = read_pattern(pattern or [], pattern_json)
+    values = _read_pattern(pattern or [], pattern_json)
     options: PredictOptions = {
         "game_id": game_id,
         "alpha": alpha,
@@ -102,6 +114,27 @@ def predict(
             return
         forecast = client.predict(values, **options)
     show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
+
+
+def risk(
+    pattern: Pattern = None,
+    *,
+    pattern_json: PatternJson = None,
+    total_points: Annotated[
+        int | None,
+        typer.Option(metavar="POINTS", help="Points of both teams so far; without them the pace is not a factor."),
+    ] = None,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
+    values = _read_pattern(pattern or [], pattern_json)
+    if total_points is not None and not 0 <= total_points < 2**32:
+        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
+    with connect(target, timeout) as client:
+        answer = client.assess_risk(values, total_points)
+    show(answer, print_risk, as_json=as_json)
 
 
 def _market(
@@ -151,3 +184,45 @@ def _levels(text: str) -> list[float]:
             message = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
             raise typer.BadParameter(message, param_hint="--quantiles") from None
     return levels
+
+
+def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
+    """Returns the pattern from the arguments or the JSON option.
+
+    Raises:
+        typer.BadParameter: if it was given twice, not at all, or contains something other than numbers.
+    """
+    if arguments == ["-"]:
+        arguments, text = [], "-" if text is None else text
+    if text is not None and arguments:
+        raise typer.BadParameter("give the pattern either as numbers or as JSON, not both", param_hint=_HINT)
+    if text is not None:
+        return _pattern_from_json(sys.stdin.read() if text == "-" else text)
+    values = [_number(part) for argument in arguments for part in argument.replace(",", " ").split()]
+    if not values:
+        raise typer.BadParameter("give the lead at the end of each minute, for example 0 2 -3 …", param_hint=_HINT)
+    return values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except (ValueError, OverflowError):
+        # Unknown options end up here because negative numbers must.
+        problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
+        raise typer.BadParameter(f"{text!r} {problem}", param_hint=_HINT) from None
+
+
+def _pattern_from_json(text: str) -> list[float]:
+    try:
+        values = json.loads(text)
+        if isinstance(values, list) and values and all(type(value) in (int, float) for value in values):
+            return [float(value) for value in values]
+        problem = "expected an array of numbers, for example [0, 2, -3]"
+    except RecursionError:
+        problem = "not an array of numbers"
+    except OverflowError:
+        problem = "a number is too large"
+    except ValueError as error:
+        problem = f"not JSON: {error}"
+    raise typer.BadParameter(problem, param_hint="--pattern-json")

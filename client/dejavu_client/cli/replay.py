@@ -16,7 +16,7 @@ import typer
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import failure
-from dejavu_client.cli.options.common import Json, address
+from dejavu_client.cli.options import Json, address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.output.poll_scorecard import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_feed.errors import FeedError

@@ -9,8 +9,9 @@ import typer
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse
 from dejavu_client.cli.errors import FAILED
-from dejavu_client.cli.options.common import DEFAULT_TARGET, DEFAULT_TIMEOUT, Json, Target, Timeout, connect
+from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import NotFoundError, UnavailableError
 from dejavu_client.output.forecast import print_models, show
 from dejavu_client.transport.health import LEDGER, HealthStatus

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from dejavu_client.cli.options.common import DEFAULT_TARGET, Json, Target, connect
+from dejavu_client.cli.options import Json, Target, connect
+from dejavu_client.config import DEFAULT_TARGET
 from dejavu_client.output.forecast import print_event, show
 
 

@@ -1,4 +1,4 @@
-"""Prints the evaluation of a betting market for people."""
+"""Prints the evaluation of a betting market, and a risk score, for people."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dejavu.v1.market_pb2 import (
     MarketSideAnswer,
     RiskLevel,
 )
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed
 from dejavu_client.output.responsive_table import titled_table
 
@@ -41,6 +42,27 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
+
+
+def print_risk(answer: AssessRiskResponse) -> None:
+    """Prints the score, its factors and the warnings."""
+    level = enum_word(RiskLevel.DESCRIPTOR, answer.level) or "unknown"
+    headers = ("factor", "value", "percentile", "weight", "contribution")
+    table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
+    for factor in answer.factors:
+        table.add_row(
+            factor.name,
+            f"{factor.value:.1f} {factor.unit}",
+            f"{factor.score:.0f} %",
+            f"{100 * factor.weight:.0f} %",
+            f"{factor.contribution:.1f}",
+        )
+    table.add_section()
+    table.add_row("risk", "", "", "", f"{answer.score:.1f}")
+    console = Console()
+    console.print(table)
+    for warning in answer.warnings:
+        console.print(f"· {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:

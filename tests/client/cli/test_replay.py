@@ -16,7 +16,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from dejavu_client.cli.main import app
-from dejavu_client.cli.options.common import address
+from dejavu_client.cli.options import address
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus

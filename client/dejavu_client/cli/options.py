@@ -1,25 +1,60 @@
-"""Options of the commands that read the track record, including the output format: terminal, JSON or a file."""
+"""Options that several commands share, with the same names and help texts everywhere, and how their values are read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import typer
 
-from dejavu_client.cli.errors import failure
+from dejavu_client import config
+from dejavu_client.cli.errors import JSON_KEY, failure
+from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.export import STANDARD_OUTPUT, ParquetNotInstalled, need_parquet, write_csv, write_parquet
 from dejavu_client.output.export_columns import Column
+from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_common.address import Address
 
 RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
 
+HorizonName = Literal["half", "halftime", "final"]
+"""Horizons as typed on the command line."""
+HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
 _DAY = ["%Y-%m-%d"]
 
+
+def _note_json(ctx: typer.Context, requested: bool) -> bool:
+    ctx.meta[JSON_KEY] = requested
+    return requested
+
+
+def _timeout(seconds: float) -> float:
+    try:
+        return config.seconds("timeout", seconds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Target = Annotated[
+    str, typer.Option("--target", metavar="HOST:PORT", envvar="DEJAVU_TARGET", help="Address of the dejavu-server.")
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        envvar="DEJAVU_TIMEOUT",
+        callback=_timeout,
+        help="How long to wait for a response, including retries.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object per line.")]
 Date = Annotated[
     datetime | None,
     typer.Option(metavar="YYYY-MM-DD", formats=_DAY, help="Only games of this day, by the local date of the venue."),
@@ -43,6 +78,23 @@ Csv = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file; - writes it to standard output.")
 ]
 Parquet = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write a parquet file.")]
+
+
+def address(text: str, option: str) -> Address:
+    """Parses a HOST:PORT option into host and port. An IPv6 host is written in brackets.
+
+    Raises:
+        typer.BadParameter: if it is not HOST:PORT.
+    """
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClient:
+    """Returns a client for one command: one connection, and no log messages about slow calls."""
+    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf)
 
 
 def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
-import typer.core
 
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError
 
@@ -29,6 +30,22 @@ def failure(message: object) -> typer.Exit:
     """Prints an error. Returns the exception to raise, which ends the command with `FAILED`."""
     typer.echo(f"Error: {message}", err=True)
     return typer.Exit(FAILED)
+
+
+@contextmanager
+def exit_on_os_error(problem: str) -> Iterator[None]:
+    """Turns an OSError into a message, which begins with the problem, and an exit code.
+
+    Raises:
+        BrokenPipeError: if the reader of standard output closed the pipe.
+        typer.Exit: instead of any other OSError.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise failure(f"{problem}: {error.strerror or error}") from None
 
 
 def report_bug(error: Exception) -> None:

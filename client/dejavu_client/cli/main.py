@@ -65,7 +65,3 @@ def main() -> None:
     except Exception as error:  # last resort: print a message instead of a traceback
         report_bug(error)
         sys.exit(FAILED)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -12,7 +11,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import typer
 
 from dejavu_client import config
-from dejavu_client.cli.errors import JSON_KEY, failure
+from dejavu_client.cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.export import STANDARD_OUTPUT, ParquetNotInstalled, need_parquet, write_csv, write_parquet
@@ -167,24 +166,8 @@ def write_rows(
     path = csv or parquet
     if path is None:
         return False
-    with exit_on_write_error(path):
+    with exit_on_os_error(f"cannot write {path}"):
         count = write_csv(path, columns, rows) if csv else write_parquet(path, columns, rows)
     if path != STANDARD_OUTPUT:
         typer.echo(f"{pluralize(count, what)} in {path}", err=True)
     return True
-
-
-@contextmanager
-def exit_on_write_error(path: Path) -> Iterator[None]:
-    """Turns a file write error into a message and an exit code.
-
-    Raises:
-        BrokenPipeError: if the reader of standard output closed the pipe.
-        typer.Exit: instead of any other OSError.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise failure(f"cannot write {path}: {error.strerror or error}") from None

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.errors import failure
+from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, Target, Timeout, address
 from dejavu_client.config import DEFAULT_SLOW, DEFAULT_TARGET, DEFAULT_TIMEOUT, DEFAULT_VERY_SLOW
 from dejavu_client.output.poll_display import end_on_signals, watch
@@ -81,35 +80,26 @@ def poll(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
 
-    horizons = _HORIZONS[horizon]
-    poller = partial(
-        Poller, feed, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
-    )
+    async def run() -> None:
+        console = Console()
+        table = console.is_terminal and not as_json
+        # Log lines about slow calls would break the table, which shows failures itself.
+        slow, very_slow = (math.inf, math.inf) if table else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
+        horizons = _HORIZONS[horizon]
+        async with (
+            AsyncDejavuClient(target, timeout=timeout, slow=slow, very_slow=very_slow) as client,
+            Poller(
+                feed, client, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
+            ) as poller,
+        ):
+            with _metrics(poller, listen):
+                end_on_signals(poller.stop)
+                printer = await watch(poller, console, until_final=until_final, as_json=as_json)
+                if printer is not None:
+                    printer.summary(poller.summary())
+
     with feed:
-        asyncio.run(_poll(poller, target, timeout, listen, until_final=until_final, as_json=as_json))
-
-
-async def _poll(
-    create_poller: Callable[[AsyncDejavuClient], Poller],
-    target: str,
-    seconds: float,
-    listen: Address | None,
-    *,
-    until_final: bool,
-    as_json: bool,
-) -> None:
-    console = Console()
-    # Log lines about slow calls would break the table, which shows failures itself.
-    slow, very_slow = (math.inf, math.inf) if console.is_terminal and not as_json else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
-    async with (
-        AsyncDejavuClient(target, timeout=seconds, slow=slow, very_slow=very_slow) as client,
-        create_poller(client) as poller,
-    ):
-        with _metrics(poller, listen):
-            end_on_signals(poller.stop)
-            printer = await watch(poller, console, until_final=until_final, as_json=as_json)
-            if printer is not None:
-                printer.summary(poller.summary())
+        asyncio.run(run())
 
 
 @contextmanager
@@ -124,9 +114,7 @@ def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
         needs = f"metrics need {error.name}, which is not installed: pip install 'dejavu-forecast[live]'"
         raise failure(needs) from None
     with ExitStack() as stack:
-        try:
+        with exit_on_os_error(f"cannot serve metrics at {listen}"):
             url = stack.enter_context(serve_poll_metrics(register_metrics(poller), listen))
-        except OSError as error:
-            raise failure(f"cannot serve metrics at {listen}: {error.strerror or error}") from None
         typer.echo(f"Metrics at {url}", err=True)
         yield

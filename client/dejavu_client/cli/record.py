@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToJson
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
 from dejavu.v1.record_service_pb2 import LeaderboardMetric
 from dejavu_client.cli import options
+from dejavu_client.cli.errors import exit_on_os_error
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
 from dejavu_client.output.export_columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
@@ -270,7 +271,7 @@ def checkpoint(
     if out is None:
         show(head, lambda _: typer.echo(text), as_json=as_json)
         return
-    with options.exit_on_write_error(out), atomic_replace(out) as new:
+    with exit_on_os_error(f"cannot write {out}"), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")
     typer.echo(f"checkpoint of the ledger up to entry {head.sequence} in {out}", err=True)
 

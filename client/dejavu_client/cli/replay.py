@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.errors import failure
+from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.output.poll_scorecard import Record, fetch_scorecards, record_entry, record_lines
@@ -99,10 +99,8 @@ def replay(
         evening = (extend_to_overtime(evening[0]), *evening[1:])
     source = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
     respond = FaultyReplay(source, kinds, seed=drawn, rate=fault_rate).respond if kinds else source.respond
-    try:
+    with exit_on_os_error(f"cannot listen at {listen}"):
         server = LocalServer(respond, host, port)
-    except OSError as error:
-        raise failure(f"cannot listen at {listen}: {error.strerror or error}") from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

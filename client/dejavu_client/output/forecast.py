@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Adaptation, Forecast, Quantile
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Forecast
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
@@ -24,6 +24,8 @@ from dejavu_client.output.explanation import add_parts, attribution, similar_gam
 from dejavu_client.output.responsive_table import name_value_rows
 
 MessageT = TypeVar("MessageT", bound=Message)
+
+_CLOCK: Final = "%H:%M:%S"
 
 
 def print_json(message: Message) -> None:
@@ -59,9 +61,10 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         f"{percent(forecast.coverage_probability)} interval",
         f"{signed(forecast.interval_lower)} to {signed(forecast.interval_upper)}  (home − away, points)",
     )
-    add_adaptation(rows, forecast)
+    _add_adaptation(rows, forecast)
     if forecast.quantiles:
-        rows.add_row("quantiles", "  ".join(map(_quantile, forecast.quantiles)))
+        quantiles = (f"{percent(each.level)}: {signed(each.value)}" for each in forecast.quantiles)
+        rows.add_row("quantiles", "  ".join(quantiles))
     then = outcome_verb(forecast.horizon)
     rows.add_row(
         f"{forecast.home_team or 'home'} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability)
@@ -83,13 +86,12 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
 
 
 def print_models(answer: ListModelsResponse) -> None:
-    """Prints each model."""
+    """Prints each model's description, capabilities and metrics."""
     for model in answer.models:
-        print_model(model)
+        _print_model(model)
 
 
-def print_model(model: Model) -> None:
-    """Prints a model's description, capabilities and metrics."""
+def _print_model(model: Model) -> None:
     rows, measured = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -141,10 +143,6 @@ def _lead(differential: float, forecast: Forecast) -> str:
     return f"{leader} by {points}"
 
 
-def _quantile(quantile: Quantile) -> str:
-    return f"{percent(quantile.level)}: {signed(quantile.value)}"
-
-
 def _seasons(years: Sequence[int]) -> str:
     """Lists seasons by the year in which they end, as a range if they are consecutive."""
     if not years:
@@ -155,7 +153,7 @@ def _seasons(years: Sequence[int]) -> str:
     return ", ".join(map(str, ordered))
 
 
-def add_adaptation(rows: Table, forecast: Forecast) -> None:
+def _add_adaptation(rows: Table, forecast: Forecast) -> None:
     """Adds the interval that the forecast does not use, and the rolling coverage of both, to rows of name and value."""
     if not forecast.HasField("adaptation"):
         return
@@ -165,13 +163,10 @@ def add_adaptation(rows: Table, forecast: Forecast) -> None:
     else:
         rows.add_row("  if adapted", f"{signed(adaptation.adapted_lower)} to {signed(adaptation.adapted_upper)}")
     if adaptation.rolling_games:
-        rows.add_row("  rolling coverage", _coverage(adaptation))
-
-
-def _coverage(adaptation: Adaptation) -> str:
-    variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
-    static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
-    return f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
+        variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
+        static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
+        coverage = f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
+        rows.add_row("  rolling coverage", coverage)
 
 
 def print_event(event: StreamPredictionsResponse) -> None:
@@ -182,22 +177,22 @@ def print_event(event: StreamPredictionsResponse) -> None:
         case "outcome":
             line = _outcome_line(event.outcome)
         case "heartbeat":
-            line = f"{clock(event.heartbeat.sent_time)}  heartbeat  {event.resume_token}"
+            line = f"{local_time(event.heartbeat.sent_time, _CLOCK)}  heartbeat  {event.resume_token}"
         case _:
             return
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def clock(time: Timestamp) -> str:
-    """Formats a time of day in the local time zone."""
-    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%H:%M:%S}"
+def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
+    """Formats a time in the local time zone."""
+    return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
 
 
 def _forecast_line(forecast: Forecast) -> str:
     nominal = percent(forecast.coverage_probability)
     return (
-        f"{clock(forecast.generated_time)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
+        f"{local_time(forecast.generated_time, _CLOCK)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
         f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  {nominal} "
         f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
         f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
@@ -207,7 +202,7 @@ def _forecast_line(forecast: Forecast) -> str:
 
 def _outcome_line(outcome: Outcome) -> str:
     return (
-        f"{clock(outcome.recorded_time)}  {title(outcome)}  outcome  {horizon_label(outcome.horizon)} "
+        f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome)}  outcome  {horizon_label(outcome.horizon)} "
         f"{signed(outcome.differential, 0)}  #{outcome.sequence}{_revision(outcome)}"
     )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC
+from collections.abc import Sequence
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,25 +13,9 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse
 from dejavu_client.formatting import chance, horizon_label, percent, pluralize, signed
-from dejavu_client.output.forecast import matchup, print_forecast, title
+from dejavu_client.output.forecast import local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market
-from dejavu_client.output.responsive_table import Columns, listing, name_value_rows
-
-_COLUMNS: Final[Columns] = (
-    ("created", "left", 5),
-    ("game", "left", 9),
-    ("game id", "left", 7),
-    ("min", "right", 8),
-    ("horizon", "left", 8),
-    ("forecast", "right", 9),
-    ("interval", "center", 6),
-    ("home ahead", "right", 3),
-    ("outcome", "right", 9),
-    ("off by", "right", 6),
-    ("persistence", "right", 2),
-    ("held", "left", 6),
-    ("#", "right", 1),
-)
+from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 
 
 def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -> None:
@@ -48,8 +30,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -
         console.print("No recorded forecasts match.")
         return
     levels = {percent(each.forecast.coverage_probability) for each in predictions}
-    rows = [_cells(each, level=len(levels) > 1) for each in predictions]
-    console.print(listing(_COLUMNS, rows))
+    console.print(listing(_columns(level=len(levels) > 1), predictions))
     notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
     settled = [each.settlement for each in predictions if each.HasField("settlement")]
     if settled:
@@ -72,11 +53,11 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     if answer.revisions:
         console.print()
         console.print(Text(f"{pluralize(len(answer.revisions), 'earlier revision')}, oldest first", style="bold"))
-        console.print(listing(_REVISION_COLUMNS, [_revision_cells(each) for each in answer.revisions]))
+        console.print(listing(_REVISION_COLUMNS, answer.revisions))
     if len(answer.outcomes) > 1:
         console.print()
         console.print(Text("the outcome was corrected", style="bold"))
-        console.print(listing(_OUTCOME_COLUMNS, [_outcome_cells(each) for each in answer.outcomes]))
+        console.print(listing(_OUTCOME_COLUMNS, answer.outcomes))
 
 
 def print_report(answer: ReportOutcomeResponse) -> None:
@@ -88,75 +69,56 @@ def print_report(answer: ReportOutcomeResponse) -> None:
     Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; settles {settled}", highlight=False)
 
 
-def day_and_time(time: Timestamp) -> str:
-    """Formats a date and time in the local time zone."""
-    return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
+    """Returns the columns of recorded forecasts, whose intervals show their level if `level` is set."""
+    return (
+        ListingColumn("created", "left", 5, lambda each: local_time(each.forecast.generated_time, "%Y-%m-%d"), "dim"),
+        ListingColumn("game", "left", 9, lambda each: _teams(each.forecast)),
+        ListingColumn("game id", "left", 7, lambda each: each.forecast.game_id, "dim"),
+        ListingColumn("min", "right", 8, lambda each: f"{each.forecast.elapsed_minutes}"),
+        ListingColumn("horizon", "left", 8, lambda each: horizon_label(each.forecast.horizon)),
+        ListingColumn("forecast", "right", 9, _point_forecast),
+        ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
+        ListingColumn("home ahead", "right", 3, lambda each: chance(each.forecast.home_lead_probability)),
+        ListingColumn("outcome", "right", 9, lambda each: signed(each.outcome.differential, 0), "bold", "outcome"),
+        ListingColumn("off by", "right", 6, _off_by, of="settlement"),
+        ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
+        ListingColumn("held", "left", 6, _held, of="settlement"),
+        ListingColumn("#", "right", 1, lambda each: f"{each.forecast.sequence}", "dim"),
+    )
 
 
-_REVISION_COLUMNS: Final[Columns] = (
-    ("created", "left", 3),
-    ("lead then", "right", 6),
-    ("forecast", "right", 9),
-    ("interval", "center", 6),
-    ("off by", "right", 5),
-    ("held", "left", 5),
-    ("#", "right", 4),
+def _point_forecast(prediction: RecordedPrediction) -> Text:
+    style = "strike dim" if prediction.superseded else "bold"
+    return Text(signed(prediction.forecast.point_forecast), style=style)
+
+
+def _off_by(prediction: RecordedPrediction) -> str:
+    return f"{prediction.settlement.absolute_error:.1f}"
+
+
+def _persistence_off_by(prediction: RecordedPrediction) -> str:
+    return f"{prediction.settlement.persistence_absolute_error:.1f}"
+
+
+def _held(prediction: RecordedPrediction) -> Text:
+    return Text("yes", style="green") if prediction.settlement.covered else Text("no", style="yellow")
+
+
+_REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
+    ListingColumn("created", "left", 3, lambda each: local_time(each.forecast.generated_time), "dim"),
+    ListingColumn("lead then", "right", 6, lambda each: signed(each.pattern[-1], 0) if each.pattern else ""),
+    ListingColumn("forecast", "right", 9, lambda each: signed(each.forecast.point_forecast)),
+    ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=False)),
+    ListingColumn("off by", "right", 5, _off_by, of="settlement"),
+    ListingColumn("held", "left", 5, _held, of="settlement"),
+    ListingColumn("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
 )
-_OUTCOME_COLUMNS: Final[Columns] = (
-    ("recorded", "left", 3),
-    ("outcome", "right", 9),
-    ("#", "right", 4),
+_OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
+    ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
+    ListingColumn("outcome", "right", 9, lambda each: signed(each.differential, 0)),
+    ListingColumn("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
 )
-
-
-def _cells(prediction: RecordedPrediction, *, level: bool) -> Mapping[str, Text]:
-    forecast = prediction.forecast
-    predicted = signed(forecast.point_forecast)
-    cells = {
-        "created": Text(day_and_time(forecast.generated_time).split()[0], style="dim"),
-        "game": Text(_teams(forecast)),
-        "game id": Text(forecast.game_id, style="dim"),
-        "min": Text(f"{forecast.elapsed_minutes}"),
-        "horizon": Text(horizon_label(forecast.horizon)),
-        "forecast": Text(predicted, style="strike dim" if prediction.superseded else "bold"),
-        "interval": _interval(forecast, level=level),
-        "home ahead": Text(chance(forecast.home_lead_probability)),
-        "#": Text(f"{forecast.sequence}", style="dim"),
-    }
-    if prediction.HasField("outcome"):
-        cells["outcome"] = Text(signed(prediction.outcome.differential, 0), style="bold")
-    return cells | _score_cells(prediction)
-
-
-def _revision_cells(prediction: RecordedPrediction) -> Mapping[str, Text]:
-    forecast = prediction.forecast
-    return {
-        "created": Text(day_and_time(forecast.generated_time), style="dim"),
-        "lead then": Text(signed(prediction.pattern[-1], 0) if prediction.pattern else ""),
-        "forecast": Text(signed(forecast.point_forecast)),
-        "interval": _interval(forecast, level=False),
-        "#": Text(f"{forecast.sequence}", style="dim"),
-        **_score_cells(prediction),
-    }
-
-
-def _outcome_cells(outcome: Outcome) -> Mapping[str, Text]:
-    return {
-        "recorded": Text(day_and_time(outcome.recorded_time), style="dim"),
-        "outcome": Text(signed(outcome.differential, 0)),
-        "#": Text(f"{outcome.sequence}", style="dim"),
-    }
-
-
-def _score_cells(prediction: RecordedPrediction) -> dict[str, Text]:
-    if not prediction.HasField("settlement"):
-        return {}
-    settlement = prediction.settlement
-    return {
-        "off by": Text(f"{settlement.absolute_error:.1f}"),
-        "persistence": Text(f"{settlement.persistence_absolute_error:.1f}", style="dim"),
-        "held": Text("yes", style="green") if settlement.covered else Text("no", style="yellow"),
-    }
 
 
 def _result(prediction: RecordedPrediction) -> Table | Text:
@@ -166,7 +128,7 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
     rows.add_row("outcome", Text(signed(outcome.differential, 0), style="bold"))
-    rows.add_row("recorded", f"{day_and_time(outcome.recorded_time)} as {outcome.sequence}")
+    rows.add_row("recorded", f"{local_time(outcome.recorded_time)} as {outcome.sequence}")
     if prediction.HasField("settlement"):
         score = prediction.settlement
         rows.add_row("off by", f"{score.absolute_error:.1f} points, persistence {score.persistence_absolute_error:.1f}")
@@ -177,9 +139,9 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
     return rows
 
 
-def _interval(forecast: Forecast, *, level: bool) -> Text:
+def _interval(forecast: Forecast, *, level: bool) -> str:
     ends = f"{signed(forecast.interval_lower, 0)}…{signed(forecast.interval_upper, 0)}"
-    return Text(f"{ends} {percent(forecast.coverage_probability)}" if level else ends)
+    return f"{ends} {percent(forecast.coverage_probability)}" if level else ends
 
 
 def _teams(forecast: Forecast) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
+from google.protobuf.message import Message
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+RowT = TypeVar("RowT", bound=Message)
 
 Cells = Mapping[str, Text]
 """A row's cells by column name; missing cells are empty."""
@@ -30,10 +33,6 @@ class ResponsiveColumn(NamedTuple):
     justify: JustifyMethod
     keep: int
     header: str | None = None
-
-
-Columns = Sequence[tuple[str, JustifyMethod, int]]
-"""Columns of a listing, with their names as headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,40 @@ class ResponsiveTable:
         return table
 
 
-def listing(columns: Columns, rows: Iterable[Cells]) -> ResponsiveTable:
-    """Returns a table whose columns are keyed by their headers, without columns that are empty in every row."""
-    filled = [(cells, "") for cells in rows]
-    used = [each for each in columns if any(cells.get(each[0]) for cells, _ in filled)]
-    return ResponsiveTable([ResponsiveColumn(*each) for each in used], filled)
+@dataclass(frozen=True, slots=True)
+class ListingColumn(Generic[RowT]):
+    """A column of a listing, and how to make its cells.
+
+    Attributes:
+        header: text of its header.
+        justify: alignment of its cells.
+        keep: priority in a narrow terminal, as of a `ResponsiveColumn`.
+        cell: returns the cell of a row; empty if there is nothing to show.
+        style: style of its cells of plain text.
+        of: field of the row without which the cell is empty.
+    """
+
+    header: str
+    justify: JustifyMethod
+    keep: int
+    cell: Callable[[RowT], str | Text]
+    style: str = ""
+    of: str = ""
+
+    def text(self, row: RowT) -> Text:
+        """Returns the cell of a row."""
+        if self.of and not row.HasField(self.of):
+            return Text()
+        shown = self.cell(row)
+        return Text(shown, style=self.style) if isinstance(shown, str) else shown
+
+
+def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> ResponsiveTable:
+    """Returns a table of rows, without columns that are empty in every row."""
+    cells = [{each.header: each.text(row) for each in columns} for row in rows]
+    used = [each for each in columns if any(of_row[each.header] for of_row in cells)]
+    shown = [ResponsiveColumn(each.header, each.justify, each.keep) for each in used]
+    return ResponsiveTable(shown, [(of_row, "") for of_row in cells])
 
 
 def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -10,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.record_service_pb2 import (
-    CoverageFigure,
     Figure,
     GetLeaderboardResponse,
     LeaderboardMetric,
@@ -20,7 +20,7 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
 )
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
-from dejavu_client.output.responsive_table import Columns, listing
+from dejavu_client.output.responsive_table import ListingColumn, listing
 
 FEW_GAMES: Final = 100
 """Scorecards with fewer games carry a warning; equals a leaderboard's default minimum."""
@@ -32,19 +32,6 @@ _METRIC_NAMES: Final = {
     LeaderboardMetric.LEADERBOARD_METRIC_MAE_DIFFERENCE: "mean absolute error minus that of persistence",
     LeaderboardMetric.LEADERBOARD_METRIC_COVERAGE_GAP: "distance of coverage from 95 %",
 }
-
-_LEADERS: Final[Columns] = (
-    ("", "right", 9),
-    ("model", "left", 9),
-    ("by", "right", 9),
-    ("games", "right", 8),
-    ("MAE", "right", 7),
-    ("persistence", "right", 6),
-    ("difference", "left", 4),
-    ("95 % held", "right", 5),
-    ("CRPS", "right", 3),
-    ("Brier", "right", 2),
-)
 
 
 def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
@@ -70,7 +57,7 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
     if not board.rows:
         console.print(f"No model version has enough games: {about}.", highlight=False)
         return
-    console.print(listing(_LEADERS, [_leader(row) for row in board.rows]))
+    console.print(listing(_LEADERS, board.rows))
     console.print(Text(about, style="dim"))
 
 
@@ -90,11 +77,14 @@ def _figures(scorecard: Scorecard) -> Table:
     ]
     for name, field, digits, note in figures:
         if scorecard.HasField(field):  # type: ignore[arg-type]
-            rows.add_row(name, *_figure(getattr(scorecard, field), digits, sign=name == "difference"), note)
+            figure, sign = getattr(scorecard, field), name == "difference"
+            value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
+            rows.add_row(name, value, _between(figure, digits, sign=sign), note)
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
     for level in scorecard.coverage:
         between = f"{100 * level.lower:.1f} to {percent(level.upper)}"
-        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), between, _widths(level))
+        widths = f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
+        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), between, widths)
     return rows
 
 
@@ -117,43 +107,41 @@ def _market(market: MarketRecord) -> Table:
     return rows
 
 
-def _leader(row: LeaderboardRow) -> dict[str, Text]:
-    card = row.scorecard
-    cells = {
-        "": Text(f"{row.rank}"),
-        "model": Text(row.model_version),
-        "by": Text(f"{row.value:.3f}".replace("-", "−"), style="bold"),
-        "games": Text(f"{card.games:,}"),
-        "MAE": Text(f"{card.mae.value:.2f}"),
-        "persistence": Text(f"{card.persistence_mae.value:.2f}"),
-        "difference": Text(f"{signed(card.mae_difference.value, 2)} {_in_brackets(card.mae_difference)}".strip()),
-        "Brier": Text(f"{card.brier.value:.3f}"),
-    }
-    if card.HasField("crps"):
-        cells["CRPS"] = Text(f"{card.crps.value:.2f}")
-    levels = [each for each in card.coverage if abs(each.alpha - 0.05) < 1e-9]
-    if levels:
-        cells["95 % held"] = Text(percent(levels[0].coverage))
-    return cells
+_LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
+    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
+    ListingColumn("model", "left", 9, lambda row: row.model_version),
+    ListingColumn("by", "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
+    ListingColumn("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
+    ListingColumn("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
+    ListingColumn("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),
+    ListingColumn("difference", "left", 4, lambda row: _difference(row.scorecard.mae_difference)),
+    ListingColumn("95 % held", "right", 5, lambda row: _held(row.scorecard)),
+    ListingColumn("CRPS", "right", 3, lambda row: _crps(row.scorecard)),
+    ListingColumn("Brier", "right", 2, lambda row: f"{row.scorecard.brier.value:.3f}"),
+)
 
 
-def _figure(figure: Figure, digits: int, *, sign: bool) -> tuple[str, str]:
-    value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
-    return value, _between(figure, digits, sign=sign)
+def _difference(difference: Figure) -> str:
+    between = _between(difference, 2, sign=True)
+    return signed(difference.value, 2) + (f" ({between})" if between else "")
 
 
-def _between(figure: Figure, digits: int, *, sign: bool = False) -> str:
+def _held(scorecard: Scorecard) -> str:
+    """Returns the share of the 95 % intervals that held; "" if there are none."""
+    return next((percent(each.coverage) for each in scorecard.coverage if abs(each.alpha - 0.05) < 1e-9), "")
+
+
+def _crps(scorecard: Scorecard) -> str:
+    return f"{scorecard.crps.value:.2f}" if scorecard.HasField("crps") else ""
+
+
+def _between(figure: Figure, digits: int, *, sign: bool) -> str:
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
     ends = (figure.lower, figure.upper)
     # With few games the interval of an error can extend below 0, which is impossible for an error.
     low, high = (signed(end, digits) if sign else f"{max(end, 0.0):.{digits}f}" for end in ends)
     return f"{low} to {high}"
-
-
-def _in_brackets(figure: Figure) -> str:
-    between = _between(figure, 2, sign=True)
-    return f"({between})" if between else ""
 
 
 def _verdict(difference: Figure) -> str:
@@ -163,10 +151,6 @@ def _verdict(difference: Figure) -> str:
     if difference.upper < 0:
         return "better than persistence"
     return "worse than persistence" if difference.lower > 0 else "no significant difference"
-
-
-def _widths(level: CoverageFigure) -> str:
-    return f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
 
 
 def _signed_percent(share: float) -> str:

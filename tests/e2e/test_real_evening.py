@@ -22,7 +22,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
-from dejavu_client.output.poll_scorecard import disagreement
+from dejavu_client.output.scores import disagreement
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME

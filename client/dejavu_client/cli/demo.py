@@ -29,7 +29,7 @@ from dejavu_client.formatting import horizon_label
 from dejavu_client.formatting import pluralize as counted
 from dejavu_client.output.poll_display import watch
 from dejavu_client.output.poll_events import horizon_line, summary_record
-from dejavu_client.output.poll_scorecard import Record, disagreement, fetch_scorecards, record_entry, record_lines
+from dejavu_client.output.scores import Record, disagreement, fetch_scorecards, record_entry, record_lines
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Prediction
 from dejavu_client.poller.summary import Summary

@@ -18,7 +18,7 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, address
 from dejavu_client.errors import DejavuClientError
-from dejavu_client.output.poll_scorecard import Record, fetch_scorecards, record_entry, record_lines
+from dejavu_client.output.scores import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds

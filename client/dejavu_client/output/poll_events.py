@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
-from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
 from dejavu_client.poller.events import (
     Event,
@@ -17,7 +18,6 @@ from dejavu_client.poller.events import (
     GameChanged,
     HorizonClosed,
     HorizonResult,
-    MinuteForecast,
     ModelLimits,
     OutcomeReported,
     Prediction,
@@ -28,12 +28,6 @@ from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-
-
-def interval(forecast: Forecast) -> str:
-    """Formats a forecast's interval."""
-    return f"{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}"
-
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """Explains the values in the lines and the table."""
@@ -79,7 +73,8 @@ def event_line(event: Event) -> str:
             revision = f", revision {forecast.revision}" if forecast.revision else ""
             return (
                 f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
-                f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} [{interval(forecast)}] "
+                f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} "
+                f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
                 f"at {percent(forecast.coverage_probability)}, "
                 f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
             )
@@ -130,7 +125,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
             return record | {
                 "event": "forecast",
                 "pattern": list(event.pattern),
-                "forecast": _forecast_record(event.forecast),
+                "forecast": _message_record(event.forecast),
                 "latencySeconds": event.latency,
             }
         case HorizonResult():
@@ -144,14 +139,14 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "persistenceMeanAbsoluteError": _mean(event.persistence_errors),
                 "brier": _mean(event.brier),
                 "leaderBrier": _mean(event.leader_brier),
-                "newest": _minute_record(event.newest),
+                "newest": {"pattern": list(event.newest.pattern), "forecast": _message_record(event.newest.forecast)},
             }
         case OutcomeReported():
             return record | {
                 "event": "reported",
                 "horizon": Horizon.Name(event.horizon),
                 "differential": event.differential,
-                "outcome": MessageToDict(event.outcome, always_print_fields_with_no_presence=True),
+                "outcome": _message_record(event.outcome),
                 "settledForecasts": event.settled,
             }
         case HorizonClosed():
@@ -227,12 +222,8 @@ def _game_record(game: GameState) -> dict[str, Any]:
     }
 
 
-def _forecast_record(forecast: Forecast) -> dict[str, Any]:
-    return MessageToDict(forecast, always_print_fields_with_no_presence=True)
-
-
-def _minute_record(forecast: MinuteForecast) -> dict[str, Any]:
-    return {"pattern": list(forecast.pattern), "forecast": _forecast_record(forecast.forecast)}
+def _message_record(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,8 +1,9 @@
-"""Prints scorecards and leaderboards for people."""
+"""Scorecards and leaderboards for people, and an evening's scorecards compared with the poller's own metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import (
     Figure,
     GetLeaderboardResponse,
@@ -19,9 +21,16 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
 )
+from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.output.responsive_table import ListingColumn, listing
+from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_client.requests import FINAL, HALFTIME
 
+Record = Mapping[Horizon.ValueType, Scorecard]
+
+_SAME: Final = 1e-6
+"""Tolerance when comparing two means of the same values, which are summed in different orders."""
 FEW_GAMES: Final = 100
 """Scorecards with fewer games carry a warning; equals a leaderboard's default minimum."""
 
@@ -177,3 +186,69 @@ def _range(unit: str, first: str, last: str) -> list[str]:
     if first == last:
         return [f"{unit}{first}"] if first else []
     return [f"{word} {unit}{bound}" for word, bound in (("from", first), ("to", last)) if bound]
+
+
+async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
+    """Fetches the scorecard of each horizon over all forecasts recorded by the server, replays included.
+
+    Raises:
+        DejavuClientError: if a call fails.
+    """
+    return {horizon: await client.get_scorecard(horizon=horizon, include_replays=True) for horizon in (HALFTIME, FINAL)}
+
+
+def record_lines(record: Record) -> list[str]:
+    """Returns a line for each horizon that has settled forecasts."""
+    return [_record_line(horizon, card) for horizon, card in record.items() if card.games]
+
+
+def disagreement(summary: Summary, record: Record) -> str:
+    """Describes the first metric that differs between the poller's summary and the server's record; "" if none does.
+
+    The record must contain only this evening.
+    """
+    for of in summary.horizons:
+        if of.horizon not in record:
+            continue
+        for name, own, recorded in _compared(of, record[of.horizon]):
+            if not math.isclose(own or 0.0, recorded, rel_tol=_SAME, abs_tol=_SAME):
+                horizon = horizon_label(of.horizon)
+                return f"for the {horizon} the server has {recorded:g} {name}, but the poller has {own or 0.0:g}"
+    return ""
+
+
+def _compared(of: HorizonSummary, card: Scorecard) -> Iterator[tuple[str, float | None, float]]:
+    """Yields the name of each metric with the poller's and the server's value."""
+    yield "games", of.settled_games, card.games
+    yield "forecasts", of.settled, card.forecasts
+    yield "as mean absolute error", of.error, card.mae.value
+    yield "as that of persistence", of.persistence_error, card.persistence_mae.value
+    yield "as Brier score", of.brier, card.brier.value
+
+
+def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:
+    held = ", ".join(f"{percent(round(each.coverage, 3))} held at {percent(1 - each.alpha)}" for each in card.coverage)
+    return (
+        f"{horizon_label(horizon)}, {pluralize(card.games, 'game')}, {pluralize(card.forecasts, 'forecast')}: "
+        f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
+        f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
+    )
+
+
+def record_entry(record: Record) -> list[dict[str, object]]:
+    """Returns the scorecards as JSON objects, without their intervals."""
+    return [
+        {
+            "horizon": Horizon.Name(horizon),
+            "games": card.games,
+            "forecasts": card.forecasts,
+            "meanAbsoluteError": card.mae.value,
+            "persistenceMeanAbsoluteError": card.persistence_mae.value,
+            "coverage": {f"{1 - each.alpha:g}": each.coverage for each in card.coverage},
+            "crps": card.crps.value,
+            "brier": card.brier.value,
+            "ece": card.ece,
+        }
+        for horizon, card in record.items()
+        if card.games
+    ]

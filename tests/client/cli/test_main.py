@@ -16,7 +16,7 @@ from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli.main import app
-from dejavu_client.output.explanation import attribution
+from dejavu_client.output.forecast import attribution
 
 Run = Callable[..., Result]
 

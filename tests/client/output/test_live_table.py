@@ -13,7 +13,7 @@ from rich.console import Console
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.formatting import chance, percent, signed
-from dejavu_client.output.live_table import live_table
+from dejavu_client.output.poll_display import live_table
 from dejavu_client.output.poll_events import event_line, event_record, minute_ranges, summary_lines, summary_record
 from dejavu_client.poller.events import (
     Event,

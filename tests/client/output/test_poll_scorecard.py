@@ -13,7 +13,7 @@ from tests.support.harness.poller import HALF, watching
 from dejavu.v1.record_service_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli.replay import show_scorecard
-from dejavu_client.output.poll_scorecard import disagreement, record_entry, record_lines
+from dejavu_client.output.scores import disagreement, record_entry, record_lines
 from dejavu_client.poller.summary import Summary
 
 CARD = Scorecard(

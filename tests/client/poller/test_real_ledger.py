@@ -10,7 +10,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, HALFTIME, AsyncDejavuClient
-from dejavu_client.output.poll_scorecard import disagreement, fetch_scorecards
+from dejavu_client.output.scores import disagreement, fetch_scorecards
 from dejavu_client.poller.events import Fault, ForecastMissed, HorizonClosed, HorizonResult, OutcomeReported, Prediction
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, TypedDict, Unpack
 
@@ -181,12 +181,7 @@ def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
     return ScoreFilter(**{"horizon": HALFTIME, **_with_iso_dates(scope)})
 
 
-def _with_iso_dates(conditions: CommonConditions) -> dict[str, Any]:
-    """Returns the conditions as the fields of a request."""
-    dates = {"from_date": _iso(conditions.get("from_date")), "to_date": _iso(conditions.get("to_date"))}
-    return {**conditions, **dates}
-
-
-def _iso(day: date | None) -> str:
-    """Formats a date as YYYY-MM-DD, or None as an empty string; of a datetime only the date is used."""
-    return "" if day is None else f"{day:%Y-%m-%d}"
+def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
+    """Returns the conditions as the fields of a request, days as YYYY-MM-DD; of a datetime only the date is used."""
+    days = {name: conditions.get(name) for name in ("from_date", "to_date")}
+    return {**conditions, **{name: f"{day:%Y-%m-%d}" for name, day in days.items() if day is not None}}

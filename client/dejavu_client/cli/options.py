@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -14,7 +15,7 @@ from dejavu_client import config
 from dejavu_client.cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_client.client import DejavuClient
 from dejavu_client.formatting import pluralize
-from dejavu_client.output.export import STANDARD_OUTPUT, ParquetNotInstalled, need_parquet, write_csv, write_parquet
+from dejavu_client.output.export import STANDARD_OUTPUT, write_csv, write_parquet
 from dejavu_client.output.export_columns import Column
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -138,11 +139,8 @@ def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None
     requested = [name for name, given in (("--json", as_json), ("--csv", csv), ("--parquet", parquet)) if given]
     if len(requested) > 1:
         raise typer.BadParameter("give only one of them", param_hint=" and ".join(requested))
-    if parquet is not None:
-        try:
-            need_parquet()
-        except ParquetNotInstalled as error:
-            raise failure(error) from None
+    if parquet is not None and find_spec("pyarrow") is None:
+        raise failure("parquet needs pyarrow, which is not installed: pip install 'dejavu-forecast[live]'")
 
 
 def write_rows(

@@ -7,7 +7,6 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -19,10 +18,6 @@ RowT = TypeVar("RowT")
 STANDARD_OUTPUT: Final = Path("-")
 _ROWS_OF_A_GROUP: Final = 10_000
 """Number of rows per parquet row group, kept in memory while writing."""
-
-
-class ParquetNotInstalled(ImportError):
-    """pyarrow is not installed. The message says how to install it."""
 
 
 def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
@@ -51,9 +46,8 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
 
     Raises:
         OSError: if the file cannot be written.
-        ParquetNotInstalled: if pyarrow is not installed.
+        ImportError: if pyarrow is not installed.
     """
-    need_parquet()
     import pyarrow as pa  # noqa: PLC0415 - an extra
     from pyarrow import parquet  # noqa: PLC0415
 
@@ -73,18 +67,6 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
             writer.write_table(pa.table(dict(zip(schema.names, values, strict=True)), schema=schema))
             count += len(group)
     return count
-
-
-def need_parquet() -> None:
-    """Checks that parquet can be written.
-
-    Raises:
-        ParquetNotInstalled: if pyarrow is not installed.
-    """
-    if find_spec("pyarrow") is None:
-        raise ParquetNotInstalled(
-            "parquet needs pyarrow, which is not installed: pip install 'dejavu-forecast[live]'", name="pyarrow"
-        )
 
 
 def _write_csv(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.model_service_pb2 import Model
@@ -15,14 +15,6 @@ from dejavu_client.formatting import horizon_label
 
 _REFRESH_AFTER: Final = 300.0
 """Seconds until the capabilities are fetched again: the server may switch models in the middle of an evening."""
-
-
-class ModelLister(Protocol):
-    """Lists the server's models; implemented by `AsyncDejavuClient`."""
-
-    async def list_models(self) -> list[Model]:
-        """Returns the models, the active one first. Raises a `DejavuClientError` on failure."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +69,16 @@ class CapabilityCache:
     """Caches the active model's capabilities and refreshes them every few minutes.
 
     Args:
-        client: lists the models.
+        list_models: lists the models of the server; raises a `DejavuClientError` on failure.
         now: wall clock, timezone-aware.
 
     Attributes:
         known: the capabilities last fetched; None before the first fetch.
     """
 
-    def __init__(self, client: ModelLister, now: Callable[[], datetime]) -> None:
+    def __init__(self, list_models: Callable[[], Awaitable[list[Model]]], now: Callable[[], datetime]) -> None:
         self.known: ModelCapabilities | None = None
-        self._client = client
+        self._list_models = list_models
         self._now = now
         self._fetched: datetime | None = None
         self._lock = asyncio.Lock()
@@ -108,7 +100,7 @@ class CapabilityCache:
                 or (self._now() - self._fetched).total_seconds() > _REFRESH_AFTER
             ):
                 try:
-                    self.known = capabilities_of(await self._client.list_models())
+                    self.known = capabilities_of(await self._list_models())
                 except DejavuClientError:
                     if self.known is None:
                         raise

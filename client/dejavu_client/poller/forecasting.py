@@ -69,7 +69,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
         step.set_horizon(changed)
         if not wanted:
             continue
-        late = watched.late(plays, step.now)
+        late = watched.late(plays, step.known.now)
         if not late:
             due.append(DueForecast(watched.horizon, pattern, completed_at(plays, minute)))
         elif late > _STALE_AFTER and not stale:
@@ -147,7 +147,7 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     step.set_horizon(watched.accept(due.pattern, forecast))
     latency = None
     if completed is not None:
-        latency = (step.now - completed).total_seconds()
+        latency = (step.known.now - completed).total_seconds()
         step.game = replace(step.game, latencies=(*game.latencies, latency))
     # Include the time: a restored or different ledger reuses sequence numbers.
     key = (forecast.sequence, forecast.generated_time.ToNanoseconds())
@@ -170,7 +170,7 @@ def _close_by_record(step: Transition, due: DueForecast) -> None:
 def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
     """Emits the minutes before `until` that passed without a forecast."""
     game = step.game
-    watched, minutes = watched.passed(until, None if step.model is None else step.model.of(watched.horizon))
+    watched, minutes = watched.passed(until, None if step.known.model is None else step.known.model.of(watched.horizon))
     if minutes:
         if game.unanswered:
             reason = "the server gave no forecast"

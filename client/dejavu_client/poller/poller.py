@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.errors import (
@@ -121,7 +121,7 @@ class Poller:
         self.limits = ""
         self._feed = feed
         self._client = client
-        self._model = CapabilityCache(client, now)
+        self._model = CapabilityCache(client.list_models, now)
         self._keeps_record = True
         self._report = report
         self._interval = interval
@@ -213,7 +213,6 @@ class Poller:
         return effects
 
     def _start(self, game_id: str, effect: Effect) -> None:
-        """Starts an effect in the background."""
         source, work = game_id, partial(self._run, game_id, [effect])
         if effect is Read.BOX_SCORE:
             source, work = _box_score(game_id), partial(self._read_box_score, game_id)
@@ -229,23 +228,17 @@ class Poller:
         while effects:
             follow_up: list[Effect] = []
             for effect in effects:
-                match effect:
-                    case Read.PLAYS | Read.BOX_SCORE:
-                        self._start(game_id, effect)
-                    case Read.MODEL | ReadHistory() | RequestForecasts() | ReportOutcome():
-                        answer = await self._request(game_id, effect)
-                        follow_up += self._step(game_id, answer)
-                        if isinstance(answer, OutcomeAnswered) and isinstance(answer.answer, UnimplementedError):
-                            self._keeps_record = False
-                    case event:
-                        await self._emit(event)
+                if (answer := await self._do(game_id, effect)) is not None:
+                    follow_up += self._step(game_id, answer)
+                    if isinstance(answer, OutcomeAnswered) and isinstance(answer.answer, UnimplementedError):
+                        self._keeps_record = False
             effects = follow_up
 
-    async def _request(
-        self, game_id: str, effect: Literal[Read.MODEL] | ReadHistory | RequestForecasts | ReportOutcome
-    ) -> Observation:
-        """Sends a request to the server and returns its answer or error."""
+    async def _do(self, game_id: str, effect: Effect) -> Observation | None:
+        """Starts a read of the feed, emits an event, or returns the answer or error of a request to the server."""
         match effect:
+            case Read.PLAYS | Read.BOX_SCORE:
+                self._start(game_id, effect)
             case Read.MODEL:
                 return await self._read_model()
             case ReadHistory(version):
@@ -260,6 +253,9 @@ class Poller:
                     return OutcomeAnswered(outcome, await report_outcome(self._client, outcome))
                 except DejavuClientError as error:
                     return OutcomeAnswered(outcome, error)
+            case event:
+                await self._emit(event)
+        return None
 
     async def _read_model(self) -> ModelRead:
         try:
@@ -307,7 +303,6 @@ class Poller:
         await self._observe(game_id, StateRead(state, busy=game_id in self._reads, in_box_score=True))
 
     async def _read_plays(self, game_id: str) -> None:
-        """Reads a game's plays and does what follows from them."""
         status = self.games[game_id].state.status
         plays = await read_in_thread(self._feed.plays, game_id)
         await self._observe(game_id, PlaysRead(plays, status))

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Final, Protocol
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, InternalError, InvalidArgumentError, from_predict_error
-from dejavu_client.poller.capabilities import ModelLister
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
@@ -28,11 +28,15 @@ _PAGE: Final = 200
 """Page size; more than a poller's forecasts of any game, so that one page is enough."""
 
 
-class PredictionClient(ModelLister, Protocol):
+class PredictionClient(Protocol):
     """Client for forecasts and the track record; implemented by `AsyncDejavuClient`.
 
     A call that fails raises a `DejavuClientError`.
     """
+
+    async def list_models(self) -> list[Model]:
+        """Returns the models, the active one first."""
+        ...
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
         """Returns the results in order; each request succeeds or fails on its own."""

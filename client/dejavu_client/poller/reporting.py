@@ -43,7 +43,7 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
         elif known is None or known.differential != score.home - score.away:
             state = at_horizon(game.state, horizon, score, plays)
             observed = ended_at(plays, state.period)
-            if observed is not None and not step.now - _OLDEST <= observed <= step.now:
+            if observed is not None and not step.known.now - _OLDEST <= observed <= step.known.now:
                 observed = None
             reports[horizon] = PendingOutcome(state, horizon, score.home - score.away, observed)
             game = replace(game, report_backoff=replace(game.report_backoff, skip=0))
@@ -74,7 +74,7 @@ def report_next(step: Transition, *, this_turn: bool = False) -> None:
         this_turn: whether to wait as the backoff says; then call it once per turn.
     """
     game = step.game
-    ready = next(iter(_ready(game)), None) if is_pending(game, keeps_record=step.keeps_record) else None
+    ready = next(iter(_ready(game)), None) if is_pending(game, keeps_record=step.known.keeps_record) else None
     if ready is None:
         return
     if this_turn and game.report_backoff.skip:
@@ -87,7 +87,7 @@ def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcome
     """Takes the answer to a report, and requests the next one unless the server does not answer."""
     label = horizon_label(outcome.horizon)
     if isinstance(answer, UnimplementedError):
-        if step.keeps_record:  # no other game's report has found it out
+        if step.known.keeps_record:  # no other game's report has found it out
             step.fault(f"the server keeps no track record, outcomes are not reported: {answer}", kind=FaultKind.REFUSED)
         return
     if isinstance(answer, (*PASSING, InternalError)):

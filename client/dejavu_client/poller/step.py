@@ -128,7 +128,7 @@ def _start_turn(transition: Transition, turn: TurnStarted) -> None:
             reporting.report_next(transition, this_turn=True)
     game = transition.game
     # The scoreboard may switch to the next day while a long game is still live.
-    if turn.hidden and not turn.looking_up and game.needs_box_score(transition.now):
+    if turn.hidden and not turn.looking_up and game.needs_box_score(transition.known.now):
         if game.box_backoff.skip:
             transition.game = replace(game, box_backoff=game.box_backoff.waited())
         else:
@@ -141,7 +141,7 @@ def _read_state(transition: Transition, read: StateRead) -> None:
     A cache may serve a scoreboard that is some minutes old. But the NBA also withdraws states: an older state is
     accepted if the feed shows nothing newer for `_ACCEPT_OLDER_AFTER`.
     """
-    game, state, now = transition.game, read.state, transition.now
+    game, state, now = transition.game, read.state, transition.known.now
     before, behind_since = game.state, game.behind_since
     if read.in_box_score and game.box_backoff != PollBackoff():
         game = replace(game, box_backoff=PollBackoff())
@@ -188,7 +188,7 @@ def _reopen(transition: Transition) -> None:
     """Marks the game as live again, whatever its earlier state."""
     game = transition.game
     transition.game = replace(
-        game, read_to_end=False, backoff=PollBackoff(), plays_time=game.plays_time or transition.now
+        game, read_to_end=False, backoff=PollBackoff(), plays_time=game.plays_time or transition.known.now
     )
     for watched in game.horizons.values():
         transition.set_horizon(replace(watched, result_known=False))
@@ -196,7 +196,7 @@ def _reopen(transition: Transition) -> None:
 
 def _read_plays(transition: Transition, read: PlaysRead) -> None:
     """Accepts plays unless they are stale, and follows them."""
-    game, plays, now = transition.game, read.plays, transition.now
+    game, plays, now = transition.game, read.plays, transition.known.now
     changed = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
     if changed is not None and regulation:
@@ -235,7 +235,7 @@ def _continue(transition: Transition, observation: ModelRead | HistoryRead | For
     Raises:
         ValueError: if no plays wait for this answer.
     """
-    game, waiting, model = transition.game, transition.game.in_progress, transition.model
+    game, waiting, model = transition.game, transition.game.in_progress, transition.known.model
     match observation:
         case ModelRead(DejavuClientError() as error) if waiting is not None:
             transition.game = replace(game, unanswered_minutes=(completed_minutes(waiting.plays),))

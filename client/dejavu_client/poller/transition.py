@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -165,25 +165,19 @@ Observation = (
 )
 
 
+@dataclass(slots=True)
 class Transition:
     """Collects the changes of a game and the effects that follow from one observation.
 
-    Args:
-        game: the game before.
-        knowledge: what is known at the time of the observation.
-
     Attributes:
         game: the game so far.
+        known: what is known at the time of the observation.
         effects: the effects so far, in order.
-        now, model, keeps_record: see `Knowledge`.
     """
 
-    def __init__(self, game: WatchedGame, knowledge: Knowledge) -> None:
-        self.game = game
-        self.effects: list[Effect] = []
-        self.now = knowledge.now
-        self.model = knowledge.model
-        self.keeps_record = knowledge.keeps_record
+    game: WatchedGame
+    known: Knowledge
+    effects: list[Effect] = field(default_factory=list)
 
     def add(self, effect: Effect) -> None:
         """Adds an effect: an event to emit, or a request."""

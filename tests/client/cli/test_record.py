@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_written_is_told_and_exits_1(run: Run, tmp_path: P
 def test_parquet_without_what_writes_it_says_what_to_install(
     server: FakeServer, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dejavu_client.output.export.find_spec", lambda _: None)
+    monkeypatch.setattr("dejavu_client.cli.options.find_spec", lambda _: None)
     result = run("predictions", "--parquet", str(tmp_path / "a"))
     assert result.exit_code == 1
     assert "pip install 'dejavu-forecast[live]'" in result.stderr

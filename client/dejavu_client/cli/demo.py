@@ -200,11 +200,7 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
 
 
 def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
-    """Returns the latencies in ascending order.
-
-    A latency is the number of seconds from the feed's time of the play that completed a pattern until the subscriber
-    received the forecast.
-    """
+    """Returns the seconds from the play that completed a pattern, by the feed, to its forecast's receipt; ascending."""
     return sorted(
         (subscriber.received[sequence] - prediction.completed).total_seconds()
         for prediction in predictions

@@ -123,11 +123,7 @@ def _load(name: str) -> Any:
 
 
 def _module(name: str) -> Any:
-    """Imports the module of a command, by a statement that static analysis tools see; the command's function is in it.
-
-    Raises:
-        ValueError: if there is no such command.
-    """
+    """Imports the module of a command, by a statement that static analysis tools see."""
     module: Any
     match name:
         case "predict" | "risk":

@@ -144,11 +144,7 @@ def _market(
     bankroll: float | None,
     confidence: float | None,
 ) -> Market | None:
-    """Returns the market described by the options; None if none was given. The server validates the values.
-
-    Raises:
-        typer.BadParameter: if only some of the required options were given.
-    """
+    """Returns the market described by the options; None if none was given. The server validates the values."""
     needed = {"--market-line": line, "--home-odds": home_odds, "--away-odds": away_odds}
     optional = {"--bankroll": bankroll, "--confidence": confidence}
     given = [option for option, value in {**needed, **optional}.items() if value is not None]
@@ -162,7 +158,6 @@ def _market(
 
 
 def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) -> None:
-    """Prints a forecast and the evaluation of a market."""
     print_forecast(answer.forecast, pattern=pattern)
     if answer.HasField("market"):
         print_market(answer.market, market, answer.forecast)
@@ -171,11 +166,7 @@ def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) 
 
 
 def _levels(text: str) -> list[float]:
-    """Parses the quantile levels of an option. The server checks their range.
-
-    Raises:
-        typer.BadParameter: if a level is not a number.
-    """
+    """Parses the quantile levels of an option. The server checks their range."""
     levels = []
     for part in text.replace(",", " ").split():
         try:
@@ -187,11 +178,7 @@ def _levels(text: str) -> list[float]:
 
 
 def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
-    """Returns the pattern from the arguments or the JSON option.
-
-    Raises:
-        typer.BadParameter: if it was given twice, not at all, or contains something other than numbers.
-    """
+    """Returns the pattern from the arguments or the JSON option; exactly one of them has to give it."""
     if arguments == ["-"]:
         arguments, text = [], "-" if text is None else text
     if text is not None and arguments:

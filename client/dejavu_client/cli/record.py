@@ -277,11 +277,7 @@ def checkpoint(
 
 
 def _parse_time(text: str) -> datetime:
-    """Parses an ISO 8601 time; local time if it has no offset.
-
-    Raises:
-        typer.BadParameter: if the text is not a time.
-    """
+    """Parses an ISO 8601 time; local time if it has no offset."""
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):

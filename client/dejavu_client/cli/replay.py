@@ -89,7 +89,10 @@ def replay(
     if scorecard_from:
         address(scorecard_from, "--scorecard-from")
     host, port = address(listen, "--listen")
-    kinds = _kinds(faults)
+    try:
+        kinds = parse_kinds(faults) if faults else frozenset()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from error
     drawn = secrets.randbelow(10**6) if seed is None else seed  # one seed reproduces games and faults
     try:
         evening, excluded = _games(games, date, count, drawn)
@@ -131,13 +134,6 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
         typer.echo(json.dumps({"scorecards": record_entry(record)}, ensure_ascii=False))
         return
     typer.echo("\n".join(record_lines(record)) or "No settled forecasts.")
-
-
-def _kinds(faults: str) -> frozenset[FeedFaultKind]:
-    try:
-        return parse_kinds(faults) if faults else frozenset()
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--faults") from error
 
 
 def _games(

@@ -147,7 +147,6 @@ def matchup(forecast: Forecast | Outcome) -> str:
 
 
 def _lead(differential: float, forecast: Forecast) -> str:
-    """Returns the leading team and its lead."""
     points = f"{abs(differential):.1f}".removesuffix(".0")
     if points == "0":
         return "level"

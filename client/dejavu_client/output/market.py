@@ -95,5 +95,4 @@ def _has_amounts(market: Market) -> bool:
 
 
 def _stake(side: MarketSideAnswer, amounts: bool) -> str:
-    """Formats a stake as an amount, or as a share of the bankroll."""
     return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

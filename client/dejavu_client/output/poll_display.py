@@ -102,7 +102,6 @@ class Printer:
 
 
 async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
-    """Runs the poller and redraws the table until it ends."""
 
     def draw() -> None:
         live.update(
@@ -202,7 +201,6 @@ def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
 
 
 def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
-    """Returns a game's cells by column name."""
     age = game.age(now)
     cells = {
         "game": Text(teams(game.state)),

@@ -122,7 +122,6 @@ _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
 
 
 def _result(prediction: RecordedPrediction) -> Table | Text:
-    """Returns a forecast's outcome and scores."""
     if not prediction.HasField("outcome"):
         return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} has been reported.", style="dim")
     rows = name_value_rows(no_wrap=True)

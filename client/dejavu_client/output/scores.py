@@ -154,7 +154,6 @@ def _between(figure: Figure, digits: int, *, sign: bool) -> str:
 
 
 def _verdict(difference: Figure) -> str:
-    """Returns the verdict on the difference to persistence."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.upper < 0:
@@ -168,7 +167,6 @@ def _signed_percent(share: float) -> str:
 
 
 def _scope(scope: ScoreFilter) -> str:
-    """Describes a filter in words."""
     parts = [f"the {horizon_label(scope.horizon)}"]
     parts += [f"model {scope.model_version}"] if scope.model_version else []
     parts += [f"games of {scope.team}"] if scope.team else []

@@ -330,5 +330,4 @@ class Poller:
 
 
 def _box_score(game_id: str) -> str:
-    """Returns the name of a game's box score as a source of reads."""
     return f"box score of {game_id}"

@@ -117,7 +117,6 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
 
 
 def _start_turn(transition: Transition, turn: TurnStarted) -> None:
-    """Requests the reads that are due."""
     game = transition.game
     if not turn.busy:
         if game.needs_plays and not game.backoff.skip:
@@ -163,7 +162,6 @@ def _read_state(transition: Transition, read: StateRead) -> None:
 
 
 def _state_changed(transition: Transition, before: GameState | None = None, *, busy: bool) -> None:
-    """Follows a game's new state."""
     state = transition.game.state
     changed = before is None or before.status is not state.status
     if changed:
@@ -230,11 +228,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
 
 
 def _continue(transition: Transition, observation: ModelRead | HistoryRead | ForecastsAnswered) -> None:
-    """Continues with plays whose forecasts waited for the server.
-
-    Raises:
-        ValueError: if no plays wait for this answer.
-    """
+    """Continues with plays whose forecasts waited for the server."""
     game, waiting, model = transition.game, transition.game.in_progress, transition.known.model
     match observation:
         case ModelRead(DejavuClientError() as error) if waiting is not None:
@@ -278,7 +272,6 @@ def _forecast(transition: Transition, waiting: PlaysInProgress, model: ModelCapa
 
 
 def _request(transition: Transition, waiting: PlaysInProgress, model: ModelCapabilities) -> None:
-    """Requests the forecasts that are due."""
     due, stale = forecasting.take_due(transition, waiting.plays, model)
     if due:
         transition.game = replace(transition.game, in_progress=replace(waiting, stale=stale))

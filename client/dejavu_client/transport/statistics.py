@@ -62,8 +62,6 @@ class CallStatistics:
 
 @dataclass(slots=True)
 class _Tally:
-    """Running statistics of one method."""
-
     count: int = 0
     errors: int = 0
     total: float = 0.0

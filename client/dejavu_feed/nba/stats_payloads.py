@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final
 
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import is_game_id
@@ -150,10 +151,8 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
 def _home(actions: Sequence[object], game: ListedGame) -> str:
     """Returns the team of the column scoreHome. The plays take precedence: a log may list either team as the host."""
     for action in actions:
-        if isinstance(action, Mapping) and action.get("location") in (
-            "h",
-            "v",
-        ):  # a tuple, as a set fails for unhashable values
+        # A tuple, as a set fails for unhashable values.
+        if isinstance(action, Mapping) and action.get("location") in ("h", "v"):
             code = _team(action.get("teamId"))
             if code in game.points:
                 others = game.points.keys() - {code}
@@ -163,12 +162,8 @@ def _home(actions: Sequence[object], game: ListedGame) -> str:
     return game.home
 
 
-class _Row(NamedTuple):
-    number: int
-    score: Score
-
-
-def _row(action: Any) -> _Row | None:
+def _row(action: Any) -> tuple[int, Score] | None:
+    """Returns the number and the score of a row; None if it has no score, or is the start of a period."""
     number = required(action, "actionId", int, "action")
     where = f"action {number}"
     missing = [action.get(key) in (None, "") for key in ("scoreHome", "scoreAway")]
@@ -180,16 +175,16 @@ def _row(action: Any) -> _Row | None:
     if (optional_text(action, "actionType"), optional_text(action, "subType")) == ("period", "start"):
         return None
     period, clock = game_clock(action, where)
-    return _Row(number, Score(round(elapsed_seconds(period, clock), 2), home, away))
+    return number, Score(round(elapsed_seconds(period, clock), 2), home, away)
 
 
-def _scores(rows: Sequence[_Row]) -> tuple[Score, ...]:
+def _scores(rows: Sequence[tuple[int, Score]]) -> tuple[Score, ...]:
     """Returns every change of the score in chronological order.
 
     Rows are numbered in the order of entry. A row that was entered late is out of chronological order; its score may be
     the score at its number or at its clock. Uses the reading with fewer score changes that no single shot explains.
     """
-    numbered = [Score(0.0, 0, 0), *(row.score for row in sorted(rows, key=lambda row: row.number))]
+    numbered = [Score(0.0, 0, 0), *(score for _, score in sorted(rows, key=itemgetter(0)))]
     by_clock = sorted(numbered, key=lambda score: score.elapsed)  # stable: rows at the same time stay ordered by number
     if by_clock != numbered and _oddities(numbered) < _oddities(by_clock):
         steps = sorted(

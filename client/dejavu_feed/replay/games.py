@@ -112,11 +112,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
 
 
 def _game_of(source: str, rows: Sequence[dict[str, Any]]) -> ReplayGame:
-    """Builds a game from its rows.
-
-    Raises:
-        ValueError: if the game cannot be replayed; the message says why.
-    """
+    """Builds a game from its rows. A ValueError says why it cannot be replayed."""
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])

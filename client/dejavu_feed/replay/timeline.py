@@ -121,7 +121,6 @@ def period_end(period: int) -> float:
 
 
 def _start(period: int) -> float:
-    """Returns game-day seconds from tip-off to the start of a period."""
     played = elapsed_seconds(period, period_seconds(period))
     breaks = QUARTER_BREAK * (period - 1) + (HALFTIME_BREAK - QUARTER_BREAK) * (period > 2)
     return PACE * played + breaks

@@ -19,10 +19,9 @@ from http import HTTPStatus
 from typing import Final
 
 from dejavu_feed.nba.live_payloads import GameStatus
-from dejavu_feed.replay.faults import scoreboard
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.faults.plays import add_points, apply_scoring_errors, draw_scoring_errors
-from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS
+from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS, add_point, add_postponed, turn_day
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.payloads import Json
 from dejavu_feed.replay.replay import File, Replay, file_at, json_response
@@ -169,9 +168,9 @@ class FaultyReplay:
             for entry in payload["scoreboard"]["games"]:
                 _add_technical_fouls(entry)
         if FeedFaultKind.POSTPONED in self.kinds:
-            scoreboard.add_postponed(payload)
+            add_postponed(payload)
         if FeedFaultKind.MIDNIGHT in self.kinds and time >= self.midnight:
-            scoreboard.turn_day(payload, self.midnight)
+            turn_day(payload, self.midnight)
 
     def _in_quiet_window(self, file: File, now: datetime) -> bool:
         """Whether a game in the file is in the last minute of its first half or of regulation."""
@@ -185,7 +184,6 @@ class FaultyReplay:
         return int(number), into
 
     def _wall(self, seconds: float) -> timedelta:
-        """Converts game-day seconds to wall-clock time."""
         return timedelta(seconds=seconds / self._replay.speed)
 
     def _key(self, file: File) -> tuple[str, int]:
@@ -200,5 +198,5 @@ class FaultyReplay:
 def _add_technical_fouls(entry: Json) -> None:
     """Adds a technical foul of each team before tip-off: one free throw for both."""
     if entry["gameStatus"] != GameStatus.SCHEDULED:
-        scoreboard.add_point(entry["homeTeam"])
-        scoreboard.add_point(entry["awayTeam"])
+        add_point(entry["homeTeam"])
+        add_point(entry["awayTeam"])

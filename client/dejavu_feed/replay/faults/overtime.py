@@ -45,5 +45,4 @@ def extend_to_overtime(game: ReplayGame) -> ReplayGame:
 
 
 def _at(scores: tuple[Score, ...], time: float) -> tuple[int, int]:
-    """Returns the score at a time, in game seconds since tip-off."""
     return max(((score.home, score.away) for score in scores if score.elapsed <= time), key=sum, default=(0, 0))

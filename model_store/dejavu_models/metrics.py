@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -160,13 +159,20 @@ def probability_bin(probability: ArrayLike) -> NDArray[np.intp]:
     return index
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A metric with its confidence interval."""
+class Estimate(NamedTuple):
+    """A metric with its confidence interval; formatted as "value [lower, upper]"."""
 
     value: float
     lower: float
     upper: float
+
+    def __format__(self, spec: str) -> str:
+        value, lower, upper = (format(each, spec) for each in self)
+        return f"{value} [{lower}, {upper}]"
+
+    def scaled(self, factor: float) -> Estimate:
+        """Returns the estimate in another unit."""
+        return Estimate(*(factor * each for each in self))
 
 
 class GameBootstrap:

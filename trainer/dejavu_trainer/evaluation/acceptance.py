@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dejavu_models.metrics import Estimate
@@ -57,7 +57,7 @@ def _half(figures: MetricsByForecaster) -> Iterator[Check]:
         yield Check(
             name=f"{name} minus persistence",
             promise="95 % interval entirely below 0",
-            found=_points(difference),
+            found=f"{difference:+.4f} points",
             passed=difference.upper < 0,
         )
         by_season = {
@@ -74,7 +74,7 @@ def _half(figures: MetricsByForecaster) -> Iterator[Check]:
     yield Check(
         name=f"halftime from minute {MINUTE}: Winkler score at 95 % minus persistence",
         promise="below 0",
-        found=_points(winkler),
+        found=f"{winkler:+.4f} points",
         passed=winkler.value < 0,
     )
 
@@ -89,10 +89,7 @@ def _final(figures: MetricsByForecaster) -> Iterator[Check]:
     yield Check(
         name="winner, minutes 1–47: Brier score minus the logistic regression",
         promise="below 0",
-        found=(
-            f"{difference.value:+.5f} [{difference.lower:+.5f}, {difference.upper:+.5f}];"
-            f" {ensemble:.4f} vs. {logistic:.4f}"
-        ),
+        found=f"{difference:+.5f}; {ensemble:.4f} vs. {logistic:.4f}",
         passed=difference.value < 0,
     )
     for horizon, name in ((Horizon.FINAL, "winner"), (Horizon.HALFTIME, "leader at halftime")):
@@ -100,7 +97,7 @@ def _final(figures: MetricsByForecaster) -> Iterator[Check]:
         yield Check(
             name=f"{name}: expected calibration error, all minutes",
             promise=f"at most {CALIBRATION_ERROR}",
-            found=f"{error.value:.4f} [{error.lower:.4f}, {error.upper:.4f}]",
+            found=f"{error:.4f}",
             passed=error.value <= CALIBRATION_ERROR,
         )
 
@@ -120,15 +117,10 @@ def _within_share(name: str, group: GroupMetrics, reference: str, metric: str) -
     return Check(
         name=name,
         promise=f"upper end of the interval at most {SHARE:+.1%}",
-        found=f"{ratio.value:+.2%} [{ratio.lower:+.2%}, {ratio.upper:+.2%}]",
+        found=f"{ratio:+.2%}",
         passed=ratio.upper <= SHARE,
     )
 
 
 def _difference(group: GroupMetrics, reference: str, metric: str) -> Estimate:
-    by_metric: Mapping[str, Estimate] = group.differences["ensemble"][reference]
-    return by_metric[metric]
-
-
-def _points(estimate: Estimate) -> str:
-    return f"{estimate.value:+.4f} [{estimate.lower:+.4f}, {estimate.upper:+.4f}] points"
+    return group.differences["ensemble"][reference][metric]

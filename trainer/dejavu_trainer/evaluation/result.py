@@ -161,10 +161,8 @@ def to_json(result: BacktestResult) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Converts estimates to lists [value, lower, upper], and rounds numbers to six significant digits."""
+    """Rounds numbers to six significant digits; tuples, such as estimates, become lists."""
     if isinstance(value, dict):
-        if value.keys() == {"value", "lower", "upper"}:
-            return [_plain(value[key]) for key in ("value", "lower", "upper")]
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]

@@ -287,7 +287,7 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
     return Check(
         name=f"CRPS, {_names(forecaster, horizon.value)}, minus persistence",
         promise="95 % interval entirely below 0" if better else "95 % interval not entirely above 0",
-        found=f"{difference.value:+.4f} [{difference.lower:+.4f}, {difference.upper:+.4f}] points",
+        found=f"{difference:+.4f} points",
         passed=difference.upper < 0 if better else difference.lower <= 0,
     )
 
@@ -297,7 +297,7 @@ def coverage_check(name: str, result: CoverageCheck) -> Check:
     return Check(
         name=name,
         promise=f"interval contains {100 * result.due:.4g} %",
-        found=f"{100 * result.found.value:.2f} [{100 * result.found.lower:.2f}, {100 * result.found.upper:.2f}] %",
+        found=f"{result.found.scaled(100):.2f} %",
         passed=result.agrees,
     )
 

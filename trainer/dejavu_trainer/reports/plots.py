@@ -148,9 +148,7 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
 
 def _line(axes: Axes, groups: dict[str, Estimate], name: str, *, factor: float = 1.0, band: bool = True) -> None:
     minutes = [int(minute) for minute in groups]
-    value, lower, upper = (
-        [factor * getattr(estimate, part) for estimate in groups.values()] for part in ("value", "lower", "upper")
-    )
+    value, lower, upper = factor * np.array([*groups.values()]).reshape(-1, 3).T
     axes.plot(minutes, value, color=COLOURS[name], label=NAMES[name].replace("… ", "Ensemble, "), linewidth=1.6)
     if band:
         axes.fill_between(minutes, lower, upper, color=COLOURS[name], alpha=0.15, linewidth=0)
@@ -240,7 +238,8 @@ def _coverage_by_minute(result: BacktestResult) -> Figure:
             for name in ("no_teams", "ensemble"):
                 metric = f"coverage_{level}"
                 coverage = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
-                _line(axis, {m: _minus_nominal(it, level) for m, it in coverage.items()}, name, factor=100)
+                excess = {m: Estimate(*(each - level / 100 for each in it)) for m, it in coverage.items()}
+                _line(axis, excess, name, factor=100)
             axis.axhline(0, color="#444444", linewidth=0.8)
             axis.set_title(f"{horizon.value.capitalize()}: {level} % intervals")
             if row == len(LEVELS) - 1:
@@ -267,11 +266,6 @@ def _coverage_by_lead(result: BacktestResult) -> Figure:
         axis.set(title=f"{horizon.value.capitalize()}: empirical − nominal coverage, %", xlabel="|lead|, points")
     axes[0][0].legend(loc="lower left", ncols=3)
     return figure
-
-
-def _minus_nominal(estimate: Estimate, level: int) -> Estimate:
-    """Returns a coverage minus the nominal one, which is given in %."""
-    return Estimate(*(each - level / 100 for each in (estimate.value, estimate.lower, estimate.upper)))
 
 
 def _pit(pooled: FoldScores) -> Figure:

@@ -93,21 +93,9 @@ def number(estimate: Estimate | None, metric: str) -> str:
     return f"{100 * estimate.value:.1f}" if metric.startswith("coverage") else f"{estimate.value:.{_digits(metric)}f}"
 
 
-def with_interval(estimate: Estimate | None, metric: str) -> str:
-    """Formats an estimate with its interval in brackets."""
-    if estimate is None:
-        return ""
-    value, lower, upper = (f"{each:.{_digits(metric)}f}" for each in (estimate.value, estimate.lower, estimate.upper))
-    return f"{value} [{lower}, {upper}]"
-
-
 def in_percent(estimate: Estimate | None) -> str:
     """Formats a share with its interval, in percent and with a sign."""
-    return (
-        ""
-        if estimate is None
-        else f"{100 * estimate.value:+.2f} [{100 * estimate.lower:+.2f}, {100 * estimate.upper:+.2f}]"
-    )
+    return "" if estimate is None else f"{estimate.scaled(100):+.2f}"
 
 
 def _digits(metric: str) -> int:
@@ -135,7 +123,7 @@ def _span(seasons: Sequence[int]) -> str:
 
 def _ratings(result: BacktestResult) -> Table:
     rows = tuple(
-        (name, *(with_interval(result.ratings[name][metric], metric) for metric in ("mae", "rmse")))
+        (name, *(f"{result.ratings[name][metric]:.{_digits(metric)}f}" for metric in ("mae", "rmse")))
         for name in EXPECTATIONS
     )
     note = (

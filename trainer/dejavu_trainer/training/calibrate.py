@@ -205,11 +205,7 @@ def measure(models: PointEnsemble, rated: RatedGames, seed: int) -> list[MetricR
             model: metrics.absolute_error(points[:, minute - 1, index], outcomes[:, index])
             for model, points in forecasts.items()
         }
-        records += [_metric(f"{name}.{model}.mae", bootstrap.mean(error)) for model, error in errors.items()]
-        ratio = bootstrap.ratio(errors["ensemble"], errors["persistence"])
-        records.append(_metric(f"{name}.ensemble.mae_over_persistence", ratio))
+        estimates = {f"{model}.mae": bootstrap.mean(error) for model, error in errors.items()}
+        estimates["ensemble.mae_over_persistence"] = bootstrap.ratio(errors["ensemble"], errors["persistence"])
+        records += [MetricRecord(name=f"{name}.{of}", **each._asdict()) for of, each in estimates.items()]
     return records
-
-
-def _metric(name: str, estimate: metrics.Estimate) -> MetricRecord:
-    return MetricRecord(name=name, value=estimate.value, lower=estimate.lower, upper=estimate.upper)

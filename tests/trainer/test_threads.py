@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from dejavu_trainer.execution.threads import cores, map_threads
+from dejavu_trainer.execution import cores, map_threads
 
 
 @pytest.mark.parametrize("workers", [1, 3])

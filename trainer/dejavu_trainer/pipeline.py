@@ -39,7 +39,7 @@ from dejavu_models.uncertainty.calibration import Situation
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
-from dejavu_trainer.execution.progress import NoProgress, Progress
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
 from dejavu_trainer.training.ratings import rating_errors
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig
@@ -116,7 +116,7 @@ def fit(
         BundleError: if the written bundle does not load back or fails its checks.
     """
     check_target(out)
-    progress, recipe = progress or NoProgress(), recipe or TrainingConfig()
+    progress, recipe = progress or Progress(), recipe or TrainingConfig()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
     backtest_verdict = None if backtest is None else verdict_of(backtest, recipe)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dejavu_trainer.execution import Progress
 
-class RecordedProgress:
+
+class RecordedProgress(Progress):
     """A progress that stores its steps.
 
     Attributes:

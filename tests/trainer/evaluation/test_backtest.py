@@ -18,8 +18,14 @@ from tests.support.harness.documents import ROOT
 from dejavu_common.files import write_atomic
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.backtest import Fold, available_seasons, backtest
-from dejavu_trainer.evaluation.fold_files import read_fold, remove_partial_files, to_bytes
+from dejavu_trainer.evaluation.backtest import (
+    Fold,
+    available_seasons,
+    backtest,
+    read_fold,
+    remove_partial_files,
+    to_bytes,
+)
 from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
 
 RECIPE = quick_recipe()

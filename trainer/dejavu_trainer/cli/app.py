@@ -1,4 +1,4 @@
-"""Shared by the commands of dejavu-trainer: the application, common options and error handling."""
+"""Shared by the commands of dejavu-trainer: the application, common options, error handling and progress bars."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import DataError, parse_seasons
+from dejavu_trainer.execution import Advance, Progress
 
 app = typer.Typer(
     name="dejavu-trainer",
@@ -79,3 +83,51 @@ def print_json(document: dict[str, Any]) -> None:
     """Prints a document to stdout; nothing else may be printed there."""
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
+
+
+class Bars:
+    """Bars on stderr, shown while the context is open if it is a terminal; stdout is reserved for the result.
+
+    Args:
+        console: the console to show them on.
+        description: format of a bar's name.
+        columns: more columns.
+        options: options of rich.progress.Progress.
+    """
+
+    def __init__(self, console: Console, description: str, *columns: ProgressColumn, **options: Any) -> None:
+        self._bars = RichProgress(
+            TextColumn(description),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            *columns,
+            console=console,
+            disable=not console.is_terminal,
+            **options,
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+class ProgressBars(Bars, Progress):
+    """Shows one bar per step."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(stderr=True), "{task.description:<32}")
+
+    @contextmanager
+    def step(self, name: str, total: int) -> Iterator[Advance]:
+        """Shows a bar of `total` units; fills it on success, even if fewer units were reported."""
+        task = self._bars.add_task(name, total=total)
+
+        def advance(steps: int) -> None:
+            self._bars.advance(task, steps)
+
+        yield advance
+        self._bars.update(task, completed=total)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +11,9 @@ from rich.console import Console
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_trainer.cli.app import Data, Json, Season, Seed, app, exit_on_error, print_json, seasons_of
-from dejavu_trainer.cli.progress_bars import ProgressBars
+from dejavu_trainer.cli.app import Data, Json, ProgressBars, Season, Seed, app, exit_on_error, print_json, seasons_of
 from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.execution import cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from dejavu_trainer.evaluation.fold_scores import FoldScores
@@ -162,7 +161,7 @@ def _walk_forward(
             out,
             calibrate_seasons=calibrate_seasons,
             seed=seed,
-            jobs=jobs or len(os.sched_getaffinity(0)),
+            jobs=jobs or cores(),
             fresh=fresh,
             advance=advance,
         )

@@ -15,8 +15,7 @@ from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
-from dejavu_trainer.cli.app import Json, app, exit_on_error, print_json
-from dejavu_trainer.cli.progress_bars import Bars
+from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, print_json
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
 from dejavu_trainer.data.games import DataError, count_games
 from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient, RetryPolicy

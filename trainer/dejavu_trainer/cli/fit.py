@@ -13,8 +13,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dejavu_trainer.cli.app import Data, Json, Overwrite, Season, Seed, app, exit_on_error, print_json, seasons_of
-from dejavu_trainer.cli.progress_bars import ProgressBars
+from dejavu_trainer.cli.app import (
+    Data,
+    Json,
+    Overwrite,
+    ProgressBars,
+    Season,
+    Seed,
+    app,
+    exit_on_error,
+    print_json,
+    seasons_of,
+)
 from dejavu_trainer.data.games import DataError, count_games, load_games
 from dejavu_trainer.data.import_plays import read_and_check
 from dejavu_trainer.data.plays import season_path, write_plays

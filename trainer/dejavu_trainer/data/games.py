@@ -22,7 +22,7 @@ from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays
-from dejavu_trainer.execution.progress import Advance, ignore
+from dejavu_trainer.execution import Advance, ignore
 
 __all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
 

@@ -4,6 +4,8 @@ For test season S, models are trained on the seasons up to S − 3 and calibrate
 season: trained up to S − 2, calibrated on S − 1). The settings of the ratings are selected on the training games. The
 ratings are carried from game to game throughout; forecasts are also made with ratings frozen before the season, as on a
 server. The number of calibration seasons was selected on the seasons 2017 and 2018, which are not tested.
+
+The scores of each season are a file, written atomically, so that a killed walk-forward can resume.
 """
 
 from __future__ import annotations
@@ -14,27 +16,35 @@ import multiprocessing
 import os
 import re
 import signal
+import zipfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dejavu_common.files import write_atomic
 from dejavu_common.processes import die_with_parent
+from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.fold_files import FORM, read_fold, remove_partial_files, to_bytes
-from dejavu_trainer.evaluation.fold_scores import FoldScores, score
-from dejavu_trainer.execution.progress import Advance, ignore
+from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts, score
+from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATE_SEASONS: Final = 2
 """With one season, sampling error in the calibration costs more than using older residuals does."""
+
+FORM = 1
+"""Format version of the files; incremented with every change of the scores or their storage."""
+
+_PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")
+"""Fields that are not arrays; stored as JSON."""
 
 _PLAYS = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 
@@ -190,3 +200,45 @@ def _start_process(parent: int) -> None:
     die_with_parent(parent, signal.SIGKILL)
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the parent reports it
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Removes the partial files of killed writers from a folder."""
+    for partial in folder.glob(".fold-*.npz.*"):
+        partial.unlink(missing_ok=True)
+
+
+def to_bytes(fold: FoldScores) -> bytes:
+    """Serializes a fold as .npz; the same fold gives the same bytes."""
+    plain = {name: getattr(fold, name) for name in _PLAIN}
+    arrays = {
+        field.name: getattr(fold, field.name)
+        for field in fields(FoldScores)
+        if field.name not in (*_PLAIN, "forecasts")
+    }
+    for name, forecasts in fold.forecasts.items():
+        for field in fields(Forecasts):
+            if (values := getattr(forecasts, field.name)) is not None:
+                arrays[f"{name}.{field.name}"] = values
+    return to_npz(plain=np.array(json.dumps(plain)), **arrays)
+
+
+def read_fold(path: Path) -> FoldScores:
+    """Reads a fold that `to_bytes` serialized.
+
+    Raises:
+        DataError: if the file is not a valid fold.
+    """
+    try:
+        arrays = from_npz(path.read_bytes())
+        plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
+        forecasts: dict[str, dict[str, np.ndarray]] = {}
+        for key in [key for key in arrays if "." in key]:
+            name, field = key.split(".")
+            forecasts.setdefault(name, {})[field] = arrays.pop(key)
+        values_by_name: dict[str, Any] = {**plain, **arrays}
+        for name in ("train_seasons", "calibration_seasons"):
+            values_by_name[name] = tuple(values_by_name[name])
+        return FoldScores(**values_by_name, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error

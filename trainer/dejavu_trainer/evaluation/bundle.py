@@ -12,7 +12,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
-from dejavu_trainer.execution.progress import Advance, ignore
+from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.ratings import carry
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS

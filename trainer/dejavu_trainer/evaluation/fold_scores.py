@@ -22,7 +22,7 @@ from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.baselines import logistic_probabilities
-from dejavu_trainer.execution.progress import Advance, ignore
+from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, point_forecasts
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings

@@ -18,7 +18,7 @@ from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, score
 from dejavu_trainer.evaluation.verdict import judge
-from dejavu_trainer.execution.progress import Progress
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.recipe import TrainingConfig
 

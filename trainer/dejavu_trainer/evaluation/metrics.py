@@ -22,7 +22,7 @@ from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, FoldScores, Forecasts
-from dejavu_trainer.execution.progress import Advance, ignore
+from dejavu_trainer.execution import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
 """Groups by |lead| at the minute of the forecast, in points, inclusive."""

@@ -24,7 +24,7 @@ from dejavu_trainer.evaluation.verdict import (
     coverages,
     judge,
 )
-from dejavu_trainer.execution.progress import Advance, ignore
+from dejavu_trainer.execution import Advance, ignore
 
 RESULT_STEPS: Final = 3
 """Number of progress updates of `result_of`."""

@@ -20,7 +20,7 @@ from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import MIN_CELL, min_cell_size
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution.progress import NoProgress, Progress
+from dejavu_trainer.execution import Progress
 from dejavu_trainer.training.ratings import RatedGames, carry, choose_start, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 
@@ -82,7 +82,7 @@ def fit_recipe(
         DataError: if there are too few games.
         FitError: if the LSTM can't be fitted.
     """
-    progress = progress or NoProgress()
+    progress = progress or Progress()
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
         start = choose_start(train, recipe.rating_steps, advance)
     rated, before = carry(start, train)

@@ -20,8 +20,7 @@ from dejavu_models.point.index import build_index
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import SplitError
-from dejavu_trainer.execution.progress import Advance
-from dejavu_trainer.execution.threads import map_threads
+from dejavu_trainer.execution import Advance, map_threads
 from dejavu_trainer.training.kmeans import cluster, group_means
 
 MINUTES = tuple(Horizon.FINAL.forecast_minutes)

@@ -26,7 +26,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.point import features
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_trainer.execution.progress import Advance
+from dejavu_trainer.execution import Advance
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution.progress import Advance
+from dejavu_trainer.execution import Advance
 
 BURN_IN = 0.5
 """Share of the first season's games left out of the likelihood; they depend on the initial state of equal teams."""

@@ -21,8 +21,7 @@ from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import MARGIN_SOURCES, MarginSource
 from dejavu_models.uncertainty.conformal_cells import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_trainer.data.split import SplitError, hold_out_last
-from dejavu_trainer.execution.progress import NoProgress, Progress
-from dejavu_trainer.execution.threads import cores
+from dejavu_trainer.execution import Progress, cores
 from dejavu_trainer.training.dejavu import (
     MINUTES,
     DejavuGrid,
@@ -116,7 +115,7 @@ def train_models(
         raise SplitError(
             f"{recipe.prototypes} prototypes per minute; expected {minimum} to {len(games)}, the training games"
         )
-    run = _Run(recipe, seed, progress or NoProgress(), workers or cores())
+    run = _Run(recipe, seed, progress or Progress(), workers or cores())
     earlier, later = hold_out_last(games.date, recipe.weights_share)
     fitting, comparing = hold_out_last(games.date[later], 0.5)
     choice, weights = run.select_hyperparameters(rated.select(earlier), rated.select(later), fitting, comparing)

@@ -1,18 +1,33 @@
-"""Runs independent work items on several threads; results do not depend on the number of threads."""
+"""Runs independent work items on several threads, and reports progress, however it is displayed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from dejavu_trainer.execution.progress import Advance
-
 T = TypeVar("T")
 R = TypeVar("R")
+
+Advance = Callable[[int], object]
+"""Called with the number of units that were just completed."""
+
+
+def ignore(_: int) -> None:
+    """Shows no progress."""
+
+
+class Progress:
+    """Reports the progress of consecutive steps of a run; this class shows nothing."""
+
+    @contextmanager
+    def step(self, name: str, total: int) -> Iterator[Advance]:
+        """Begins a step of `total` units; yields a function to call with the number of units just completed."""
+        yield ignore
 
 
 def cores() -> int:
@@ -21,7 +36,7 @@ def cores() -> int:
 
 
 def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Advance) -> list[R]:
-    """Returns the results of `work` on each piece, in order.
+    """Returns the results of `work` on each piece, in order; they do not depend on the number of threads.
 
     Threads suffice: hnswlib and numpy's matrix products release the GIL, and no data is copied between processes.
 

@@ -1,1 +1,0 @@
-"""Thread pool and progress reporting."""

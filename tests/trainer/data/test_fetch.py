@@ -224,7 +224,7 @@ def test_a_game_that_the_list_garbles_is_listed_and_not_asked_for(service: Stats
     dropped = listing["resultSets"][0]["rowSet"].pop(0)[4]
     service.faults["Regular Season"] = [text(json.dumps(listing))]
     (fetched,) = fetch_from(service, tmp_path)
-    assert [(entry.game.game_id, entry.reason) for entry in fetched.missing] == [
+    assert [(entry.game_id, entry.reason) for entry in fetched.missing] == [
         (dropped, "the list has 1 rows of it, expected 2")
     ]
     assert dropped not in service.plays_asked()

@@ -166,16 +166,7 @@ def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
         "fetched": fetched.asked,
         "not_over": fetched.not_over,
         "missing_file": str(missing_path(out, fetched.season)) if fetched.missing else None,
-        "missing": [
-            {
-                "game_id": entry.game.game_id,
-                "type": entry.phase.code,
-                "date": entry.game.date.isoformat(),
-                "teams": entry.game.teams,
-                "reason": entry.reason,
-            }
-            for entry in fetched.missing
-        ],
+        "missing": [{**entry._asdict(), "date": entry.date.isoformat()} for entry in fetched.missing],
     }
 
 

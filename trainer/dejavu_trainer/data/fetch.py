@@ -10,10 +10,11 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,12 +56,13 @@ class Phase(StrEnum):
         return {"regular": "Regular Season", "play-in": "PlayIn", "playoffs": "Playoffs"}[self]
 
 
-@dataclass(frozen=True, slots=True)
-class MissingGame:
-    """A finished game that could not be fetched."""
+class MissingGame(NamedTuple):
+    """A finished game that could not be fetched: a row of missing_{season}.csv."""
 
-    game: ListedGame
-    phase: Phase
+    game_id: str
+    type: str
+    date: date
+    teams: str
     reason: str
 
 
@@ -194,77 +196,72 @@ def _check_replaceable(path: Path) -> None:
         raise DataError(f"{path}: already exists and was not written by fetch; use --overwrite to replace it")
 
 
+@dataclass
 class _Season:
     """Fetch of one season."""
 
-    def __init__(
-        self,
-        stats: Stats,
-        season: int,
-        phases: Sequence[Phase],
-        out: Path,
-        parts: Path,
-        observer: FetchObserver,
-        client: RetryingClient,
-    ) -> None:
-        self._stats = stats
-        self._season = season
-        self._name = season_name(season)
-        self._phases = [phase for phase in Phase if phase in phases]
-        self._out = out
-        self._parts = parts
-        self._observer = observer
-        self._client = client
-        self._cache = FetchCache(out, self._name)
-        self._fetched = 0
+    stats: Stats
+    season: int
+    phases: Sequence[Phase]
+    out: Path
+    parts: Path
+    observer: FetchObserver
+    client: RetryingClient
+
+    def __post_init__(self) -> None:
+        self.name = season_name(self.season)
+        self.cache = FetchCache(self.out, self.name)
 
     def fetch(self) -> FetchResult:
         listed = sorted(
-            ((game, phase) for phase in self._phases for game in self._list(phase)),
+            ((game, phase) for phase in Phase if phase in self.phases for game in self._list(phase)),
             key=lambda entry: (entry[0].date, entry[0].game_id),
         )
         finished = [(game, phase) for game, phase in listed if game.over]
         if not finished:
-            raise DataError(f"{self._name}: the NBA lists no finished game")
+            raise DataError(f"{self.name}: the NBA lists no finished game")
         timelines = {game.game_id: timeline for game, _ in finished if (timeline := self._cached(game)) is not None}
-        self._observer.begin(self._name, len(finished), len(timelines))
+        cached = len(timelines)
+        self.observer.begin(self.name, len(finished), cached)
         stopped, reasons = self._request([game for game, _ in finished if game.game_id not in timelines], timelines)
         missing = tuple(
-            MissingGame(game, phase, reasons[game.game_id]) for game, phase in finished if game.game_id not in timelines
+            MissingGame(game.game_id, phase.code, game.date, game.teams, reasons[game.game_id])
+            for game, phase in finished
+            if game.game_id not in timelines
         )
         plays = _table(
             [(game, phase, timelines[game.game_id]) for game, phase in finished if game.game_id in timelines]
         )
         return FetchResult(
-            season=self._season,
+            season=self.season,
             path=self._write(plays, missing),
             plays=plays,
-            asked=self._fetched,
+            asked=len(timelines) - cached,
             not_over=len(listed) - len(finished),
             missing=missing,
             stopped=stopped,
         )
 
     def _list(self, phase: Phase) -> tuple[ListedGame, ...]:
-        if phase is Phase.PLAY_IN and self._season < _FIRST_PLAY_IN:
+        if phase is Phase.PLAY_IN and self.season < _FIRST_PLAY_IN:
             return ()
 
         def request() -> tuple[ListedGame, ...]:
-            games = read_game_log(self._stats.game_log(self._name, phase.nba_name))
-            if other := [game.game_id for game in games if season_of(game.game_id) != self._season]:
+            games = read_game_log(self.stats.game_log(self.name, phase.nba_name))
+            if other := [game.game_id for game in games if season_of(game.game_id) != self.season]:
                 raise MalformedFeed(f"holds game {other[0]} of another season")
             return games
 
         try:
-            return self._client.call(request)
+            return self.client.call(request)
         except RetriesExhausted as error:
             raise FetchStopped(
-                f"{self._name}: the list of games, {phase.nba_name}, could not be fetched: {error}"
+                f"{self.name}: the list of games, {phase.nba_name}, could not be fetched: {error}"
             ) from error
 
     def _cached(self, game: ListedGame) -> ScoreTimeline | None:
         """Returns the cached game if its final score still matches the list, else None."""
-        timeline = None if game.fault else self._cache.course(game.game_id)
+        timeline = None if game.fault else self.cache.course(game.game_id)
         return timeline if timeline is not None and timeline.points == dict(game.points) else None
 
     def _request(self, games: Sequence[ListedGame], timelines: dict[str, ScoreTimeline]) -> tuple[str, dict[str, str]]:
@@ -278,27 +275,26 @@ class _Season:
         for game in games:
             if not game.fault:
                 try:
-                    timeline = self._client.call(self._request_plays(game))
+                    timeline = self.client.call(self._request_plays(game))
                 except (RetriesExhausted, IncompleteGame) as error:
                     reasons[game.game_id] = str(error)
                     in_a_row = in_a_row + 1 if isinstance(error, RetriesExhausted) else 0
                 except FetchStopped as stopped:
                     return str(stopped), reasons
                 else:
-                    self._cache.keep(game.game_id, timeline)
+                    self.cache.keep(game.game_id, timeline)
                     timelines[game.game_id] = timeline
-                    self._fetched += 1
                     in_a_row = 0
             if game.game_id not in timelines:
-                self._observer.say(f"{game.game_id} {game.teams}, {game.date}: {reasons[game.game_id]}")
-            self._observer.done(self._name)
+                self.observer.say(f"{game.game_id} {game.teams}, {game.date}: {reasons[game.game_id]}")
+            self.observer.done(self.name)
             if in_a_row == _MAX_FAILURES_IN_A_ROW:
-                return f"{self._name}: no valid response for {in_a_row} games in a row; try again later", reasons
+                return f"{self.name}: no valid response for {in_a_row} games in a row; try again later", reasons
         return "", reasons
 
     def _request_plays(self, game: ListedGame) -> Callable[[], ScoreTimeline]:
         def request() -> ScoreTimeline:
-            timeline = read_score_timeline(self._stats.plays(game.game_id), game)
+            timeline = read_score_timeline(self.stats.plays(game.game_id), game)
             for score in timeline.scores:
                 if not (min(score) >= 0 and max(score.home, score.away) <= MAX_SCORE and score.elapsed <= MAX_ELAPSED):
                     raise IncompleteGame(f"invalid score: {score.home}–{score.away} after {score.elapsed:g} s")
@@ -307,14 +303,14 @@ class _Season:
         return request
 
     def _write(self, plays: pa.Table, missing: Sequence[MissingGame]) -> Path | None:
-        path = season_path(self._out, self._season) if len(plays) else None
+        path = season_path(self.out, self.season) if len(plays) else None
         if path is not None:
-            with write_part(path, self._parts) as part:
+            with write_part(path, self.parts) as part:
                 pq.write_table(plays, part, compression="zstd")
-        listing = missing_path(self._out, self._season)
+        listing = missing_path(self.out, self.season)
         if missing:
-            with write_part(listing, self._parts) as part:
-                _write_missing(part, missing)
+            with write_part(listing, self.parts) as part, part.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows([MissingGame._fields, *missing])
         else:
             listing.unlink(missing_ok=True)
         return path
@@ -328,11 +324,3 @@ def _table(games: Sequence[tuple[ListedGame, Phase, ScoreTimeline]]) -> pa.Table
     )
     columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in DATED]
     return pa.table(dict(zip(DATED.names, columns, strict=True)), schema=DATED.with_metadata(_SOURCE))
-
-
-def _write_missing(path: Path, missing: Sequence[MissingGame]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("game_id", "type", "date", "teams", "reason"))
-        for entry in missing:
-            writer.writerow((entry.game.game_id, entry.phase.code, entry.game.date, entry.game.teams, entry.reason))

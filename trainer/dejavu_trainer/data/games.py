@@ -131,16 +131,8 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
             raise DataError(f"{folder}: game {game.game_id} occurs in more than one season")
         seen.add(game.game_id)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
-    return Games(
-        game_id=np.array(columns[0], dtype=np.str_),
-        season=np.array(columns[1], dtype=np.int16),
-        date=np.array(columns[2], dtype="datetime64[D]"),
-        phase=np.array(columns[3], dtype=np.str_),
-        home=np.array(columns[4], dtype=np.str_),
-        away=np.array(columns[5], dtype=np.str_),
-        differentials=np.array(columns[6], dtype=np.int16).reshape(-1, REGULATION_MINUTES),
-        final=np.array(columns[7], dtype=np.int16),
-    )
+    dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", np.str_, np.str_, np.str_, np.int16, np.int16]
+    return Games(*map(np.array, columns, dtypes))
 
 
 def count_games(source: Path, plays: pa.Table) -> int:

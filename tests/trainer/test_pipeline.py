@@ -45,7 +45,7 @@ def test_the_bundle_says_what_it_was_made_of(
     run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
 ) -> None:
     report, manifest = run[0], forecaster.manifest
-    assert manifest.version == report.version
+    assert manifest.version == report.forecaster.version
     assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
     assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032), 400)
     assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), 200)
@@ -85,7 +85,7 @@ def test_the_ratings_are_those_of_the_last_game_drawn_to_the_next_season(
 def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(
     run: tuple[FitReport, RecordedProgress],
 ) -> None:
-    metrics = by_name(run[0].metrics)
+    metrics = by_name(run[0].forecaster.manifest.metrics)
     for name, (mae, rmse) in run[0].ratings.items():
         assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
         assert metrics[f"calibration.expected_margin.{name}.rmse"] == rmse
@@ -99,7 +99,7 @@ def by_name(metrics: tuple[MetricRecord, ...]) -> dict[str, float]:
 def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(
     run: tuple[FitReport, RecordedProgress],
 ) -> None:
-    metrics = by_name(run[0].metrics)
+    metrics = by_name(run[0].forecaster.manifest.metrics)
     for horizon in Horizon:
         fitted, fixed = (metrics[f"weights.{horizon.value}.{name}.crps"] for name in ("fitted", "fixed"))
         assert metrics[f"weights.{horizon.value}.takes_fitted"] == (fitted < fixed)
@@ -193,8 +193,8 @@ def test_the_same_run_gives_the_same_version_and_another_seed_another(
         backtest=backtest_of(tmp_path, RECIPE, fit=True),  # which takes the place of a test, not of the training
         workers=1,
     )
-    assert again.version == run[0].version
-    assert of_seed_4.version != run[0].version
+    assert again.forecaster.version == run[0].forecaster.version
+    assert of_seed_4.forecaster.version != run[0].forecaster.version
 
 
 @pytest.mark.nightly
@@ -205,7 +205,7 @@ def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> 
     assert not manifest.dejavu.prototypes
     assert manifest.dejavu.entries[17] == 400
     assert manifest.dejavu.entries[0] < 50
-    assert load_bundle(report.bundle, allow_unfit=True).version == report.version
+    assert load_bundle(report.bundle, allow_unfit=True).version == report.forecaster.version
 
 
 def test_seasons_that_overlap_are_refused(games: Games, tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ from dejavu_models.manifest import (
     MetricRecord,
     Part,
     RatingsRecord,
-    VerdictRecord,
     index_name,
     version_of,
 )
@@ -63,8 +62,6 @@ class FitReport:
         recipe: the training configuration.
         trained: the trained models and the selected settings.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
-        verdict: as in the manifest.
-        metrics: as in the manifest.
     """
 
     forecaster: Forecaster
@@ -72,13 +69,6 @@ class FitReport:
     recipe: TrainingConfig
     trained: TrainedModels
     ratings: dict[str, tuple[float, float]]
-    verdict: VerdictRecord
-    metrics: tuple[MetricRecord, ...]
-
-    @property
-    def version(self) -> str:
-        """The model version."""
-        return self.forecaster.version
 
 
 def fit(
@@ -132,10 +122,8 @@ def fit(
         ratings = fitted.after.predict(next_season)
         contents = _contents(fitted, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        dejavu, ratings_record = (
-            _dejavu_record(trained, recipe),
-            RatingsRecord(date=ratings.ratings().date, season=next_season, **asdict(ratings.settings)),
-        )
+        dejavu = _dejavu_record(trained, recipe)
+        ratings_record = RatingsRecord(date=ratings.ratings().date, season=next_season, **asdict(ratings.settings))
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             version=version_of(dejavu, ratings_record, hashes),
@@ -154,7 +142,7 @@ def fit(
         )
         forecaster = publish(out, manifest, contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, trained, errors, verdict, manifest.metrics)
+    return FitReport(forecaster, out, recipe, trained, errors)
 
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, bytes]:
@@ -165,7 +153,7 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
         CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
-        **{index_name(minute): dejavu.index_bytes() for minute, dejavu in models.minutes.items()},
+        **{index_name(minute): dejavu.index.to_bytes() for minute, dejavu in models.minutes.items()},
     }
 
 

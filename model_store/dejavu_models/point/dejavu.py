@@ -189,7 +189,7 @@ class Dejavu:
     def __init__(self, index: VectorIndex, entries: Entries, settings: DejavuSettings) -> None:
         if not 1 <= settings.neighbours <= len(entries) == len(index):
             raise ValueError(f"{settings.neighbours} neighbours of {len(entries)} entries, {len(index)} indexed")
-        self._index = index
+        self.index = index
         self.entries = entries
         self.settings = settings
 
@@ -210,9 +210,5 @@ class Dejavu:
             patterns: (n, minutes), finite (hnswlib does not check), in points.
         """
         vectors = features.pattern_vectors(patterns, self.settings.recency)
-        entries, squares = self._index.nearest(vectors, self.settings.neighbours)
+        entries, squares = self.index.nearest(vectors, self.settings.neighbours)
         return Neighbors(entries, np.sqrt(squares))
-
-    def index_bytes(self) -> bytes:
-        """Serializes the index."""
-        return self._index.to_bytes()

@@ -49,7 +49,6 @@ class Predictions:
         minute: minute at which the patterns end.
         persistence: (n,), the last known differential.
         linear, dejavu, lstm, ensemble: (n, 2), by horizon.
-        lstm_residuals: (n, 2), correction of the LSTM to the linear models.
         neighbourhoods: neighbours behind Dejavu's predictions.
     """
 
@@ -59,7 +58,6 @@ class Predictions:
     dejavu: Floats
     lstm: Floats
     ensemble: Floats
-    lstm_residuals: Floats
     neighbourhoods: NeighborResult
 
 
@@ -105,6 +103,5 @@ class PointEnsemble:
             dejavu=linear + of_neighbours,
             lstm=linear + lstm_residuals,
             ensemble=linear + weight * of_neighbours + (1 - weight) * lstm_residuals,
-            lstm_residuals=lstm_residuals,
             neighbourhoods=neighbourhoods,
         )

@@ -124,20 +124,20 @@ def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, ke
 
 @pytest.mark.parametrize("count", [800, 1200])
 def test_the_same_vectors_and_seed_give_the_same_file(count: int) -> None:
-    assert dejavu_of(walks(count, 4), 25).index_bytes() == dejavu_of(walks(count, 4), 25).index_bytes()
+    assert dejavu_of(walks(count, 4), 25).index.to_bytes() == dejavu_of(walks(count, 4), 25).index.to_bytes()
 
 
 @pytest.mark.parametrize("count", [500, 1200])
 def test_an_index_comes_back_from_its_bytes(count: int) -> None:
     dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
-    back = Dejavu(load_index(dejavu.index_bytes(), 18, count), dejavu.entries, dejavu.settings)
+    back = Dejavu(load_index(dejavu.index.to_bytes(), 18, count), dejavu.entries, dejavu.settings)
     assert np.array_equal(back.query(asked).residuals, dejavu.query(asked).residuals)
 
 
 @pytest.mark.parametrize("count", [100, 1200])
 @pytest.mark.parametrize(("minutes", "missing"), [(17, 0), (18, 1)])
 def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(count: int, minutes: int, missing: int) -> None:
-    content = dejavu_of(walks(count, 7), 25).index_bytes()
+    content = dejavu_of(walks(count, 7), 25).index.to_bytes()
     with pytest.raises(ValueError, match=rf"the index holds .*{count}.*18.*, not {count - missing} of {minutes}"):
         load_index(content, minutes, count - missing)
 

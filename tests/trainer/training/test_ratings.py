@@ -11,7 +11,6 @@ from dejavu_models.ratings import RatingFilter, RatingSettings, frozen_margins
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import (
     carry,
-    choose_start,
     fit_ratings,
     margins_with_frozen_ratings,
     mean_nll,
@@ -38,7 +37,7 @@ def quiet(_: int) -> None:
 
 def test_strengths_that_made_games_are_found() -> None:
     games, expected = with_strengths(500, range(2020, 2022), spread=8, noise=6)
-    rated, _ = carry(choose_start(games, 20, quiet), games)
+    rated, _ = carry(RatingFilter.start(fit_ratings(games, 20, quiet)), games)
     later = slice(700, None)
     assert np.corrcoef(rated.margins[later], expected[later])[0, 1] > 0.95
     assert np.abs(rated.margins[later] - expected[later]).mean() < 3
@@ -88,7 +87,7 @@ def test_all_steps_are_told(steps: int) -> None:
 
 def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
     games, _ = with_strengths(500, range(2020, 2023), spread=8, noise=5)
-    start = choose_start(games.of_seasons([2020]), 20, quiet)
+    start = RatingFilter.start(fit_ratings(games.of_seasons([2020]), 20, quiet))
     past, before = carry(start, games.of_seasons([2020, 2021]))
     new, _ = carry(before, games.of_seasons([2022]))
     errors = rating_errors(past.games, before, new)
@@ -101,7 +100,7 @@ def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
 
 def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     games, _ = with_strengths(200, range(2020, 2023), spread=8, noise=6)
-    _, before = carry(choose_start(games, 5, quiet), games.of_seasons([2020]))
+    _, before = carry(RatingFilter.start(fit_ratings(games, 5, quiet)), games.of_seasons([2020]))
     later = games.of_seasons([2021, 2022])
     standing = margins_with_frozen_ratings(before, later)
     first = later.season == 2021

@@ -65,7 +65,7 @@ def same(one: TrainedModels, other: TrainedModels) -> bool:
         and np.array_equal(one.models.weights.dejavu_weights, other.models.weights.dejavu_weights)
         and np.array_equal(one.models.weights.shrinkage, other.models.weights.shrinkage)
         and all(
-            one.models.minutes[minute].index_bytes() == other.models.minutes[minute].index_bytes()
+            one.models.minutes[minute].index.to_bytes() == other.models.minutes[minute].index.to_bytes()
             and one.models.minutes[minute].entries.to_bytes() == other.models.minutes[minute].entries.to_bytes()
             for minute in MINUTES
         )

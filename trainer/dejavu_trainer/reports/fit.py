@@ -29,11 +29,11 @@ _EXPECTED = {
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     """Returns the result of a training run; docs/data.md lists the keys."""
-    info, trained = fitted.forecaster.info, fitted.trained
+    info, manifest, trained = fitted.forecaster.info, fitted.forecaster.manifest, fitted.trained
     settings, weights = trained.dejavu.settings, trained.models.weights.dejavu_weights
     return {
         "bundle": str(fitted.bundle),
-        "model_version": fitted.version,
+        "model_version": info.version,
         "recipe": fitted.recipe.digest,
         "train_seasons": list(info.train_seasons),
         "train_games": info.train_games,
@@ -49,7 +49,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "recency": settings.recency,
             "gain": trained.dejavu.gain,
         },
-        "lstm": {"epochs": trained.lstm.epochs, "parity": trained.lstm.parity},
+        "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": trained.lstm.parity},
         "weights": {
             horizon.value: {
                 "dejavu_by_quarter": weights[index, 1 : horizon.minutes : QUARTER_MINUTES].tolist(),
@@ -59,8 +59,8 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             }
             for index, horizon in enumerate(HORIZONS)
         },
-        "verdict": fitted.verdict.model_dump(mode="json"),
-        "metrics": [metric.model_dump() for metric in fitted.metrics],
+        "verdict": manifest.verdict.model_dump(mode="json"),
+        "metrics": [metric.model_dump() for metric in manifest.metrics],
         "seconds": seconds,
     }
 

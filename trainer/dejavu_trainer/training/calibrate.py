@@ -21,7 +21,7 @@ from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import MIN_CELL, min_cell_size
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress
-from dejavu_trainer.training.ratings import RatedGames, carry, choose_start, margins_with_frozen_ratings
+from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
@@ -84,7 +84,7 @@ def fit_recipe(
     """
     progress = progress or Progress()
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        start = choose_start(train, recipe.rating_steps, advance)
+        start = RatingFilter.start(fit_ratings(train, recipe.rating_steps, advance))
     rated, before = carry(start, train)
     trained = train_models(rated, recipe, seed, progress, workers)
     with progress.step("Calibrate", 1) as advance:
@@ -99,15 +99,7 @@ def _calibrated(
     rated, after = carry(before, games)
     frozen = margins_with_frozen_ratings(before, games)
     calibration = calibrate(trained.models, rated, frozen, recipe.min_cell)
-    return CalibratedModels(
-        recipe=recipe,
-        trained=trained,
-        train=train,
-        before=before,
-        calibration=calibration,
-        calibrate=rated,
-        after=after,
-    )
+    return CalibratedModels(recipe, trained, train, before, calibration, rated, after)
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:

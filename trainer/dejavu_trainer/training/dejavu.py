@@ -7,7 +7,7 @@ games, like those of the bundle, and queried with the later ones.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +24,6 @@ from dejavu_trainer.execution import Advance, map_threads
 from dejavu_trainer.training.kmeans import cluster, group_means
 
 MINUTES = tuple(Horizon.FINAL.forecast_minutes)
-
-KERNELS = tuple(Kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def select_settings(
     neighbour_counts = [neighbours for neighbours in grid.neighbours if neighbours <= entries]
     if not neighbour_counts:
         raise SplitError(f"a database of {entries} entries is too small; expected {min(grid.neighbours)} or more")
-    candidates = list(itertools.product(neighbour_counts, KERNELS))
+    candidates = list(itertools.product(neighbour_counts, Kernel))
 
     def products(trial: tuple[float, int]) -> Floats:
         recency, minute = trial
@@ -246,13 +244,9 @@ def predict_all(databases: Mapping[int, Dejavu], games: Games, advance: Advance,
     """
     levels = games.levels
     predicted = np.zeros((len(games), MAX_SLOTS, 2, len(HORIZONS)))
-    minutes = list(databases)
-    results: Iterable[Floats] = map_threads(
-        lambda minute: databases[minute].query(np.ascontiguousarray(levels[:, :minute])).residuals,
-        minutes,
-        workers,
-        advance,
-    )
-    for minute, residuals in zip(minutes, results, strict=True):
-        predicted[:, minute - 1] = residuals
+
+    def predict(minute: int) -> None:
+        predicted[:, minute - 1] = databases[minute].query(np.ascontiguousarray(levels[:, :minute])).residuals
+
+    map_threads(predict, databases, workers, advance)
     return predicted

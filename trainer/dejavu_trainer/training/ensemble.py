@@ -44,14 +44,12 @@ class WeightSelection:
 
     Attributes:
         combination: the weights for the bundle.
-        fitted: (2 horizons, 4 quarters), Dejavu's weight by least squares; NaN for a horizon that has passed.
         fitted_crps, fixed_crps: (2,), CRPS with fitted and with fixed weights on the comparison games, in points: means
             over games, minutes and modes.
         takes_fitted: (2,), whether the fitted weight is better.
     """
 
     combination: EnsembleWeights
-    fitted: Floats
     fitted_crps: Floats
     fixed_crps: Floats
     takes_fitted: tuple[bool, ...]
@@ -60,15 +58,12 @@ class WeightSelection:
 def choose_weights(fitting: TrialPredictions, comparing: TrialPredictions) -> WeightSelection:
     """Fits the combination on some games and compares it with fixed weights on later ones."""
     shrinkage = fit_shrinkage(fitting.dejavu, fitting.target)
-    fitted = fit_shares(fitting, shrinkage)
-    by_minute = _by_minute(fitted)
+    by_minute = _by_minute(fit_shares(fitting, shrinkage))
     fixed = np.full_like(by_minute, FIXED_DEJAVU_WEIGHT)
     fitted_crps, fixed_crps = (_crps(fitting, comparing, shrinkage, weights) for weights in (by_minute, fixed))
     takes_fitted = fitted_crps < fixed_crps
     weights = np.where(takes_fitted[:, None], by_minute, fixed)
-    return WeightSelection(
-        EnsembleWeights(weights, shrinkage), fitted, fitted_crps, fixed_crps, tuple(takes_fitted.tolist())
-    )
+    return WeightSelection(EnsembleWeights(weights, shrinkage), fitted_crps, fixed_crps, tuple(takes_fitted.tolist()))
 
 
 def fit_shrinkage(predicted: Floats, target: Floats) -> Floats:

@@ -9,6 +9,7 @@ from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearMod
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.conformal_cells import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.training.ratings import margins_in_mode
 
 PRIOR_GAMES = 40
 MIN_SCALE = 0.1
@@ -79,8 +80,8 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
     """
     levels = games.levels
     increments = games.outcomes[:, None, :] - levels[:, :, None]
-    by_mode = {MarginSource.KNOWN: margins, MarginSource.UNKNOWN: np.full_like(margins, np.nan)}
     residuals = [
-        increments - linear.increments(slice(1, MAX_SLOTS + 1), levels, by_mode[mode]) for mode in MARGIN_SOURCES
+        increments - linear.increments(slice(1, MAX_SLOTS + 1), levels, margins_in_mode(mode, margins))
+        for mode in MARGIN_SOURCES
     ]
     return np.nan_to_num(np.stack(residuals, axis=2))

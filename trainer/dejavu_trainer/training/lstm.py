@@ -27,6 +27,7 @@ from dejavu_models.point import features
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.execution import Advance
+from dejavu_trainer.training.ratings import margins_in_mode
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
@@ -86,8 +87,7 @@ class LstmExamples:
 
     def in_mode(self, mode: MarginSource) -> tuple[Tensor, Tensor]:
         """Returns the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
-        margins = self.margins if mode == MarginSource.KNOWN else np.full_like(self.margins, np.nan)
-        steps = torch.from_numpy(features.minute_steps(self.levels, margins))
+        steps = torch.from_numpy(features.minute_steps(self.levels, margins_in_mode(mode, self.margins)))
         return steps, torch.from_numpy(self.residuals[:, :, mode].astype(np.float32))
 
 
@@ -97,12 +97,10 @@ class TrainedLstm:
 
     Attributes:
         graph: the ONNX graph.
-        epochs: passes over the games.
         parity: largest difference between torch and ONNX Runtime on the games, in points.
     """
 
     graph: bytes
-    epochs: int
     parity: float
 
 
@@ -161,14 +159,12 @@ def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Adv
         FitError: if the loss diverges, or the graph's results differ from the model's.
     """
     with _reproducible():
-        members = [
-            _train(examples, recipe, seed * recipe.members + member, advance) for member in range(recipe.members)
-        ]
+        seeds = range(seed * recipe.members, (seed + 1) * recipe.members)
+        members = [_train(examples, recipe, each, advance) for each in seeds]
         network: nn.Module = members[0] if len(members) == 1 else LstmEnsemble(members)
         network.eval()
         graph = _export(network, examples.in_mode(MarginSource.KNOWN)[0][:2])
-        parity = _parity(network, graph, examples)
-    return TrainedLstm(graph, recipe.epochs, parity)
+        return TrainedLstm(graph, _parity(network, graph, examples))
 
 
 def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> LstmNetwork:

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
+from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
 
@@ -46,6 +47,11 @@ class RatedGames(NamedTuple):
         return self.select(np.isin(self.games.season, seasons))
 
 
+def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
+    """Returns the margins that the models get in a mode, (n,): as given, or NaN if the teams are unknown."""
+    return np.full_like(margins, np.nan) if mode is MarginSource.UNKNOWN else margins
+
+
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     """Updates ratings game by game; the games must be later than those already in `start`.
 
@@ -58,11 +64,6 @@ def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
 
 def _carried(start: RatingFilter, games: Games) -> tuple[Floats, Floats, RatingFilter]:
     return carried_margins(start, games.season, games.date, games.home, games.away, games.final)
-
-
-def choose_start(games: Games, steps: int, advance: Advance) -> RatingFilter:
-    """Returns the initial state with the settings of `fit_ratings` for these games."""
-    return RatingFilter.start(fit_ratings(games, steps, advance))
 
 
 def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
@@ -115,12 +116,13 @@ def _settings(names: Sequence[str], values: Floats) -> RatingSettings:
     return replace(_START, **chosen)
 
 
-def margins_with_frozen_ratings(before: RatingFilter, games: Games) -> Floats:
+def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:
     """Computes expected margins with ratings frozen at the start of each season, like those of a bundle.
 
     Args:
         before: state before the first of the games, updated with at least one game.
-        games: n games, later than those in the state; the state is updated between seasons.
+        games: n games, later than those in the state.
+        update: whether to update the state between seasons; if not, it only regresses to the mean in each.
 
     Returns:
         (n,), expected margins in points.
@@ -128,9 +130,9 @@ def margins_with_frozen_ratings(before: RatingFilter, games: Games) -> Floats:
     margins, state = np.empty(len(games)), before
     for season in np.unique(games.season).tolist():
         which = games.season == season
-        of_season = games.select(which)
-        margins[which] = frozen_margins(state.predict(season).ratings(), of_season.home, of_season.away)
-        _, state = carry(state, of_season)
+        of_season, frozen = games.select(which), state.predict(season)
+        margins[which] = frozen_margins(frozen.ratings(), of_season.home, of_season.away)
+        state = carry(state, of_season)[1] if update else frozen
     return margins
 
 
@@ -147,11 +149,7 @@ def rating_errors(past: Games, before: RatingFilter, new: RatedGames) -> dict[st
         training, shrunk to the mean once for each season since; constant, the home advantage in the training games.
     """
     games = new.games
-    frozen, state = np.empty(len(games)), before
-    for season in np.unique(games.season).tolist():
-        state = state.predict(season)
-        which = games.season == season
-        frozen[which] = frozen_margins(state.ratings(), games.home[which], games.away[which])
+    frozen = margins_with_frozen_ratings(before, games, update=False)
     sources = {"carried": new.margins, "frozen": frozen, "constant": np.full(len(games), past.final.mean())}
     errors = {name: margins - games.final for name, margins in sources.items()}
     return {

@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from dejavu_models.arrays import Floats
 from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import MARGIN_SOURCES, MarginSource
+from dejavu_models.types import MARGIN_SOURCES
 from dejavu_models.uncertainty.conformal_cells import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_trainer.data.split import SplitError, hold_out_last
 from dejavu_trainer.execution import Progress, cores
@@ -34,7 +33,7 @@ from dejavu_trainer.training.dejavu import (
 from dejavu_trainer.training.ensemble import TrialPredictions, WeightSelection, choose_weights
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm import LstmConfig, LstmExamples, TrainedLstm, fit_lstm
-from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
 METHOD = 4
 """Version of the training code; incremented with every change that gives different models for the same games, so that
@@ -148,7 +147,9 @@ class _Run:
         _, lstm, databases = self.fit_all("Trial: ", past, choice, prototypes)
         with self.progress.step("Fit the ensemble weights", len(MINUTES)) as advance:
             from_neighbours = predict_all(databases, later.games, advance, self.workers)
-            from_lstm = _lstm_residuals(Lstm(lstm.graph), later)
+            served, levels = Lstm(lstm.graph), later.games.levels
+            by_mode = [served.residuals(levels, margins_in_mode(mode, later.margins)) for mode in MARGIN_SOURCES]
+            from_lstm = np.stack(by_mode, axis=2)
             parts = [
                 TrialPredictions(from_neighbours[part], from_lstm[part], targets[part]) for part in (fitting, comparing)
             ]
@@ -174,9 +175,3 @@ class _Run:
         with self.progress.step(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
             lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
         return linear, lstm, databases
-
-
-def _lstm_residuals(lstm: Lstm, rated: RatedGames) -> Floats:
-    """Returns the LSTM's predictions for games, (n, 47, 2 modes, 2 horizons), in points."""
-    margins = {MarginSource.UNKNOWN: np.full_like(rated.margins, np.nan), MarginSource.KNOWN: rated.margins}
-    return np.stack([lstm.residuals(rated.games.levels, margins[mode]) for mode in MARGIN_SOURCES], axis=2)

@@ -62,12 +62,8 @@ def evaluate(
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import bundle as bundle_evaluation
     from dejavu_trainer.evaluation.result import to_json
-    from dejavu_trainer.reports import (
-        html as html_report,
-    )
-    from dejavu_trainer.reports import (
-        text,
-    )
+    from dejavu_trainer.reports import html as html_report
+    from dejavu_trainer.reports import text
 
     with exit_on_error():
         forecaster = load_bundle(bundle or default_bundle(), allow_unfit=True)

@@ -59,10 +59,7 @@ def fit(
     """Train and calibrate the models, and publish them as a bundle."""
     # Imported late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import pipeline
-    from dejavu_trainer.training import (
-        lstm,
-        recipe,
-    )
+    from dejavu_trainer.training import lstm, recipe
 
     to_train, to_calibrate = seasons_of("--train", train), seasons_of("--calibrate", calibrate)
     started = time.monotonic()

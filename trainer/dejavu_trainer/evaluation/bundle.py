@@ -25,14 +25,12 @@ class Evaluation:
 
     Attributes:
         model_version: version of the bundle.
-        season: year in which the season ends.
         seen: how the bundle used this season in its own training; None if it is new to the bundle.
         result: the metrics; the references are calibrated on the bundle's calibration games.
         scores: the scores that the metrics are computed from.
     """
 
     model_version: str
-    season: int
     seen: Literal["train", "calibrate"] | None
     result: BacktestResult
     scores: FoldScores
@@ -99,7 +97,6 @@ def evaluate(
     method = RunProvenance(manifest.verdict.recipe, entries, seed, games.fingerprint)
     return Evaluation(
         model_version=forecaster.version,
-        season=season,
         seen="train" if season in info.train_seasons else "calibrate" if season in info.calibration_seasons else None,
         result=result_of([scored], method, resamples=resamples, advance=advance),
         scores=scored,

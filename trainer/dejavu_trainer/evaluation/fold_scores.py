@@ -196,12 +196,7 @@ def score_fold(
         calibration_games=len(calibrate.games),
         cell_games=np.array([_games_by_lead(each) for each in served[MarginSource.KNOWN]], dtype=np.int32),
         home_advantage=float(earlier.games.final.mean()),
-        game_id=games.game_id,
-        season=games.season,
-        date=games.date,
-        phase=games.phase,
-        home=games.home,
-        away=games.away,
+        **{name: getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},
         leads=games.differentials[:, :MAX_SLOTS],
         outcomes=games.outcomes.astype(np.int16),
         margins=test.margins.astype(np.float32),
@@ -211,10 +206,7 @@ def score_fold(
 
 
 def _with_fixed_weights(points: dict[str, Floats]) -> dict[str, Floats]:
-    return {
-        **points,
-        "fixed": FIXED_DEJAVU_WEIGHT * points["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * points["lstm"],
-    }
+    return {**points, "fixed": FIXED_DEJAVU_WEIGHT * points["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * points["lstm"]}
 
 
 def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: RatedGames) -> Forecasts:

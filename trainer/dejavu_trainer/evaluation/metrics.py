@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -39,12 +39,10 @@ REFERENCES: Final = ("persistence", "linear", "logistic")
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""
 
-POINTS: Final = ("mae", "rmse", "crps", *(f"winkler_{level}" for level in LEVELS))
-PROBABILITIES: Final = ("brier", "log_loss")
-SCORES: Final = (*POINTS, *PROBABILITIES)
+SCORES: Final = ("mae", "rmse", "crps", *(f"winkler_{level}" for level in LEVELS), "brier", "log_loss")
 """Negatively oriented scores; differences are computed for these."""
-RATES: Final = (*(f"coverage_{level}" for level in LEVELS), *(f"width_{level}" for level in LEVELS), "ece")
-METRICS: Final = (*SCORES, *RATES)
+
+METRICS: Final = (*SCORES, *(f"{rate}_{level}" for rate in ("coverage", "width") for level in LEVELS), "ece")
 
 MINUTE_AND_LEAD: Final = "minute and lead"
 SMALL_FORECASTERS: Final = ("ensemble", *REFERENCES)
@@ -106,7 +104,7 @@ def pool(folds: Sequence[FoldScores]) -> FoldScores:
     if not folds:
         raise ValueError("no fold to compute metrics from")
     first = folds[0]
-    joined = {
+    joined: dict[str, Any] = {
         field.name: np.concatenate([getattr(fold, field.name) for fold in folds])
         for field in fields(FoldScores)
         if isinstance(getattr(first, field.name), np.ndarray) and field.name != "cell_games"
@@ -121,8 +119,7 @@ def pool(folds: Sequence[FoldScores]) -> FoldScores:
         )
         for name in first.forecasts
     }
-    rest = {field.name: getattr(first, field.name) for field in fields(FoldScores) if field.name not in joined}
-    return FoldScores(**{**rest, **joined, "forecasts": forecasts})
+    return replace(first, forecasts=forecasts, **joined)
 
 
 def cases_of(horizon: Horizon) -> slice:
@@ -233,100 +230,54 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
             yield of_kind[start : start + _BATCH]
 
 
-@dataclass(frozen=True, slots=True)
-class _Means:
-    """Means of a metric over a batch's groups, (groups,), and by resample, (resamples, groups).
-
-    NaN in resamples without a game of the group.
-    """
-
-    value: Floats
-    resampled: Floats
-
-    def __sub__(self, other: _Means) -> _Means:
-        return _Means(self.value - other.value, self.resampled - other.resampled)
-
-    def over(self, other: _Means) -> _Means:
-        """Returns the relative difference from the other means."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return _Means(self.value / other.value - 1, self.resampled / other.resampled - 1)
-
-    def estimates(self, bootstrap: GameBootstrap) -> list[Estimate | None]:
-        """Returns the estimate of each group; None if it is not finite in a resample with a game of the group."""
-        ends = bootstrap.intervals(self.resampled)
-        return [
-            Estimate(*map(float, each)) if np.isfinite(each).all() else None
-            for each in zip(self.value, *ends, strict=True)
-        ]
-
-
 def _measure(
     fold: FoldScores, horizon_index: int, groups: Sequence[_Group], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
-    horizon = HORIZONS[horizon_index]
+    """Computes the metrics of a batch's groups, from means as in `_means`; NaN in resamples without their games."""
+    cases = cases_of(HORIZONS[horizon_index])
     outcomes = fold.outcomes[:, horizon_index]
-    cases = np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1)  # (n, groups)
+    counts = _means(np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1), bootstrap)
     # The totals are integers up to floating-point error.
-    resampled = np.rint(bootstrap.resampled_means(cases) * len(fold)) / len(fold)
-    counts = _Means(cases.mean(axis=0), np.where(resampled > 0, resampled, np.nan))
-    means: dict[str, dict[str, _Means]] = {}
+    totals = np.rint(counts[1:] * len(fold))
+    counts[1:] = np.where(totals > 0, totals / len(fold), np.nan)
+    means: dict[str, dict[str, Floats]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
     for name in SMALL_FORECASTERS if small else FORECASTERS:
-        losses_by_metric = losses(fold.forecasts[name], outcomes, cases_of(horizon))
-        if small:
-            losses_by_metric = {
-                metric: losses_by_metric[metric] for metric in SMALL_METRICS if metric in losses_by_metric
-            }
-        columns = {
-            metric: np.stack([(group.of(values) * group.which).sum(axis=1) for group in groups], axis=1)
-            for metric, values in losses_by_metric.items()
-        }
-        means[name] = _ratios(columns, counts, bootstrap)
+        losses_by_metric = losses(fold.forecasts[name], outcomes, cases)
+        shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
+        sums = [(group.of(losses_by_metric[m]) * group.which).sum(axis=1) for m in shown for group in groups]
+        parts = np.split(_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
+        means[name] = {metric: part / counts for metric, part in zip(shown, parts, strict=True)}
         if "rmse" in means[name]:
-            squared = means[name]["rmse"]
-            means[name]["rmse"] = _Means(np.sqrt(squared.value), np.sqrt(squared.resampled))
+            means[name]["rmse"] = np.sqrt(means[name]["rmse"])
         if groups[0].kind in CALIBRATION_KINDS:
-            probability = fold.forecasts[name].probability[:, cases_of(horizon)]
-            means[name]["ece"] = _calibration_errors(probability, outcomes > 0, groups, counts, bootstrap)
+            probability = fold.forecasts[name].probability[:, cases]
+            means[name]["ece"] = _calibration_errors(probability, outcomes > 0, groups, bootstrap) / counts
     return _group_metrics(groups, means, bootstrap)
 
 
-def _ratios(columns: dict[str, Floats], counts: _Means, bootstrap: GameBootstrap) -> dict[str, _Means]:
-    """Computes means over forecasts from the sums by game, (n, groups) by metric."""
-    stacked = np.concatenate(list(columns.values()), axis=1)
-    value, resampled = stacked.mean(axis=0), bootstrap.resampled_means(stacked)
-    groups = len(counts.value)
-    result = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for index, metric in enumerate(columns):
-            part = slice(index * groups, (index + 1) * groups)
-            result[metric] = _Means(value[part] / counts.value, resampled[:, part] / counts.resampled)
-    return result
+def _means(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
+    """Returns the means of (n, k) scores over all games, in row 0, and in each resample: (1 + resamples, k)."""
+    return np.vstack([by_game.mean(axis=0), bootstrap.resampled_means(by_game)])
 
 
 def _calibration_errors(
-    probability: NDArray[np.float32],
-    happened: NDArray[np.bool_],
-    groups: Sequence[_Group],
-    counts: _Means,
-    bootstrap: GameBootstrap,
-) -> _Means:
-    """Computes the expected calibration errors of a batch's groups."""
+    probability: NDArray[np.float32], happened: NDArray[np.bool_], groups: Sequence[_Group], bootstrap: GameBootstrap
+) -> Floats:
+    """Computes the expected calibration errors of a batch's groups, times their mean number of forecasts per game."""
     gaps = probability.astype(np.float64) - happened[:, None]
     bins = np.arange(len(gaps))[:, None] * ECE_BINS + metrics.probability_bin(probability)
-    values, resampled = [], []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for index, group in enumerate(groups):
-            of_group = group.of(bins)[group.which], group.of(gaps)[group.which]
-            counted = np.bincount(of_group[0], weights=of_group[1], minlength=len(gaps) * ECE_BINS)
-            sums = counted.astype(np.float64).reshape(-1, ECE_BINS)
-            values.append(np.abs(sums.mean(axis=0)).sum() / counts.value[index])
-            resampled.append(np.abs(bootstrap.resampled_means(sums)).sum(axis=1) / counts.resampled[:, index])
-    return _Means(np.array(values), np.stack(resampled, axis=1))
+    errors = []
+    for group in groups:
+        of_group = group.of(bins)[group.which], group.of(gaps)[group.which]
+        counted = np.bincount(of_group[0], weights=of_group[1], minlength=len(gaps) * ECE_BINS)
+        sums = counted.astype(np.float64).reshape(-1, ECE_BINS)
+        errors.append(np.abs(_means(sums, bootstrap)).sum(axis=1))
+    return np.stack(errors, axis=1)
 
 
 def _group_metrics(
-    groups: Sequence[_Group], means: dict[str, dict[str, _Means]], bootstrap: GameBootstrap
+    groups: Sequence[_Group], means: dict[str, dict[str, Floats]], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
     result = [GroupMetrics(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
     for name, own in means.items():
@@ -337,15 +288,19 @@ def _group_metrics(
                 shared = [metric for metric in SCORES if metric in own and metric in other]
                 differences = {metric: own[metric] - other[metric] for metric in shared}
                 _store(result, differences, bootstrap, "differences", name, reference)
-                relative = {metric: own[metric].over(other[metric]) for metric in shared}
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    relative = {metric: own[metric] / other[metric] - 1 for metric in shared}
                 _store(result, relative, bootstrap, "relative", name, reference)
     return result
 
 
 def _store(
-    result: list[GroupMetrics], means: dict[str, _Means], bootstrap: GameBootstrap, field: str, *path: str
+    result: list[GroupMetrics], means: dict[str, Floats], bootstrap: GameBootstrap, field: str, *path: str
 ) -> None:
-    """Stores estimates in a field of each group under `path`, by metric; missing ones are skipped."""
+    """Stores estimates in a field of each group under `path`, by metric.
+
+    Estimates that are not finite in a resample with a game of the group are left out.
+    """
     targets = []
     for group in result:
         target = getattr(group, field)
@@ -353,6 +308,7 @@ def _store(
             target = target.setdefault(key, {})
         targets.append(target)
     for metric, each in means.items():
-        for target, estimate in zip(targets, each.estimates(bootstrap), strict=True):
-            if estimate is not None:
-                target[metric] = estimate
+        estimates = np.vstack([each[:1], bootstrap.intervals(each[1:])]).T
+        for target, estimate in zip(targets, estimates.tolist(), strict=True):
+            if np.isfinite(estimate).all():
+                target[metric] = Estimate(*estimate)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, product
+from itertools import product
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -221,59 +221,37 @@ def coverage(
     )
 
 
-class _Count(NamedTuple):
-    """Covered games of a group, before its bounds; lead and level as indices, games and cells by fold."""
-
-    forecaster: str
-    horizon: Horizon
-    minute: int
-    lead: int
-    level: int
-    games: list[int]
-    cells: list[int]
-    held: int
-
-
 def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
     """Computes the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more."""
     counts = list(_counts(folds))
     corrected = 1 - (1 - LEVEL) / max(len(counts), 1)
     result = []
-    for count in counts:
-        alpha, games = ALPHAS[count.level], sum(count.games)
-        tested = [each for each in count.games if each]
-        first, last = conformal_region(tested, [*compress(count.cells, count.games)], alpha, corrected)
-        result.append(
-            CoverageGroup(
-                forecaster=count.forecaster,
-                horizon=count.horizon.value,
-                minute=count.minute,
-                lead=LEADS[count.lead],
-                level=LEVELS[count.level],
-                games=games,
-                held=count.held,
-                first=first,
-                last=last,
-                binomial=binomial_region(games, 1 - alpha, corrected),
-                agrees=first <= count.held <= last,
-            )
-        )
+    for group, held, tested in counts:
+        by_fold, cells = zip(*tested, strict=True)
+        games, alpha = sum(by_fold), ALPHAS[LEVELS.index(group[-1])]
+        first, last = conformal_region(by_fold, cells, alpha, corrected)
+        binomial = binomial_region(games, 1 - alpha, corrected)
+        result.append(CoverageGroup(*group, games, held, first, last, binomial, first <= held <= last))
     return result
 
 
-def _counts(folds: Sequence[FoldScores]) -> Iterator[_Count]:
+def _counts(
+    folds: Sequence[FoldScores],
+) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
+    """Yields the first five fields of each group, its covered games, and its games and cell's games by fold."""
     groups = [lead_groups(fold.leads) for fold in folds]
     for forecaster, horizon in product(VERDICT_FORECASTERS, HORIZONS):
         cases, index = cases_of(horizon), HORIZONS.index(horizon)
         hits = [losses(fold.forecasts[forecaster], fold.outcomes[:, index], cases) for fold in folds]
-        for minute, lead in product(horizon.forecast_minutes, range(len(LEADS))):
+        for minute, (lead, lead_name) in product(horizon.forecast_minutes, enumerate(LEADS)):
             rows = [of_fold[:, minute - 1] == lead for of_fold in groups]
-            games = [int(of_fold.sum()) for of_fold in rows]
             cells = [int(fold.cell_games[cases][minute - 1, lead]) for fold in folds]
-            for level, name in enumerate(f"coverage_{level}" for level in LEVELS):
-                if sum(games) >= MIN_GAMES and all(name in each for each in hits):
+            tested = [(int(which.sum()), cell) for which, cell in zip(rows, cells, strict=True) if which.any()]
+            for level in LEVELS:
+                name = f"coverage_{level}"
+                if sum(games for games, _ in tested) >= MIN_GAMES and all(name in each for each in hits):
                     held = sum(int(each[name][which, minute - 1].sum()) for each, which in zip(hits, rows, strict=True))
-                    yield _Count(forecaster, horizon, minute, lead, level, games, cells, held)
+                    yield (forecaster, horizon.value, minute, lead_name, level), held, tested
 
 
 def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:

@@ -149,14 +149,12 @@ class Forecaster:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
         distribution = self._distribution(query.horizon, minute, state.margin_source(query))
-        predictions, index = games.predictions(row)
+        predictions, index = games.predictions[row]
         point = float(predictions.ensemble[index, horizon])
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
-        issued = _IssuedDistribution(distribution, point, lead, adapter if state.mode is AdaptationMode.ON else None)
+        issued = _IssuedDistribution(distribution, point, lead, state.mode, adapter)
         static = distribution.interval(point, lead, query.alpha)
-        adaptation = None
-        if state.mode is not None:
-            adaptation = _adaptation(state.mode, distribution, point, lead, query.alpha, static, adapter)
+        adaptation = issued.adaptation(query.alpha, static)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -224,18 +222,35 @@ class _IssuedDistribution:
         distribution: distribution of the model as calibrated.
         point: point forecast, in points.
         lead: last known differential, in points.
-        adapter: None if forecasts are not adapted, or nothing has settled yet.
+        mode: None if adaptation is off.
+        adapter: None if nothing has settled yet.
     """
 
     def __init__(
-        self, distribution: PredictiveDistribution, point: float, lead: float, adapter: IntervalAdapter | None
+        self,
+        distribution: PredictiveDistribution,
+        point: float,
+        lead: float,
+        mode: AdaptationMode | None,
+        adapter: IntervalAdapter | None,
     ) -> None:
         self._distribution = distribution
         self._point = point
         self._lead = lead
-        self._map = None if adapter is None else adapter.map
+        self._mode = mode
+        self._adapter = adapter
+        self._map = adapter.map if adapter is not None and mode is AdaptationMode.ON else None
         self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
         """See `types.Forecast`."""
+
+    def adaptation(self, alpha: float, static: Interval) -> Adaptation | None:
+        """Returns the adapted interval with the static one; both are equal before any game settles."""
+        if self._mode is None:
+            return None
+        if self._adapter is None:
+            return Adaptation(self._mode, adapted=static, static=static)
+        adapted = self._distribution.interval_at(self._point, self._lead, self._adapter.map(radius_of_alpha(alpha)))
+        return Adaptation(self._mode, adapted, static, self._adapter.games, *self._adapter.rolling(alpha))
 
     def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
         """Returns quantiles in the order of the levels."""
@@ -272,29 +287,15 @@ class _IssuedDistribution:
         return _NORMAL.cdf(self._map.inverse(_NORMAL.inv_cdf(probability)))
 
 
-def _adaptation(
-    mode: AdaptationMode,
-    distribution: PredictiveDistribution,
-    point: float,
-    lead: float,
-    alpha: float,
-    static: Interval,
-    adapter: IntervalAdapter | None,
-) -> Adaptation:
-    """Returns the adapted and static interval and their rolling coverage; both are equal before any game settles."""
-    if adapter is None:
-        return Adaptation(mode, adapted=static, static=static)
-    adapted = distribution.interval_at(point, lead, adapter.map(radius_of_alpha(alpha)))
-    rolling, static_rolling = adapter.rolling(alpha)
-    return Adaptation(mode, adapted, static, adapter.games, rolling, static_rolling)
-
-
 class _Games:
     """Distinct games of a batch: one LSTM run for all of them, the other models once per minute.
 
     Args:
         games: differentials and expected margin of each.
         models: the point models.
+
+    Attributes:
+        predictions: by row of a game, the predictions at its minute, and its index in them.
     """
 
     def __init__(self, games: Sequence[tuple[tuple[float, ...], float | None]], models: PointEnsemble) -> None:
@@ -308,16 +309,12 @@ class _Games:
             self._patterns[row, : len(differentials)] = differentials
             by_minute.setdefault(len(differentials), []).append(row)
         self._residuals = models.lstm.residuals(self._patterns, self._margins)
-        self._predictions: dict[int, tuple[Predictions, int]] = {}
+        self.predictions: dict[int, tuple[Predictions, int]] = {}
         for minute, rows in by_minute.items():
             of_minute = models.predict_from_residuals(
                 self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1]
             )
-            self._predictions.update((row, (of_minute, index)) for index, row in enumerate(rows))
-
-    def predictions(self, row: int) -> tuple[Predictions, int]:
-        """Returns the predictions at a game's minute, and the index of the game in them."""
-        return self._predictions[row]
+            self.predictions.update((row, (of_minute, index)) for index, row in enumerate(rows))
 
     def inputs(self, row: int) -> tuple[Floats, float, Floats]:
         """Returns a game's pattern, its expected margin (NaN if unknown), and the LSTM's residuals by minute."""

@@ -279,22 +279,10 @@ def _coverages(settled: SettledForecasts) -> Iterator[Coverage]:
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
     for alpha, chosen in zip(alphas, np.split(order, starts[1:]), strict=True):
         units = _Units.of(settled.game[chosen], settled.minute[chosen])
-        yield _coverage(float(alpha), units, settled.covered[chosen], settled.width[chosen])
-
-
-def _coverage(alpha: float, units: _Units, covered: NDArray[np.bool_], width: Floats) -> Coverage:
-    shares = units.means(covered)
-    share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
-    lower, upper = _wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
-    return Coverage(
-        alpha=alpha,
-        games=len(shares),
-        forecasts=len(covered),
-        coverage=share,
-        lower=lower,
-        upper=upper,
-        mean_width=float(units.means(width).mean()),
-    )
+        shares, widths = units.means(settled.covered[chosen]), units.means(settled.width[chosen])
+        share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
+        lower, upper = _wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
+        yield Coverage(float(alpha), len(shares), len(chosen), share, lower, upper, float(widths.mean()))
 
 
 def _effective_games(shares: Floats, share: float, minutes: int) -> float:

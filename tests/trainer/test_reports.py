@@ -23,9 +23,8 @@ from dejavu_trainer.evaluation.result import (
     to_json,
 )
 from dejavu_trainer.reports import text as text_report
-from dejavu_trainer.reports.game_charts import chosen_games
 from dejavu_trainer.reports.html import page
-from dejavu_trainer.reports.plots import Plot, fan_chart, plots
+from dejavu_trainer.reports.plots import Plot, chosen_games, fan_chart, plots
 from dejavu_trainer.reports.tables import NAMES, tables
 
 

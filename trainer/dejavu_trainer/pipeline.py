@@ -40,6 +40,7 @@ from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
+from dejavu_trainer.training.ensemble import WeightSelection
 from dejavu_trainer.training.ratings import rating_errors
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig
 
@@ -117,7 +118,7 @@ def fit(
     with progress.step("Publish", 1) as advance:
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)
         metrics = measure(fitted.models, fitted.calibrate, seed)
-        metrics += [*_rating_metrics(errors), *_weight_metrics(trained)]
+        metrics += _metrics_of(errors, trained.weights)
         next_season = int(to_calibrate.season[-1]) + 1
         ratings = fitted.after.predict(next_season)
         contents = _contents(fitted, ratings)
@@ -197,15 +198,11 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
         )
 
 
-def _rating_metrics(errors: dict[str, tuple[float, float]]) -> Iterator[MetricRecord]:
+def _metrics_of(errors: dict[str, tuple[float, float]], weights: WeightSelection) -> Iterator[MetricRecord]:
+    """Yields the errors of the ratings, and the CRPS of fitted and fixed weights with the selected ones."""
     for name, (mae, rmse) in errors.items():
         yield MetricRecord(name=f"calibration.expected_margin.{name}.mae", value=mae)
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)
-
-
-def _weight_metrics(trained: TrainedModels) -> Iterator[MetricRecord]:
-    """Yields the CRPS of the fitted and the fixed weights, and which of them were selected."""
-    weights = trained.weights
     for index, horizon in enumerate(HORIZONS):
         name = f"weights.{horizon.value}"
         yield MetricRecord(name=f"{name}.fitted.crps", value=float(weights.fitted_crps[index]))

@@ -39,7 +39,6 @@ from dejavu_models.manifest import (
     RATINGS,
     SCHEMA_VERSION,
     Manifest,
-    RatingsRecord,
     index_name,
 )
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
@@ -118,19 +117,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    return {name: _verified(folder, name, sha256) for name, sha256 in manifest.files.items()}
-
-
-def _verified(folder: Path, name: str, sha256: str) -> bytes:
-    try:
-        content = (folder / name).read_bytes()
-    except FileNotFoundError:
-        raise BundleIncomplete(f"{folder}: {name} is missing") from None
-    except OSError as error:
-        raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise BundleCorrupt(f"{folder}: {name} does not match the manifest: its SHA-256 differs")
-    return content
+    contents = {}
+    for name, sha256 in manifest.files.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            raise BundleIncomplete(f"{folder}: {name} is missing") from None
+        except OSError as error:
+            raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise BundleCorrupt(f"{folder}: {name} does not match the manifest: its SHA-256 differs")
+    return contents
 
 
 def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
@@ -147,7 +144,9 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
             if any(Situation(horizon, minute, source) not in calibration.distributions for source in MarginSource):
                 raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
     with _refusing(folder, RATINGS):
-        ratings = ratings_from_bytes(contents[RATINGS], manifest.ratings)
+        state, season, day = from_npz(contents[RATINGS]), manifest.ratings.season, manifest.ratings.date
+        settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
+        ratings = RatingFilter(settings, state["mean"], state["covariance"], season, np.datetime64(day))
     with _refusing(folder, ENTRIES):
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
@@ -155,10 +154,10 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
         # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
-        settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
+        query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
         with _refusing(folder, name := index_name(minute)):
             index = load_index(contents[name], minute, count)
-            minutes[minute] = Dejavu(index, entries.rows(start, start + count), settings)
+            minutes[minute] = Dejavu(index, entries.rows(start, start + count), query_settings)
         start += count
     return Forecaster(manifest, PointEnsemble(linear, lstm, minutes, combination), calibration, ratings)
 
@@ -196,17 +195,6 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
 def ratings_to_bytes(state: RatingFilter) -> bytes:
     """Serializes the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
     return to_npz(mean=state.mean, covariance=state.covariance)
-
-
-def ratings_from_bytes(content: bytes, record: RatingsRecord) -> RatingFilter:
-    """Deserializes the output of `ratings_to_bytes`.
-
-    Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
-    """
-    columns = from_npz(content)
-    settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
-    return RatingFilter(settings, columns["mean"], columns["covariance"], record.season, np.datetime64(record.date))
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:

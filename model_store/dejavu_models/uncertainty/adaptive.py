@@ -191,7 +191,7 @@ class Tracker:
         """Returns the radius of each of TARGETS: standard-normal scores in the model's own distribution."""
         if method is AdaptationMethod.ACI:
             return make_nested([_radius(alpha) for alpha in self.alphas])
-        return make_nested(self._controlled(self._largest()))
+        return make_nested(self._controlled())
 
     def map(self, method: AdaptationMethod) -> ScoreMap:
         """Returns the score map of a method, for any miscoverage."""
@@ -245,22 +245,16 @@ class Tracker:
         radius = radius_of_alpha(alpha)
         return sum(each.score <= radius for each in self.recent) / len(self.recent)
 
-    def _largest(self) -> float:
-        return max(self.recent).score if self.recent else 0.0
-
-    def _controlled(self, largest: float) -> list[float]:
+    def _controlled(self) -> list[float]:
         """Returns the tracked quantiles plus the integral term: K·tan(excess · log(t)/(t·C)), C = 2/π."""
         games = self.games + 1 + HEAD_START
         gain = math.log(games) / games * math.pi / 2
-        weight = PID_INTEGRAL * largest
+        weight = PID_INTEGRAL * (max(self.recent).score if self.recent else 0.0)
+        angles = [max(-_SATURATED, min(_SATURATED, total * gain)) for total in self.excess]
         return [
-            round(max(0.0, min(MAX_SCORE, quantile + weight * math.tan(_clipped(total * gain)))), _DIGITS)
-            for quantile, total in zip(self.quantiles, self.excess, strict=True)
+            round(max(0.0, min(MAX_SCORE, quantile + weight * math.tan(angle))), _DIGITS)
+            for quantile, angle in zip(self.quantiles, angles, strict=True)
         ]
-
-
-def _clipped(angle: float) -> float:
-    return max(-_SATURATED, min(_SATURATED, angle))
 
 
 _LEAST_ALPHA = 2 * _NORMAL.cdf(-MAX_SCORE)
@@ -327,7 +321,7 @@ class AdaptiveState:
             stored = json.loads(content)
             if stored["form"] != _FORMAT:
                 raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
-            return cls({_key(each): _tracker(each) for each in stored["trackers"]})
+            return cls(dict(map(_tracker, stored["trackers"])))
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"invalid adaptive state: {error!r}") from error
 
@@ -335,12 +329,9 @@ class AdaptiveState:
 _INITIAL = Tracker()
 
 
-def _key(record: Mapping[str, Any]) -> TrackerKey:
-    return TrackerKey(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
-
-
-def _tracker(record: Mapping[str, Any]) -> Tracker:
-    return Tracker(
+def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
+    key = TrackerKey(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
+    return key, Tracker(
         games=int(record["games"]),
         alphas=_per_target(record["alphas"]),
         quantiles=_per_target(record["quantiles"]),

@@ -8,11 +8,10 @@ from tests.support.builders.folds import walk_fold
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import FoldScores
+from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.evaluation.verdict import (
     MIN_GAMES,
-    VERDICT_FORECASTERS,
     coverage,
     coverage_groups,
     coverages,
@@ -85,7 +84,7 @@ def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScore
 
 def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
     groups = coverage_groups(good)
-    assert {group.forecaster for group in groups} == set(VERDICT_FORECASTERS)
+    assert {group.forecaster for group in groups} == set(SERVED)
     assert min(group.games for group in groups) >= MIN_GAMES
     corrected = 1 - 0.01 / len(groups)
     for group in groups[:: len(groups) // 25]:

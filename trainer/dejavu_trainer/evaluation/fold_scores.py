@@ -31,7 +31,7 @@ ALPHAS: Final = (0.05, 0.2, 0.5)
 """Miscoverages of the scored intervals."""
 
 SERVED: Final = ("ensemble", "frozen", "no_teams")
-"""The ensemble with carried ratings; with ratings frozen before the season; without teams."""
+"""The ensemble with carried ratings; with ratings frozen before the season; without teams. The verdict checks these."""
 
 PARTS: Final = ("dejavu", "lstm", "fixed")
 """Components of the ensemble, and the ensemble with fixed weights; all with carried ratings."""

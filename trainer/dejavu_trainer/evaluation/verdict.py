@@ -18,13 +18,9 @@ import numpy as np
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, SERVED, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses, pool
 from dejavu_trainer.evaluation.regions import binomial_region, conformal_region
-
-VERDICT_FORECASTERS: Final = ("ensemble", "frozen", "no_teams")
-"""Forecasters that the verdict checks, all of which are served: the ensemble with an up-to-date expected margin, with
-that of the bundle's ratings, and without one."""
 
 MIN_GAMES: Final = 150
 """Minimum number of games of a group by minute and lead that is tested by itself."""
@@ -71,7 +67,7 @@ class CoverageCheck:
     """Empirical coverage over all of a horizon's minutes.
 
     Attributes:
-        forecaster: one of JUDGED.
+        forecaster: one of SERVED.
         horizon: name of the horizon.
         level: nominal coverage, in %.
         found: empirical coverage, with its interval at LEVEL, which counts the sampling error of test and calibration.
@@ -93,7 +89,7 @@ class CoverageGroup:
     """Empirical coverage in a group by minute and |lead|.
 
     Attributes:
-        forecaster: one of JUDGED.
+        forecaster: one of SERVED.
         horizon: name of the horizon.
         minute: minute of the forecast.
         lead: one of LEADS.
@@ -139,10 +135,10 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     checks = [
         _against_persistence(pooled, forecaster, horizon, bootstrap)
-        for forecaster, horizon in product(VERDICT_FORECASTERS, HORIZONS)
+        for forecaster, horizon in product(SERVED, HORIZONS)
     ]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
-    corrected = 1 - (1 - LEVEL) / (len(VERDICT_FORECASTERS) * len(HORIZONS) * len(LEVELS))
+    corrected = 1 - (1 - LEVEL) / (len(SERVED) * len(HORIZONS) * len(LEVELS))
     checks += [
         coverage_check(f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}", each)
         for each in coverages(folds, corrected)
@@ -162,7 +158,7 @@ def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[C
     """Computes the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
     found = (
         coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
-        for name, horizon, level in product(VERDICT_FORECASTERS, HORIZONS, LEVELS)
+        for name, horizon, level in product(SERVED, HORIZONS, LEVELS)
     )
     return [each for each in found if each is not None]
 
@@ -183,7 +179,7 @@ def coverage(
 
     Args:
         folds: at least one fold.
-        forecaster: one of JUDGED.
+        forecaster: one of SERVED.
         horizon: the horizon.
         minutes: minutes of the forecasts.
         level: nominal coverage, in %.
@@ -240,7 +236,7 @@ def _counts(
 ) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
     """Yields the first five fields of each group, its covered games, and its games and cell's games by fold."""
     groups = [lead_groups(fold.leads) for fold in folds]
-    for forecaster, horizon in product(VERDICT_FORECASTERS, HORIZONS):
+    for forecaster, horizon in product(SERVED, HORIZONS):
         cases, index = cases_of(horizon), HORIZONS.index(horizon)
         hits = [losses(fold.forecasts[forecaster], fold.outcomes[:, index], cases) for fold in folds]
         for minute, (lead, lead_name) in product(horizon.forecast_minutes, enumerate(LEADS)):

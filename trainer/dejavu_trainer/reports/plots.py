@@ -18,7 +18,6 @@ from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.reports.game_charts import chosen_games
 from dejavu_trainer.reports.tables import NAMES
 
 COLOURS: Final = {
@@ -300,6 +299,30 @@ def _ratings(result: BacktestResult) -> Figure:
         axis.set_yticks(range(len(EXPECTATIONS)), list(reversed(EXPECTATIONS)))
         axis.set(title=f"{metric.upper()}, points", ylim=(-0.6, len(EXPECTATIONS) - 0.4))
     return figure
+
+
+def chosen_games(fold: FoldScores) -> dict[str, int]:
+    """Selects four test games by fixed rules: largest comeback, closest, most one-sided, and median CRPS.
+
+    By the largest lead lost, the smallest and the largest mean |lead| over all minutes, and the median of the mean
+    CRPS; the first game wins a tie.
+
+    Returns:
+        The index of each game, by the name of its rule.
+    """
+    leads, final = fold.leads.astype(float), fold.outcomes[:, 1].astype(float)
+    winner = np.sign(final)
+    behind = (-leads * winner[:, None]).max(axis=1)
+    forecasts = fold.forecasts["ensemble"]
+    assert forecasts.crps is not None  # noqa: S101 - for the type checker
+    crps = forecasts.crps[:, cases_of(Horizon.FINAL)].mean(axis=1)
+    mean_lead = np.abs(leads).mean(axis=1)
+    return {
+        "Largest comeback": int(behind.argmax()),
+        "Closest game": int(mean_lead.argmin()),
+        "Most one-sided game": int(mean_lead.argmax()),
+        "Median CRPS": int(np.argsort(crps, kind="stable")[(len(crps) - 1) // 2]),
+    }
 
 
 def fan_chart(folds: Sequence[FoldScores]) -> str:

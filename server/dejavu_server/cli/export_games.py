@@ -72,11 +72,14 @@ def export_games(
         OSError: if a file can't be written.
     """
     pa = _pyarrow()
-    games, skipped = _read(url, min_minutes=min_minutes, include_replays=include_replays)
+    skipped: list[SkippedGame] = []
     by_season = defaultdict[int, list[CompletedGame]](list)
-    for game in games:
-        if not seasons or game.season in seasons:
-            by_season[game.season].append(game)
+    with read_only_ledger(url) as backend, backend.read() as connection:
+        for game in completed_games(connection, min_minutes=min_minutes, include_replays=include_replays):
+            if isinstance(game, SkippedGame):
+                skipped.append(game)
+            elif not seasons or game.season in seasons:
+                by_season[game.season].append(game)
     if not by_season:
         skipped_text = f", {len(skipped):,} skipped: {_first_skipped(skipped)}" if skipped else ""
         replay_hint = "" if include_replays else "; replays are skipped without --include-replays"
@@ -92,13 +95,6 @@ def export_games(
 def _first_skipped(skipped: list[SkippedGame]) -> str:
     more = ", …" if len(skipped) > 1 else ""
     return f"{skipped[0].game_id}: {skipped[0].reason}{more}"
-
-
-def _read(url: str, *, min_minutes: int, include_replays: bool) -> tuple[list[CompletedGame], list[SkippedGame]]:
-    with read_only_ledger(url) as backend, backend.read() as connection:
-        results = list(completed_games(connection, min_minutes=min_minutes, include_replays=include_replays))
-    games = [each for each in results if isinstance(each, CompletedGame)]
-    return games, [each for each in results if isinstance(each, SkippedGame)]
 
 
 def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, int]:

@@ -151,8 +151,7 @@ class AsyncDejavuClient(AsyncCaller):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ListModelsRequest()
-        response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
+        response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
         return list(response.models)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:

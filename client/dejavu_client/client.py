@@ -148,8 +148,7 @@ class DejavuClient(Caller):
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
         """
-        request = ListModelsRequest()
-        response = self._unary("ListModels", lambda stubs: stubs.models.ListModels, request, timeout)
+        response = self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
         return list(response.models)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:

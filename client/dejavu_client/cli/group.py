@@ -22,11 +22,11 @@ class Command:
 
     Attributes:
         needs: extra → the modules it installs that the command requires.
-        context_settings: settings of its typer context.
+        negative_numbers: whether it parses unknown options itself, because a negative differential looks like one.
     """
 
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    context_settings: dict[str, Any] = field(default_factory=dict)
+    negative_numbers: bool = False
 
     def missing(self) -> dict[str, list[str]]:
         """Returns the modules that are not installed, by extra. Does not import them, which would be slow."""
@@ -50,15 +50,14 @@ _SERVER = (
 
 
 COMMANDS: dict[str, Command] = {
-    # A negative differential looks like an option, so the command parses unknown options itself.
-    "predict": Command(context_settings={"ignore_unknown_options": True}),
-    "risk": Command(context_settings={"ignore_unknown_options": True}),
+    "predict": Command(negative_numbers=True),
+    "risk": Command(negative_numbers=True),
     "stream": Command(),
     "predictions": Command(),
     "prediction": Command(),
     "scorecard": Command(),
     "leaderboard": Command(),
-    "report": Command(context_settings={"ignore_unknown_options": True}),
+    "report": Command(negative_numbers=True),
     "checkpoint": Command(),
     "models": Command(),
     "health": Command(),
@@ -114,9 +113,8 @@ class _Command(typer.core.TyperCommand):
 
 
 def _load(name: str) -> Any:
-    command = COMMANDS[name]
     function = getattr(_module(name), name)
-    settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
+    settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": COMMANDS[name].negative_numbers}
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(function)
     return typer.main.get_command(single)

@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
@@ -36,44 +37,29 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
         env={name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")},
     )
     tail: deque[str] = deque(maxlen=20)
-    reading: asyncio.Task[None] | None = None
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    reading = asyncio.create_task(_read_log(process, tail, address))  # to its end: a full pipe would block the server
     try:
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                address = await _wait_for_address(process, tail)
-        except TimeoutError:
-            address = None
-        if address is None:
+        either: list[asyncio.Future[Any]] = [address, reading]
+        await asyncio.wait(either, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not address.done():
             raise ServerNotStarted("dejavu-server did not start:\n" + "\n".join(tail))
-        reading = asyncio.create_task(_discard_log(process, tail))  # a full pipe would block the server
-        yield address
+        yield address.result()
     finally:
         await _drain(process)
-        if reading is not None:
-            await reading
+        await reading
 
 
-async def _wait_for_address(process: Process, tail: deque[str]) -> str | None:
-    """Returns the address in the log's `listening` event; None if the log ends without one."""
-    async for line in _lines(process, tail):
-        with suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and entry.get("event") == "listening":
-                return str(entry["address"])
-    return None
-
-
-async def _discard_log(process: Process, tail: deque[str]) -> None:
-    async for _ in _lines(process, tail):
-        pass
-
-
-async def _lines(process: Process, tail: deque[str]) -> AsyncIterator[str]:
-    if process.stderr is None:
-        raise RuntimeError("the server was started without a stderr pipe")
+async def _read_log(process: Process, tail: deque[str], address: asyncio.Future[str]) -> None:
+    """Appends the lines of the log to `tail`, and takes the address from its `listening` event."""
+    assert process.stderr is not None  # noqa: S101 - it was started with a pipe
     async for raw in process.stderr:
         tail.append(raw.decode(errors="replace").rstrip())
-        yield tail[-1]
+        if not address.done():
+            with suppress(ValueError):
+                entry = json.loads(tail[-1])
+                if isinstance(entry, dict) and entry.get("event") == "listening":
+                    address.set_result(str(entry["address"]))
 
 
 async def _drain(process: Process) -> None:

@@ -21,7 +21,6 @@ from dejavu.v1.forecast_pb2 import (
     ComponentPrediction,
     Explanation,
     Forecast,
-    SimilarGame,
 )
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
@@ -184,9 +183,22 @@ def print_event(event: StreamPredictionsResponse) -> None:
     """Prints an event of a stream on one line. Ignores event types that this client does not know."""
     match event.WhichOneof("event"):
         case "forecast":
-            line = _forecast_line(event.forecast)
+            forecast = event.forecast
+            line = (
+                f"{local_time(forecast.generated_time, _CLOCK)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
+                f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  "
+                f"{percent(forecast.coverage_probability)} "
+                f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
+                f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
+                f"#{forecast.sequence}{_revision(forecast)}"
+            )
         case "outcome":
-            line = _outcome_line(event.outcome)
+            outcome = event.outcome
+            line = (
+                f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome)}  outcome  "
+                f"{horizon_label(outcome.horizon)} {signed(outcome.differential, 0)}  "
+                f"#{outcome.sequence}{_revision(outcome)}"
+            )
         case "heartbeat":
             line = f"{local_time(event.heartbeat.sent_time, _CLOCK)}  heartbeat  {event.resume_token}"
         case _:
@@ -198,24 +210,6 @@ def print_event(event: StreamPredictionsResponse) -> None:
 def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
     """Formats a time in the local time zone."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
-
-
-def _forecast_line(forecast: Forecast) -> str:
-    nominal = percent(forecast.coverage_probability)
-    return (
-        f"{local_time(forecast.generated_time, _CLOCK)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
-        f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  {nominal} "
-        f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
-        f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
-        f"#{forecast.sequence}{_revision(forecast)}"
-    )
-
-
-def _outcome_line(outcome: Outcome) -> str:
-    return (
-        f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome)}  outcome  {horizon_label(outcome.horizon)} "
-        f"{signed(outcome.differential, 0)}  #{outcome.sequence}{_revision(outcome)}"
-    )
 
 
 def _revision(what: Forecast | Outcome) -> str:
@@ -252,15 +246,10 @@ def _similar_games(forecast: Forecast) -> Table:
     title = f"most similar games: change in lead up to the {horizon}, and the lead it implies here"
     table = titled_table(title, "game", "change", "here", "distance", "games")
     for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
-        table.add_row(
-            game.label, _change(game), signed(game.differential_at_horizon), f"{game.distance:.1f}", f"{game.games}"
-        )
+        change = signed(game.increment) + (f" ± {game.increment_spread:.1f}" if game.games > 1 else "")
+        here = signed(game.differential_at_horizon)
+        table.add_row(game.label, change, here, f"{game.distance:.1f}", f"{game.games}")
     return table
-
-
-def _change(game: SimilarGame) -> str:
-    spread = f" ± {game.increment_spread:.1f}" if game.games > 1 else ""
-    return f"{signed(game.increment)}{spread}"
 
 
 def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:

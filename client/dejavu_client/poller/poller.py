@@ -55,7 +55,6 @@ from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import Feed
-from dejavu_feed.nba.live_payloads import GameState
 
 EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
@@ -284,18 +283,18 @@ class Poller:
         self.scoreboard_time = self._now()
         self._day = self._day or board.date
         for state in board.games:
-            await self._run(state.game_id, self._see(state, board.date))
+            if state.game_id in self.games:
+                effects = self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
+            else:
+                known = self._knowledge()
+                seen = first_seen(state, known, day=board.date, minutes=self.minutes, to_report=self._report)
+                effects = self._keep(seen)
+            await self._run(state.game_id, effects)
         faults = frozenset(str(fault) for fault in board.faults)
         for fault in sorted(faults - self._known_faults):
             await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
         self._shown = frozenset(state.game_id for state in board.games)
-
-    def _see(self, state: GameState, day: str) -> list[Effect]:
-        if state.game_id in self.games:
-            return self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
-        knowledge = self._knowledge()
-        return self._keep(first_seen(state, knowledge, day=day, minutes=self.minutes, to_report=self._report))
 
     async def _read_box_score(self, game_id: str) -> None:
         """Reads the box score of a game that the scoreboard no longer shows."""

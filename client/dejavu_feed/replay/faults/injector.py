@@ -18,10 +18,15 @@ from functools import cache
 from http import HTTPStatus
 from typing import Final
 
-from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.faults.plays import add_points, apply_scoring_errors, draw_scoring_errors
-from dejavu_feed.replay.faults.responses import PAYLOAD_FAULTS, RESPONSE_FAULTS, add_point, add_postponed, turn_day
+from dejavu_feed.replay.faults.responses import (
+    PAYLOAD_FAULTS,
+    RESPONSE_FAULTS,
+    add_postponed,
+    add_technical_fouls,
+    turn_day,
+)
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.payloads import Json
 from dejavu_feed.replay.replay import File, Replay, file_at, json_response
@@ -160,13 +165,13 @@ class FaultyReplay:
                     add_points(action, 1, 1)
             apply_scoring_errors(payload, self._replay.game_at(file.game_id, time), self.scoring_errors[file.game_id])
         elif FeedFaultKind.TECHNICAL in self.kinds:
-            _add_technical_fouls(payload["game"])
+            add_technical_fouls(payload["game"])
         return json_response(payload)
 
     def _alter_scoreboard(self, payload: Json, time: datetime) -> None:
         if FeedFaultKind.TECHNICAL in self.kinds:
             for entry in payload["scoreboard"]["games"]:
-                _add_technical_fouls(entry)
+                add_technical_fouls(entry)
         if FeedFaultKind.POSTPONED in self.kinds:
             add_postponed(payload)
         if FeedFaultKind.MIDNIGHT in self.kinds and time >= self.midnight:
@@ -193,10 +198,3 @@ class FaultyReplay:
     def _chance(self, *about: object) -> random.Random:
         """Returns a random number generator seeded by the seed and the arguments."""
         return random.Random(f"{self._seed} {about}")  # noqa: S311 - faults, not secrets
-
-
-def _add_technical_fouls(entry: Json) -> None:
-    """Adds a technical foul of each team before tip-off: one free throw for both."""
-    if entry["gameStatus"] != GameStatus.SCHEDULED:
-        add_point(entry["homeTeam"])
-        add_point(entry["awayTeam"])

@@ -104,10 +104,12 @@ def add_postponed(board: Json) -> None:
     board["scoreboard"]["games"].append(_scheduled(board, 1, "PPD", timedelta(0)))
 
 
-def add_point(team: Json) -> None:
-    """Adds a point to a team in its first period, in place."""
-    team["score"] += 1
-    team["periods"][0]["score"] += 1
+def add_technical_fouls(game: Json) -> None:
+    """Adds a technical foul of each team before tip-off, in place: one free throw for both."""
+    if game["gameStatus"] != GameStatus.SCHEDULED:
+        for team in (game["homeTeam"], game["awayTeam"]):
+            team["score"] += 1
+            team["periods"][0]["score"] += 1
 
 
 def turn_day(board: Json, at: datetime) -> None:

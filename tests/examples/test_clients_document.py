@@ -17,7 +17,7 @@ from tests.support.harness.documents import ROOT, rows
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
-from dejavu_client.output.export_columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column
+from dejavu_client.output.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column
 from dejavu_client.transport import subscription
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import MAX_QUANTILES

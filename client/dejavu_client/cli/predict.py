@@ -55,8 +55,7 @@ def predict(
     pregame_margin: Annotated[
         float | None,
         typer.Option(
-            metavar="POINTS",
-            help="Expected final lead of the home team before the game; replaces the teams' ratings.",
+            metavar="POINTS", help="Expected final lead of the home team before the game; replaces the teams' ratings."
         ),
     ] = None,
     quantiles: Annotated[

@@ -17,7 +17,7 @@ from dejavu_client.cli import options
 from dejavu_client.cli.errors import exit_on_os_error
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
-from dejavu_client.output.export_columns import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
+from dejavu_client.output.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.record import print_prediction, print_predictions, print_report
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
@@ -39,8 +39,7 @@ MinMinute = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or later.")
 ]
 MaxMinute = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or earlier."),
+    int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play or earlier.")
 ]
 
 

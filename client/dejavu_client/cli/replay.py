@@ -52,8 +52,7 @@ def replay(
         typer.Option(metavar="N", min=1, max=MOST_SIMULATED, help="Number of games to simulate if there is no file."),
     ] = 8,
     seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Seed of the simulated games and faults; random by default."),
+        int | None, typer.Option(metavar="N", help="Seed of the simulated games and faults; random by default.")
     ] = None,
     stagger: Annotated[
         float, typer.Option(metavar="MINUTES", min=0, help="Time between two tip-offs, in real game-day minutes.")

@@ -15,13 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import (
-    ADAPTATION_MODE_ON,
-    Attribution,
-    ComponentPrediction,
-    Explanation,
-    Forecast,
-)
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Attribution, ComponentPrediction, Explanation, Forecast
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome

@@ -11,13 +11,7 @@ from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.errors import (
-    PASSING,
-    DejavuClientError,
-    FailedPreconditionError,
-    InternalError,
-    UnimplementedError,
-)
+from dejavu_client.errors import PASSING, DejavuClientError, FailedPreconditionError, InternalError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
 from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault

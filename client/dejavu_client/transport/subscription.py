@@ -11,13 +11,7 @@ import random
 from collections.abc import Iterable
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
-from dejavu_client.errors import (
-    PASSING,
-    SUBSCRIBER_TOO_SLOW,
-    DejavuClientError,
-    InternalError,
-    ResourceExhaustedError,
-)
+from dejavu_client.errors import PASSING, SUBSCRIBER_TOO_SLOW, DejavuClientError, InternalError, ResourceExhaustedError
 from dejavu_client.logs import get_logger
 from dejavu_common.backoff import Backoff
 

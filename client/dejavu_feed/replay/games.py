@@ -174,8 +174,7 @@ def _table(path: Path) -> pa.Table:
     if path.suffix.lower() == ".csv":
         types = dict.fromkeys(("game_id", "home", "away"), pa.string()) | dict.fromkeys(_COLUMNS[4:], pa.int64())
         options = csv.ConvertOptions(
-            column_types=types | {"elapsed_s": pa.float64(), _DATE: pa.date32()},
-            strings_can_be_null=True,
+            column_types=types | {"elapsed_s": pa.float64(), _DATE: pa.date32()}, strings_can_be_null=True
         )
         table = csv.read_csv(path, convert_options=options)
         return table.select([*_COLUMNS, *_dates(table.column_names)])

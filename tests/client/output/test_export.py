@@ -18,22 +18,22 @@ from tests.support.fakes.recorded import card, recorded
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, Scorecard, ScoreFilter
 from dejavu_client import FINAL
-from dejavu_client.output.export import write_csv, write_parquet
-from dejavu_client.output.export_columns import (
+from dejavu_client.output.export import (
     FIGURE_COLUMNS,
     PREDICTION_COLUMNS,
-    ColumnType,
     figure_rows,
     leaderboard_rows,
+    write_csv,
+    write_parquet,
 )
 
-READ: dict[ColumnType, Callable[[str], Any]] = {
-    ColumnType.TEXT: str,
-    ColumnType.INTEGER: int,
-    ColumnType.REAL: float,
-    ColumnType.FLAG: lambda text: {"true": True, "false": False}[text],
-    ColumnType.TIME: datetime.fromisoformat,
-    ColumnType.REALS: lambda text: [float(number) for number in text.split()],
+READ: dict[type, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: lambda text: {"true": True, "false": False}[text],
+    datetime: datetime.fromisoformat,
+    list: lambda text: [float(number) for number in text.split()],
 }
 """Parses a cell of a CSV file, by column type."""
 

@@ -61,11 +61,11 @@ class DejavuClient(Caller):
 
     Args:
         target: server address, in gRPC's notation.
-        timeout: deadline of a call, in seconds, including its retries.
+        timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
         channels: number of connections, used in turn; also the maximum number of server workers reached at a time.
         credentials: TLS credentials; None for plain text.
         metadata: metadata to send with every call.
-        silence: seconds without a message after which a stream is considered dead.
+        silence: seconds without a message, heartbeats included, after which a stream is considered dead.
         slow: calls that take longer than this, in seconds, are logged as warnings.
         very_slow: calls that take longer than this, in seconds, are logged as errors.
         channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.

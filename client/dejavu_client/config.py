@@ -1,15 +1,4 @@
-"""Client options and their channel settings.
-
-| option     | default         | meaning                                                                              |
-|------------|-----------------|--------------------------------------------------------------------------------------|
-| target     | 127.0.0.1:50051 | server address, in gRPC's notation                                                    |
-| timeout    | 3 s             | deadline of a call, including its retries; does not apply to streams                  |
-|            | 60 s            | default deadline of GetScorecard and GetLeaderboard                                   |
-| channels   | 4               | number of connections; each reaches one worker of the server, and the pool redials    |
-|            |                 | until it reaches all workers, or as many as it has connections                        |
-| silence    | 60 s            | a stream without any message for this long, heartbeats included, is considered dead   |
-| slow       | 0.2 s           | calls that take longer are logged as warnings                                         |
-| very_slow  | 1 s             | calls that take longer are logged as errors                                           |
+"""Defaults of the client's options, and the settings of its channels.
 
 gRPC does the retries, configured by service_config.json next to this file, which clients in other languages can load
 too: two more attempts, after about 0.5 and 1 second, on UNAVAILABLE and on CANCELLED (a draining server cancels calls

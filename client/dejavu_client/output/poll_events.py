@@ -11,17 +11,7 @@ from google.protobuf.message import Message
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
-from dejavu_client.poller.events import (
-    Event,
-    Fault,
-    ForecastMissed,
-    GameChanged,
-    HorizonClosed,
-    HorizonResult,
-    ModelLimits,
-    OutcomeReported,
-    Prediction,
-)
+from dejavu_client.poller import events
 from dejavu_client.poller.horizons import HORIZON_RULES
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
@@ -55,21 +45,21 @@ def minute_ranges(minutes: tuple[int, ...]) -> str:
     return f"minute{'s' * (len(minutes) > 1)} {text}"
 
 
-def event_line(event: Event) -> str:
+def event_line(event: events.Event) -> str:
     """Formats an event on one line."""
-    if isinstance(event, Fault):
+    if isinstance(event, events.Fault):
         again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
         return f"{event.source}: {event.reason}{again}"
-    if isinstance(event, ModelLimits):
+    if isinstance(event, events.ModelLimits):
         return event.reason
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
     match event:
-        case GameChanged():
+        case events.GameChanged():
             return about
-        case ForecastMissed():
+        case events.ForecastMissed():
             minutes = minute_ranges(event.minutes)
             return f"{about}  {horizon_label(event.horizon)} not forecast after {minutes}: {event.reason}"
-        case Prediction(forecast=forecast):
+        case events.Prediction(forecast=forecast):
             revision = f", revision {forecast.revision}" if forecast.revision else ""
             return (
                 f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
@@ -78,29 +68,29 @@ def event_line(event: Event) -> str:
                 f"at {percent(forecast.coverage_probability)}, "
                 f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
             )
-        case HorizonResult():
+        case events.HorizonResult():
             return (
                 f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)}: "
                 f"{event.covered} of {pluralize(len(event.forecasts), 'interval')} held, "
                 f"mean absolute error {_mean(event.errors):.1f} (persistence {_mean(event.persistence_errors):.1f})"
             )
-        case OutcomeReported(outcome=outcome):
+        case events.OutcomeReported(outcome=outcome):
             again = f", correction {outcome.revision}" if outcome.revision else ""
             return (
                 f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
                 f"settles {pluralize(event.settled, 'forecast')}{again}"
             )
-        case HorizonClosed():
+        case events.HorizonClosed():
             until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
             return (
                 f"{about}  {horizon_label(event.horizon)} no more forecast{until}: its outcome is in the record already"
             )
 
 
-def event_record(event: Event, now: datetime) -> dict[str, Any]:
+def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
     """Returns an event as a JSON object, with forecasts in protobuf's JSON form."""
-    record: dict[str, Any] = {"time": _iso(now)}
-    if isinstance(event, Fault):
+    record: dict[str, Any] = {"time": now.isoformat(timespec="milliseconds")}
+    if isinstance(event, events.Fault):
         return record | {
             "event": "fault",
             "source": event.source,
@@ -108,27 +98,27 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
             "reason": event.reason,
             "failures": event.failures,
         }
-    if isinstance(event, ModelLimits):
+    if isinstance(event, events.ModelLimits):
         return record | {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
     record |= {"game": _game_record(event.game)}
     match event:
-        case GameChanged():
+        case events.GameChanged():
             return record | {"event": "game"}
-        case ForecastMissed():
+        case events.ForecastMissed():
             return record | {
                 "event": "missed",
                 "horizon": Horizon.Name(event.horizon),
                 "minutes": list(event.minutes),
                 "reason": event.reason,
             }
-        case Prediction():
+        case events.Prediction():
             return record | {
                 "event": "forecast",
                 "pattern": list(event.pattern),
                 "forecast": _message_record(event.forecast),
                 "latencySeconds": event.latency,
             }
-        case HorizonResult():
+        case events.HorizonResult():
             return record | {
                 "event": "outcome",
                 "horizon": Horizon.Name(event.horizon),
@@ -141,7 +131,7 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "leaderBrier": _mean(event.leader_brier),
                 "newest": {"pattern": list(event.newest.pattern), "forecast": _message_record(event.newest.forecast)},
             }
-        case OutcomeReported():
+        case events.OutcomeReported():
             return record | {
                 "event": "reported",
                 "horizon": Horizon.Name(event.horizon),
@@ -149,19 +139,19 @@ def event_record(event: Event, now: datetime) -> dict[str, Any]:
                 "outcome": _message_record(event.outcome),
                 "settledForecasts": event.settled,
             }
-        case HorizonClosed():
+        case events.HorizonClosed():
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
 
 
 def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
     """Returns the evening's metrics as a JSON object."""
     return {
-        "time": _iso(now),
+        "time": now.isoformat(timespec="milliseconds"),
         "event": "summary",
         "games": summary.games,
         "forecasts": summary.forecasts,
         "missed": summary.missed,
-        "horizons": [_horizon_record(horizon) for horizon in summary.horizons],
+        "horizons": [_horizon_record(of) for of in summary.horizons],
         "latencySecondsP50": percentile(summary.latencies, 0.5) if summary.latencies else None,
         "latencySecondsP95": percentile(summary.latencies, 0.95) if summary.latencies else None,
     }
@@ -228,7 +218,3 @@ def _message_record(message: Message) -> dict[str, Any]:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _iso(now: datetime) -> str:
-    return now.isoformat(timespec="milliseconds")

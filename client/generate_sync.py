@@ -54,6 +54,7 @@ NAMES = {
     "transport.aio_": "transport.",
     "grpc.aio.": "grpc.",
     "aclosing": "closing",
+    "asynccontextmanager": "contextmanager",
     "AsyncIterator": "Iterator",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",

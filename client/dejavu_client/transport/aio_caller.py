@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Self, TypeVar
 
@@ -104,14 +104,11 @@ class AsyncCaller:
             DejavuClientError: if the call fails.
         """
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        pooled = self._pool.take()
-        try:
+        async with self._pooled() as pooled:
             with self._closed.guard(), self._calls.call(method, seconds):
                 response, identity = await call(rpc(pooled.connection), request, seconds, self._metadata)
             self._calls.answered(identity.worker)
             self._pool.answered(pooled, identity)
-        finally:
-            await self._give_back(pooled)
         return response
 
     async def _pages(
@@ -136,9 +133,15 @@ class AsyncCaller:
             raise ClientClosedError("the client is closed")
         return self._events(subscription)
 
-    async def _give_back(self, pooled: PooledChannel[AsyncConnection]) -> None:
-        for connection in self._pool.give_back(pooled):
-            await connection.channel.close()
+    @asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[PooledChannel[AsyncConnection]]:
+        """Yields a channel of the pool for one call, and gives it back."""
+        pooled = self._pool.take()
+        try:
+            yield pooled
+        finally:
+            for connection in self._pool.give_back(pooled):
+                await connection.channel.close()
 
     async def _events(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         while True:
@@ -153,30 +156,20 @@ class AsyncCaller:
 
     async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""
-        pooled = self._pool.take()
-        try:
-            async with aclosing(self._responses(pooled.connection, subscription)) as responses:
-                async for response in responses:
-                    yield response
-        finally:
-            await self._give_back(pooled)
-
-    async def _responses(
-        self, connection: AsyncConnection, subscription: StreamResumption
-    ) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        with self._closed.guard():
-            stream = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
-        reader, recording = AsyncStreamReader(stream, self._silence), self._calls.call("StreamPredictions")
-        try:
-            while True:
-                with self._closed.guard(), recording:
-                    response = await reader.read()
-                recording = self._calls.errors()
-                if response is None:
-                    raise UnavailableError("the server ended the stream")
-                if subscription.accept(response):
-                    yield response
-        except TimeoutError as error:
-            raise UnavailableError(f"no message for {self._silence:g} s") from error
-        finally:
-            reader.close()
+        async with self._pooled() as pooled:
+            with self._closed.guard():
+                stream = pooled.connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+            reader, recording = AsyncStreamReader(stream, self._silence), self._calls.call("StreamPredictions")
+            try:
+                while True:
+                    with self._closed.guard(), recording:
+                        response = await reader.read()
+                    recording = self._calls.errors()
+                    if response is None:
+                        raise UnavailableError("the server ended the stream")
+                    if subscription.accept(response):
+                        yield response
+            except TimeoutError as error:
+                raise UnavailableError(f"no message for {self._silence:g} s") from error
+            finally:
+                reader.close()

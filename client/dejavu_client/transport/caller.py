@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Self, TypeVar
 
@@ -103,14 +103,11 @@ class Caller:
             DejavuClientError: if the call fails.
         """
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        pooled = self._pool.take()
-        try:
+        with self._pooled() as pooled:
             with self._closed.guard(), self._calls.call(method, seconds):
                 response, identity = call(rpc(pooled.connection), request, seconds, self._metadata)
             self._calls.answered(identity.worker)
             self._pool.answered(pooled, identity)
-        finally:
-            self._give_back(pooled)
         return response
 
     def _pages(
@@ -134,9 +131,15 @@ class Caller:
             raise ClientClosedError("the client is closed")
         return self._events(subscription)
 
-    def _give_back(self, pooled: PooledChannel[Connection]) -> None:
-        for connection in self._pool.give_back(pooled):
-            connection.channel.close()
+    @contextmanager
+    def _pooled(self) -> Iterator[PooledChannel[Connection]]:
+        """Yields a channel of the pool for one call, and gives it back."""
+        pooled = self._pool.take()
+        try:
+            yield pooled
+        finally:
+            for connection in self._pool.give_back(pooled):
+                connection.channel.close()
 
     def _events(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         while True:
@@ -150,29 +153,20 @@ class Caller:
 
     def _connection(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""
-        pooled = self._pool.take()
-        try:
-            with closing(self._responses(pooled.connection, subscription)) as responses:
-                yield from responses
-        finally:
-            self._give_back(pooled)
-
-    def _responses(
-        self, connection: Connection, subscription: StreamResumption
-    ) -> Generator[StreamPredictionsResponse, None, None]:
-        with self._closed.guard():
-            stream = connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
-        reader, recording = StreamReader(stream, self._silence), self._calls.call("StreamPredictions")
-        try:
-            while True:
-                with self._closed.guard(), recording:
-                    response = reader.read()
-                recording = self._calls.errors()
-                if response is None:
-                    raise UnavailableError("the server ended the stream")
-                if subscription.accept(response):
-                    yield response
-        except TimeoutError as error:
-            raise UnavailableError(f"no message for {self._silence:g} s") from error
-        finally:
-            reader.close()
+        with self._pooled() as pooled:
+            with self._closed.guard():
+                stream = pooled.connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+            reader, recording = StreamReader(stream, self._silence), self._calls.call("StreamPredictions")
+            try:
+                while True:
+                    with self._closed.guard(), recording:
+                        response = reader.read()
+                    recording = self._calls.errors()
+                    if response is None:
+                        raise UnavailableError("the server ended the stream")
+                    if subscription.accept(response):
+                        yield response
+            except TimeoutError as error:
+                raise UnavailableError(f"no message for {self._silence:g} s") from error
+            finally:
+                reader.close()

@@ -25,8 +25,7 @@ from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
-from dejavu_feed.replay.faults.overtime import extend_to_overtime
-from dejavu_feed.replay.games import ReplayGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.games import ReplayGame, extend_to_overtime, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 
 RESTART = SIX_MINUTES + 150

@@ -105,9 +105,8 @@ class _Command(typer.core.TyperCommand):
         missing = COMMANDS[str(self.name)].missing()
         if missing:
             modules = list(itertools.chain(*missing.values()))
-            needs = (
-                f"{self.name} needs {', '.join(modules)}, which {'is' if len(modules) == 1 else 'are'} not installed"
-            )
+            are = "is" if len(modules) == 1 else "are"
+            needs = f"{self.name} needs {', '.join(modules)}, which {are} not installed"
             raise failure(f"{needs}: pip install 'dejavu-forecast[{','.join(missing)}]'")
         return super().invoke(ctx)
 

@@ -22,8 +22,7 @@ from dejavu_client.output.scores import Record, fetch_scorecards, record_entry, 
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
-from dejavu_feed.replay.faults.overtime import extend_to_overtime
-from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, recorded_evening, simulated_evening
+from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, extend_to_overtime, recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE

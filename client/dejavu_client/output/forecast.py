@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Attribution, ComponentPrediction, Explanation, Forecast
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Attribution, Explanation, Forecast
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
@@ -212,11 +212,12 @@ def _revision(what: Forecast | Outcome) -> str:
 
 def _add_parts(rows: Table, explanation: Explanation) -> None:
     """Adds the predictions of the component models and of the baseline to rows of name and value."""
+    components = [(each.name, each.prediction, each.weight) for each in explanation.components] or [
+        ("dejavu", explanation.dejavu_prediction, explanation.dejavu_weight),  # of servers that send no components
+        ("lstm", explanation.lstm_prediction, explanation.lstm_weight),
+    ]
     parts = [
-        *(
-            (_COMPONENTS.get(each.name, each.name), each.prediction, f"weight {each.weight:.2g}")
-            for each in _components(explanation)
-        ),
+        *((_COMPONENTS.get(name, name), prediction, f"weight {weight:.2g}") for name, prediction, weight in components),
         ("linear", explanation.linear_prediction, "starting point of both: lead and expected margin"),
         ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
     ]
@@ -224,14 +225,6 @@ def _add_parts(rows: Table, explanation: Explanation) -> None:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
         rows.add_row("  interval from", pluralize(explanation.calibration_games, "game") + " with a similar lead")
-
-
-def _components(explanation: Explanation) -> Sequence[ComponentPrediction]:
-    """Returns the component models; from the deprecated fields, if the server sends no others."""
-    return explanation.components or [
-        ComponentPrediction(name="dejavu", prediction=explanation.dejavu_prediction, weight=explanation.dejavu_weight),
-        ComponentPrediction(name="lstm", prediction=explanation.lstm_prediction, weight=explanation.lstm_weight),
-    ]
 
 
 def _similar_games(forecast: Forecast) -> Table:
@@ -275,13 +268,9 @@ def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, 
         points = terms.minutes[begin : begin + minutes_per_bar]
         end = begin + len(points)
         name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
-        lead = _points(pattern[end - 1]) if end <= len(pattern) else ""
-        yield name, lead, sum(points)
+        lead = pattern[end - 1] if end <= len(pattern) else None
+        yield name, "" if lead is None else signed(lead, 0 if lead == round(lead) else 1), sum(points)
     yield "similar games", "", terms.similar_games
-
-
-def _points(lead: float) -> str:
-    return signed(lead, 0 if lead == round(lead) else 1)
 
 
 def _bar(points: float, largest: float) -> str:

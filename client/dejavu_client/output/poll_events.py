@@ -100,7 +100,7 @@ def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
         }
     if isinstance(event, events.ModelLimits):
         return record | {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
-    record |= {"game": _game_record(event.game)}
+    record["game"] = _game_record(event.game)
     match event:
         case events.GameChanged():
             return record | {"event": "game"}

@@ -98,11 +98,7 @@ class AsyncCaller:
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response.
-
-        Raises:
-            DejavuClientError: if the call fails.
-        """
+        """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         async with self._pooled() as pooled:
             with self._closed.guard(), self._calls.call(method, seconds):
@@ -124,11 +120,7 @@ class AsyncCaller:
             request.page_token = page.next_page_token
 
     def _stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """Returns the events of a subscription, reconnecting as often as needed.
-
-        Raises:
-            ClientClosedError: if the client is already closed. If it is closed later, the events end.
-        """
+        """Returns the events of a subscription, reconnecting as often as needed, until the client is closed."""
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
         return self._events(subscription)

@@ -16,8 +16,7 @@ from dejavu_client.poller.events import HorizonClosed
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
-from dejavu_feed.replay.faults.overtime import extend_to_overtime
-from dejavu_feed.replay.games import ReplayGame
+from dejavu_feed.replay.games import ReplayGame, extend_to_overtime
 
 GAMES = (extend_to_overtime(game(lead=3, run=2)), game("MIA", "NYK", lead=-1))
 OUTCOMES = {("BOS", HALFTIME): 5, ("BOS", FINAL): 4, ("MIA", HALFTIME): -1, ("MIA", FINAL): -1}

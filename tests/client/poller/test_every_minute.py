@@ -17,7 +17,7 @@ from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, Horizo
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import Play, Scoreboard
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.faults.overtime import extend_to_overtime
+from dejavu_feed.replay.games import extend_to_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:

@@ -22,8 +22,7 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_play
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
-from dejavu_feed.replay.faults.overtime import extend_to_overtime
-from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.games import extend_to_overtime, simulated_evening
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.replay import File, Replay, file_at
 from dejavu_feed.replay.timeline import PACE, Timeline, period_end

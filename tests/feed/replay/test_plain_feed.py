@@ -17,8 +17,7 @@ from tests.support.harness.bad_days import DirectFeed
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
-from dejavu_feed.replay.faults.overtime import extend_to_overtime
-from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.games import extend_to_overtime, simulated_evening
 from dejavu_feed.replay.replay import Replay
 
 T = TypeVar("T")

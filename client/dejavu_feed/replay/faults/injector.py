@@ -60,7 +60,7 @@ _KINDS_BY_FILE: Final[dict[str, frozenset[FeedFaultKind]]] = {
 class FaultyReplay:
     """A replay with injected faults.
 
-    Does not handle `FeedFaultKind.OVERTIME`, which changes the game itself: see `dejavu_feed.replay.faults.overtime`.
+    Does not handle `FeedFaultKind.OVERTIME`, which changes the game itself: see `dejavu_feed.replay.games`.
 
     Args:
         replay: the replay without faults.

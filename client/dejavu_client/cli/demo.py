@@ -25,8 +25,7 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import failure
 from dejavu_client.cli.options import Json
 from dejavu_client.cli.server_process import ServerNotStarted, running_server
-from dejavu_client.formatting import horizon_label
-from dejavu_client.formatting import pluralize as counted
+from dejavu_client.formatting import horizon_label, pluralize
 from dejavu_client.output.poll_display import watch
 from dejavu_client.output.poll_events import horizon_line, summary_record
 from dejavu_client.output.scores import Record, disagreement, fetch_scorecards, record_entry, record_lines
@@ -218,8 +217,8 @@ def _report(console: Console, summary: Summary, record: Record, latencies: list[
     console.print()
     missed = f", {summary.missed} missed" if summary.missed else ""
     console.print(
-        f"{counted(summary.games, 'game')} played, with forecasts after every minute of play from the sixth on: "
-        f"{counted(summary.forecasts, 'forecast')}{missed}."
+        f"{pluralize(summary.games, 'game')} played, with forecasts after every minute of play from the sixth on: "
+        f"{pluralize(summary.forecasts, 'forecast')}{missed}."
     )
     console.print("According to the poller:")
     for of in summary.horizons:

@@ -18,6 +18,7 @@ from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, address
 from dejavu_client.errors import DejavuClientError
+from dejavu_client.formatting import pluralize
 from dejavu_client.output.scores import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_feed.errors import FeedError
 from dejavu_feed.replay.faults.injector import FaultyReplay
@@ -158,7 +159,7 @@ def _announce(
         record = {"url": url, "speed": speed, "end": end, "games": games, "leftOut": excluded, "faults": injected}
         typer.echo(json.dumps(record))
         return
-    typer.echo(f"Serving {len(source.games)} game{'s' * (len(source.games) != 1)} at {url}, {speed:g}× real time.")
+    typer.echo(f"Serving {pluralize(len(source.games), 'game')} at {url}, {speed:g}× real time.")
     for game_id, game in source.games.items():
         typer.echo(f"  {game_id}  {game.away} @ {game.home}  {game.source}")
     for reason in excluded:

@@ -62,9 +62,8 @@ class ResponsiveTable:
     def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(
-                column.name if column.header is None else column.header, justify=column.justify, no_wrap=True
-            )
+            header = column.name if column.header is None else column.header
+            table.add_column(header, justify=column.justify, no_wrap=True)
         for cells, style in self.rows:
             table.add_row(*(cells.get(column.name, Text()) for column in columns), style=style)
         return table

@@ -31,6 +31,7 @@ from dejavu_client.formatting import enum_word
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.poller import Poller
+from dejavu_client.poller.step import SCOREBOARD
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now
@@ -41,7 +42,6 @@ LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 60
 
 _log = get_logger()
 
-_SCOREBOARD = "scoreboard"
 _label = partial(enum_word, Horizon.DESCRIPTOR)
 """Horizon labels, as in the server's metrics."""
 
@@ -71,7 +71,7 @@ class PollMetrics:
             buckets=LATENCY_BUCKETS,
         )
         # Start all counters at 0, so that a first fault shows as an increase.
-        for source in (_SCOREBOARD, "game"):
+        for source in (SCOREBOARD, "game"):
             for kind in FaultKind:
                 self._faults.labels(source, kind)
         for horizon in (HALFTIME, FINAL):
@@ -84,7 +84,7 @@ class PollMetrics:
         """Counts an event."""
         match event:
             case Fault():
-                self._faults.labels(_SCOREBOARD if event.source == _SCOREBOARD else "game", event.kind).inc()
+                self._faults.labels(SCOREBOARD if event.source == SCOREBOARD else "game", event.kind).inc()
             case Prediction():
                 outcome = "revision" if event.forecast.revision else "new"
                 self._forecasts.labels(_label(event.forecast.horizon), outcome).inc()

@@ -15,7 +15,6 @@ from dejavu_feed.nba.progress import final_score
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
 _MAX_TIP_OFF_DELAY = timedelta(hours=3)
-"""Maximum delay of a tip-off."""
 
 
 @dataclass(frozen=True, slots=True)

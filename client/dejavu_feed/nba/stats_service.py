@@ -70,6 +70,7 @@ class NbaStats:
                 f"{error.name} is missing; games are fetched with the extra trainer:"
                 " pip install 'dejavu-forecast[trainer]'"
             ) from error
+        self._http = NBAStatsHTTP
         self._base_url: str = NBAStatsHTTP.base_url if url is None else url.rstrip("/") + STATS_PATH + "{endpoint}"
         host = host_of(STATS_URL if url is None else url, STATS_URL)
         self._timeout = timeout
@@ -114,9 +115,7 @@ class NbaStats:
         return self._fetch(PlayByPlayV3(game_id=game_id, get_request=False))
 
     def _fetch(self, endpoint: Any) -> Any:
-        from nba_api.stats.library.http import NBAStatsHTTP  # noqa: PLC0415 - pulls in pandas
-
-        http = NBAStatsHTTP()
+        http = self._http()
         http.base_url = self._base_url
         try:
             page = read_page(http, self._session, endpoint.endpoint, endpoint.parameters, self._timeout, self._limit)

@@ -79,10 +79,6 @@ class Forecaster:
         """Replaces the online state; a batch in progress finishes with the state it started with."""
         self._active = _ActiveState(state, self.ratings)
 
-    def expected_margin(self, query: ForecastQuery) -> float | None:
-        """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
-        return self._active.expected_margin(query)
-
     def check(self, query: ForecastQuery) -> None:
         """Checks that this model supports a query.
 
@@ -195,10 +191,10 @@ class _ActiveState:
             else {key: IntervalAdapter(tracker, online.method) for key, tracker in online.trackers.items()}
         )
         self._live = online.ratings
-        self._ratings = ratings if online.ratings is None else online.ratings.ratings()
+        self._ratings = ratings if online.ratings is None else online.ratings.filter.ratings()
 
     def expected_margin(self, query: ForecastQuery) -> float | None:
-        """See `Forecaster.expected_margin`."""
+        """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
         if query.pregame_margin is not None:
             return query.pregame_margin
         if query.home_team and query.away_team:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from dejavu_models.ratings import RatingFilter, Ratings
+from dejavu_models.ratings import RatingFilter
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
@@ -75,15 +75,8 @@ class LiveRatings:
         # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
         state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
         counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
-        return replace(
-            self,
-            filter=state.update(result.home, result.away, result.differential),
-            games={**games, **counted},
-        )
-
-    def ratings(self) -> Ratings:
-        """Returns the current strengths."""
-        return self.filter.ratings()
+        updated = state.update(result.home, result.away, result.differential)
+        return replace(self, filter=updated, games={**games, **counted})
 
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from dejavu_models.live_ratings import LiveRatings
@@ -42,25 +43,20 @@ class IntervalAdapter:
     Args:
         tracker: state of the settled games.
         method: adaptation method.
+
+    Attributes:
+        map: the score map.
+        games: number of games in the rolling window.
+        rolling: alpha → rolling coverage of its adapted and of its static intervals.
     """
 
     def __init__(self, tracker: Tracker, method: AdaptationMethod) -> None:
         self.map: ScoreMap = tracker.map(method)
         self.games = len(tracker.recent)
-        self._tracker = tracker
-        self._method = method
-        self._shares: dict[float, tuple[float | None, float | None]] = {}
 
-    def rolling(self, alpha: float) -> tuple[float | None, float | None]:
-        """Returns the rolling coverage of adapted and of static intervals of an alpha."""
-        shares = self._shares.get(alpha)
-        if shares is None:
-            tracker = self._tracker
-            shares = tracker.rolling_coverage(alpha, self._method), tracker.static_rolling_coverage(alpha)
-            if len(self._shares) < _MAX_CACHED_ALPHAS:
-                self._shares[alpha] = shares
-        return shares
+        # The cache is limited: clients that vary alpha on every call must not exhaust memory.
+        @lru_cache(maxsize=64)
+        def rolling(alpha: float) -> tuple[float | None, float | None]:
+            return tracker.rolling_coverage(alpha, method), tracker.static_rolling_coverage(alpha)
 
-
-_MAX_CACHED_ALPHAS = 64
-"""Cache limit: clients that vary alpha on every call must not exhaust memory."""
+        self.rolling = rolling

@@ -58,8 +58,8 @@ def test_ratings_advance_as_training_carries_them() -> None:
 
 
 def test_a_team_that_wins_high_is_expected_to_win_higher() -> None:
-    before = start().ratings().expected_margin("BOS", "NYK")
-    after = carried([result(differential=40.0)]).ratings()
+    before = start().filter.ratings().expected_margin("BOS", "NYK")
+    after = carried([result(differential=40.0)]).filter.ratings()
     assert after.expected_margin("BOS", "NYK") > before + 1
 
 

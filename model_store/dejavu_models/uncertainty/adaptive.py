@@ -20,7 +20,7 @@ import json
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
@@ -298,11 +298,7 @@ class AdaptiveState:
                 "model_version": key.model_version,
                 "horizon": key.horizon.value,
                 "stage": key.quarter,
-                "games": tracker.games,
-                "alphas": tracker.alphas,
-                "quantiles": tracker.quantiles,
-                "excess": tracker.excess,
-                "recent": tracker.recent,
+                **{part.name: getattr(tracker, part.name) for part in fields(tracker)},
             }
             for key, tracker in sorted(
                 self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].quarter)

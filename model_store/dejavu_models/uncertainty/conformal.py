@@ -113,13 +113,9 @@ class PredictiveDistribution:
 
     def residuals_for(self, lead: float) -> ConformalScores:
         """Returns the residuals for a game with this lead: outcome − forecast, in points."""
-        group = _group(lead)
-        residuals = self.cells[self._cell_of_group[group]].residuals * self.scales[group]
-        return ConformalScores(-residuals[::-1] if self._mirrored(lead, group) else residuals)
-
-    def _mirrored(self, lead: float, group: int) -> bool:
-        """Returns whether residuals of this lead are mirrored: the away team leads, beyond the first cell."""
-        return lead < 0 and self._cell_of_group[group] > 0
+        cell, scale = self._signed(lead)
+        residuals = cell.residuals * scale
+        return ConformalScores(residuals if scale > 0 else residuals[::-1])
 
     def interval(self, point: float, lead: float, alpha: float) -> Interval:
         """Returns the interval around a point forecast; nested in alpha.
@@ -167,10 +163,13 @@ class PredictiveDistribution:
         return tuple(result)
 
     def _signed(self, lead: float) -> tuple[ConformalScores, float]:
-        """Returns the residuals of the cell of this lead and their scale: negative if they are mirrored."""
+        """Returns the residuals of the cell of this lead and their scale: negative if they are mirrored.
+
+        They are mirrored if the away team leads, beyond the first cell.
+        """
         group = _group(lead)
-        scale = self.scales[group]
-        return self.cells[self._cell_of_group[group]], -scale if self._mirrored(lead, group) else scale
+        cell, scale = self._cell_of_group[group], self.scales[group]
+        return self.cells[cell], -scale if lead < 0 and cell > 0 else scale
 
     def probability_above(self, point: float, lead: float, value: float) -> float:
         """Returns P(differential > value); non-increasing in value, and `home_lead_probability_of` at the threshold.

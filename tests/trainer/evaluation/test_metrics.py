@@ -54,8 +54,8 @@ def test_every_figure_of_every_forecaster_is_there(found: MetricsByForecaster) -
 def test_a_pooled_mean_is_that_of_all_forecasts(found: MetricsByForecaster, folds: list[FoldScores]) -> None:
     pooled = pool(folds)
     assert len(pooled) == 600
-    for place, horizon in enumerate(HORIZONS):
-        of_each = losses(pooled.forecasts["ensemble"], pooled.outcomes[:, place], cases_of(horizon))
+    for horizon in HORIZONS:
+        of_each = losses(pooled, "ensemble", horizon)
         group = found[horizon.value]["all"]["all"]
         assert (group.games, group.cases) == (600, 600 * horizon.last_slot)
         for metric, values in of_each.items():
@@ -83,7 +83,7 @@ def test_a_group_has_the_figures_of_its_forecasts_alone(
         "lead": lead_groups(pooled.leads) == 2,
         "minute": np.broadcast_to(np.arange(1, 48) == 30, (600, 47)),
     }[kind]
-    of_each = losses(pooled.forecasts["dejavu"], pooled.outcomes[:, 1], cases_of(Horizon.FINAL))
+    of_each = losses(pooled, "dejavu", Horizon.FINAL)
     group = found[FINAL][kind][name]
     assert group.cases == which.sum()
     for metric in ("mae", "crps", "brier", "winkler_80", "coverage_50"):

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -125,9 +126,5 @@ class ProgressBars(Bars, Progress):
     def step(self, name: str, total: int) -> Iterator[Advance]:
         """Shows a bar of `total` units; fills it on success, even if fewer units were reported."""
         task = self._bars.add_task(name, total=total)
-
-        def advance(steps: int) -> None:
-            self._bars.advance(task, steps)
-
-        yield advance
+        yield partial(self._bars.advance, task)
         self._bars.update(task, completed=total)

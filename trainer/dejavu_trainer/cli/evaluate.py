@@ -73,7 +73,7 @@ def evaluate(
                 games = load_games(data, seasons, advance)
             with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
                 evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
-        title = f"Model {evaluation.model_version} on season {season}: {evaluation.result.games:,} games"
+        title = f"Model {forecaster.version} on season {season}: {evaluation.result.games:,} games"
         warning = ""
         if evaluation.seen is not None:
             part = {"train": "TRAINED", "calibrate": "CALIBRATED"}[evaluation.seen]
@@ -82,7 +82,7 @@ def evaluate(
             write_atomic(html, html_report.page(title, evaluation.result, [evaluation.scores], warning).encode())
     if as_json:
         document = json.loads(to_json(evaluation.result))
-        print_json({"model_version": evaluation.model_version, "season": season, "seen": evaluation.seen, **document})
+        print_json({"model_version": forecaster.version, "season": season, "seen": evaluation.seen, **document})
     else:
         text.print_result(Console(), title, evaluation.result, warning)
 

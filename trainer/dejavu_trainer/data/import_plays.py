@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -65,12 +65,6 @@ class CheckedPlays:
     problems: tuple[ImportProblem, ...]
 
 
-class _Row(NamedTuple):
-    number: int
-    line: int | None
-    values: dict[str | None, Any]
-
-
 @dataclass(slots=True)
 class _Game:
     """State of a game across its rows: labels that must agree, and the latest time."""
@@ -97,11 +91,12 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     problems = list[ImportProblem]()
     columns: dict[str, list[Any]] = {column: [] for column in DATED.names}
     empty, schema = True, SCHEMA
-    for row in _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path):
-        empty, schema = False, DATED if DATE in row.values else SCHEMA
-        play, messages = _parse(row.values, season)
-        messages = messages or _check_against_game(games, row.number, play)
-        problems += (ImportProblem(row.number, row.line, column, message) for column, message in messages)
+    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path)
+    for number, (line, row) in enumerate(rows, start=1):
+        empty, schema = False, DATED if DATE in row else SCHEMA
+        play, messages = _parse(row, season)
+        messages = messages or _check_against_game(games, number, play)
+        problems += (ImportProblem(number, line, column, message) for column, message in messages)
         if not problems:
             for column, values in columns.items():
                 values.append(play.get(column))
@@ -112,26 +107,27 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     return CheckedPlays(pa.table({name: columns[name] for name in schema.names}, schema=schema), ())
 
 
-def _csv_rows(path: Path) -> Iterator[_Row]:
+def _csv_rows(path: Path) -> Iterator[tuple[int | None, dict[str | None, Any]]]:
+    """Yields the values of each row, and the line on which it ends."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             require_columns(path, reader.fieldnames or ())
-            for number, values in enumerate(reader, start=1):
-                yield _Row(number, reader.line_num, dict(values))
+            for values in reader:
+                yield reader.line_num, dict(values)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: can't be read as CSV: {error}") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[_Row]:
+def _parquet_rows(path: Path) -> Iterator[tuple[int | None, dict[str | None, Any]]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
     require_columns(path, table.column_names)
     columns = [column for column in DATED.names if column in table.column_names]
-    for number, values in enumerate(table.select(columns).to_pylist(), start=1):
-        yield _Row(number, None, values)
+    for values in table.select(columns).to_pylist():
+        yield None, values
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -225,10 +221,6 @@ def _team(value: Any) -> str:
     return text
 
 
-def _elapsed(value: Any) -> float:
-    return _number(value, _REAL, MAX_ELAPSED, "game seconds since tip-off")
-
-
 def _score(value: Any) -> int:
     return int(_number(value, _INTEGER, MAX_SCORE, "a whole number of points"))
 
@@ -248,7 +240,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "type": _type,
     "home": _team,
     "away": lambda value: None if value in (None, "") else _team(value),
-    "elapsed_s": _elapsed,
+    "elapsed_s": lambda value: _number(value, _REAL, MAX_ELAPSED, "game seconds since tip-off"),
     DATE: _date,
     "home_score": _score,
     "away_score": _score,

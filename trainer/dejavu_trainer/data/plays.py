@@ -93,18 +93,13 @@ def read_plays(path: Path) -> pa.Table:
         if column != "away" and table[column].null_count:
             row = pc.index(pc.is_null(table[column]), value=True).as_py() + 1
             raise DataError(f"{path}: row {row}: {column} is missing")
-    _check_bounds(path, table, "elapsed_s", MAX_ELAPSED)
-    _check_bounds(path, table, "home_score", MAX_SCORE)
-    _check_bounds(path, table, "away_score", MAX_SCORE)
+    for column, maximum in (("elapsed_s", MAX_ELAPSED), ("home_score", MAX_SCORE), ("away_score", MAX_SCORE)):
+        values: NDArray[np.float64] = table[column].to_numpy()
+        wrong = np.flatnonzero(~((values >= 0) & (values <= maximum)))  # NaN counts as wrong too
+        if len(wrong):
+            row = int(wrong[0])
+            raise DataError(f"{path}: row {row + 1}: {column} is {values[row]}; expected 0 to {maximum:g}")
     return table
-
-
-def _check_bounds(path: Path, table: pa.Table, column: str, maximum: float) -> None:
-    values: NDArray[np.float64] = table[column].to_numpy()
-    wrong = np.flatnonzero(~((values >= 0) & (values <= maximum)))  # NaN counts as wrong too
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(f"{path}: row {row + 1}: {column} is {values[row]}; expected 0 to {maximum:g}")
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:

@@ -140,7 +140,7 @@ def backtest(
         seed: random seed.
         jobs: number of folds computed in parallel, each by a process with one thread; does not change the result.
         fresh: whether to recompute every fold.
-        advance: called with 1 after each fold.
+        advance: called as folds are done or found to be stored.
 
     Returns:
         One fold per season, in the given order.
@@ -156,12 +156,8 @@ def backtest(
     for fold in folds:
         fold.check(games)
         paths.append(out / f"fold-{fold.season}-{fold.key(games)}.npz")
-    pending = []
-    for fold, path in zip(folds, paths, strict=True):
-        if fresh or not path.exists():
-            pending.append((fold, path))
-        else:
-            advance(1)
+    pending = [(fold, path) for fold, path in zip(folds, paths, strict=True) if fresh or not path.exists()]
+    advance(len(folds) - len(pending))
     _run_all(games, pending, jobs, advance)
     return [read_fold(path) for path in paths]
 

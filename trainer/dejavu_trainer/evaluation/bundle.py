@@ -24,13 +24,11 @@ class Evaluation:
     """Evaluation of a bundle on a season.
 
     Attributes:
-        model_version: version of the bundle.
         seen: how the bundle used this season in its own training; None if it is new to the bundle.
         result: the metrics; the references are calibrated on the bundle's calibration games.
         scores: the scores that the metrics are computed from.
     """
 
-    model_version: str
     seen: Literal["train", "calibrate"] | None
     result: BacktestResult
     scores: FoldScores
@@ -96,7 +94,6 @@ def evaluate(
     entries = max(manifest.dejavu.entries) if manifest.dejavu.prototypes else None
     method = RunProvenance(manifest.verdict.recipe, entries, seed, games.fingerprint)
     return Evaluation(
-        model_version=forecaster.version,
         seen="train" if season in info.train_seasons else "calibrate" if season in info.calibration_seasons else None,
         result=result_of([scored], method, resamples=resamples, advance=advance),
         scores=scored,

@@ -128,17 +128,13 @@ def cases_of(horizon: Horizon) -> slice:
     return slice(indices[0], indices[-1] + 1)
 
 
-def losses(forecasts: Forecasts, outcomes: NDArray[np.integer], cases: slice) -> dict[str, Floats]:
-    """Computes the loss of each forecast by metric, (n, cases); a metric is its mean (rmse: the root of it).
+def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
+    """Computes the loss of each forecast by metric, (n, minutes); a metric is its mean (rmse: the root of it).
 
     There is none for ece, which is not a mean.
-
-    Args:
-        forecasts: forecasts of one forecaster.
-        outcomes: (n,), differentials at the horizon, in points.
-        cases: slice of the horizon's cases.
     """
-    outcome = outcomes[:, None].astype(np.float64)
+    forecasts, cases = fold.forecasts[forecaster], cases_of(horizon)
+    outcome = fold.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
     probability = forecasts.probability[:, cases].astype(np.float64)
     result = {
         "brier": metrics.brier(probability, outcome > 0),
@@ -177,11 +173,11 @@ def compute_metrics(
     pooled = pool(folds)
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     result: MetricsByForecaster = {}
-    for index, horizon in enumerate(HORIZONS):
+    for horizon in HORIZONS:
         groups = [group for group in _groups(pooled, horizon) if group.which.any()]
         by_kind: dict[str, dict[str, GroupMetrics]] = {}
         for batch in _batches(groups):
-            for group, metrics_of_group in zip(batch, _measure(pooled, index, batch, bootstrap), strict=True):
+            for group, metrics_of_group in zip(batch, _measure(pooled, horizon, batch, bootstrap), strict=True):
                 by_kind.setdefault(group.kind, {})[group.name] = metrics_of_group
         result[horizon.value] = by_kind
         advance(1)
@@ -231,11 +227,10 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
 
 
 def _measure(
-    fold: FoldScores, horizon_index: int, groups: Sequence[_Group], bootstrap: GameBootstrap
+    fold: FoldScores, horizon: Horizon, groups: Sequence[_Group], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
     """Computes the metrics of a batch's groups, from means as in `_means`; NaN in resamples without their games."""
-    cases = cases_of(HORIZONS[horizon_index])
-    outcomes = fold.outcomes[:, horizon_index]
+    led = fold.outcomes[:, HORIZONS.index(horizon)] > 0
     counts = _means(np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1), bootstrap)
     # The totals are integers up to floating-point error.
     totals = np.rint(counts[1:] * len(fold))
@@ -243,7 +238,7 @@ def _measure(
     means: dict[str, dict[str, Floats]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
     for name in SMALL_FORECASTERS if small else FORECASTERS:
-        losses_by_metric = losses(fold.forecasts[name], outcomes, cases)
+        losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
         sums = [(group.of(losses_by_metric[m]) * group.which).sum(axis=1) for m in shown for group in groups]
         parts = np.split(_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
@@ -251,8 +246,8 @@ def _measure(
         if "rmse" in means[name]:
             means[name]["rmse"] = np.sqrt(means[name]["rmse"])
         if groups[0].kind in CALIBRATION_KINDS:
-            probability = fold.forecasts[name].probability[:, cases]
-            means[name]["ece"] = _calibration_errors(probability, outcomes > 0, groups, bootstrap) / counts
+            probability = fold.forecasts[name].probability[:, cases_of(horizon)]
+            means[name]["ece"] = _calibration_errors(probability, led, groups, bootstrap) / counts
     return _group_metrics(groups, means, bootstrap)
 
 

@@ -188,11 +188,11 @@ def coverage(
     Returns:
         The check; None if a calibration is too small for the level.
     """
-    index, columns = HORIZONS.index(horizon), [minute - 1 for minute in minutes]
+    columns = [minute - 1 for minute in minutes]
     alpha = ALPHAS[LEVELS.index(level)]
     covered_shares, expected_shares = [], []
     for fold in folds:
-        losses_by_metric = losses(fold.forecasts[forecaster], fold.outcomes[:, index], cases_of(horizon))
+        losses_by_metric = losses(fold, forecaster, horizon)
         if f"coverage_{level}" not in losses_by_metric:
             return None
         covered_shares.append(losses_by_metric[f"coverage_{level}"][:, columns].mean(axis=1))
@@ -237,11 +237,10 @@ def _counts(
     """Yields the first five fields of each group, its covered games, and its games and cell's games by fold."""
     groups = [lead_groups(fold.leads) for fold in folds]
     for forecaster, horizon in product(SERVED, HORIZONS):
-        cases, index = cases_of(horizon), HORIZONS.index(horizon)
-        hits = [losses(fold.forecasts[forecaster], fold.outcomes[:, index], cases) for fold in folds]
+        hits = [losses(fold, forecaster, horizon) for fold in folds]
         for minute, (lead, lead_name) in product(horizon.forecast_minutes, enumerate(LEADS)):
             rows = [of_fold[:, minute - 1] == lead for of_fold in groups]
-            cells = [int(fold.cell_games[cases][minute - 1, lead]) for fold in folds]
+            cells = [int(fold.cell_games[cases_of(horizon)][minute - 1, lead]) for fold in folds]
             tested = [(int(which.sum()), cell) for which, cell in zip(rows, cells, strict=True) if which.any()]
             for level in LEVELS:
                 name = f"coverage_{level}"
@@ -251,11 +250,7 @@ def _counts(
 
 
 def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:
-    index, cases = HORIZONS.index(horizon), cases_of(horizon)
-    own, reference = (
-        losses(pooled.forecasts[name], pooled.outcomes[:, index], cases)["crps"].mean(axis=1)
-        for name in (forecaster, "persistence")
-    )
+    own, reference = (losses(pooled, name, horizon)["crps"].mean(axis=1) for name in (forecaster, "persistence"))
     difference = bootstrap.difference(own, reference)
     better = forecaster == "ensemble"
     return Check(

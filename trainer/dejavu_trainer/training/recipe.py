@@ -163,15 +163,8 @@ class _Run:
         linear = fit_linear(*rated)
         residuals = linear_residuals(linear, *rated)
         with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
-            databases = build_all(
-                TrainingGames(games, residuals),
-                MINUTES,
-                choice.settings,
-                prototypes or recipe.prototypes,
-                self.seed,
-                advance,
-                self.workers,
-            )
+            past, entries = TrainingGames(games, residuals), prototypes or recipe.prototypes
+            databases = build_all(past, MINUTES, choice.settings, entries, self.seed, advance, self.workers)
         with self.progress.step(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
             lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
         return linear, lstm, databases

@@ -194,10 +194,7 @@ def evaluate_market(
     away_wins = 1.0 - home_stays
     home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy)
     away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy)
-    candidates = [
-        (MarketSide.HOME, home, away_wins),
-        (MarketSide.AWAY, away, home_wins),
-    ]
+    candidates = [(MarketSide.HOME, home, away_wins), (MarketSide.AWAY, away, home_wins)]
     side, chosen, loses = max(candidates, key=lambda each: each[1].expected_value)
     threshold = policy.confidence_threshold if market.confidence_threshold is None else market.confidence_threshold
     bet = chosen.stake_fraction > 0.0

@@ -52,6 +52,9 @@ _GOLDEN = (
 )
 """Golden queries, replayed when a bundle is checked: horizon, minute, whether the teams are given."""
 
+_LIBRARIES = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
+"""Libraries whose versions are recorded in a bundle."""
+
 
 @dataclass(frozen=True)
 class FitReport:
@@ -133,7 +136,7 @@ def fit(
             calibrate=_part(to_calibrate),
             data_fingerprint=games.of_seasons([*train, *calibrate]).fingerprint,
             seed=seed,
-            libraries=_libraries(),
+            libraries={"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
             dejavu=dejavu,
             ratings=ratings_record,
             verdict=verdict,
@@ -208,8 +211,3 @@ def _metrics_of(errors: dict[str, tuple[float, float]], weights: WeightSelection
         yield MetricRecord(name=f"{name}.fitted.crps", value=float(weights.fitted_crps[index]))
         yield MetricRecord(name=f"{name}.fixed.crps", value=float(weights.fixed_crps[index]))
         yield MetricRecord(name=f"{name}.takes_fitted", value=float(weights.takes_fitted[index]))
-
-
-def _libraries() -> dict[str, str]:
-    names = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -93,11 +93,6 @@ class PredictiveDistribution:
         cells = tuple(ConformalScores(np.sort(mirrored[cell_of == cell])) for cell in range(len(edges) + 1))
         return cls(THRESHOLDS[horizon], edges, cells, tuple(map(float, scales)))
 
-    @property
-    def games(self) -> int:
-        """Number of calibration games in all cells."""
-        return sum(cell.games for cell in self.cells)
-
     @cached_property
     def smallest_alpha(self) -> float:
         """Smallest alpha for which every cell has an interval."""
@@ -139,9 +134,7 @@ class PredictiveDistribution:
                 `smallest_alpha` works for every cell.
         """
         scores, scale = self._signed(lead)
-        if scale < 0:
-            return [point + scale * scores.quantile(1 - level) for level in levels]
-        return [point + scale * scores.quantile(level) for level in levels]
+        return [point + scale * scores.quantile(level if scale > 0 else 1 - level) for level in levels]
 
     def interval_at(self, point: float, lead: float, reach: float) -> Interval:
         """Like `interval`, but between the quantiles at standard-normal scores of ±reach, for any reach."""

@@ -29,9 +29,8 @@ class ScoreGrid:
     def __init__(self, scores: Sequence[float]) -> None:
         self.scores = np.array(scores)
         self.lower = self.scores < 0
-        self.tails = np.array(
-            [NORMAL.cdf(-abs(score)) for score in scores]
-        )  # tail probability beyond each score, at most ½
+        # Tail probability beyond each score, at most ½.
+        self.tails = np.array([NORMAL.cdf(-abs(score)) for score in scores])
 
 
 LEVEL_GRID: Final = ScoreGrid(LEVEL_SCORES)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.random_walks import random_walks
 
-from dejavu_trainer.data.split import SplitError, hold_out_last, split_seasons
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.data.split import hold_out_last, split_seasons
 
 
 def test_parts_hold_the_games_of_their_seasons() -> None:
@@ -17,26 +18,26 @@ def test_parts_hold_the_games_of_their_seasons() -> None:
 
 
 def test_a_season_in_both_parts_is_refused_by_name() -> None:
-    with pytest.raises(SplitError, match="2020"):
+    with pytest.raises(DataError, match="2020"):
         split_seasons(random_walks(10, range(2019, 2022)), [2019, 2020], [2020, 2021])
 
 
 @pytest.mark.parametrize(("train", "calibrate"), [([2020], [2019]), ([2018, 2020], [2019, 2021])])
 def test_to_calibrate_on_games_before_the_end_of_training_is_refused(train: list[int], calibrate: list[int]) -> None:
-    with pytest.raises(SplitError, match=r"begin on 2018-11-01, the training games end on 2019-11-03"):
+    with pytest.raises(DataError, match=r"begin on 2018-11-01, the training games end on 2019-11-03"):
         split_seasons(random_walks(10, range(2018, 2022)), train, calibrate)
 
 
 def test_the_last_day_of_training_is_not_one_to_calibrate_on() -> None:
     games = random_walks(4, range(2019, 2021))
     games.date[games.season == 2019] = games.date[games.season == 2020]
-    with pytest.raises(SplitError, match="begin on 2019-11-01, the training games end on 2019-11-01"):
+    with pytest.raises(DataError, match="begin on 2019-11-01, the training games end on 2019-11-01"):
         split_seasons(games, [2019], [2020])
 
 
 @pytest.mark.parametrize(("train", "calibrate"), [([2019], []), ([], [2019]), ([2019], [2030])])
 def test_a_part_without_games_is_refused(train: list[int], calibrate: list[int]) -> None:
-    with pytest.raises(SplitError):
+    with pytest.raises(DataError):
         split_seasons(random_walks(10, range(2019, 2020)), train, calibrate)
 
 
@@ -45,7 +46,7 @@ def test_what_is_held_out_is_later_day_by_day(days: list[int], share: float) -> 
     dates = np.datetime64("2020-11-01") + np.sort(np.array(days)).astype("timedelta64[D]")
     try:
         earlier, later = hold_out_last(dates, share)
-    except SplitError:
+    except DataError:
         assert (dates[: len(dates) - round(len(dates) * share)] == dates[0]).all()
         return
     assert (earlier ^ later).all()
@@ -62,5 +63,5 @@ def test_about_the_share_asked_is_held_out() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_games_of_one_day_cannot_be_divided(count: int) -> None:
-    with pytest.raises(SplitError, match=f"{count} games"):
+    with pytest.raises(DataError, match=f"{count} games"):
         hold_out_last(np.full(count, np.datetime64("2020-11-01")), 0.2)

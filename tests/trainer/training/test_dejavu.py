@@ -7,7 +7,7 @@ from tests.support.builders.random_walks import random_walks
 from dejavu_models.point.dejavu import DejavuSettings, Kernel
 from dejavu_models.point.features import pattern_vectors
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
-from dejavu_trainer.data.split import SplitError
+from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.training.dejavu import DejavuGrid, TrainingGames, build, build_all, predict_all, select_settings
 
 SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)
@@ -115,7 +115,7 @@ def test_the_choice_never_asks_for_more_neighbours_than_there_are() -> None:
 
 
 def test_a_database_too_small_to_choose_with_is_refused() -> None:
-    with pytest.raises(SplitError, match="24 entries"):
+    with pytest.raises(DataError, match="24 entries"):
         select_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,8 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextCol
 from rich.progress import Progress as RichProgress
 
 from dejavu_models.errors import DejavuError
-from dejavu_trainer.data.games import DataError, parse_seasons
+from dejavu_trainer.data.games import DataError
 from dejavu_trainer.execution import Advance, Progress
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 app = typer.Typer(
     name="dejavu-trainer",
@@ -72,10 +75,10 @@ def root(
     """Fetch, import or simulate seasons of games; train, calibrate and evaluate bundles."""
 
 
-def seasons_of(option: str, text: str) -> tuple[int, ...]:
-    """Parses the seasons of an option; raises a usage error if they are invalid."""
+def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
+    """Parses the value of an option; raises a usage error if it is invalid."""
     try:
-        return parse_seasons(text)
+        return parse(value)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_trainer.cli.app import Data, Json, ProgressBars, Season, Seed, app, exit_on_error, print_json, seasons_of
-from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.cli.app import Data, Json, ProgressBars, Season, Seed, app, exit_on_error, parsed, print_json
+from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.execution import cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -145,7 +145,7 @@ def _walk_forward(
     """Reads the games up to the last test season, and runs the folds or reads those that are stored."""
     from dejavu_trainer.evaluation.backtest import available_seasons, backtest
 
-    seasons = seasons_of("--test", test)
+    seasons = parsed("--test", parse_seasons, test)
     available = [season for season in available_seasons(data) if season <= seasons[-1]]
     with bars.step("Read the games", len(available)) as advance:
         games = load_games(data, available, advance)

@@ -15,7 +15,7 @@ from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
-from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, print_json
+from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
 from dejavu_trainer.data.games import DataError, count_games
 from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient, RetryPolicy
@@ -106,17 +106,9 @@ def fetch_seasons(
     again adds the games played since. Games that could not be fetched are listed
     in missing_{season}.csv and requested again the next time.
     """
-    try:
-        requested = parse_nba_seasons(seasons)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--seasons'") from error
-    with exit_on_error(FeedError):
-        try:
-            stats = NbaStats(url)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="'--url'") from error
-        with closing(stats):
-            documents, stopped = _fetch(stats, requested, season_type or tuple(Phase), out, overwrite=overwrite)
+    requested = parsed("--seasons", parse_nba_seasons, seasons)
+    with exit_on_error(FeedError), closing(parsed("--url", NbaStats, url)) as stats:
+        documents, stopped = _fetch(stats, requested, season_type or tuple(Phase), out, overwrite=overwrite)
     if as_json:
         print_json({"seasons": documents, "stopped": stopped})
     else:

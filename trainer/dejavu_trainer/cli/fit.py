@@ -22,10 +22,10 @@ from dejavu_trainer.cli.app import (
     Seed,
     app,
     exit_on_error,
+    parsed,
     print_json,
-    seasons_of,
 )
-from dejavu_trainer.data.games import DataError, count_games, load_games
+from dejavu_trainer.data.games import DataError, count_games, load_games, parse_seasons
 from dejavu_trainer.data.import_plays import read_and_check
 from dejavu_trainer.data.plays import season_path, write_plays
 from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
@@ -61,7 +61,8 @@ def fit(
     from dejavu_trainer import pipeline
     from dejavu_trainer.training import lstm, recipe
 
-    to_train, to_calibrate = seasons_of("--train", train), seasons_of("--calibrate", calibrate)
+    to_train = parsed("--train", parse_seasons, train)
+    to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
     started = time.monotonic()
     with exit_on_error(lstm.FitError):
         with ProgressBars() as bars:
@@ -122,7 +123,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write seasons of randomly simulated games, to try the trainer without real data."""
-    seasons = seasons_of("--season", season)
+    seasons = parsed("--season", parse_seasons, season)
     documents = []
     with exit_on_error(), ProgressBars() as bars:
         for year in seasons:

@@ -10,28 +10,24 @@ from numpy.typing import NDArray
 from dejavu_trainer.data.games import DataError, Games
 
 
-class SplitError(DataError):
-    """The games can't be split as requested."""
-
-
 def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) -> tuple[Games, Games]:
     """Returns the training games and the calibration games.
 
     Raises:
-        SplitError: if the parts share a season, one of them is empty, a season has no game, or a calibration game is
+        DataError: if the parts share a season, one of them is empty, a season has no game, or a calibration game is
             not later than all training games.
     """
     if shared := sorted(set(train) & set(calibrate)):
         seasons = ", ".join(map(str, shared))
-        raise SplitError(f"{seasons}: calibrating on training games would make the intervals too narrow")
+        raise DataError(f"{seasons}: calibrating on training games would make the intervals too narrow")
     if not train or not calibrate:
-        raise SplitError("expected at least one training season and one calibration season")
+        raise DataError("expected at least one training season and one calibration season")
     for season in (*train, *calibrate):
         if not (games.season == season).any():
-            raise SplitError(f"no games of season {season}")
+            raise DataError(f"no games of season {season}")
     to_train, to_calibrate = games.of_seasons(train), games.of_seasons(calibrate)
     if (first := to_calibrate.date.min()) <= (last := to_train.date.max()):
-        raise SplitError(
+        raise DataError(
             f"the calibration games begin on {first}, the training games end on {last}: calibrate on later games, like"
             " those to be forecast"
         )
@@ -49,10 +45,10 @@ def hold_out_last(dates: NDArray[np.datetime64], share: float) -> tuple[NDArray[
         Two complementary masks, (n,) each.
 
     Raises:
-        SplitError: if one side would be empty.
+        DataError: if one side would be empty.
     """
     cut = min(round(len(dates) * (1 - share)), len(dates) - 1)
     earlier = dates < dates[cut:][:1]
     if not earlier.any():
-        raise SplitError(f"{len(dates)} games are on too few days to hold out the last {share:.0%}")
+        raise DataError(f"{len(dates)} games are on too few days to hold out the last {share:.0%}")
     return earlier, ~earlier

@@ -31,7 +31,7 @@ def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictReco
         progress: receives progress updates.
 
     Raises:
-        SplitError: if there are too few calibration games to split.
+        DataError: if there are too few calibration games to split.
     """
     games = models.calibrate.games
     with progress.step("Evaluate on the holdout", SCORING_STEPS + 1) as advance:
@@ -47,7 +47,7 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Returns masks of the calibration and of the test games: the last season, or the later half of a single one.
 
     Raises:
-        SplitError: if a single season has games on too few days.
+        DataError: if a single season has games on too few days.
     """
     last = games.season == games.season[-1]
     return hold_out_last(games.date, 0.5) if last.all() else (~last, last)

@@ -136,10 +136,7 @@ def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Flo
     forecasts, cases = fold.forecasts[forecaster], cases_of(horizon)
     outcome = fold.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
     probability = forecasts.probability[:, cases].astype(np.float64)
-    result = {
-        "brier": metrics.brier(probability, outcome > 0),
-        "log_loss": metrics.log_loss(probability, outcome > 0),
-    }
+    result = {"brier": metrics.brier(probability, outcome > 0), "log_loss": metrics.log_loss(probability, outcome > 0)}
     if forecasts.point is not None and forecasts.crps is not None:
         point = forecasts.point[:, cases]
         result["mae"] = metrics.absolute_error(point, outcome)
@@ -276,32 +273,23 @@ def _group_metrics(
 ) -> list[GroupMetrics]:
     result = [GroupMetrics(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
     for name, own in means.items():
-        _store(result, {metric: own[metric] for metric in METRICS if metric in own}, bootstrap, "values", name)
+        values = {metric: own[metric] for metric in METRICS if metric in own}
+        _store([group.values.setdefault(name, {}) for group in result], values, bootstrap)
         for reference in REFERENCES:
             if name != reference:
                 other = means[reference]
                 shared = [metric for metric in SCORES if metric in own and metric in other]
                 differences = {metric: own[metric] - other[metric] for metric in shared}
-                _store(result, differences, bootstrap, "differences", name, reference)
                 with np.errstate(divide="ignore", invalid="ignore"):
                     relative = {metric: own[metric] / other[metric] - 1 for metric in shared}
-                _store(result, relative, bootstrap, "relative", name, reference)
+                for field, estimated in (("differences", differences), ("relative", relative)):
+                    by_name = [getattr(group, field).setdefault(name, {}) for group in result]
+                    _store([each.setdefault(reference, {}) for each in by_name], estimated, bootstrap)
     return result
 
 
-def _store(
-    result: list[GroupMetrics], means: dict[str, Floats], bootstrap: GameBootstrap, field: str, *path: str
-) -> None:
-    """Stores estimates in a field of each group under `path`, by metric.
-
-    Estimates that are not finite in a resample with a game of the group are left out.
-    """
-    targets = []
-    for group in result:
-        target = getattr(group, field)
-        for key in path:
-            target = target.setdefault(key, {})
-        targets.append(target)
+def _store(targets: Sequence[dict[str, Estimate]], means: dict[str, Floats], bootstrap: GameBootstrap) -> None:
+    """Stores the estimates of each group by metric, without those that are not finite in a resample with its games."""
     for metric, each in means.items():
         estimates = np.vstack([each[:1], bootstrap.intervals(each[1:])]).T
         for target, estimate in zip(targets, estimates.tolist(), strict=True):

@@ -115,11 +115,7 @@ def result_of(
         method=method,
         folds=tuple(
             FoldInfo(
-                season=int(fold.season[0]),
-                games=len(fold),
-                train_seasons=fold.train_seasons,
-                calibration_seasons=fold.calibration_seasons,
-                calibration_games=fold.calibration_games,
+                int(fold.season[0]), len(fold), fold.train_seasons, fold.calibration_seasons, fold.calibration_games
             )
             for fold in folds
         ),

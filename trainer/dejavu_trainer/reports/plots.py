@@ -30,8 +30,6 @@ COLOURS: Final = {
 }
 """Colour-blind safe palette of Okabe & Ito."""
 
-LEVEL_COLOURS: Final = dict(zip(LEVELS, ("#0b5fa5", "#009e73", "#d55e00"), strict=True))
-
 STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -141,8 +139,7 @@ def _svg(name: str, figure: Figure) -> str:
 
 def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
     figure = Figure(figsize=(10.5, height))
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, [list(row) for row in axes]
+    return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
 
 
 def _line(axes: Axes, groups: dict[str, Estimate], name: str, *, factor: float = 1.0, band: bool = True) -> None:
@@ -252,7 +249,7 @@ def _coverage_by_lead(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 3.6, sharey=True)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
         groups = result.figures[horizon.value]["lead"]
-        for level_index, (level, colour) in enumerate(LEVEL_COLOURS.items()):
+        for level_index, (level, colour) in enumerate(zip(LEVELS, ("#0b5fa5", "#009e73", "#d55e00"), strict=True)):
             for number, lead in enumerate(LEADS):
                 estimate = groups[lead].values["ensemble"].get(f"coverage_{level}") if lead in groups else None
                 if estimate is not None:

@@ -133,18 +133,8 @@ def _ratings(result: BacktestResult) -> Table:
 
 
 def _scores(title: str, group: GroupMetrics) -> Table:
-    metrics = (
-        "mae",
-        "rmse",
-        "crps",
-        "winkler_95",
-        "coverage_95",
-        "coverage_80",
-        "coverage_50",
-        "brier",
-        "log_loss",
-        "ece",
-    )
+    coverages = (f"coverage_{level}" for level in LEVELS)
+    metrics = ("mae", "rmse", "crps", "winkler_95", *coverages, "brier", "log_loss", "ece")
     shown = [metric for metric in metrics if metric in group.values["ensemble"]]
     rows = tuple(
         (label, *(number(group.values[name].get(metric), metric) for metric in shown)) for name, label in NAMES.items()

@@ -19,7 +19,7 @@ from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, 
 from dejavu_models.point.index import build_index
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.split import SplitError
+from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.execution import Advance, map_threads
 from dejavu_trainer.training.kmeans import cluster, group_means
 
@@ -99,12 +99,12 @@ def select_settings(
         workers: number of threads; does not change the result.
 
     Raises:
-        SplitError: if a database would have fewer entries than the smallest number of neighbours.
+        DataError: if a database would have fewer entries than the smallest number of neighbours.
     """
     entries = len(past.games) if prototypes is None else prototypes
     neighbour_counts = [neighbours for neighbours in grid.neighbours if neighbours <= entries]
     if not neighbour_counts:
-        raise SplitError(f"a database of {entries} entries is too small; expected {min(grid.neighbours)} or more")
+        raise DataError(f"a database of {entries} entries is too small; expected {min(grid.neighbours)} or more")
     candidates = list(itertools.product(neighbour_counts, Kernel))
 
     def products(trial: tuple[float, int]) -> Floats:

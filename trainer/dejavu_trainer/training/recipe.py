@@ -19,7 +19,8 @@ from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import MARGIN_SOURCES
 from dejavu_models.uncertainty.conformal_cells import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
-from dejavu_trainer.data.split import SplitError, hold_out_last
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import Progress, cores
 from dejavu_trainer.training.dejavu import (
     MINUTES,
@@ -111,7 +112,7 @@ def train_models(
     if recipe.prototypes is not None and not 2 * min(recipe.dejavu.neighbours) <= recipe.prototypes <= len(games):
         # With fewer prototypes, most of them would be neighbours of every pattern.
         minimum = 2 * min(recipe.dejavu.neighbours)
-        raise SplitError(
+        raise DataError(
             f"{recipe.prototypes} prototypes per minute; expected {minimum} to {len(games)}, the training games"
         )
     run = _Run(recipe, seed, progress or Progress(), workers or cores())

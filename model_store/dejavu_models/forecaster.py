@@ -175,12 +175,7 @@ class Forecaster:
 
 
 class _ActiveState:
-    """Online state, prepared for answering queries.
-
-    Args:
-        online: the online state.
-        ratings: ratings of the bundle, used if the online state has none.
-    """
+    """Online state, prepared for answering queries; with the ratings of the bundle if it has none."""
 
     def __init__(self, online: OnlineState, ratings: Ratings) -> None:
         self.sequence = online.sequence
@@ -285,10 +280,6 @@ class _IssuedDistribution:
 
 class _Games:
     """Distinct games of a batch: one LSTM run for all of them, the other models once per minute.
-
-    Args:
-        games: differentials and expected margin of each.
-        models: the point models.
 
     Attributes:
         predictions: by row of a game, the predictions at its minute, and its index in them.

@@ -40,10 +40,6 @@ INITIAL: Final = OnlineState()
 class IntervalAdapter:
     """Applies a tracker to forecasts; caches the score map and the rolling coverage.
 
-    Args:
-        tracker: state of the settled games.
-        method: adaptation method.
-
     Attributes:
         map: the score map.
         games: number of games in the rolling window.

@@ -148,10 +148,6 @@ def load_index(content: bytes, dimensions: int, count: int) -> VectorIndex:
         if vectors.dtype != np.float32 or vectors.shape != (count, dimensions) or not np.isfinite(vectors).all():
             raise ValueError(f"the index holds {vectors.dtype} of shape {vectors.shape}, not {count} of {dimensions}")
         return BruteForceIndex(np.ascontiguousarray(vectors))
-    return HnswIndex(_load_hnsw(content, dimensions, count))
-
-
-def _load_hnsw(content: bytes, dimensions: int, count: int) -> Any:
     header = struct.Struct("=6Q")
     if len(content) < header.size:
         raise ValueError("the index is too short for its header")
@@ -166,4 +162,4 @@ def _load_hnsw(content: bytes, dimensions: int, count: int) -> Any:
         file.write(content)
         file.flush()
         index.load_index(f"/proc/self/fd/{file.fileno()}")
-    return index
+    return HnswIndex(index)

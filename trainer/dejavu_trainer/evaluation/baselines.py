@@ -25,11 +25,7 @@ SURE: Final = 1e-6
 def logistic_probabilities(past: RatedGames, rated: RatedGames) -> Floats:
     """Forecasts the probability of a home lead by unpenalised logistic regression on lead and expected margin.
 
-    Fits one regression per horizon and minute (scikit-learn).
-
-    Args:
-        past: games to fit on.
-        rated: games to forecast.
+    Fits one regression per horizon and minute (scikit-learn) on past games.
 
     Returns:
         (n, 47 minutes, 2 horizons), in (0, 1); NaN for a horizon that has passed.

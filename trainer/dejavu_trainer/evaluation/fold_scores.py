@@ -112,13 +112,7 @@ class FoldScores:
 
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
-    """Scores calibrated models on games later than all their training and calibration games.
-
-    Args:
-        models: the models.
-        games: test games, at least one.
-        advance: called with 1 after each of SCORING_STEPS.
-    """
+    """Scores calibrated models on games later than all their own: at least one; see `score_fold`."""
     train, calibrate = models.train, models.calibrate
     return score_fold(
         models.models,

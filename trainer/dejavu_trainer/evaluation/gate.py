@@ -24,11 +24,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictRecord:
-    """Returns the verdict on models from one holdout test.
-
-    Args:
-        models: the models of the bundle.
-        progress: receives progress updates.
+    """Returns the verdict on the models of a bundle from one holdout test.
 
     Raises:
         DataError: if there are too few calibration games to split.
@@ -54,11 +50,7 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:
-    """Reads the verdict of a walk-forward with the same recipe.
-
-    Args:
-        backtest: the JSON file that `dejavu-trainer backtest` writes.
-        recipe: training configuration of the models to judge.
+    """Reads the verdict of a walk-forward with the same recipe from the JSON file that it wrote.
 
     Raises:
         DataError: if the file can't be read or has another recipe.

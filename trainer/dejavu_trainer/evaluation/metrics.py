@@ -153,11 +153,7 @@ def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Flo
 
 
 def compute_metrics(
-    folds: Sequence[FoldScores],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    advance: Advance = ignore,
+    folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000, advance: Advance = ignore
 ) -> MetricsByForecaster:
     """Computes all metrics of the games of some folds.
 

@@ -93,11 +93,7 @@ class BacktestResult:
 
 
 def result_of(
-    folds: Sequence[FoldScores],
-    method: RunProvenance,
-    *,
-    resamples: int = 2000,
-    advance: Advance = ignore,
+    folds: Sequence[FoldScores], method: RunProvenance, *, resamples: int = 2000, advance: Advance = ignore
 ) -> BacktestResult:
     """Computes all metrics, checks and the verdict of some folds.
 

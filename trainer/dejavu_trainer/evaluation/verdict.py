@@ -32,14 +32,7 @@ for each; in both, jointly for all groups."""
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A requirement and its result.
-
-    Attributes:
-        name: short name.
-        promise: the requirement.
-        found: the result.
-        passed: whether the requirement is met.
-    """
+    """A requirement (the promise), what was found, and whether that meets it."""
 
     name: str
     promise: str
@@ -49,13 +42,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether forecasts may be served.
-
-    Attributes:
-        fit: whether they may be served.
-        reason: the reason, in a sentence or two.
-        checks: all checks.
-    """
+    """Whether forecasts may be served, the reason in a sentence or two, and all checks."""
 
     fit: bool
     reason: str

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu_feed.pattern import QUARTER_MINUTES
-from dejavu_models.ratings import RatingSettings
 from dejavu_models.types import HORIZONS
 
 if TYPE_CHECKING:
@@ -41,7 +40,10 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
         "calibration_games": info.calibration_games,
         "smallest_alpha": info.smallest_alpha,
         "bytes": sum(file.stat().st_size for file in fitted.bundle.iterdir()),
-        "ratings": _ratings(fitted),
+        "ratings": {
+            **manifest.ratings.model_dump(mode="json"),
+            "errors": {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.items()},
+        },
         "dejavu": {
             "entries": info.database_entries,
             "neighbours": settings.neighbours,
@@ -63,13 +65,6 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
         "metrics": [metric.model_dump() for metric in manifest.metrics],
         "seconds": seconds,
     }
-
-
-def _ratings(fitted: FitReport) -> dict[str, Any]:
-    record = fitted.forecaster.manifest.ratings
-    chosen = {name: getattr(record, name) for name in RatingSettings.__dataclass_fields__}
-    errors = {name: {"mae": mae, "rmse": rmse} for name, (mae, rmse) in fitted.ratings.items()}
-    return {"date": record.date.isoformat(), "season": record.season, **chosen, "errors": errors}
 
 
 def print_fit(console: Console, document: dict[str, Any]) -> None:

@@ -53,13 +53,7 @@ PIT_BINS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot.
-
-    Attributes:
-        title: heading of its section in the report.
-        caption: explanation of the plot.
-        svg: the plot as an svg element.
-    """
+    """A plot: heading of its section in the report, explanation, and svg element."""
 
     title: str
     caption: str
@@ -67,12 +61,7 @@ class Plot:
 
 
 def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]:
-    """Yields all plots of a report.
-
-    Args:
-        result: the metrics.
-        folds: the scores that the metrics are computed from.
-    """
+    """Yields all plots of a report: of the metrics, and of the scores that they are computed from."""
     pooled = pool(folds)
     with mpl.rc_context(STYLE):
         yield Plot(

@@ -45,14 +45,7 @@ SHOWN_MINUTES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Text table; the first column contains the row labels.
-
-    Attributes:
-        title: title of the table.
-        header: column headers.
-        rows: rows, as long as the header.
-        note: explanation; may be empty.
-    """
+    """Text table; the first column contains the row labels, each row is as long as the header."""
 
     title: str
     header: tuple[str, ...]

@@ -17,14 +17,7 @@ MIN_WIDTH = 120
 
 
 def print_result(console: Console, title: str, result: BacktestResult, warning: str = "") -> None:
-    """Prints a result: the tables, the checks and the verdict.
-
-    Args:
-        console: console to print on; widened to the width of the tables.
-        title: title of the result.
-        result: the result.
-        warning: warning shown at the top; may be empty.
-    """
+    """Prints a result, after a warning if there is one; widens the console to the width of the tables."""
     console.width = max(console.width, MIN_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
     if warning:

@@ -180,12 +180,8 @@ def measure(models: PointEnsemble, rated: RatedGames, seed: int) -> list[MetricR
     """Computes errors of the point forecasts with known teams, on games unseen by the models.
 
     The errors are out-of-sample for the point forecasts, but not for the intervals, which are calibrated on these
-    games. To evaluate intervals, use a backtest or `dejavu-trainer evaluate` on a later season.
-
-    Args:
-        models: the models.
-        rated: games unseen by the models.
-        seed: random seed of the bootstrap over games.
+    games. To evaluate intervals, use a backtest or `dejavu-trainer evaluate` on a later season. The seed is that of the
+    bootstrap over games.
     """
     bootstrap = metrics.GameBootstrap(len(rated.games), seed=seed)
     forecasts, outcomes = point_forecasts(models, rated), rated.games.outcomes

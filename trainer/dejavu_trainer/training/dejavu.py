@@ -159,17 +159,7 @@ def build_all(
     advance: Advance,
     workers: int = 1,
 ) -> dict[int, Dejavu]:
-    """Builds the databases of some minutes.
-
-    Args:
-        past: the games.
-        minutes: minutes of the game.
-        settings: query settings.
-        prototypes: maximum number of entries per minute; None for one entry per distinct course.
-        seed: random seed of prototypes and indices.
-        advance: called with 1 after each database.
-        workers: number of threads; does not change the result.
-    """
+    """Builds the databases of some minutes with `build`, on several threads; calls `advance` with 1 after each."""
     built = map_threads(lambda minute: build(past, minute, settings, prototypes, seed), minutes, workers, advance)
     return dict(zip(minutes, built, strict=True))
 
@@ -179,14 +169,7 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
 
     Games with identical courses share an entry, since a graph index cannot leave a cluster of equal points. After a
     minute or two there are few distinct courses; if there are fewer entries than the requested neighbours, all entries
-    are used.
-
-    Args:
-        past: the games.
-        minute: minute of the game.
-        settings: query settings.
-        prototypes: maximum number of entries; None for one per distinct course.
-        seed: random seed of prototypes and index.
+    are used. `prototypes` is the maximum number of entries; None for one per distinct course.
     """
     vectors = features.pattern_vectors(past.patterns(minute), settings.recency)
     courses = _courses(vectors)

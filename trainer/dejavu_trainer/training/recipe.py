@@ -93,16 +93,9 @@ def train_models(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> TrainedModels:
-    """Trains all models.
+    """Trains all models on games with margins from carried ratings; the other arguments are those of `fit_recipe`.
 
     The same games, recipe and seed give the same models on the same machine.
-
-    Args:
-        rated: the training games, with margins from carried ratings.
-        recipe: the training configuration.
-        seed: random seed, at least 0.
-        progress: receives progress updates.
-        workers: number of threads, by default one per core; does not change the result.
 
     Raises:
         DataError: if there are too few games.

@@ -11,7 +11,7 @@ import enum
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,18 @@ from dejavu_models.types import MAX_SLOTS
 
 LEADERBOARD_ALPHA = 0.05
 """Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
+
+
+class Exclusion(enum.IntEnum):
+    """Why a settled forecast does not count; its bet still does."""
+
+    NONE = 0
+    SUPERSEDED = 1
+    """A later revision counts."""
+    LATER_MINUTE = 2
+    """It was recorded when forecasts from later in the game were known."""
+    LATE_TIME = 3
+    """It was recorded long after the newest minute of its game."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +55,7 @@ class SettledForecasts:
         stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market.
         profit: profit of that stake, as a share of the bankroll; NaN without a market.
         order: ascending in the order of outcomes; orders the bets.
+        exclusion: an Exclusion; only forecasts with NONE count, while bets count on all.
     """
 
     game: NDArray[np.int64]
@@ -59,6 +72,7 @@ class SettledForecasts:
     stake: Floats
     profit: Floats
     order: NDArray[np.int64]
+    exclusion: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.game)
@@ -132,6 +146,17 @@ class MarketRecord:
     max_drawdown: float
 
 
+class LeftOut(NamedTuple):
+    """Numbers of settled forecasts that do not count, by Exclusion."""
+
+    superseded: int = 0
+    later_minute: int = 0
+    late_time: int = 0
+
+
+NOTHING_LEFT_OUT: Final = LeftOut()
+
+
 @dataclass(frozen=True, slots=True)
 class Scorecard:
     """Metrics of settled forecasts; a metric is None if no forecast provides it.
@@ -143,6 +168,7 @@ class Scorecard:
         crps: in points, over the forecasts that have one.
         ece: expected calibration error of the probability that the home team leads; 0 without forecasts.
         market: None if no forecast had a market.
+        left_out: how many settled forecasts do not count, and why.
     """
 
     games: int = 0
@@ -155,12 +181,16 @@ class Scorecard:
     brier: ScoreEstimate | None = None
     ece: float = 0.0
     market: MarketRecord | None = None
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 def scorecard(settled: SettledForecasts) -> Scorecard:
     """Computes the scorecard of settled forecasts."""
+    left_out = LeftOut(*np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:])
+    market = _market(settled)
+    settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
-        return Scorecard()
+        return Scorecard(market=market, left_out=left_out)
     units = _Units.of(settled.game, settled.minute)
     absolute = units.means(np.abs(settled.error))
     persistence = units.means(np.abs(settled.persistence_error))
@@ -174,7 +204,8 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
         crps=_crps(settled),
         brier=_estimate(units.means(settled.brier)),
         ece=_calibration_error(settled, units.weights()),
-        market=_market(settled),
+        market=market,
+        left_out=left_out,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -33,6 +34,16 @@ class ForecastRequest:
     query: ForecastQuery
 
 
+class LateReason(enum.Enum):
+    """Why a recorded forecast is late: it could have been made with hindsight, so it does not count."""
+
+    LATER_MINUTE = "later_minute"
+    """The ledger already had a forecast of the game from more than two minutes of play later."""
+
+    TIME = "time"
+    """The ledger had the game's newest minute of play for longer than the limit of the server."""
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedForecast:
     """An issued forecast with the request that it answers.
@@ -48,6 +59,7 @@ class IssuedForecast:
         revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern or
             the teams were corrected.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
+        late: why it was recorded too late to count; None if it was in time, or is not recorded.
     """
 
     game_id: str
@@ -61,6 +73,7 @@ class IssuedForecast:
     sequence: int = 0
     revision: int = 0
     market: Market | None = None
+    late: LateReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,7 @@ class RecordedForecast:
     """A recorded forecast with its outcome and settlement.
 
     Attributes:
-        superseded: whether a later revision replaced it.
+        superseded: whether a later revision that was recorded in time replaced it.
         outcome, settlement: None until an outcome is reported.
         market, market_answer: the first market requested with it, and its evaluation.
     """

@@ -139,6 +139,16 @@ class Settings(ProcessMessage):
             le=MAX_SECONDS,
         ),
     ] = 300.0
+    late_seconds: Annotated[
+        float,
+        _option(
+            "How many seconds after the newest minute of its game a forecast is recorded as late and does not count, "
+            f"1 to {MAX_SECONDS:,}.",
+            "SECONDS",
+            ge=1,
+            le=MAX_SECONDS,
+        ),
+    ] = 600.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),

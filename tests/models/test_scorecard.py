@@ -45,6 +45,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "crps": 2.5,
         "stake": math.nan,
         "profit": math.nan,
+        "exclusion": 0,
     }
     whole = [{**usual, "order": place, **row} for place, row in enumerate(rows)]
     return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in [*usual, "order"]})

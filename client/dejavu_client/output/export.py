@@ -18,7 +18,7 @@ from typing import IO, Any, Final, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Horizon
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Horizon, LateReason
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
@@ -240,6 +240,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("market_away_expected_value", float, _field("market_answer.away.expected_value")),
     Column("market_side", str, _field("market_answer.side", partial(enum_word, MarketSide.DESCRIPTOR))),
     Column("market_stake", float, _field("market_answer.stake")),
+    Column("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
     Column("pattern", list, lambda row: list(row.pattern)),
     Column("distribution", list, lambda row: list(row.forecast.distribution) or None),
 )

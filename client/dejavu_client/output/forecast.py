@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, Attribution, Explanation, Forecast
+from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, LATE_REASON_LATER_MINUTE, Attribution, Explanation, Forecast
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
@@ -80,6 +80,8 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     if forecast.sequence:
         revision = f", revision {forecast.revision}" if forecast.revision else ""
         rows.add_row("recorded as", f"{forecast.sequence}{revision}")
+        if forecast.late:
+            rows.add_row("late", Text(f"does not count: {late_text(forecast)}", style="yellow"))
     else:
         rows.add_row("recorded", "no (what-if)")
     console = Console()
@@ -184,7 +186,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
                 f"{percent(forecast.coverage_probability)} "
                 f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
                 f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
-                f"#{forecast.sequence}{_revision(forecast)}"
+                f"#{forecast.sequence}{_revision(forecast)}{'  late, does not count' * bool(forecast.late)}"
             )
         case "outcome":
             outcome = event.outcome
@@ -199,6 +201,13 @@ def print_event(event: StreamPredictionsResponse) -> None:
             return
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def late_text(forecast: Forecast) -> str:
+    """Says why a forecast is late."""
+    if forecast.late == LATE_REASON_LATER_MINUTE:
+        return "later minutes of the game were already recorded"
+    return "its minute of play had long been recorded"
 
 
 def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:

@@ -43,7 +43,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -
 
 
 def print_prediction(answer: GetPredictionResponse) -> None:
-    """Prints a recorded forecast in full, its outcome and its earlier revisions."""
+    """Prints a recorded forecast in full, its outcome and its other revisions."""
     newest = answer.prediction
     print_forecast(newest.forecast, pattern=newest.pattern)
     console = Console()
@@ -89,7 +89,7 @@ def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
 
 
 def _point_forecast(prediction: RecordedPrediction) -> Text:
-    style = "strike dim" if prediction.superseded else "bold"
+    style = "strike dim" if prediction.superseded or prediction.forecast.late else "bold"
     return Text(signed(prediction.forecast.point_forecast), style=style)
 
 
@@ -113,6 +113,7 @@ _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
     ListingColumn("off by", "right", 5, _off_by, of="settlement"),
     ListingColumn("held", "left", 5, _held, of="settlement"),
     ListingColumn("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
+    ListingColumn("counts", "left", 4, lambda each: "late" if each.forecast.late else "", "yellow"),
 )
 _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
     ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),

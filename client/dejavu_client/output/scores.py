@@ -94,6 +94,14 @@ def _figures(scorecard: Scorecard) -> Table:
         between = f"{100 * level.lower:.1f} to {percent(level.upper)}"
         widths = f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
         rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), between, widths)
+    left_out = scorecard.left_out
+    for count, why in (
+        (left_out.superseded, "replaced by a correction"),
+        (left_out.later_minute, "recorded when later minutes were known"),
+        (left_out.late_time, "recorded long after their minute"),
+    ):
+        if count:
+            rows.add_row("left out", f"{count:,}", "", why)
     return rows
 
 

@@ -85,19 +85,20 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
     """Accepts forecasts, and notes which were refused and which are still to be answered."""
     missing: DejavuClientError | None = None
     for each, answer in zip(due, answers, strict=True):
-        if isinstance(answer, Forecast):
+        if isinstance(answer, Forecast) and not answer.late:
             _accept(step, each, answer)
         elif isinstance(answer, (*PASSING, InternalError)):  # a server error may be gone on the next attempt
             missing = answer
             unanswered = (*step.game.unanswered_minutes, len(each.pattern))
             step.game = replace(step.game, unanswered_minutes=unanswered)
-        elif answer.reason == OUTCOME_KNOWN:
+        elif not isinstance(answer, Forecast) and answer.reason == OUTCOME_KNOWN:
             _close_by_record(step, each)
         else:
-            refused = replace(step.game.horizons[each.horizon], refused=each.pattern, note=f"refused: {answer}")
+            reason = "it comes too late to count" if isinstance(answer, Forecast) else answer
+            refused = replace(step.game.horizons[each.horizon], refused=each.pattern, note=f"refused: {reason}")
             step.set_horizon(refused)
             label = horizon_label(each.horizon)
-            step.fault(f"the server refused to forecast the {label}: {answer}", kind=FaultKind.REFUSED)
+            step.fault(f"the server refused to forecast the {label}: {reason}", kind=FaultKind.REFUSED)
     if missing is None:
         step.game = replace(step.game, unanswered=0)
     else:

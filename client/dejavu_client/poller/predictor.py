@@ -106,8 +106,14 @@ async def load_recorded(
     recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
     async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
         forecast, pattern = each.forecast, tuple(map(round, each.pattern))
-        # Skip what other clients requested: another interval, or half points.
-        if each.superseded or forecast.alpha != _ALPHA or not pattern or pattern != tuple(each.pattern):
+        # Skip what does not count, and what other clients requested: another interval, or half points.
+        if (
+            each.superseded
+            or forecast.late
+            or forecast.alpha != _ALPHA
+            or not pattern
+            or pattern != tuple(each.pattern)
+        ):
             continue
         of_horizon = recorded.setdefault(forecast.horizon, {})
         of_horizon.setdefault(len(pattern), MinuteForecast(pattern, forecast))  # the newest is first

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from dejavu_models.errors import quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query
+from dejavu_server.ledger.database.game_clocks import LATE_AFTER
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
@@ -39,8 +40,9 @@ class Ledger:
     """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
     The key of a forecast is its game, horizon, minute, alpha, model version and pregame_margin. Recording a key again
-    with the pattern and teams of its newest revision changes nothing; with others it adds the next revision. Once the
-    outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
+    with the pattern and teams of its newest revision changes nothing; with others it adds the next revision. One that
+    comes late in its game is marked and does not count (see `store.append`). Once the outcome of the forecast is
+    recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open` or `open_backend`, use it in one event loop and close it.
 
@@ -49,12 +51,16 @@ class Ledger:
     """
 
     def __init__(
-        self, backend: Backend, identity: Identity, on_failure: Callable[[LedgerError], None] | None = None
+        self,
+        backend: Backend,
+        identity: Identity,
+        on_failure: Callable[[LedgerError], None] | None = None,
+        late_after: timedelta = LATE_AFTER,
     ) -> None:
         self._backend = backend
         self.identity = identity
         self._on_failure = on_failure
-        self._writer = Writer(backend, backend.notify)
+        self._writer = Writer(backend, backend.notify, late_after)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
         self._woken: set[asyncio.Event] = set()
@@ -68,6 +74,7 @@ class Ledger:
         durability: Durability = Durability.PROCESS,
         make: bool = True,
         on_failure: Callable[[LedgerError], None] | None = None,
+        late_after: timedelta = LATE_AFTER,
     ) -> Ledger:
         """Opens the ledger at a URL (`sqlite:///PATH`); creates it with its folder, or migrates it, if needed.
 
@@ -79,17 +86,24 @@ class Ledger:
             durability: what a committed forecast survives.
             make: whether to create the ledger and its folder if they do not exist.
             on_failure: called in the event loop with every error that makes a later read or write fail.
+            late_after: time after which a forecast comes too late for the newest minute of its game.
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        return await cls.open_backend(SqliteBackend(url, durability), make=make, on_failure=on_failure)
+        backend = SqliteBackend(url, durability)
+        return await cls.open_backend(backend, make=make, on_failure=on_failure, late_after=late_after)
 
     @classmethod
     async def open_backend(
-        cls, backend: Backend, *, make: bool = True, on_failure: Callable[[LedgerError], None] | None = None
+        cls,
+        backend: Backend,
+        *,
+        make: bool = True,
+        on_failure: Callable[[LedgerError], None] | None = None,
+        late_after: timedelta = LATE_AFTER,
     ) -> Ledger:
         """Opens the ledger in a database; see `open`. Closes the database if that fails.
 
@@ -106,7 +120,7 @@ class Ledger:
                 backend.close()
                 raise
 
-        return cls(backend, await asyncio.to_thread(identity), on_failure)
+        return cls(backend, await asyncio.to_thread(identity), on_failure, late_after)
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts, in one transaction with other pending writes; they are durable when this returns.

@@ -94,7 +94,8 @@ def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: in
     forecast_rows = settling.forecasts_of(connection, outcome.game_id, outcome.horizon)
     newest: dict[str, int] = {}
     for row in forecast_rows:
-        newest[row.key] = max(row.revision, newest.get(row.key, 0))
+        if not row.late:
+            newest[row.key] = max(row.revision, newest.get(row.key, 0))
     settled: list[Row] = []
     for row in forecast_rows:
         try:
@@ -105,7 +106,7 @@ def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: in
             settlement = settle(issued, outcome, bet)
         except ValueError as error:
             raise LedgerCorrupt(f"the ledger is damaged: entry {row.sequence} cannot be settled") from error
-        superseded = row.revision < newest[row.key]
+        superseded = row.revision < newest.get(row.key, 0)
         settled.append(
             rows.settlement_row(
                 issued, outcome, settlement, first_sequence=first_sequence, superseded=superseded, bet=bet

@@ -165,6 +165,7 @@ class Worker:
             on_change=self._on_ledger_health,
             committed=committed,
             make=self._make_ledger,
+            late_after=timedelta(seconds=settings.late_seconds),
         )
         self._online_updater = OnlineUpdater(
             self._ledger_manager,

@@ -49,6 +49,30 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
+class _LateReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LATE_REASON_UNSPECIFIED: _LateReason.ValueType  # 0
+    """It is not late."""
+    LATE_REASON_LATER_MINUTE: _LateReason.ValueType  # 1
+    """The ledger already had a forecast of the game from more than two minutes of play later."""
+    LATE_REASON_TIME: _LateReason.ValueType  # 2
+    """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
+
+class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
+    """Why a recorded forecast is late."""
+
+LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
+"""It is not late."""
+LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
+"""The ledger already had a forecast of the game from more than two minutes of play later."""
+LATE_REASON_TIME: LateReason.ValueType  # 2
+"""The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
+Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
+
 class _AdaptationMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -101,6 +125,7 @@ class Forecast(_message.Message):
     CALIBRATION_SEQUENCE_FIELD_NUMBER: _builtins.int
     ADAPTATION_FIELD_NUMBER: _builtins.int
     DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -144,6 +169,10 @@ class Forecast(_message.Message):
     calibration_sequence: _builtins.int
     """Position in the ledger of the newest outcome applied to the forecast's calibration and to the ratings behind
     expected_margin; 0: none. Servers with the same ledger and model return the same forecasts at the same position.
+    """
+    late: Global___LateReason.ValueType
+    """Why the forecast was recorded too late to count: it does not enter scorecards, leaderboards or what the server
+    learns, and it supersedes nothing. Unspecified: it was in time, or it was not recorded.
     """
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
@@ -196,10 +225,11 @@ class Forecast(_message.Message):
         calibration_sequence: _builtins.int = ...,
         adaptation: Global___Adaptation | None = ...,
         distribution: _abc.Iterable[_builtins.float] | None = ...,
+        late: Global___LateReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015

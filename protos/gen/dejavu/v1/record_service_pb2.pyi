@@ -207,11 +207,11 @@ class GetPredictionResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def prediction(self) -> _record_pb2.RecordedPrediction:
-        """The newest revision of the forecast."""
+        """The newest revision of the forecast that was recorded in time; a late one only if all are late."""
 
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.RecordedPrediction]:
-        """Its earlier revisions, oldest first; the newest 500 if there are more."""
+        """Its other revisions, oldest first; the newest 500 if there are more."""
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Outcome]:
@@ -347,7 +347,7 @@ Global___ListPredictionsResponse: _TypeAlias = ListPredictionsResponse  # noqa: 
 
 @_typing.final
 class ScoreFilter(_message.Message):
-    """Selects settled forecasts. Only the newest revision of each counts."""
+    """Selects settled forecasts. Of each, the newest revision that was recorded in time counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -626,6 +626,7 @@ class Scorecard(_message.Message):
     BRIER_FIELD_NUMBER: _builtins.int
     ECE_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -662,6 +663,12 @@ class Scorecard(_message.Message):
     def market(self) -> Global___MarketRecord:
         """Absent where no market was given."""
 
+    @_builtins.property
+    def left_out(self) -> Global___LeftOut:
+        """How many settled forecasts that match the filter were left out, and why. Bets on them still count in the market.
+        Absent if none was.
+        """
+
     def __init__(
         self,
         *,
@@ -675,14 +682,45 @@ class Scorecard(_message.Message):
         brier: Global___Figure | None = ...,
         ece: _builtins.float = ...,
         market: Global___MarketRecord | None = ...,
+        left_out: Global___LeftOut | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "crps", b"crps", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "crps", b"crps", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scorecard: _TypeAlias = Scorecard  # noqa: Y015
+
+@_typing.final
+class LeftOut(_message.Message):
+    """Numbers of settled forecasts that a scorecard leaves out, by reason; a late forecast counts only as late."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUPERSEDED_FIELD_NUMBER: _builtins.int
+    LATER_MINUTE_FIELD_NUMBER: _builtins.int
+    LATE_TIME_FIELD_NUMBER: _builtins.int
+    superseded: _builtins.int
+    """Superseded by a later revision."""
+    later_minute: _builtins.int
+    """Recorded when the ledger had a forecast from more than two minutes of play later (LATE_REASON_LATER_MINUTE)."""
+    late_time: _builtins.int
+    """Recorded long after the game's newest minute of play (LATE_REASON_TIME)."""
+    def __init__(
+        self,
+        *,
+        superseded: _builtins.int = ...,
+        later_minute: _builtins.int = ...,
+        late_time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["late_time", b"late_time", "later_minute", b"later_minute", "superseded", b"superseded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
 
 @_typing.final
 class GetLeaderboardRequest(_message.Message):

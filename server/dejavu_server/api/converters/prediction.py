@@ -26,7 +26,7 @@ from dejavu_server.api.converters.fields import (
     timestamp,
 )
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
-from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
 """Maximum number of requests in a batch."""
@@ -35,6 +35,11 @@ MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
+
+_LATE_VALUES: dict[LateReason | None, forecast_pb2.LateReason.ValueType] = {
+    None: forecast_pb2.LATE_REASON_UNSPECIFIED,
+    **{reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason},
+}
 
 # Placeholders for what cannot be read.
 _ANY_PATTERN = ScorePattern((0.0,))
@@ -156,6 +161,7 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
         calibration_sequence=forecast.calibration_sequence,
         adaptation=None if adaptation is None else _adaptation_message(adaptation),
         distribution=forecast.distribution if distribution else (),
+        late=_LATE_VALUES[issued.late],
     )
 
 

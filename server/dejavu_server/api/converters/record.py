@@ -69,6 +69,7 @@ def scorecard_message(card: Scorecard) -> pb.Scorecard:
         crps=_estimate_message(card.crps),
         brier=_estimate_message(card.brier),
         market=None if card.market is None else message_of(pb.MarketRecord, card.market),
+        left_out=message_of(pb.LeftOut, card.left_out) if any(card.left_out) else None,
     )
 
 

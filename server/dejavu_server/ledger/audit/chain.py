@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.database.game_clocks import GameClocks
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.settlement import Bet, settle
@@ -41,6 +43,7 @@ class ChainVerifier:
         self.counts = Counter[str]()
         self.settled = 0
         self._outcomes: dict[str, dict[Horizon, int]] = {}  # game → horizon → sequence of its first report
+        self._clocks = GameClocks()
 
     def run(self) -> None:
         """Verifies every entry.
@@ -73,7 +76,7 @@ class ChainVerifier:
         expected = codec.chain_hash(self.hash, text)
         _check(expected == hash_, f"entry {sequence}: hash mismatch: this entry or the one before it was altered")
         # The columns kind and sequence are not hashed; the canonical form contains both values.
-        begins, ends = f'{{"kind":{codec.dumps(kind)},"payload":', f',"sequence":{sequence}}}'
+        begins, ends = f'{{"kind":{codec.dumps(kind)},', f',"sequence":{sequence}}}'
         _check(
             text.startswith(begins) and text.endswith(ends),
             f"entry {sequence}: kind or sequence does not match the canonical form",
@@ -90,6 +93,7 @@ class ChainVerifier:
             issued = codec.parse(row["entry_canonical"])
             _check_row(row, _FORECASTS, rows.forecast_row(issued, codec.prepare(issued)))
             self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
+            self._check_late(row, issued)
             self._check_settlement(row, issued)
             return
         _check_row(row, _SETTLEMENTS, None)
@@ -122,6 +126,16 @@ class ChainVerifier:
                 minute > horizon.last_slot,
                 f"entry {row['entry_sequence']}: recorded after the outcome at {sequence}, with hindsight",
             )
+
+    def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
+        """Checks that a late forecast follows what makes it late.
+
+        What earlier releases recorded is not marked, and the limit of time is a setting that the ledger does not have.
+        """
+        pruned = self._identity.pruned_through > 0
+        justified = issued.late is None or pruned or self._clocks.late(issued, timedelta(0)) is issued.late
+        _check(justified, f"entry {row['entry_sequence']}: marked as late, but nothing before it makes it late")
+        self._clocks.add(issued)
 
     def _check_settlement(self, row: Raw, issued: IssuedForecast) -> None:
         if row["newest_sequence"] is None:

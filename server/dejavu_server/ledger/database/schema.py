@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "ledger_0003"
+REVISION = "ledger_0004"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -82,9 +82,12 @@ forecasts = Table(
     Column("replay", Boolean, nullable=False),
     # Whether the request gave a pregame_margin, the last element of the key.
     Column("margin_given", Boolean, Computed("key NOT LIKE '%null]'", persisted=False)),
+    Column("late", Text, nullable=False, server_default=""),  # reason; empty: recorded in time
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
-    Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence"),
+    Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence", "late"),
+    # Covering index of the query for the newest minute of a game and the time since when the ledger has it.
+    Index("ix_forecasts_minute", "game_id", "minute", "generated_us"),
     Index("ix_forecasts_game", "game_id", "horizon", "sequence"),
     Index("ix_forecasts_day", "day", "sequence"),
     Index("ix_forecasts_home", "home_team", "sequence"),
@@ -136,6 +139,7 @@ settlements = Table(
     Column("day", Integer, nullable=False),
     Column("replay", Boolean, nullable=False),
     Column("superseded", Boolean, nullable=False),
+    Column("late", Text, nullable=False, server_default=""),  # as in forecasts
     Column("differential", Integer, nullable=False),
     Column("error", Double, nullable=False),
     Column("persistence_error", Double, nullable=False),

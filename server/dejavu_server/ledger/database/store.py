@@ -6,21 +6,24 @@ entry, and whether a forecast is new, depend on reads in that transaction.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dejavu_models.types import Horizon
+from dejavu_server.ledger.database.game_clocks import LATE_AFTER, GameClocks
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeAlreadyRecorded
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
 from dejavu_server.results import Failed, Result
 
 _T = TypeVar("_T")
@@ -56,10 +59,9 @@ class ChainHead(NamedTuple):
     hash: bytes
 
 
-class _Newest(NamedTuple):
-    """Newest revision of a forecast key."""
+class _Revision(NamedTuple):
+    """A recorded revision of a forecast key."""
 
-    revision: int
     pattern: str
     issued: IssuedForecast
 
@@ -90,39 +92,60 @@ def head(connection: Connection) -> ChainHead:
     return ChainHead(*row)
 
 
-def entry_row(kind: str, payload: str, revision: int, sequence: int, previous: bytes) -> tuple[Row, bytes]:
+def entry_row(
+    kind: str, payload: str, revision: int, sequence: int, previous: bytes, late: LateReason | None = None
+) -> tuple[Row, bytes]:
     """Returns the row of `entries` for an event, given the hash of the previous entry, and the entry's own hash."""
-    text = codec.encode_entry(kind, payload, revision, sequence)
+    text = codec.encode_entry(kind, payload, revision, sequence, late)
     hash_ = codec.chain_hash(previous, text)
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
 
 
-def append(connection: Connection, drafts: Sequence[PreparedForecast]) -> list[Result[IssuedForecast]]:
-    """Records forecasts in order, except those whose key has a newest revision with the same pattern and teams.
+def append(
+    connection: Connection, drafts: Sequence[PreparedForecast], late_after: timedelta = LATE_AFTER
+) -> list[Result[IssuedForecast]]:
+    """Records forecasts in order, except those that its key has already, with the same pattern and teams.
+
+    They are compared with the newest revision of the key, and with the newest one that was recorded in time.
 
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market that a
-    forecast is requested with is recorded after the forecast, under the same rule.
+    forecast is requested with is recorded after the forecast, under the same rule. What comes late in a running game is
+    marked as late; its market is not recorded, nor one that now comes late for a forecast that was in time.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        drafts: the forecasts.
+        late_after: time after which a forecast comes too late for the newest minute of its game.
 
     Returns:
         For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
         before; or the reason why it was not recorded.
     """
-    newest = _newest(connection, {draft.key for draft in drafts})
-    known_outcomes = _known(connection, {draft.issued.game_id for draft in drafts})
-    with_market = _with_market(connection, drafts, newest)
+    revisions = _revisions(connection, {draft.key for draft in drafts})
+    games = sorted({draft.issued.game_id for draft in drafts})
+    known_outcomes, clocks = _known(connection, games), GameClocks()
+    for chunk in chunks(games):
+        clocks.read(connection, chunk)
+    with_market = _with_market(connection, drafts, revisions)
     batch = _EntryBatch(*head(connection))
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
-        stored, outcome = newest.get(draft.key), _conflict(known_outcomes, draft.issued)
-        if stored is None or not stored.matches(draft):
+        outcome, late = _conflict(known_outcomes, draft.issued), clocks.late(draft.issued, late_after)
+        known = revisions[draft.key]
+        stored = next((each for each in known if each.matches(draft)), None)
+        if stored is None:
             if outcome is not None:
                 results.append(outcome)
                 continue
-            stored = newest[draft.key] = batch.forecast(draft, 0 if stored is None else stored.revision + 1)
+            number = max((each.issued.revision for each in known), default=-1) + 1
+            stored = batch.forecast(draft, number, late)
+            revisions[draft.key] = [*(each for each in known if late and not each.issued.late), stored]
+            clocks.add(stored.issued)
         results.append(stored.issued)
         sequence = stored.issued.sequence
-        if outcome is None and sequence not in with_market and batch.market(sequence, draft.issued):
+        in_time = outcome is None and late is None
+        if in_time and sequence not in with_market and batch.market(sequence, draft.issued):
             with_market.add(sequence)
     batch.execute(connection)
     return results
@@ -138,12 +161,12 @@ class _EntryBatch:
         self._forecasts: list[Row] = []
         self._markets: list[Row] = []
 
-    def forecast(self, draft: PreparedForecast, revision: int) -> _Newest:
+    def forecast(self, draft: PreparedForecast, revision: int, late: LateReason | None) -> _Revision:
         """Adds a forecast."""
-        self._entry(codec.FORECAST, draft.payload, revision)
-        issued = replace(draft.issued, sequence=self._sequence, revision=revision)
+        self._entry(codec.FORECAST, draft.payload, revision, late)
+        issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
         self._forecasts.append(forecast_row(issued, draft))
-        return _Newest(revision, draft.pattern, issued)
+        return _Revision(draft.pattern, issued)
 
     def market(self, sequence: int, requested: IssuedForecast) -> bool:
         """Adds the market of the forecast with this sequence, and its evaluation; returns whether there is one."""
@@ -155,9 +178,9 @@ class _EntryBatch:
         )
         return True
 
-    def _entry(self, kind: str, payload: str, revision: int) -> None:
+    def _entry(self, kind: str, payload: str, revision: int, late: LateReason | None = None) -> None:
         self._sequence += 1
-        row, self._previous = entry_row(kind, payload, revision, self._sequence, self._previous)
+        row, self._previous = entry_row(kind, payload, revision, self._sequence, self._previous, late)
         self._entries.append(row)
 
     def execute(self, connection: Connection) -> None:
@@ -218,7 +241,7 @@ def newest(connection: Connection) -> int:
 
 
 def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_to: int) -> list[IssuedForecast]:
-    """Returns the newest forecast of each game and horizon, in order of sequence.
+    """Returns the newest forecast in time of each game and horizon, in order of sequence.
 
     Args:
         connection: connection to read on.
@@ -271,7 +294,11 @@ _AT = (
 # Materialized: otherwise SQLite scans the whole index by game to avoid sorting a few rows.
 _recent = (
     select(forecasts.c.game_id, forecasts.c.horizon, forecasts.c.sequence)
-    .where(forecasts.c.generated_us >= bindparam("since_us"), forecasts.c.sequence <= bindparam("up_to"))
+    .where(
+        forecasts.c.generated_us >= bindparam("since_us"),
+        forecasts.c.sequence <= bindparam("up_to"),
+        forecasts.c.late == "",
+    )
     .cte("recent")
     .prefix_with("MATERIALIZED")
 )
@@ -280,14 +307,16 @@ _NEWEST_OF_EACH = select(_recent.c.game_id, func.max(_recent.c.sequence).label("
 )
 
 _other = forecasts.alias("other")
+_of_key = select(func.max(_other.c.revision)).where(_other.c.key == forecasts.c.key)
 _NEWEST_OF_KEYS = (
-    select(forecasts.c.key, forecasts.c.revision, forecasts.c.pattern, entries.c.canonical)
+    select(forecasts.c.key, forecasts.c.pattern, entries.c.canonical)
     .join(entries, entries.c.sequence == forecasts.c.sequence)
     .where(
         forecasts.c.key.in_(bindparam("keys", expanding=True)),
-        forecasts.c.revision
-        == select(func.max(_other.c.revision)).where(_other.c.key == forecasts.c.key).scalar_subquery(),
+        (forecasts.c.revision == _of_key.scalar_subquery())
+        | (forecasts.c.revision == _of_key.where(_other.c.late == "").scalar_subquery()),
     )
+    .order_by(forecasts.c.revision)
 )
 
 _OUTCOMES_OF = (
@@ -301,27 +330,30 @@ _WITH_MARKET = select(markets.c.forecast_sequence).where(
 )
 
 
-def _newest(connection: Connection, keys: set[str]) -> dict[str, _Newest]:
-    result: dict[str, _Newest] = {}
+def _revisions(connection: Connection, keys: set[str]) -> defaultdict[str, list[_Revision]]:
+    """Returns, by key, the newest revision that was recorded in time and the newest one, if there are such."""
+    result: defaultdict[str, list[_Revision]] = defaultdict(list)
     for chunk in chunks(sorted(keys)):
-        for key, revision, pattern, text in connection.execute(_NEWEST_OF_KEYS, {"keys": chunk}):
-            result[key] = _Newest(revision, pattern, *_parse([text]))
+        for key, pattern, text in connection.execute(_NEWEST_OF_KEYS, {"keys": chunk}):
+            result[key].append(_Revision(pattern, *_parse([text])))
     return result
 
 
-def _known(connection: Connection, games: set[str]) -> dict[str, dict[Horizon, int]]:
+def _known(connection: Connection, games: Sequence[str]) -> dict[str, dict[Horizon, int]]:
     """Returns the sequences of the outcomes of games, by game and horizon."""
     result: dict[str, dict[Horizon, int]] = {}
-    for chunk in chunks(sorted(games)):
+    for chunk in chunks(games):
         for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
             result.setdefault(game_id, {})[Horizon(horizon)] = sequence
     return result
 
 
-def _with_market(connection: Connection, drafts: Sequence[PreparedForecast], newest: Mapping[str, _Newest]) -> set[int]:
+def _with_market(
+    connection: Connection, drafts: Sequence[PreparedForecast], revisions: Mapping[str, Sequence[_Revision]]
+) -> set[int]:
     """Returns the sequences of stored forecasts that already have a market, among those of drafts with a market."""
-    keys = {draft.key for draft in drafts if draft.issued.market is not None and draft.key in newest}
-    sequences = sorted(newest[key].issued.sequence for key in keys)
+    keys = {draft.key for draft in drafts if draft.issued.market is not None}
+    sequences = sorted(each.issued.sequence for key in keys for each in revisions.get(key, ()))
     return {
         sequence
         for chunk in chunks(sequences)

@@ -3,6 +3,7 @@
     {"kind":"forecast","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":1}
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…},"revision":0,"sequence":2}
     {"kind":"market","payload":{"answer":{…},"forecast_sequence":1,"market":{…}},"revision":0,"sequence":3}
+    {"kind":"forecast","late":"time","payload":{"forecast":{…},"request":{…}},"revision":1,"sequence":4}
 
 It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
 
@@ -19,30 +20,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
-    Adaptation,
-    AdaptationMode,
-    Attribution,
-    Explanation,
     Forecast,
     Horizon,
     Interval,
-    SimilarGame,
 )
-from dejavu_server.records import IssuedForecast, ReportedOutcome
-
-_S = TypeVar("_S")
-_T = TypeVar("_T")
+from dejavu_server.ledger.entries.explanations import (
+    encode_adaptation,
+    encode_explanation,
+    floats,
+    optional,
+    read_adaptation,
+    read_explanation,
+    values,
+)
+from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
 
 FORECAST: Final = "forecast"
 OUTCOME: Final = "outcome"
@@ -55,14 +56,6 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 _SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits would make up half of an entry
 
 # Numbers that an entry has as floats, under the names of their fields.
-_COMPONENTS = (
-    "dejavu_prediction",
-    "lstm_prediction",
-    "ensemble_forecast",
-    "baseline_prediction",
-    "dejavu_weight",
-    "lstm_weight",
-)
 _ODDS = ("line", "home_odds", "away_odds", "bankroll")
 _ANSWER = ("push_probability", "overround", "stake", "confidence_threshold")
 _SIDE_ANSWER = (
@@ -104,9 +97,10 @@ def dumps(value: object) -> str:
     return text
 
 
-def encode_entry(kind: str, payload: str, revision: int, sequence: int) -> str:
-    """Returns the canonical form of an entry, given that of its payload."""
-    return f'{{"kind":{dumps(kind)},"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+def encode_entry(kind: str, payload: str, revision: int, sequence: int, late: LateReason | None = None) -> str:
+    """Returns the canonical form of an entry, given that of its payload; only forecasts can be late."""
+    marked = "" if late is None else f'"late":{dumps(late.value)},'
+    return f'{{"kind":{dumps(kind)},{marked}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:
@@ -132,7 +126,7 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
         issued = replace(issued, forecast=replace(issued.forecast, static_scores=scores))
     forecast, request = issued.forecast, _request(issued)
     key = [issued.game_id, request["horizon"], int(forecast.elapsed_minutes), request["alpha"], forecast.model_version]
-    margin = _optional(lambda given: given + 0.0, request["pregame_margin"])  # −0 + 0 is 0
+    margin = optional(lambda given: given + 0.0, request["pregame_margin"])  # −0 + 0 is 0
     pattern = dumps([value + 0.0 for value in request["pattern"]])
     payload = dumps({"forecast": _forecast(issued), "request": request})
     return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
@@ -160,10 +154,10 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
                 interval=Interval(forecast["interval_lower"], forecast["interval_upper"]),
                 home_lead_probability=forecast["home_lead_probability"],
                 model_version=forecast["model_version"],
-                explanation=_optional(_read_explanation, forecast["explanation"]) if explanation else None,
+                explanation=optional(read_explanation, forecast["explanation"]) if explanation else None,
                 expected_margin=forecast.get("expected_margin"),
                 calibration_sequence=forecast.get("calibration_sequence", 0),
-                adaptation=_optional(_read_adaptation, forecast.get("adaptation")),
+                adaptation=optional(read_adaptation, forecast.get("adaptation")),
                 distribution=tuple(forecast.get("distribution", ())),
                 static_scores=tuple(forecast.get("static_scores", ())),
             ),
@@ -171,6 +165,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             expires_time=from_microseconds(forecast["expires_us"]),
             sequence=entry["sequence"],
             revision=entry["revision"],
+            late=optional(LateReason, entry.get("late")),
         )
 
 
@@ -227,17 +222,17 @@ def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer)
     return dumps(
         {
             "answer": {
-                **_floats(answer, _ANSWER),
-                "away": _floats(answer.away, _SIDE_ANSWER),
+                **floats(answer, _ANSWER),
+                "away": floats(answer.away, _SIDE_ANSWER),
                 "confidence_met": bool(answer.confidence_met),
-                "home": _floats(answer.home, _SIDE_ANSWER),
+                "home": floats(answer.home, _SIDE_ANSWER),
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
             },
             "forecast_sequence": int(forecast_sequence),
             "market": {
-                **_floats(market, _ODDS),
-                "confidence_threshold": _optional(float, market.confidence_threshold),
+                **floats(market, _ODDS),
+                "confidence_threshold": optional(float, market.confidence_threshold),
             },
         }
     )
@@ -252,12 +247,12 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     with _entry(MARKET, canonical) as entry:
         payload = entry["payload"]
         odds, evaluated = payload["market"], payload["answer"]
-        market = Market(**_values(odds, _ODDS), confidence_threshold=odds["confidence_threshold"])
+        market = Market(**values(odds, _ODDS), confidence_threshold=odds["confidence_threshold"])
         answer = MarketAnswer(
-            home=MarketSideAnswer(**_values(evaluated["home"], _SIDE_ANSWER)),
-            away=MarketSideAnswer(**_values(evaluated["away"], _SIDE_ANSWER)),
-            **_values(evaluated, _ANSWER),
-            side=_optional(MarketSide, evaluated["side"]),
+            home=MarketSideAnswer(**values(evaluated["home"], _SIDE_ANSWER)),
+            away=MarketSideAnswer(**values(evaluated["away"], _SIDE_ANSWER)),
+            **values(evaluated, _ANSWER),
+            side=optional(MarketSide, evaluated["side"]),
             risk_level=RiskLevel(evaluated["risk_level"]),
             confidence_met=evaluated["confidence_met"],
         )
@@ -276,18 +271,6 @@ def _entry(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
         raise ValueError(f"not the canonical form of {_ARTICLES[kind]} {kind}: {error!r}") from error
 
 
-def _optional(convert: Callable[[_S], _T], value: _S | None) -> _T | None:
-    return None if value is None else convert(value)
-
-
-def _floats(source: object, names: Iterable[str]) -> dict[str, float]:
-    return {name: float(getattr(source, name)) for name in names}
-
-
-def _values(entry: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: entry[name] for name in names}
-
-
 def _request(issued: IssuedForecast) -> dict[str, Any]:
     return {
         "alpha": float(issued.forecast.alpha),
@@ -296,20 +279,20 @@ def _request(issued: IssuedForecast) -> dict[str, Any]:
         "home_team": issued.home_team,
         "horizon": issued.forecast.horizon.value,
         "pattern": [float(value) for value in issued.pattern.differentials],
-        "pregame_margin": _optional(float, issued.pregame_margin),
+        "pregame_margin": optional(float, issued.pregame_margin),
     }
 
 
 def _forecast(issued: IssuedForecast) -> dict[str, Any]:
     forecast = issued.forecast
     return {
-        "adaptation": _optional(_adaptation, forecast.adaptation),
+        "adaptation": optional(encode_adaptation, forecast.adaptation),
         "calibration_sequence": int(forecast.calibration_sequence),
         "distribution": [float(value) for value in forecast.distribution],
         "elapsed_minutes": int(forecast.elapsed_minutes),
-        "expected_margin": _optional(float, forecast.expected_margin),
+        "expected_margin": optional(float, forecast.expected_margin),
         "expires_us": microseconds(issued.expires_time),
-        "explanation": _optional(_explanation, forecast.explanation),
+        "explanation": optional(encode_explanation, forecast.explanation),
         "generated_us": microseconds(issued.generated_time),
         "home_lead_probability": float(forecast.home_lead_probability),
         "interval_lower": float(forecast.interval.lower),
@@ -318,83 +301,3 @@ def _forecast(issued: IssuedForecast) -> dict[str, Any]:
         "point": float(forecast.point),
         "static_scores": [float(score) for score in forecast.static_scores],
     }
-
-
-def _adaptation(adaptation: Adaptation) -> dict[str, Any]:
-    return {
-        "adapted_lower": float(adaptation.adapted.lower),
-        "adapted_upper": float(adaptation.adapted.upper),
-        "mode": adaptation.mode.value,
-        "rolling_coverage": _optional(float, adaptation.rolling_coverage),
-        "rolling_games": int(adaptation.rolling_games),
-        "static_lower": float(adaptation.static.lower),
-        "static_rolling_coverage": _optional(float, adaptation.static_rolling_coverage),
-        "static_upper": float(adaptation.static.upper),
-    }
-
-
-def _read_adaptation(value: dict[str, Any]) -> Adaptation:
-    return Adaptation(
-        mode=AdaptationMode(value["mode"]),
-        adapted=Interval(value["adapted_lower"], value["adapted_upper"]),
-        static=Interval(value["static_lower"], value["static_upper"]),
-        rolling_games=value["rolling_games"],
-        rolling_coverage=value["rolling_coverage"],
-        static_rolling_coverage=value["static_rolling_coverage"],
-    )
-
-
-def _explanation(explanation: Explanation) -> dict[str, Any]:
-    return {
-        **_floats(explanation, _COMPONENTS),
-        "attribution": _optional(_attribution, explanation.attribution),
-        "calibration_games": int(explanation.calibration_games),
-        "linear_prediction": float(explanation.linear_prediction),
-        "similar_games": [
-            {
-                "away_team": game.away_team,
-                "date": game.date.isoformat(),
-                "differential_at_horizon": float(game.differential_at_horizon),
-                "distance": float(game.distance),
-                "games": int(game.games),
-                "home_team": game.home_team,
-                "increment": float(game.increment),
-                "increment_spread": float(game.increment_spread),
-            }
-            for game in explanation.similar_games
-        ],
-    }
-
-
-def _read_explanation(value: dict[str, Any]) -> Explanation:
-    return Explanation(
-        **_values(value, _COMPONENTS),
-        similar_games=tuple(
-            SimilarGame(
-                home_team=game["home_team"],
-                away_team=game["away_team"],
-                date=date.fromisoformat(game["date"]),
-                distance=game["distance"],
-                differential_at_horizon=game["differential_at_horizon"],
-                games=game["games"],
-                increment=game.get("increment", 0.0),
-                increment_spread=game.get("increment_spread", 0.0),
-            )
-            for game in value["similar_games"]
-        ),
-        linear_prediction=value.get("linear_prediction", 0.0),
-        calibration_games=value.get("calibration_games", 0),
-        attribution=_optional(_read_attribution, value.get("attribution")),
-    )
-
-
-def _attribution(attribution: Attribution) -> dict[str, Any]:
-    return {
-        "before_tipoff": float(attribution.before_tipoff),
-        "minutes": [float(minute) for minute in attribution.minutes],
-        "similar_games": float(attribution.similar_games),
-    }
-
-
-def _read_attribution(value: dict[str, Any]) -> Attribution:
-    return Attribution(value["before_tipoff"], tuple(value["minutes"]), value["similar_games"])

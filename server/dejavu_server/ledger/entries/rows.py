@@ -38,6 +38,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "alpha": float(forecast.alpha),
         "confidence": max(float(forecast.home_lead_probability), 1.0 - float(forecast.home_lead_probability)),
         "replay": is_replay(issued.game_id),
+        "late": _late(issued),
     }
 
 
@@ -70,6 +71,10 @@ def market_row(sequence: int, forecast_sequence: int, bet: Bet) -> Row:
     }
 
 
+def _late(issued: IssuedForecast) -> str:
+    return "" if issued.late is None else issued.late.value
+
+
 def read_bet(line: float, side: str, decimal_odds: float, stake_fraction: float) -> Bet:
     """Returns the bet of a row of `markets`.
 
@@ -95,7 +100,7 @@ def settlement_row(
         outcome: the newest revision of its outcome.
         settlement: the scores of the forecast against the outcome.
         first_sequence: sequence of the outcome's revision 0.
-        superseded: whether a later revision replaced the forecast.
+        superseded: whether a later revision that was recorded in time replaced the forecast.
         bet: the bet it advised, if it was sent a market.
     """
     forecast = issued.forecast
@@ -111,6 +116,7 @@ def settlement_row(
         "day": game_day(issued.generated_time).toordinal(),
         "replay": is_replay(issued.game_id),
         "superseded": superseded,
+        "late": _late(issued),
         "differential": outcome.differential,
         "width": forecast.interval.upper - forecast.interval.lower,
         "home_lead_probability": float(forecast.home_lead_probability),

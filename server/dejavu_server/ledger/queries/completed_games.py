@@ -149,7 +149,7 @@ _FINALS: Select[Any] = (
         forecasts,
         forecasts.c.sequence
         == select(_best.c.sequence)
-        .where(_best.c.game_id == outcomes.c.game_id)
+        .where(_best.c.game_id == outcomes.c.game_id, _best.c.late == "")
         .order_by(_best.c.minute.desc(), _best.c.sequence.desc())
         .limit(1)
         .scalar_subquery(),

@@ -206,6 +206,7 @@ _SETTLED = (
         settlements.c.first_sequence > bindparam("after"),
         settlements.c.first_sequence <= bindparam("last"),
         settlements.c.superseded.is_(False),
+        settlements.c.late == "",
         settlements.c.replay.is_(False),
         settlements.c.score.is_not(None),
     )

@@ -41,7 +41,7 @@ class ForecastFilter(CommonFilter):
 
     Attributes:
         settled: True: only settled forecasts; False: only unsettled ones.
-        superseded: also include earlier revisions.
+        superseded: also include revisions that a later one, recorded in time, replaced.
     """
 
     settled: bool | None = None
@@ -198,6 +198,7 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "newest": ~exists().where(
         _later.c.key == _f.key,
         _later.c.revision > _f.revision,
+        _later.c.late == "",
         _later.c.sequence <= bindparam("start"),
     ),
 }

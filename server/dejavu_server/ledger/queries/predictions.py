@@ -36,11 +36,11 @@ class UnknownGame(FieldError):
 
 @dataclass(frozen=True, slots=True)
 class RecordedGame:
-    """The latest forecast of a game, its earlier revisions and the outcome.
+    """The latest forecast of a game, its other revisions and the outcome.
 
     Attributes:
-        latest: the newest revision of the latest forecast.
-        revisions: its earlier revisions, oldest first; at most the newest MAX_REVISIONS.
+        latest: the newest revision of the latest forecast that was recorded in time; a late one only if all are.
+        revisions: its other revisions, oldest first; at most the newest MAX_REVISIONS.
         outcomes: the revisions of the outcome, oldest first; at most the newest MAX_REVISIONS.
     """
 
@@ -52,7 +52,7 @@ class RecordedGame:
 def latest_forecast(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None = None, model_version: str = ""
 ) -> RecordedGame:
-    """Returns the latest forecast of a game and horizon: of the highest minute; among those, the last one recorded.
+    """Returns the latest forecast in time of a game and horizon: of the highest minute, and the last one recorded.
 
     Args:
         connection: a read connection.
@@ -71,9 +71,9 @@ def latest_forecast(
         row = connection.execute(statement, parameters).one_or_none()
         if row is None:
             raise UnknownGame(game_id)
-        earlier = connection.execute(_EARLIER, {"key": row.key, "revision": row.revision}).scalars().all()
+        others = connection.execute(_OTHERS, {"key": row.key, "revision": row.revision}).scalars().all()
         outcome_sequences = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
-        *revisions, newest = forecasts_at(connection, [*reversed(earlier), row.sequence])
+        *revisions, newest = forecasts_at(connection, [*reversed(others), row.sequence])
         texts = _texts(connection, outcome_sequences)
     return RecordedGame(
         newest, tuple(revisions), tuple(_outcome(texts, sequence) for sequence in reversed(outcome_sequences))
@@ -112,14 +112,14 @@ def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
     return (
         select(forecasts.c.sequence, forecasts.c.key, forecasts.c.revision)
         .where(*conditions)
-        .order_by(forecasts.c.minute.desc(), forecasts.c.sequence.desc())
+        .order_by(forecasts.c.late != "", forecasts.c.minute.desc(), forecasts.c.sequence.desc())
         .limit(1)
     )
 
 
-_EARLIER = (
+_OTHERS = (
     select(forecasts.c.sequence)
-    .where(forecasts.c.key == bindparam("key"), forecasts.c.revision < bindparam("revision"))
+    .where(forecasts.c.key == bindparam("key"), forecasts.c.revision != bindparam("revision"))
     .order_by(forecasts.c.revision.desc())
     .limit(MAX_REVISIONS)
 )
@@ -136,8 +136,10 @@ _TEXTS = select(entries.c.sequence, entries.c.canonical).where(
 )
 
 _later = forecasts.alias("later")
-superseded = exists().where(_later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision)
-"""Whether a later revision replaces a row of `forecasts`."""
+superseded = exists().where(
+    _later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision, _later.c.late == ""
+)
+"""Whether a later revision that was recorded in time replaces a row of `forecasts`."""
 
 _AT = (
     select(

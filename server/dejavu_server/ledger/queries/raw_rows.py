@@ -120,7 +120,9 @@ def _entries() -> Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
-    superseded = exists().where(_other.c.key == forecasts.c.key, _other.c.revision > forecasts.c.revision)
+    superseded = exists().where(
+        _other.c.key == forecasts.c.key, _other.c.revision > forecasts.c.revision, _other.c.late == ""
+    )
     return (
         select(
             *_raw(entries, "entry"),

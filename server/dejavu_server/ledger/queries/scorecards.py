@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, false, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, case, false, select, type_coerce
 
 from dejavu_models.arrays import Floats
-from dejavu_models.scorecard import SettledForecasts
+from dejavu_models.scorecard import Exclusion, SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.schema import forecasts, settlements
 from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
+from dejavu_server.records import LateReason
 
 _PARTITION_ROWS = 5000
 """Rows held as Python objects at a time: as objects they take twenty times the memory that they take in arrays."""
@@ -23,7 +24,7 @@ _PARTITION_ROWS = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFilter(CommonFilter):
-    """Selects settled forecasts of one horizon, the newest revision of each.
+    """Selects settled forecasts of one horizon.
 
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
@@ -35,7 +36,7 @@ class ScoreFilter(CommonFilter):
 
 
 class SettledByModel(NamedTuple):
-    """Settled forecasts, in order of their outcomes, with their model versions.
+    """Settled forecasts, those that do not count included, in order of their outcomes, with their model versions.
 
     Attributes:
         forecasts: the settled forecasts.
@@ -52,7 +53,7 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     """Returns the settled forecasts that match a filter, in order of their outcomes."""
     minutes = {"min_minutes": filter_.min_minutes, "max_minutes": filter_.max_minutes}
     values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
-    statement = _settled(frozenset({*values, "newest", *(["real"] if filter_.real_only else [])}))
+    statement = _settled(frozenset({*values, *(["real"] if filter_.real_only else [])}))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
     parts: dict[str, list[Floats]] = {name: [np.empty(0)] for name in _COLUMNS}
     with connection.execution_options(yield_per=_PARTITION_ROWS).execute(statement, values) as result:
@@ -92,10 +93,20 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "crps": settlements.c.crps,
     "stake": settlements.c.market_stake,
     "profit": settlements.c.market_profit,
+    "exclusion": case(
+        (settlements.c.late == LateReason.LATER_MINUTE.value, Exclusion.LATER_MINUTE),
+        (settlements.c.late == LateReason.TIME.value, Exclusion.LATE_TIME),
+        else_=type_coerce(settlements.c.superseded, Integer) * Exclusion.SUPERSEDED,
+    ),
 }
 """Columns by the fields of `SettledForecasts`; the first three identify and order the forecasts."""
 
-_TYPES: dict[str, type[np.generic]] = {"minute": np.int64, "covered": np.bool_, "home_led": np.bool_}
+_TYPES: dict[str, type[np.generic]] = {
+    "minute": np.int64,
+    "covered": np.bool_,
+    "home_led": np.bool_,
+    "exclusion": np.int64,
+}
 
 _probability = settlements.c.home_lead_probability
 
@@ -116,7 +127,6 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "last_day": settlements.c.day <= bindparam("last_day"),
     "min_minutes": settlements.c.minute >= bindparam("min_minutes"),
     "max_minutes": settlements.c.minute <= bindparam("max_minutes"),
-    "newest": settlements.c.superseded == false(),
     "real": settlements.c.replay == false(),
 }
 

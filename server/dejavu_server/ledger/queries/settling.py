@@ -75,6 +75,7 @@ _OF_GAME = (
         forecasts.c.sequence,
         forecasts.c.key,
         forecasts.c.revision,
+        forecasts.c.late,
         entries.c.canonical,
         markets.c.line,
         markets.c.side,

@@ -29,7 +29,7 @@ from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, LateReason
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -292,7 +292,8 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
-    message = prediction.forecast_message(issued(), explanation=True, distribution=True)
+    late = replace(issued(), late=LateReason.TIME)
+    message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     adaptation = message.adaptation
     assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)

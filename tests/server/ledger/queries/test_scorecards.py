@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
 
-from dejavu_models.scorecard import SettledForecasts, scorecard
+from dejavu_models.scorecard import Exclusion, LeftOut, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
-from dejavu_server.records import RecordedForecast, game_day
+from dejavu_server.records import LateReason, RecordedForecast, game_day
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 TODAY = game_day(EVENING).toordinal()
@@ -52,8 +52,10 @@ def book() -> Iterator[RecordBook]:
                         distribution=minute != 6,
                     )
                     made.predict(with_market(told, stake=0.05 * (number % 2)) if minute == 18 else told)
+                if (game, minute) == (GAMES[3], 18):
+                    made.predict(forecast(game, minute=18, lead=-20.0))  # a revision
             made.predict(forecast(game, minute=30, horizon=FINAL))
-        made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # a revision
+        made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # a late one
         # Not in the order of the games; some are corrected.
         for game in [*GAMES[:0:-1], REPLAY]:
             made.report(game, HALF, int(rng.integers(-15, 15)), teams=("", ""))
@@ -75,6 +77,7 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
         return (
             each.settlement is not None
             and not each.superseded
+            and each.issued.late is None
             and told.horizon is wanted.horizon
             and wanted.model_version in {"", told.model_version}
             and (wanted.first_day or 0) <= day <= (wanted.last_day or day)
@@ -114,9 +117,11 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
 )
 def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wanted: ScoreFilter) -> None:
     found = settled(book, wanted)
-    told, expected = found.forecasts, wanted_of(book, wanted)
+    count, expected = found.forecasts.exclusion == Exclusion.NONE, wanted_of(book, wanted)
+    told = found.forecasts.where(count)
     assert len(told) == len(expected)
-    assert [found.models[place] for place in found.model] == [each.issued.forecast.model_version for each in expected]
+    models = [found.models[place] for place in found.model[count]]
+    assert models == [each.issued.forecast.model_version for each in expected]
     games = [each.issued.game_id for each in expected]
     assert len(set(zip(told.game.tolist(), games, strict=True))) == len(set(games)) == len(set(told.game.tolist()))
     assert (np.diff(told.order) >= 0).all()
@@ -161,7 +166,13 @@ def test_a_scorecard_from_the_ledger_is_the_one_that_its_forecasts_make(book: Re
     [coverage] = card.coverage
     assert coverage.coverage == pytest.approx(mean(held))
     assert card.market is not None
-    assert card.market.markets == sum(each.market is not None for told in by_game.values() for each in told)
+    superseded = 1  # its market stays
+    counted = sum(each.market is not None for told in by_game.values() for each in told)
+    assert card.market.markets == counted + superseded
+    assert card.left_out == LeftOut(superseded=1, later_minute=1)
+
+
+LATE = {LateReason.LATER_MINUTE: Exclusion.LATER_MINUTE, LateReason.TIME: Exclusion.LATE_TIME}
 
 
 def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForecasts:
@@ -193,6 +204,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             math.nan if each.market_answer is None else each.market_answer.home.stake_fraction if side else 0.0,
             math.nan if settlement.market_profit is None else settlement.market_profit,
             first,
+            LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
         )
 
     listed.sort(
@@ -200,7 +212,8 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     )
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
-    whole = {"game": np.int64, "minute": np.int64, "order": np.int64, "covered": np.bool_, "home_led": np.bool_}
+    integers = dict.fromkeys(("game", "minute", "order", "exclusion"), np.int64)
+    whole = {**integers, "covered": np.bool_, "home_led": np.bool_}
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)
     }
@@ -227,7 +240,7 @@ def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filt
     listed: list[RecordedForecast] = []
     token, more = "", True
     while more:
-        wanted, after = pages.ForecastFilter(**common, settled=True), token
+        wanted, after = pages.ForecastFilter(**common, settled=True, superseded=True), token
         page = book.read(lambda connection: pages.page(connection, wanted, after, 50))  # noqa: B023 - called at once
         listed += page.forecasts
         token, more = page.next_token, page.next_token != ""

@@ -1,0 +1,190 @@
+"""What comes late in a game is marked, and takes the place of nothing that was said in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+from tests.support.harness.tampering import tampered
+
+from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import LedgerCorrupt, verify
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.game_clocks import LATE_AFTER, LATE_MINUTES
+from dejavu_server.ledger.queries import completed_games, learning, predictions, scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.records import IssuedForecast, LateReason
+
+GAME = "0022500001"
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[RecordBook]:
+    with new_book(tmp_path) as made:
+        yield made
+
+
+def said(
+    book: RecordBook, minute: int, lead: float = 3.0, after: timedelta = timedelta(0), **more: object
+) -> IssuedForecast:
+    """Records a forecast of the final, so long after the evening's start, and returns it as recorded."""
+    more = {"horizon": FINAL, **more}
+    [stored] = book.predict(forecast(GAME, minute=minute, lead=lead, generated_time=EVENING + after, **more))  # type: ignore[arg-type]
+    assert isinstance(stored, IssuedForecast)
+    return stored
+
+
+def card(book: RecordBook) -> Scorecard:
+    return scorecard(book.read(lambda connection: scorecards.settled(connection, ScoreFilter(horizon=FINAL))).forecasts)
+
+
+def test_a_forecast_from_before_what_the_ledger_has_is_late(book: RecordBook) -> None:
+    assert said(book, 47).late is None
+    first = said(book, 3)
+    assert (first.late, first.revision) == (LateReason.LATER_MINUTE, 0)
+    assert said(book, 47 - LATE_MINUTES - 1).late is LateReason.LATER_MINUTE
+    assert said(book, 47 - LATE_MINUTES).late is None
+    assert said(book, 47).late is None
+
+
+def test_a_minute_of_one_horizon_tells_how_far_the_game_is_for_the_other(book: RecordBook) -> None:
+    said(book, 23, horizon=HALF)
+    assert said(book, 6).late is LateReason.LATER_MINUTE
+    assert said(book, 24).late is None
+
+
+def test_a_corrected_newest_minute_counts_within_the_limit_of_time_and_not_after_it(book: RecordBook) -> None:
+    said(book, 20, 3.0)
+    corrected = said(book, 20, 5.0, after=LATE_AFTER)
+    late = said(book, 20, 9.0, after=LATE_AFTER + timedelta(microseconds=1))
+    other_key = said(book, 19, after=timedelta(hours=1))
+    assert (corrected.late, corrected.revision) == (None, 1)
+    assert (late.late, late.revision) == (LateReason.TIME, 2)
+    assert other_key.late is LateReason.TIME
+    assert said(book, 21, after=timedelta(hours=2)).late is None, "a later minute is never late"
+
+
+def test_a_late_revision_supersedes_nothing(book: RecordBook) -> None:
+    standing = said(book, 6, 3.0)
+    said(book, 47, 10.0)
+    late = said(book, 6, 20.0)
+    game = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL, minute=6))
+    assert (late.late, late.revision) == (LateReason.LATER_MINUTE, 1)
+    assert (game.latest.issued, game.latest.superseded) == (standing, False)
+    assert [each.issued for each in game.revisions] == [late]
+    assert said(book, 6, 3.0) == standing, "asked for again, what was said in time is the answer"
+    assert said(book, 6, 20.0) == late
+    assert said(book, 6, 21.0).revision == 2
+
+
+def test_late_forecasts_are_not_current(book: RecordBook) -> None:
+    said(book, 30)
+    newest = said(book, 31)
+    said(book, 5)
+    [current] = book.read(lambda connection: store.current(connection, frozenset(), 0, 1000))
+    assert current == newest
+
+
+def test_hindsight_leaves_the_scorecard_as_it_was(book: RecordBook) -> None:
+    said(book, 6, 3.0, point=-9.0)
+    said(book, 47, 10.0)
+    book.report(GAME, FINAL, 11)
+    honest = card(book)
+    with new_book() as attacked:
+        said(attacked, 6, 3.0, point=-9.0)
+        said(attacked, 47, 10.0)
+        said(attacked, 6, 20.0, point=11.0)
+        said(attacked, 3, 1.0, point=11.0)
+        said(attacked, 47, 11.0, point=11.0, after=timedelta(hours=1))
+        attacked.report(GAME, FINAL, 11)
+        found = card(attacked)
+    assert found.left_out == LeftOut(later_minute=2, late_time=1)
+    assert (found.mae, found.brier, found.crps, found.market) == (honest.mae, honest.brier, honest.crps, honest.market)
+    assert (found.games, found.forecasts, found.coverage) == (honest.games, honest.forecasts, honest.coverage)
+
+
+def test_late_forecasts_teach_nothing_and_are_not_exported(book: RecordBook) -> None:
+    book.predict(forecast(GAME, minute=23, lead=3.0))
+    book.predict(forecast(GAME, minute=23, lead=9.0, generated_time=EVENING + 2 * LATE_AFTER))
+    said(book, 47, 4.0, after=timedelta(hours=1))
+    said(book, 47, 8.0, after=timedelta(hours=2))
+    book.report(GAME, HALF, 5)
+    book.report(GAME, FINAL, 5)
+    lessons = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    assert [len(lesson.observations) for lesson in lessons] == [1, 1]
+    [game] = book.read(lambda connection: list(completed_games.completed_games(connection)))
+    assert isinstance(game, completed_games.CompletedGame)
+    assert game.scores[-2].home - game.scores[-2].away == 4
+
+
+def test_a_market_that_comes_late_is_answered_and_no_bet(book: RecordBook) -> None:
+    stored = said(book, 6)
+    said(book, 9)
+    for made in (forecast(GAME, minute=6, horizon=FINAL), forecast(GAME, minute=5, horizon=FINAL)):
+        [answer] = book.predict(with_market(made))
+        assert isinstance(answer, IssuedForecast)
+    [found] = book.read(lambda connection: predictions.forecasts_at(connection, [stored.sequence]))
+    assert found.market is None
+    book.report(GAME, FINAL, 5)
+    assert card(book).market is None
+
+
+def test_a_bet_stays_in_the_record_when_its_forecast_is_superseded(book: RecordBook) -> None:
+    made = forecast(GAME, minute=20, horizon=FINAL, lead=3.0)
+    book.predict(with_market(made, line=0.5, odds=2.0, stake=0.05))
+    said(book, 20, 4.0)
+    book.report(GAME, FINAL, -7)
+    found = card(book)
+    assert found.market is not None
+    assert (found.market.bets, found.market.staked, found.market.profit) == (1, 0.05, -0.05)
+    assert (found.forecasts, found.left_out) == (1, LeftOut(superseded=1))
+
+
+@given(
+    events=st.lists(
+        st.tuples(st.integers(1, 47), st.integers(0, 30), st.sampled_from([1.0, 2.0])), min_size=1, max_size=30
+    )
+)
+def test_a_record_counts_what_was_said_while_it_could_not_be_known(events: list[tuple[int, int, float]]) -> None:
+    newest, since, time = 0, timedelta(0), timedelta(0)
+    with new_book() as book:
+        for minute, later, lead in events:
+            time += timedelta(minutes=later)
+            known = book.read(store.newest)
+            stored = said(book, minute, lead, after=time)
+            if stored.sequence <= known:  # recorded before
+                continue
+            expected = None
+            if minute < newest - LATE_MINUTES:
+                expected = LateReason.LATER_MINUTE
+            elif minute <= newest and time - since > LATE_AFTER:
+                expected = LateReason.TIME
+            assert stored.late is expected
+            if minute > newest:
+                newest, since = minute, time
+
+
+def test_a_ledger_with_late_forecasts_is_verified_and_a_mark_without_reason_is_not(tmp_path: Path) -> None:
+    with new_book(tmp_path) as book:
+        said(book, 20)
+        said(book, 30)
+        said(book, 20, 9.0)
+        book.report(GAME, FINAL, 4)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    assert verify(url).forecasts == 3
+    for table in ("forecasts", "settlements"):
+        with tampered(tmp_path / "ledger.db") as database:
+            database.execute(f"UPDATE {table} SET late = '' WHERE late != ''")
+        with pytest.raises(LedgerCorrupt, match="does not match the entry"):
+            verify(url)
+        with tampered(tmp_path / "ledger.db") as database:
+            key = "sequence" if table == "forecasts" else "forecast_sequence"
+            database.execute(f"UPDATE {table} SET late = 'later_minute' WHERE {key} = 3")
+    assert verify(url).forecasts == 3

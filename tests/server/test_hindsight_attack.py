@@ -1,0 +1,84 @@
+"""Twelve games played against the record of a real server: what is said with hindsight changes no figure of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.fakes.clock import SteppedClock
+from tests.support.fakes.every_minute_model import EveryMinuteForecaster
+from tests.support.processes.servers import running_worker, settings_in
+
+from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_TIME, LATE_REASON_UNSPECIFIED
+from dejavu.v1.record_service_pb2 import LeftOut, Scorecard
+from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
+from dejavu_client.requests import market
+from dejavu_models.registry.registry import Registry
+from dejavu_server.ledger import verify
+from dejavu_server.worker.worker import Worker
+
+GAMES = [f"00226{number:05d}" for number in range(1, 13)]
+RESULT = 14
+"""Every game is led by 3 until its last minute and then won by 14."""
+
+
+def played(client: DejavuClient, *, attacked: bool) -> Scorecard:
+    """Plays the evening, and returns the scorecard."""
+    for game_id in GAMES:
+        for minute in (3, 6, 20, 47):
+            if minute != 3:
+                client.quote([3.0] * minute, market(9.5, 1.9, 1.95), game_id=game_id, horizon=FINAL)
+        corrected = client.predict([*[3.0] * 46, 4.0], game_id=game_id, horizon=FINAL)
+        assert (corrected.revision, corrected.late) == (1, LATE_REASON_UNSPECIFIED), "an honest correction counts"
+        if attacked:
+            better = client.predict([*[3.0] * 5, float(RESULT)], game_id=game_id, horizon=FINAL)
+            first = client.predict([3.0] * 3, game_id=game_id, horizon=FINAL, pregame_margin=float(RESULT))
+            quoted = client.quote([3.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, horizon=FINAL)
+            other = client.quote([9.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, horizon=FINAL)
+            assert {each.late for each in (better, first, other.forecast)} == {LATE_REASON_LATER_MINUTE}
+            assert quoted.HasField("market")
+            assert quoted.forecast.late == LATE_REASON_UNSPECIFIED, "said in time; only the bet is not"
+        client.report_outcome(game_id, RESULT, horizon=FINAL)
+    return client.get_scorecard(horizon=FINAL)
+
+
+def test_hindsight_on_twelve_games_leaves_error_brier_and_bets_as_they_were(tmp_path: Path) -> None:
+    cards = []
+    for attacked in (False, True):
+        folder = tmp_path / f"{attacked}"
+        folder.mkdir()
+        with running_worker(folder, EveryMinuteForecaster()) as address, DejavuClient(address, timeout=30.0) as client:
+            cards.append(played(client, attacked=attacked))
+            late = [each.forecast.late for each in client.list_predictions(include_superseded=True)]
+            standing = client.get_prediction(GAMES[0], horizon=FINAL, elapsed_minutes=6)
+            assert list(standing.prediction.pattern) == [3.0] * 6
+        assert late.count(LATE_REASON_LATER_MINUTE) == 36 * attacked
+        verify(f"sqlite:///{folder / 'ledger.sqlite3'}")
+    honest, attacked_card = cards
+    assert attacked_card.left_out == LeftOut(superseded=12, later_minute=36)
+    attacked_card.ClearField("left_out")
+    honest.ClearField("left_out")
+    assert attacked_card == honest
+
+
+def test_a_stream_marks_what_is_late(tmp_path: Path) -> None:
+    with running_worker(tmp_path, EveryMinuteForecaster()) as address, DejavuClient(address, timeout=30.0) as client:
+        client.predict([3.0] * 30, game_id=GAMES[0], horizon=FINAL)
+        stream = client.stream_predictions(include_current=True)
+        assert next(stream).forecast.late == LATE_REASON_UNSPECIFIED
+        client.predict([3.0] * 5, game_id=GAMES[0], horizon=FINAL)
+        assert next(stream).forecast.late == LATE_REASON_LATER_MINUTE
+        stream.close()
+
+
+async def test_the_limit_of_time_is_a_setting(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    settings, registry = settings_in(tmp_path, late_seconds=60.0), Registry([EveryMinuteForecaster()])
+    async with Worker(settings, registry=registry, clock=clock) as worker, AsyncDejavuClient(worker.address) as client:
+        for seconds, lead, expected in (
+            (0, 3.0, LATE_REASON_UNSPECIFIED),
+            (60, 4.0, LATE_REASON_UNSPECIFIED),
+            (1, 5.0, LATE_REASON_TIME),
+        ):
+            clock.step(seconds)
+            made = await client.predict([lead] * 20, game_id=GAMES[0], horizon=FINAL)
+            assert made.late == expected

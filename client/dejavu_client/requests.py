@@ -82,9 +82,9 @@ def market(
     """Builds a market: odds on the differential at the forecast's horizon being above or below a line.
 
     Args:
-        line: differential (home − away, in points) at which both sides are level. A home favorite's spread of −5.5 is a
-            line of 5.5.
-        home_odds: odds of the home side: American if a whole number ≥ 100 or ≤ −100 (−110), otherwise decimal (1.91).
+        line: differential (home − away, in points) at which both sides are level. A home favorite's spread of −5.5 (BOS
+            −5.5 on the board) is a line of 5.5, an away favorite's spread of −5.5 a line of −5.5.
+        home_odds: odds of the home side: American if a whole number ≥ 100 or below 0 (−110), otherwise decimal (1.91).
         away_odds: odds of the away side, read by the same rule.
         bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
         confidence_threshold: minimum win probability to consider a bet; None for the server's default.
@@ -99,7 +99,7 @@ def market(
 
 
 def _odds(price: float) -> Odds:
-    if math.isfinite(price) and abs(price) >= _LEAST_AMERICAN and price == int(price):
+    if math.isfinite(price) and (price >= _LEAST_AMERICAN or price < 0) and price == int(price):
         return Odds(american=int(price))
     return Odds(decimal=price)
 

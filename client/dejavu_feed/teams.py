@@ -67,14 +67,42 @@ ALIASES: Final = {
 """Other codes for the same teams, including former codes of teams that moved."""
 
 
-def team_code(code: str) -> str:
-    """Returns the NBA code of a team, given its code or a known alias in any case.
+NICKNAMES: Final = {
+    "BLAZERS": "POR",
+    "CAVS": "CLE",
+    "MAVS": "DAL",
+    "SIXERS": "PHI",
+    "WOLVES": "MIN",
+    "LA LAKERS": "LAL",
+    "LOS ANGELES CLIPPERS": "LAC",
+}
+"""Other names of teams."""
+
+_SHARED_CITIES: Final = {"LA", "LOS ANGELES"}
+
+_CODES: Final = {
+    **{code: code for code in TEAMS},
+    **{team.city.upper(): code for code, team in TEAMS.items() if team.city.upper() not in _SHARED_CITIES},
+    **{team.name.upper(): code for code, team in TEAMS.items()},
+    **{f"{team.city} {team.name}".upper(): code for code, team in TEAMS.items()},
+    **NICKNAMES,
+    **ALIASES,
+}
+"""NBA codes by everything that a team may be called, in capitals."""
+
+
+def team_code(text: str) -> str:
+    """Returns the NBA code of a team, given its code, city, name or a known alias, in any case.
 
     Raises:
-        ValueError: if no team has that code.
+        ValueError: if no team is called that, or two teams are (LA).
     """
-    upper = code.strip().upper()
-    canonical = ALIASES.get(upper, upper)
-    if canonical not in TEAMS:
-        raise ValueError(f"{code!r} is not a team's code; expected an NBA code such as BOS")
-    return canonical
+    code = _CODES.get(" ".join(text.upper().split()))
+    if code is None:
+        raise ValueError(f"{text!r} is not a team; expected an NBA code such as BOS, or a name such as Celtics")
+    return code
+
+
+def also_called(code: str) -> list[str]:
+    """Returns the aliases of a team other than its code, city and name."""
+    return sorted(alias for alias, of in (ALIASES | NICKNAMES).items() if of == code)

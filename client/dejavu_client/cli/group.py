@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "report": Command(negative_numbers=True),
     "checkpoint": Command(),
     "models": Command(),
+    "teams": Command(),
     "health": Command(),
     "poll": Command(needs={"live": _LIVE}),
     "replay": Command(),
@@ -131,6 +132,8 @@ def _module(name: str) -> Any:
             from dejavu_client.cli import record as module
         case "models" | "health":
             from dejavu_client.cli import server as module
+        case "teams":
+            from dejavu_client.cli import teams as module
         case "poll":
             from dejavu_client.cli import poll as module
         case "replay":

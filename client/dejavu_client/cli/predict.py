@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from functools import partial
 from typing import Annotated
@@ -17,8 +18,10 @@ from dejavu_client.output.forecast import print_forecast, show
 from dejavu_client.output.market import print_market, print_risk
 from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
+from dejavu_feed.teams import team_code
 
 _HINT = "PATTERN"
+_SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
 
 Pattern = Annotated[
     list[str] | None,
@@ -48,7 +51,7 @@ def predict(
         HorizonName,
         typer.Option(case_sensitive=False, help="Horizon: the half (or halftime, the same), or the end of the game."),
     ] = "half",
-    home: Annotated[str, typer.Option(metavar="TEAM", help="Home team: NBA code such as BOS, or a common alias.")] = "",
+    home: Annotated[str, typer.Option(metavar="TEAM", help="Home team: BOS, Boston, Celtics … (dejavu teams).")] = "",
     away: Annotated[
         str, typer.Option(metavar="TEAM", help="Away team; with both teams the forecast uses their ratings.")
     ] = "",
@@ -62,14 +65,17 @@ def predict(
         str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
     model: Annotated[str, typer.Option(metavar="VERSION", help="Model version; the active one by default.")] = "",
-    market_line: Annotated[
-        float | None,
+    spread: Annotated[
+        str,
         typer.Option(
-            metavar="POINTS",
-            help="Evaluate a bet that the home team leads by more than this at the horizon, a multiple of 0.5: a home "
-            "favorite's spread of −5.5 is 5.5; 0 bets on who leads. Requires both odds.",
+            metavar="TEAM±POINTS",
+            help="Evaluate a bet on a point spread, as a sportsbook prints it for either team: BOS-5.5 or LAL+5.5. "
+            "Requires both teams and both odds.",
         ),
-    ] = None,
+    ] = "",
+    moneyline: Annotated[
+        bool, typer.Option("--moneyline", help="Evaluate a bet on who leads at the horizon. Requires both odds.")
+    ] = False,
     home_odds: Annotated[
         float | None,
         typer.Option(metavar="PRICE", help="The price of the home side: decimal (1.91) or American (-110)."),
@@ -93,6 +99,8 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
+    if bool(home) != bool(away):
+        raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
     values = _read_pattern(pattern or [], pattern_json)
     options: PredictOptions = {
         "game_id": game_id,
@@ -105,7 +113,8 @@ def predict(
         "explain": explain,
         "quantile_levels": _levels(quantiles),
     }
-    market = _market(market_line, home_odds, away_odds, bankroll, confidence)
+    line = _line(spread, home, away, moneyline=moneyline)
+    market = _market(line, home_odds, away_odds, bankroll, confidence)
     with connect(target, timeout) as client:
         if market is not None:
             answer = client.quote(values, market, **options)
@@ -144,16 +153,44 @@ def _market(
     confidence: float | None,
 ) -> Market | None:
     """Returns the market described by the options; None if none was given. The server validates the values."""
-    needed = {"--market-line": line, "--home-odds": home_odds, "--away-odds": away_odds}
+    needed = {"--spread or --moneyline": line, "--home-odds": home_odds, "--away-odds": away_odds}
     optional = {"--bankroll": bankroll, "--confidence": confidence}
     given = [option for option, value in {**needed, **optional}.items() if value is not None]
     if not given:
         return None
     if line is None or home_odds is None or away_odds is None:
         missing = [option for option, value in needed.items() if value is None]
-        together = "--market-line, --home-odds and --away-odds must be given together"
+        together = "--spread or --moneyline, --home-odds and --away-odds must be given together"
         raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
     return create_market(line, home_odds, away_odds, bankroll=bankroll, confidence_threshold=confidence)
+
+
+def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
+    """Returns the line of a bet, home − away in points; None if none is asked for.
+
+    A spread is the handicap of its team: BOS−5.5 wins if Boston leads by more than 5.5.
+    """
+    if not spread:
+        return 0.0 if moneyline else None
+    if moneyline:
+        raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
+    parts = _SPREAD.fullmatch(spread.replace("−", "-"))
+    if parts is None:
+        expected = "expected a team and its handicap as printed: BOS-5.5, or LAL+5.5"
+        raise typer.BadParameter(f"{spread!r} is not a spread; {expected}", param_hint="--spread")
+    team, points = _team(parts["team"], "--spread"), float(parts["points"].replace(" ", ""))
+    teams = [_team(each, option) for each, option in ((home, "--home"), (away, "--away")) if each]
+    if team not in teams:
+        playing = f"of {away} at {home}" if teams else "without --home and --away"
+        raise typer.BadParameter(f"{team} is not one of the teams {playing}", param_hint="--spread")
+    return (-points if team == teams[0] else points) + 0.0
+
+
+def _team(text: str, option: str) -> str:
+    try:
+        return team_code(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
 
 
 def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) -> None:

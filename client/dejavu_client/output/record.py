@@ -52,7 +52,7 @@ def print_prediction(answer: GetPredictionResponse) -> None:
     console.print(_result(newest))
     if answer.revisions:
         console.print()
-        console.print(Text(f"{pluralize(len(answer.revisions), 'earlier revision')}, oldest first", style="bold"))
+        console.print(Text(f"{pluralize(len(answer.revisions), 'other revision')}, oldest first", style="bold"))
         console.print(listing(_REVISION_COLUMNS, answer.revisions))
     if len(answer.outcomes) > 1:
         console.print()

@@ -26,7 +26,7 @@ from dejavu_client import FINAL
 from dejavu_client.cli.main import app
 
 Run = Callable[..., Result]
-ODDS = ("--market-line", "5.5", "--home-odds", "-110", "--away-odds", "1.95")
+ODDS = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
 
 ANSWER = MarketAnswer(
     home=MarketSideAnswer(
@@ -69,6 +69,30 @@ def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) 
     )
 
 
+@pytest.mark.parametrize(
+    ("printed", "line"),
+    [
+        ("BKN-5.5", 5.5),
+        ("bkn +5.5", -5.5),
+        ("GSW+5.5", 5.5),
+        ("GSW −5.5", -5.5),
+        ("Golden State Warriors -3", -3.0),
+        ("Nets+0", 0.0),
+    ],
+)
+def test_a_spread_is_given_as_a_sportsbook_prints_it(server: FakeServer, run: Run, printed: str, line: float) -> None:
+    server.answers("Predict", QUOTE)
+    result = run("predict", "1", *ODDS, "--spread", printed)
+    assert result.exit_code == 0, result.stderr
+    assert server.calls[0].request.market.line == line
+
+
+def test_american_odds_below_100_are_refused_as_american(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", QUOTE)
+    run("predict", "1", *ODDS, "--home-odds", "-50")
+    assert server.calls[0].request.market.home == Odds(american=-50)
+
+
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
     server.answers("Predict", QUOTE)
     lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
@@ -78,7 +102,7 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     assert away.split("│")[2] == " 1.95 "
     assert "−0.26" in away
     assert "margin of the odds 3.7 % · a push 2 %" in lines
-    assert lines[-1] == "Bet: BKN −5.5, 40.00 · risk moderate · 60 % reaches the threshold of 55 %"
+    assert lines[-1] == "The model: BKN −5.5, 40.00 · risk moderate · 60 % reaches the threshold of 55 %"
     assert max(map(len, lines)) <= 80
 
 
@@ -88,15 +112,15 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
         home=ANSWER.away, away=ANSWER.home, side=MARKET_SIDE_AWAY, risk_level=RISK_LEVEL_EXTREME, overround=-0.01
     )
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
-    odds = ("--market-line", "0", "--home-odds", "+120", "--away-odds", "-105")
+    odds = ("--moneyline", "--home-odds", "+120", "--away-odds", "-105")
     shown = run("predict", "1", *odds, *bankroll).stdout
-    assert "Bet: GSW, 4.00 % · risk extreme · 60 % does not reach the threshold of 0 %" in shown
+    assert "The model: GSW, 4.00 % · risk extreme · 60 % does not reach the threshold of 0 %" in shown
     assert "margin of the odds −1 %" in shown
 
 
 def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=MarketAnswer(overround=0.05)))
-    assert "No bet: no side has a stake." in run("predict", "1", *ODDS).stdout
+    assert "The model: no stake on either side." in run("predict", "1", *ODDS).stdout
 
 
 def test_a_server_that_does_not_weigh_odds_is_said_to_be_old(server: FakeServer, run: Run) -> None:
@@ -117,14 +141,18 @@ def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--market-line", "5"], "must be given together; --home-odds, --away-odds missing"),
-        (["--home-odds", "2", "--away-odds", "2"], "must be given together; --market-line missing"),
-        (["--bankroll", "100"], "--market-line, --home-odds, --away-odds missing"),
-        (["--confidence", "0.5"], "--market-line, --home-odds, --away-odds missing"),
-        (
-            ["--market-line", "5", "--home-odds", "evens", "--away-odds", "2"],
-            "--home-odds",
-        ),
+        (["--moneyline"], "must be given together; --home-odds, --away-odds missing"),
+        (["--home-odds", "2", "--away-odds", "2"], "must be given together; --spread or --moneyline missing"),
+        (["--bankroll", "100"], "--spread or --moneyline, --home-odds, --away-odds missing"),
+        (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
+        (["--moneyline", "--home-odds", "evens", "--away-odds", "2"], "--home-odds"),
+        (["--moneyline", *ODDS], "give either --spread or --moneyline"),
+        ([*ODDS, "--spread", "-5.5"], "'-5.5' is not a spread; expected a team and its handicap as printed: BOS-5.5"),
+        ([*ODDS, "--spread", "BKN"], "'BKN' is not a spread"),
+        ([*ODDS, "--spread", "LAL-5.5"], "LAL is not one of the teams of GSW at BKN"),
+        ([*ODDS, "--spread", "LA-5.5"], "'LA' is not a team"),
+        (["--spread", "BKN-5.5"], "BKN is not one of the teams without --home and --away"),
+        (["--home", "BKN"], "give both teams, or none"),
     ],
 )
 def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
@@ -215,3 +243,12 @@ def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) ->
     result = run("risk", "10", "20", "--total-points", "3")
     assert result.exit_code == 4
     assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr
+
+
+def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
+    shown = run("teams").stdout
+    for part in ("BOS", "Boston", "Celtics", "PHO", "SIXERS"):
+        assert part in shown
+    entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
+    assert len(entries) == 30
+    assert entries[1] == {"code": "BKN", "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJN"]}

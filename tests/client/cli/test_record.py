@@ -244,11 +244,11 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
         "did not hold",
         "0.562",
         "7.50 points",
-        "1 earlier revision",
+        "1 other revision",
         "−2.0",
         "the outcome was corrected",
         "BOS −5.5",
-        "Bet: LAL +5.5",
+        "The model: LAL +5.5",
     ):
         assert part in shown, shown
 

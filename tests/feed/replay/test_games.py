@@ -72,7 +72,7 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
     assert [game.source for game in games] == ["202303060LAL"]
     assert left_out == (
         "202303060DEN: away is missing",
-        "202303060UTA: 'XYZ' is not a team's code; expected an NBA code such as BOS",
+        "202303060UTA: 'XYZ' is not a team; expected an NBA code such as BOS, or a name such as Celtics",
         "202303060BOS: it ends tied",
         "202303060NYK: quarter 3 has no row",
         "202303060MIA: its rows are not in chronological order",

@@ -150,7 +150,7 @@ def _teams() -> list[BadRequest]:
     for field in ("home_team", "away_team"):
         cases = [
             ("of another league", "FCB", "'FCB'"),
-            ("a club's name", "Boston Celtics", "'Boston Celtics'"),
+            ("no club's name", "Gotham Knights", "'Gotham Knights'"),
             ("part of a code", "BO", "'BO'"),
             ("33 characters", "x" * 33, "'xxx"),
             ("a megabyte", "x" * 2**20, "1048576 characters"),

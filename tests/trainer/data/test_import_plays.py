@@ -101,7 +101,7 @@ def test_an_id_of_the_nba_without_a_column_of_dates_is_told(tmp_path: Path) -> N
     [
         ("20230101BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '20230101BOS' is not a game id"),
         ("202313010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: '202313010BOS' does not begin with a date"),
-        ("202301010XYZ,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 'XYZ' is not a team's code"),
+        ("202301010XYZ,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 'XYZ' is not a team"),
         ("202211010BOS,RS,LAL,BRK,60,2,0", "row 2 (line 3), home: 'LAL' is not the team that the game's id"),
         ("202401010BOS,RS,BOS,BRK,60,2,0", "row 2 (line 3), game_id: 2024-01-01 is not in the season"),
         ("202301010BOS,RS,BOS,BRK,61", "row 2 (line 3), home_score: is missing"),
@@ -109,7 +109,7 @@ def test_an_id_of_the_nba_without_a_column_of_dates_is_told(tmp_path: Path) -> N
         ("202301010BOS,pre,BOS,BRK,60,2,0", "row 2 (line 3), type: 'pre'; expected one of RS, PI, PO"),
         ("202301010BOS,PO,BOS,BRK,60,2,0", "row 2 (line 3), type: 'PO', but 'RS' in row 1 of the same game"),
         ("202301010BOS,RS,,BRK,60,2,0", "row 2 (line 3), home: is missing"),
-        ("202301010BOS,RS,BOS,Nets,60,2,0", "row 2 (line 3), away: 'Nets' is not a team's code"),
+        ("202301010BOS,RS,BOS,Mets,60,2,0", "row 2 (line 3), away: 'Mets' is not a team"),
         ("202211010BOS,RS,BOS,BOS,60,2,0", "row 2 (line 3), away: 'BOS' plays against itself"),
         ("202301010BOS,RS,BOS,ATL,60,2,0", "row 2 (line 3), away: 'ATL', but 'BRK' in row 1 of the same game"),
         ("202301010BOS,RS,BOS,BRK,4:30,2,0", "row 2 (line 3), elapsed_s: '4:30'; expected game seconds"),

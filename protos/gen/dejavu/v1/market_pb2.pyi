@@ -87,9 +87,10 @@ class Market(_message.Message):
     BANKROLL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     line: _builtins.float
-    """The differential (home − away, in points) at which the bet is a tie, a multiple of 0.5 within ±100: a home
-    favorite's spread of −5.5 is 5.5. With a whole number the stake is returned if the differential equals the line (a
-    push). At the end of the game, 0 is the bet on the winner.
+    """The differential (home − away, in points) at which the bet is a tie, a multiple of 0.5 within ±100. A sportsbook
+    prints handicaps: home favorite "BOS −5.5" (away "LAL +5.5") is 5.5, away favorite "LAL −5.5" (home "BOS +5.5") is
+    −5.5. With a whole number the stake is returned if the differential equals the line (a push). At the end of the
+    game, 0 is the bet on the winner.
     """
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon of the bet, which must be the request's; unspecified: the request's."""

@@ -49,7 +49,7 @@ class PredictRequest(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon to forecast; unspecified: the half."""
     home_team: _builtins.str
-    """The home team: its NBA code, such as BOS, or a common alias of it, in upper or lower case. If both teams are given,
+    """The home team: its NBA code, such as BOS, its name or a common alias, in any case. If both teams are given,
     the forecast uses their ratings.
     """
     away_team: _builtins.str

@@ -75,7 +75,7 @@ def team(text: str, field: str) -> str:
             raise ValueError(text[:MAX_TEAM_LENGTH])
         return team_code(text)
     except ValueError:
-        raise InvalidTeam(quoted(text), "an NBA code such as BOS, or an alias of one", field=field) from None
+        raise InvalidTeam(quoted(text), "an NBA code such as BOS, or a name such as Celtics", field=field) from None
 
 
 def timestamp(instant: datetime) -> Timestamp:

@@ -177,7 +177,7 @@ def test_a_named_game_is_always_explained_for_the_ledger(game_id: str, asked: bo
         ({"home_team": "XXX"}, InvalidTeam, "home_team"),
         ({"home_team": " "}, InvalidTeam, "home_team"),
         ({"away_team": "a\tb"}, InvalidTeam, "away_team"),
-        ({"away_team": "Boston Celtics"}, InvalidTeam, "away_team"),
+        ({"away_team": "Gotham Knights"}, InvalidTeam, "away_team"),
         ({"home_team": "BKN", "away_team": "BKN"}, InvalidTeam, "away_team"),
         ({"home_team": "brk", "away_team": "NJN"}, InvalidTeam, "away_team"),
         ({"pregame_margin": math.inf}, InvalidMargin, "pregame_margin"),

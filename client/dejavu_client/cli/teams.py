@@ -1,0 +1,25 @@
+"""`dejavu teams`: the teams, and what they may be called."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.console import Console
+
+from dejavu_client.cli.options import Json
+from dejavu_client.output.responsive_table import titled_table
+from dejavu_feed.teams import TEAMS, also_called
+
+
+def teams(as_json: Json = False) -> None:
+    """List the teams and what they may be called, in any case: BOS, Boston, Celtics or Boston Celtics."""
+    if as_json:
+        for code, team in TEAMS.items():
+            entry = {"code": code, "city": team.city, "name": team.name, "aliases": also_called(code)}
+            typer.echo(json.dumps(entry))
+        return
+    table = titled_table("teams", "code", "city", "name", "also")
+    for code, team in TEAMS.items():
+        table.add_row(code, team.city, team.name, ", ".join(also_called(code)))
+    Console().print(table)

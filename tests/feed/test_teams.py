@@ -1,0 +1,32 @@
+"""What a team may be called."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_feed.teams import ALIASES, NICKNAMES, TEAMS, also_called, team_code
+
+
+@given(st.sampled_from(sorted(TEAMS)), st.sampled_from([str.upper, str.lower, str.title]))
+def test_a_team_is_known_by_code_name_and_both_together(code: str, case: type[str]) -> None:
+    team = TEAMS[code]
+    for name in (code, team.name, f"{team.city} {team.name}", f"  {team.city}   {team.name} ", *also_called(code)):
+        assert team_code(case(name)) == code
+
+
+@pytest.mark.parametrize("city", ["LA", "Los Angeles"])
+def test_a_city_with_two_teams_names_none(city: str) -> None:
+    with pytest.raises(ValueError, match=f"'{city}' is not a team; expected an NBA code such as BOS, or a name"):
+        team_code(city)
+
+
+def test_every_other_city_names_its_team() -> None:
+    for code, team in TEAMS.items():
+        if code not in {"LAL", "LAC"}:
+            assert team_code(team.city) == code
+
+
+def test_every_alias_is_listed_with_its_team() -> None:
+    assert {alias for code in TEAMS for alias in also_called(code)} == {*ALIASES, *NICKNAMES}

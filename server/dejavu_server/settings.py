@@ -149,6 +149,10 @@ class Settings(ProcessMessage):
             le=MAX_SECONDS,
         ),
     ] = 600.0
+    max_game_forecasts: Annotated[
+        int,
+        _option("Most forecasts recorded of one game, revisions included, 100 to 100,000.", "N", ge=100, le=100_000),
+    ] = 5000
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),

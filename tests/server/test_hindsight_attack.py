@@ -11,7 +11,7 @@ from tests.support.processes.servers import running_worker, settings_in
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_TIME, LATE_REASON_UNSPECIFIED
 from dejavu.v1.record_service_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
-from dejavu_client.requests import market
+from dejavu_client.requests import market, predict_request
 from dejavu_models.registry.registry import Registry
 from dejavu_server.ledger import verify
 from dejavu_server.worker.worker import Worker
@@ -82,3 +82,18 @@ async def test_the_limit_of_time_is_a_setting(tmp_path: Path) -> None:
             clock.step(seconds)
             made = await client.predict([lead] * 20, game_id=GAMES[0], horizon=FINAL)
             assert made.late == expected
+
+
+async def test_a_game_takes_as_many_forecasts_as_the_setting_says_and_others_go_on(tmp_path: Path) -> None:
+    settings, registry = settings_in(tmp_path, max_game_forecasts=100), Registry([EveryMinuteForecaster()])
+    async with Worker(settings, registry=registry) as worker, AsyncDejavuClient(worker.address) as client:
+        many = [
+            predict_request([3.0] * 20, game_id=GAMES[0], horizon=FINAL, pregame_margin=number / 8)
+            for number in range(101)
+        ]
+        results = await client.predict_batch(many)
+        assert [result.WhichOneof("result") for result in results] == ["forecast"] * 100 + ["error"]
+        assert results[100].error.reason == "GAME_FULL"
+        assert (await client.predict([3.0] * 20, game_id=GAMES[0], horizon=FINAL, pregame_margin=0.0)).sequence == 1
+        assert (await client.predict([3.0] * 20, game_id=GAMES[1], horizon=FINAL)).sequence == 101
+        assert not (await client.predict([3.0] * 21, horizon=FINAL)).sequence

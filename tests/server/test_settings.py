@@ -138,7 +138,11 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         log_format="json",
     )
     assert Settings.from_json(PREVIOUS_RELEASE) == settings
-    assert json.loads(settings.to_json()) == {**json.loads(PREVIOUS_RELEASE), "late_seconds": 600.0}
+    assert json.loads(settings.to_json()) == {
+        **json.loads(PREVIOUS_RELEASE),
+        "late_seconds": 600.0,
+        "max_game_forecasts": 5000,
+    }
 
 
 def test_what_another_release_has_more_is_dropped_and_what_it_lacks_has_its_default() -> None:

@@ -5,7 +5,7 @@
     MalformedRequest                           INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
     UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
-    OutcomeAlreadyRecorded                     FAILED_PRECONDITION   OUTCOME_KNOWN
+    OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     LedgerUnavailable, ServerDraining          UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
@@ -32,6 +32,7 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownM
 from dejavu_server.api.health import UnknownService
 from dejavu_server.forecasting.batcher import Overloaded
 from dejavu_server.ledger.errors import (
+    GameFull,
     LedgerCorrupt,
     LedgerSchemaError,
     LedgerUnavailable,
@@ -71,6 +72,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownGame: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
+    GameFull: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -8,6 +8,7 @@ DejavuError
 │   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
 │   └── ResumeTokenExpired       token of this ledger whose following entries are gone (also a FieldError)
 ├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
+├── GameFull                     a forecast of a game of which as many are recorded as the limit allows
 └── InvalidInput
     └── InvalidResumeToken       not a token, or a token of another ledger
 """
@@ -67,6 +68,12 @@ class OutcomeAlreadyRecorded(DejavuError):
     """A new forecast or revision whose outcome is known already: the ledger records none with hindsight."""
 
     reason = "OUTCOME_KNOWN"
+
+
+class GameFull(DejavuError):
+    """A new forecast or revision of a game of which the ledger has as many as the limit allows."""
+
+    reason = "GAME_FULL"
 
 
 class InvalidResumeToken(InvalidInput):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from dejavu_models.errors import quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query
-from dejavu_server.ledger.database.game_clocks import LATE_AFTER
+from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
@@ -55,12 +55,12 @@ class Ledger:
         backend: Backend,
         identity: Identity,
         on_failure: Callable[[LedgerError], None] | None = None,
-        late_after: timedelta = LATE_AFTER,
+        limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> None:
         self._backend = backend
         self.identity = identity
         self._on_failure = on_failure
-        self._writer = Writer(backend, backend.notify, late_after)
+        self._writer = Writer(backend, backend.notify, limits)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._closed = False
         self._woken: set[asyncio.Event] = set()
@@ -74,7 +74,7 @@ class Ledger:
         durability: Durability = Durability.PROCESS,
         make: bool = True,
         on_failure: Callable[[LedgerError], None] | None = None,
-        late_after: timedelta = LATE_AFTER,
+        limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> Ledger:
         """Opens the ledger at a URL (`sqlite:///PATH`); creates it with its folder, or migrates it, if needed.
 
@@ -86,7 +86,7 @@ class Ledger:
             durability: what a committed forecast survives.
             make: whether to create the ledger and its folder if they do not exist.
             on_failure: called in the event loop with every error that makes a later read or write fail.
-            late_after: time after which a forecast comes too late for the newest minute of its game.
+            limits: what is recorded of a game.
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -94,7 +94,7 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
         backend = SqliteBackend(url, durability)
-        return await cls.open_backend(backend, make=make, on_failure=on_failure, late_after=late_after)
+        return await cls.open_backend(backend, make=make, on_failure=on_failure, limits=limits)
 
     @classmethod
     async def open_backend(
@@ -103,7 +103,7 @@ class Ledger:
         *,
         make: bool = True,
         on_failure: Callable[[LedgerError], None] | None = None,
-        late_after: timedelta = LATE_AFTER,
+        limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> Ledger:
         """Opens the ledger in a database; see `open`. Closes the database if that fails.
 
@@ -120,7 +120,7 @@ class Ledger:
                 backend.close()
                 raise
 
-        return cls(backend, await asyncio.to_thread(identity), on_failure, late_after)
+        return cls(backend, await asyncio.to_thread(identity), on_failure, limits)
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts, in one transaction with other pending writes; they are durable when this returns.

@@ -99,7 +99,7 @@ def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: in
     settled: list[Row] = []
     for row in forecast_rows:
         try:
-            issued = codec.parse(row.canonical)
+            issued = codec.parse(row.canonical, explanation=False)
             bet = None
             if row.line is not None:
                 bet = rows.read_bet(row.line, row.side, row.decimal_odds, row.stake_fraction)

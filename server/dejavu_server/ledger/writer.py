@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ import structlog
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Query
+from dejavu_server.ledger.database.game_clocks import RecordingLimits
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, copy_of
 from dejavu_server.observability.failure_log import FailureLog
@@ -55,12 +55,12 @@ class Writer:
     Args:
         backend: the database.
         on_commit: called on the thread after each transaction that may have added entries.
-        late_after: time after which a forecast comes too late for the newest minute of its game.
+        limits: what is recorded of a game.
     """
 
-    def __init__(self, backend: Backend, on_commit: Callable[[], None], late_after: timedelta) -> None:
+    def __init__(self, backend: Backend, on_commit: Callable[[], None], limits: RecordingLimits) -> None:
         self._backend = backend
-        self._late_after = late_after
+        self._limits = limits
         self._announce = on_commit
         self._failure_log = FailureLog(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -134,7 +134,7 @@ class Writer:
             return
         try:
             with self._backend.write() as connection:
-                results = _write(connection, group, self._late_after)
+                results = _write(connection, group, self._limits)
         except Exception as error:
             # The transaction was rolled back. If the ledger is unavailable, single calls would fail as well. Other
             # errors may come from one call: retry the calls one by one, so that only that call fails.
@@ -176,7 +176,7 @@ def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
     yield part
 
 
-def _write(connection: Connection, group: list[_Call], late_after: timedelta) -> list[Any]:
+def _write(connection: Connection, group: list[_Call], limits: RecordingLimits) -> list[Any]:
     """Executes the calls in order, recording the drafts of adjacent calls together; returns their results."""
     results: list[Any] = []
     for work, calls in groupby(group, key=lambda call: call.work):
@@ -184,7 +184,7 @@ def _write(connection: Connection, group: list[_Call], late_after: timedelta) ->
         if work is not None:
             results += [work(connection) for _ in adjacent]
             continue
-        recorded = store.append(connection, [draft for call in adjacent for draft in call.drafts], late_after)
+        recorded = store.append(connection, [draft for call in adjacent for draft in call.drafts], limits)
         end = 0
         for call in adjacent:
             start, end = end, end + len(call.drafts)

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -21,7 +20,7 @@ from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Query
-from dejavu_server.ledger.database.game_clocks import LATE_AFTER
+from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of
@@ -82,7 +81,7 @@ class LedgerManager:
         on_change: called with the first health status and with every change.
         committed: set when a ledger is opened, and after every commit to it, by whichever process.
         make: whether to create a ledger if none exists.
-        late_after: time after which a forecast comes too late for the newest minute of its game.
+        limits: what is recorded of a game.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class LedgerManager:
         on_change: Callable[[LedgerHealth], None] = lambda _: None,
         committed: asyncio.Event | None = None,
         make: bool = True,
-        late_after: timedelta = LATE_AFTER,
+        limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> None:
         self._url = url
         self._durability = durability
@@ -102,7 +101,7 @@ class LedgerManager:
         self._on_change = on_change
         self._committed = committed or asyncio.Event()
         self._make = make
-        self._late_after = late_after
+        self._limits = limits
         self._ledger: Ledger | None = None
         self._broadcaster: Broadcaster | None = None
         self._identity: Identity | None = None  # of the ledger that is or was last open
@@ -250,7 +249,7 @@ class LedgerManager:
             durability=self._durability,
             make=self._make,
             on_failure=self._on_failure,
-            late_after=self._late_after,
+            limits=self._limits,
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
         ledger.listen(self._committed)

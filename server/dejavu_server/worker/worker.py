@@ -41,6 +41,7 @@ from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.ledger.database.game_clocks import RecordingLimits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -165,7 +166,7 @@ class Worker:
             on_change=self._on_ledger_health,
             committed=committed,
             make=self._make_ledger,
-            late_after=timedelta(seconds=settings.late_seconds),
+            limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts),
         )
         self._online_updater = OnlineUpdater(
             self._ledger_manager,

@@ -1,41 +1,84 @@
-"""How far each game had got when a forecast was recorded, which tells whether the forecast is late."""
+"""How far each game had got, and what was recorded of it, when a forecast was recorded."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, literal, select, union_all
 
 from dejavu_common.clock import from_microseconds
-from dejavu_server.ledger.database.schema import forecasts
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, LateReason
-
-LATE_AFTER: Final = timedelta(minutes=10)
-"""Default time after which a forecast comes too late for the newest minute of its game."""
+from dejavu_server.results import Failed
 
 LATE_MINUTES: Final = 2
 """Minutes of play by which a forecast may be behind the newest of its game: a feed corrects what it has just shown."""
 
 
+class RecordingLimits(NamedTuple):
+    """What is recorded of a game.
+
+    Attributes:
+        late_after: time after which a forecast comes too late for the newest minute of its game.
+        forecasts: most forecasts of one game, revisions included.
+    """
+
+    late_after: timedelta = timedelta(minutes=10)
+    forecasts: int = 5000
+
+
+DEFAULT_LIMITS: Final = RecordingLimits()
+
+
 class GameClocks:
-    """Newest recorded minute of each game, and when it was first recorded; it follows the order of the ledger."""
+    """Newest recorded minute of each game, since when, the number of its forecasts, and its outcomes.
+
+    It follows the order of the ledger.
+    """
 
     def __init__(self) -> None:
         self._newest: dict[str, tuple[int, datetime]] = {}
+        self._counts: Counter[str] = Counter()
+        self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)
 
     def read(self, connection: Connection, games: Sequence[str]) -> None:
         """Reads the clocks of at most as many games as fit into a statement."""
-        for game_id, minute, since_us in connection.execute(_NEWEST_MINUTES, {"games": games}):
-            self._newest[game_id] = (minute, from_microseconds(since_us))
+        for game_id, horizon, number, since_us, count in connection.execute(_STATE, {"games": games}):
+            if horizon:
+                self._outcomes[game_id][Horizon(horizon)] = number
+            else:
+                self._newest[game_id] = (number, from_microseconds(since_us))
+                self._counts[game_id] = count
 
     def add(self, issued: IssuedForecast) -> None:
         """Takes note of a recorded forecast."""
+        self._counts[issued.game_id] += 1
         minute, since = issued.forecast.elapsed_minutes, issued.generated_time
         newest, known_since = self._newest.get(issued.game_id, (0, since))
         if minute > newest or (minute == newest and since < known_since):
             self._newest[issued.game_id] = (minute, since)
+
+    def known_outcome(self, issued: IssuedForecast) -> Failed | None:
+        """Returns a failure if the outcome of a forecast, or of an earlier horizon, is known, otherwise None."""
+        for horizon, sequence in self._outcomes.get(issued.game_id, {}).items():
+            if issued.forecast.elapsed_minutes <= horizon.last_slot:
+                error = OutcomeAlreadyRecorded(
+                    f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
+                    f"{sequence}, and no forecast from before that point is recorded any more"
+                )
+                return Failed(error)
+        return None
+
+    def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:
+        """Returns a failure if no further forecast of a game is recorded, otherwise None."""
+        if self._counts[game_id] < limits.forecasts:
+            return None
+        return Failed(GameFull(f"{limits.forecasts:,} forecasts of game {game_id} are recorded, which is the limit"))
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Returns why a forecast that is recorded now is late; None if it is in time."""
@@ -52,12 +95,23 @@ class GameClocks:
 
 # Built once: building a statement costs SQLAlchemy as much as running it.
 _other = forecasts.alias("other")
-_NEWEST_MINUTES = (
-    select(forecasts.c.game_id, forecasts.c.minute, func.min(forecasts.c.generated_us))
+_games: BindParameter[Sequence[str]] = bindparam("games", expanding=True)
+# One statement: for two, SQLAlchemy takes as long again.
+_STATE = union_all(
+    select(outcomes.c.game_id, outcomes.c.horizon, func.max(outcomes.c.sequence), literal(0), literal(0))
+    .where(outcomes.c.game_id.in_(_games))
+    .group_by(outcomes.c.game_id, outcomes.c.horizon),
+    select(
+        forecasts.c.game_id,
+        literal(""),
+        forecasts.c.minute,
+        func.min(forecasts.c.generated_us),
+        select(func.count()).where(_other.c.game_id == forecasts.c.game_id).scalar_subquery(),
+    )
     .where(
-        forecasts.c.game_id.in_(bindparam("games", expanding=True)),
+        forecasts.c.game_id.in_(_games),
         forecasts.c.minute
         == select(func.max(_other.c.minute)).where(_other.c.game_id == forecasts.c.game_id).scalar_subquery(),
     )
-    .group_by(forecasts.c.game_id, forecasts.c.minute)
+    .group_by(forecasts.c.game_id, forecasts.c.minute),
 )

@@ -10,21 +10,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.game_clocks import LATE_AFTER, GameClocks
-from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
+from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, GameClocks, RecordingLimits
+from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
-from dejavu_server.ledger.errors import LedgerCorrupt, OutcomeAlreadyRecorded
+from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
-from dejavu_server.results import Failed, Result
+from dejavu_server.results import Result
 
 _T = TypeVar("_T")
 
@@ -102,7 +100,7 @@ def entry_row(
 
 
 def append(
-    connection: Connection, drafts: Sequence[PreparedForecast], late_after: timedelta = LATE_AFTER
+    connection: Connection, drafts: Sequence[PreparedForecast], limits: RecordingLimits = DEFAULT_LIMITS
 ) -> list[Result[IssuedForecast]]:
     """Records forecasts in order, except those that its key has already, with the same pattern and teams.
 
@@ -116,7 +114,7 @@ def append(
     Args:
         connection: a connection in a transaction that holds the write lock.
         drafts: the forecasts.
-        late_after: time after which a forecast comes too late for the newest minute of its game.
+        limits: what is recorded of a game.
 
     Returns:
         For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
@@ -124,19 +122,20 @@ def append(
     """
     revisions = _revisions(connection, {draft.key for draft in drafts})
     games = sorted({draft.issued.game_id for draft in drafts})
-    known_outcomes, clocks = _known(connection, games), GameClocks()
+    clocks = GameClocks()
     for chunk in chunks(games):
         clocks.read(connection, chunk)
     with_market = _with_market(connection, drafts, revisions)
     batch = _EntryBatch(*head(connection))
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
-        outcome, late = _conflict(known_outcomes, draft.issued), clocks.late(draft.issued, late_after)
+        outcome, late = clocks.known_outcome(draft.issued), clocks.late(draft.issued, limits.late_after)
         known = revisions[draft.key]
         stored = next((each for each in known if each.matches(draft)), None)
         if stored is None:
-            if outcome is not None:
-                results.append(outcome)
+            refused = outcome or clocks.full(draft.issued.game_id, limits)
+            if refused is not None:
+                results.append(refused)
                 continue
             number = max((each.issued.revision for each in known), default=-1) + 1
             stored = batch.forecast(draft, number, late)
@@ -192,18 +191,6 @@ class _EntryBatch:
         ):
             if added:
                 connection.execute(statement, added)
-
-
-def _conflict(outcomes_of_games: Mapping[str, Mapping[Horizon, int]], issued: IssuedForecast) -> Failed | None:
-    """Returns a failure if the forecast would be recorded with hindsight, otherwise None."""
-    for horizon, sequence in outcomes_of_games.get(issued.game_id, {}).items():
-        if issued.forecast.elapsed_minutes <= horizon.last_slot:
-            error = OutcomeAlreadyRecorded(
-                f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
-                f"{sequence}, and no forecast from before that point is recorded any more"
-            )
-            return Failed(error)
-    return None
 
 
 def probe_write(connection: Connection) -> None:
@@ -319,12 +306,6 @@ _NEWEST_OF_KEYS = (
     .order_by(forecasts.c.revision)
 )
 
-_OUTCOMES_OF = (
-    select(outcomes.c.game_id, outcomes.c.horizon, func.max(outcomes.c.sequence))
-    .where(outcomes.c.game_id.in_(bindparam("games", expanding=True)))
-    .group_by(outcomes.c.game_id, outcomes.c.horizon)
-)
-
 _WITH_MARKET = select(markets.c.forecast_sequence).where(
     markets.c.forecast_sequence.in_(bindparam("sequences", expanding=True))
 )
@@ -336,15 +317,6 @@ def _revisions(connection: Connection, keys: set[str]) -> defaultdict[str, list[
     for chunk in chunks(sorted(keys)):
         for key, pattern, text in connection.execute(_NEWEST_OF_KEYS, {"keys": chunk}):
             result[key].append(_Revision(pattern, *_parse([text])))
-    return result
-
-
-def _known(connection: Connection, games: Sequence[str]) -> dict[str, dict[Horizon, int]]:
-    """Returns the sequences of the outcomes of games, by game and horizon."""
-    result: dict[str, dict[Horizon, int]] = {}
-    for chunk in chunks(games):
-        for game_id, horizon, sequence in connection.execute(_OUTCOMES_OF, {"games": chunk}):
-            result.setdefault(game_id, {})[Horizon(horizon)] = sequence
     return result
 
 

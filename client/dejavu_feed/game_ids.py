@@ -1,13 +1,31 @@
-"""Game ids as the NBA writes them, and those of replays."""
+"""Game ids as the NBA writes them, and those of replays: which season and which part of it a game belongs to.
+
+An id of the NBA is 00, a digit for the part of the season, the season's first year modulo 100, and a number: 0022400061
+is of the regular season 2024–25.
+"""
 
 from __future__ import annotations
 
 import re
+from datetime import date
+from typing import Final
 
 REPLAY_PREFIX = "99"
 """Prefix of replay game ids; the NBA's ids never start with it."""
 
+COMPETITIVE: Final = {"002": "RS", "004": "PO", "005": "PI", "006": "RS"}
+"""Prefix of the ids of competitive games → phase: regular season, playoffs, play-in, and the final of the NBA Cup (RS).
+Others, such as preseason games (001) and All-Star games (003), say little about the strength of teams."""
+
 _GAME_ID = re.compile(r"[0-9]{10}", re.ASCII)
+
+_SEASON_BEGINS: Final = (8, 1)
+_SEASON_ENDS: Final = (10, 31)
+"""Month and day between which all games of a season are played; it ends in the year after the one in which it begins.
+
+Preseasons begin in September or October, finals end in June. The latest games so far were those of the season 2019–20,
+which ended on 11 October 2020. So the windows of two seasons overlap from August to October.
+"""
 
 
 def is_game_id(text: str) -> bool:
@@ -29,3 +47,29 @@ def season_of(game_id: str) -> int | None:
         return None
     begins = int(game_id[3:5])
     return (1900 if begins >= 46 else 2000) + begins + 1
+
+
+def season_days(season: int) -> tuple[date, date]:
+    """Returns the first and the last day on which games of a season may be played.
+
+    These are 1 August of the year in which it begins and 31 October of the next: months more than any season took.
+
+    Args:
+        season: the year in which it ends.
+    """
+    return date(season - 1, *_SEASON_BEGINS), date(season, *_SEASON_ENDS)
+
+
+def seasons_on(day: date) -> list[int]:
+    """Returns the seasons that may have games on a day, earliest first: one, or two from August to October."""
+    windows = ((season, *season_days(season)) for season in (day.year, day.year + 1))
+    return [season for season, first, last in windows if first <= day <= last]
+
+
+def is_of_season(game_id: str, day: date) -> bool:
+    """Whether a game may have been played on a day, as far as the season in its id tells (see `season_days`).
+
+    True for ids without a season, such as a replay's.
+    """
+    season = season_of(game_id)
+    return season is None or season in seasons_on(day)

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "ledger_0004"
+REVISION = "ledger_0005"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(

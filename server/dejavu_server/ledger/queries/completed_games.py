@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from dejavu_feed.game_ids import is_replay, season_of
+from dejavu_feed.game_ids import COMPETITIVE, is_replay, season_of
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
@@ -28,9 +28,6 @@ MAX_SCORE = 400
 """Highest score of one team in a file of plays, in points."""
 
 _PAGE = 500
-
-_PHASES = {"2": "RS", "4": "PO", "5": "PI", "6": "RS"}
-"""Phase by the third digit of an NBA game id; 6 is the final of the NBA Cup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
 
     if row.pattern is None:
         return skipped("it was not forecast")
-    phase = "RS" if is_replay(row.game_id) else _PHASES.get(row.game_id[2])
+    phase = "RS" if is_replay(row.game_id) else COMPETITIVE.get(row.game_id[:3])
     if phase is None:
         return skipped("it is of no regular season, play-in or playoffs")
     try:

@@ -1,7 +1,11 @@
 """Observations for the online state: one per outcome, model version and quarter, in order of first report.
 
 A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: every
-reader that has read equally far has the same state. Replays are excluded.
+reader that has read equally far has the same state.
+
+Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
+and no replays. Nor are games whose id is of another season than their date: earlier releases recorded those too, and
+ratings that have reached a later season ignore every game of an earlier one.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from dejavu_feed.game_ids import COMPETITIVE, is_of_season
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, Observation, TrackerKey, quarter_of
 from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
@@ -61,14 +66,14 @@ def corrected_since(connection: Connection, sequence: int) -> int | None:
 
 def count(connection: Connection, sequence: int) -> int:
     """Returns the number of outcomes to learn from that were first reported up to a sequence."""
-    number: int = connection.execute(_COUNT, {"place": sequence}).scalar_one()
-    return number
+    rows = connection.execute(_FIRST_REPORTS, {"place": sequence})
+    return sum(is_of_season(game_id, date.fromordinal(day)) for game_id, day in rows)
 
 
 def settled_games_after(
     connection: Connection, sequence: int, *, with_observations: bool = True
 ) -> Iterator[SettledGame]:
-    """Yields the outcomes that were first reported after a sequence, in order, each in its newest revision.
+    """Yields the outcomes to learn from that were first reported after a sequence, in order, in their newest revision.
 
     Args:
         connection: a read connection.
@@ -83,6 +88,9 @@ def settled_games_after(
             for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
         }
         for row in rows:
+            day = date.fromordinal(row.first_day)
+            if not is_of_season(row.game_id, day):
+                continue
             yield SettledGame(
                 sequence=row.first_sequence,
                 game_id=row.game_id,
@@ -90,7 +98,7 @@ def settled_games_after(
                 differential=row.differential,
                 home_team=row.home_team,
                 away_team=row.away_team,
-                day=date.fromordinal(row.first_day),
+                day=day,
                 observations=observations.get(row.first_sequence, ()),
             )
         sequence = last
@@ -153,25 +161,25 @@ def _observations(rows: Iterable[Any]) -> Iterator[Observation]:
         yield Observation(tracker, float(next(candidates).score))
 
 
-_NO_REPLAY = outcomes.c.replay.is_(False)
+_COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))
 
-_NEWEST = select(func.max(outcomes.c.sequence)).where(_NO_REPLAY)
+_NEWEST = select(func.max(outcomes.c.sequence)).where(_COMPETITIVE)
 
 _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
     outcomes.c.sequence > bindparam("sequence"),
     outcomes.c.first_sequence <= bindparam("sequence"),
-    _NO_REPLAY,
+    _COMPETITIVE,
 )
 
-_COUNT = select(func.count()).where(
-    outcomes.c.first_sequence <= bindparam("place"), outcomes.c.revision == 0, _NO_REPLAY
+_FIRST_REPORTS = select(outcomes.c.game_id, outcomes.c.day).where(
+    outcomes.c.first_sequence <= bindparam("place"), outcomes.c.revision == 0, _COMPETITIVE
 )
 
 _later = outcomes.alias("later")
 
 _FIRST_SEQUENCES = (
     select(outcomes.c.first_sequence)
-    .where(outcomes.c.first_sequence > bindparam("place"), outcomes.c.revision == 0, _NO_REPLAY)
+    .where(outcomes.c.first_sequence > bindparam("place"), outcomes.c.revision == 0, _COMPETITIVE)
     .order_by(outcomes.c.first_sequence)
     .limit(bindparam("limit"))
 )

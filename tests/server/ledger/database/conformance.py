@@ -23,6 +23,8 @@ from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed
 
 _SINCE = datetime(2000, 1, 1, tzinfo=UTC)
+_EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
+"""In the season of the games."""
 
 
 def epoch(connection: Connection) -> str:
@@ -142,9 +144,9 @@ class BackendConformance:
     async def test_an_outcome_settles_is_corrected_and_ends_what_may_be_recorded(self, backend: Backend) -> None:
         ledger = await Ledger.open_backend(backend)
         await ledger.commit([issued(game(1))])
-        recorded, settled = await ledger.record_outcome(outcome(7, game(1)))
+        recorded, settled = await ledger.record_outcome(outcome(7, game(1), observed_time=_EVENING))
         assert (recorded.sequence, settled) == (2, 1)
-        corrected, settled = await ledger.record_outcome(outcome(5, game(1)))
+        corrected, settled = await ledger.record_outcome(outcome(5, game(1), observed_time=_EVENING))
         assert (corrected.revision, settled) == (1, 1)
         [late] = await ledger.commit([issued(game(1), alpha=0.2)])
         assert isinstance(late, Failed)

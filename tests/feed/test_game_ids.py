@@ -1,0 +1,56 @@
+"""The season and the part of a season that an NBA game id names."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+
+from dejavu_feed.game_ids import COMPETITIVE, is_of_season, season_days, season_of, seasons_on
+
+
+@pytest.mark.parametrize(
+    ("game_id", "day"),
+    [
+        ("0022400061", date(2024, 10, 22)),
+        ("0012600001", date(2026, 9, 30)),
+        ("0041900406", date(2020, 10, 11)),  # the last game of the season that was interrupted
+        ("0022000001", date(2020, 12, 22)),
+        ("0042000406", date(2021, 7, 20)),
+        ("0024600001", date(1946, 11, 1)),
+        ("0029900001", date(1999, 11, 2)),
+    ],
+)
+def test_a_game_fits_the_season_in_which_it_was_played(game_id: str, day: date) -> None:
+    assert is_of_season(game_id, day)
+
+
+@pytest.mark.parametrize("game_id", ["0024500061", "0024600061", "0022700061", "0022500061", "0012400061"])
+def test_an_id_of_another_season_fits_no_day_of_november(game_id: str) -> None:
+    assert not is_of_season(game_id, date(2026, 11, 20))
+
+
+@pytest.mark.parametrize("game_id", ["9900000001", "9924500061", "1522600001", "x"])
+def test_an_id_without_a_season_fits_every_day(game_id: str) -> None:
+    assert is_of_season(game_id, date(1999, 1, 1))
+    assert is_of_season(game_id, date(2026, 11, 20))
+
+
+def test_a_season_goes_from_august_to_the_october_of_the_next_year() -> None:
+    first, last = season_days(2025)
+    assert (first, last) == (date(2024, 8, 1), date(2025, 10, 31))
+    fits = [is_of_season("0022400061", day) for day in (first - timedelta(1), first, last, last + timedelta(1))]
+    assert fits == [False, True, True, False]
+
+
+def test_every_day_belongs_to_one_season_or_in_autumn_to_two() -> None:
+    day = date(2024, 1, 1)
+    while day.year < 2027:
+        autumn = 8 <= day.month <= 10
+        assert seasons_on(day) == ([day.year, day.year + 1] if autumn else [day.year + (day.month > 10)])
+        day += timedelta(1)
+
+
+def test_the_final_of_the_cup_counts_and_preseason_and_all_star_games_do_not() -> None:
+    assert set(COMPETITIVE) == {"002", "004", "005", "006"}
+    assert season_of("0062400001") == 2025

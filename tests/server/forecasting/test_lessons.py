@@ -1,0 +1,138 @@
+"""Which outcomes of a ledger are learned from: those of competitive games whose id fits their date."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.builders.issued_forecasts import issued
+from tests.support.harness.tampering import tampered
+
+from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptiveState, Observation, TrackerKey
+from dejavu_server.forecasting.online_updater import OnlineProjection
+from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger.queries import learning
+from dejavu_server.ledger.queries.learning import INTERVALS
+from dejavu_server.records import ReportedOutcome
+
+NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
+START = LiveRatings.start(
+    RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")).update("BOS", "NYK", 18)
+)
+DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    yield opened
+    await opened.close()
+
+
+async def played(ledger: Ledger, game_id: str, differential: int, *, day: int = 0) -> int:
+    """Records a forecast of the end and the final of a game, as a release without rules for ids; returns its place."""
+    made = issued(game_id, (0.0,) * 18, horizon=Horizon.FINAL, home_team="BOS", away_team="NYK")
+    await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=DISTRIBUTION))])
+    seen = NOW + timedelta(days=day)
+    outcome, settled = await ledger.record_outcome(
+        ReportedOutcome(game_id, Horizon.FINAL, differential, "BOS", "NYK", seen, seen)
+    )
+    assert settled == 1, "whatever the id"
+    return outcome.sequence
+
+
+async def learned(ledger: Ledger) -> OnlineProjection:
+    projection = OnlineProjection({"v1": START}, intervals=True)
+    await ledger.read(projection.read)
+    return projection
+
+
+def margin(projection: OnlineProjection) -> float:
+    """Returns by how much Boston is expected to beat New York, at home."""
+    ratings = projection.ratings("v1")
+    assert ratings is not None
+    return ratings.ratings().expected_margin("BOS", "NYK")
+
+
+def games(projection: OnlineProjection) -> int:
+    return sum(tracker.games for tracker in projection.intervals.trackers.values())
+
+
+async def test_a_final_under_an_id_of_the_season_2046_does_not_end_all_ratings(ledger: Ledger) -> None:
+    await played(ledger, "0022400001", 3)
+    before = await learned(ledger)
+    await played(ledger, "0024500061", 3)
+    mistyped = await learned(ledger)
+    assert (margin(mistyped), games(mistyped)) == (margin(before), games(before))
+    await played(ledger, "0022400002", 40, day=1)
+    after = await learned(ledger)
+    assert margin(after) > margin(before) + 1
+    assert games(after) == games(before) + 1
+
+
+@pytest.mark.parametrize("prefix", ["001", "003", "007", "152"])
+async def test_games_that_are_not_competitive_move_no_rating_and_no_interval(ledger: Ledger, prefix: str) -> None:
+    for number in range(5):
+        await played(ledger, f"{prefix}24{number:05d}", 45)
+    after = await learned(ledger)
+    assert margin(after) == START.ratings().expected_margin("BOS", "NYK")
+    assert after.intervals == AdaptiveState()
+
+
+@pytest.mark.parametrize("prefix", ["002", "004", "005", "006"])
+async def test_competitive_games_move_ratings_and_intervals(ledger: Ledger, prefix: str) -> None:
+    await played(ledger, f"{prefix}2400001", 45)
+    after = await learned(ledger)
+    assert margin(after) > START.ratings().expected_margin("BOS", "NYK") + 1
+    assert games(after) == 1
+
+
+async def test_a_learner_that_follows_has_learned_what_one_learns_from_the_start(ledger: Ledger) -> None:
+    follower = OnlineProjection({"v1": START}, intervals=True)
+    for game_id in ("0012400001", "0022400001", "0024500001", "0032400001", "0022400002", "0012400002"):
+        await played(ledger, game_id, 9)
+        await ledger.read(follower.read)
+        fresh = await learned(ledger)
+        assert (follower.intervals, margin(follower)) == (fresh.intervals, margin(fresh))
+
+
+async def test_the_place_that_a_forecast_tells_is_of_an_outcome_to_learn_from(ledger: Ledger) -> None:
+    place = await played(ledger, "0022400001", 9)
+    await played(ledger, "0012400001", 9)
+    assert (await learned(ledger)).sequence == place
+
+
+async def test_the_games_of_a_snapshot_are_those_that_were_learned_from(ledger: Ledger) -> None:
+    for number in range(1, 4):
+        await played(ledger, f"00124{number:05d}", 9)
+        await played(ledger, f"00245{number:05d}", 9)
+        await played(ledger, f"00224{number:05d}", 9)
+    assert await ledger.read(partial(learning.count, sequence=await ledger.head())) == 3
+
+
+async def test_a_ledger_with_preseason_games_of_an_earlier_release_is_verified_and_learned_from_anew(
+    tmp_path: Path,
+) -> None:
+    """Its snapshots contain what is no longer learned, and are dropped when it is opened."""
+    path = tmp_path / "ledger.db"
+    url = f"sqlite:///{path}"
+    ledger = await Ledger.open(url)
+    place = await played(ledger, "0012400001", 45)
+    await ledger.close()
+    tracked = AdaptiveState().after([Observation(TrackerKey("v1", Horizon.FINAL, 1), 3.0)])
+    with tampered(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'ledger_0004'")
+        database.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (INTERVALS, place, tracked.to_bytes()))
+    ledger = await Ledger.open(url)
+    assert (await learned(ledger)).intervals == AdaptiveState()
+    await ledger.close()
+    found = verify(url)
+    assert (found.outcomes, found.settlements, found.snapshots) == (1, 1, 0)

@@ -185,7 +185,8 @@ class DejavuClient(Caller):
             home_team: NBA code or common alias of the home team. If both teams are given, a final score updates their
                 ratings.
             away_team: NBA code or common alias of the away team.
-            observed_time: when the outcome was observed, timezone-aware; None for now, by the server's clock.
+            observed_time: when the outcome was observed, timezone-aware, in the season that the game id names; None for
+                now, by the server's clock.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:

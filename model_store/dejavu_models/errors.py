@@ -5,8 +5,8 @@ DejavuError
 │   ├── InvalidInput          invalid for every model
 │   │   ├── InvalidPattern    length, NaN, infinity, out of bounds
 │   │   ├── InvalidAlpha      not in (0, 1)
-│   │   ├── InvalidGameId     not ten digits
-│   │   ├── InvalidTeam       not an NBA code or alias, or both teams are the same
+│   │   ├── InvalidGameId     not ten digits, or of another season
+│   │   ├── InvalidTeam       not an NBA code or alias, both teams are the same, or not those of the game
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   ├── InvalidHorizon    not a horizon of the contract
@@ -134,14 +134,14 @@ class InvalidAlpha(InvalidInput):
 
 
 class InvalidGameId(InvalidInput):
-    """The game id is not ten digits."""
+    """The game id is not ten digits, or of another season than the outcome reported."""
 
     reason = "INVALID_GAME_ID"
     default_field = "game_id"
 
 
 class InvalidTeam(InvalidInput):
-    """A team is not an NBA code or alias, or both teams are the same."""
+    """A team is not an NBA code or alias, both teams are the same, or they are not those recorded of the game."""
 
     reason = "INVALID_TEAM"
     default_field = "home_team"

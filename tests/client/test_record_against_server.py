@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToJson, Parse
 from pyarrow import parquet
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import running_worker
 from typer.testing import CliRunner
@@ -31,7 +31,7 @@ from dejavu_client import (
 from dejavu_client.cli.main import app
 from dejavu_server.cli.serve import app as server_app
 
-GAME, OTHER_GAME, REPLAYED = "0022000001", "0022000002", "9902000001"
+GAME, OTHER_GAME, REPLAYED = current_game(1), current_game(2), "9902000001"
 TEAMS = {"home_team": "BKN", "away_team": "GSW"}
 
 

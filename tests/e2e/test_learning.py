@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.support.builders.calls import current_game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, HORIZON_FINAL, Forecast
@@ -98,7 +99,7 @@ def test_every_worker_answers_by_the_same_outcomes_and_one_that_starts_later_too
     assert initial.calibration_sequence == 0
     assert initial.adaptation.rolling_games == 0
 
-    games = [f"00226{number:05d}" for number in range(1, 9)]
+    games = [current_game(number) for number in range(1, 9)]
     recorded = {game: predict(one if index % 2 else other, game) for index, game in enumerate(games)}
     last = 0
     for game in games:  # far outside every interval

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.json_format import MessageToJson
+from tests.support.builders.calls import current_game
 from tests.support.harness.tampering import tampered
 from tests.support.processes.servers import running_worker
 
@@ -14,7 +15,7 @@ from dejavu_client.requests import market
 from dejavu_server.cli import checkpoint_files
 from dejavu_server.ledger import LedgerCorrupt, verify
 
-GAMES = [f"00224{number:05d}" for number in range(1, 56)]
+GAMES = [current_game(number) for number in range(1, 56)]
 """More than a snapshot is taken after."""
 
 
@@ -31,7 +32,7 @@ def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp
         client.report_outcome(GAMES[54], 20, horizon=HALFTIME)
         kept.write_text(MessageToJson(client.get_checkpoint()))
         while_serving = verify(url, checkpoint_files.read(kept))
-        client.predict(pattern, game_id="0022499999")
+        client.predict(pattern, game_id=current_game(999))
     with running_worker(tmp_path, shipped=True):
         pass  # it has learned, and kept what it learned, once it serves
     found = verify(url, checkpoint_files.read(kept))

@@ -10,7 +10,8 @@ DejavuError
 ├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
 ├── GameFull                     a forecast of a game of which as many are recorded as the limit allows
 └── InvalidInput
-    └── InvalidResumeToken       not a token, or a token of another ledger
+    ├── InvalidResumeToken       not a token, or a token of another ledger
+    └── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
 """
 
 from __future__ import annotations
@@ -81,6 +82,13 @@ class InvalidResumeToken(InvalidInput):
 
     reason = "INVALID_RESUME_TOKEN"
     default_field = "resume_token"
+
+
+class InvalidDifferential(InvalidInput):
+    """A differential is beyond ±200 points, 0 at the end, or too far from that of the game's other horizon."""
+
+    reason = "INVALID_DIFFERENTIAL"
+    default_field = "differential"
 
 
 _ErrorT = TypeVar("_ErrorT", bound=DejavuError)

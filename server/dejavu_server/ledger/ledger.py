@@ -153,7 +153,8 @@ class Ledger:
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
-            InvalidTeam: if the forecasts of the game have home and away team swapped.
+            InvalidTeam, InvalidDifferential: if it contradicts what is recorded of its game (see
+                `outcomes.record_outcome`).
             ValueError: if it names no game, ends a game in a tie, or cannot be encoded.
         """
         codec.outcome_payload(outcome)  # raises ValueError here rather than in the writer

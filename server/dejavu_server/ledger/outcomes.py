@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from dejavu_models.errors import InvalidTeam
+from dejavu_models.errors import InvalidInput, InvalidTeam
+from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.ledger.entries.settlement import settle
-from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.errors import InvalidDifferential, LedgerCorrupt
 from dejavu_server.ledger.queries import learning, settling
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.results import Failed, Result
+
+MAX_SWING: Final = 100
+"""Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
+
+_PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
 
 class _StoredOutcome(NamedTuple):
@@ -47,16 +53,18 @@ def record_outcome(
         now: the current time, UTC.
 
     Returns:
-        The outcome as recorded, and the number of forecasts that it settles. Fails if the forecasts of the game
-        have home and away team swapped, because its differential then likely has the wrong sign.
+        The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
+        be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
+        or with the teams of the newest forecast or of an outcome. Another differential or team is likely of another
+        game, and swapped teams give the differential the wrong sign.
     """
-    stored = _newest_revision(connection, reported)
+    stored = _newest_revision(connection, reported.game_id, reported.horizon)
     if stored is not None and stored.agrees(reported):
         count = settling.count(connection, stored.first_sequence)
         return stored.outcome, count
-    if _swapped(connection, reported):
-        expected = f"{reported.away_team}, the home team in the forecasts of this game"
-        return Failed(InvalidTeam(reported.home_team, expected))
+    contradiction = _contradiction(connection, reported, None if stored is None else stored.outcome)
+    if contradiction is not None:
+        return Failed(contradiction)
     head = store.head(connection)
     sequence = head.sequence + 1
     outcome = replace(reported, recorded_time=now, sequence=sequence, revision=0)
@@ -73,8 +81,8 @@ def record_outcome(
     return outcome, _settle(connection, outcome, first_sequence)
 
 
-def _newest_revision(connection: Connection, reported: ReportedOutcome) -> _StoredOutcome | None:
-    row = settling.newest_outcome(connection, reported.game_id, reported.horizon)
+def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> _StoredOutcome | None:
+    row = settling.newest_outcome(connection, game_id, horizon)
     if row is None:
         return None
     try:
@@ -83,10 +91,60 @@ def _newest_revision(connection: Connection, reported: ReportedOutcome) -> _Stor
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
 
 
-def _swapped(connection: Connection, reported: ReportedOutcome) -> bool:
-    """Returns whether the game's newest forecast with teams has home and away team swapped."""
-    row = settling.newest_teams(connection, reported.game_id) if reported.home_team else None
-    return row is not None and (row.home_team, row.away_team) == (reported.away_team, reported.home_team)
+def _contradiction(
+    connection: Connection, reported: ReportedOutcome, before: ReportedOutcome | None
+) -> InvalidInput | None:
+    """Returns the error of a report that contradicts what is recorded of its game, otherwise None.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        reported: the report.
+        before: the outcome that it would correct; None if it is the first.
+    """
+    other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
+    stored = _newest_revision(connection, reported.game_id, other_horizon)
+    other = None if stored is None else stored.outcome
+    if other is not None and _implausible_swing(reported, before, other):
+        found = f"{reported.differential} {_PLACES[reported.horizon]}"
+        recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
+        return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
+    if not reported.home_team:
+        return None
+    row = settling.newest_teams(connection, reported.game_id)
+    if row is not None and (row.home_team, row.away_team) != (reported.home_team, reported.away_team):
+        return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
+    if before is not None and before.home_team:
+        # Earlier releases recorded outcomes with other teams than the forecasts. They can be corrected to these.
+        standing = before if row is None else None
+    else:
+        standing = other if other is not None and other.home_team else None
+    if standing is None:
+        return None
+    place = f"in the outcome that is recorded {_PLACES[standing.horizon]}"
+    return _other_teams(reported, standing.home_team, standing.away_team, place)
+
+
+def _implausible_swing(reported: ReportedOutcome, before: ReportedOutcome | None, other: ReportedOutcome) -> bool:
+    """Returns whether a differential is too far from that of the other horizon.
+
+    Earlier releases recorded such pairs. What brings one no further apart is taken, so that both can be corrected.
+    """
+    swing = abs(reported.differential - other.differential)
+    return swing > MAX_SWING and (before is None or swing > abs(before.differential - other.differential))
+
+
+def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:
+    """Returns an error that names each team of a report that is not the one known; None if both are."""
+    sides = (("home", reported.home_team, home_team), ("away", reported.away_team, away_team))
+    errors = [
+        InvalidTeam(found, f"{known}, the {side} team {place}", field=f"{side}_team")
+        for side, found, known in sides
+        if found != known
+    ]
+    if not errors:
+        return None
+    errors[0].others = tuple(errors[1:])
+    return errors[0]
 
 
 def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: int) -> int:

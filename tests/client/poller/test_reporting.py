@@ -241,6 +241,22 @@ async def test_where_the_servers_clock_is_behind_it_says_itself_when_it_was() ->
     assert not watch.told(Fault)
 
 
+async def test_a_report_refused_for_the_season_of_its_id_is_not_tried_for_ever_and_the_evening_ends() -> None:
+    evening = Evening([game()])
+    evening.clock.now = evening.replay.end
+    predictor = StoringPredictor()
+    refusals = [
+        InvalidArgumentError("another season", field_violations=(FieldViolation(field, "another season"),))
+        for field in ("observed_time", "game_id")
+    ]
+    predictor.untaken = [*refusals, *refusals]
+    async with watching(evening, predictor, interval=0.001) as watch:
+        await watch.poller.run(until_final=True)
+
+    assert said(watch) == [(HALFTIME, 3)] * 2 + [(FINAL, 3)] * 2, "each once more, with the time of the server"
+    assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.REFUSED] * 2
+
+
 async def test_a_server_without_a_record_is_told_of_once_and_asked_no_more() -> None:
     evening = Evening([game(), game("MIA", "NYK")])
     evening.clock.now = evening.replay.end

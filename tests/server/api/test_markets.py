@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.builders.calls import GAME, PATTERN
+from tests.support.builders.calls import GAME, PATTERN, current_game
 from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
@@ -64,7 +64,7 @@ def test_a_risk_is_told_of_any_minute(client: DejavuClient) -> None:
 
 
 def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:
-    game = "0022000777"
+    game = current_game(777)
     first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), game_id=game, horizon=FINAL)
     client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), game_id=game, horizon=FINAL)
     assert first.market.side == MARKET_SIDE_HOME

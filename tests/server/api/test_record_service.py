@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from sqlalchemy import Connection
+from tests.support.builders.calls import current_game
 from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
@@ -23,12 +24,12 @@ from dejavu_server.api.record_service import RecordService
 from dejavu_server.records import ReportedOutcome, game_day
 from dejavu_server.worker.worker import Worker
 
-GAME = "0022500001"
+GAME = current_game(1)
 FINAL = forecast_pb2.HORIZON_FINAL
 
 
 def game(number: int) -> str:
-    return f"00225{number:05d}"
+    return current_game(number)
 
 
 @pytest.fixture
@@ -203,6 +204,25 @@ async def test_what_cannot_be_right_is_refused_with_every_field(record: Any) -> 
     future = Timestamp(seconds=2**40)
     told = await refused(record.ReportOutcome(pb.ReportOutcomeRequest(home_team="BOS", observed_time=future)))
     assert told == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GAME_ID", ["game_id", "away_team", "observed_time"])
+
+
+async def test_a_final_under_an_id_of_the_season_2046_is_refused(record: Any, service: Any) -> None:
+    mistyped = pb.ReportOutcomeRequest(game_id="0024500001", horizon=FINAL, differential=5)
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    assert await refused(record.ReportOutcome(mistyped)) == (invalid, "INVALID_GAME_ID", ["game_id"])
+    mistyped.observed_time.GetCurrentTime()
+    assert await refused(record.ReportOutcome(mistyped)) == (invalid, "INVALID_TIME", ["observed_time"])
+    assert (await predict(service)).sequence == 1, "nothing was recorded before"
+
+
+async def test_a_report_that_contradicts_the_record_is_refused_by_field(record: Any, service: Any) -> None:
+    await predict(service, home_team="BOS", away_team="NYK")
+    await report(record, -60, home_team="BOS", away_team="NYK")
+    far = pb.ReportOutcomeRequest(game_id=GAME, horizon=FINAL, differential=60)
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    assert await refused(record.ReportOutcome(far)) == (invalid, "INVALID_DIFFERENTIAL", ["differential"])
+    others = pb.ReportOutcomeRequest(game_id=GAME, horizon=FINAL, differential=-50, home_team="BOS", away_team="LAL")
+    assert await refused(record.ReportOutcome(others)) == (invalid, "INVALID_TEAM", ["away_team"])
 
 
 async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu_client import AsyncDejavuClient, DejavuClientError, predict_request
@@ -87,5 +87,5 @@ async def test_what_waiting_does_not_help(client: AsyncDejavuClient) -> None:
     assert await refusal_of(client.predict([])) == ("INVALID_PATTERN", None)
     assert await refusal_of(client.predict(PATTERN, model_version="x")) == ("UNKNOWN_MODEL_VERSION", None)
     assert await refusal_of(client.get_prediction(GAME)) == ("UNKNOWN_GAME", None)
-    await client.report_outcome(GAME, 3)
-    assert await refusal_of(client.predict(PATTERN, game_id=GAME)) == ("OUTCOME_KNOWN", None)
+    await client.report_outcome(current_game(1), 3)
+    assert await refusal_of(client.predict(PATTERN, game_id=current_game(1))) == ("OUTCOME_KNOWN", None)

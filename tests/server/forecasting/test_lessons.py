@@ -59,7 +59,7 @@ def margin(projection: OnlineProjection) -> float:
     """Returns by how much Boston is expected to beat New York, at home."""
     ratings = projection.ratings("v1")
     assert ratings is not None
-    return ratings.ratings().expected_margin("BOS", "NYK")
+    return ratings.filter.ratings().expected_margin("BOS", "NYK")
 
 
 def games(projection: OnlineProjection) -> int:
@@ -83,7 +83,7 @@ async def test_games_that_are_not_competitive_move_no_rating_and_no_interval(led
     for number in range(5):
         await played(ledger, f"{prefix}24{number:05d}", 45)
     after = await learned(ledger)
-    assert margin(after) == START.ratings().expected_margin("BOS", "NYK")
+    assert margin(after) == START.filter.ratings().expected_margin("BOS", "NYK")
     assert after.intervals == AdaptiveState()
 
 
@@ -91,7 +91,7 @@ async def test_games_that_are_not_competitive_move_no_rating_and_no_interval(led
 async def test_competitive_games_move_ratings_and_intervals(ledger: Ledger, prefix: str) -> None:
     await played(ledger, f"{prefix}2400001", 45)
     after = await learned(ledger)
-    assert margin(after) > START.ratings().expected_margin("BOS", "NYK") + 1
+    assert margin(after) > START.filter.ratings().expected_margin("BOS", "NYK") + 1
     assert games(after) == 1
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from structlog.testing import capture_logs
+from tests.support.builders.calls import current_game
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
@@ -67,7 +68,10 @@ async def forecast(
     pregame_margin: float | None = None,
 ) -> None:
     its_id = number if isinstance(number, str) else game_id(number)
-    made = issued(its_id, (0.0,) * minute, horizon=horizon, pregame_margin=pregame_margin)
+    home, away = TEAMS[int(its_id) % len(TEAMS)]
+    made = issued(
+        its_id, (0.0,) * minute, horizon=horizon, pregame_margin=pregame_margin, home_team=home, away_team=away
+    )
     await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=distribution))])
 
 
@@ -376,7 +380,7 @@ async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(
             broken = PredictionServiceStub(channel).StreamPredictions(StreamPredictionsRequest(include_current=True))
             with pytest.raises(grpc.aio.AioRpcError, match="cannot be read back"):
                 await anext(event async for event in broken if event.WhichOneof("event") != "heartbeat")
-            request = ReportOutcomeRequest(game_id=game_id(1), horizon=HORIZON_FINAL, differential=7)
+            request = ReportOutcomeRequest(game_id=current_game(1), horizon=HORIZON_FINAL, differential=7)
             reported = await record.ReportOutcome(request, timeout=20)
             async with asyncio.timeout(30):
                 await model.learned.wait()

@@ -1,10 +1,11 @@
-"""Outcomes reported in any order, any number of times: the last report of each is stored."""
+"""Outcomes reported in any order, any number of times: the last report of each that fits its game is stored."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -13,11 +14,13 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.laws import examples
 
+from dejavu_models.errors import InvalidTeam
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.schema import settlements
 from dejavu_server.records import ReportedOutcome
 
 TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))
+"""None, those of the forecasts, and others."""
 
 reports = st.builds(
     lambda number, differential, teams: outcome(differential, game(number), home_team=teams[0], away_team=teams[1]),
@@ -46,6 +49,11 @@ async def _report(url: str, told: list[ReportedOutcome]) -> None:
             same = (expected.differential, expected.home_team) == (before.differential, before.home_team)
             expected = before if same else replace(expected, revision=before.revision + 1)
         head = await ledger.head()
+        if each.home_team == "BOS":
+            with pytest.raises(InvalidTeam):
+                await ledger.record_outcome(each)
+            assert await ledger.head() == head
+            continue
         stored, settled = await ledger.record_outcome(each)
         assert settled == 1
         if expected is not before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 import grpc
@@ -15,6 +16,12 @@ PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 """18 slots; the last one is 11."""
 
 GAME = "0022000001"
+
+
+def current_game(number: int) -> str:
+    """Returns the NBA's id of a game of the newest season: its outcome may be reported now."""
+    today = datetime.now(UTC)
+    return f"002{(today.year - (today.month < 9)) % 100:02d}{number:05d}"
 
 
 MAY_PASS = {"OVERLOADED", "SUBSCRIBER_TOO_SLOW", "LEDGER_UNAVAILABLE", "SIGNING_UNAVAILABLE", "DRAINING"}

@@ -95,23 +95,28 @@ class ReportOutcomeRequest(_message.Message):
     AWAY_TEAM_FIELD_NUMBER: _builtins.int
     OBSERVED_TIME_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
-    """The NBA's id of the game, ten digits."""
+    """The NBA's id of the game, ten digits. Digits 4 and 5 are the season's first year modulo 100: refused unless the
+    outcome was observed from 1 August of that year to 31 October of the next. Ids of replays (99…) have no season.
+    Ratings and adaptive intervals learn from games of the regular season (002…), the playoffs (004…), the play-in
+    (005…) and the final of the NBA Cup (006…) only; others are settled.
+    """
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon; unspecified: the half."""
     differential: _builtins.int
     """The differential at the horizon (home − away, in points), within ±200. Not 0 at the end of the game: no game ends
-    in a tie.
+    in a tie. At most 100 points from the recorded differential at the other horizon.
     """
     home_team: _builtins.str
     """The home team: its NBA code, or a common alias; both teams or neither. Without them ratings are not updated.
-    Refused if the game's forecasts have home and away swapped.
+    Refused unless they are the teams of the game's newest forecast with teams and of its recorded outcomes, at either
+    horizon. An outcome whose teams are not those of the forecasts can be corrected to these.
     """
     away_team: _builtins.str
     """The away team, by code or alias as above."""
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, not in the future; absent: now. Set it for games of other days: it dates the game,
-        and ratings skip games that their model already includes.
+        it must lie in the season of game_id, and ratings skip games that their model already includes.
         """
 
     def __init__(

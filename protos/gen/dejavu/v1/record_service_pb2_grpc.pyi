@@ -41,7 +41,8 @@ class RecordServiceStub:
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.ReportOutcomeRequest, _record_service_pb2.ReportOutcomeResponse]
     """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-    settled again.
+    settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+    the game, or its game_id is of another season than its time.
     """
     GetPrediction: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -69,7 +70,8 @@ class RecordServiceAsyncStub(RecordServiceStub):
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.ReportOutcomeRequest, _record_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
     """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-    settled again.
+    settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+    the game, or its game_id is of another season than its time.
     """
     GetPrediction: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]  # type: ignore[assignment]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -100,7 +102,8 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_record_service_pb2.ReportOutcomeResponse, _abc.Awaitable[_record_service_pb2.ReportOutcomeResponse]]:
         """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-        settled again.
+        settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+        the game, or its game_id is of another season than its time.
         """
 
     @_abc_1.abstractmethod

@@ -19,15 +19,8 @@ class TooManyGames(InvalidInput):
     default_field = "game_ids"
 
 
-class InvalidDifferential(InvalidInput):
-    """A differential is beyond ±200 points, or a final differential is 0."""
-
-    reason = "INVALID_DIFFERENTIAL"
-    default_field = "differential"
-
-
 class InvalidTime(InvalidInput):
-    """A time is malformed, before 1970 or in the future."""
+    """A time is malformed, before 1970, in the future, or outside the season of the game id."""
 
     reason = "INVALID_TIME"
     default_field = "observed_time"

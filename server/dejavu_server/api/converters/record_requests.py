@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
-from dejavu_models.errors import FieldErrors, InvalidInput, InvalidTeam, quoted
+from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
+from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.errors import (
     InvalidConfidence,
     InvalidDate,
-    InvalidDifferential,
     InvalidMetric,
     InvalidMinutes,
     InvalidPageSize,
@@ -29,9 +29,10 @@ from dejavu_server.api.converters.errors import (
 )
 from dejavu_server.api.converters.fields import check_game_id, horizon_of, team
 from dejavu_server.api.converters.record import METRIC_VALUES
+from dejavu_server.ledger.errors import InvalidDifferential
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
-from dejavu_server.records import ReportedOutcome
+from dejavu_server.records import ReportedOutcome, game_day
 
 _T = TypeVar("_T")
 
@@ -93,7 +94,8 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
         now: the current time, UTC; the observed time if the report has none.
 
     Raises:
-        InvalidInput: if a field is invalid.
+        InvalidInput: if a field is invalid, or the game id is of a season in which no game was played when the outcome
+            was observed (see `game_ids.season_days`).
     """
     faults = FieldErrors()
     faults.read(check_game_id, None, request.game_id, "game_id")
@@ -111,6 +113,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
         faults.add(InvalidTeam(away, "another team than home_team", field="away_team"))
     observed = faults.read(_observed, now, request, now)
     faults.raise_first()
+    _check_season(request, game_day(observed))
     return ReportedOutcome(
         game_id=request.game_id,
         horizon=horizon,
@@ -252,6 +255,24 @@ def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
     if given.seconds > (now + MAX_CLOCK_SKEW - EPOCH).total_seconds():
         raise InvalidTime(f"{given.seconds} seconds since 1970", expected)
     return EPOCH + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
+
+
+def _check_season(request: pb.ReportOutcomeRequest, day: date) -> None:
+    """Raises an InvalidInput unless the season in the game id fits the day, so that a mistyped id is not learned from.
+
+    It names the observed time if the report has one, otherwise the game id.
+    """
+    season = season_of(request.game_id)
+    if season is None or is_of_season(request.game_id, day):
+        return
+    first, last = season_days(season)
+    of_season = f"of the season {season - 1}–{season % 100:02d}"
+    codes = " or ".join(f"{(each - 1) % 100:02d}" for each in seasons_on(day))
+    right_id = f"an id with {codes} as its digits 4 and 5"
+    right_time = f"observed_time from {first} to {last}"
+    if request.HasField("observed_time"):
+        raise InvalidTime(f"{day}, but game {request.game_id} is {of_season}", f"{right_time}, or {right_id}")
+    raise InvalidGameId(f"{request.game_id}, {of_season}, observed on {day}", f"{right_id}, or an {right_time}")
 
 
 def _check_minute(minute: int | None, field: str) -> None:

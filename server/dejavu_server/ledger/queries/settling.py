@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
+from dejavu_feed.teams import TEAMS
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
@@ -22,7 +23,10 @@ def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> An
 
 
 def newest_teams(connection: Connection, game_id: str) -> Any | None:
-    """Returns home_team and away_team of the game's newest forecast that has both; None if there is none."""
+    """Returns home_team and away_team of the game's newest forecast with two NBA codes; None if there is none.
+
+    Release 0.1.0 recorded whatever text was given as a team.
+    """
     return connection.execute(_TEAMS, {"game_id": game_id}).one_or_none()
 
 
@@ -61,7 +65,11 @@ _NEWEST = (
 
 _TEAMS = (
     select(forecasts.c.home_team, forecasts.c.away_team)
-    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.home_team != "", forecasts.c.away_team != "")
+    .where(
+        forecasts.c.game_id == bindparam("game_id"),
+        forecasts.c.home_team.in_(list(TEAMS)),
+        forecasts.c.away_team.in_(list(TEAMS)),
+    )
     .order_by(forecasts.c.sequence.desc())
     .limit(1)
 )

@@ -18,6 +18,7 @@ from dejavu_models.errors import InvalidInput
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import record_requests as requests
+from dejavu_server.api.errors import MAX_TEXT
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 
@@ -219,6 +220,41 @@ BAD = [
     (ranked(metric=6), "INVALID_METRIC", "metric", "6", "0, 1, 2, 3, 4, 5"),
     (ranked(filter=pb.ScoreFilter(model_version="v1")), "INVALID_FILTER", "filter.model_version", "'v1'", "none"),
 ]
+
+
+SEEN = time(int(datetime(2024, 10, 23, 2, 0, tzinfo=UTC).timestamp()))
+"""On 22 October 2024 in New York; `NOW` is on 13 January 2026."""
+
+OF_OTHER_SEASONS = [
+    ("0024500001", None, "game_id", "INVALID_GAME_ID", "of the season 2045–46, observed on 2026-01-13", "25 as its"),
+    ("0022400001", None, "game_id", "INVALID_GAME_ID", "of the season 2024–25", "from 2024-08-01 to 2025-10-31"),
+    ("0029900001", None, "game_id", "INVALID_GAME_ID", "of the season 1999–00", "from 1999-08-01 to 2000-10-31"),
+    ("0012600001", None, "game_id", "INVALID_GAME_ID", "of the season 2026–27", "from 2026-08-01 to 2027-10-31"),
+    ("0022500001", SEEN, "observed_time", "INVALID_TIME", "2024-10-22, but game 0022500001", "from 2025-08-01"),
+    ("0024500001", SEEN, "observed_time", "INVALID_TIME", "of the season 2045–46", "23 or 24 as its digits 4 and 5"),
+]
+
+
+@pytest.mark.parametrize(("game_id", "seen", "field", "reason", "found", "expected"), OF_OTHER_SEASONS)
+def test_an_outcome_under_an_id_of_another_season_than_its_time_is_refused(
+    game_id: str, seen: Timestamp | None, field: str, reason: str, found: str, expected: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        requests.outcome(pb.ReportOutcomeRequest(game_id=game_id, observed_time=seen), NOW)
+    error = caught.value
+    assert (error.field, error.reason, error.others) == (field, reason, ())
+    assert found in error.found
+    assert expected in error.expected
+    assert len(str(error).encode()) <= MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("game_id", "seen"),
+    [("0022400001", SEEN), ("0042300001", SEEN), ("0022500001", None), ("9900000001", None), ("9945000001", SEEN)],
+)
+def test_an_outcome_of_the_season_of_its_time_or_of_a_replay_is_read(game_id: str, seen: Timestamp | None) -> None:
+    told = requests.outcome(pb.ReportOutcomeRequest(game_id=game_id, observed_time=seen), NOW)
+    assert told.game_id == game_id
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""Reports that contradict what is recorded of their game are refused, and nothing is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.support.builders.issued_forecasts import GAME, issued
+from tests.support.builders.outcomes import outcome
+
+from dejavu_models.errors import InvalidTeam
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger, outcomes, verify
+from dejavu_server.ledger.errors import InvalidDifferential
+from dejavu_server.ledger.outcomes import MAX_SWING
+
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+NOBODY = {"home_team": "", "away_team": ""}
+
+
+async def report(ledger: Ledger, differential: int, horizon: Horizon = FINAL, home: str = "", away: str = "") -> None:
+    await ledger.record_outcome(outcome(differential, horizon=horizon, home_team=home, away_team=away))
+
+
+async def refused(ledger: Ledger, *args: Any) -> list[tuple[str, str]]:
+    """Returns fields and descriptions of the refusal of a report, which leaves the ledger as it was."""
+    head = await ledger.head()
+    with pytest.raises((InvalidTeam, InvalidDifferential)) as caught:
+        await report(ledger, *args)
+    assert await ledger.head() == head
+    return [(each.field, each.description) for each in (caught.value, *caught.value.others)]
+
+
+@pytest.mark.parametrize(("first", "second"), [(HALF, FINAL), (FINAL, HALF)])
+async def test_a_half_of_minus_200_beside_a_final_of_200_is_refused_with_both_values(
+    ledger: Ledger, first: Horizon, second: Horizon
+) -> None:
+    values = {HALF: -200, FINAL: 200}
+    places = {HALF: "at the half", FINAL: "at the end"}
+    await report(ledger, values[first], first)
+    expected = f"at most 100 points from {values[first]}, recorded {places[first]}; correct the wrong one first"
+    found = f"{values[second]} {places[second]}"
+    assert await refused(ledger, values[second], second) == [("differential", f"{found}; expected {expected}")]
+
+
+async def test_a_correction_that_moves_the_half_too_far_from_the_final_is_refused(ledger: Ledger) -> None:
+    await report(ledger, 5, HALF)
+    await report(ledger, 9, FINAL)
+    [(field, _)] = await refused(ledger, 110, HALF)
+    assert field == "differential"
+    await report(ledger, 109, HALF)
+
+
+async def test_the_second_half_may_move_the_differential_by_the_bound_and_no_further(ledger: Ledger) -> None:
+    await report(ledger, -20, HALF)
+    await refused(ledger, MAX_SWING - 19)
+    await refused(ledger, -MAX_SWING - 21)
+    await report(ledger, MAX_SWING - 20)
+
+
+async def test_of_two_that_report_what_cannot_both_be_at_once_one_is_recorded(ledger: Ledger, url: str) -> None:
+    other = await Ledger.open(url)
+    answers = await asyncio.gather(report(ledger, -200, HALF), report(other, 200, FINAL), return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["InvalidDifferential", "NoneType"]
+    assert await other.head() == 1
+    await other.close()
+
+
+async def test_an_impossible_pair_of_an_earlier_release_can_be_corrected(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(outcomes, "MAX_SWING", 400)
+        await report(ledger, -200, HALF)
+        await report(ledger, 200, FINAL)
+    await report(ledger, 200, FINAL)  # as it is recorded
+    await refused(ledger, -201, HALF)
+    await report(ledger, -5, HALF)
+    await report(ledger, 7, FINAL)
+    assert verify(url).outcomes == 4
+
+
+TEAMS = [
+    ("GSW", "BKN", [("home_team", "GSW", "BKN"), ("away_team", "BKN", "GSW")]),
+    ("BOS", "NYK", [("home_team", "BOS", "BKN"), ("away_team", "NYK", "GSW")]),
+    ("BOS", "GSW", [("home_team", "BOS", "BKN")]),
+    ("BKN", "NYK", [("away_team", "NYK", "GSW")]),
+]
+"""Teams reported of BKN against GSW → fields, found and expected team."""
+
+
+@pytest.mark.parametrize(("home", "away", "wrong"), TEAMS)
+async def test_teams_that_are_not_those_of_the_forecasts_are_refused_by_name(
+    ledger: Ledger, home: str, away: str, wrong: list[tuple[str, str, str]]
+) -> None:
+    await ledger.commit([issued(home_team="BKN", away_team="GSW")])
+    await ledger.commit([issued(alpha=0.1, home_team="", away_team="")])
+    for horizon in (HALF, FINAL):
+        assert await refused(ledger, 3, horizon, home, away) == [
+            (field, f"{found}; expected {expected}, the {field[:4]} team in the forecasts of this game")
+            for field, found, expected in wrong
+        ]
+        await report(ledger, 3, horizon, "BKN", "GSW")
+
+
+@pytest.mark.parametrize(("home", "away", "wrong"), TEAMS)
+@pytest.mark.parametrize("standing", [HALF, FINAL])
+async def test_teams_that_are_not_those_of_the_standing_outcome_are_refused_by_name_at_either_horizon(
+    ledger: Ledger, home: str, away: str, wrong: list[tuple[str, str, str]], standing: Horizon
+) -> None:
+    await report(ledger, 3, standing, "BKN", "GSW")
+    place = {HALF: "at the half", FINAL: "at the end"}[standing]
+    for horizon in (HALF, FINAL):
+        assert await refused(ledger, 3, horizon, home, away) == [
+            (field, f"{found}; expected {expected}, the {field[:4]} team in the outcome that is recorded {place}")
+            for field, found, expected in wrong
+        ]
+        assert await refused(ledger, 5, horizon, home, away)
+
+
+async def test_a_report_without_teams_or_one_that_only_adds_them_is_taken(ledger: Ledger) -> None:
+    await ledger.commit([issued(home_team="BKN", away_team="GSW")])
+    for horizon in (HALF, FINAL):
+        await report(ledger, 3, horizon)
+        await report(ledger, 3, horizon, "BKN", "GSW")
+        await report(ledger, 4, horizon)
+    assert await ledger.head() == 7
+    [*_, stored] = await ledger.read_after(0, 10)
+    assert stored.home_team == "BKN"
+
+
+async def test_teams_added_to_an_outcome_without_must_be_those_of_the_other_horizon(ledger: Ledger) -> None:
+    await report(ledger, 3, HALF, "BKN", "GSW")
+    await report(ledger, 5, FINAL)
+    await refused(ledger, 5, FINAL, "BOS", "NYK")
+    await report(ledger, 5, FINAL, "BKN", "GSW")
+
+
+async def test_an_outcome_of_an_earlier_release_with_other_teams_can_be_corrected_to_those_of_the_forecasts(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.commit([issued(home_team="BKN", away_team="GSW")])
+    with monkeypatch.context() as earlier:
+        earlier.setattr(outcomes, "_contradiction", lambda *_: None)
+        for horizon in (HALF, FINAL):
+            await report(ledger, 3, horizon, "BOS", "NYK")
+    assert verify(url).outcomes == 2
+    await refused(ledger, 4, FINAL, "BOS", "NYK")
+    for horizon in (HALF, FINAL):
+        await report(ledger, 3, horizon, "BKN", "GSW")
+    assert verify(url).outcomes == 4
+
+
+async def test_labels_that_release_0_1_0_recorded_as_teams_contradict_nothing(ledger: Ledger) -> None:
+    await ledger.commit([issued(home_team="Brooklyn", away_team="Zürich")])
+    await report(ledger, 3, HALF, "BKN", "GSW")
+    assert (await ledger.read_after(1, 10))[0].game_id == GAME

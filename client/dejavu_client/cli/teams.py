@@ -20,6 +20,8 @@ def teams(as_json: Json = False) -> None:
             typer.echo(json.dumps(entry))
         return
     table = titled_table("teams", "code", "city", "name", "also")
+    for column in table.columns:
+        column.justify = "left"
     for code, team in TEAMS.items():
         table.add_row(code, team.city, team.name, ", ".join(also_called(code)))
     Console().print(table)

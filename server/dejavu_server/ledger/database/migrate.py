@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
 from dejavu_server.ledger.database.schema import REVISION
 from dejavu_server.ledger.database.sqlite_engine import reading_engine
+from dejavu_server.ledger.database.sqlite_schema import check_schema
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -56,7 +57,8 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
         make: whether to create a ledger if none exists.
 
     Raises:
-        LedgerSchemaError: if the database was written by a later release, or is not a ledger.
+        LedgerSchemaError: if the database was written by a later release, is not a ledger, or has objects that the
+            schema of this release does not have.
         LedgerUnavailable: if there is no ledger and `make` is false, or other processes lock the folder for too long.
         OSError: if the folder or the file cannot be used.
         sqlalchemy.exc.SQLAlchemyError: if the database fails.
@@ -75,6 +77,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
                 upgrade(connection)
             else:
                 backfill(connection)  # rows that a worker of release 0.1.0 recorded after the migration
+            check_schema(connection)  # only now: the schema of an earlier release differs
         if before is not None:
             _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 REVISION = "ledger_0005"
@@ -72,14 +73,15 @@ forecasts = Table(
     Column("game_id", Text, nullable=False),
     Column("horizon", Text, nullable=False),
     Column("generated_us", BigInteger, nullable=False),  # microseconds since 1970, UTC
-    Column("day", Integer, nullable=False),  # game day: records.game_day as date.toordinal()
-    Column("home_team", Text, nullable=False),
-    Column("away_team", Text, nullable=False),
-    Column("model_version", Text, nullable=False),
-    Column("minute", Integer, nullable=False),
-    Column("alpha", Double, nullable=False),
-    Column("confidence", Double, nullable=False),  # probability of the likelier side
-    Column("replay", Boolean, nullable=False),
+    # Defaults for a worker of release 0.1.0 in a rolling restart, which does not know these columns.
+    Column("day", Integer, nullable=False, server_default="0"),  # game day: records.game_day as date.toordinal()
+    Column("home_team", Text, nullable=False, server_default=""),
+    Column("away_team", Text, nullable=False, server_default=""),
+    Column("model_version", Text, nullable=False, server_default=""),
+    Column("minute", Integer, nullable=False, server_default="0"),
+    Column("alpha", Double, nullable=False, server_default="0"),
+    Column("confidence", Double, nullable=False, server_default="0"),  # probability of the likelier side
+    Column("replay", Boolean, nullable=False, server_default=false()),
     # Whether the request gave a pregame_margin, the last element of the key.
     Column("margin_given", Boolean, Computed("key NOT LIKE '%null]'", persisted=False)),
     Column("late", Text, nullable=False, server_default=""),  # reason; empty: recorded in time

@@ -24,6 +24,7 @@ from dejavu_server.ledger.database.sqlite_engine import (
     new_engine,
     reading_engine,
 )
+from dejavu_server.ledger.database.sqlite_schema import check_schema
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -192,6 +193,7 @@ def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
         with backend.read() as connection:
             if migrate.is_older(connection):
                 raise LedgerSchemaError(f"{path} is of an older release: starting the server once migrates it")
+            check_schema(connection)
         yield backend
     finally:
         backend.close()

@@ -1,0 +1,102 @@
+"""Compares the objects of a SQLite database with the schema of this release: nothing may be missing, nothing more.
+
+A trigger can drop or alter what is recorded, a view or a changed table can hide it, and without its unique index a
+table takes rows twice. The comparison is of the statements that SQLite stores, word by word, so that it covers whatever
+a statement can say. The order of columns, the names of constraints and quotes around identifiers do not count: a
+migrated database differs from a new one in these alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from dejavu_server.ledger.database.schema import metadata
+from dejavu_server.ledger.errors import LedgerSchemaError
+
+_OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+
+_OF_SQLITE = {"sqlite_sequence", "sqlite_stat1", "sqlite_stat2", "sqlite_stat3", "sqlite_stat4"}
+"""Tables that SQLite makes for itself, for instance in ANALYZE."""
+
+_VERSIONS = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, PRIMARY KEY (version_num))"
+
+_WORD = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|\w+|[^\s\w]""")
+
+_Parts = frozenset[str]
+"""What a statement says: of a table its columns and constraints, of an index the whole statement; normalized."""
+
+
+def check_schema(connection: Connection) -> None:
+    """Checks that a ledger has exactly the tables, columns, constraints and indexes of this release.
+
+    Raises:
+        LedgerSchemaError: if one is missing, changed or additional, or if there is a trigger or a view; the message
+            names it and says what was expected.
+    """
+    expected = _expected()
+    found: dict[str, _Parts] = {}
+    for kind, name, table, sql in connection.exec_driver_sql(_OBJECTS):
+        if kind in {"trigger", "view"}:
+            on = f" on {table}" if kind == "trigger" else ""
+            raise _differs(f"there is a {kind} {name}{on}; expected none")
+        if (kind == "table" and name in _OF_SQLITE) or (kind == "index" and sql is None):
+            continue  # an index without a statement belongs to a constraint of its table
+        if name not in expected:
+            raise _differs(f"there is {_article(kind)} {kind} {name}, which is not part of the schema")
+        found[name] = _parts(str(sql))
+    for name, parts in expected.items():
+        if name not in found:
+            raise _differs(f"{name} is missing; expected {_text(parts)}")
+        if found[name] != parts:
+            missing, added = _text(parts - found[name]), _text(found[name] - parts)
+            raise _differs(f"{name} has {added or 'nothing'} where {missing or 'nothing'} is expected")
+
+
+def _differs(what: str) -> LedgerSchemaError:
+    return LedgerSchemaError(f"the database is not a ledger of this release: {what}")
+
+
+def _article(kind: str) -> str:
+    return "an" if kind == "index" else "a"
+
+
+def _text(parts: _Parts) -> str:
+    return "; ".join(sorted(parts))
+
+
+@cache
+def _expected() -> dict[str, _Parts]:
+    """Returns what the statement of each table and index must say, by name."""
+    dialect = sqlite.dialect()
+    tables = metadata.sorted_tables
+    statements = {table.name: str(CreateTable(table).compile(dialect=dialect)) for table in tables}
+    indexes = {str(index.name): index for table in tables for index in table.indexes}
+    statements |= {name: str(CreateIndex(index).compile(dialect=dialect)) for name, index in indexes.items()}
+    return {name: _parts(sql) for name, sql in {**statements, "alembic_version": _VERSIONS}.items()}
+
+
+def _parts(sql: str) -> _Parts:
+    """Returns what a CREATE TABLE or CREATE INDEX statement says, without the names of constraints."""
+    words = [word if word.startswith("'") else word.strip('"').lower() for word in _WORD.findall(sql)]
+    if words[:2] != ["create", "table"]:
+        return frozenset({" ".join(words)})
+    return frozenset(_columns_and_constraints(words))
+
+
+def _columns_and_constraints(words: list[str]) -> Iterator[str]:
+    depth, part = 0, list[str]()
+    for word in words:
+        depth += (word == "(") - (word == ")")
+        if (word == "(" and depth == 1) or (word == ")" and depth == 0) or (word == "," and depth == 1):
+            yield " ".join(part[2:] if part[:1] == ["constraint"] else part)
+            part = []
+        else:
+            part.append(word)
+    if part:  # options of the table
+        yield " ".join(part)

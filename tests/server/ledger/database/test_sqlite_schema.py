@@ -1,0 +1,119 @@
+"""A ledger with other objects than those of this release is refused, by the server and by every command."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from tests.support.builders import release_0_1_0
+from tests.support.builders.issued_forecasts import issued, recorded
+
+from dejavu_server.ledger import Ledger, LedgerSchemaError, verify
+from dejavu_server.ledger.audit.checkpoints import read_head
+from dejavu_server.ledger.database import schema
+from dejavu_server.ledger.database.sqlite_schema import check_schema
+
+ALTERED = [
+    (
+        "CREATE TRIGGER t BEFORE INSERT ON markets BEGIN SELECT RAISE(IGNORE); END",
+        "a trigger t on markets; expected no",
+    ),
+    ("CREATE VIEW v AS SELECT * FROM entries", "a view v; expected none"),
+    ("CREATE TABLE notes (text TEXT)", "a table notes, which is not part of the schema"),
+    ("ALTER TABLE entries ADD COLUMN note TEXT", "entries has note text where nothing is expected"),
+    ("ALTER TABLE settlements DROP COLUMN brier", "settlements has nothing where brier double not null is expected"),
+    ("ALTER TABLE markets RENAME COLUMN side TO away", "has away text not null where side text not null is expected"),
+    ("DROP INDEX ix_forecasts_day", "ix_forecasts_day is missing; expected create index ix_forecasts_day on forecasts"),
+    ("CREATE UNIQUE INDEX once ON forecasts (game_id)", "an index once, which is not part of the schema"),
+    ("DROP TABLE snapshots", "snapshots is missing; expected create table snapshots; part text not null"),
+]
+
+
+def execute(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+@pytest.mark.parametrize(("statement", "named"), ALTERED)
+async def test_a_ledger_with_other_objects_is_refused_by_their_name(
+    ledger: Ledger, url: str, tmp_path: Path, statement: str, named: str
+) -> None:
+    await ledger.close()
+    execute(tmp_path / "ledger.db", statement)
+    before = (tmp_path / "ledger.db").read_bytes()
+    with pytest.raises(LedgerSchemaError, match=named):
+        await Ledger.open(url)
+    for read in (verify, read_head):
+        with pytest.raises(LedgerSchemaError, match=named):
+            read(url)
+    assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("stake_fraction DOUBLE NOT NULL", "stake_fraction DOUBLE NOT NULL ON CONFLICT IGNORE"),
+        ("side TEXT NOT NULL", "side TEXT COLLATE NOCASE NOT NULL"),
+        ("line DOUBLE NOT NULL", "line DOUBLE NOT NULL CHECK (line < 50)"),
+        ("line DOUBLE NOT NULL", "line DOUBLE"),
+        ("line DOUBLE NOT NULL", "line TEXT NOT NULL"),
+        (", \n\tCONSTRAINT uq_markets_forecast_sequence UNIQUE (forecast_sequence)", ""),
+        ("REFERENCES entries (sequence)", "REFERENCES entries (sequence) ON DELETE CASCADE"),
+    ],
+)
+async def test_a_table_made_anew_with_another_definition_is_refused(
+    ledger: Ledger, url: str, tmp_path: Path, before: str, after: str
+) -> None:
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'markets'")
+    assert before in sql
+    execute(tmp_path / "ledger.db", "DROP TABLE markets", sql.replace(before, after))
+    with pytest.raises(LedgerSchemaError, match="markets has"):
+        await Ledger.open(url)
+
+
+def test_a_database_made_from_the_tables_has_the_same_objects_as_a_migrated_one() -> None:
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY NOT NULL)")
+        schema.metadata.create_all(connection)
+        with pytest.raises(LedgerSchemaError, match="alembic_version has"):
+            check_schema(connection)
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        connection.exec_driver_sql(
+            'CREATE TABLE "alembic_version" (version_num VARCHAR (32) NOT NULL,CONSTRAINT v PRIMARY KEY("version_num"))'
+        )
+        check_schema(connection)
+
+
+async def test_a_ledger_of_release_0_1_0_is_migrated_to_the_objects_of_this_one_or_not_at_all(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    release_0_1_0.make(path)
+    release_0_1_0.record(path, replace(issued(bare=True), sequence=1))
+    execute(path, "CREATE TRIGGER t AFTER INSERT ON forecasts BEGIN SELECT 1; END")
+    with pytest.raises(LedgerSchemaError, match="a trigger t on forecasts"):
+        await Ledger.open(url)
+    execute(path, "DROP TRIGGER t")
+    with pytest.raises(LedgerSchemaError, match="starting the server once migrates it"):
+        verify(url)
+    ledger = await Ledger.open(url)
+    await recorded(ledger, issued(pattern=(1.0, 2.0)))
+    await ledger.close()
+    assert verify(url).entries == 2
+
+
+async def test_what_sqlite_adds_to_a_database_by_itself_is_no_part_of_the_schema(
+    ledger: Ledger, url: str, tmp_path: Path
+) -> None:
+    await recorded(ledger, issued())
+    execute(tmp_path / "ledger.db", "ANALYZE")
+    await (await Ledger.open(url)).close()
+    assert verify(url).entries == 1

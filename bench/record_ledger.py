@@ -18,10 +18,11 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
-from tests.support.builders.record_book import forecast, with_market
+from tests.support.builders.record_book import forecast
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.teams import TEAMS
+from dejavu_models.betting import Market, evaluate_market
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, SimilarGame
 from dejavu_server.ledger import Durability
@@ -134,7 +135,7 @@ def template_game(number: int) -> list[_Event]:
                 known = [*scores[: minute - 1], scores[minute - 1] + (1.0 if revised and not revision else 0.0)]
                 made = _forecast(known, horizon, home, away)
                 if minute == _MARKET_MINUTE and horizon is Horizon.FINAL:
-                    made = with_market(made, line=2.5, stake=0.02)
+                    made = _with_market(made)
                 events.append(
                     _forecast_event(replace(made, revision=revision), outcomes[horizon], revised and not revision)
                 )
@@ -148,7 +149,7 @@ def template_game(number: int) -> list[_Event]:
 def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) -> IssuedForecast:
     """Returns the forecast of a model that assumes a random walk."""
     left = (24 if horizon is Horizon.HALFTIME else 48) - len(known)
-    walk = NormalDist(known[-1], 2.7 * math.sqrt(left))
+    walk = _walk(known[-1], left)
     made = forecast(
         _GAME,
         minute=len(known),
@@ -178,6 +179,19 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
             explanation=explanation,
         ),
     )
+
+
+def _walk(lead: float, left: int) -> NormalDist:
+    """Returns the differential of a random walk, so many minutes later."""
+    return NormalDist(lead, 2.7 * math.sqrt(left))
+
+
+def _with_market(made: IssuedForecast) -> IssuedForecast:
+    """Adds a market on a spread of 2.5 points at the end, evaluated with the forecast's random walk."""
+    walk = _walk(made.pattern.last, 48 - made.forecast.elapsed_minutes)
+    market = Market(2.5, 1.9, 2.0)
+    answer = evaluate_market(market, lambda least: 1.0 - walk.cdf(least - 0.5))
+    return replace(made, market=market, forecast=replace(made.forecast, market=answer))
 
 
 def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: bool) -> _Event:

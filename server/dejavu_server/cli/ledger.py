@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,15 @@ def verify(
             show_default="any",
         ),
     ] = None,
+    clock_tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            max=1e9,
+            help="How far the times of entries may contradict checkpoints; more if the clock was set back.",
+        ),
+    ] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Verifies every row of the ledger, and its history against a checkpoint.
@@ -80,7 +90,7 @@ def verify(
         keys = [read_public_key(path) for path in public_key or ()]
         expected = None if checkpoint is None else checkpoint_files.read(checkpoint)
         url = ledger or default_ledger()
-        result = verify_ledger(url, expected, public_keys=keys)
+        result = verify_ledger(url, expected, public_keys=keys, clock_tolerance=timedelta(seconds=clock_tolerance))
     if as_json:
         document = {"failed": False, "ledger": url, **asdict(result), "checkpoint": expected and expected.sequence}
         typer.echo(json.dumps(document))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.builders.outcomes import MARKET, answered, asked, outcome
 
-from dejavu_models.betting import MarketSide
+from dejavu_models.betting import MarketSide, StakingPolicy, evaluate_market
 from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.ledger import Ledger, LedgerUnavailable, outcomes, verify
@@ -152,11 +152,13 @@ async def test_a_report_that_fails_leaves_nothing(ledger: Ledger, monkeypatch: p
 
 async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Ledger, url: str) -> None:
     plain = issued()
-    home, away = answered(MarketSide.HOME, stake_fraction=0.1), answered(MarketSide.AWAY, stake_fraction=0.2)
-    await ledger.commit([plain, asked(issued(alpha=0.1), home), asked(issued(alpha=0.1), away)])
+    less, more, nothing = (
+        evaluate_market(MARKET, lambda _: 0.6, StakingPolicy(1.0, share)) for share in (0.1, 0.15, 0.0)
+    )
+    await ledger.commit([plain, asked(issued(alpha=0.1), less), asked(issued(alpha=0.1), more)])
     assert await ledger.head() == 3, "two forecasts, and a market of one"
-    await ledger.commit([asked(plain, away)])
-    await ledger.commit([asked(plain, home), plain, asked(issued(alpha=0.2), answered(None))])
+    await ledger.commit([asked(plain, more)])
+    await ledger.commit([asked(plain, less), plain, asked(issued(alpha=0.2), nothing)])
     assert await ledger.head() == 6
 
     def recorded_markets(connection: Connection) -> list[tuple[int, Bet]]:
@@ -171,17 +173,29 @@ async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Le
         return [(place, Bet.from_market(market, answer)) for place, market, answer in parsed]
 
     assert await ledger.read(recorded_markets) == [
-        (2, Bet.from_market(MARKET, home)),
-        (1, Bet.from_market(MARKET, away)),
-        (5, Bet.from_market(MARKET, answered(None))),
+        (2, Bet.from_market(MARKET, less)),
+        (1, Bet.from_market(MARKET, more)),
+        (5, Bet.from_market(MARKET, nothing)),
     ]
     await ledger.record_outcome(outcome(3))
     assert [(row.market_stake, row.market_profit) for row in await settled(ledger)] == [
-        (0.2, -0.2),
+        (0.15, pytest.approx(0.135)),
         (0.1, pytest.approx(0.09)),
         (0.0, 0.0),
     ]
     assert verify(url).entries == 7
+
+
+async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_says_so(ledger: Ledger) -> None:
+    [stored] = await recorded(ledger, issued())
+    updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=1)
+    answer = answered(MarketSide.HOME, stake_fraction=0.1)
+    [again] = await recorded(ledger, asked(replace(issued(), forecast=updated), answer))
+    assert (again, await ledger.head()) == (stored, 2)
+    texts = await ledger.read(
+        lambda connection: connection.exec_driver_sql("SELECT canonical FROM entries").scalars().all()
+    )
+    assert [codec.market_calibration(text) for text in texts[1:]] == [1]
 
 
 async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_not_recorded(ledger: Ledger) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.support.builders.issued_forecasts import game, issued
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.betting import Market, MarketAnswer, evaluate_market
+from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.checkpoints import Signer
@@ -19,19 +19,18 @@ from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.learning import INTERVALS
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
-NOW = datetime(2024, 1, 15, 1, 30, 0, 123456, tzinfo=UTC)
 MARKET = Market(line=-2.5, home_odds=1.9, away_odds=2.05, bankroll=100.0)
 
 
 class Clock:
-    """Advances by a minute on every call."""
+    """The current time, two seconds further ahead on every call, so that every checkpoint is due."""
 
     def __init__(self) -> None:
-        self.now = NOW
+        self._ahead = timedelta(0)
 
     def __call__(self) -> datetime:
-        self.now += timedelta(minutes=1)
-        return self.now
+        self._ahead += timedelta(seconds=2)
+        return datetime.now(UTC) + self._ahead
 
 
 def recordable(
@@ -39,22 +38,31 @@ def recordable(
 ) -> IssuedForecast:
     """Returns a forecast with a distribution, as a server of this release records it."""
     pattern = [float(slot % 5) for slot in range(slots - 1)] + [last]
-    plain = issued(game(number), pattern, horizon=horizon, generated_time=NOW)
-    distribution = tuple(round(1.25 + 12.0 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
-    forecast = replace(plain.forecast, distribution=distribution, market=answer() if market else None)
+    plain = issued(game(number), pattern, horizon=horizon)
+    distribution = tuple(round(last + 14.0 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
+    forecast = replace(
+        plain.forecast,
+        distribution=distribution,
+        home_lead_probability=_above(last, 0.0 if horizon is Horizon.FINAL else 0.5),
+    )
+    forecast = replace(forecast, market=answer(forecast, last) if market else None)
     return replace(plain, forecast=forecast, market=MARKET if market else None)
 
 
-def answer() -> MarketAnswer:
-    """Returns an evaluation of `MARKET`."""
-    home = MarketSideAnswer(1.9, 0.6, 1 / 1.9, 0.14, 0.155, 0.039, 3.9)
-    away = MarketSideAnswer(2.05, 0.4, 1 / 2.05, -0.18, 0.0, 0.0, 0.0)
-    return MarketAnswer(home, away, 0.0, 0.014, MarketSide.HOME, 3.9, RiskLevel.LOW, True, 0.55)
+def answer(forecast: Forecast, center: float) -> MarketAnswer:
+    """Returns the evaluation of `MARKET` for a forecast, whose differential is uniform within 7 points of a center."""
+    tie = {0, 1} if forecast.horizon is Horizon.FINAL else set[int]()
+    return evaluate_market(MARKET, lambda least: _above(center, 0.0 if least in tie else least - 0.5))
+
+
+def _above(center: float, value: float) -> float:
+    return min(0.999, max(0.001, (center + 7.0 - value) / 14.0))
 
 
 def outcome(number: int, differential: int, horizon: Horizon = Horizon.HALFTIME) -> ReportedOutcome:
     """Returns an outcome to report."""
-    return ReportedOutcome(game(number), horizon, differential, "BKN", "GSW", NOW, NOW)
+    now = datetime.now(UTC)
+    return ReportedOutcome(game(number), horizon, differential, "BKN", "GSW", now, now)
 
 
 async def fill(ledger: Ledger, path: Path) -> Checkpoint:
@@ -63,7 +71,7 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     for number in range(1, 4):
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
         await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])
-    await ledger.commit([recordable(2, last=4.0)])  # a revision
+    await ledger.commit([recordable(2, last=4.0)])  # a revision, late
     await signer.write_checkpoint()
     for number in range(1, 4):
         await ledger.record_outcome(outcome(number, 3 - number))
@@ -73,6 +81,7 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await _snapshot(ledger)
     await signer.write_checkpoint()
     await ledger.commit([recordable(4)])
+    await ledger.commit([recordable(4, last=2.0)])  # a revision in time
     return await signer.checkpoint()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from tests.support.builders.calls import current_game
+
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Attribution, Explanation, Forecast, Horizon, Interval, SimilarGame
 from dejavu_server.ledger.access import LedgerAccess
@@ -80,5 +82,5 @@ async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[Iss
 
 
 def game(number: int) -> str:
-    """Returns the game id for a number."""
-    return f"00223{number:05d}"
+    """Returns the game id for a number, of the newest season."""
+    return current_game(number)

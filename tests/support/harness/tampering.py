@@ -1,10 +1,10 @@
-"""Direct access to a ledger's file: its rows, and copies to tamper with."""
+"""Direct access to a ledger's file: its rows, copies to tamper with, and what a kind of tampering is."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,62 @@ TABLES = (
     "checkpoints",
     "snapshots",
 )
+
+
+CHECKS = {
+    "file": "not a sound SQLite database",
+    "schema": "schema version was changed|is not a ledger|of an older release",
+    "chain": "hash mismatch|have no gaps|does not match the canonical form|not in canonical form|has the wrong type",
+    "kind": "its kind is unknown",
+    "rows": "the row in|has rows without",
+    "time": "its time is",
+    "hindsight": "with hindsight|marked as late",
+    "revision": "revisions count from 0|changes nothing|has no revisions",
+    "answer": "the market's answer is not that|needs an earlier forecast",
+    "own checkpoints": "the ledger's (own )?checkpoint",
+    "kept checkpoint": "that was signed$|entries were removed: the ledger ends|entries up to|was restored",
+    "snapshot": "snapshot",
+    "identity": "identity|it is still there",
+}
+"""Name of a check → regular expression of its messages."""
+
+_Do = Callable[[sqlite3.Connection, Path], object]
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """A kind of tampering.
+
+    Attributes:
+        place: table, or `schema`.
+        what: what is changed; with the place it names the kind.
+        do: changes the ledger on a connection; the path is that of the signing key.
+        alone: the check that finds it without a kept checkpoint; None if none does.
+        held: the check that finds it with the checkpoint that a client kept; None if none does.
+    """
+
+    place: str
+    what: str
+    do: _Do
+    alone: str | None
+    held: str | None
+
+    @property
+    def row(self) -> str:
+        """The row of the table in the documentation."""
+        return f"| {self.place} | {self.what} | {self.alone or 'not found'} | {self.held or 'not found'} |"
+
+
+class Kinds(list[Tampering]):
+    """Kinds of tampering, each added by what changes the ledger, and the checks that find it; `""`: the same one."""
+
+    def sql(self, place: str, what: str, statements: str, alone: str | None, held: str | None = "") -> None:
+        """Adds a kind that is SQL statements."""
+        self.step(place, what, alone, held)(lambda database, _: database.executescript(statements))
+
+    def step(self, place: str, what: str, alone: str | None, held: str | None = "") -> Callable[[_Do], None]:
+        """Adds a kind that is a function: of a connection, and of the path of the signing key."""
+        return lambda do: self.append(Tampering(place, what, do, alone, alone if held == "" else held))
 
 
 @dataclass(frozen=True)

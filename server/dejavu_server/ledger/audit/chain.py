@@ -6,12 +6,15 @@ including their type: SQLite accepts text or bytes in a numeric column.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
+from dejavu_server.ledger.audit import market_answers
+from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.game_clocks import GameClocks
 from dejavu_server.ledger.database.store import Identity
@@ -30,15 +33,21 @@ _TABLES = {codec.FORECAST: _FORECASTS, codec.OUTCOME: _OUTCOMES, codec.MARKET: _
 class ChainVerifier:
     """Verifies the entries of a ledger in order, with the rows derived from each.
 
+    Args:
+        connection: a read connection.
+        identity: identity of the ledger.
+        times: the times between which entries can have been recorded.
+
     Attributes:
         sequence, hash: of the last entry verified; before the first, of the last pruned entry.
         counts: entries verified so far, by kind.
         settled: settlements verified so far.
     """
 
-    def __init__(self, connection: Connection, identity: Identity) -> None:
+    def __init__(self, connection: Connection, identity: Identity, times: SignedTimes) -> None:
         self._connection = connection
         self._identity = identity
+        self._times = times
         self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
         self.counts = Counter[str]()
         self.settled = 0
@@ -75,12 +84,16 @@ class ChainVerifier:
         )
         expected = codec.chain_hash(self.hash, text)
         _check(expected == hash_, f"entry {sequence}: hash mismatch: this entry or the one before it was altered")
+        _check(kind in _TABLES, f"entry {sequence}: its kind is unknown: {kind!r}")
+        _check(sequence == self.sequence + 1, f"entry {sequence}: it follows on {self.sequence}; entries have no gaps")
         # The columns kind and sequence are not hashed; the canonical form contains both values.
         begins, ends = f'{{"kind":{codec.dumps(kind)},', f',"sequence":{sequence}}}'
         _check(
             text.startswith(begins) and text.endswith(ends),
             f"entry {sequence}: kind or sequence does not match the canonical form",
         )
+        # Otherwise a text could say two things: the first of equal keys to one reader, the last to another.
+        _check(_canonical(text) == text, f"entry {sequence}: its text is not in canonical form")
         self.sequence, self.hash = sequence, hash_
         self.counts[kind] += 1
 
@@ -92,6 +105,7 @@ class ChainVerifier:
         if kind == codec.FORECAST:
             issued = codec.parse(row["entry_canonical"])
             _check_row(row, _FORECASTS, rows.forecast_row(issued, codec.prepare(issued)))
+            self._times.check(issued.sequence, issued.generated_time)
             self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
             self._check_late(row, issued)
             self._check_settlement(row, issued)
@@ -100,15 +114,33 @@ class ChainVerifier:
         if kind == codec.OUTCOME:
             outcome = codec.parse_outcome(row["entry_canonical"])
             _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(row, outcome)))
+            self._times.check(outcome.sequence, outcome.recorded_time)
         elif kind == codec.MARKET:
-            target, market, answer = codec.parse_market(row["entry_canonical"])
-            _check_row(row, _MARKETS, rows.market_row(row["entry_sequence"], target, Bet.from_market(market, answer)))
-            if target > self._identity.pruned_through:
-                _check(
-                    row["market_game_id"] is not None and target < row["entry_sequence"],
-                    f"entry {row['entry_sequence']}: the market needs an earlier forecast at {target}",
-                )
-                self._check_hindsight(row, row["market_game_id"], row["market_minute"])
+            self._check_market(row)
+
+    def _check_market(self, row: Raw) -> None:
+        sequence = row["entry_sequence"]
+        target, market, answer = codec.parse_market(row["entry_canonical"])
+        _check_row(row, _MARKETS, rows.market_row(sequence, target, Bet.from_market(market, answer)))
+        _check(
+            row["entry_canonical"].endswith(f',"revision":0,"sequence":{sequence}}}'),
+            f"entry {sequence}: a market has no revisions",
+        )
+        if target <= self._identity.pruned_through:
+            return
+        _check(
+            row["market_forecast_canonical"] is not None and target < sequence,
+            f"entry {sequence}: the market needs an earlier forecast at {target}",
+        )
+        forecast = codec.parse(row["market_forecast_canonical"])
+        self._check_hindsight(row, forecast.game_id, forecast.forecast.elapsed_minutes)
+        learned = codec.market_calibration(row["entry_canonical"])
+        _check(
+            learned is None or (type(learned) is int and 0 <= learned < sequence),
+            f"entry {sequence}: calibration_sequence is {learned!r}; expected an earlier entry",
+        )
+        fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
+        _check(fault is None, f"entry {sequence}: the market's answer is not that to the forecast at {target}: {fault}")
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
         """Returns the sequence of the first report of an outcome's game and horizon."""
@@ -163,6 +195,13 @@ def equals_stored(stored: object, expected: object) -> bool:
     if isinstance(expected, bool):
         expected = int(expected)
     return type(stored) is type(expected) and stored == expected
+
+
+def _canonical(text: str) -> str | None:
+    try:
+        return codec.dumps(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _check(valid: bool, message: str) -> None:

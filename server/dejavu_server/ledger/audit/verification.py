@@ -1,28 +1,23 @@
 """Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
-Detects:
-
-- a value altered in any row, and a row removed, inserted or moved: by the chain; by deriving the rows of forecasts,
-  outcomes, markets and settlements, and the snapshots of the online state, from the entries again; by signatures;
-- entries cut off at the end: by a later checkpoint, in the ledger or stored elsewhere;
-- a chain rebuilt with valid hashes, whatever its content: by a checkpoint stored elsewhere. The ledger's own
-  checkpoints detect it too, unless it was rebuilt with the signing key; with another key, `public_keys` detects it.
-
-Does not detect: a removed row of `checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt
-before the stored checkpoint was made; entries cut off after that checkpoint and covered by no other.
+docs/verification.md lists the checks and what they detect. Without an external checkpoint, a chain that was rebuilt as
+a whole is valid, and so is one that was cut off at the end; the ledger's own checkpoints detect it only while they are
+there, and unless it was signed again (with another key, `public_keys` detects that). Never detected: a removed row of
+`checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was
+made; what was recorded after it as a server records it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
 
-from dejavu_common.clock import from_microseconds
 from dejavu_models.uncertainty.adaptive import AdaptiveState
-from dejavu_server.ledger.audit import checkpoints
+from dejavu_server.ledger.audit import checkpoints, revisions, stored_checkpoints
 from dejavu_server.ledger.audit.chain import ChainVerifier
+from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
+from dejavu_server.ledger.audit.stored_checkpoints import is_hex
 from dejavu_server.ledger.database import schema, store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.sqlite import read_only_ledger
@@ -30,7 +25,6 @@ from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
 from dejavu_server.ledger.queries import learning, raw_rows
-from dejavu_server.ledger.queries.raw_rows import Raw
 from dejavu_server.records import Checkpoint
 
 
@@ -71,7 +65,13 @@ class Verification:
     keys: tuple[str, ...] = ()
 
 
-def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Collection[bytes] = ()) -> Verification:
+def verify(
+    url: str,
+    checkpoint: Checkpoint | None = None,
+    *,
+    public_keys: Collection[bytes] = (),
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+) -> Verification:
     """Verifies every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
 
     May run while the ledger is written to; it then verifies what is there when it reads it.
@@ -80,6 +80,7 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
         url: the ledger.
         checkpoint: a checkpoint that was stored elsewhere.
         public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
+        clock_tolerance: by how much the times of entries may contradict those of checkpoints.
 
     Raises:
         LedgerCorrupt: at the first row that was altered; the message names it and the reason.
@@ -93,18 +94,28 @@ def verify(url: str, checkpoint: Checkpoint | None = None, *, public_keys: Colle
             raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
     with read_only_ledger(url) as backend, backend.read() as connection:
         backend.check_integrity(connection, thorough=True)
-        return _verify(connection, checkpoint, public_keys)
+        return _verify(connection, checkpoint, public_keys, clock_tolerance)
 
 
-def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: Collection[bytes]) -> Verification:
+def _verify(
+    connection: Connection,
+    checkpoint: Checkpoint | None,
+    public_keys: Collection[bytes],
+    clock_tolerance: timedelta,
+) -> Verification:
     if raw_rows.schema_versions(connection) != [schema.REVISION]:
         raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
-    verifier = ChainVerifier(connection, identity)
+    if checkpoint is not None:
+        _check_same_ledger(identity, checkpoint)
+    own = list(stored_checkpoints.read(connection, identity, public_keys))
+    external = [] if checkpoint is None else [checkpoint]
+    verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
+    revisions.check(connection, pruned=identity.pruned_through > 0)
     if checkpoint is not None:
         _check_external(connection, identity, verifier, checkpoint)
-    keys = list(_check_checkpoints(connection, identity, public_keys))
+    stored_checkpoints.check_hashes(connection, identity, max((each.sequence for each in own), default=0))
     return Verification(
         ledger_id=identity.ledger_id,
         entries=verifier.counts.total(),
@@ -115,9 +126,9 @@ def _verify(connection: Connection, checkpoint: Checkpoint | None, public_keys: 
         outcomes=verifier.counts[codec.OUTCOME],
         markets=verifier.counts[codec.MARKET],
         settlements=verifier.settled,
-        checkpoints=len(keys),
+        checkpoints=len(own),
         snapshots=_check_snapshots(connection),
-        keys=tuple(sorted({key.hex() for key in keys})),
+        keys=tuple(sorted({each.public_key.hex() for each in own})),
     )
 
 
@@ -129,8 +140,8 @@ def _identity(connection: Connection) -> Identity:
         stored[0][f"ledger_{name}"] for name in ("ledger_id", "epoch", "pruned_through", "pruned_hash")
     )
     valid = (
-        _is_hex(ledger_id, 32)
-        and _is_hex(epoch, 16)
+        is_hex(ledger_id, 32)
+        and is_hex(epoch, 16)
         and isinstance(through, int)
         and through >= 0
         and isinstance(hash_, bytes)
@@ -144,13 +155,7 @@ def _identity(connection: Connection) -> Identity:
     return Identity(ledger_id, epoch, through, hash_)
 
 
-def _is_hex(value: object, digits: int) -> bool:
-    return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", value) is not None
-
-
-def _check_external(
-    connection: Connection, identity: Identity, verifier: ChainVerifier, checkpoint: Checkpoint
-) -> None:
+def _check_same_ledger(identity: Identity, checkpoint: Checkpoint) -> None:
     if checkpoint.ledger_id != identity.ledger_id:
         raise LedgerCorrupt(
             f"the checkpoint is of another ledger: this ledger's id is {identity.ledger_id}, not {checkpoint.ledger_id}"
@@ -160,6 +165,11 @@ def _check_external(
             f"the ledger was restored or altered since the checkpoint: its epoch is {identity.epoch}, "
             f"not {checkpoint.epoch}"
         )
+
+
+def _check_external(
+    connection: Connection, identity: Identity, verifier: ChainVerifier, checkpoint: Checkpoint
+) -> None:
     if checkpoint.sequence > verifier.sequence:
         raise LedgerCorrupt(
             f"entries were removed: the ledger ends at {verifier.sequence}, the checkpoint is at {checkpoint.sequence}"
@@ -175,50 +185,6 @@ def _check_external(
             f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
             "was signed"
         )
-
-
-def _check_checkpoints(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> Iterator[bytes]:
-    """Checks the checkpoints in the ledger; yields the public key of each."""
-    sequence = -(2**63)
-    while page := raw_rows.checkpoints_after(connection, sequence):
-        for row in page:
-            checkpoint = _read_checkpoint(row, identity)
-            sequence = checkpoint.sequence
-            if not checkpoints.is_signed(checkpoint):
-                raise LedgerCorrupt(f"the ledger's checkpoint at {sequence} was altered: its signature is not valid")
-            if public_keys and checkpoint.public_key not in public_keys:
-                raise LedgerCorrupt(
-                    f"the ledger's checkpoint at {sequence} is signed with another key: {checkpoint.public_key.hex()}"
-                )
-            hash_ = identity.pruned_hash if sequence == identity.pruned_through else row["entry_hash"]
-            if hash_ is None and sequence > identity.pruned_through:
-                raise LedgerCorrupt(f"entries were removed: the ledger's own checkpoint is at {sequence}")
-            if hash_ is not None and hash_ != checkpoint.hash:
-                raise LedgerCorrupt(f"history was rewritten: the ledger's checkpoint at {sequence} has another hash")
-            yield checkpoint.public_key
-
-
-def _read_checkpoint(row: Raw, identity: Identity) -> Checkpoint:
-    values: dict[str, Any] = {name.removeprefix("checkpoint_"): value for name, value in row.items()}
-    sequence = values["sequence"]
-    try:
-        if not (
-            isinstance(values["signed_us"], int)
-            and _is_hex(values["epoch"], 16)
-            and all(isinstance(values[name], bytes) for name in ("hash", "public_key", "signature"))
-        ):
-            raise ValueError("a value has the wrong type")
-        return Checkpoint(
-            ledger_id=identity.ledger_id,
-            epoch=values["epoch"],
-            sequence=sequence,
-            hash=values["hash"],
-            signed_time=from_microseconds(values["signed_us"]),
-            public_key=values["public_key"],
-            signature=values["signature"],
-        )
-    except (ValueError, OverflowError) as error:
-        raise LedgerCorrupt(f"the ledger's checkpoint at {sequence} was altered: {error}") from error
 
 
 def _check_snapshots(connection: Connection) -> int:

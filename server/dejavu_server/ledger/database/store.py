@@ -144,7 +144,7 @@ def append(
         results.append(stored.issued)
         sequence = stored.issued.sequence
         in_time = outcome is None and late is None
-        if in_time and sequence not in with_market and batch.market(sequence, draft.issued):
+        if in_time and sequence not in with_market and batch.market(stored.issued, draft.issued):
             with_market.add(sequence)
     batch.execute(connection)
     return results
@@ -167,14 +167,18 @@ class _EntryBatch:
         self._forecasts.append(forecast_row(issued, draft))
         return _Revision(draft.pattern, issued)
 
-    def market(self, sequence: int, requested: IssuedForecast) -> bool:
-        """Adds the market of the forecast with this sequence, and its evaluation; returns whether there is one."""
+    def market(self, stored: IssuedForecast, requested: IssuedForecast) -> bool:
+        """Adds the market of a recorded forecast, and its evaluation; returns whether there is one."""
         if requested.market is None or requested.forecast.market is None:
             return False
-        self._entry(codec.MARKET, codec.market_payload(sequence, requested.market, requested.forecast.market), 0)
-        self._markets.append(
-            market_row(self._sequence, sequence, Bet.from_market(requested.market, requested.forecast.market))
-        )
+        # The model may have learned since the forecast was recorded, or been loaded with other settings.
+        old, new, answer = stored.forecast, requested.forecast, requested.forecast.market
+        same = (old.home_lead_probability, old.distribution) == (new.home_lead_probability, new.distribution)
+        changed = None if same else new.calibration_sequence
+        payload = codec.market_payload(stored.sequence, requested.market, answer, changed)
+        self._entry(codec.MARKET, payload, 0)
+        bet = Bet.from_market(requested.market, answer)
+        self._markets.append(market_row(self._sequence, stored.sequence, bet))
         return True
 
     def _entry(self, kind: str, payload: str, revision: int, late: LateReason | None = None) -> None:

@@ -213,8 +213,16 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
         )
 
 
-def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer) -> str:
-    """Returns the payload of a market's canonical form, given the sequence of the forecast that it was sent with.
+def market_payload(
+    forecast_sequence: int, market: Market, answer: MarketAnswer, calibration_sequence: int | None = None
+) -> str:
+    """Returns the payload of a market's canonical form.
+
+    Args:
+        forecast_sequence: sequence of the forecast that it was sent with.
+        market: the market.
+        answer: its evaluation.
+        calibration_sequence: the newest outcome that the evaluation had learned from, if that was not the forecast's.
 
     Raises:
         ValueError: if a value is not finite.
@@ -229,6 +237,7 @@ def market_payload(forecast_sequence: int, market: Market, answer: MarketAnswer)
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
             },
+            **({} if calibration_sequence is None else {"calibration_sequence": int(calibration_sequence)}),
             "forecast_sequence": int(forecast_sequence),
             "market": {
                 **floats(market, _ODDS),
@@ -257,6 +266,17 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
             confidence_met=evaluated["confidence_met"],
         )
         return payload["forecast_sequence"], market, answer
+
+
+def market_calibration(canonical: str) -> int | None:
+    """Returns the newest outcome that a market's evaluation had learned from; None if it is that of its forecast.
+
+    Raises:
+        ValueError: if the text is not the canonical form of a market entry.
+    """
+    with _entry(MARKET, canonical) as entry:
+        sequence: int | None = entry["payload"].get("calibration_sequence")
+        return sequence
 
 
 @contextmanager

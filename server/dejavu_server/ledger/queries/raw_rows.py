@@ -43,7 +43,8 @@ LABELS = {
 def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
     """Returns the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
 
-    Beside them stand the inputs of their settlements: `newest_…`, `bet_canonical`, `market_…` and `superseded`.
+    Beside them stand the inputs of their settlements: `newest_…`, `bet_canonical` and `superseded`; beside a market
+    the entry of its forecast, `market_forecast_canonical`.
     """
     return connection.execute(_ENTRIES.where(entries.c.sequence > sequence)).mappings().all()
 
@@ -109,6 +110,7 @@ _market_forecast = forecasts.alias("asked")
 _other = forecasts.alias("other")
 _newest_entry = entries.alias("newest_entry")
 _bet_entry = entries.alias("bet_entry")
+_market_entry = entries.alias("market_entry")
 
 
 def _entries() -> Select[Any]:
@@ -131,8 +133,7 @@ def _entries() -> Select[Any]:
             _raw_value(_newest_entry.c.sequence, "newest_sequence"),
             _raw_value(_newest_entry.c.canonical, "newest_canonical"),
             _raw_value(_bet_entry.c.canonical, "bet_canonical"),
-            _raw_value(_market_forecast.c.game_id, "market_game_id"),
-            _raw_value(_market_forecast.c.minute, "market_minute"),
+            _raw_value(_market_entry.c.canonical, "market_forecast_canonical"),
             _raw_value(superseded, "superseded"),
         )
         .select_from(entries)
@@ -145,6 +146,7 @@ def _entries() -> Select[Any]:
         .outerjoin(_bet, _bet.c.forecast_sequence == entries.c.sequence)
         .outerjoin(_bet_entry, _bet_entry.c.sequence == _bet.c.sequence)
         .outerjoin(_market_forecast, _market_forecast.c.sequence == markets.c.forecast_sequence)
+        .outerjoin(_market_entry, _market_entry.c.sequence == _market_forecast.c.sequence)
         .order_by(entries.c.sequence)
         .limit(PAGE)
     )

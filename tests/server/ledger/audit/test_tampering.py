@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,11 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
+from tests.support.harness.forging import cut_off
 from tests.support.harness.laws import examples
-from tests.support.harness.tampering import TABLES, Specimen, full_specimen, rows
+from tests.support.harness.tamper_kinds import KINDS
+from tests.support.harness.tampering import CHECKS, TABLES, Specimen, Tampering, full_specimen, rows
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
 from dejavu_server.ledger.entries import codec
+
+DOCUMENT = Path(__file__).parents[4] / "docs/verification.md"
 
 CACHES = {"checkpoints", "snapshots"}
 """Tables whose removed rows are not detected (see the docstring of verification.py)."""
@@ -68,6 +73,30 @@ def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen
         "settlements": found.settlements,
     }
     assert min(len(rows) for rows in specimen.rows.values()) > 0
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=f"{kind.place}: {kind.what}") for kind in KINDS])
+def test_a_kind_of_tampering_is_found_by_the_check_that_the_documentation_names(
+    specimen: Specimen, kind: Tampering
+) -> None:
+    with specimen.copy() as (url, database):
+        before = list(database.iterdump())
+        kind.do(database, specimen.key)
+        assert list(database.iterdump()) != before
+        for kept, check in ((None, kind.alone), (specimen.kept, kind.held)):
+            if check is None:
+                verify(url, kept)
+                continue
+            with pytest.raises(LedgerError, match=CHECKS[check]):
+                verify(url, kept)
+
+
+def test_the_documentation_lists_the_kinds_of_tampering_that_are_tested() -> None:
+    listed = re.findall(rf"^\| (?:{'|'.join(TABLES)}|schema) \|.*$", DOCUMENT.read_text(), re.MULTILINE)
+    assert listed == [kind.row for kind in KINDS]
+    explained = re.findall(r"^\| \*\*(.+?)\*\* \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert explained == list(CHECKS)
+    assert {check for kind in KINDS for check in (kind.alone, kind.held)} == {*CHECKS, None}
 
 
 @given(data=st.data())
@@ -138,7 +167,7 @@ def test_any_bit_of_the_file_may_turn_and_no_row_is_another_unnoticed(specimen: 
 @pytest.mark.parametrize("last", [0, 6, 11, 18])
 def test_entries_cut_off_at_the_end_are_found(specimen: Specimen, last: int) -> None:
     with specimen.copy() as (url, database):
-        _cut_off(database, last)
+        cut_off(database, last)
         with pytest.raises(LedgerCorrupt, match=f"entries were removed: the ledger ends at {last}"):
             verify(url, specimen.kept)
         assert verify(url).sequence == last, "not detectable without the external checkpoint"
@@ -147,7 +176,7 @@ def test_entries_cut_off_at_the_end_are_found(specimen: Specimen, last: int) -> 
 def test_entries_cut_off_at_the_end_are_found_by_the_ledgers_own_checkpoints_too(specimen: Specimen) -> None:
     own = max(row["sequence"] for row in specimen.rows["checkpoints"])
     with specimen.copy() as (url, database):
-        _cut_off(database, own - 1, checkpoints=False)
+        cut_off(database, own - 1, checkpoints=False)
         with pytest.raises(LedgerCorrupt, match=f"own checkpoint is at {own}"):
             verify(url)
 
@@ -199,15 +228,6 @@ async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     if not with_the_key:
         with pytest.raises(LedgerCorrupt, match="signed with another key"):
             verify(url, public_keys=[specimen.kept.public_key])
-
-
-def _cut_off(database: sqlite3.Connection, last: int, *, checkpoints: bool = True) -> None:
-    """Removes the entries after a sequence and all rows derived from them, as an attacker would."""
-    tables = ["markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
-    database.execute("DELETE FROM settlements WHERE outcome_sequence > ? OR forecast_sequence > ?", (last, last))
-    database.execute("DELETE FROM snapshots")
-    for table in tables:
-        database.execute(f"DELETE FROM {table} WHERE sequence > ?", (last,))
 
 
 def _same(some: Any, others: Any) -> bool:

@@ -143,18 +143,18 @@ class BackendConformance:
 
     async def test_an_outcome_settles_is_corrected_and_ends_what_may_be_recorded(self, backend: Backend) -> None:
         ledger = await Ledger.open_backend(backend)
-        await ledger.commit([issued(game(1))])
-        recorded, settled = await ledger.record_outcome(outcome(7, game(1), observed_time=_EVENING))
+        await ledger.commit([issued("0022300001")])
+        recorded, settled = await ledger.record_outcome(outcome(7, "0022300001", observed_time=_EVENING))
         assert (recorded.sequence, settled) == (2, 1)
-        corrected, settled = await ledger.record_outcome(outcome(5, game(1), observed_time=_EVENING))
+        corrected, settled = await ledger.record_outcome(outcome(5, "0022300001", observed_time=_EVENING))
         assert (corrected.revision, settled) == (1, 1)
-        [late] = await ledger.commit([issued(game(1), alpha=0.2)])
+        [late] = await ledger.commit([issued("0022300001", alpha=0.2)])
         assert isinstance(late, Failed)
         assert isinstance(late.error, OutcomeAlreadyRecorded)
         [learned] = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
         assert learned.differential == 5
         found = await ledger.read(
-            lambda connection: predictions.latest_forecast(connection, game(1), Horizon.HALFTIME, None, "")
+            lambda connection: predictions.latest_forecast(connection, "0022300001", Horizon.HALFTIME, None, "")
         )
         assert [each.differential for each in found.outcomes] == [7, 5]
         await ledger.close()

@@ -101,7 +101,8 @@ async def test_what_an_old_worker_records_last_is_indexed_with_the_next_checkpoi
     ledger = await Ledger.open(url)
     late = written(1)
     release_0_1_0.record(old, late)
-    assert await Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: LATE).write_checkpoint() is not None
+    signer = Signer(ledger, tmp_path / "key.pem", seconds=60.0, clock=lambda: late.generated_time)
+    assert await signer.write_checkpoint() is not None
     assert await index(ledger) == [rows.forecast_row(late, codec.prepare(late))]
     await ledger.close()
     assert verify(url).checkpoints == 1

@@ -1,0 +1,229 @@
+"""Checks that a market's answer follows from its odds and from the forecast that it names.
+
+The answer's arithmetic is done again with its own win probabilities. These were computed from the model's distribution,
+of which the forecast has 50 quantiles and the probability that the home team leads; so they can be bounded, not
+computed. An answer moved to a forecast with another distribution leaves the bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market
+from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
+from dejavu_models.uncertainty.conformal import THRESHOLDS
+from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, NORMAL
+from dejavu_server.records import IssuedForecast
+
+_SAME: Final = 1e-9
+"""Relative difference up to which two numbers count as equal: a later release may add in another order."""
+
+_ROUNDED: Final = 0.0006
+"""Points by which a recorded quantile may differ from the distribution's: they are rounded to 0.001."""
+
+_SCORE_ROUNDED: Final = 1e-3
+"""Scores by which a recorded, adapted score may be off: rounded to 0.000001, on a map with a slope from 0.01 on."""
+
+_FEW_GAMES: Final = 19
+"""Calibration games to reckon with if their number is not recorded."""
+
+
+def fault_of(
+    issued: IssuedForecast, market: Market, answer: MarketAnswer, *, learned_since: bool = False
+) -> str | None:
+    """Returns what contradicts the answer to a market that was sent with a forecast; None if nothing does.
+
+    Answers to forecasts without recorded quantiles are checked less closely. If the model has learned since the
+    forecast, the answer was computed from a distribution that the ledger does not have, and only its arithmetic is
+    checked.
+    """
+    for name, probability in _probabilities(answer):
+        if not (type(probability) is float and 0.0 <= probability <= 1.0):
+            return f"{name} is {probability!r}, not a probability"
+    fault = _arithmetic_fault(market, answer)
+    return fault if fault is not None or learned_since else _forecast_fault(issued, market, answer)
+
+
+def _probabilities(answer: MarketAnswer) -> list[tuple[str, object]]:
+    sides = (("home", answer.home), ("away", answer.away))
+    named = [(f"{side}'s {name}", getattr(each, name)) for side, each in sides for name in _SHARES]
+    return [*named, ("push_probability", answer.push_probability)]
+
+
+_SHARES = ("win_probability", "implied_probability", "kelly_fraction", "stake_fraction")
+
+
+def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
+    """Evaluates the market again with the probabilities of the answer; returns what differs.
+
+    The staking policy is a setting that the ledger does not have: a stake is taken as it is, up to Kelly's fraction.
+    """
+    home, away = answer.home, answer.away
+    above, at = math.floor(market.line) + 1, math.ceil(market.line)
+    at_least = {at: 1.0 - away.win_probability, above: home.win_probability}  # equal for a half line
+    threshold = answer.confidence_threshold
+    if not (type(threshold) is float and 0.0 <= threshold < 1.0):
+        return f"confidence_threshold is {threshold!r}"
+    chosen = home if home.expected_value >= away.expected_value else away
+    policy = StakingPolicy(1.0, chosen.stake_fraction, threshold)
+    expected = evaluate_market(market, at_least.__getitem__, policy)
+    for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
+        if given.stake_fraction > again.kelly_fraction * (1.0 + _SAME):
+            return f"{side}'s stake_fraction exceeds its Kelly fraction"
+        stake = given.stake_fraction * market.bankroll
+        again_with_stake = replace(again, stake_fraction=given.stake_fraction, stake=stake)
+        if (name := _difference(again_with_stake, given)) is not None:
+            return f"{side}'s {name} does not follow from the odds and probabilities"
+    if (name := _difference(expected, answer)) is not None:
+        return f"{name} does not follow from the odds and probabilities"
+    return None
+
+
+def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer | MarketSideAnswer) -> str | None:
+    """Returns the name of the first field that differs, apart from the two sides."""
+    for name in expected.__slots__:
+        one, other = getattr(expected, name), getattr(given, name)
+        if isinstance(one, MarketSideAnswer):
+            continue
+        if isinstance(one, float):
+            same = type(other) is float and math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME)
+        else:
+            same = one is other
+        if not same:
+            return str(name)
+    return None
+
+
+def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
+    forecast = issued.forecast
+    bounds = _Bounds.of(forecast, issued.pattern.last)
+    above, at = math.floor(market.line) + 1, math.ceil(market.line)
+    for name, differential, probability in (
+        ("home's win_probability", above, answer.home.win_probability),
+        ("away's win_probability", at, 1.0 - answer.away.win_probability),
+    ):
+        # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
+        tie = forecast.horizon is Horizon.FINAL and differential in {0, 1}
+        lower, upper = bounds.above(0.0 if tie else differential - 0.5)
+        if not lower - _SAME <= probability <= upper + _SAME:
+            return (
+                f"{name} does not follow from the forecast: P(differential ≥ {differential}) is {probability:.6f}, "
+                + (f"expected {lower:.6f}" if lower == upper else f"expected {lower:.4f} to {upper:.4f}")
+            )
+    return None
+
+
+class _Range(NamedTuple):
+    lower: float
+    upper: float
+
+
+class _Bounds(NamedTuple):
+    """What a recorded forecast says about P(differential > value); see `PredictiveDistribution.probability_above`.
+
+    Attributes:
+        quantiles: the recorded quantiles, in points, that the distribution has without extrapolating its tails.
+        scores: their standard-normal scores in the model's own distribution, ascending.
+        nominal: their scores at the levels as issued: the same unless intervals were adapted.
+        slack: share by which the count of residuals may differ from the level of a quantile.
+        threshold: differential, in points, above which the home team leads.
+        home_leads: P(differential > threshold).
+        lead: last known differential, in points.
+    """
+
+    quantiles: Sequence[float]
+    scores: Sequence[float]
+    nominal: Sequence[float]
+    slack: float
+    threshold: float
+    home_leads: float
+    lead: float
+
+    @classmethod
+    def of(cls, forecast: Forecast, lead: float) -> _Bounds:
+        """Returns the bounds of a forecast; those of its quantiles are empty if it has none."""
+        games = forecast.explanation.calibration_games if forecast.explanation is not None else 0
+        games = games or _FEW_GAMES
+        tail = max(DISTRIBUTION_LEVELS[0], 1.0 / (games + 1))
+        reach = -NORMAL.inv_cdf(tail) + _SAME if tail < 0.5 else 0.0
+        scores = forecast.static_scores or LEVEL_SCORES
+        usable = [
+            (quantile, score, level)
+            for quantile, score, level in zip(forecast.distribution, scores, LEVEL_SCORES, strict=False)
+            if abs(score) <= reach
+        ]
+        return cls(
+            quantiles=[quantile for quantile, _, _ in usable],
+            scores=[score for _, score, _ in usable],
+            nominal=[level for _, _, level in usable],
+            slack=0.5 / (games + 1) + _SAME,
+            threshold=THRESHOLDS[forecast.horizon],
+            home_leads=forecast.home_lead_probability,
+            lead=lead,
+        )
+
+    def above(self, value: float) -> _Range:
+        """Returns bounds of P(differential > value)."""
+        if value == self.threshold:
+            return _Range(self.home_leads, self.home_leads)
+        own, shift = self._own(value), self._shift()
+        lower, upper = own.lower + min(0.0, shift.lower), own.upper + max(0.0, shift.upper)
+        nominal = _Range(_cdf(self._as_issued(lower).lower), _cdf(self._as_issued(upper).upper))
+        # The probability does not increase with the value.
+        if value > self.threshold:
+            return _Range(nominal.lower, min(nominal.upper, self.home_leads))
+        return _Range(max(nominal.lower, self.home_leads), nominal.upper)
+
+    def _own(self, value: float) -> _Range:
+        """Returns bounds of the score of P(residual > value) in the cell of the lead."""
+        below = bisect_left(self.quantiles, value - _ROUNDED)  # quantiles that are certainly below the value
+        past = bisect_right(self.quantiles, value + _ROUNDED)  # index of the first that is certainly above it
+        upper = math.inf if below == 0 else -self._moved(self.scores[below - 1], -self.slack)
+        lower = -math.inf if past == len(self.quantiles) else -self._moved(self.scores[past], self.slack)
+        return _Range(lower, upper)
+
+    def _moved(self, score: float, share: float) -> float:
+        """Returns the score of a level that is higher by a share."""
+        level = NORMAL.cdf(score) + share
+        if not 0.0 < level < 1.0:
+            return math.copysign(math.inf, share)
+        return NORMAL.inv_cdf(level) + math.copysign(_SCORE_ROUNDED, share)
+
+    def _shift(self) -> _Range:
+        """Returns bounds of what smaller leads add to the score at the threshold: towards the leader, or nothing."""
+        at_threshold, own = self._home_leads_score(), self._own(self.threshold)
+        lower, upper = at_threshold.lower - own.upper, at_threshold.upper - own.lower
+        return _Range(
+            0.0 if self.lead >= 0 else min(0.0, lower),
+            0.0 if self.lead <= 0 else max(0.0, upper),
+        )
+
+    def _home_leads_score(self) -> _Range:
+        """Returns bounds of the score of `home_leads` in the model's own distribution."""
+        if not 0.0 < self.home_leads < 1.0:
+            return _Range(-math.inf, math.inf)
+        score = NORMAL.inv_cdf(self.home_leads)
+        if self.scores == self.nominal:
+            return _Range(score, score)
+        return _between(score, self.nominal, self.scores)
+
+    def _as_issued(self, score: float) -> _Range:
+        """Returns bounds of the score, as issued, of a score in the model's own distribution."""
+        if self.scores == self.nominal or math.isinf(score):
+            return _Range(score, score)
+        return _between(score, self.scores, self.nominal)
+
+
+def _between(value: float, start: Sequence[float], end: Sequence[float]) -> _Range:
+    """Returns the range of an increasing, odd map at a value, which is known only at ascending points."""
+    below = bisect_right(start, value - _SCORE_ROUNDED) - 1
+    past = bisect_left(start, value + _SCORE_ROUNDED)
+    return _Range(end[below] if below >= 0 else -math.inf, end[past] if past < len(start) else math.inf)
+
+
+def _cdf(score: float) -> float:
+    return NORMAL.cdf(score) if math.isfinite(score) else float(score > 0)

@@ -1,0 +1,41 @@
+"""Checks that revisions count from 0 without gaps, in the order of the entries, and that each changes something.
+
+The writer records a revision only if it differs from the newest one, and from the newest one that was recorded in time
+(see `store.append`). Workers of earlier releases compare with the newest alone, also in a rolling restart, and mark
+nothing as late; so only revisions that are marked have to differ from both.
+"""
+
+from __future__ import annotations
+
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.queries import revisions
+from dejavu_server.ledger.queries.revisions import Revision
+
+
+def check(connection: Connection, *, pruned: bool) -> None:
+    """Checks the revisions of all forecasts and outcomes, whose rows were compared with their entries before.
+
+    Args:
+        connection: a read connection.
+        pruned: whether entries were removed at the start; the first revision that is left may then be any.
+
+    Raises:
+        LedgerCorrupt: at a revision that nothing precedes, or that changes nothing; the message names its entry.
+    """
+    for each in revisions.forecast_revisions(connection):
+        _check(each, "forecast", pruned)
+    for each in revisions.outcome_revisions(connection):
+        _check(each, "outcome", pruned)
+
+
+def _check(each: Revision, kind: str, pruned: bool) -> None:
+    entry = f"entry {each.sequence}: revision {each.revision} of {'an' if kind == 'outcome' else 'a'} {kind}"
+    if each.before_sequence is None:
+        if each.revision > 0 and pruned and not each.has_earlier:
+            return
+        raise LedgerCorrupt(f"{entry} without revision {each.revision - 1}: revisions count from 0")
+    if each.before_sequence > each.sequence:
+        raise LedgerCorrupt(f"{entry} stands before revision {each.revision - 1}, which is at {each.before_sequence}")
+    if each.content == each.before or (each.late and each.content == each.in_time):
+        raise LedgerCorrupt(f"{entry} changes nothing: it has the values and teams of an earlier revision")

@@ -1,0 +1,93 @@
+"""Reads the revisions of forecasts and outcomes beside those before them, for verification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, exists, func, select
+
+from dejavu_server.ledger.database.schema import forecasts, outcomes
+
+
+class Revision(NamedTuple):
+    """A revision other than 0, and those that it revises.
+
+    Attributes:
+        sequence, revision: of its entry.
+        content: what a revision changes: of a forecast pattern and teams, of an outcome differential and teams.
+        late: whether it is marked as late; never for an outcome.
+        before_sequence, before: the revision before it, its sequence and content; None if there is none.
+        in_time: content of the newest revision before it that is not marked as late; None if there is none.
+        has_earlier: whether there is any revision before it.
+    """
+
+    sequence: int
+    revision: int
+    content: tuple[Any, ...]
+    late: bool
+    before_sequence: int | None
+    before: tuple[Any, ...]
+    in_time: tuple[Any, ...] | None
+    has_earlier: bool
+
+
+def forecast_revisions(connection: Connection) -> Iterator[Revision]:
+    """Yields the revisions of forecasts, from the rows derived from their entries."""
+    for row in connection.execute(_FORECASTS):
+        content, before, in_time = tuple(row[3:6]), tuple(row[7:10]), tuple(row[11:14])
+        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time if row[10] else None, row[14])
+
+
+def outcome_revisions(connection: Connection) -> Iterator[Revision]:
+    """Yields the revisions of outcomes, from the rows derived from their entries."""
+    for row in connection.execute(_OUTCOMES):
+        yield Revision(row[0], row[1], tuple(row[2:5]), False, row[5], tuple(row[6:9]), None, row[9])
+
+
+_before = forecasts.alias("before")
+_earlier = forecasts.alias("earlier")
+_in_time = forecasts.alias("in_time")
+_other = forecasts.alias("other")
+_before_outcome = outcomes.alias("before_outcome")
+_earlier_outcome = outcomes.alias("earlier_outcome")
+
+
+def _forecasts() -> Select[Any]:
+    of_key = and_(_other.c.key == forecasts.c.key, _other.c.revision < forecasts.c.revision, _other.c.late == "")
+    newest_in_time = select(func.max(_other.c.revision)).where(of_key).scalar_subquery()
+    return (
+        select(
+            *(forecasts.c.sequence, forecasts.c.revision, forecasts.c.late),
+            *(forecasts.c.pattern, forecasts.c.home_team, forecasts.c.away_team),
+            *(_before.c.sequence, _before.c.pattern, _before.c.home_team, _before.c.away_team),
+            *(_in_time.c.sequence, _in_time.c.pattern, _in_time.c.home_team, _in_time.c.away_team),
+            exists().where(_earlier.c.key == forecasts.c.key, _earlier.c.revision < forecasts.c.revision),
+        )
+        .select_from(forecasts)
+        .outerjoin(_before, and_(_before.c.key == forecasts.c.key, _before.c.revision == forecasts.c.revision - 1))
+        .outerjoin(_in_time, and_(_in_time.c.key == forecasts.c.key, _in_time.c.revision == newest_in_time))
+        .where(forecasts.c.revision != 0)
+    )
+
+
+def _outcomes() -> Select[Any]:
+    before, earlier = _before_outcome.c, _earlier_outcome.c
+    same = and_(before.game_id == outcomes.c.game_id, before.horizon == outcomes.c.horizon)
+    same_earlier = and_(earlier.game_id == outcomes.c.game_id, earlier.horizon == outcomes.c.horizon)
+    return (
+        select(
+            *(outcomes.c.sequence, outcomes.c.revision),
+            *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team),
+            *(before.sequence, before.differential, before.home_team, before.away_team),
+            exists().where(same_earlier, earlier.revision < outcomes.c.revision),
+        )
+        .select_from(outcomes)
+        .outerjoin(_before_outcome, and_(same, before.revision == outcomes.c.revision - 1))
+        .where(outcomes.c.revision != 0)
+    )
+
+
+_FORECASTS = _forecasts()
+
+_OUTCOMES = _outcomes()

@@ -1,0 +1,147 @@
+"""An answer is accepted with the forecast that it was computed for, whatever the distribution, and with no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.issued_forecasts import issued
+from tests.support.harness.laws import examples
+
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy
+from dejavu_models.forecaster import _IssuedDistribution
+from dejavu_models.types import AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import TARGETS, ScoreMap
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_server.ledger.audit.market_answers import fault_of
+from dejavu_server.ledger.entries import codec
+from dejavu_server.records import IssuedForecast
+
+HORIZONS = st.sampled_from(list(Horizon))
+
+
+def fitted(seed: int, games: int, horizon: Horizon, *, spread: float = 12.0, min_cell: int = 40) -> Any:
+    """Returns a distribution of games whose residuals depend on the lead, as whole points or not."""
+    rng = np.random.default_rng(seed)
+    leads = rng.normal(0, 9, games).round()
+    points = leads * rng.uniform(0.5, 1.1)
+    outcomes = points + rng.normal(0, spread, games) * (1 + 0.3 * rng.random() * (np.abs(leads) > 8))
+    if rng.random() < 0.5:
+        outcomes = outcomes.round()
+    scales = tuple(float(scale) for scale in rng.uniform(0.6, 1.6, 6) * spread)
+    scales = scales[: len(PredictiveDistribution.fit(horizon, points, leads, outcomes).scales)]
+    return PredictiveDistribution.fit(horizon, points, leads, outcomes, scales=scales, min_cell=min_cell)
+
+
+def asked(
+    distribution: Any,
+    horizon: Horizon,
+    market: Market,
+    *,
+    point: float,
+    lead: float,
+    radii: tuple[float, ...] | None = None,
+    policy: StakingPolicy | None = None,
+) -> tuple[IssuedForecast, Market, MarketAnswer]:
+    """Returns a forecast as a model issues it, with a market and its answer, all as read back from a ledger."""
+    adapter = None if radii is None else cast("Any", SimpleNamespace(map=ScoreMap(radii)))
+    made = _IssuedDistribution(distribution, point, lead, None if radii is None else AdaptationMode.ON, adapter)
+    plain = issued(pattern=(0.0, lead), horizon=horizon, point=point)
+    explanation = plain.forecast.explanation
+    assert explanation is not None
+    forecast = replace(
+        plain.forecast,
+        explanation=replace(explanation, calibration_games=distribution.scores(lead).games),
+        distribution=made.recorded(),
+        static_scores=made.static_scores,
+        home_lead_probability=made.home_lead_probability(),
+    )
+    answer = made.evaluate(market, horizon, policy or StakingPolicy())
+    draft = codec.prepare(replace(plain, forecast=forecast))
+    stored = codec.parse(codec.encode_entry(codec.FORECAST, draft.payload, 0, 1))
+    _, market, answer = codec.parse_market(
+        codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
+    )
+    return stored, market, answer
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
+    horizon = draw(HORIZONS)
+    distribution = fitted(
+        draw(st.integers(0, 2**32)), draw(st.integers(2, 1500)), horizon, min_cell=draw(st.integers(1, 300))
+    )
+    market = Market(
+        line=draw(st.integers(-60, 60)) / 2,
+        home_odds=draw(st.floats(1.01, 30.0)),
+        away_odds=draw(st.floats(1.01, 30.0)),
+        bankroll=draw(st.sampled_from([1.0, 250.0])),
+        confidence_threshold=draw(st.none() | st.floats(0.0, 0.99)),
+    )
+    radii = draw(st.none() | st.lists(st.floats(0.01, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)))
+    return asked(
+        distribution,
+        horizon,
+        market,
+        point=draw(st.floats(-25, 25)),
+        lead=draw(st.integers(-30, 30) | st.floats(-30, 30)),
+        radii=None if radii is None else tuple(radii),
+        policy=StakingPolicy(draw(st.floats(0.001, 1.0)), draw(st.floats(0.001, 1.0))),
+    )
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(case=cases())
+def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with(
+    case: tuple[IssuedForecast, Market, MarketAnswer],
+) -> None:
+    assert fault_of(*case) is None
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(case=cases(), data=st.data())
+def test_an_answer_with_another_number_follows_from_nothing(
+    case: tuple[IssuedForecast, Market, MarketAnswer], data: st.DataObject
+) -> None:
+    forecast, market, answer = case
+    name = data.draw(st.sampled_from(["push_probability", "overround", "stake", "home", "away", "risk_level", "side"]))
+    if name in {"home", "away"}:
+        side = getattr(answer, name)
+        field = data.draw(st.sampled_from(["decimal_odds", "implied_probability", "expected_value", "kelly_fraction"]))
+        altered = replace(answer, **{name: replace(side, **{field: getattr(side, field) + 0.01})})
+    elif name == "risk_level":
+        altered = replace(answer, risk_level=next(level for level in RiskLevel if level is not answer.risk_level))
+    elif name == "side":
+        altered = replace(answer, side=MarketSide.AWAY if answer.side is not MarketSide.AWAY else MarketSide.HOME)
+    else:
+        altered = replace(answer, **{name: getattr(answer, name) + 0.01})
+    assert fault_of(forecast, market, altered) is not None
+
+
+@pytest.mark.parametrize("horizon", list(Horizon))
+@pytest.mark.parametrize("radii", [None, (0.9, 1.6, 2.3)])
+@pytest.mark.parametrize("line", [-6.5, -1.0, 0.0, 0.5, 4.0, 11.5])
+def test_an_answer_does_not_follow_from_the_forecast_of_a_game_that_stands_otherwise(
+    horizon: Horizon, radii: tuple[float, ...] | None, line: float
+) -> None:
+    distribution, market = fitted(7, 1500, horizon), Market(line, 1.9, 2.0)
+    radii = None if radii is None else (radii * 2)[: len(TARGETS)]
+    close = asked(distribution, horizon, market, point=1.0, lead=1.0, radii=radii)
+    ahead = asked(distribution, horizon, market, point=9.0, lead=9.0, radii=radii)
+    assert (fault_of(*close), fault_of(*ahead)) == (None, None)
+    for forecast, answer in ((close[0], ahead[2]), (ahead[0], close[2])):
+        assert "does not follow from the forecast" in (fault_of(forecast, market, answer) or "")
+
+
+def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> None:
+    market = Market(3.5, 1.9, 2.0)
+    forecast, _, answer = asked(fitted(7, 1500, Horizon.FINAL), Horizon.FINAL, market, point=6.0, lead=6.0)
+    bare = replace(forecast, forecast=replace(forecast.forecast, distribution=(), explanation=None))
+    assert fault_of(bare, market, answer) is None
+    behind = replace(bare, forecast=replace(bare.forecast, home_lead_probability=0.2))
+    assert "expected 0.0000 to 0.2000" in (fault_of(behind, market, answer) or "")

@@ -1,0 +1,123 @@
+"""Forges entries, rows and checkpoints of a ledger as somebody would who can write its file and knows the format."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from dejavu_common.clock import microseconds
+from dejavu_server.ledger.audit import checkpoints
+from dejavu_server.ledger.database.store import ChainHead, Identity
+from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries.settlement import Bet
+
+
+def entries(database: sqlite3.Connection, kind: str = "%") -> list[tuple[int, dict[str, Any]]]:
+    """Returns the entries, or those of a kind, in order, with their sequences."""
+    found = database.execute("SELECT sequence, canonical FROM entries WHERE kind LIKE ? ORDER BY sequence", (kind,))
+    return [(sequence, json.loads(text)) for sequence, text in found]
+
+
+def append(
+    database: sqlite3.Connection, entry: dict[str, Any], *, spaced: bool = False, skip: int = 0, row: bool = True
+) -> None:
+    """Appends an entry with a valid hash and the row that follows from it."""
+    sequence, previous = database.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC").fetchone()
+    sequence += 1 + skip
+    text = codec.dumps({**entry, "sequence": sequence})
+    if spaced:
+        text = text.replace('"payload":{', '"payload": {')
+    values = (sequence, entry["kind"], text, codec.chain_hash(previous, text))
+    database.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", values)
+    if row:
+        put_derived(database, entry["kind"], text)
+
+
+def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
+    """Puts the row that follows from an entry, in place of the one there."""
+    if kind == codec.FORECAST:
+        issued = codec.parse(text)
+        table, row = "forecasts", rows.forecast_row(issued, codec.prepare(issued))
+    elif kind == codec.OUTCOME:
+        outcome = codec.parse_outcome(text)
+        [(first,)] = database.execute(
+            "SELECT min(first_sequence) FROM outcomes WHERE game_id = ? AND horizon = ?",
+            (outcome.game_id, outcome.horizon.value),
+        )
+        table, row = "outcomes", rows.outcome_row(outcome, first or outcome.sequence)
+    else:
+        target, market, answer = codec.parse_market(text)
+        sequence = json.loads(text)["sequence"]
+        table, row = "markets", rows.market_row(sequence, target, Bet.from_market(market, answer))
+    put(database, table, row)
+
+
+def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+    """Puts a row, in place of the one with its key."""
+    database.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES (:{', :'.join(row)})", row)
+
+
+def rewrite(database: sqlite3.Connection, sequence: int, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes an entry, and rebuilds the chain from it on and the row that follows from it."""
+    hash_ = (
+        database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence - 1,)).fetchone()
+        or database.execute("SELECT pruned_hash FROM ledger").fetchone()
+    )[0]
+    for number, entry in entries(database)[sequence - 1 :]:
+        if number == sequence:
+            change(entry)
+        text = codec.dumps(entry)
+        hash_ = codec.chain_hash(hash_, text)
+        database.execute("UPDATE entries SET canonical = ?, hash = ? WHERE sequence = ?", (text, hash_, number))
+        if number == sequence:
+            put_derived(database, entry["kind"], text)
+
+
+def sign(
+    database: sqlite3.Connection,
+    key: Ed25519PrivateKey,
+    sequence: int,
+    *,
+    hash_: bytes | None = None,
+    time: datetime | None = None,
+) -> None:
+    """Puts a validly signed checkpoint at a sequence, in place of the one there; by default of the entry's own hash."""
+    [stored] = database.execute("SELECT ledger_id, epoch, pruned_through, pruned_hash FROM ledger")
+    if hash_ is None:
+        [(hash_,)] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence,))
+    signed = checkpoints.sign(key, Identity(*stored), ChainHead(sequence, hash_), time or datetime.now(UTC))
+    row = {name: getattr(signed, name) for name in ("sequence", "hash", "epoch", "public_key", "signature")}
+    put(database, "checkpoints", {**row, "signed_us": microseconds(signed.signed_time)})
+
+
+def sign_again(database: sqlite3.Connection, key: Ed25519PrivateKey) -> None:
+    """Signs every checkpoint in the ledger again, for the chain as it is now."""
+    for (sequence,) in database.execute("SELECT sequence FROM checkpoints").fetchall():
+        sign(database, key, sequence)
+
+
+def last(database: sqlite3.Connection, kind: str) -> dict[str, Any]:
+    """Returns the last entry of a kind."""
+    return entries(database, kind)[-1][1]
+
+
+def own_checkpoint(database: sqlite3.Connection) -> int:
+    """Returns the sequence of the newest checkpoint in the ledger."""
+    sequence: int = database.execute("SELECT max(sequence) FROM checkpoints").fetchone()[0]
+    return sequence
+
+
+def cut_off(database: sqlite3.Connection, sequence: int, *, checkpoints: bool = True) -> None:
+    """Removes the entries after a sequence, and everything derived from them."""
+    tables = ["markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
+    database.execute(
+        "DELETE FROM settlements WHERE outcome_sequence > ? OR forecast_sequence > ?", (sequence, sequence)
+    )
+    database.execute("DELETE FROM snapshots")
+    for table in tables:
+        database.execute(f"DELETE FROM {table} WHERE sequence > ?", (sequence,))

@@ -1,0 +1,169 @@
+"""All kinds of tampering with a ledger, and the check that finds each: the table of docs/verification.md, as programs.
+
+Each is done by somebody who can write the file and knows the format: hashes and rows are made to fit, unless the kind
+says otherwise. `full_ledger.fill` makes the ledger; a client keeps the checkpoint of its last entry.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from tests.support.harness import tamper_entries
+from tests.support.harness.forging import own_checkpoint, sign
+from tests.support.harness.tampering import Kinds
+
+from dejavu_server.ledger.audit.signing_key import load_or_create
+
+KINDS: Final = Kinds(tamper_entries.KINDS)
+
+_DAYS = timedelta(days=5)
+
+# Rows that follow from the entries.
+
+
+def _remake(what: str, before: str, after: str) -> None:
+    """Adds a kind that makes the table of markets anew, with its rows, by an altered statement."""
+
+    def do(database: sqlite3.Connection, _: Path) -> None:
+        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'markets'")
+        assert before in sql
+        stored = database.execute("SELECT * FROM markets").fetchall()
+        database.execute("DROP TABLE markets")
+        database.execute(sql.replace(before, after))
+        database.executemany("INSERT INTO markets VALUES (?, ?, ?, ?, ?, ?)", stored)
+
+    KINDS.step("schema", what, "schema")(do)
+
+
+for table, column, value in (
+    ("forecasts", "confidence", "0.99"),
+    ("outcomes", "differential", "differential + 1"),
+    ("markets", "stake_fraction", "stake_fraction / 2"),
+    ("settlements", "brier", "0.0"),
+):
+    own = "forecast_sequence" if table == "settlements" else "sequence"
+    first = f"{own} = (SELECT min({own}) FROM {table})"
+    KINDS.sql(table, "a value", f"UPDATE {table} SET {column} = {value} WHERE {first}", "rows")
+    KINDS.sql(table, "a value stored as bytes", f"UPDATE {table} SET {column} = x'00' WHERE {first}", "rows")
+    KINDS.sql(table, "a row removed", f"DELETE FROM {table} WHERE {first}", "rows")
+    KINDS.sql(table, "a row moved to another entry", f"UPDATE {table} SET {own} = 999 WHERE {first}", "rows")
+
+KINDS.sql("forecasts", "the mark that a forecast is late", "UPDATE forecasts SET late = '' WHERE late != ''", "rows")
+KINDS.sql(
+    "forecasts",
+    "a row added",
+    "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
+    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, late FROM forecasts LIMIT 1",
+    "rows",
+)
+KINDS.sql(
+    "outcomes", "the place of the first report", "UPDATE outcomes SET first_sequence = first_sequence - 1", "rows"
+)
+KINDS.sql(
+    "markets",
+    "a row added for a forecast without a market",
+    "INSERT INTO markets SELECT max(sequence), max(sequence), 1.5, 'home', 2.0, 0.05 FROM forecasts",
+    "rows",
+)
+KINDS.sql(
+    "settlements", "a forecast marked as superseded", "UPDATE settlements SET superseded = 1 - superseded", "rows"
+)
+KINDS.sql(
+    "settlements",
+    "the stake of a bet that was lost",
+    "UPDATE settlements SET market_stake = 0.0, market_profit = 0.0 WHERE market_stake > 0",
+    "rows",
+)
+
+# Checkpoints and snapshots.
+
+KINDS.sql("checkpoints", "the signature", "UPDATE checkpoints SET signature = zeroblob(64)", "own checkpoints")
+KINDS.sql("checkpoints", "the time", "UPDATE checkpoints SET signed_us = signed_us + 1", "own checkpoints")
+KINDS.sql("checkpoints", "the hash", "UPDATE checkpoints SET hash = zeroblob(32)", "own checkpoints")
+KINDS.sql("checkpoints", "the public key", "UPDATE checkpoints SET public_key = zeroblob(32)", "own checkpoints")
+KINDS.sql(
+    "checkpoints", "one moved to another entry", "UPDATE checkpoints SET sequence = sequence - 1", "own checkpoints"
+)
+KINDS.sql("checkpoints", "one removed", "DELETE FROM checkpoints", None)
+
+
+@KINDS.step("checkpoints", "one added, signed with the key, for a hash that is not the entry's", "own checkpoints")
+def _(database: sqlite3.Connection, key: Path) -> None:
+    sign(database, load_or_create(key), 3, hash_=bytes(32))
+
+
+@KINDS.step("checkpoints", "one added, signed with the key, beyond the last entry", "own checkpoints")
+def _(database: sqlite3.Connection, key: Path) -> None:
+    sign(database, load_or_create(key), 999, hash_=bytes(32))
+
+
+@KINDS.step("checkpoints", "one signed again with the key for a time five days earlier", "time")
+def _(database: sqlite3.Connection, key: Path) -> None:
+    sign(database, load_or_create(key), own_checkpoint(database), time=datetime.now(UTC) - _DAYS)
+
+
+@KINDS.step("checkpoints", "one signed again with the key for a time five days later", "time")
+def _(database: sqlite3.Connection, key: Path) -> None:
+    sign(database, load_or_create(key), own_checkpoint(database), time=datetime.now(UTC) + _DAYS)
+
+
+KINDS.sql("snapshots", "the state", "UPDATE snapshots SET state = replace(state, '1', '2')", "snapshot")
+KINDS.sql("snapshots", "the part of the state", "UPDATE snapshots SET part = 'ratings'", "snapshot")
+KINDS.sql("snapshots", "one moved to another outcome", "UPDATE snapshots SET sequence = sequence - 1", "snapshot")
+KINDS.sql("snapshots", "one added", "INSERT INTO snapshots SELECT part, 999, state FROM snapshots", "snapshot")
+KINDS.sql("snapshots", "one removed", "DELETE FROM snapshots", None)
+
+# Identity and version.
+
+KINDS.sql("ledger", "the ledger's id", f"UPDATE ledger SET ledger_id = '{'f' * 32}'", "identity", "identity")
+KINDS.sql("ledger", "the epoch, as after a restore", f"UPDATE ledger SET epoch = '{'f' * 16}'", None, "kept checkpoint")
+KINDS.sql("ledger", "the number of pruned entries", "UPDATE ledger SET pruned_through = 2", "identity")
+KINDS.sql("ledger", "the hash that the chain starts from", "UPDATE ledger SET pruned_hash = zeroblob(32)", "identity")
+KINDS.sql("ledger", "the row removed", "DELETE FROM ledger", "identity")
+KINDS.sql("ledger", "a second row", "INSERT INTO ledger SELECT 2, ledger_id, epoch, 0, pruned_hash FROM ledger", "file")
+KINDS.sql("alembic_version", "the version", "UPDATE alembic_version SET version_num = 'ledger_0003'", "schema")
+KINDS.sql("alembic_version", "the row removed", "DELETE FROM alembic_version", "schema")
+KINDS.sql("alembic_version", "a second row", "INSERT INTO alembic_version VALUES ('ledger_0099')", "schema")
+
+# Objects of the database.
+
+KINDS.sql(
+    "schema",
+    "a trigger that drops what is recorded",
+    "CREATE TRIGGER t BEFORE INSERT ON markets BEGIN SELECT RAISE(IGNORE); END",
+    "schema",
+)
+KINDS.sql(
+    "schema",
+    "a trigger that alters what is recorded",
+    "CREATE TRIGGER t AFTER INSERT ON markets BEGIN UPDATE markets SET stake_fraction = 0; END",
+    "schema",
+)
+KINDS.sql("schema", "a view", "CREATE VIEW v AS SELECT * FROM entries", "schema")
+KINDS.sql(
+    "schema",
+    "a view in place of a table",
+    "ALTER TABLE snapshots RENAME TO hidden; CREATE VIEW snapshots AS SELECT * FROM hidden",
+    "schema",
+)
+KINDS.sql("schema", "a table added", "CREATE TABLE notes (text TEXT)", "schema")
+KINDS.sql("schema", "a table removed", "DROP TABLE snapshots", "schema")
+KINDS.sql("schema", "a column added", "ALTER TABLE entries ADD COLUMN note TEXT", "schema")
+KINDS.sql("schema", "a column removed", "ALTER TABLE settlements DROP COLUMN crps", "schema")
+_remake("a column with another type", "line DOUBLE", "line TEXT")
+_remake("a column that may be null", "side TEXT NOT NULL", "side TEXT")
+_remake("a unique constraint removed", "UNIQUE (forecast_sequence)", "CHECK (1)")
+_remake(
+    "a constraint that ignores conflicts", "UNIQUE (forecast_sequence)", "UNIQUE (forecast_sequence) ON CONFLICT IGNORE"
+)
+KINDS.sql("schema", "an index removed", "DROP INDEX ix_forecasts_day", "schema")
+KINDS.sql("schema", "an index added", "CREATE UNIQUE INDEX once ON forecasts (game_id, minute, sequence)", "schema")
+KINDS.sql(
+    "schema",
+    "an index on other columns",
+    "DROP INDEX ix_forecasts_day; CREATE INDEX ix_forecasts_day ON forecasts (day)",
+    "schema",
+)

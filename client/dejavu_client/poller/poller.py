@@ -27,7 +27,7 @@ from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import is_pending
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.transition import (
+from dejavu_client.poller.transition import (  # the names of step.py: this does what that requests
     Effect,
     EffectFailed,
     ForecastsAnswered,

@@ -51,6 +51,12 @@ MAX_CALL_SECONDS = 60.0
 DRAIN_STREAM_SECONDS = 0.25
 """How long a drain waits for streams to send their final messages before it ends them."""
 
+_DEADLINE_ROUNDING = 0.01
+"""How much later than its caller's, as a part of the whole time, the deadline of a call can be here."""
+
+_DEADLINE_JITTER = 0.01
+"""Seconds by which the cancellation of a caller whose deadline passed can travel faster than its request did."""
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 # The type stubs give handlers the context of the synchronous server.
 Behaviour = Callable[..., Any]
@@ -177,7 +183,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 return await answer(request, context, metadata)
             except asyncio.CancelledError:
-                code = _cancelled_code(context)
+                code = _cancelled_code(context, time.perf_counter() - started)
                 raise
             except Exception as error:
                 code = describe(error).code
@@ -278,9 +284,17 @@ def _remaining(context: Context) -> float | None:
     return context.time_remaining()
 
 
-def _cancelled_code(context: Context) -> grpc.StatusCode:
-    """Returns why the task of a call was cancelled: its deadline passed, or its caller disconnected."""
+def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
+    """Returns why the task of a call was cancelled: its deadline passed, or its caller disconnected.
+
+    A caller whose deadline passes cancels its call, and that can arrive before the deadline has passed here: gRPC sends
+    the time that remains in up to three digits, rounded up (by up to 1 %), and counts it from the arrival.
+
+    Args:
+        context: the context of the call.
+        elapsed: seconds since the call arrived.
+    """
     remaining = _remaining(context)
-    if remaining is not None and remaining <= 0:
+    if remaining is not None and remaining <= _DEADLINE_JITTER + _DEADLINE_ROUNDING * (elapsed + remaining):
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED

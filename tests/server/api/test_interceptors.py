@@ -176,6 +176,20 @@ async def test_a_call_ends_when_its_deadline_passes(bench: Bench) -> None:
     assert bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED") == 1
 
 
+@pytest.mark.parametrize(("remaining", "code"), [(0.004, "DEADLINE_EXCEEDED"), (0.5, "CANCELLED")])
+async def test_a_cancellation_just_before_the_deadline_counts_as_the_deadline(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, remaining: float, code: str
+) -> None:
+    # The deadline of a call is a little later in the server than in its caller, which cancels the call at its own.
+    monkeypatch.setattr(interceptors, "_remaining", lambda _: remaining)
+    call = bench.call(b"", timeout=10)
+    await bench.begun.wait()
+    call.cancel()
+    async with asyncio.timeout(5):
+        await bench.ended.wait()
+    assert bench.value("dejavu_calls_total", method="/test/Call", code=code) == 1
+
+
 async def test_a_call_that_comes_too_late_is_not_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     # gRPC itself drops most such calls, except those whose deadline passes between its check and ours.
     monkeypatch.setattr(interceptors, "_remaining", lambda _: -0.001)

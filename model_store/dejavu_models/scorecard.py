@@ -188,7 +188,8 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
     """Computes the scorecard of settled forecasts."""
     left_out = LeftOut(*np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:])
     market = _market(settled)
-    settled = settled.where(settled.exclusion == Exclusion.NONE)
+    if any(left_out):
+        settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
         return Scorecard(market=market, left_out=left_out)
     units = _Units.of(settled.game, settled.minute)

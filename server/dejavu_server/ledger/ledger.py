@@ -17,7 +17,7 @@ from dejavu_models.errors import quoted
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query
-from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec

@@ -18,7 +18,7 @@ import structlog
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Query
-from dejavu_server.ledger.database.game_clocks import RecordingLimits
+from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, copy_of
 from dejavu_server.observability.failure_log import FailureLog

@@ -20,7 +20,7 @@ from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Query
-from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of

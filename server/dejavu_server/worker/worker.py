@@ -41,7 +41,7 @@ from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.ledger.database.game_clocks import RecordingLimits
+from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster

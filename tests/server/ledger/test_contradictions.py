@@ -16,7 +16,7 @@ from dejavu_server.ledger.errors import InvalidDifferential
 from dejavu_server.ledger.outcomes import MAX_SWING
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
-NOBODY = {"home_team": "", "away_team": ""}
+NO_TEAMS = {"home_team": "", "away_team": ""}
 
 
 async def report(ledger: Ledger, differential: int, horizon: Horizon = FINAL, home: str = "", away: str = "") -> None:

@@ -16,7 +16,7 @@ from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt, verify
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, LATE_MINUTES
+from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MINUTES
 from dejavu_server.ledger.queries import completed_games, learning, predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, LateReason

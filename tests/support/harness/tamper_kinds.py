@@ -1,6 +1,6 @@
 """All kinds of tampering with a ledger, and the check that finds each: the table of docs/verification.md, as programs.
 
-Each is done by somebody who can write the file and knows the format: hashes and rows are made to fit, unless the kind
+Each needs write access to the file and knowledge of the format: hashes and rows are made to fit, unless the kind
 says otherwise. `full_ledger.fill` makes the ledger; a client keeps the checkpoint of its last entry.
 """
 

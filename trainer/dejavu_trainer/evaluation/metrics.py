@@ -233,7 +233,7 @@ def _measure(
     for name in SMALL_FORECASTERS if small else FORECASTERS:
         losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
-        sums = [(group.of(losses_by_metric[m]) * group.which).sum(axis=1) for m in shown for group in groups]
+        sums = [(group.of(losses_by_metric[metric]) * group.which).sum(axis=1) for metric in shown for group in groups]
         parts = np.split(_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
         means[name] = {metric: part / counts for metric, part in zip(shown, parts, strict=True)}
         if "rmse" in means[name]:

@@ -16,7 +16,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.database.game_clocks import GameClocks
+from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.settlement import Bet, settle
@@ -52,7 +52,7 @@ class ChainVerifier:
         self.counts = Counter[str]()
         self.settled = 0
         self._outcomes: dict[str, dict[Horizon, int]] = {}  # game → horizon → sequence of its first report
-        self._clocks = GameClocks()
+        self._recorded = RecordedGames()
 
     def run(self) -> None:
         """Verifies every entry.
@@ -165,9 +165,9 @@ class ChainVerifier:
         What earlier releases recorded is not marked, and the limit of time is a setting that the ledger does not have.
         """
         pruned = self._identity.pruned_through > 0
-        justified = issued.late is None or pruned or self._clocks.late(issued, timedelta(0)) is issued.late
+        justified = issued.late is None or pruned or self._recorded.late(issued, timedelta(0)) is issued.late
         _check(justified, f"entry {row['entry_sequence']}: marked as late, but nothing before it makes it late")
-        self._clocks.add(issued)
+        self._recorded.add(issued)
 
     def _check_settlement(self, row: Raw, issued: IssuedForecast) -> None:
         if row["newest_sequence"] is None:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from dejavu_server.ledger.database.game_clocks import DEFAULT_LIMITS, GameClocks, RecordingLimits
+from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordedGames, RecordingLimits
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
@@ -122,25 +122,25 @@ def append(
     """
     revisions = _revisions(connection, {draft.key for draft in drafts})
     games = sorted({draft.issued.game_id for draft in drafts})
-    clocks = GameClocks()
+    recorded = RecordedGames()
     for chunk in chunks(games):
-        clocks.read(connection, chunk)
+        recorded.read(connection, chunk)
     with_market = _with_market(connection, drafts, revisions)
     batch = _EntryBatch(*head(connection))
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
-        outcome, late = clocks.known_outcome(draft.issued), clocks.late(draft.issued, limits.late_after)
+        outcome, late = recorded.known_outcome(draft.issued), recorded.late(draft.issued, limits.late_after)
         known = revisions[draft.key]
         stored = next((each for each in known if each.matches(draft)), None)
         if stored is None:
-            refused = outcome or clocks.full(draft.issued.game_id, limits)
+            refused = outcome or recorded.full(draft.issued.game_id, limits)
             if refused is not None:
                 results.append(refused)
                 continue
             number = max((each.issued.revision for each in known), default=-1) + 1
             stored = batch.forecast(draft, number, late)
             revisions[draft.key] = [*(each for each in known if late and not each.issued.late), stored]
-            clocks.add(stored.issued)
+            recorded.add(stored.issued)
         results.append(stored.issued)
         sequence = stored.issued.sequence
         in_time = outcome is None and late is None

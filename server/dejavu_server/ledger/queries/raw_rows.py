@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, exists, func, select, text, type_coerce
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, func, select, text, type_coerce
 from sqlalchemy.types import NullType
 
 from dejavu_server.ledger.database.schema import (
@@ -18,6 +18,7 @@ from dejavu_server.ledger.database.schema import (
     settlements,
     snapshots,
 )
+from dejavu_server.ledger.queries.predictions import superseded
 
 PAGE = 1000
 """Rows per query. Short reads do not block checkpoints of the write-ahead log."""
@@ -107,7 +108,6 @@ _newest = outcomes.alias("newest")
 _later = outcomes.alias("later")
 _bet = markets.alias("bet")
 _market_forecast = forecasts.alias("asked")
-_other = forecasts.alias("other")
 _newest_entry = entries.alias("newest_entry")
 _bet_entry = entries.alias("bet_entry")
 _market_entry = entries.alias("market_entry")
@@ -121,9 +121,6 @@ def _entries() -> Select[Any]:
         .order_by(_later.c.revision.desc())
         .limit(1)
         .scalar_subquery()
-    )
-    superseded = exists().where(
-        _other.c.key == forecasts.c.key, _other.c.revision > forecasts.c.revision, _other.c.late == ""
     )
     return (
         select(

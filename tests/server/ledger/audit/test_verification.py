@@ -13,7 +13,7 @@ from tests.support.builders.full_ledger import outcome
 from tests.support.builders.issued_forecasts import game, issued, recorded
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
-from dejavu_server.ledger.database.game_clocks import GameClocks
+from dejavu_server.ledger.database.recorded_games import RecordedGames
 
 
 async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str) -> None:
@@ -92,7 +92,7 @@ async def test_what_was_recorded_with_hindsight_is_named(
     [early] = await recorded(ledger, issued(game(1)))
     await ledger.record_outcome(outcome(1, 3))
     assert verify(url).settlements == 1
-    monkeypatch.setattr(GameClocks, "known_outcome", lambda *_: None)  # a writer that records with hindsight
+    monkeypatch.setattr(RecordedGames, "known_outcome", lambda *_: None)  # a writer that records with hindsight
     [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
     assert (early.sequence, late.sequence) == (1, 3)
     with pytest.raises(LedgerCorrupt, match="entry 3: recorded after the outcome at 2"):

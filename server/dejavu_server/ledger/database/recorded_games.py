@@ -1,4 +1,4 @@
-"""How far each game had got, and what was recorded of it, when a forecast was recorded."""
+"""What is recorded of each game when a forecast is recorded: its newest minute, its outcomes, how many forecasts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RecordingLimits(NamedTuple):
 DEFAULT_LIMITS: Final = RecordingLimits()
 
 
-class GameClocks:
+class RecordedGames:
     """Newest recorded minute of each game, since when, the number of its forecasts, and its outcomes.
 
     It follows the order of the ledger.
@@ -47,7 +47,7 @@ class GameClocks:
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)
 
     def read(self, connection: Connection, games: Sequence[str]) -> None:
-        """Reads the clocks of at most as many games as fit into a statement."""
+        """Reads what is recorded of at most as many games as fit into a statement."""
         for game_id, horizon, number, since_us, count in connection.execute(_STATE, {"games": games}):
             if horizon:
                 self._outcomes[game_id][Horizon(horizon)] = number

@@ -1,10 +1,12 @@
-"""Measures how the cost of reading the track record grows with a hundred times more forecasts.
+"""Measures how the cost of reading the track record grows with a hundred times more forecasts, and corrections' cost.
 
 Run with `python -m bench.record` from the project's folder. Fills two ledgers, one with ten thousand forecasts and one
 with a million, and calls the service's methods on both alternately, each time for another game or position. Times
 everything except gRPC. A round makes each call on both ledgers in direct succession, so a busy machine slows both
-equally, and medians over rounds drop outliers. Exits with 1 if a GetPrediction or ListPredictions call takes more than
-three times as long on the large ledger.
+equally, and medians over rounds drop outliers. Then measures how long others wait to record a forecast while an outcome
+of thousands of forecasts is corrected in a loop (record_corrections.py). Exits with 1 if a GetPrediction or
+ListPredictions call takes more than three times as long on the large ledger, or the 99th percentile of recording does
+during corrections.
 
 The large ledger takes five gigabytes of disk and some minutes. With --folder both ledgers are kept and reused.
 """
@@ -25,9 +27,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.record_corrections import FORECASTS, p99
 from bench.record_ledger import Filled, day, fill, found, game, version
 from sqlalchemy import Connection
 
+from bench import record_corrections
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu_feed.teams import TEAMS
@@ -263,6 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--large", type=int, default=LARGE, help="forecasts in the large ledger")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="keep both ledgers here and reuse them")
     parser.add_argument("--rounds", type=int, default=60, help="measured rounds, after one warm-up round")
+    parser.add_argument("--corrected", type=int, default=FORECASTS, help="forecasts whose outcome is corrected")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -272,11 +277,23 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         small, large = (_ledger(folder, forecasts) for forecasts in (options.small, options.large))
         measured = asyncio.run(measure(small, large, options.rounds, options.seed))
+        corrections = asyncio.run(
+            record_corrections.measure(Path(own), forecasts=options.corrected, calls=5 * options.rounds)
+        )
     wrong = breaches(measured)
+    if corrections.ratio > MOST_RATIO:
+        wrong.append(f"recording during corrections: p99 {corrections.ratio:.2f} times that alone")
     if options.json:
-        print(json.dumps({"rows": [{**asdict(case), "ratio": case.ratio} for case in measured], "breaches": wrong}))
+        rows = [{**asdict(case), "ratio": case.ratio} for case in measured]
+        other = {**asdict(corrections), "ratio": corrections.ratio}
+        print(json.dumps({"rows": rows, "corrections": other, "breaches": wrong}))
     else:
         show(measured, small, large)
+        alone, during = p99(corrections.alone_ms), p99(corrections.during_ms)
+        print(
+            f"p99 of recording a forecast: {alone:.1f} ms alone, {during:.1f} ms during {corrections.corrections:,} "
+            f"corrections of an outcome of {options.corrected:,} forecasts, ratio {corrections.ratio:.2f}"
+        )
         print("\n".join(wrong) or "all checks passed")
     return int(bool(wrong))
 

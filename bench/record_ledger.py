@@ -1,6 +1,6 @@
 """Writes ledgers of any size for bench.record in a minute or two: evenings of games, as a server would record them.
 
-Some template games are prepared and settled by the ledger's own code; every game is a copy of one of these with another
+Some template games are prepared by the ledger's own code; every game is a copy of one of these with another
 id, day and model version. The resulting ledger passes `verify`.
 """
 
@@ -29,7 +29,7 @@ from dejavu_server.ledger import Durability
 from dejavu_server.ledger.database import migrate, schema, sqlite, sqlite_engine, store
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.entries.settlement import Bet, settle
+from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome, game_day
 
 GAMES_AN_EVENING = 8
@@ -98,7 +98,6 @@ class _Event(NamedTuple):
         row: row of `forecasts` or `outcomes`.
         key: the forecast's key.
         market: row of the forecast's market, and the parts of its payload before and after the forecast's sequence.
-        settlement: row of the forecast's settlement.
         outcome: whether it is an outcome.
     """
 
@@ -107,7 +106,6 @@ class _Event(NamedTuple):
     row: dict[str, Any]
     key: str = ""
     market: tuple[dict[str, Any], str, str] | None = None
-    settlement: dict[str, Any] | None = None
     outcome: bool = False
 
 
@@ -136,9 +134,7 @@ def template_game(number: int) -> list[_Event]:
                 made = _forecast(known, horizon, home, away)
                 if minute == _MARKET_MINUTE and horizon is Horizon.FINAL:
                     made = _with_market(made)
-                events.append(
-                    _forecast_event(replace(made, revision=revision), outcomes[horizon], revised and not revision)
-                )
+                events.append(_forecast_event(replace(made, revision=revision)))
         if minute in {24, MAX_SLOTS}:
             outcome = outcomes[Horizon.HALFTIME if minute == 24 else Horizon.FINAL]
             row = rows.outcome_row(outcome, 0)
@@ -194,9 +190,9 @@ def _with_market(made: IssuedForecast) -> IssuedForecast:
     return replace(made, market=market, forecast=replace(made.forecast, market=answer))
 
 
-def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: bool) -> _Event:
+def _forecast_event(made: IssuedForecast) -> _Event:
     drafted: PreparedForecast = codec.prepare(made)
-    market, bet = None, None
+    market = None
     if made.market is not None and made.forecast.market is not None:
         bet = Bet.from_market(made.market, made.forecast.market)
         placeholder = 10**15  # digits that occur nowhere else
@@ -210,9 +206,6 @@ def _forecast_event(made: IssuedForecast, outcome: ReportedOutcome, superseded: 
         rows.forecast_row(made, drafted),
         drafted.key,
         market,
-        rows.settlement_row(
-            made, outcome, settle(made, outcome, bet), first_sequence=0, superseded=superseded, bet=bet
-        ),
     )
 
 
@@ -223,7 +216,6 @@ class _RowWriter:
         self._connection = connection
         self.sequence, self._previous = store.head(connection)
         self._rows: dict[str, list[dict[str, Any]]] = {}
-        self._settlements: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.forecasts = 0
 
     @property
@@ -247,9 +239,6 @@ class _RowWriter:
         key = event.key.replace(_GAME, game_id).replace(_VERSION, model)
         self._add("forecasts", {**event.row, **own, "key": key, "generated_us": when, "sequence": sequence})
         self.forecasts += 1
-        if event.settlement is not None:
-            settlement = {**event.settlement, **own, "forecast_sequence": sequence}
-            self._settlements.setdefault((game_id, event.row["horizon"]), []).append(settlement)
         if event.market is not None:
             row, before, after = event.market
             market_sequence = self._entry(codec.MARKET, f"{before}{sequence}{after}", 0)
@@ -266,9 +255,6 @@ class _RowWriter:
         sequence = self._entry(codec.OUTCOME, payload, 0)
         own = {"sequence": sequence, "first_sequence": sequence, "game_id": game_id, "observed_us": when, "day": on}
         self._add("outcomes", {**event.row, **own})
-        sequences = {"outcome_sequence": sequence, "first_sequence": sequence}
-        for settlement in self._settlements.pop((game_id, event.row["horizon"])):
-            self._add("settlements", {**settlement, **sequences})
 
     def _entry(self, kind: str, payload: str, revision: int) -> int:
         self.sequence += 1

@@ -23,6 +23,7 @@ from dejavu.v1.record_service_pb2 import (
     LeaderboardMetric,
     ReportOutcomeResponse,
     Scorecard,
+    WithdrawOutcomeResponse,
 )
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
@@ -88,6 +89,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "WithdrawOutcomeResponse",
     "market",
     "predict_request",
 ]

@@ -33,6 +33,8 @@ from dejavu.v1.record_service_pb2 import (
     ReportOutcomeRequest,
     ReportOutcomeResponse,
     Scorecard,
+    WithdrawOutcomeRequest,
+    WithdrawOutcomeResponse,
 )
 from dejavu_client import config
 from dejavu_client.requests import (
@@ -174,6 +176,7 @@ class DejavuClient(Caller):
         home_team: str = "",
         away_team: str = "",
         observed_time: datetime | None = None,
+        refuse_correction: bool = False,
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
         """Reports the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
@@ -187,19 +190,42 @@ class DejavuClient(Caller):
             away_team: NBA code or common alias of the away team.
             observed_time: when the outcome was observed, timezone-aware, in the season that the game id names; None for
                 now, by the server's clock.
+            refuse_correction: whether to refuse a report that would correct an outcome that stands.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
             ValueError: if `observed_time` has no time zone.
+            FailedPreconditionError: if it would correct an outcome, and `refuse_correction` is set.
         """
         request = ReportOutcomeRequest(
-            game_id=game_id, horizon=horizon, differential=differential, home_team=home_team, away_team=away_team
+            game_id=game_id,
+            horizon=horizon,
+            differential=differential,
+            home_team=home_team,
+            away_team=away_team,
+            refuse_correction=refuse_correction,
         )
         if observed_time is not None:
             if observed_time.tzinfo is None:
                 raise ValueError(f"observed_time={observed_time!r} has no time zone; expected an aware datetime")
             request.observed_time.FromDatetime(observed_time)
         return self._unary("ReportOutcome", lambda stubs: stubs.record.ReportOutcome, request, timeout)
+
+    def withdraw_outcome(
+        self, game_id: str, *, horizon: Horizon.ValueType = HALFTIME, timeout: float | None = None
+    ) -> WithdrawOutcomeResponse:
+        """Withdraws the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
+
+        Args:
+            game_id: NBA game id, ten digits.
+            horizon: `HALFTIME` or `FINAL`.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            NotFoundError: if no outcome was ever reported.
+        """
+        request = WithdrawOutcomeRequest(game_id=game_id, horizon=horizon)
+        return self._unary("WithdrawOutcome", lambda stubs: stubs.record.WithdrawOutcome, request, timeout)
 
     def get_prediction(
         self,

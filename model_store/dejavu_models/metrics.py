@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,25 +73,33 @@ def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
     return distance - half_spread
 
 
-def crps_of_quantiles(quantiles: Sequence[float], outcome: float) -> float:
-    """Computes the continuous ranked probability score, in points, of one forecast given by its quantiles.
+@overload
+def crps_of_quantiles(quantiles: Sequence[float], outcome: float) -> float: ...
+
+
+@overload
+def crps_of_quantiles(quantiles: Floats, outcome: Floats) -> Floats: ...
+
+
+def crps_of_quantiles(quantiles: Sequence[float] | Floats, outcome: float | Floats) -> float | Floats:
+    """Computes the continuous ranked probability score, in points, of one or n forecasts given by their quantiles.
 
     The score is the integral over all levels of twice the pinball loss (Laio & Tamea, Hydrology and Earth System
     Sciences 11, 2007, equation 6). The levels are midpoints of equal bins, so the mean over levels is the midpoint
     rule.
 
     Args:
-        quantiles: at `types.DISTRIBUTION_LEVELS`, in points.
-        outcome: observed differential, in points.
+        quantiles: at `types.DISTRIBUTION_LEVELS`, in points, ascending: (levels,) or (levels, n).
+        outcome: observed differential, in points: a number or (n,).
 
     Raises:
         ValueError: if there is not exactly one quantile per level.
     """
     if len(quantiles) != len(DISTRIBUTION_LEVELS):
         raise ValueError(f"{len(quantiles)} quantiles; expected {len(DISTRIBUTION_LEVELS)}")
-    total = 0.0
+    total: float | Floats = 0.0
     for level, quantile in zip(DISTRIBUTION_LEVELS, quantiles, strict=True):
-        total += (level - (outcome < quantile)) * (outcome - quantile)
+        total = total + (level - (outcome < quantile)) * (outcome - quantile)
     return 2 * total / len(DISTRIBUTION_LEVELS)
 
 

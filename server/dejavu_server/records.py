@@ -87,7 +87,8 @@ class ReportedOutcome:
         observed_time: when the reporter observed it; aware, UTC, whole microseconds.
         recorded_time: when the ledger recorded it; aware, UTC, whole microseconds. Equals `observed_time` until then.
         sequence: sequence number in the ledger; 0 if not recorded yet.
-        revision: 0, 1, … per game and horizon: how often it was corrected.
+        revision: 0, 1, … per game and horizon: how often it was corrected or withdrawn.
+        withdrawn: whether this revision withdraws the outcome: its differential and teams are those that stood.
     """
 
     game_id: str
@@ -99,11 +100,12 @@ class ReportedOutcome:
     recorded_time: datetime
     sequence: int = 0
     revision: int = 0
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Scores of a forecast against the newest revision of its outcome.
+    """Scores of a forecast against the outcome that stands.
 
     Attributes:
         outcome_sequence: sequence number of that outcome.
@@ -133,7 +135,7 @@ class RecordedForecast:
 
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
-        outcome, settlement: None until an outcome is reported.
+        outcome, settlement: None unless an outcome stands.
         market, market_answer: the first market requested with it, and its evaluation.
     """
 

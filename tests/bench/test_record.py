@@ -24,15 +24,16 @@ def test_a_ledger_that_was_filled_is_a_sound_one_and_is_found_again(tmp_path: Pa
     assert (filled.evenings, filled.games, filled.forecasts) == (3, 6, 6 * 73)
     verified = verify(filled.url)
     assert (verified.forecasts, verified.outcomes, verified.markets) == (filled.forecasts, 8, 6)
-    assert verified.settlements == filled.forecasts * 2 // 3
+    assert verified.settled == filled.forecasts * 2 // 3
     assert found(filled.path) == filled
 
 
 def test_every_call_is_made_on_both_ledgers_and_tells_what_it_is_to_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["--small", "1", "--large", "400", "--folder", str(tmp_path), "--rounds", "1", "--json"])
-    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["rows"]
+    main(["--small", "1", "--large", "400", "--folder", str(tmp_path), "--rounds", "1", "--corrected", "20", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    rows: list[dict[str, Any]] = told["rows"]
     lists = {f"ListPredictions, {name}{later}" for name in record.LISTS for later in ("", ", later")}
     predictions = {f"GetPrediction, {name}" for name in record.PREDICTIONS}
     assert {row["name"] for row in rows if row["bounded"]} == lists | predictions
@@ -43,6 +44,10 @@ def test_every_call_is_made_on_both_ledgers_and_tells_what_it_is_to_tell(
             assert row["told"] == 0
         elif "later" not in row["name"] and "team" not in row["name"]:  # too few games to match these
             assert row["told"] > 0, row["name"]
+
+    corrections = told["corrections"]
+    assert len(corrections["alone_ms"]) == len(corrections["during_ms"]) == 30
+    assert corrections["corrections"] > 0
 
 
 def test_a_call_that_takes_more_than_three_times_as_long_is_a_breach() -> None:

@@ -125,6 +125,7 @@ def test_the_public_surface_is_this() -> None:
         "ResourceExhaustedError",
         "Scorecard",
         "Settlement",
+        "WithdrawOutcomeResponse",
         "StreamPredictionsResponse",
         "UnauthenticatedError",
         "UnavailableError",

@@ -179,7 +179,7 @@ def run(address: str) -> Callable[..., str]:
 def test_the_command_line_tells_a_game_s_story(run: Callable[..., str], tmp_path: Path) -> None:
     pattern = [f"{lead:g}" for lead in PATTERN]
     run("predict", *pattern, "--game-id", GAME, "--home", "BKN", "--away", "GSW")
-    assert "No outcome of the half has been reported." in run("prediction", GAME)
+    assert "No outcome of the half stands." in run("prediction", GAME)
     assert "settles 1 forecast" in run("report", GAME, "-3", "--horizon", "half", "--home", "BKN", "--away", "GSW")
     assert "persistence" in run("prediction", GAME)
     assert "GSW @ BKN" in run("predictions", "--settled", "--team", "bkn", "--date", f"{_today()}")
@@ -198,6 +198,11 @@ def test_the_command_line_tells_a_game_s_story(run: Callable[..., str], tmp_path
         for row in csv.DictReader((tmp_path / "scorecard.csv").read_text().splitlines())
     }
     assert (figures["mae"], figures["crps"]) == (same["absolute_error"], same["crps"])
+
+    assert "it had settled 1 forecast" in run("report", GAME, "--horizon", "half", "--withdraw")
+    shown = run("prediction", GAME)
+    assert "No outcome of the half stands." in shown
+    assert "withdrawn" in shown
     assert float(row["crps"]) == same["crps"]
 
 
@@ -207,7 +212,7 @@ def test_a_checkpoint_that_a_client_kept_is_one_to_verify_a_ledger_with(
     url, kept = f"sqlite:///{tmp_path / 'ledger.sqlite3'}", tmp_path / "kept.json"
     verify = ["ledger", "verify", "--ledger", url, "--checkpoint", str(kept)]
     for differential in ("3", "4"):
-        run("report", GAME, differential, "--horizon", "half")
+        run("report", GAME, differential, "--horizon", "half", "--correct")
     run("checkpoint", "--out", str(kept))
     assert CliRunner().invoke(server_app, verify).exit_code == 0
 

@@ -38,7 +38,7 @@ def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp
     found = verify(url, checkpoint_files.read(kept))
     assert found.sequence == while_serving.sequence + 1
     assert (found.forecasts, found.outcomes, found.markets) == (62, 57, 6)
-    assert found.settlements == 56
+    assert found.settled == 56
     assert found.snapshots == 1
     with tampered(tmp_path / "ledger.sqlite3") as database:
         database.execute("UPDATE snapshots SET state = replace(state, '1', '2')")

@@ -17,9 +17,15 @@ from dejavu_client.cli import options
 from dejavu_client.cli.errors import exit_on_os_error
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
+from dejavu_client.errors import FailedPreconditionError
 from dejavu_client.output.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.forecast import print_json, show
-from dejavu_client.output.record import print_prediction, print_predictions, print_report
+from dejavu_client.output.record import (
+    print_prediction,
+    print_predictions,
+    print_report,
+    print_withdrawal,
+)
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.requests import ModelScope, Scope, score_filter
 from dejavu_common.files import atomic_replace
@@ -213,14 +219,16 @@ def leaderboard(
 
 def report(
     game_id: GameId,
-    differential: Annotated[
-        int,
-        typer.Argument(metavar="DIFFERENTIAL", help="Home team's lead at the horizon, in points; negative if behind."),
-    ],
     horizon: Annotated[
         HorizonName,
         typer.Option(case_sensitive=False, help="Horizon reported: the half, or the end.", show_default=False),
     ],
+    differential: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[DIFFERENTIAL]", help="Home team's lead at the horizon, in points; negative if behind."
+        ),
+    ] = None,
     home: Annotated[
         str, typer.Option(metavar="TEAM", help="Home team; with both teams, ratings learn from the final score.")
     ] = "",
@@ -231,17 +239,34 @@ def report(
             metavar="TIME", help="When it was observed, ISO 8601; local time unless it has an offset; now by default."
         ),
     ] = "",
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Overturn the outcome that stands; it is named, and stays as a revision.")
+    ] = False,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Take the outcome back, as if it had never been reported.")
+    ] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Report the lead at the half or the end of a game, which settles its forecasts.
+    """Report the lead at the half or the end of a game, which settles its forecasts; or take a report back.
 
-    Report again with another value to correct it.
+    A report of another value than the one that stands is refused without --correct.
     """
+    if withdraw:
+        if differential is not None or home or away or observed or correct:
+            raise typer.BadParameter(
+                "it takes back what stands; give the game and --horizon only", param_hint="--withdraw"
+            )
+        with connect(target, timeout) as client:
+            show(client.withdraw_outcome(game_id, horizon=HORIZONS[horizon]), print_withdrawal, as_json=as_json)
+        return
+    if differential is None:
+        raise typer.BadParameter("missing; expected the home team's lead, or --withdraw", param_hint="DIFFERENTIAL")
     observed_time = _parse_time(observed) if observed else None
     with connect(target, timeout) as client:
-        answer = client.report_outcome(
+        send = partial(
+            client.report_outcome,
             game_id,
             differential,
             horizon=HORIZONS[horizon],
@@ -249,6 +274,16 @@ def report(
             away_team=away,
             observed_time=observed_time,
         )
+        try:
+            answer = send(refuse_correction=True)
+        except FailedPreconditionError as error:
+            if error.reason != "OUTCOME_STANDS":
+                raise
+            if not correct:
+                typer.echo("Nothing was changed. --correct overturns the outcome, --withdraw takes it back.", err=True)
+                raise
+            typer.echo(f"Corrected: {error.message}", err=True)
+            answer = send()
     show(answer, print_report, as_json=as_json)
 
 

@@ -193,7 +193,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
             line = (
                 f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome)}  outcome  "
                 f"{horizon_label(outcome.horizon)} {signed(outcome.differential, 0)}  "
-                f"#{outcome.sequence}{_revision(outcome)}"
+                f"#{outcome.sequence}{_revision(outcome)}{'  withdrawn' * outcome.withdrawn}"
             )
         case "heartbeat":
             line = f"{local_time(event.heartbeat.sent_time, _CLOCK)}  heartbeat  {event.resume_token}"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse
+from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
 from dejavu_client.formatting import chance, horizon_label, percent, pluralize, signed
 from dejavu_client.output.forecast import local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market
@@ -56,7 +56,7 @@ def print_prediction(answer: GetPredictionResponse) -> None:
         console.print(listing(_REVISION_COLUMNS, answer.revisions))
     if len(answer.outcomes) > 1:
         console.print()
-        console.print(Text("the outcome was corrected", style="bold"))
+        console.print(Text("revisions of the outcome", style="bold"))
         console.print(listing(_OUTCOME_COLUMNS, answer.outcomes))
 
 
@@ -67,6 +67,14 @@ def print_report(answer: ReportOutcomeResponse) -> None:
     settled = pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
     line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)}"
     Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; settles {settled}", highlight=False)
+
+
+def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
+    """Prints what was withdrawn."""
+    outcome = answer.outcome
+    left = pluralize(answer.unsettled_forecasts, "forecast") if answer.unsettled_forecasts else "no forecasts"
+    line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)} is withdrawn"
+    Console().print(f"{line}, recorded as {outcome.sequence}; it had settled {left}", highlight=False)
 
 
 def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
@@ -119,12 +127,13 @@ _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
     ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
     ListingColumn("outcome", "right", 9, lambda each: signed(each.differential, 0)),
     ListingColumn("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
+    ListingColumn("stands", "left", 5, lambda each: "withdrawn" if each.withdrawn else "", "yellow"),
 )
 
 
 def _result(prediction: RecordedPrediction) -> Table | Text:
     if not prediction.HasField("outcome"):
-        return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} has been reported.", style="dim")
+        return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} stands.", style="dim")
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
     rows.add_row("outcome", Text(signed(outcome.differential, 0), style="bold"))

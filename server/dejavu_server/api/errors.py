@@ -5,7 +5,9 @@
     MalformedRequest                           INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
     UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
+    UnknownOutcome                             NOT_FOUND             UNKNOWN_OUTCOME
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
+    OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     LedgerUnavailable, ServerDraining          UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
@@ -37,7 +39,9 @@ from dejavu_server.ledger.errors import (
     LedgerSchemaError,
     LedgerUnavailable,
     OutcomeAlreadyRecorded,
+    OutcomeStands,
     ResumeTokenExpired,
+    UnknownOutcome,
 )
 from dejavu_server.ledger.queries.predictions import UnknownGame
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
@@ -74,6 +78,8 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     UnknownService: grpc.StatusCode.NOT_FOUND,
     GameFull: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
+    OutcomeStands: grpc.StatusCode.FAILED_PRECONDITION,
+    UnknownOutcome: grpc.StatusCode.NOT_FOUND,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,

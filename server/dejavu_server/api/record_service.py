@@ -49,8 +49,15 @@ class RecordService:
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Records an outcome and settles its forecasts."""
-        outcome, settled = await self._ledger.record_outcome(record_requests.outcome(request, self._clock()))
+        outcome, settled = await self._ledger.record_outcome(
+            record_requests.outcome(request, self._clock()), correct=not request.refuse_correction
+        )
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
+
+    async def withdraw_outcome(self, request: pb.WithdrawOutcomeRequest, _: Context) -> pb.WithdrawOutcomeResponse:
+        """Withdraws an outcome."""
+        outcome, settled = await self._ledger.withdraw_outcome(*record_requests.withdrawal(request))
+        return pb.WithdrawOutcomeResponse(outcome=outcome_message(outcome), unsettled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
         """Returns the latest forecast of a game."""

@@ -195,7 +195,7 @@ def _verification_lines(url: str, result: Verification, expected: Checkpoint | N
     yield f"  ledger       {result.ledger_id}"
     yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds}){removed}"
     yield f"  hash         {result.hash}"
-    yield f"  settlements  {result.settlements:,}, consistent with the outcomes"
+    yield f"  settled      {result.settled:,} forecasts, whose outcome stands"
     yield f"  checkpoints  {result.checkpoints:,} in the ledger" + (", signed with" if result.keys else "")
     yield from (f"               {key}" for key in result.keys)
     yield f"  snapshots    {result.snapshots:,}, consistent with the outcomes"

@@ -2,8 +2,8 @@
 
 The online state of a model is a pure fold over the outcomes up to a sequence number of the ledger. All workers, on any
 machine, therefore give the same answer at the same sequence, which each forecast reports (calibration_sequence). A
-corrected outcome replaces the original one at its first sequence; later outcomes are folded again from a snapshot
-before it. Issued forecasts do not change.
+corrected outcome replaces the original one at its first sequence, and a withdrawn one leaves the fold; later outcomes
+are folded again from a snapshot before it. Issued forecasts do not change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
+from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
 
 _T = TypeVar("_T")
@@ -122,15 +122,20 @@ class OnlineProjection:
         intervals: whether intervals adapt.
 
     Attributes:
-        sequence: the newest outcome included; 0 if none.
+        newest: the newest outcomes when the ledger was last read.
     """
 
     def __init__(self, ratings: Mapping[str, LiveRatings], *, intervals: bool) -> None:
-        self.sequence = 0
+        self.newest = Newest(0, 0)
         self._intervals = (
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
+
+    @property
+    def sequence(self) -> int:
+        """The newest standing outcome included; 0 if none."""
+        return self.newest.standing
 
     @property
     def intervals(self) -> AdaptiveState:
@@ -146,26 +151,26 @@ class OnlineProjection:
         """Folds in new outcomes and corrections; returns the interval snapshots to store."""
         with store.snapshot_read(connection):
             newest = learning.newest(connection)
-            if newest == self.sequence:
+            if newest == self.newest:
                 return []
             projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
                 projections.append(self._intervals)
-            corrected = learning.corrected_since(connection, self.sequence)
+            corrected = learning.corrected_since(connection, self.newest.reported)
             if corrected is not None:
                 for projection in projections:
                     projection.rewind(corrected)
             if self._intervals is not None and not self._intervals.current.sequence:
-                self._begin(connection, self._intervals, corrected or newest + 1)
+                self._begin(connection, self._intervals, corrected or newest.reported + 1)
             # Ratings have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
-            after = min((projection.current.sequence for projection in self._ratings.values()), default=newest)
+            after = min((projection.current.sequence for projection in self._ratings.values()), default=newest.reported)
             games = list(learning.settled_games_after(connection, after, with_observations=False))
-            after = newest if self._intervals is None else self._intervals.current.sequence
+            after = newest.reported if self._intervals is None else self._intervals.current.sequence
             observed_games = list(learning.settled_games_after(connection, after))
         for projection in self._ratings.values():
             projection.advance([game for game in games if game.sequence > projection.current.sequence])
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
-        self.sequence = newest
+        self.newest = newest
         return snapshots
 
     @staticmethod
@@ -218,7 +223,7 @@ class OnlineUpdater:
 
     @property
     def sequence(self) -> int:
-        """The newest outcome included in the models; 0 if none."""
+        """The newest standing outcome included in the models; 0 if none."""
         return self._projection.sequence
 
     async def start(self) -> None:
@@ -242,18 +247,18 @@ class OnlineUpdater:
         Raises:
             DejavuError: if the ledger can't be read or written at present.
         """
-        before = self._projection.sequence
+        before = self._projection.newest
         snapshots = await self._ledger.read(self._read)
         self._apply()
-        if self._projection.sequence != before:
-            _log.debug("learned", sequence=self._projection.sequence)
+        if self._projection.newest != before:
+            _log.debug("learned", sequence=self.sequence)
         for snapshot in snapshots:
             write = partial(
                 learning.write_snapshot,
                 part=INTERVALS,
                 sequence=snapshot.sequence,
                 state=snapshot.state.to_bytes(),
-                read_at=self._projection.sequence,
+                read_at=self._projection.newest.reported,
             )
             await self._ledger.write(write)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
+from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Result
@@ -18,8 +19,11 @@ class LedgerAccess(Protocol):
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
         """Records forecasts together; returns for each the recorded one, new or earlier, or the reason against it."""
 
-    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Records an outcome; returns it as stored, and the number of forecasts that it settles."""
+
+    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+        """Withdraws an outcome; returns the revision that does, and the number of forecasts that it had settled."""
 
     async def read(self, query: Query[_T]) -> _T:
         """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit."""

@@ -8,6 +8,8 @@ DejavuError
 │   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
 │   └── ResumeTokenExpired       token of this ledger whose following entries are gone (also a FieldError)
 ├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
+├── OutcomeStands                a report that would correct an outcome, of a caller who asked not to
+├── UnknownOutcome               no outcome to withdraw (also a FieldError)
 ├── GameFull                     a forecast of a game of which as many are recorded as the limit allows
 └── InvalidInput
     ├── InvalidResumeToken       not a token, or a token of another ledger
@@ -69,6 +71,22 @@ class OutcomeAlreadyRecorded(DejavuError):
     """A new forecast or revision whose outcome is known already: the ledger records none with hindsight."""
 
     reason = "OUTCOME_KNOWN"
+
+
+class OutcomeStands(DejavuError):
+    """A report that would correct the outcome that stands, although its caller asked not to correct any."""
+
+    reason = "OUTCOME_STANDS"
+
+
+class UnknownOutcome(FieldError):
+    """No outcome was ever reported of a game and horizon."""
+
+    reason = "UNKNOWN_OUTCOME"
+    default_field = "game_id"
+
+    def __init__(self, game_id: str, place: str) -> None:
+        super().__init__(f"{game_id}, which has no outcome {place}", "a game with a reported outcome")
 
 
 class GameFull(DejavuError):

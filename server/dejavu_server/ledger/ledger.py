@@ -14,6 +14,7 @@ import structlog
 
 from dejavu_common.clock import microseconds, wait_until_set
 from dejavu_models.errors import quoted
+from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query
@@ -142,11 +143,15 @@ class Ledger:
         with self._reporting_failures():
             return await asyncio.wrap_future(self._writer.submit(drafts))
 
-    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
-        """Records an outcome and settles every forecast of its game and horizon; durable when this returns.
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
+        """Records an outcome, which settles every forecast of its game and horizon; durable when this returns.
 
         Reporting the differential of the newest revision again, with its teams or none, changes nothing. Other values
-        add the next revision and settle the forecasts again.
+        add the next revision.
+
+        Args:
+            outcome: the outcome.
+            correct: whether it may correct an outcome that stands.
 
         Returns:
             The outcome as recorded, and the number of forecasts that it settles.
@@ -155,13 +160,31 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
             InvalidTeam, InvalidDifferential: if it contradicts what is recorded of its game (see
                 `outcomes.record_outcome`).
+            OutcomeStands: if it would correct an outcome, and `correct` is false.
             ValueError: if it names no game, ends a game in a tie, or cannot be encoded.
         """
         codec.outcome_payload(outcome)  # raises ValueError here rather than in the writer
+        return await self._change_outcome(
+            lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC), correct=correct)
+        )
+
+    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+        """Withdraws an outcome, unless it is withdrawn already; durable when this returns.
+
+        Returns:
+            The revision that withdraws it, and the number of forecasts that it had settled.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
+            UnknownOutcome: if none was ever reported.
+        """
+        return await self._change_outcome(
+            lambda connection: outcomes.withdraw_outcome(connection, game_id, horizon, datetime.now(UTC))
+        )
+
+    async def _change_outcome(self, change: Query[Result[tuple[ReportedOutcome, int]]]) -> tuple[ReportedOutcome, int]:
         with self._reporting_failures():
-            answer = await asyncio.wrap_future(
-                self._writer.run(lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC)))
-            )
+            answer = await asyncio.wrap_future(self._writer.run(change))
         if isinstance(answer, Failed):
             raise answer.error
         return answer

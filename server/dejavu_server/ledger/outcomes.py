@@ -1,4 +1,6 @@
-"""Records outcomes in the ledger and settles the forecasts by them.
+"""Records outcomes in the ledger, and withdraws them.
+
+An outcome is one entry, however many forecasts it settles: scores are computed when they are read.
 
 The connection's transaction must hold the write lock from its start, as for all writes (see `store`).
 """
@@ -14,10 +16,8 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries import codec, rows
-from dejavu_server.ledger.entries.rows import Row
-from dejavu_server.ledger.entries.settlement import settle
-from dejavu_server.ledger.errors import InvalidDifferential, LedgerCorrupt
-from dejavu_server.ledger.queries import learning, settling
+from dejavu_server.ledger.errors import InvalidDifferential, LedgerCorrupt, OutcomeStands, UnknownOutcome
+from dejavu_server.ledger.queries import learning, reporting
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.results import Failed, Result
 
@@ -28,67 +28,119 @@ _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
 
 class _StoredOutcome(NamedTuple):
-    """Newest revision of an outcome, and the sequence of its first revision."""
+    """Newest revision of an outcome, and the sequence of the first report since none stood."""
 
     outcome: ReportedOutcome
     first_sequence: int
 
-    def agrees(self, reported: ReportedOutcome) -> bool:
-        """Returns whether a report has the same differential, and the same teams or none."""
-        stored, new = self.outcome, reported
-        same_teams = (new.home_team, new.away_team) in {("", ""), (stored.home_team, stored.away_team)}
-        return stored.differential == new.differential and same_teams
-
 
 def record_outcome(
-    connection: Connection, reported: ReportedOutcome, now: datetime
+    connection: Connection, reported: ReportedOutcome, now: datetime, *, correct: bool = True
 ) -> Result[tuple[ReportedOutcome, int]]:
-    """Records an outcome, unless it is recorded already, and settles every forecast of its game and horizon.
+    """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
 
-    A report without teams agrees with a stored outcome that has them; a correction without teams keeps the stored ones.
+    A report without teams agrees with an outcome that has them; a correction without teams keeps these. After a
+    withdrawal, a report is the first one again: online updates take it in the order in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
         reported: the outcome; its sequence, revision and recorded time are ignored.
         now: the current time, UTC.
+        correct: whether the report may correct an outcome that stands.
 
     Returns:
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
         or with the teams of the newest forecast or of an outcome. Another differential or team is likely of another
-        game, and swapped teams give the differential the wrong sign.
+        game, and swapped teams give the differential the wrong sign. Fails with an OutcomeStands if it would correct
+        an outcome, and `correct` is false.
     """
-    stored = _newest_revision(connection, reported.game_id, reported.horizon)
-    if stored is not None and stored.agrees(reported):
-        count = settling.count(connection, stored.first_sequence)
-        return stored.outcome, count
-    contradiction = _contradiction(connection, reported, None if stored is None else stored.outcome)
+    newest = _newest_revision(connection, reported.game_id, reported.horizon)
+    before = _standing(newest)
+    if before is not None and _agree(before, reported):
+        return before, reporting.count(connection, reported.game_id, reported.horizon)
+    contradiction = _contradiction(connection, reported, before)
     if contradiction is not None:
         return Failed(contradiction)
+    if before is not None and not correct:
+        return Failed(OutcomeStands(f"another outcome stands {_PLACES[before.horizon]}: {_words(before)}"))
+    teams = before if before is not None and not reported.home_team else reported
+    outcome = replace(
+        reported, recorded_time=now, home_team=teams.home_team, away_team=teams.away_team, withdrawn=False
+    )
+    return _add(connection, outcome, newest)
+
+
+def withdraw_outcome(
+    connection: Connection, game_id: str, horizon: Horizon, now: datetime
+) -> Result[tuple[ReportedOutcome, int]]:
+    """Withdraws the outcome of a game and horizon, unless it is withdrawn already.
+
+    From then on, answers are as if it had never been reported: its forecasts have no outcome, further ones are
+    recorded, and online updates leave it out.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        game_id: the game.
+        horizon: the horizon.
+        now: the current time, UTC.
+
+    Returns:
+        The revision that withdraws it, and the number of forecasts of the game and horizon. Fails with an
+        UnknownOutcome if none was ever reported.
+    """
+    newest = _newest_revision(connection, game_id, horizon)
+    if newest is None:
+        return Failed(UnknownOutcome(game_id, _PLACES[horizon]))
+    before = _standing(newest)
+    if before is None:
+        return newest.outcome, reporting.count(connection, game_id, horizon)
+    return _add(connection, replace(before, recorded_time=now, withdrawn=True), newest)
+
+
+def _add(
+    connection: Connection, outcome: ReportedOutcome, newest: _StoredOutcome | None
+) -> tuple[ReportedOutcome, int]:
+    """Adds a revision of an outcome after the newest one; returns it and the number of forecasts of its horizon."""
     head = store.head(connection)
-    sequence = head.sequence + 1
-    outcome = replace(reported, recorded_time=now, sequence=sequence, revision=0)
-    first_sequence = sequence
-    if stored is not None:
-        previous, first_sequence = stored
-        learning.drop_snapshots(connection, first_sequence)
-        outcome = replace(outcome, revision=previous.revision + 1)
-        if not reported.home_team:
-            outcome = replace(outcome, home_team=previous.home_team, away_team=previous.away_team)
-    payload = codec.outcome_payload(outcome)
-    row, _ = store.entry_row(codec.OUTCOME, payload, outcome.revision, sequence, head.hash)
-    settling.add_outcome(connection, row, rows.outcome_row(outcome, first_sequence))
-    return outcome, _settle(connection, outcome, first_sequence)
+    sequence = first_sequence = head.sequence + 1
+    revision = 0
+    if newest is not None:
+        revision = newest.outcome.revision + 1
+        if not newest.outcome.withdrawn:
+            first_sequence = newest.first_sequence
+            learning.drop_snapshots(connection, first_sequence)
+    outcome = replace(outcome, sequence=sequence, revision=revision)
+    row, _ = store.entry_row(codec.OUTCOME, codec.outcome_payload(outcome), revision, sequence, head.hash)
+    reporting.add_outcome(connection, row, rows.outcome_row(outcome, first_sequence))
+    return outcome, reporting.count(connection, outcome.game_id, outcome.horizon)
 
 
 def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> _StoredOutcome | None:
-    row = settling.newest_outcome(connection, game_id, horizon)
+    row = reporting.newest_outcome(connection, game_id, horizon)
     if row is None:
         return None
     try:
         return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence)
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
+
+
+def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
+    """Returns the outcome that stands, given the newest revision; None if there is none, or it was withdrawn."""
+    return None if newest is None or newest.outcome.withdrawn else newest.outcome
+
+
+def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
+    """Returns whether a report has the same differential as an outcome, and the same teams or none."""
+    same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
+    return stored.differential == reported.differential and same_teams
+
+
+def _words(outcome: ReportedOutcome) -> str:
+    teams = f"{outcome.home_team} against {outcome.away_team}: " if outcome.home_team else "home team "
+    recorded = f"recorded {outcome.recorded_time:%Y-%m-%d %H:%M} UTC"
+    return f"{teams}{outcome.differential:+d}, revision {outcome.revision}, {recorded}"
 
 
 def _contradiction(
@@ -102,15 +154,14 @@ def _contradiction(
         before: the outcome that it would correct; None if it is the first.
     """
     other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
-    stored = _newest_revision(connection, reported.game_id, other_horizon)
-    other = None if stored is None else stored.outcome
+    other = _standing(_newest_revision(connection, reported.game_id, other_horizon))
     if other is not None and _implausible_swing(reported, before, other):
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
         return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
     if not reported.home_team:
         return None
-    row = settling.newest_teams(connection, reported.game_id)
+    row = reporting.newest_teams(connection, reported.game_id)
     if row is not None and (row.home_team, row.away_team) != (reported.home_team, reported.away_team):
         return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
     if before is not None and before.home_team:
@@ -145,30 +196,3 @@ def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, plac
         return None
     errors[0].others = tuple(errors[1:])
     return errors[0]
-
-
-def _settle(connection: Connection, outcome: ReportedOutcome, first_sequence: int) -> int:
-    """Settles the forecasts of an outcome, replacing the settlements by its earlier revisions; returns their number."""
-    forecast_rows = settling.forecasts_of(connection, outcome.game_id, outcome.horizon)
-    newest: dict[str, int] = {}
-    for row in forecast_rows:
-        if not row.late:
-            newest[row.key] = max(row.revision, newest.get(row.key, 0))
-    settled: list[Row] = []
-    for row in forecast_rows:
-        try:
-            issued = codec.parse(row.canonical, explanation=False)
-            bet = None
-            if row.line is not None:
-                bet = rows.read_bet(row.line, row.side, row.decimal_odds, row.stake_fraction)
-            settlement = settle(issued, outcome, bet)
-        except ValueError as error:
-            raise LedgerCorrupt(f"the ledger is damaged: entry {row.sequence} cannot be settled") from error
-        superseded = row.revision < newest.get(row.key, 0)
-        settled.append(
-            rows.settlement_row(
-                issued, outcome, settlement, first_sequence=first_sequence, superseded=superseded, bet=bet
-            )
-        )
-    settling.replace_settlements(connection, first_sequence, settled)
-    return len(settled)

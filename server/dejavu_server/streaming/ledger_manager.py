@@ -18,6 +18,7 @@ import structlog
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
+from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
@@ -147,9 +148,13 @@ class LedgerManager:
         """Records forecasts; see `Ledger.commit`."""
         return await self._open_ledger().commit(issued)
 
-    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Records an outcome; see `Ledger.record_outcome`."""
-        return await self._open_ledger().record_outcome(outcome)
+        return await self._open_ledger().record_outcome(outcome, correct=correct)
+
+    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+        """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
+        return await self._open_ledger().withdraw_outcome(game_id, horizon)
 
     async def read(self, query: Query[_T]) -> _T:
         """Returns the result of a query; see `Ledger.read`."""

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -31,7 +30,6 @@ from dejavu.v1.record_service_pb2 import (
     GetScorecardResponse,
     LeaderboardRow,
     ListPredictionsResponse,
-    ReportOutcomeResponse,
     ScoreFilter,
 )
 from dejavu_client import FINAL, HALFTIME
@@ -246,7 +244,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
         "7.50 points",
         "1 other revision",
         "−2.0",
-        "the outcome was corrected",
+        "revisions of the outcome",
         "BOS −5.5",
         "The model: LAL +5.5",
     ):
@@ -256,7 +254,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
 def test_a_prediction_without_an_outcome_says_so(server: FakeServer, run: Run) -> None:
     server.answers("GetPrediction", GetPredictionResponse(prediction=recorded(12, settled=False)))
     shown = run("prediction", GAME).stdout
-    assert "No outcome of the half has been reported." in shown
+    assert "No outcome of the half stands." in shown
     assert "revision" not in shown
 
 
@@ -351,26 +349,6 @@ def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer
     assert run("leaderboard").stdout == (
         "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more.\n"
     )
-
-
-def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, run: Run) -> None:
-    told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
-    server.answers("ReportOutcome", ReportOutcomeResponse(outcome=told, settled_forecasts=12))
-    options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00"
-    result = run("report", GAME, "-4", *options.split())
-    assert result.stdout == (
-        "LAL @ BOS · 0022500123: −4 at the half, recorded as 9, revision 1; settles 12 forecasts\n"
-    )
-    request = server.next_call().request
-    assert (request.game_id, request.differential, request.horizon) == (GAME, -4, HALFTIME)
-    assert (request.home_team, request.away_team) == ("BOS", "LAL")
-    assert request.observed_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 16, 2, 40, tzinfo=UTC)
-
-
-def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
-    result = run("report", GAME, "4", "--horizon", "final")
-    assert result.stdout == "0022500123: +4 at the end, recorded as 1; settles no forecasts\n"
-    assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4
 
 
 def test_a_checkpoint_is_kept_whole_in_a_file(server: FakeServer, run: Run, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ class SlowRecord(UnusedLedger):
         self.resumed = asyncio.Event()
         self.error: Exception | None = None
 
-    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         return outcome, 0
 
     async def read(self, function: Callable[[Connection], Any]) -> Any:

@@ -71,11 +71,11 @@ def test_a_ledger_that_was_tampered_with_is_one_line_and_exit_code_1(
     url: str, kept: Checkpoint, file: Path, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
-        database.execute("UPDATE settlements SET error = 0.0 WHERE forecast_sequence = 1")
+        database.execute("UPDATE forecasts SET confidence = 0.9 WHERE sequence = 1")
     result = run("verify", "--ledger", url, "--checkpoint", file, "--json")
     assert result.exit_code == 1
     [line] = result.stderr.splitlines()
-    assert line.startswith("dejavu-server: entry 1: the row in settlements")
+    assert line.startswith("dejavu-server: entry 1: the row in forecasts")
     told = json.loads(result.stdout)
     assert (told["failed"], told["reason"]) == (True, "LEDGER_CORRUPT")
 

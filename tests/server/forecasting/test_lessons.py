@@ -129,10 +129,14 @@ async def test_a_ledger_with_preseason_games_of_an_earlier_release_is_verified_a
     await ledger.close()
     tracked = AdaptiveState().after([Observation(TrackerKey("v1", Horizon.FINAL, 1), 3.0)])
     with tampered(path) as database:
+        # What the schema of then did not have, and what it had.
+        database.execute("ALTER TABLE forecasts DROP COLUMN scored_values")
+        database.execute("ALTER TABLE outcomes DROP COLUMN withdrawn")
+        database.execute("CREATE TABLE settlements (forecast_sequence INTEGER PRIMARY KEY)")
         database.execute("UPDATE alembic_version SET version_num = 'ledger_0004'")
         database.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (INTERVALS, place, tracked.to_bytes()))
     ledger = await Ledger.open(url)
     assert (await learned(ledger)).intervals == AdaptiveState()
     await ledger.close()
     found = verify(url)
-    assert (found.outcomes, found.settlements, found.snapshots) == (1, 1, 0)
+    assert (found.outcomes, found.settled, found.snapshots) == (1, 1, 0)

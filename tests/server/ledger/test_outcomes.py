@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.builders.outcomes import MARKET, answered, asked, outcome
 
 from dejavu_models.betting import MarketSide, StakingPolicy, evaluate_market
 from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.ledger import Ledger, LedgerUnavailable, outcomes, verify
-from dejavu_server.ledger.database.schema import entries, markets, settlements
+from dejavu_server.ledger import Ledger, LedgerUnavailable, verify
+from dejavu_server.ledger.database.schema import entries, forecasts, markets
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.settlement import Bet, settle
-from dejavu_server.ledger.queries import learning
-from dejavu_server.records import IssuedForecast
+from dejavu_server.ledger.queries import learning, predictions
+from dejavu_server.records import IssuedForecast, RecordedForecast
 
 DISTRIBUTION = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
 
@@ -30,9 +30,14 @@ def with_distribution(forecast: IssuedForecast) -> IssuedForecast:
     return replace(forecast, forecast=replace(forecast.forecast, distribution=DISTRIBUTION))
 
 
-async def settled(ledger: Ledger) -> list[Row[Any]]:
-    query = select(settlements).order_by(settlements.c.forecast_sequence)
-    return await ledger.read(lambda connection: list(connection.execute(query)))
+async def settled(ledger: Ledger) -> list[RecordedForecast]:
+    """Returns the forecasts that have an outcome, in order."""
+
+    def read(connection: Connection) -> list[RecordedForecast]:
+        sequences = connection.execute(select(forecasts.c.sequence).order_by(forecasts.c.sequence)).scalars().all()
+        return predictions.forecasts_at(connection, sequences)
+
+    return [each for each in await ledger.read(read) if each.settlement is not None]
 
 
 async def test_an_outcome_gets_the_next_place_and_the_time_it_was_taken(ledger: Ledger) -> None:
@@ -58,10 +63,10 @@ async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger)
     told, count = await ledger.record_outcome(outcome(-3))
     assert count == 3
     expected = [
-        rows.settlement_row(one, told, settle(one, told), first_sequence=6, superseded=superseded, bet=None)
+        RecordedForecast(one, superseded=superseded, outcome=told, settlement=settle(one, told))
         for one, superseded in zip(stored, (True, False, False), strict=False)
     ]
-    assert [row._asdict() for row in await settled(ledger)] == expected
+    assert await settled(ledger) == expected
 
 
 async def test_reported_again_it_stands_as_it_was(ledger: Ledger) -> None:
@@ -81,8 +86,8 @@ async def test_a_corrected_outcome_is_a_revision_also_when_corrected_back_and_se
         (4, 1, 2),
         (5, 2, 2),
     ]
-    found = await settled(ledger)
-    assert [(row.outcome_sequence, row.first_sequence, row.error) for row in found] == [(5, 3, -2.0), (5, 3, -1.0)]
+    found = [each.settlement for each in await settled(ledger)]
+    assert [(each.outcome_sequence, each.error) for each in found if each] == [(5, -2.0), (5, -1.0)]
     assert [entry.sequence for entry in await ledger.read_after(2, 10)] == [3, 4, 5]
 
 
@@ -143,7 +148,7 @@ async def test_a_report_that_fails_leaves_nothing(ledger: Ledger, monkeypatch: p
         raise RuntimeError("not now")
 
     with monkeypatch.context() as patched:
-        patched.setattr(outcomes, "_settle", failing)
+        patched.setattr(rows, "outcome_row", failing)
         with pytest.raises(LedgerUnavailable, match="could not be written"):
             await ledger.record_outcome(outcome(3))
     assert await ledger.head() == 1
@@ -178,10 +183,10 @@ async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Le
         (5, Bet.from_market(MARKET, nothing)),
     ]
     await ledger.record_outcome(outcome(3))
-    assert [(row.market_stake, row.market_profit) for row in await settled(ledger)] == [
-        (0.15, pytest.approx(0.135)),
-        (0.1, pytest.approx(0.09)),
-        (0.0, 0.0),
+    assert [each.settlement and each.settlement.market_profit for each in await settled(ledger)] == [
+        pytest.approx(0.135),
+        pytest.approx(0.09),
+        0.0,
     ]
     assert verify(url).entries == 7
 
@@ -211,7 +216,8 @@ async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(led
     await ledger.commit([asked(issued(pattern=(1.0,)), bet)])
     await ledger.commit([asked(issued(pattern=(2.0,)), bet)])
     await ledger.record_outcome(outcome(3))
-    assert [(row.superseded, row.market_stake) for row in await settled(ledger)] == [(True, 0.1), (False, 0.1)]
+    found = [(each.superseded, each.market_answer) for each in await settled(ledger)]
+    assert found == [(True, bet), (False, bet)]
 
 
 async def test_streams_pass_over_markets(ledger: Ledger) -> None:
@@ -226,7 +232,7 @@ async def test_a_game_of_a_replay_is_settled_like_others(ledger: Ledger) -> None
     replayed = "99" + GAME[2:]
     await ledger.commit([issued(replayed)])
     assert (await ledger.record_outcome(outcome(3, replayed)))[1] == 1
-    assert [row.replay for row in await settled(ledger)] == [True]
+    assert [each.issued.game_id for each in await settled(ledger)] == [replayed]
 
 
 async def test_teams_the_other_way_round_are_refused_and_nothing_is_recorded(ledger: Ledger) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
 from tests.support.builders.empty_ledger import empty_ledger
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
@@ -16,7 +16,7 @@ from tests.support.harness.laws import examples
 
 from dejavu_models.errors import InvalidTeam
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.schema import settlements
+from dejavu_server.ledger.queries import pages
 from dejavu_server.records import ReportedOutcome
 
 TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))
@@ -60,9 +60,9 @@ async def _report(url: str, told: list[ReportedOutcome]) -> None:
             expected = replace(expected, sequence=head + 1, recorded_time=stored.recorded_time)
         assert stored == expected
         standing[each.game_id] = stored
-    query = select(settlements.c.game_id, settlements.c.outcome_sequence, settlements.c.differential)
-    found = await ledger.read(lambda connection: {tuple(row) for row in connection.execute(query)})
-    assert found == {(each.game_id, each.sequence, each.differential) for each in standing.values()}
+    listed = partial(pages.page, filter_=pages.ForecastFilter(settled=True), token="", size=50)
+    found = await ledger.read(listed)
+    assert {each.issued.game_id: each.outcome for each in found.forecasts} == standing
     outcomes = [entry for entry in await ledger.read_after(3, 100) if isinstance(entry, ReportedOutcome)]
     assert len(outcomes) == sum(each.revision + 1 for each in standing.values())
     await ledger.close()

@@ -90,7 +90,7 @@ async def _snapshot(ledger: Ledger) -> None:
     state = AdaptiveState()
     for each in games:
         state = state.after(each.observations)
-    newest = await ledger.read(learning.newest)
+    newest = (await ledger.read(learning.newest)).reported
     state_bytes = state.to_bytes()
     await ledger.write(
         partial(learning.write_snapshot, part=INTERVALS, sequence=games[-1].sequence, state=state_bytes, read_at=newest)

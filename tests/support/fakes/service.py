@@ -49,6 +49,8 @@ from dejavu.v1.record_service_pb2 import (
     ReportOutcomeRequest,
     ReportOutcomeResponse,
     Scorecard,
+    WithdrawOutcomeRequest,
+    WithdrawOutcomeResponse,
 )
 
 
@@ -289,6 +291,15 @@ class _Servicer(
             return ReportOutcomeResponse(outcome=reported)
 
         return self._answer("ReportOutcome", request, context, answer)
+
+    def WithdrawOutcome(self, request: WithdrawOutcomeRequest, context: Any) -> Any:  # noqa: N802 - as above
+        def answer() -> Message:
+            withdrawn = Outcome(
+                game_id=request.game_id, horizon=request.horizon, sequence=2, revision=1, withdrawn=True
+            )
+            return WithdrawOutcomeResponse(outcome=withdrawn)
+
+        return self._answer("WithdrawOutcome", request, context, answer)
 
     def GetPrediction(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
         def answer() -> Message:

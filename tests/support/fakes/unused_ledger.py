@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Result
@@ -18,8 +19,11 @@ class UnusedLedger:
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
         raise AssertionError("nothing is recorded here")
 
-    async def record_outcome(self, outcome: ReportedOutcome) -> tuple[ReportedOutcome, int]:
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         raise AssertionError("no outcome is recorded here")
+
+    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+        raise AssertionError("no outcome is withdrawn here")
 
     async def read(self, query: Query[_T]) -> _T:
         raise AssertionError("nothing is read here")

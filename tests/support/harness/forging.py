@@ -45,11 +45,13 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
         table, row = "forecasts", rows.forecast_row(issued, codec.prepare(issued))
     elif kind == codec.OUTCOME:
         outcome = codec.parse_outcome(text)
-        [(first,)] = database.execute(
-            "SELECT min(first_sequence) FROM outcomes WHERE game_id = ? AND horizon = ?",
-            (outcome.game_id, outcome.horizon.value),
-        )
-        table, row = "outcomes", rows.outcome_row(outcome, first or outcome.sequence)
+        before = database.execute(
+            "SELECT first_sequence, withdrawn FROM outcomes WHERE game_id = ? AND horizon = ? AND sequence < ?"
+            " ORDER BY revision DESC LIMIT 1",
+            (outcome.game_id, outcome.horizon.value, outcome.sequence),
+        ).fetchone()
+        first = outcome.sequence if before is None or before[1] else before[0]
+        table, row = "outcomes", rows.outcome_row(outcome, first)
     else:
         target, market, answer = codec.parse_market(text)
         sequence = json.loads(text)["sequence"]
@@ -115,9 +117,6 @@ def own_checkpoint(database: sqlite3.Connection) -> int:
 def cut_off(database: sqlite3.Connection, sequence: int, *, checkpoints: bool = True) -> None:
     """Removes the entries after a sequence, and everything derived from them."""
     tables = ["markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
-    database.execute(
-        "DELETE FROM settlements WHERE outcome_sequence > ? OR forecast_sequence > ?", (sequence, sequence)
-    )
     database.execute("DELETE FROM snapshots")
     for table in tables:
         database.execute(f"DELETE FROM {table} WHERE sequence > ?", (sequence,))

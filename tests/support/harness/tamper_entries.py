@@ -50,6 +50,12 @@ def _outcome(database: sqlite3.Connection) -> dict[str, Any]:
     return {**entry, "revision": 0}
 
 
+def _withdrawal(database: sqlite3.Connection, revision: int) -> dict[str, Any]:
+    """Returns a withdrawal of that outcome, recorded now."""
+    entry = _outcome(database)
+    return {**entry, "payload": {**entry["payload"], "withdrawn": True}, "revision": revision}
+
+
 def _market(database: sqlite3.Connection) -> dict[str, Any]:
     """Returns a market of the newest forecast, with its answer."""
     issued = codec.parse(codec.dumps(last(database, codec.FORECAST)))
@@ -168,6 +174,25 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, {**_outcome(database), "revision": 1})
 
 
+@KINDS.step("entries", "a withdrawal appended of an outcome that was not reported", "revision")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _withdrawal(database, 0))
+
+
+@KINDS.step("entries", "a withdrawal appended of an outcome that is withdrawn", "revision")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _outcome(database))
+    append(database, _withdrawal(database, 1))
+    append(database, _withdrawal(database, 2))
+
+
+@KINDS.step("entries", "a withdrawal appended of another differential than the one that stands", "revision")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _outcome(database))
+    entry = _withdrawal(database, 1)
+    append(database, {**entry, "payload": {**entry["payload"], "differential": 1}})
+
+
 @KINDS.step("entries", "a market appended as revision 1", "revision")
 def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, {**_market(database), "revision": 1})
@@ -260,8 +285,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 @KINDS.step("entries", "entries removed from the start, as if pruned", None, "kept checkpoint")
 def _(database: sqlite3.Connection, _: Path) -> None:
     [(hash_,)] = database.execute("SELECT hash FROM entries WHERE sequence = 2")
-    for table in ("settlements", "markets"):
-        database.execute(f"DELETE FROM {table} WHERE forecast_sequence <= 2")
+    database.execute("DELETE FROM markets WHERE forecast_sequence <= 2")
     for table in ("forecasts", "entries"):
         database.execute(f"DELETE FROM {table} WHERE sequence <= 2")
     database.execute("DELETE FROM snapshots")

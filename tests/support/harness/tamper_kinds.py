@@ -42,23 +42,26 @@ for table, column, value in (
     ("forecasts", "confidence", "0.99"),
     ("outcomes", "differential", "differential + 1"),
     ("markets", "stake_fraction", "stake_fraction / 2"),
-    ("settlements", "brier", "0.0"),
 ):
-    own = "forecast_sequence" if table == "settlements" else "sequence"
-    first = f"{own} = (SELECT min({own}) FROM {table})"
+    first = f"sequence = (SELECT min(sequence) FROM {table})"
     KINDS.sql(table, "a value", f"UPDATE {table} SET {column} = {value} WHERE {first}", "rows")
     KINDS.sql(table, "a value stored as bytes", f"UPDATE {table} SET {column} = x'00' WHERE {first}", "rows")
     KINDS.sql(table, "a row removed", f"DELETE FROM {table} WHERE {first}", "rows")
-    KINDS.sql(table, "a row moved to another entry", f"UPDATE {table} SET {own} = 999 WHERE {first}", "rows")
+    KINDS.sql(table, "a row moved to another entry", f"UPDATE {table} SET sequence = 999 WHERE {first}", "rows")
 
 KINDS.sql("forecasts", "the mark that a forecast is late", "UPDATE forecasts SET late = '' WHERE late != ''", "rows")
 KINDS.sql(
     "forecasts",
     "a row added",
     "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
-    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, late FROM forecasts LIMIT 1",
+    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, late, scored_values"
+    " FROM forecasts LIMIT 1",
     "rows",
 )
+KINDS.sql(
+    "forecasts", "the values that scores are computed from", "UPDATE forecasts SET scored_values = zeroblob(40)", "rows"
+)
+KINDS.sql("outcomes", "the mark that an outcome is withdrawn", "UPDATE outcomes SET withdrawn = 1 - withdrawn", "rows")
 KINDS.sql(
     "outcomes", "the place of the first report", "UPDATE outcomes SET first_sequence = first_sequence - 1", "rows"
 )
@@ -69,12 +72,9 @@ KINDS.sql(
     "rows",
 )
 KINDS.sql(
-    "settlements", "a forecast marked as superseded", "UPDATE settlements SET superseded = 1 - superseded", "rows"
-)
-KINDS.sql(
-    "settlements",
+    "markets",
     "the stake of a bet that was lost",
-    "UPDATE settlements SET market_stake = 0.0, market_profit = 0.0 WHERE market_stake > 0",
+    "UPDATE markets SET stake_fraction = 0.0 WHERE stake_fraction > 0",
     "rows",
 )
 
@@ -152,7 +152,7 @@ KINDS.sql(
 KINDS.sql("schema", "a table added", "CREATE TABLE notes (text TEXT)", "schema")
 KINDS.sql("schema", "a table removed", "DROP TABLE snapshots", "schema")
 KINDS.sql("schema", "a column added", "ALTER TABLE entries ADD COLUMN note TEXT", "schema")
-KINDS.sql("schema", "a column removed", "ALTER TABLE settlements DROP COLUMN crps", "schema")
+KINDS.sql("schema", "a column removed", "ALTER TABLE forecasts DROP COLUMN scored_values", "schema")
 _remake("a column with another type", "line DOUBLE", "line TEXT")
 _remake("a column that may be null", "side TEXT NOT NULL", "side TEXT")
 _remake("a unique constraint removed", "UNIQUE (forecast_sequence)", "CHECK (1)")

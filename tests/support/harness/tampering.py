@@ -24,7 +24,6 @@ TABLES = (
     "forecasts",
     "outcomes",
     "markets",
-    "settlements",
     "checkpoints",
     "snapshots",
 )
@@ -38,7 +37,7 @@ CHECKS = {
     "rows": "the row in|has rows without",
     "time": "its time is",
     "hindsight": "with hindsight|marked as late",
-    "revision": "revisions count from 0|changes nothing|has no revisions",
+    "revision": "revisions count from 0|changes nothing|has no revisions|it withdraws",
     "answer": "the market's answer is not that|needs an earlier forecast",
     "own checkpoints": "the ledger's (own )?checkpoint",
     "kept checkpoint": "that was signed$|entries were removed: the ledger ends|entries up to|was restored",

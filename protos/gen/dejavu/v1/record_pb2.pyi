@@ -36,6 +36,7 @@ class Outcome(_message.Message):
     RECORDED_TIME_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -49,7 +50,11 @@ class Outcome(_message.Message):
     sequence: _builtins.int
     """Position in the ledger; forecasts and outcomes share one order."""
     revision: _builtins.int
-    """How often the outcome of this game and horizon was corrected: 0, 1, …"""
+    """How often the outcome of this game and horizon was corrected or withdrawn: 0, 1, …"""
+    withdrawn: _builtins.bool
+    """Whether this revision withdraws the outcome: none stands from then on, until one is reported again. Its differential
+    and teams are those that stood.
+    """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, as reported."""
@@ -70,10 +75,11 @@ class Outcome(_message.Message):
         recorded_time: _timestamp_pb2.Timestamp | None = ...,
         sequence: _builtins.int = ...,
         revision: _builtins.int = ...,
+        withdrawn: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_time", b"observed_time", "recorded_time", b"recorded_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,7 +160,7 @@ class RecordedPrediction(_message.Message):
 
     @_builtins.property
     def outcome(self) -> Global___Outcome:
-        """The newest revision of the outcome, once one is reported."""
+        """The outcome, once one is reported, and unless it was withdrawn."""
 
     @_builtins.property
     def settlement(self) -> Global___Settlement:

@@ -94,6 +94,7 @@ class ReportOutcomeRequest(_message.Message):
     HOME_TEAM_FIELD_NUMBER: _builtins.int
     AWAY_TEAM_FIELD_NUMBER: _builtins.int
     OBSERVED_TIME_FIELD_NUMBER: _builtins.int
+    REFUSE_CORRECTION_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Digits 4 and 5 are the season's first year modulo 100: refused unless the
     outcome was observed from 1 August of that year to 31 October of the next. Ids of replays (99…) have no season.
@@ -113,6 +114,10 @@ class ReportOutcomeRequest(_message.Message):
     """
     away_team: _builtins.str
     """The away team, by code or alias as above."""
+    refuse_correction: _builtins.bool
+    """Whether to refuse a report that would correct an outcome that stands (FAILED_PRECONDITION, OUTCOME_STANDS; the
+    message says which). Set it where a person reports: an outcome is rarely corrected, and ids are easily mistyped.
+    """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, not in the future; absent: now. Set it for games of other days: it dates the game,
@@ -128,10 +133,11 @@ class ReportOutcomeRequest(_message.Message):
         home_team: _builtins.str = ...,
         away_team: _builtins.str = ...,
         observed_time: _timestamp_pb2.Timestamp | None = ...,
+        refuse_correction: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_time", b"observed_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "refuse_correction", b"refuse_correction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -164,6 +170,60 @@ class ReportOutcomeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportOutcomeResponse: _TypeAlias = ReportOutcomeResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawOutcomeRequest(_message.Message):
+    """Withdraws an outcome of a game."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAME_ID_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    game_id: _builtins.str
+    """The NBA's id of the game, ten digits."""
+    horizon: _forecast_pb2.Horizon.ValueType
+    """The horizon; unspecified: the half."""
+    def __init__(
+        self,
+        *,
+        game_id: _builtins.str = ...,
+        horizon: _forecast_pb2.Horizon.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_id", b"game_id", "horizon", b"horizon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawOutcomeRequest: _TypeAlias = WithdrawOutcomeRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawOutcomeResponse(_message.Message):
+    """Returns the withdrawal as stored in the ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    UNSETTLED_FORECASTS_FIELD_NUMBER: _builtins.int
+    unsettled_forecasts: _builtins.int
+    """Number of forecasts that it had settled."""
+    @_builtins.property
+    def outcome(self) -> _record_pb2.Outcome:
+        """The revision that withdraws the outcome, with the differential and teams that stood."""
+
+    def __init__(
+        self,
+        *,
+        outcome: _record_pb2.Outcome | None = ...,
+        unsettled_forecasts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "unsettled_forecasts", b"unsettled_forecasts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawOutcomeResponse: _TypeAlias = WithdrawOutcomeResponse  # noqa: Y015
 
 @_typing.final
 class GetPredictionRequest(_message.Message):

@@ -44,6 +44,11 @@ class RecordServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_record__service__pb2.ReportOutcomeRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_record__service__pb2.ReportOutcomeResponse.FromString,
                 _registered_method=True)
+        self.WithdrawOutcome = channel.unary_unary(
+                '/dejavu.v1.RecordService/WithdrawOutcome',
+                request_serializer=dejavu_dot_v1_dot_record__service__pb2.WithdrawOutcomeRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_record__service__pb2.WithdrawOutcomeResponse.FromString,
+                _registered_method=True)
         self.GetPrediction = channel.unary_unary(
                 '/dejavu.v1.RecordService/GetPrediction',
                 request_serializer=dejavu_dot_v1_dot_record__service__pb2.GetPredictionRequest.SerializeToString,
@@ -84,6 +89,16 @@ class RecordServiceServicer(object):
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
         settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
         the game, or its game_id is of another season than its time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawOutcome(self, request, context):
+        """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+        outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
+        not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
+        Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +147,11 @@ def add_RecordServiceServicer_to_server(servicer, server):
                     servicer.ReportOutcome,
                     request_deserializer=dejavu_dot_v1_dot_record__service__pb2.ReportOutcomeRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_record__service__pb2.ReportOutcomeResponse.SerializeToString,
+            ),
+            'WithdrawOutcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawOutcome,
+                    request_deserializer=dejavu_dot_v1_dot_record__service__pb2.WithdrawOutcomeRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_record__service__pb2.WithdrawOutcomeResponse.SerializeToString,
             ),
             'GetPrediction': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPrediction,
@@ -191,6 +211,33 @@ class RecordService(object):
             '/dejavu.v1.RecordService/ReportOutcome',
             dejavu_dot_v1_dot_record__service__pb2.ReportOutcomeRequest.SerializeToString,
             dejavu_dot_v1_dot_record__service__pb2.ReportOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawOutcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.RecordService/WithdrawOutcome',
+            dejavu_dot_v1_dot_record__service__pb2.WithdrawOutcomeRequest.SerializeToString,
+            dejavu_dot_v1_dot_record__service__pb2.WithdrawOutcomeResponse.FromString,
             options,
             channel_credentials,
             insecure,

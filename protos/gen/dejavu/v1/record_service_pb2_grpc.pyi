@@ -44,6 +44,12 @@ class RecordServiceStub:
     settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
     the game, or its game_id is of another season than its time.
     """
+    WithdrawOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]
+    """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+    outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
+    not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
+    Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
+    """
     GetPrediction: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
     ListPredictions: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.ListPredictionsRequest, _record_service_pb2.ListPredictionsResponse]
@@ -72,6 +78,12 @@ class RecordServiceAsyncStub(RecordServiceStub):
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
     settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
     the game, or its game_id is of another season than its time.
+    """
+    WithdrawOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]  # type: ignore[assignment]
+    """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+    outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
+    not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
+    Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]  # type: ignore[assignment]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -104,6 +116,18 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
         settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
         the game, or its game_id is of another season than its time.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawOutcome(
+        self,
+        request: _record_service_pb2.WithdrawOutcomeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_record_service_pb2.WithdrawOutcomeResponse, _abc.Awaitable[_record_service_pb2.WithdrawOutcomeResponse]]:
+        """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+        outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
+        not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
+        Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
         """
 
     @_abc_1.abstractmethod

@@ -125,6 +125,19 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
     )
 
 
+def withdrawal(request: pb.WithdrawOutcomeRequest) -> tuple[str, Horizon]:
+    """Reads the game and horizon of an outcome to withdraw.
+
+    Raises:
+        InvalidInput: if a field is invalid.
+    """
+    faults = FieldErrors()
+    faults.read(check_game_id, None, request.game_id, "game_id")
+    horizon = faults.read(horizon_of, Horizon.HALFTIME, request.horizon)
+    faults.raise_first()
+    return request.game_id, horizon
+
+
 def game_query(request: pb.GetPredictionRequest) -> GameQuery:
     """Reads a request for the latest forecast of a game.
 

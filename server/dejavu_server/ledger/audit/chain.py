@@ -19,13 +19,13 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec, rows
-from dejavu_server.ledger.entries.settlement import Bet, settle
+from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import raw_rows
 from dejavu_server.ledger.queries.raw_rows import Raw
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
-_FORECASTS, _OUTCOMES, _MARKETS, _SETTLEMENTS = raw_rows.DERIVED
+_FORECASTS, _OUTCOMES, _MARKETS = raw_rows.DERIVED
 _TABLES = {codec.FORECAST: _FORECASTS, codec.OUTCOME: _OUTCOMES, codec.MARKET: _MARKETS}
 """The table with one row for each entry of a kind."""
 
@@ -41,7 +41,6 @@ class ChainVerifier:
     Attributes:
         sequence, hash: of the last entry verified; before the first, of the last pruned entry.
         counts: entries verified so far, by kind.
-        settled: settlements verified so far.
     """
 
     def __init__(self, connection: Connection, identity: Identity, times: SignedTimes) -> None:
@@ -50,8 +49,8 @@ class ChainVerifier:
         self._times = times
         self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
         self.counts = Counter[str]()
-        self.settled = 0
-        self._outcomes: dict[str, dict[Horizon, int]] = {}  # game → horizon → sequence of its first report
+        # Game → horizon → sequence of the first report, of outcomes that stand.
+        self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
 
     def run(self) -> None:
@@ -108,10 +107,7 @@ class ChainVerifier:
             self._times.check(issued.sequence, issued.generated_time)
             self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
             self._check_late(row, issued)
-            self._check_settlement(row, issued)
-            return
-        _check_row(row, _SETTLEMENTS, None)
-        if kind == codec.OUTCOME:
+        elif kind == codec.OUTCOME:
             outcome = codec.parse_outcome(row["entry_canonical"])
             _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(row, outcome)))
             self._times.check(outcome.sequence, outcome.recorded_time)
@@ -143,13 +139,13 @@ class ChainVerifier:
         _check(fault is None, f"entry {sequence}: the market's answer is not that to the forecast at {target}: {fault}")
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
-        """Returns the sequence of the first report of an outcome's game and horizon."""
+        """Returns the sequence of the first report of an outcome's game and horizon since none stood."""
         of_game = self._outcomes.setdefault(outcome.game_id, {})
         if outcome.horizon not in of_game:
             stored = row["outcomes_first_sequence"]
             pruned = outcome.revision > 0 and isinstance(stored, int) and stored <= self._identity.pruned_through
             of_game[outcome.horizon] = stored if pruned else row["entry_sequence"]
-        return of_game[outcome.horizon]
+        return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
         """Checks that a forecast was not recorded after an outcome it precedes (see `store.append`)."""
@@ -168,26 +164,6 @@ class ChainVerifier:
         justified = issued.late is None or pruned or self._recorded.late(issued, timedelta(0)) is issued.late
         _check(justified, f"entry {row['entry_sequence']}: marked as late, but nothing before it makes it late")
         self._recorded.add(issued)
-
-    def _check_settlement(self, row: Raw, issued: IssuedForecast) -> None:
-        if row["newest_sequence"] is None:
-            _check_row(row, _SETTLEMENTS, None)
-            return
-        # Read the entries, not their rows: those are verified separately.
-        outcome = codec.parse_outcome(row["newest_canonical"])
-        bet = None
-        if row["bet_canonical"] is not None:
-            bet = Bet.from_market(*codec.parse_market(row["bet_canonical"])[1:])
-        expected = rows.settlement_row(
-            issued,
-            outcome,
-            settle(issued, outcome, bet),
-            first_sequence=row["newest_first_sequence"],
-            superseded=bool(row["superseded"]),
-            bet=bet,
-        )
-        _check_row(row, _SETTLEMENTS, expected)
-        self.settled += 1
 
 
 def equals_stored(stored: object, expected: object) -> bool:

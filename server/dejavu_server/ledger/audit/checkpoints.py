@@ -22,7 +22,7 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.database.migrate import backfill
+from dejavu_server.ledger.database.migrate import fill
 from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerError
@@ -144,7 +144,7 @@ class Signer:
         if not checkpoints.needed(connection, self._recent_us()):
             return None
         # In a rolling restart, the last old worker may record rows after the last new one has opened the ledger.
-        backfill(connection)
+        fill(connection)
         signed = sign(key, *checkpoints.head(connection), self._clock())
         checkpoints.add(connection, signed)
         return signed

@@ -27,6 +27,9 @@ def check(connection: Connection, *, pruned: bool) -> None:
         _check(each, "forecast", pruned)
     for each in revisions.outcome_revisions(connection):
         _check(each, "outcome", pruned)
+        _check_withdrawal(each)
+    for sequence in revisions.withdrawals_of_nothing(connection):
+        raise LedgerCorrupt(f"entry {sequence}: it withdraws an outcome that was not reported")
 
 
 def _check(each: Revision, kind: str, pruned: bool) -> None:
@@ -39,3 +42,12 @@ def _check(each: Revision, kind: str, pruned: bool) -> None:
         raise LedgerCorrupt(f"{entry} stands before revision {each.revision - 1}, which is at {each.before_sequence}")
     if each.content == each.before or (each.late and each.content == each.in_time):
         raise LedgerCorrupt(f"{entry} changes nothing: it has the values and teams of an earlier revision")
+
+
+def _check_withdrawal(each: Revision) -> None:
+    """Checks that a withdrawal has the values of the outcome that it withdraws."""
+    *values, withdrawn = each.content
+    if withdrawn and each.before_sequence is not None and [*values, False] != list(each.before):
+        raise LedgerCorrupt(
+            f"entry {each.sequence}: it withdraws another outcome than that of revision {each.revision - 1}"
+        )

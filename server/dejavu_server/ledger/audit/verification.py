@@ -45,7 +45,7 @@ class Verification:
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
         pruned_through: entries up to this sequence were removed; 0: none.
         forecasts, outcomes, markets: number of entries of each kind.
-        settlements: number of forecasts with an outcome.
+        settled: number of forecasts whose outcome stands.
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, in hexadecimal.
@@ -59,7 +59,7 @@ class Verification:
     forecasts: int = 0
     outcomes: int = 0
     markets: int = 0
-    settlements: int = 0
+    settled: int = 0
     checkpoints: int = 0
     snapshots: int = 0
     keys: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def _verify(
         forecasts=verifier.counts[codec.FORECAST],
         outcomes=verifier.counts[codec.OUTCOME],
         markets=verifier.counts[codec.MARKET],
-        settlements=verifier.settled,
+        settled=raw_rows.count_settled(connection),
         checkpoints=len(own),
         snapshots=_check_snapshots(connection),
         keys=tuple(sorted({each.public_key.hex() for each in own})),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 from dejavu_server.ledger.database.schema import REVISION
 from dejavu_server.ledger.database.sqlite_engine import reading_engine
 from dejavu_server.ledger.database.sqlite_schema import check_schema
+from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -35,14 +37,16 @@ PAGE_SIZE = 2000
 _HOUR_US = 3_600_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
-_TO_FILL = text(
+_ROWS = (
     "SELECT f.sequence, f.game_id, f.generated_us, e.canonical FROM forecasts f JOIN entries e"
-    " ON e.sequence = f.sequence WHERE f.sequence > :after AND f.day = 0 ORDER BY f.sequence LIMIT :page"
+    " ON e.sequence = f.sequence WHERE f.sequence > :after{} ORDER BY f.sequence LIMIT :page"
 )
+_EVERY_ROW, _TO_FILL = text(_ROWS.format("")), text(_ROWS.format(" AND f.day = 0"))
 
 _FILL = text(
     "UPDATE forecasts SET day = :day, home_team = :home_team, away_team = :away_team, model_version = :model_version,"
-    " minute = :minute, alpha = :alpha, confidence = :confidence, replay = :replay WHERE sequence = :sequence"
+    " minute = :minute, alpha = :alpha, confidence = :confidence, replay = :replay, scored_values = :scored_values"
+    " WHERE sequence = :sequence"
 )
 
 
@@ -76,22 +80,26 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
 
                 upgrade(connection)
             else:
-                backfill(connection)  # rows that a worker of release 0.1.0 recorded after the migration
+                fill(connection)  # rows that a worker of release 0.1.0 recorded after the migration
             check_schema(connection)  # only now: the schema of an earlier release differs
         if before is not None:
             _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 
 
-def backfill(connection: Connection) -> None:
-    """Fills the columns that release 0.1.0 did not have, in every forecast whose day is 0, from the entries.
+def fill(connection: Connection, *, every: bool = False) -> None:
+    """Fills the columns of forecasts that earlier releases did not have, from the entries.
 
     Call it in a transaction that holds the write lock.
+
+    Args:
+        connection: the connection.
+        every: whether to fill every row; otherwise those of a worker of release 0.1.0, whose day is 0.
 
     Raises:
         LedgerCorrupt: if the entry of a row cannot be parsed.
     """
     after = 0
-    while rows := connection.execute(_TO_FILL, {"after": after, "page": PAGE_SIZE}).all():
+    while rows := connection.execute(_EVERY_ROW if every else _TO_FILL, {"after": after, "page": PAGE_SIZE}).all():
         after = rows[-1].sequence
         connection.execute(_FILL, [_columns(*row) for row in rows])
 
@@ -111,8 +119,15 @@ def _columns(sequence: int, game_id: str, generated_us: int, canonical: str) -> 
             "alpha": request["alpha"],
             "confidence": max(home_lead, 1.0 - home_lead),
             "replay": game_id.startswith("99"),
+            "scored_values": scored_values.pack(
+                forecast["point"],
+                request["pattern"][-1],
+                (forecast["interval_lower"], forecast["interval_upper"]),
+                home_lead,
+                forecast.get("distribution", ()),  # not recorded by release 0.1.0
+            ),
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
         raise LedgerCorrupt(f"the ledger is damaged: entry {sequence} cannot be read back") from error
 
 

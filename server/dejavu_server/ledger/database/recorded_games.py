@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, func, literal, sele
 from dejavu_common.clock import from_microseconds
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, LateReason
 from dejavu_server.results import Failed
@@ -98,9 +99,9 @@ _other = forecasts.alias("other")
 _games: BindParameter[Sequence[str]] = bindparam("games", expanding=True)
 # One statement: for two, SQLAlchemy takes as long again.
 _STATE = union_all(
-    select(outcomes.c.game_id, outcomes.c.horizon, func.max(outcomes.c.sequence), literal(0), literal(0))
-    .where(outcomes.c.game_id.in_(_games))
-    .group_by(outcomes.c.game_id, outcomes.c.horizon),
+    select(outcomes.c.game_id, outcomes.c.horizon, outcomes.c.sequence, literal(0), literal(0)).where(
+        outcomes.c.game_id.in_(_games), STANDS
+    ),
     select(
         forecasts.c.game_id,
         literal(""),

@@ -2,7 +2,7 @@
 
 `entries` is the ledger itself: one row per event of any kind, in one order, chained by hashes. `forecasts`, `outcomes`
 and `markets` index the entries of those kinds; all their columns are derived from the canonical form of the entries.
-`settlements` is derived from all three: it scores each forecast against the newest revision of its outcome.
+Scores are not stored: they are computed from a forecast and the outcome that stands when they are read.
 `snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
 has one row that identifies the ledger.
 """
@@ -27,7 +27,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "ledger_0005"
+REVISION = "ledger_0006"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -85,6 +85,8 @@ forecasts = Table(
     # Whether the request gave a pregame_margin, the last element of the key.
     Column("margin_given", Boolean, Computed("key NOT LIKE '%null]'", persisted=False)),
     Column("late", Text, nullable=False, server_default=""),  # reason; empty: recorded in time
+    # What its scores are computed from (entries/scored_values.py): one value, since a scorecard reads very many.
+    Column("scored_values", LargeBinary, nullable=False, server_default=""),
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence", "late"),
@@ -101,7 +103,8 @@ outcomes = Table(
     "outcomes",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("first_sequence", _Sequence, nullable=False),  # sequence of revision 0; sets the order of online updates
+    # Of the first report since no outcome stood; sets the order of online updates.
+    Column("first_sequence", _Sequence, nullable=False),
     Column("game_id", Text, nullable=False),
     Column("horizon", Text, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -111,6 +114,7 @@ outcomes = Table(
     Column("observed_us", BigInteger, nullable=False),
     Column("day", Integer, nullable=False),  # game day of observed_us, as in forecasts
     Column("replay", Boolean, nullable=False),
+    Column("withdrawn", Boolean, nullable=False, server_default=false()),  # the revision withdraws the outcome
     UniqueConstraint("game_id", "horizon", "revision"),
     Index("ix_outcomes_first", "first_sequence", "revision"),
 )
@@ -125,37 +129,6 @@ markets = Table(
     Column("decimal_odds", Double, nullable=False),  # odds of that side; 0 without a stake
     Column("stake_fraction", Double, nullable=False),  # fraction of the bankroll
     UniqueConstraint("forecast_sequence"),
-)
-
-settlements = Table(
-    "settlements",
-    metadata,
-    Column("forecast_sequence", _Sequence, ForeignKey(forecasts.c.sequence), primary_key=True, autoincrement=False),
-    Column("outcome_sequence", _Sequence, nullable=False),  # newest revision of the outcome
-    Column("first_sequence", _Sequence, nullable=False),  # revision 0 of the outcome
-    Column("game_id", Text, nullable=False),
-    Column("horizon", Text, nullable=False),
-    Column("minute", Integer, nullable=False),
-    Column("model_version", Text, nullable=False),
-    Column("alpha", Double, nullable=False),
-    Column("day", Integer, nullable=False),
-    Column("replay", Boolean, nullable=False),
-    Column("superseded", Boolean, nullable=False),
-    Column("late", Text, nullable=False, server_default=""),  # as in forecasts
-    Column("differential", Integer, nullable=False),
-    Column("error", Double, nullable=False),
-    Column("persistence_error", Double, nullable=False),
-    Column("width", Double, nullable=False),  # width of the interval, in points
-    Column("covered", Boolean, nullable=False),
-    Column("home_lead_probability", Double, nullable=False),
-    Column("home_led", Boolean, nullable=False),
-    Column("brier", Double, nullable=False),
-    Column("crps", Double, nullable=True),
-    Column("score", Double, nullable=True),
-    Column("market_stake", Double, nullable=True),
-    Column("market_profit", Double, nullable=True),
-    Index("ix_settlements_first", "first_sequence", "forecast_sequence"),
-    Index("ix_settlements_card", "horizon", "day", "model_version"),
 )
 
 checkpoints = Table(

@@ -4,6 +4,7 @@
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…},"revision":0,"sequence":2}
     {"kind":"market","payload":{"answer":{…},"forecast_sequence":1,"market":{…}},"revision":0,"sequence":3}
     {"kind":"forecast","late":"time","payload":{"forecast":{…},"request":{…}},"revision":1,"sequence":4}
+    {"kind":"outcome","payload":{"differential":-3,"game_id":…,…,"withdrawn":true},"revision":1,"sequence":5}
 
 It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
 
@@ -188,6 +189,7 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
             "horizon": outcome.horizon.value,
             "observed_us": microseconds(outcome.observed_time),
             "recorded_us": microseconds(outcome.recorded_time),
+            **({"withdrawn": True} if outcome.withdrawn else {}),
         }
     )
 
@@ -200,6 +202,8 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
     """
     with _entry(OUTCOME, canonical) as entry:
         payload = entry["payload"]
+        if payload.get("withdrawn", True) is not True:
+            raise ValueError(f"withdrawn is {payload['withdrawn']!r}; expected true, or nothing")
         return ReportedOutcome(
             game_id=payload["game_id"],
             horizon=Horizon(payload["horizon"]),
@@ -210,6 +214,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
             recorded_time=from_microseconds(payload["recorded_us"]),
             sequence=entry["sequence"],
             revision=entry["revision"],
+            withdrawn="withdrawn" in payload,
         )
 
 

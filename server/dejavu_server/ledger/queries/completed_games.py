@@ -13,13 +13,14 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, case, select
 
 from dejavu_feed.game_ids import COMPETITIVE, is_replay, season_of
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.database.standing import STANDS
 
 MIN_MINUTES = 37
 """Fewest minutes that a pattern may cover: it must reach the last quarter; games with an empty quarter don't count."""
@@ -119,7 +120,6 @@ def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-_later = outcomes.alias("later")
 _half = outcomes.alias("half")
 _best = forecasts.alias("best")
 
@@ -134,7 +134,7 @@ _FINALS: Select[Any] = (
         forecasts.c.day,
         forecasts.c.home_team.label("forecast_home"),
         forecasts.c.away_team.label("forecast_away"),
-        select(_half.c.differential)
+        select(case((_half.c.withdrawn, None), else_=_half.c.differential))
         .where(_half.c.game_id == outcomes.c.game_id, _half.c.horizon == Horizon.HALFTIME.value)
         .order_by(_half.c.revision.desc())
         .limit(1)
@@ -151,15 +151,6 @@ _FINALS: Select[Any] = (
         .limit(1)
         .scalar_subquery(),
     )
-    .where(
-        outcomes.c.horizon == Horizon.FINAL.value,
-        ~select(_later.c.sequence)
-        .where(
-            _later.c.game_id == outcomes.c.game_id,
-            _later.c.horizon == outcomes.c.horizon,
-            _later.c.revision > outcomes.c.revision,
-        )
-        .exists(),
-    )
+    .where(outcomes.c.horizon == Horizon.FINAL.value, STANDS)
     .order_by(outcomes.c.first_sequence)
 )

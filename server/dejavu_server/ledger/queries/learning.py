@@ -1,7 +1,7 @@
 """Observations for the online state: one per outcome, model version and quarter, in order of first report.
 
 A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: every
-reader that has read equally far has the same state.
+reader that has read equally far has the same state. A withdrawn one is left out; reported again, it is a first report.
 
 Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
 and no replays. Nor are games whose id is of another season than their date: earlier releases recorded those too, and
@@ -10,18 +10,30 @@ ratings that have reached a later season ignore every game of an earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from dejavu_feed.game_ids import COMPETITIVE, is_of_season
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS, Observation, TrackerKey, quarter_of
-from dejavu_server.ledger.database.schema import forecasts, outcomes, settlements, snapshots
+from dejavu_models.uncertainty.adaptive import (
+    QUARTER_MIDPOINTS,
+    Observation,
+    TrackerKey,
+    quarter_of,
+    static_score,
+)
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, snapshots
+from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
+from dejavu_server.ledger.queries.predictions import superseded
 
 PAGE = 200
 """Outcomes per query."""
@@ -52,20 +64,38 @@ class SettledGame:
     observations: tuple[Observation, ...]
 
 
-def newest(connection: Connection) -> int:
-    """Returns the sequence of the newest outcome to learn from; 0 if there is none."""
-    sequence: int | None = connection.execute(_NEWEST).scalar_one()
-    return sequence or 0
+class Newest(NamedTuple):
+    """The newest outcomes to learn from, withdrawn ones included and not.
+
+    Attributes:
+        reported: sequence of the newest report, correction or withdrawal; 0 if there is none. It tells a reader whether
+            there is anything new.
+        standing: sequence of the newest outcome that stands; 0 if there is none. With the outcomes up to it, it
+            identifies what was learned, as if what is withdrawn had never been reported.
+    """
+
+    reported: int
+    standing: int
+
+
+def newest(connection: Connection) -> Newest:
+    """Returns the sequences of the newest outcomes to learn from."""
+    reported: int = connection.execute(_NEWEST).scalar_one() or 0
+    standing: int = connection.execute(_NEWEST_STANDING).scalar_one_or_none() or 0
+    return Newest(reported, standing)
 
 
 def corrected_since(connection: Connection, sequence: int) -> int | None:
-    """Returns the lowest first-report sequence, up to `sequence`, of outcomes corrected after it; None if none was."""
+    """Returns the lowest first-report sequence, up to a sequence, of outcomes corrected or withdrawn after it.
+
+    None if there is none.
+    """
     corrected: int | None = connection.execute(_CORRECTED, {"sequence": sequence}).scalar_one()
     return corrected
 
 
 def count(connection: Connection, sequence: int) -> int:
-    """Returns the number of outcomes to learn from that were first reported up to a sequence."""
+    """Returns the number of standing outcomes to learn from that were first reported up to a sequence."""
     rows = connection.execute(_FIRST_REPORTS, {"place": sequence})
     return sum(is_of_season(game_id, date.fromordinal(day)) for game_id, day in rows)
 
@@ -73,7 +103,7 @@ def count(connection: Connection, sequence: int) -> int:
 def settled_games_after(
     connection: Connection, sequence: int, *, with_observations: bool = True
 ) -> Iterator[SettledGame]:
-    """Yields the outcomes to learn from that were first reported after a sequence, in order, in their newest revision.
+    """Yields the standing outcomes to learn from that were first reported after a sequence, in order.
 
     Args:
         connection: a read connection.
@@ -82,11 +112,7 @@ def settled_games_after(
     """
     while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
         last = rows[-1].first_sequence
-        settled = connection.execute(_SETTLED, {"after": sequence, "last": last}).all() if with_observations else ()
-        observations = {
-            first: tuple(_observations(group))
-            for first, group in groupby(settled, key=lambda row: int(row.first_sequence))
-        }
+        observations = _observations(connection, sequence, last) if with_observations else {}
         for row in rows:
             day = date.fromordinal(row.first_day)
             if not is_of_season(row.game_id, day):
@@ -99,7 +125,7 @@ def settled_games_after(
                 home_team=row.home_team,
                 away_team=row.away_team,
                 day=day,
-                observations=observations.get(row.first_sequence, ()),
+                observations=tuple(observations.get(row.first_sequence, ())),
             )
         sequence = last
 
@@ -111,7 +137,7 @@ def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, 
 
 
 def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
-    """Writes a snapshot, unless an outcome that it includes was corrected after its input was read.
+    """Writes a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
 
     A stored snapshot is replaced only if it differs, because it was damaged or written by another release.
 
@@ -120,7 +146,7 @@ def write_snapshot(connection: Connection, part: str, sequence: int, state: byte
         part: which state it holds (INTERVALS).
         sequence: sequence of the last outcome that it includes.
         state: the serialized state.
-        read_at: sequence of the newest outcome when its input was read.
+        read_at: `Newest.reported` when its input was read.
     """
     corrected = corrected_since(connection, read_at)
     if corrected is not None and corrected <= sequence:
@@ -137,15 +163,17 @@ def drop_snapshots(connection: Connection, first_sequence: int) -> None:
     connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence})
 
 
-def _observations(rows: Iterable[Any]) -> Iterator[Observation]:
-    """Yields one observation for each model version and quarter, of the first forecast in this order of preference.
+def _observations(connection: Connection, after: int, last: int) -> dict[int, list[Observation]]:
+    """Returns the observations of the outcomes that were first reported after a sequence, up to another, by outcome.
 
-    No pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
+    There is one for each model version and quarter, of the first forecast in this order of preference: no
+    pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
         quarter = quarter_of(row.minute)
         return (
+            row.first_sequence,
             row.model_version,
             quarter,
             row.margin_given,
@@ -154,16 +182,31 @@ def _observations(rows: Iterable[Any]) -> Iterator[Observation]:
             row.forecast_sequence,
         )
 
-    def key(row: Any) -> TrackerKey:
-        return TrackerKey(row.model_version, Horizon(row.horizon), quarter_of(row.minute))
+    def key(row: Any) -> tuple[int, TrackerKey]:
+        return row.first_sequence, TrackerKey(row.model_version, Horizon(row.horizon), quarter_of(row.minute))
 
-    for tracker, candidates in groupby(sorted(rows, key=order), key=key):
-        yield Observation(tracker, float(next(candidates).score))
+    candidates = connection.execute(_SETTLED, {"after": after, "last": last}).all()
+    chosen = [(key, next(group)) for key, group in groupby(sorted(candidates, key=order), key=key)]
+    sequences = [row.forecast_sequence for _, row in chosen]
+    texts = {
+        sequence: text
+        for chunk in store.chunks(sequences)
+        for sequence, text in connection.execute(_TEXTS, {"sequences": chunk})
+    }
+    result: defaultdict[int, list[Observation]] = defaultdict(list)
+    with store.decoding():
+        for (first, tracker), row in chosen:
+            forecast = codec.parse(texts[row.forecast_sequence], explanation=False).forecast
+            score = static_score(forecast.distribution, forecast.static_scores, row.differential)
+            result[first].append(Observation(tracker, score))
+    return result
 
 
 _COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))
 
 _NEWEST = select(func.max(outcomes.c.sequence)).where(_COMPETITIVE)
+
+_NEWEST_STANDING = select(outcomes.c.sequence).where(_COMPETITIVE, STANDS).order_by(outcomes.c.sequence.desc()).limit(1)
 
 _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
     outcomes.c.sequence > bindparam("sequence"),
@@ -171,54 +214,50 @@ _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
     _COMPETITIVE,
 )
 
-_FIRST_REPORTS = select(outcomes.c.game_id, outcomes.c.day).where(
-    outcomes.c.first_sequence <= bindparam("place"), outcomes.c.revision == 0, _COMPETITIVE
-)
-
-_later = outcomes.alias("later")
-
-_FIRST_SEQUENCES = (
-    select(outcomes.c.first_sequence)
-    .where(outcomes.c.first_sequence > bindparam("place"), outcomes.c.revision == 0, _COMPETITIVE)
-    .order_by(outcomes.c.first_sequence)
-    .limit(bindparam("limit"))
-)
-
 _first = outcomes.alias("first")
+
+_FIRST_REPORTS = (
+    select(outcomes.c.game_id, _first.c.day)
+    .join(_first, _first.c.sequence == outcomes.c.first_sequence)
+    .where(outcomes.c.first_sequence <= bindparam("place"), _COMPETITIVE, STANDS)
+)
 
 _OUTCOMES = (
     select(outcomes, _first.c.day.label("first_day"))
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
-    .where(
-        outcomes.c.first_sequence.in_(_FIRST_SEQUENCES),
-        outcomes.c.revision
-        == select(func.max(_later.c.revision))
-        .where(_later.c.first_sequence == outcomes.c.first_sequence)
-        .scalar_subquery(),
-    )
+    .where(outcomes.c.first_sequence > bindparam("place"), _COMPETITIVE, STANDS)
     .order_by(outcomes.c.first_sequence)
+    .limit(bindparam("limit"))
 )
 
 _SETTLED = (
     select(
-        settlements.c.first_sequence,
-        settlements.c.forecast_sequence,
-        settlements.c.horizon,
-        settlements.c.minute,
-        settlements.c.model_version,
-        settlements.c.score,
+        outcomes.c.first_sequence,
+        outcomes.c.differential,
+        forecasts.c.sequence.label("forecast_sequence"),
+        forecasts.c.horizon,
+        forecasts.c.minute,
+        forecasts.c.model_version,
         forecasts.c.margin_given,
     )
-    .join(forecasts, forecasts.c.sequence == settlements.c.forecast_sequence)
-    .where(
-        settlements.c.first_sequence > bindparam("after"),
-        settlements.c.first_sequence <= bindparam("last"),
-        settlements.c.superseded.is_(False),
-        settlements.c.late == "",
-        settlements.c.replay.is_(False),
-        settlements.c.score.is_not(None),
+    .join_from(
+        outcomes,
+        forecasts,
+        and_(forecasts.c.game_id == outcomes.c.game_id, forecasts.c.horizon == outcomes.c.horizon),
     )
-    .order_by(settlements.c.first_sequence)
+    .where(
+        outcomes.c.first_sequence > bindparam("after"),
+        outcomes.c.first_sequence <= bindparam("last"),
+        _COMPETITIVE,
+        STANDS,
+        forecasts.c.late == "",
+        func.length(forecasts.c.scored_values) > BYTES_WITHOUT_QUANTILES,
+        ~superseded,
+    )
+)
+
+_TEXTS = select(entries.c.sequence, entries.c.canonical).where(
+    entries.c.sequence.in_(bindparam("sequences", expanding=True))
 )
 
 _SNAPSHOT = (

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import forecasts, settlements
+from dejavu_server.ledger.database.schema import forecasts, outcomes
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.queries import page_tokens, predictions
 from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
@@ -179,8 +179,18 @@ def _last(scan: _IndexScan) -> int:
 
 
 _later = forecasts.alias("later")
+_later_outcome = outcomes.alias("later_outcome")
 _settled = exists().where(
-    settlements.c.forecast_sequence == _f.sequence, settlements.c.first_sequence <= bindparam("start")
+    outcomes.c.game_id == _f.game_id,
+    outcomes.c.horizon == _f.horizon,
+    outcomes.c.sequence <= bindparam("start"),
+    outcomes.c.withdrawn.is_(False),
+    ~exists().where(
+        _later_outcome.c.game_id == outcomes.c.game_id,
+        _later_outcome.c.horizon == outcomes.c.horizon,
+        _later_outcome.c.revision > outcomes.c.revision,
+        _later_outcome.c.sequence <= bindparam("start"),
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """Reads single forecasts on a read connection: the latest of a game, and any by their sequences.
 
-Each comes with its outcome, its settlement, and the market that was sent with it.
+Each comes with the outcome that stands, its scores, and the market that was sent with it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, select
 
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes, settlements
+from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
+from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.entries.rows import SCORES
-from dejavu_server.records import RecordedForecast, ReportedOutcome, Settlement
+from dejavu_server.ledger.entries.settlement import Bet, settle
+from dejavu_server.records import RecordedForecast, ReportedOutcome
 
 MAX_REVISIONS = 500
 """Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
@@ -146,26 +147,33 @@ _AT = (
         forecasts.c.sequence,
         entries.c.canonical,
         superseded.label("superseded"),
-        *(settlements.c[name] for name in SCORES),
+        outcomes.c.sequence.label("outcome_sequence"),
         markets.c.sequence.label("market_sequence"),
     )
     .join(entries, entries.c.sequence == forecasts.c.sequence)
-    .outerjoin(settlements, settlements.c.forecast_sequence == forecasts.c.sequence)
+    .outerjoin(
+        outcomes,
+        and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon, STANDS),
+    )
     .outerjoin(markets, markets.c.forecast_sequence == forecasts.c.sequence)
     .where(forecasts.c.sequence.in_(bindparam("sequences", expanding=True)))
 )
 
 
 def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bool) -> RecordedForecast:
-    settled, has_market = row.outcome_sequence is not None, row.market_sequence is not None
-    market = codec.parse_market(_text(texts, row.market_sequence)) if has_market else None
+    issued = codec.parse(row.canonical, explanation=explanation)
+    _, market, answer = (
+        (None, None, None) if row.market_sequence is None else codec.parse_market(_text(texts, row.market_sequence))
+    )
+    outcome = None if row.outcome_sequence is None else _outcome(texts, row.outcome_sequence)
+    bet = None if market is None or answer is None else Bet.from_market(market, answer)
     return RecordedForecast(
-        issued=codec.parse(row.canonical, explanation=explanation),
+        issued=issued,
         superseded=row.superseded,
-        outcome=_outcome(texts, row.outcome_sequence) if settled else None,
-        settlement=Settlement(**{name: getattr(row, name) for name in SCORES}) if settled else None,
-        market=None if market is None else market[1],
-        market_answer=None if market is None else market[2],
+        outcome=outcome,
+        settlement=None if outcome is None else settle(issued, outcome, bet),
+        market=market,
+        market_answer=answer,
     )
 
 

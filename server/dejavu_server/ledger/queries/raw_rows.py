@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, func, select, text, type_coerce
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select, text, type_coerce
 from sqlalchemy.types import NullType
 
 from dejavu_server.ledger.database.schema import (
@@ -15,10 +15,9 @@ from dejavu_server.ledger.database.schema import (
     ledger,
     markets,
     outcomes,
-    settlements,
     snapshots,
 )
-from dejavu_server.ledger.queries.predictions import superseded
+from dejavu_server.ledger.database.standing import STANDS
 
 PAGE = 1000
 """Rows per query. Short reads do not block checkpoints of the write-ahead log."""
@@ -26,10 +25,10 @@ PAGE = 1000
 Raw = RowMapping
 """A row with its values as stored; a label is the name of the table and of the column, as in `forecasts_minute`."""
 
-_DERIVED = (forecasts, outcomes, markets, settlements)
+_DERIVED = (forecasts, outcomes, markets)
 
 DERIVED = tuple(table.name for table in _DERIVED)
-"""Names of the tables whose rows follow from the entries: forecasts, outcomes, markets, settlements."""
+"""Names of the tables whose rows follow from the entries: forecasts, outcomes, markets."""
 
 KEYS = {table.name: f"{table.name}_{next(iter(table.primary_key)).name}" for table in _DERIVED}
 """Label of each table's primary key in a row."""
@@ -44,8 +43,7 @@ LABELS = {
 def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
     """Returns the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
 
-    Beside them stand the inputs of their settlements: `newest_…`, `bet_canonical` and `superseded`; beside a market
-    the entry of its forecast, `market_forecast_canonical`.
+    Beside a market stands the entry of its forecast, `market_forecast_canonical`.
     """
     return connection.execute(_ENTRIES.where(entries.c.sequence > sequence)).mappings().all()
 
@@ -55,9 +53,12 @@ def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
     for table in (forecasts, outcomes, markets):
         if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
             yield table.name, "an entry"
-    lonely = select(func.count()).where(settlements.c.forecast_sequence.not_in(select(forecasts.c.sequence)))
-    if connection.execute(lonely).scalar():
-        yield settlements.name, "a forecast"
+
+
+def count_settled(connection: Connection) -> int:
+    """Returns the number of forecasts whose outcome stands."""
+    number: int = connection.execute(_COUNT_SETTLED).scalar_one()
+    return number
 
 
 def schema_versions(connection: Connection) -> list[Any]:
@@ -104,52 +105,32 @@ def _raw_value(column: ColumnElement[Any], name: str) -> Any:
     return type_coerce(column, NullType()).label(name)
 
 
-_newest = outcomes.alias("newest")
-_later = outcomes.alias("later")
-_bet = markets.alias("bet")
 _market_forecast = forecasts.alias("asked")
-_newest_entry = entries.alias("newest_entry")
-_bet_entry = entries.alias("bet_entry")
 _market_entry = entries.alias("market_entry")
 
-
-def _entries() -> Select[Any]:
-    """Selects entries with the rows derived from them and the inputs of their settlements, in one consistent read."""
-    newest_sequence = (
-        select(_later.c.sequence)
-        .where(_later.c.game_id == forecasts.c.game_id, _later.c.horizon == forecasts.c.horizon)
-        .order_by(_later.c.revision.desc())
-        .limit(1)
-        .scalar_subquery()
+# With the rows derived from each, in one consistent read.
+_ENTRIES = (
+    select(
+        *_raw(entries, "entry"),
+        *(column for table in _DERIVED for column in _raw(table, table.name)),
+        _raw_value(_market_entry.c.canonical, "market_forecast_canonical"),
     )
-    return (
-        select(
-            *_raw(entries, "entry"),
-            *(column for table in _DERIVED for column in _raw(table, table.name)),
-            _raw_value(_newest.c.first_sequence, "newest_first_sequence"),
-            _raw_value(_newest_entry.c.sequence, "newest_sequence"),
-            _raw_value(_newest_entry.c.canonical, "newest_canonical"),
-            _raw_value(_bet_entry.c.canonical, "bet_canonical"),
-            _raw_value(_market_entry.c.canonical, "market_forecast_canonical"),
-            _raw_value(superseded, "superseded"),
-        )
-        .select_from(entries)
-        .outerjoin(forecasts, forecasts.c.sequence == entries.c.sequence)
-        .outerjoin(outcomes, outcomes.c.sequence == entries.c.sequence)
-        .outerjoin(markets, markets.c.sequence == entries.c.sequence)
-        .outerjoin(settlements, settlements.c.forecast_sequence == entries.c.sequence)
-        .outerjoin(_newest, _newest.c.sequence == newest_sequence)
-        .outerjoin(_newest_entry, _newest_entry.c.sequence == _newest.c.sequence)
-        .outerjoin(_bet, _bet.c.forecast_sequence == entries.c.sequence)
-        .outerjoin(_bet_entry, _bet_entry.c.sequence == _bet.c.sequence)
-        .outerjoin(_market_forecast, _market_forecast.c.sequence == markets.c.forecast_sequence)
-        .outerjoin(_market_entry, _market_entry.c.sequence == _market_forecast.c.sequence)
-        .order_by(entries.c.sequence)
-        .limit(PAGE)
-    )
+    .select_from(entries)
+    .outerjoin(forecasts, forecasts.c.sequence == entries.c.sequence)
+    .outerjoin(outcomes, outcomes.c.sequence == entries.c.sequence)
+    .outerjoin(markets, markets.c.sequence == entries.c.sequence)
+    .outerjoin(_market_forecast, _market_forecast.c.sequence == markets.c.forecast_sequence)
+    .outerjoin(_market_entry, _market_entry.c.sequence == _market_forecast.c.sequence)
+    .order_by(entries.c.sequence)
+    .limit(PAGE)
+)
 
-
-_ENTRIES = _entries()
+_COUNT_SETTLED = (
+    select(func.count())
+    .select_from(outcomes)
+    .join(forecasts, (forecasts.c.game_id == outcomes.c.game_id) & (forecasts.c.horizon == outcomes.c.horizon))
+    .where(STANDS)
+)
 
 _CHECKPOINTS = (
     select(*_raw(checkpoints, "checkpoint"), _raw_value(entries.c.hash, "entry_hash"))

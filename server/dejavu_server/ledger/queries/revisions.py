@@ -15,7 +15,8 @@ class Revision(NamedTuple):
 
     Attributes:
         sequence, revision: of its entry.
-        content: what a revision changes: of a forecast pattern and teams, of an outcome differential and teams.
+        content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
+            whether it is withdrawn.
         late: whether it is marked as late; never for an outcome.
         before_sequence, before: the revision before it, its sequence and content; None if there is none.
         in_time: content of the newest revision before it that is not marked as late; None if there is none.
@@ -42,7 +43,12 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
     """Yields the revisions of outcomes, from the rows derived from their entries."""
     for row in connection.execute(_OUTCOMES):
-        yield Revision(row[0], row[1], tuple(row[2:5]), False, row[5], tuple(row[6:9]), None, row[9])
+        yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], tuple(row[7:11]), None, row[11])
+
+
+def withdrawals_of_nothing(connection: Connection) -> Iterator[int]:
+    """Yields the sequences of outcomes that are withdrawn by their first report."""
+    yield from connection.execute(_WITHDRAWN_AT_FIRST).scalars()
 
 
 _before = forecasts.alias("before")
@@ -78,8 +84,8 @@ def _outcomes() -> Select[Any]:
     return (
         select(
             *(outcomes.c.sequence, outcomes.c.revision),
-            *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team),
-            *(before.sequence, before.differential, before.home_team, before.away_team),
+            *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team, outcomes.c.withdrawn),
+            *(before.sequence, before.differential, before.home_team, before.away_team, before.withdrawn),
             exists().where(same_earlier, earlier.revision < outcomes.c.revision),
         )
         .select_from(outcomes)
@@ -91,3 +97,5 @@ def _outcomes() -> Select[Any]:
 _FORECASTS = _forecasts()
 
 _OUTCOMES = _outcomes()
+
+_WITHDRAWN_AT_FIRST = select(outcomes.c.sequence).where(outcomes.c.revision == 0, outcomes.c.withdrawn)

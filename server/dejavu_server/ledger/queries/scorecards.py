@@ -1,20 +1,30 @@
-"""Reads the settled forecasts of a scorecard from the ledger, column by column."""
+"""Reads the settled forecasts of a scorecard from the ledger and scores them, column by column.
+
+The scores are those of `entries.settlement.settle`, computed here for thousands of forecasts at a time.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, case, false, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, select
 
 from dejavu_models.arrays import Floats
+from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.schema import forecasts, settlements
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import forecasts, markets, outcomes
+from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.entries import scored_values
+from dejavu_server.ledger.entries.settlement import Bet
+from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
 from dejavu_server.records import LateReason
 
@@ -50,91 +60,162 @@ class SettledByModel(NamedTuple):
 
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
-    """Returns the settled forecasts that match a filter, in order of their outcomes."""
+    """Returns the settled forecasts that match a filter, in order of their outcomes.
+
+    Raises:
+        LedgerCorrupt: if a row cannot be read back.
+    """
     minutes = {"min_minutes": filter_.min_minutes, "max_minutes": filter_.max_minutes}
     values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
-    statement = _settled(frozenset({*values, *(["real"] if filter_.real_only else [])}))
+    statements = _statements(frozenset({*values, *(["real"] if filter_.real_only else [])}))
     models: defaultdict[str, int] = defaultdict(lambda: len(models))
-    parts: dict[str, list[Floats]] = {name: [np.empty(0)] for name in _COLUMNS}
-    with connection.execution_options(yield_per=_PARTITION_ROWS).execute(statement, values) as result:
-        for rows in result.partitions():
-            model, *numbers = zip(*rows, strict=True)
-            for column, part in zip(parts.values(), [[models[version] for version in model], *numbers], strict=True):
-                column.append(np.array(part, dtype=np.float64))  # None becomes NaN
+    parts: dict[str, list[NDArray[Any]]] = {name: [column] for name, column in _scored([], models).items()}
+    with store.snapshot_read(connection):
+        streamed = connection.execution_options(yield_per=_PARTITION_ROWS)
+        with streamed.execute(statements.forecasts, values) as result:
+            for rows in result.partitions():
+                for name, column in _scored(rows, models).items():
+                    parts[name].append(column)
+        markets_ = connection.execute(statements.markets, values).all()
+        superseded = connection.execute(statements.superseded, values).scalars().all()
 
-    def joined(name: str) -> Floats:
+    def joined(name: str) -> NDArray[Any]:
         """Returns a column as one array and frees its parts, so that memory holds it only once."""
         return np.concatenate(parts.pop(name))
 
-    model_index, sequence, first = joined("model"), joined("sequence"), joined("first_sequence")
+    sequence, first = joined("sequence"), joined("first_sequence")
     # Sort, whatever order the database returns: a sum of floats depends on the order.
     order = np.lexsort((sequence, first))
-    game = first[order].astype(np.int64)  # one outcome per game, since there is one horizon
-    columns = {name: joined(name)[order].astype(_TYPES.get(name, np.float64), copy=False) for name in [*parts]}
-    return SettledByModel(
-        SettledForecasts(game=game, order=game, **columns), model_index[order].astype(np.int64), list(models)
-    )
+    sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
+    columns = {name: joined(name)[order] for name in [*parts]}
+    model, differential = columns.pop("model"), columns.pop("differential")
+    exclusion = columns["exclusion"]
+    exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
+    stake, profit = _bets(markets_, sequence, differential)
+    settled = SettledForecasts(game=game, order=game, stake=stake, profit=profit, **columns)
+    return SettledByModel(settled, model, list(models))
 
 
-# Read booleans as the integers that are stored: converting them takes longer than everything else.
-_COLUMNS: dict[str, ColumnElement[Any]] = {
-    "model": settlements.c.model_version,
-    "sequence": settlements.c.forecast_sequence,
-    "first_sequence": settlements.c.first_sequence,
-    "minute": settlements.c.minute,
-    "error": settlements.c.error,
-    "persistence_error": settlements.c.persistence_error,
-    "covered": type_coerce(settlements.c.covered, Integer),
-    "alpha": settlements.c.alpha,
-    "width": settlements.c.width,
-    "probability": settlements.c.home_lead_probability,
-    "home_led": type_coerce(settlements.c.home_led, Integer),
-    "brier": settlements.c.brier,
-    "crps": settlements.c.crps,
-    "stake": settlements.c.market_stake,
-    "profit": settlements.c.market_profit,
-    "exclusion": case(
-        (settlements.c.late == LateReason.LATER_MINUTE.value, Exclusion.LATER_MINUTE),
-        (settlements.c.late == LateReason.TIME.value, Exclusion.LATE_TIME),
-        else_=type_coerce(settlements.c.superseded, Integer) * Exclusion.SUPERSEDED,
-    ),
-}
-"""Columns by the fields of `SettledForecasts`; the first three identify and order the forecasts."""
-
-_TYPES: dict[str, type[np.generic]] = {
-    "minute": np.int64,
-    "covered": np.bool_,
-    "home_led": np.bool_,
-    "exclusion": np.int64,
+_LATE = {
+    "": Exclusion.NONE,
+    LateReason.LATER_MINUTE.value: Exclusion.LATER_MINUTE,
+    LateReason.TIME.value: Exclusion.LATE_TIME,
 }
 
-_probability = settlements.c.home_lead_probability
+
+def _scored(rows: Sequence[Any], models: defaultdict[str, int]) -> dict[str, NDArray[Any]]:
+    """Returns columns of `SettledForecasts`, and sequence, first_sequence, differential and model, for some rows."""
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 8
+    sequence, first_sequence, differentials, minute, alpha, late, version, values = raw
+    differential = np.array(differentials, dtype=np.float64)
+    try:
+        exclusion = [_LATE[reason] for reason in late]
+        scored = scored_values.unpack(values)
+    except (KeyError, ValueError) as error:
+        raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
+    return {
+        "sequence": np.array(sequence, dtype=np.int64),
+        "first_sequence": np.array(first_sequence, dtype=np.int64),
+        "differential": differential,
+        "model": np.array([models[name] for name in version], dtype=np.int64),
+        "minute": np.array(minute, dtype=np.int64),
+        "error": scored.point - differential,
+        "persistence_error": scored.last_known - differential,
+        "covered": (scored.lower <= differential) & (differential <= scored.upper),
+        "alpha": np.array(alpha, dtype=np.float64),
+        "width": scored.upper - scored.lower,
+        "probability": scored.probability,
+        "home_led": differential > 0,
+        "brier": np.square(scored.probability - (differential > 0)),
+        "crps": scored.crps(differential),
+        "exclusion": np.array(exclusion, dtype=np.int64),
+    }
 
 
-def _of_forecast(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Returns a condition on the settled forecast, by an index of the forecasts."""
-    return settlements.c.forecast_sequence.in_(select(forecasts.c.sequence).where(*conditions))
+def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> tuple[Floats, Floats]:
+    """Returns stake and profit of each forecast, as shares of the bankroll; NaN for one without a market.
+
+    Args:
+        rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market.
+        sequence: (n,), the forecasts.
+        differential: (n,), their outcomes.
+    """
+    profit, stake = np.full(len(sequence), np.nan), np.full(len(sequence), np.nan)
+    place = {each: index for index, each in enumerate(sequence.tolist())} if rows else {}
+    for forecast, line, side, decimal_odds, fraction in rows:
+        if (index := place.get(forecast)) is not None:
+            bet = Bet(line, MarketSide(side) if side else None, decimal_odds, fraction)
+            stake[index], profit[index] = fraction, bet.profit(int(differential[index]))
+    return stake, profit
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "game": _of_forecast(forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")),
-    "team": _of_forecast((forecasts.c.home_team == bindparam("team")) | (forecasts.c.away_team == bindparam("team"))),
-    "confidence": (_probability >= bindparam("confidence")) | (1.0 - _probability >= bindparam("confidence")),
-    "horizon": settlements.c.horizon == bindparam("horizon"),
-    "horizon_unindexed": unindexed(settlements.c.horizon) == bindparam("horizon"),
-    "model": settlements.c.model_version == bindparam("model"),
-    "first_day": settlements.c.day >= bindparam("first_day"),
-    "last_day": settlements.c.day <= bindparam("last_day"),
-    "min_minutes": settlements.c.minute >= bindparam("min_minutes"),
-    "max_minutes": settlements.c.minute <= bindparam("max_minutes"),
-    "real": settlements.c.replay == false(),
+    "game": forecasts.c.game_id == bindparam("game"),
+    "team": (forecasts.c.home_team == bindparam("team")) | (forecasts.c.away_team == bindparam("team")),
+    "confidence": forecasts.c.confidence >= bindparam("confidence"),
+    "horizon": forecasts.c.horizon == bindparam("horizon"),
+    "model": forecasts.c.model_version == bindparam("model"),
+    "first_day": forecasts.c.day >= bindparam("first_day"),
+    "last_day": forecasts.c.day <= bindparam("last_day"),
+    "min_minutes": forecasts.c.minute >= bindparam("min_minutes"),
+    "max_minutes": forecasts.c.minute <= bindparam("max_minutes"),
+    "real": forecasts.c.replay == false(),
 }
+
+_SELECTIVE = frozenset({"game", "team", "model", "first_day", "last_day"})
+"""Conditions with an index that leads to fewer forecasts than the outcomes of a horizon do."""
+
+_later = forecasts.alias("later")
+
+
+class _Statements(NamedTuple):
+    """Statements that read the forecasts, their markets, and which of them are superseded.
+
+    Joined into one, each forecast would look for a market and a later revision, which few have.
+    """
+
+    forecasts: Select[Any]
+    markets: Select[Any]
+    superseded: Select[Any]
 
 
 @cache
-def _settled(conditions: frozenset[str]) -> Select[*tuple[Any, ...]]:
-    if conditions & {"game", "team"}:  # their indexes lead to fewer rows than that of the horizon
-        conditions = (conditions - {"horizon"}) | {"horizon_unindexed"}
-    return select(*_COLUMNS.values()).where(
-        *(condition for name, condition in _CONDITIONS.items() if name in conditions)
+def _statements(conditions: frozenset[str]) -> _Statements:
+    where = [condition for name, condition in _CONDITIONS.items() if name in conditions]
+
+    def driving(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Returns a column of the table to read first, unless a condition leads to few forecasts."""
+        return column if conditions & _SELECTIVE else unindexed(column)
+
+    settled_forecasts = (
+        select(
+            forecasts.c.sequence,
+            outcomes.c.first_sequence,
+            outcomes.c.differential,
+            forecasts.c.minute,
+            forecasts.c.alpha,
+            forecasts.c.late,
+            forecasts.c.model_version,
+            forecasts.c.scored_values,
+        )
+        .join_from(
+            forecasts,
+            outcomes,
+            and_(driving(outcomes.c.game_id) == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon),
+        )
+        .where(outcomes.c.horizon == bindparam("horizon"), STANDS, *where)
     )
+    bet = (markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
+    with_market = (
+        select(forecasts.c.sequence, *bet)
+        .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)
+        .where(*where)
+    )
+    superseded = (
+        select(forecasts.c.sequence)
+        .join_from(
+            forecasts, _later, and_(driving(_later.c.key) == forecasts.c.key, _later.c.revision > forecasts.c.revision)
+        )
+        .where(_later.c.revision > 0, _later.c.late == "", *where)
+    )
+    return _Statements(settled_forecasts, with_market, superseded)

@@ -66,11 +66,10 @@ def test_the_ledger_is_sound_and_has_something_in_every_table(specimen: Specimen
     with specimen.copy() as (url, _):
         found = verify(url, specimen.kept, public_keys=[specimen.kept.public_key])
     assert (found.sequence, found.hash) == (specimen.kept.sequence, specimen.kept.hash.hex())
-    assert {table: len(specimen.rows[table]) for table in ("entries", "checkpoints", "snapshots", "settlements")} == {
+    assert {table: len(specimen.rows[table]) for table in ("entries", "checkpoints", "snapshots")} == {
         "entries": found.entries,
         "checkpoints": found.checkpoints,
         "snapshots": found.snapshots,
-        "settlements": found.settlements,
     }
     assert min(len(rows) for rows in specimen.rows.values()) > 0
 
@@ -183,8 +182,8 @@ def test_entries_cut_off_at_the_end_are_found_by_the_ledgers_own_checkpoints_too
 
 def test_entries_removed_at_the_start_are_found_with_a_kept_checkpoint(specimen: Specimen) -> None:
     with specimen.copy() as (url, database):
-        for table in ("settlements", "forecasts", "markets", "entries"):
-            column = "forecast_sequence" if table in {"settlements", "markets"} else "sequence"
+        for table in ("forecasts", "markets", "entries"):
+            column = "forecast_sequence" if table == "markets" else "sequence"
             database.execute(f"DELETE FROM {table} WHERE {column} <= 2")
         database.execute("DELETE FROM entries WHERE kind = 'market' AND sequence = 3")
         database.execute("DELETE FROM snapshots")

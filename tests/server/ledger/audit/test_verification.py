@@ -91,7 +91,7 @@ async def test_what_was_recorded_with_hindsight_is_named(
 ) -> None:
     [early] = await recorded(ledger, issued(game(1)))
     await ledger.record_outcome(outcome(1, 3))
-    assert verify(url).settlements == 1
+    assert verify(url).settled == 1
     monkeypatch.setattr(RecordedGames, "known_outcome", lambda *_: None)  # a writer that records with hindsight
     [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
     assert (early.sequence, late.sequence) == (1, 3)

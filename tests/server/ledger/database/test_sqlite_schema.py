@@ -25,7 +25,7 @@ ALTERED = [
     ("CREATE VIEW v AS SELECT * FROM entries", "a view v; expected none"),
     ("CREATE TABLE notes (text TEXT)", "a table notes, which is not part of the schema"),
     ("ALTER TABLE entries ADD COLUMN note TEXT", "entries has note text where nothing is expected"),
-    ("ALTER TABLE settlements DROP COLUMN brier", "settlements has nothing where brier double not null is expected"),
+    ("ALTER TABLE markets DROP COLUMN line", "markets has nothing where line double not null is expected"),
     ("ALTER TABLE markets RENAME COLUMN side TO away", "has away text not null where side text not null is expected"),
     ("DROP INDEX ix_forecasts_day", "ix_forecasts_day is missing; expected create index ix_forecasts_day on forecasts"),
     ("CREATE UNIQUE INDEX once ON forecasts (game_id)", "an index once, which is not part of the schema"),

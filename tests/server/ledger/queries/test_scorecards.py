@@ -248,28 +248,35 @@ def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filt
 
 
 @pytest.mark.parametrize(
-    ("wanted", "searches"),
+    ("wanted", "index"),
     [
-        (ScoreFilter(), {"ix_settlements_card"}),
-        (ScoreFilter(game_id=GAMES[0]), {"INTEGER PRIMARY KEY", "ix_forecasts_game"}),
-        (ScoreFilter(team="BOS"), {"INTEGER PRIMARY KEY", "ix_forecasts_home", "ix_forecasts_away"}),
+        (ScoreFilter(), "ix_forecasts_game"),
+        (ScoreFilter(game_id=GAMES[0]), "ix_forecasts_game"),
+        (ScoreFilter(team="BOS"), "ix_forecasts_home"),
+        (ScoreFilter(first_day=TODAY), "ix_forecasts_day"),
+        (ScoreFilter(model_version="v1"), "ix_forecasts_model"),
     ],
-    ids=["everything", "a game", "a team"],
+    ids=["everything", "a game", "a team", "days", "a model"],
 )
-def test_a_scorecard_reads_what_counts_by_an_index(book: RecordBook, wanted: ScoreFilter, searches: set[str]) -> None:
-    def plan(connection: Connection) -> str:
+def test_a_scorecard_reads_the_forecasts_that_count_by_an_index(
+    book: RecordBook, wanted: ScoreFilter, index: str
+) -> None:
+    def plans(connection: Connection) -> list[str]:
         run: list[tuple[str, Any]] = []
         note = sqlalchemy.event.listens_for(connection, "before_cursor_execute")
         note(lambda _, __, statement, parameters, *___: run.append((statement, parameters)))
         scorecards.settled(connection, wanted)
-        [(statement, parameters)] = run
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return "\n".join(row.detail for row in rows)
+        return [
+            "\n".join(row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            for statement, parameters in run
+            if statement.startswith("SELECT")
+        ]
 
-    found = book.read(plan)
-    assert "SCAN" not in found
-    for index in searches:
-        assert index in found
+    read, markets, superseded = book.read(plans)
+    assert "SCAN forecasts" not in read
+    assert index in read
+    selective = wanted != ScoreFilter()
+    assert ("SCAN outcomes" in read, "SCAN markets" in markets, "SCAN later" in superseded) == (not selective,) * 3
 
 
 def test_a_ledger_without_outcomes_has_nothing_settled() -> None:

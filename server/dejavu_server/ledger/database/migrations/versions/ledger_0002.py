@@ -9,8 +9,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from dejavu_server.ledger.database.migrate import backfill
-
 revision = "ledger_0002"
 down_revision = "ledger_0001"
 
@@ -82,7 +80,6 @@ def _widen_forecasts() -> None:
         sa.Column("replay", sa.Boolean, nullable=False, server_default=sa.false()),
     ):
         op.add_column("forecasts", column)
-    backfill(op.get_bind())
     op.create_index("ix_forecasts_game", "forecasts", ["game_id", "horizon", "sequence"])
     op.create_index("ix_forecasts_day", "forecasts", ["day", "sequence"])
     op.create_index("ix_forecasts_home", "forecasts", ["home_team", "sequence"])

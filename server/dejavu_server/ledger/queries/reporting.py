@@ -1,0 +1,84 @@
+"""Statements by which an outcome is reported, corrected or withdrawn.
+
+All run on a connection in a transaction that holds the write lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, union_all
+
+from dejavu_feed.teams import TEAMS
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
+from dejavu_server.ledger.entries.rows import Row
+from dejavu_server.ledger.queries.filters import unindexed
+
+
+def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> Any | None:
+    """Returns the newest revision of an outcome (columns first_sequence, canonical); None if there is none."""
+    return connection.execute(_NEWEST, {"game_id": game_id, "horizon": horizon.value}).one_or_none()
+
+
+def newest_teams(connection: Connection, game_id: str) -> Any | None:
+    """Returns home_team and away_team of the game's newest forecast with two NBA codes; None if there is none.
+
+    Release 0.1.0 recorded whatever text was given as a team.
+    """
+    return connection.execute(_TEAMS, {"game_id": game_id}).one_or_none()
+
+
+def count(connection: Connection, game_id: str, horizon: Horizon) -> int:
+    """Returns the number of forecasts of a game and horizon."""
+    number: int = connection.execute(_COUNT, {"game_id": game_id, "horizon": horizon.value}).scalar_one()
+    return number
+
+
+def add_outcome(connection: Connection, entry: Row, outcome: Row) -> None:
+    """Adds an outcome: its entry, and its row in `outcomes`."""
+    connection.execute(store.ADD_ENTRIES, [entry])
+    connection.execute(_ADD_OUTCOME, [outcome])
+
+
+# Built once: building a statement costs SQLAlchemy as much as running it.
+_NEWEST = (
+    select(outcomes.c.first_sequence, entries.c.canonical)
+    .join(entries, entries.c.sequence == outcomes.c.sequence)
+    .where(outcomes.c.game_id == bindparam("game_id"), outcomes.c.horizon == bindparam("horizon"))
+    .order_by(outcomes.c.revision.desc())
+    .limit(1)
+)
+
+
+def _newest_teams_at(horizon: Horizon) -> Select[Any]:
+    """Selects the newest forecast with two NBA codes of a game and horizon; an index has them in this order."""
+    newest = (
+        select(forecasts.c.sequence, forecasts.c.home_team, forecasts.c.away_team)
+        .where(
+            forecasts.c.game_id == bindparam("game_id"),
+            forecasts.c.horizon == horizon.value,
+            unindexed(forecasts.c.home_team).in_(list(TEAMS)),
+            unindexed(forecasts.c.away_team).in_(list(TEAMS)),
+        )
+        .order_by(forecasts.c.sequence.desc())
+        .limit(1)
+    )
+    return select(newest.subquery())
+
+
+_at_each_horizon = union_all(*map(_newest_teams_at, Horizon)).subquery()
+_TEAMS = (
+    select(_at_each_horizon.c.home_team, _at_each_horizon.c.away_team)
+    .order_by(_at_each_horizon.c.sequence.desc())
+    .limit(1)
+)
+
+_COUNT = (
+    select(func.count())
+    .select_from(forecasts)
+    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.horizon == bindparam("horizon"))
+)
+
+_ADD_OUTCOME = insert(outcomes)

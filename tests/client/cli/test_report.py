@@ -1,0 +1,84 @@
+"""`dejavu report`: outcomes that are reported, corrected or withdrawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+from tests.support.fakes.recorded import GAME
+from tests.support.fakes.service import Abort, FakeServer, outcome
+from typer.testing import CliRunner, Result
+
+from dejavu.v1.record_service_pb2 import ReportOutcomeResponse, WithdrawOutcomeResponse
+from dejavu_client import HALFTIME
+from dejavu_client.cli.main import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:
+    """Runs `dejavu` with arguments against the fake server."""
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(
+            app, list(arguments), env={"DEJAVU_TARGET": server.target, "COLUMNS": "120", "TERM": "dumb", "TZ": "UTC"}
+        )
+
+    return run
+
+
+def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, run: Run) -> None:
+    told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
+    server.answers("ReportOutcome", ReportOutcomeResponse(outcome=told, settled_forecasts=12))
+    options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00"
+    result = run("report", GAME, "-4", *options.split())
+    assert result.stdout == (
+        "LAL @ BOS · 0022500123: −4 at the half, recorded as 9, revision 1; settles 12 forecasts\n"
+    )
+    request = server.next_call().request
+    assert (request.game_id, request.differential, request.horizon) == (GAME, -4, HALFTIME)
+    assert (request.home_team, request.away_team) == ("BOS", "LAL")
+    assert request.observed_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 16, 2, 40, tzinfo=UTC)
+
+
+def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: FakeServer, run: Run) -> None:
+    stands = Abort(grpc.StatusCode.FAILED_PRECONDITION, "another outcome stands: +3", reason="OUTCOME_STANDS")
+    server.answers("ReportOutcome", stands)
+    refused = run("report", GAME, "4", "--horizon", "half")
+    assert refused.exit_code == 4
+    assert "another outcome stands: +3" in refused.stderr
+    assert "--correct overturns the outcome" in refused.stderr
+    assert server.next_call().request.refuse_correction
+    server.answers("ReportOutcome", stands, ReportOutcomeResponse(outcome=outcome(9, game_id=GAME, differential=4)))
+    corrected = run("report", GAME, "4", "--horizon", "half", "--correct")
+    assert corrected.exit_code == 0
+    assert "another outcome stands: +3" in corrected.stderr
+    assert [server.next_call().request.refuse_correction for _ in range(2)] == [True, False]
+
+
+def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> None:
+    told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
+    told.withdrawn = True
+    server.answers("WithdrawOutcome", WithdrawOutcomeResponse(outcome=told, unsettled_forecasts=12))
+    result = run("report", GAME, "--horizon", "half", "--withdraw")
+    assert result.stdout == (
+        "LAL @ BOS · 0022500123: −4 at the half is withdrawn, recorded as 9; it had settled 12 forecasts\n"
+    )
+    assert (
+        server.next_call().request.game_id,
+        run("report", GAME, "4", "--horizon", "half", "--withdraw").exit_code,
+    ) == (
+        GAME,
+        2,
+    )
+    assert run("report", GAME, "--horizon", "half").exit_code == 2
+
+
+def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
+    result = run("report", GAME, "4", "--horizon", "final")
+    assert result.stdout == "0022500123: +4 at the end, recorded as 1; settles no forecasts\n"
+    assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4

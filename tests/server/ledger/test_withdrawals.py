@@ -1,0 +1,182 @@
+"""Withdrawn outcomes: every answer is then as if the outcome had never been reported."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+from tests.support.builders.empty_ledger import empty_ledger
+from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
+from tests.support.builders.outcomes import outcome
+from tests.support.harness.laws import examples
+
+from dejavu_models.errors import InvalidInput
+from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.scorecard import scorecard
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_server.forecasting.online_updater import OnlineProjection
+from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger.errors import OutcomeAlreadyRecorded, OutcomeStands, UnknownOutcome
+from dejavu_server.ledger.queries import learning, pages, predictions, scorecards
+from dejavu_server.ledger.queries.completed_games import completed_games
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.results import Failed
+
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+QUANTILES = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
+START = LiveRatings.start(
+    RatingFilter.start(RatingSettings()).predict(2023, np.datetime64("2023-06-12")).update("BOS", "NYK", 18)
+)
+NOW = datetime(2024, 1, 15, 3, tzinfo=UTC)
+
+
+def forecasts_of(number: int) -> list[IssuedForecast]:
+    """Returns forecasts of a game, with distributions to learn from; one pattern reaches the end."""
+    made = [
+        issued(game(number), pattern, horizon=horizon, home_team="BKN", away_team="GSW", generated_time=NOW)
+        for horizon, pattern in ((HALF, (1.0, 2.0)), (HALF, (1.0,) * 18), (FINAL, (1.0, -2.0) * 20))
+    ]
+    return [replace(each, forecast=replace(each.forecast, distribution=QUANTILES)) for each in made]
+
+
+async def answers(ledger: Ledger) -> list[object]:
+    """Returns what is answered about the ledger, without positions in it and numbers of revisions."""
+
+    def read(connection: Connection) -> list[object]:
+        page = pages.page(connection, pages.ForecastFilter(), "", 500).forecasts
+        listed = [
+            (
+                each.issued.game_id,
+                each.issued.forecast.horizon,
+                each.issued.forecast.elapsed_minutes,
+                each.outcome and each.outcome.differential,
+                each.settlement and replace(each.settlement, outcome_sequence=0),
+            )
+            for each in page
+        ]
+        lists = [
+            len(pages.page(connection, pages.ForecastFilter(settled=settled), "", 500).forecasts)
+            for settled in (True, False)
+        ]
+        cards = [scorecard(scorecards.settled(connection, ScoreFilter(horizon=each)).forecasts) for each in Horizon]
+        learned = OnlineProjection({"v1": START}, intervals=True)
+        learned.read(connection)
+        ratings = learned.ratings("v1")
+        assert ratings is not None
+        state = [ratings.filter.mean.tobytes(), ratings.filter.date, dict(ratings.games), learned.intervals.to_bytes()]
+        lessons = [replace(each, sequence=0) for each in learning.settled_games_after(connection, 0)]
+        return [
+            sorted(map(repr, listed)),
+            lists,
+            cards,
+            state,
+            lessons,
+            list(completed_games(connection, min_minutes=40)),
+        ]
+
+    return await ledger.read(read)
+
+
+steps = st.lists(
+    st.tuples(st.integers(1, 3), st.sampled_from([HALF, FINAL]), st.sampled_from([None, -9, 4, 7])), max_size=12
+)
+
+
+@settings(deadline=None, max_examples=examples(12))
+@given(steps)
+def test_what_is_withdrawn_might_as_well_never_have_been_reported(
+    told: list[tuple[int, Horizon, int | None]],
+) -> None:
+    """Compared with a ledger in which only what stands in the end was reported, in the same order."""
+    with empty_ledger() as url, empty_ledger() as other:
+        asyncio.run(_compare(url, other, told))
+        verify(url)
+
+
+async def _compare(url: str, other: str, told: list[tuple[int, Horizon, int | None]]) -> None:
+    ledger, plain = await Ledger.open(url), await Ledger.open(other)
+    for each in (ledger, plain):
+        for number in (1, 2, 3):
+            await recorded(each, *forecasts_of(number))
+    follower = OnlineProjection({"v1": START}, intervals=True)
+    stands: dict[tuple[int, Horizon], ReportedOutcome] = {}
+    for number, horizon, differential in told:
+        if differential is not None:
+            new = outcome(differential, game(number), horizon=horizon, observed_time=NOW)
+            await ledger.record_outcome(new)
+            stands[number, horizon] = new  # a correction keeps its place in the order
+        elif stands.pop((number, horizon), None) is None and not await _was_reported(ledger, game(number), horizon):
+            with pytest.raises(UnknownOutcome):
+                await ledger.withdraw_outcome(game(number), horizon)
+        else:
+            await ledger.withdraw_outcome(game(number), horizon)
+        await ledger.read(follower.read)
+    for reported in stands.values():
+        await plain.record_outcome(reported)
+    assert await answers(ledger) == await answers(plain)
+    fresh = OnlineProjection({"v1": START}, intervals=True)
+    await ledger.read(fresh.read)
+    assert (follower.sequence, follower.intervals.to_bytes()) == (fresh.sequence, fresh.intervals.to_bytes())
+    await ledger.close()
+    await plain.close()
+
+
+async def _was_reported(ledger: Ledger, game_id: str, horizon: Horizon) -> bool:
+    found = await ledger.read(lambda connection: predictions.latest_forecast(connection, game_id, horizon))
+    return bool(found.outcomes)
+
+
+async def test_a_withdrawal_is_a_revision_that_says_so_and_is_idempotent(ledger: Ledger) -> None:
+    await recorded(ledger, issued())
+    reported, _ = await ledger.record_outcome(outcome(3))
+    withdrawn, count = await ledger.withdraw_outcome(GAME, HALF)
+    expected = replace(reported, withdrawn=True, revision=1, sequence=3, recorded_time=withdrawn.recorded_time)
+    assert (withdrawn, count) == (expected, 1)
+    assert await ledger.withdraw_outcome(GAME, HALF) == (withdrawn, 1)
+    assert await ledger.read_after(1, 10) == [reported, withdrawn]
+    again, _ = await ledger.record_outcome(outcome(3))
+    assert (again.revision, again.sequence, again.withdrawn) == (2, 4, False)
+
+
+async def test_after_a_withdrawal_forecasts_are_recorded_again(ledger: Ledger, url: str) -> None:
+    await recorded(ledger, issued(pattern=(1.0, 2.0)))
+    await ledger.record_outcome(outcome(3))
+    [refused] = await ledger.commit([issued(pattern=(1.0, 2.0, 3.0))])
+    assert isinstance(refused, Failed)
+    assert isinstance(refused.error, OutcomeAlreadyRecorded)
+    await ledger.withdraw_outcome(GAME, HALF)
+    [taken] = await recorded(ledger, issued(pattern=(1.0, 2.0, 3.0)))
+    assert taken.sequence == 4
+    assert verify(url).settled == 0
+
+
+async def test_nothing_contradicts_what_is_withdrawn(ledger: Ledger) -> None:
+    await ledger.record_outcome(outcome(90, home_team="BOS", away_team="NYK"))
+    for contradicting in (outcome(-20, horizon=FINAL), outcome(80, horizon=FINAL, home_team="LAL", away_team="NYK")):
+        with pytest.raises(InvalidInput):
+            await ledger.record_outcome(contradicting)
+    await ledger.withdraw_outcome(GAME, HALF)
+    stored, _ = await ledger.record_outcome(outcome(-20, horizon=FINAL, home_team="LAL", away_team="NYK"))
+    assert stored.revision == 0
+
+
+async def test_a_report_of_one_who_asks_not_to_correct_overturns_nothing_and_names_what_stands(ledger: Ledger) -> None:
+    await ledger.record_outcome(outcome(3), correct=False)
+    assert (await ledger.record_outcome(outcome(3), correct=False))[0].revision == 0
+    with pytest.raises(OutcomeStands, match=r"another outcome stands at the half: BKN against GSW: \+3, revision 0"):
+        await ledger.record_outcome(outcome(4), correct=False)
+    assert (await ledger.record_outcome(outcome(4)))[0].revision == 1
+
+
+async def test_an_outcome_that_was_never_reported_cannot_be_withdrawn(ledger: Ledger) -> None:
+    with pytest.raises(UnknownOutcome, match=f"game_id: {GAME}, which has no outcome at the end"):
+        await ledger.withdraw_outcome(GAME, FINAL)
+    assert await ledger.head() == 0

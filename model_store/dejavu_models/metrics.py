@@ -239,14 +239,18 @@ class GameBootstrap:
         Returns:
             (2, k), lower and upper ends; NaN where all values are NaN.
         """
-        ends: Floats = np.full((2, resampled.shape[1]), np.nan)
-        gaps = np.isnan(resampled).any(axis=0)
+        # np.quantile gives the same bits, but for arrays of this size it takes four times as long.
+        ordered = np.sort(resampled.T, axis=1)  # NaN comes last
+        last = resampled.shape[0] - 1 - np.isnan(resampled).sum(axis=0)
+        columns = np.arange(len(last))
+        ends: Floats = np.empty((2, len(last)))
         with np.errstate(invalid="ignore"):  # interpolation between infinite values
-            ends[:, ~gaps] = np.quantile(resampled[:, ~gaps], self._tails, axis=0)
-            for column in np.flatnonzero(gaps):
-                values = resampled[~np.isnan(resampled[:, column]), column]
-                if len(values):
-                    ends[:, column] = np.quantile(values, self._tails)
+            for end, tail in zip(ends, self._tails, strict=True):
+                position = last * tail
+                before = np.floor(position).astype(np.intp)  # −1, a NaN, where all values are NaN
+                low, high = ordered[columns, before], ordered[columns, np.minimum(before + 1, last)]
+                share, step = position - before, high - low
+                end[:] = np.where(share < 0.5, low + step * share, high - step * (1.0 - share))
         return ends
 
     def estimate(self, figure: Callable[..., Floats], *scores: ArrayLike) -> Estimate:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
 
 from dejavu_models import metrics
 from dejavu_models.types import DISTRIBUTION_LEVELS
@@ -164,7 +163,31 @@ def test_bootstrap_agrees_with_the_normal_approximation_of_a_mean() -> None:
     assert found.upper == pytest.approx(values.mean() + half, abs=0.1 * half)
 
 
+@pytest.mark.parametrize("resamples", [1, 2, 41, 50, 2000])
+def test_bootstrap_intervals_are_numpys_quantiles_of_what_is_a_number_in_every_bit(resamples: int) -> None:
+    rng = np.random.default_rng(resamples)
+    values = np.concatenate(
+        [
+            rng.normal(size=(resamples, 20)),
+            np.where(rng.random((resamples, 20)) < 0.3, np.nan, rng.normal(size=(resamples, 20))),
+            np.where(rng.random((resamples, 20)) < 0.3, np.inf, rng.normal(size=(resamples, 20))),
+            rng.integers(0, 3, (resamples, 20)),
+            np.full((resamples, 1), np.nan),
+        ],
+        axis=1,
+    )
+    lower, upper = metrics.GameBootstrap(3, resamples=resamples).intervals(values)
+    assert np.isnan([lower[-1], upper[-1]]).all()
+    for column, found in zip(values.T, zip(lower, upper, strict=True), strict=True):
+        numbers = column[~np.isnan(column)]
+        with np.errstate(invalid="ignore"):
+            expected = np.quantile(numbers, [(1 - 0.95) / 2, (1 + 0.95) / 2]) if len(numbers) else [np.nan, np.nan]
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_bootstrap_intervals_hold_at_their_rate() -> None:
+    from scipy.stats import binom  # it takes a second to import, in every process that collects this file
+
     rng = np.random.default_rng(1)
     bootstrap = metrics.GameBootstrap(100, resamples=500, level=0.9)
     estimates = [bootstrap.mean(rng.normal(3.0, size=100)) for _ in range(400)]

@@ -270,7 +270,7 @@ def _group_metrics(
     result = [GroupMetrics(int(group.which.any(axis=1).sum()), int(group.which.sum()), {}, {}, {}) for group in groups]
     for name, own in means.items():
         values = {metric: own[metric] for metric in METRICS if metric in own}
-        _store([group.values.setdefault(name, {}) for group in result], values, bootstrap)
+        estimated = [([group.values.setdefault(name, {}) for group in result], values)]
         for reference in REFERENCES:
             if name != reference:
                 other = means[reference]
@@ -278,16 +278,28 @@ def _group_metrics(
                 differences = {metric: own[metric] - other[metric] for metric in shared}
                 with np.errstate(divide="ignore", invalid="ignore"):
                     relative = {metric: own[metric] / other[metric] - 1 for metric in shared}
-                for field, estimated in (("differences", differences), ("relative", relative)):
+                for field, each in (("differences", differences), ("relative", relative)):
                     by_name = [getattr(group, field).setdefault(name, {}) for group in result]
-                    _store([each.setdefault(reference, {}) for each in by_name], estimated, bootstrap)
+                    estimated.append(([target.setdefault(reference, {}) for target in by_name], each))
+        _store(estimated, bootstrap)
     return result
 
 
-def _store(targets: Sequence[dict[str, Estimate]], means: dict[str, Floats], bootstrap: GameBootstrap) -> None:
-    """Stores the estimates of each group by metric, without those that are not finite in a resample with its games."""
-    for metric, each in means.items():
-        estimates = np.vstack([each[:1], bootstrap.intervals(each[1:])]).T
-        for target, estimate in zip(targets, estimates.tolist(), strict=True):
-            if np.isfinite(estimate).all():
-                target[metric] = Estimate(*estimate)
+def _store(
+    estimated: Sequence[tuple[Sequence[dict[str, Estimate]], dict[str, Floats]]], bootstrap: GameBootstrap
+) -> None:
+    """Stores the estimates of each group by metric, without those that are not finite in a resample with its games.
+
+    Args:
+        estimated: one target per group, with the means by metric: (1 + resamples, groups) each. All intervals are
+            computed at once, since most of these arrays are small.
+        bootstrap: computes the intervals.
+    """
+    means = np.hstack([each for _, by_metric in estimated for each in by_metric.values()])
+    estimates = np.vstack([means[:1], bootstrap.intervals(means[1:])]).T
+    found = zip(np.isfinite(estimates).all(axis=1).tolist(), estimates.tolist(), strict=True)
+    for targets, by_metric in estimated:
+        for metric in by_metric:
+            for target, (finite, estimate) in zip(targets, itertools.islice(found, len(targets)), strict=True):
+                if finite:
+                    target[metric] = Estimate(*estimate)
